@@ -1,0 +1,2 @@
+//! The ground that every other crate stands on.
+pub mod kernel;
