@@ -1,0 +1,251 @@
+//! Queries and, where known, their answers. Rows are ranges into shared timelines: nothing is copied.
+
+use crate::{Error, Interactions, ItemId, Lists, Result, UserId};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Who is asking, and what they did before. A model uses the part it understands.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Query<'a> {
+    /// A user of the training log; `None` for somebody new.
+    pub user: Option<UserId>,
+    /// Oldest first.
+    pub history: &'a [ItemId],
+    /// More items that are not to be recommended, besides the history (say, a validation part).
+    pub hidden: &'a [ItemId],
+}
+
+/// A query and its answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Case<'a> {
+    /// Who asks.
+    pub query: Query<'a>,
+    /// What is right; in evaluation never empty.
+    pub targets: &'a [ItemId],
+}
+
+/// Many cases over shared timelines.
+#[derive(Clone, Debug)]
+pub struct Cases {
+    n_items: usize,
+    timeline: Arc<Vec<ItemId>>,
+    rows: Rows,
+}
+
+#[derive(Clone, Debug)]
+enum Rows {
+    /// Row *i* is interaction *i* of the timeline: the whole of a user's line is history, one item of it is the target.
+    /// Kept as one number a row, because it is what most models train on.
+    Each {
+        starts: Vec<usize>,
+        user_of: Vec<UserId>,
+    },
+    Spans(Vec<Span>),
+}
+
+/// One case as ranges into the timeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Who asks.
+    pub user: Option<UserId>,
+    /// What they did before.
+    pub history: Range<usize>,
+    /// What else is not to be recommended.
+    pub hidden: Range<usize>,
+    /// What is right.
+    pub targets: Range<usize>,
+}
+
+impl Cases {
+    /// From ranges into a timeline.
+    ///
+    /// # Errors
+    /// When a range leaves the timeline or an item the catalogue.
+    pub fn new(n_items: usize, timeline: Arc<Vec<ItemId>>, spans: Vec<Span>) -> Result<Self> {
+        if let Some(&item) = timeline.iter().find(|&&item| item as usize >= n_items) {
+            return Err(Error::UnknownItem { item: item as usize, n_items });
+        }
+        let end = timeline.len();
+        let ranges = spans.iter().flat_map(|span| [&span.history, &span.hidden, &span.targets]);
+        if let Some(range) = ranges.into_iter().find(|r| r.start > r.end || r.end > end) {
+            return Err(Error::Length {
+                what: "a case's range".into(),
+                expected: end,
+                found: range.end,
+            });
+        }
+        Ok(Self { n_items, timeline, rows: Rows::Spans(spans) })
+    }
+
+    /// One case an interaction: the target is that item, the history the user's whole line. What models without a notion of
+    /// order train on.
+    #[must_use]
+    pub fn each_interaction(log: &Interactions) -> Self {
+        let items = log.items();
+        let mut user_of = Vec::with_capacity(log.len());
+        for (user, line) in items.iter().enumerate() {
+            user_of.resize(user_of.len() + line.len(), user as UserId);
+        }
+        Self {
+            n_items: log.n_items(),
+            timeline: Arc::new(items.values().to_vec()),
+            rows: Rows::Each { starts: items.starts().to_vec(), user_of },
+        }
+    }
+
+    /// One case a user: the history is the whole line, nothing is the target. What autoencoders train on, and what a service
+    /// answers.
+    #[must_use]
+    pub fn per_user(log: &Interactions) -> Self {
+        let items = log.items();
+        let spans = (0..log.n_users()).map(|user| {
+            let line = items.range(user);
+            Span {
+                user: Some(user as UserId),
+                history: line.clone(),
+                hidden: line.end..line.end,
+                targets: line.end..line.end,
+            }
+        });
+        let spans = spans.collect();
+        Self {
+            n_items: log.n_items(),
+            timeline: Arc::new(items.values().to_vec()),
+            rows: Rows::Spans(spans),
+        }
+    }
+
+    /// Sliding windows (Caser, A.5 of the RD paper's code): for every position with at least `length` items before it, those
+    /// before it are the history (a model looks at the last `length`) and the next `n_targets` the targets. A user with fewer
+    /// than `length + n_targets` items, but more than `n_targets`, gives one case with what history there is.
+    #[must_use]
+    pub fn windows(log: &Interactions, length: usize, n_targets: usize) -> Self {
+        let mut spans = Vec::new();
+        for user in 0..log.n_users() {
+            let line = log.items().range(user);
+            if line.len() <= n_targets || n_targets == 0 {
+                continue;
+            }
+            let first = (line.start + length).min(line.end - n_targets);
+            for at in first..=line.end - n_targets {
+                spans.push(Span {
+                    user: Some(user as UserId),
+                    history: line.start..at,
+                    hidden: at..at,
+                    targets: at..at + n_targets,
+                });
+            }
+        }
+        Self {
+            n_items: log.n_items(),
+            timeline: Arc::new(log.items().values().to_vec()),
+            rows: Rows::Spans(spans),
+        }
+    }
+
+    /// How many cases.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match &self.rows {
+            Rows::Each { user_of, .. } => user_of.len(),
+            Rows::Spans(spans) => spans.len(),
+        }
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The catalogue's size.
+    #[must_use]
+    pub fn n_items(&self) -> usize {
+        self.n_items
+    }
+
+    /// Case `i`; panics when there is none.
+    #[must_use]
+    pub fn case(&self, i: usize) -> Case<'_> {
+        match &self.rows {
+            Rows::Each { starts, user_of } => {
+                let user = user_of[i];
+                let line = starts[user as usize]..starts[user as usize + 1];
+                let query = Query { user: Some(user), history: &self.timeline[line], hidden: &[] };
+                Case { query, targets: &self.timeline[i..=i] }
+            }
+            Rows::Spans(spans) => {
+                let Span { user, history, hidden, targets } = &spans[i];
+                let query = Query {
+                    user: *user,
+                    history: &self.timeline[history.clone()],
+                    hidden: &self.timeline[hidden.clone()],
+                };
+                Case { query, targets: &self.timeline[targets.clone()] }
+            }
+        }
+    }
+
+    /// Query `i`; panics when there is none.
+    #[must_use]
+    pub fn query(&self, i: usize) -> Query<'_> {
+        self.case(i).query
+    }
+
+    /// All cases, in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Case<'_>> + '_ {
+        (0..self.len()).map(|i| self.case(i))
+    }
+
+    /// All queries, in order.
+    #[must_use]
+    pub fn queries(&self) -> Vec<Query<'_>> {
+        self.iter().map(|case| case.query).collect()
+    }
+
+    /// All targets, in order.
+    #[must_use]
+    pub fn targets(&self) -> Lists<ItemId> {
+        self.iter().map(|case| case.targets.iter().copied()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn log() -> Interactions {
+        Interactions::new(9, Lists::from_iter([vec![4, 2, 7, 1], vec![], vec![5]]), None, None)
+            .unwrap()
+    }
+
+    #[test]
+    fn each_interaction_asks_with_the_whole_line() {
+        let cases = Cases::each_interaction(&log());
+        assert_eq!(cases.len(), 5);
+        assert_eq!(cases.case(2).targets, [7]);
+        assert_eq!(cases.case(2).query.history, [4, 2, 7, 1]);
+        assert_eq!(cases.case(4).query.user, Some(2));
+    }
+
+    #[test]
+    fn windows_slide_by_one_and_a_short_line_gives_one() {
+        let cases = Cases::windows(&log(), 2, 1);
+        let seen: Vec<_> = cases.iter().map(|c| (c.query.history.to_vec(), c.targets[0])).collect();
+        assert_eq!(seen, [(vec![4, 2], 7), (vec![4, 2, 7], 1)]);
+        let cases = Cases::windows(&log(), 5, 1);
+        assert_eq!(
+            cases.len(),
+            1,
+            "four items are fewer than 5 + 1: one window with what there is"
+        );
+        assert_eq!(cases.case(0).targets, [1]);
+    }
+
+    #[test]
+    fn ranges_outside_the_timeline_are_refused() {
+        let span = Span { user: None, history: 0..3, hidden: 0..0, targets: 0..1 };
+        assert!(Cases::new(9, Arc::new(vec![1, 2]), vec![span]).is_err());
+    }
+}
