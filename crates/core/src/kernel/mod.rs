@@ -1,2 +1,7 @@
 //! The numeric kernels: slices in, slices out, nothing of the project imported, and the only place for `unsafe`.
 #![allow(unsafe_code)]
+
+pub mod buffer;
+pub mod rng;
+pub mod sample;
+pub mod slots;
