@@ -117,7 +117,8 @@ impl Cases {
 
     /// Sliding windows (Caser, A.5 of the RD paper's code): for every position with at least `length` items before it, those
     /// before it are the history (a model looks at the last `length`) and the next `n_targets` the targets. A user with fewer
-    /// than `length + n_targets` items, but more than `n_targets`, gives one case with what history there is.
+    /// than `length + n_targets` items, but more than `n_targets`, gives one case with what history there is. The rest of the
+    /// user's line is hidden: it is labelled, and no teacher shall recommend it.
     #[must_use]
     pub fn windows(log: &Interactions, length: usize, n_targets: usize) -> Self {
         let mut spans = Vec::new();
@@ -131,7 +132,7 @@ impl Cases {
                 spans.push(Span {
                     user: Some(user as UserId),
                     history: line.start..at,
-                    hidden: at..at,
+                    hidden: at..line.end,
                     targets: at..at + n_targets,
                 });
             }
@@ -203,6 +204,40 @@ impl Cases {
         self.iter().map(|case| case.query).collect()
     }
 
+    /// How many different queries the cases ask: a teacher is asked each of them once.
+    #[must_use]
+    pub fn n_queries(&self) -> usize {
+        match &self.rows {
+            Rows::Each { starts, .. } => starts.len() - 1,
+            Rows::Spans(spans) => spans.len(),
+        }
+    }
+
+    /// Which of the different queries case `i` asks.
+    #[must_use]
+    pub fn query_of(&self, i: usize) -> usize {
+        match &self.rows {
+            Rows::Each { user_of, .. } => user_of[i] as usize,
+            Rows::Spans(_) => i,
+        }
+    }
+
+    /// The different queries, in the order of [`Cases::query_of`].
+    #[must_use]
+    pub fn distinct_queries(&self) -> Vec<Query<'_>> {
+        match &self.rows {
+            Rows::Each { starts, .. } => {
+                let line = |(user, pair): (usize, &[usize])| Query {
+                    user: Some(user as UserId),
+                    history: &self.timeline[pair[0]..pair[1]],
+                    hidden: &[],
+                };
+                starts.windows(2).enumerate().map(line).collect()
+            }
+            Rows::Spans(_) => self.queries(),
+        }
+    }
+
     /// All targets, in order.
     #[must_use]
     pub fn targets(&self) -> Lists<ItemId> {
@@ -227,6 +262,8 @@ mod tests {
         assert_eq!(cases.case(2).targets, [7]);
         assert_eq!(cases.case(2).query.history, [4, 2, 7, 1]);
         assert_eq!(cases.case(4).query.user, Some(2));
+        assert_eq!((cases.n_queries(), cases.query_of(4)), (3, 2));
+        assert_eq!(cases.distinct_queries()[1].history, []);
     }
 
     #[test]

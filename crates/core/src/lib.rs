@@ -2,14 +2,26 @@
 //! training loop, the artefact, and the kernels.
 
 pub mod cases;
+pub mod distil;
 pub mod error;
 pub mod interactions;
 pub mod kernel;
+pub mod learn;
 pub mod lists;
+pub mod rank;
 pub mod rankings;
+pub mod recipe;
+pub mod registry;
+pub mod tensors;
+pub mod train;
 
 pub use cases::{Case, Cases, Query, Span};
+pub use distil::{Distiller, Lesson, Trace};
 pub use error::{Error, Result};
 pub use interactions::{Interactions, ItemId, UserId};
+pub use learn::{Batch, Grad, Learner, Objective, Row, Scores, Slate};
 pub use lists::Lists;
+pub use rank::{Factored, Factors, ItemSet, Ranker, Scorer, TopK};
 pub use rankings::Rankings;
+pub use recipe::{Fit, Model, Plan, Recipe, Trainable};
+pub use tensors::{Data, Tensor, Tensors};

@@ -1,0 +1,158 @@
+//! How a model is taught, without knowing by whom: models meet distillers only through scores and their gradients.
+
+use crate::kernel::rng::Rng;
+use crate::{Case, Cases, ItemId, Lists, Model, Ranker, Result, Scorer, Tensors};
+
+/// A model in training.
+pub trait Learner: Scorer + Model {
+    /// One optimiser step on `batch`: score the slate, ask the objective, back-propagate. Returns the summed loss of the
+    /// batch's rows; the step follows the mean (or the sum, where the recipe says so).
+    fn step(&mut self, batch: &Batch<'_>, slate: &Slate, objective: &dyn Objective) -> f64;
+
+    /// A whole epoch at once, for learners with a fused kernel for this objective; `None` when there is none, and the loop
+    /// goes batch by batch.
+    fn epoch(&mut self, _epoch: usize, _seed: u64, _objective: &dyn Objective) -> Option<f64> {
+        None
+    }
+
+    /// Brings lazily kept parameters up to date; called before anyone reads the model.
+    fn settle(&mut self) {}
+
+    /// Everything that the next step depends on: parameters and the optimiser's state.
+    fn state(&self) -> Tensors;
+}
+
+/// Some rows of the training cases.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    /// All training cases.
+    pub cases: &'a Cases,
+    /// Which of them.
+    pub rows: &'a [u32],
+    /// 0-based.
+    pub epoch: usize,
+    /// The run's seed.
+    pub seed: u64,
+}
+
+impl<'a> Batch<'a> {
+    /// How many rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The case of the batch's row `at`.
+    #[must_use]
+    pub fn case(&self, at: usize) -> Case<'a> {
+        self.cases.case(self.rows[at] as usize)
+    }
+
+    /// The generator of the batch's row `at`: keyed by (seed, purpose, epoch, case), so no thread, batch size or order can
+    /// change what it draws. `purpose` keeps the draws of different places apart.
+    #[must_use]
+    pub fn rng(&self, at: usize, purpose: u64) -> Rng {
+        Rng::keyed(self.seed, [purpose, self.epoch as u64, u64::from(self.rows[at])])
+    }
+}
+
+/// The items that a learner must score for each query of a batch.
+#[derive(Clone, Debug)]
+pub enum Slate {
+    /// Row *i* of the lists for row *i* of the batch: BPR, RD, CML, RRD as published.
+    Lists(Lists<ItemId>),
+    /// The listed items, and as one number the summed exp of the scores of all other items but the left-out ones: HetComp,
+    /// direct RRD, softmax.
+    Against {
+        /// Scored one by one.
+        listed: Lists<ItemId>,
+        /// In neither.
+        left_out: Lists<ItemId>,
+    },
+    /// Every item: autoencoders' targets, KL to a full distribution.
+    All,
+}
+
+/// Given the scores of a slate, the loss and its gradient with respect to those scores.
+pub trait Objective: Send + Sync {
+    /// What the learner shall score.
+    fn slate(&self, batch: &Batch<'_>) -> Slate;
+
+    /// The loss of one row. `grad` comes zeroed; write d loss / d score. Called from several threads.
+    fn loss(&self, row: Row<'_>, scores: Scores<'_>, grad: Grad<'_>) -> f32;
+
+    /// Curricula move their targets here, before an epoch, looking at the student as it is.
+    ///
+    /// # Errors
+    /// When the student cannot be asked.
+    fn refresh(&mut self, _epoch: usize, _student: &dyn Ranker, _cases: &Cases) -> Result<()> {
+        Ok(())
+    }
+
+    /// What [`Objective::refresh`] has accumulated, for checkpoints.
+    fn state(&self) -> Tensors {
+        Tensors::default()
+    }
+
+    /// Goes on from [`Objective::state`].
+    ///
+    /// # Errors
+    /// When it is not a state of this objective.
+    fn restore(&mut self, _state: &Tensors) -> Result<()> {
+        Ok(())
+    }
+
+    /// Set when this is nothing but BPR with one uniform negative: learners may then run a fused kernel.
+    fn plain_bpr(&self) -> Option<&crate::kernel::sample::Positives> {
+        None
+    }
+}
+
+/// One row of a batch, as an objective sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Row<'a> {
+    /// The batch.
+    pub batch: &'a Batch<'a>,
+    /// Which of its rows.
+    pub at: usize,
+    /// The listed items of its slate; empty for [`Slate::All`].
+    pub items: &'a [ItemId],
+}
+
+impl<'a> Row<'a> {
+    /// The case's number in the training cases.
+    #[must_use]
+    pub fn index(&self) -> usize {
+        self.batch.rows[self.at] as usize
+    }
+
+    /// The case.
+    #[must_use]
+    pub fn case(&self) -> Case<'a> {
+        self.batch.case(self.at)
+    }
+}
+
+/// The scores of one row's slate.
+#[derive(Clone, Copy, Debug)]
+pub struct Scores<'a> {
+    /// Parallel to the listed items; every item's score for [`Slate::All`].
+    pub listed: &'a [f32],
+    /// For [`Slate::Against`]: ln of the summed exp of the rest's scores; -inf otherwise.
+    pub log_rest: f32,
+}
+
+/// The gradient of one row's loss, parallel to [`Scores`].
+#[derive(Debug)]
+pub struct Grad<'a> {
+    /// d loss / d listed score.
+    pub listed: &'a mut [f32],
+    /// d loss / d `log_rest`.
+    pub log_rest: &'a mut f32,
+}

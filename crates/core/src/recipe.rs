@@ -1,0 +1,134 @@
+//! Recipes: hyper-parameters that know how to become a fitted model. The config struct *is* the algorithm.
+
+use crate::train::{Checkpointing, Watch};
+use crate::{Cases, Interactions, Learner, Objective, Ranker, Result, Scorer, Tensors};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// A fitted model.
+pub trait Model: Scorer + Ranker {
+    /// What [`Recipe::load`] needs to build it again.
+    fn tensors(&self) -> Tensors;
+
+    /// Numbers that were learnt or counted; what "model size" means in the tables.
+    fn n_parameters(&self) -> usize;
+}
+
+/// Hyper-parameters that know how to become a fitted model.
+pub trait Recipe: Send + Sync {
+    /// Fits on `train`.
+    ///
+    /// # Errors
+    /// When the settings cannot work on these data, training diverges, or a checkpoint cannot be written.
+    fn fit(&self, train: &Arc<Interactions>, fit: &mut Fit<'_>) -> Result<Box<dyn Model>>;
+
+    /// Builds the model from what [`Model::tensors`] gave. Never trusts it.
+    ///
+    /// # Errors
+    /// When a tensor is missing or misshapen.
+    fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>>;
+
+    /// Every setting, defaults included; [`crate::registry::Entry::parse`] takes it back.
+    fn config(&self) -> Value;
+
+    /// Set for models that learn by gradient: these can be students.
+    fn trainable(&self) -> Option<&dyn Trainable> {
+        None
+    }
+
+    /// About how many bytes fitting on so many users, items and interactions will hold.
+    fn memory(&self, n_users: usize, n_items: usize, n_interactions: usize) -> u64;
+}
+
+/// A model that learns by gradient. Gets [`Recipe`] by a blanket implementation.
+pub trait Trainable: Send + Sync {
+    /// How long and in what portions.
+    fn plan(&self) -> &Plan;
+
+    /// What it learns from.
+    fn cases(&self, train: &Interactions) -> Cases;
+
+    /// Its own loss.
+    fn objective(&self, train: &Interactions) -> Box<dyn Objective>;
+
+    /// A model with random parameters.
+    ///
+    /// # Errors
+    /// When the settings cannot work on these data.
+    fn init(&self, train: &Arc<Interactions>, seed: u64) -> Result<Box<dyn Learner>>;
+
+    /// Goes on from [`Learner::state`].
+    ///
+    /// # Errors
+    /// When it is not a state of this model.
+    fn resume(&self, train: &Arc<Interactions>, state: &Tensors) -> Result<Box<dyn Learner>>;
+
+    /// See [`Recipe::load`].
+    ///
+    /// # Errors
+    /// When a tensor is missing or misshapen.
+    fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>>;
+
+    /// See [`Recipe::config`].
+    fn config(&self) -> Value;
+
+    /// See [`Recipe::memory`].
+    fn memory(&self, n_users: usize, n_items: usize, n_interactions: usize) -> u64;
+}
+
+impl<T: Trainable> Recipe for T {
+    fn fit(&self, train: &Arc<Interactions>, fit: &mut Fit<'_>) -> Result<Box<dyn Model>> {
+        let cases = self.cases(train);
+        let objective = self.objective(train);
+        crate::train::train(self, train, &cases, objective, fit)
+    }
+
+    fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
+        Trainable::load(self, tensors)
+    }
+
+    fn config(&self) -> Value {
+        Trainable::config(self)
+    }
+
+    fn trainable(&self) -> Option<&dyn Trainable> {
+        Some(self)
+    }
+
+    fn memory(&self, n_users: usize, n_items: usize, n_interactions: usize) -> u64 {
+        Trainable::memory(self, n_users, n_items, n_interactions)
+    }
+}
+
+/// How long a model trains, and in what portions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Plan {
+    /// At most so many passes over the training cases.
+    pub epochs: usize,
+    /// Cases a step.
+    pub batch_size: usize,
+    /// Epochs between two looks at the validation data.
+    pub validate_every: usize,
+    /// Stop after so many looks without a better value and keep the best model; 0 = train all epochs and keep the last.
+    pub patience: usize,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self { epochs: 100, batch_size: 2048, validate_every: 5, patience: 5 }
+    }
+}
+
+/// What a fit needs besides the data.
+pub struct Fit<'a> {
+    /// Same seed, same bytes.
+    pub seed: u64,
+    /// How good a model is on validation data, larger is better; without it every epoch of the plan is run.
+    pub validate: Option<&'a dyn Fn(&dyn Model) -> Result<f64>>,
+    /// Sees every epoch, and may stop the run.
+    pub watch: &'a mut dyn Watch,
+    /// Where to keep the state, to go on after an interruption.
+    pub checkpoints: Option<Checkpointing<'a>>,
+}

@@ -1,0 +1,175 @@
+//! Named arrays: what a model is made of when it is not running.
+
+use crate::{Error, Result};
+use std::collections::BTreeMap;
+
+/// Arrays by name, in the order of their names.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tensors(BTreeMap<String, Tensor>);
+
+/// One array, row-major.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    /// Its dimensions.
+    pub shape: Vec<usize>,
+    /// Its numbers.
+    pub data: Data,
+}
+
+/// The numbers of a tensor.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub enum Data {
+    F32(Vec<f32>),
+    U32(Vec<u32>),
+    U64(Vec<u64>),
+}
+
+impl Data {
+    /// How many numbers.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::F32(data) => data.len(),
+            Self::U32(data) => data.len(),
+            Self::U64(data) => data.len(),
+        }
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl From<Vec<f32>> for Data {
+    fn from(data: Vec<f32>) -> Self {
+        Self::F32(data)
+    }
+}
+impl From<Vec<u32>> for Data {
+    fn from(data: Vec<u32>) -> Self {
+        Self::U32(data)
+    }
+}
+impl From<Vec<u64>> for Data {
+    fn from(data: Vec<u64>) -> Self {
+        Self::U64(data)
+    }
+}
+
+impl Tensors {
+    /// Adds an array. `shape` must multiply to its length; a caller that breaks this finds out when it reads.
+    pub fn insert(&mut self, name: impl Into<String>, shape: &[usize], data: impl Into<Data>) {
+        let data = data.into();
+        debug_assert_eq!(shape.iter().product::<usize>(), data.len());
+        self.0.insert(name.into(), Tensor { shape: shape.to_vec(), data });
+    }
+
+    /// Adds all arrays of `other`, each name behind `prefix`.
+    pub fn insert_all(&mut self, prefix: &str, other: Self) {
+        self.0
+            .extend(other.0.into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor)));
+    }
+
+    /// The arrays whose names begin with `prefix`, without it.
+    #[must_use]
+    pub fn with_prefix(&self, prefix: &str) -> Self {
+        let inside = self.0.iter().filter_map(|(name, tensor)| {
+            Some((name.strip_prefix(prefix)?.to_owned(), tensor.clone()))
+        });
+        Self(inside.collect())
+    }
+
+    /// The array of that name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Tensor> {
+        self.0.get(name)
+    }
+
+    /// All arrays by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor)> {
+        self.0.iter().map(|(name, tensor)| (name.as_str(), tensor))
+    }
+
+    /// How many numbers all arrays hold.
+    #[must_use]
+    pub fn n_numbers(&self) -> usize {
+        self.0.values().map(|tensor| tensor.data.len()).sum()
+    }
+
+    /// A matrix of floats with as many rows and columns as it says it has, checked.
+    ///
+    /// # Errors
+    /// When it is missing, of another type or rank.
+    pub fn matrix(&self, name: &str) -> Result<(&[f32], usize, usize)> {
+        let tensor = self.need(name)?;
+        match (&tensor.data, tensor.shape.as_slice()) {
+            (Data::F32(data), &[rows, columns])
+                if rows.checked_mul(columns) == Some(data.len()) =>
+            {
+                Ok((data, rows, columns))
+            }
+            _ => Err(mismatch(name, tensor, "a matrix of f32")),
+        }
+    }
+
+    /// The floats of an array of `len` numbers.
+    ///
+    /// # Errors
+    /// When it is missing, of another type or length.
+    pub fn f32s(&self, name: &str, len: usize) -> Result<&[f32]> {
+        let tensor = self.need(name)?;
+        match &tensor.data {
+            Data::F32(data) if data.len() == len => Ok(data),
+            _ => Err(mismatch(name, tensor, &format!("{len} f32"))),
+        }
+    }
+
+    /// The integers of an array.
+    ///
+    /// # Errors
+    /// When it is missing or of another type.
+    pub fn u32s(&self, name: &str) -> Result<&[u32]> {
+        let tensor = self.need(name)?;
+        match &tensor.data {
+            Data::U32(data) => Ok(data),
+            _ => Err(mismatch(name, tensor, "u32")),
+        }
+    }
+
+    /// The long integers of an array.
+    ///
+    /// # Errors
+    /// When it is missing or of another type.
+    pub fn u64s(&self, name: &str) -> Result<&[u64]> {
+        let tensor = self.need(name)?;
+        match &tensor.data {
+            Data::U64(data) => Ok(data),
+            _ => Err(mismatch(name, tensor, "u64")),
+        }
+    }
+
+    fn need(&self, name: &str) -> Result<&Tensor> {
+        self.0.get(name).ok_or_else(|| Error::Tensor {
+            name: name.to_owned(),
+            problem: format!(
+                "is missing; there are: {}",
+                self.0.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+            ),
+        })
+    }
+}
+
+fn mismatch(name: &str, found: &Tensor, expected: &str) -> Error {
+    let kind = match found.data {
+        Data::F32(_) => "f32",
+        Data::U32(_) => "u32",
+        Data::U64(_) => "u64",
+    };
+    Error::Tensor {
+        name: name.to_owned(),
+        problem: format!("expected {expected}, found {kind} of shape {:?}", found.shape),
+    }
+}

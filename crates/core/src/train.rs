@@ -1,0 +1,246 @@
+//! The one training loop: shuffle, step, validate, keep the best, checkpoint, stop.
+
+use crate::kernel::rng::Rng;
+use crate::{Batch, Cases, Error, Fit, Interactions, Learner, Model, Objective, Result, Tensors};
+use crate::{Trainable, recipe::Plan};
+use serde::{Deserialize, Serialize};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Keeps the draws of the epoch's order apart from all others.
+const SHUFFLE: u64 = 0x5348_5546;
+
+/// Sees a training run.
+pub trait Watch {
+    /// After every epoch. `Break` ends the run with [`Error::Interrupted`], its state in the checkpoint.
+    ///
+    /// # Errors
+    /// Whatever the watcher does may fail; it ends the run.
+    fn epoch(&mut self, _report: &EpochReport, _model: &dyn Model) -> Result<ControlFlow<()>> {
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Between two steps: `done` of `total` cases of this epoch. True asks to stop now.
+    fn step(&mut self, _epoch: usize, _done: usize, _total: usize) -> bool {
+        false
+    }
+}
+
+/// Watches nothing.
+pub struct Unwatched;
+impl Watch for Unwatched {}
+
+/// What one epoch came to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EpochReport {
+    /// 0-based.
+    pub epoch: usize,
+    /// Of so many at most.
+    pub epochs: usize,
+    /// Mean loss of a training case.
+    pub loss: f64,
+    /// The validation value, where this epoch was looked at.
+    pub valid: Option<f64>,
+    /// Whether that value is the best so far.
+    pub best: bool,
+    /// Of training, without validation.
+    pub seconds: f64,
+}
+
+/// Where a run's state is kept between two steps.
+pub struct Checkpointing<'a> {
+    /// Writes a state so that it replaces the last one wholly or not at all.
+    pub save: &'a dyn Fn(&str, &Tensors) -> Result<()>,
+    /// The last state written.
+    pub load: &'a dyn Fn() -> Result<Option<(String, Tensors)>>,
+    /// At least so long between two states.
+    pub every: Duration,
+}
+
+/// Trains `recipe` on `cases` by `objective`, which may be its own or a distiller's.
+///
+/// The result depends on the data, the recipe and the seed alone: the order of an epoch is keyed by (seed, epoch), every
+/// draw by (seed, purpose, epoch, case). So a run that was stopped at any step and resumed gives the same bytes.
+///
+/// # Errors
+/// When the loss is no number, the watcher stops the run, or a checkpoint cannot be written.
+pub fn train<T: Trainable + ?Sized>(
+    recipe: &T,
+    train: &Arc<Interactions>,
+    cases: &Cases,
+    mut objective: Box<dyn Objective>,
+    fit: &mut Fit<'_>,
+) -> Result<Box<dyn Model>> {
+    let plan = recipe.plan().clone();
+    check(&plan, cases)?;
+    let resumed = match &fit.checkpoints {
+        Some(keep) => (keep.load)()?,
+        None => None,
+    };
+    let (mut at, mut learner, mut best) = match resumed {
+        None => (Position::default(), recipe.init(train, fit.seed)?, None),
+        Some((position, state)) => {
+            let at = Position::parse(&position, fit.seed, &plan)?;
+            objective.restore(&state.with_prefix("objective."))?;
+            let best = state.with_prefix("best.");
+            let best = (at.best.is_some()).then_some(best);
+            (at, recipe.resume(train, &state.with_prefix("learner."))?, best)
+        }
+    };
+    at.seed = fit.seed;
+    let mut saved = Instant::now();
+
+    while at.epoch < plan.epochs && !at.stopped {
+        if at.row == 0 {
+            learner.settle();
+            objective.refresh(at.epoch, &*learner, cases)?;
+        }
+        let began = Instant::now();
+        let order =
+            Rng::keyed(fit.seed, [SHUFFLE, at.epoch as u64, 0]).permutation(cases.len() as u32);
+        match learner.epoch(at.epoch, fit.seed, &*objective) {
+            Some(loss) => at.loss = loss,
+            None => {
+                while at.row < order.len() {
+                    let rows = &order[at.row..(at.row + plan.batch_size).min(order.len())];
+                    let batch = Batch { cases, rows, epoch: at.epoch, seed: fit.seed };
+                    let slate = objective.slate(&batch);
+                    at.loss += learner.step(&batch, &slate, &*objective);
+                    at.row += rows.len();
+                    let stop = fit.watch.step(at.epoch, at.row, order.len());
+                    let due = fit.checkpoints.as_ref().is_some_and(|k| saved.elapsed() >= k.every);
+                    if stop || due {
+                        save(fit, &at, &mut *learner, &*objective, best.as_ref())?;
+                        saved = Instant::now();
+                    }
+                    if stop {
+                        return Err(Error::Interrupted);
+                    }
+                }
+            }
+        }
+        let seconds = began.elapsed().as_secs_f64();
+        let loss = at.loss / cases.len() as f64;
+        if !loss.is_finite() {
+            return Err(Error::Diverged { epoch: at.epoch, loss });
+        }
+        learner.settle();
+
+        let look =
+            (at.epoch + 1).is_multiple_of(plan.validate_every) || at.epoch + 1 == plan.epochs;
+        let valid = match fit.validate {
+            Some(validate) if look && plan.patience > 0 => Some(validate(&*learner)?),
+            _ => None,
+        };
+        let is_best = valid.is_some_and(|value| at.best.is_none_or(|best| value > best));
+        if is_best {
+            at.best = valid;
+            at.stale = 0;
+            best = Some(learner.tensors());
+        } else if valid.is_some() {
+            at.stale += 1;
+            at.stopped = at.stale >= plan.patience;
+        }
+        let report = EpochReport {
+            epoch: at.epoch,
+            epochs: plan.epochs,
+            loss,
+            valid,
+            best: is_best,
+            seconds,
+        };
+        (at.epoch, at.row, at.loss) = (at.epoch + 1, 0, 0.0);
+        let flow = fit.watch.epoch(&report, &*learner)?;
+        let over = at.stopped || at.epoch == plan.epochs;
+        let due = fit.checkpoints.as_ref().is_some_and(|keep| saved.elapsed() >= keep.every);
+        if due || over || flow.is_break() {
+            save(fit, &at, &mut *learner, &*objective, best.as_ref())?;
+            saved = Instant::now();
+        }
+        if flow.is_break() && !over {
+            return Err(Error::Interrupted);
+        }
+    }
+    match best {
+        Some(tensors) => recipe.load(&tensors),
+        None => Ok(learner),
+    }
+}
+
+/// Where a run stands between two steps.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Position {
+    seed: u64,
+    epoch: usize,
+    /// Cases of this epoch that are done.
+    row: usize,
+    /// Their summed loss.
+    loss: f64,
+    best: Option<f64>,
+    /// Looks since the best.
+    stale: usize,
+    stopped: bool,
+}
+
+impl Position {
+    fn parse(text: &str, seed: u64, plan: &Plan) -> Result<Self> {
+        let bad = |problem: String| Error::Config { key: "checkpoint".into(), problem };
+        let at: Self = serde_json::from_str(text).map_err(|error| bad(error.to_string()))?;
+        if at.seed != seed {
+            return Err(bad(format!("was made with seed {}, this run has {seed}", at.seed)));
+        }
+        if at.epoch > plan.epochs {
+            return Err(bad(format!("is at epoch {} of {}", at.epoch, plan.epochs)));
+        }
+        Ok(at)
+    }
+}
+
+fn save(
+    fit: &Fit<'_>,
+    at: &Position,
+    learner: &mut dyn Learner,
+    objective: &dyn Objective,
+    best: Option<&Tensors>,
+) -> Result<()> {
+    let Some(keep) = &fit.checkpoints else { return Ok(()) };
+    learner.settle();
+    let mut state = Tensors::default();
+    state.insert_all("learner.", learner.state());
+    state.insert_all("objective.", objective.state());
+    if let Some(best) = best {
+        state.insert_all("best.", best.clone());
+    }
+    let position = serde_json::to_string(at)
+        .map_err(|error| Error::Config { key: "checkpoint".into(), problem: error.to_string() })?;
+    (keep.save)(&position, &state)
+}
+
+fn check(plan: &Plan, cases: &Cases) -> Result<()> {
+    for (key, value) in
+        [("train.batch_size", plan.batch_size), ("train.validate_every", plan.validate_every)]
+    {
+        if value == 0 {
+            return Err(Error::Config { key: key.into(), problem: "must be at least 1".into() });
+        }
+    }
+    if u32::try_from(cases.len()).is_err() {
+        return Err(Error::Config {
+            key: "data".into(),
+            problem: format!(
+                "{} training cases; at most {} can be trained on",
+                cases.len(),
+                u32::MAX
+            ),
+        });
+    }
+    if cases.is_empty() {
+        return Err(Error::Config {
+            key: "data".into(),
+            problem: "no training case is left; loosen the filters or the split".into(),
+        });
+    }
+    Ok(())
+}
