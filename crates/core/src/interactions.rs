@@ -128,7 +128,7 @@ mod tests {
         let log =
             Interactions::new(3, Lists::from_iter([vec![0, 2], vec![2]]), None, None).unwrap();
         assert_eq!(log.popularity(), [1, 0, 2]);
-        assert_eq!(log.history(7), []);
+        assert!(log.history(7).is_empty());
         assert_eq!(log.iter().last(), Some((1, 2, None)));
     }
 }

@@ -53,9 +53,9 @@ impl<S: Scorer + ?Sized> Ranker for S {
                 for (query, row) in block.iter().zip(scores.chunks(n_items.max(1))) {
                     let mut left: Vec<(ItemId, f32)> = (0..).zip(row.iter().copied()).collect();
                     if top.skip_seen {
-                        let seen =
-                            |item| query.history.contains(item) || query.hidden.contains(item);
-                        left.retain(|(item, _)| !seen(item));
+                        left.retain(|(item, _)| {
+                            !query.history.contains(item) && !query.hidden.contains(item)
+                        });
                     }
                     if let Some(allowed) = top.allowed {
                         left.retain(|(item, _)| allowed.contains(*item));
