@@ -121,12 +121,15 @@ impl Default for Plan {
     }
 }
 
+/// Looks at a model in training; larger is better.
+pub type Validate<'a> = dyn Fn(&dyn Model) -> Result<f64> + 'a;
+
 /// What a fit needs besides the data.
 pub struct Fit<'a> {
     /// Same seed, same bytes.
     pub seed: u64,
     /// How good a model is on validation data, larger is better; without it every epoch of the plan is run.
-    pub validate: Option<&'a dyn Fn(&dyn Model) -> Result<f64>>,
+    pub validate: Option<&'a Validate<'a>>,
     /// Sees every epoch, and may stop the run.
     pub watch: &'a mut dyn Watch,
     /// Where to keep the state, to go on after an interruption.
