@@ -1,6 +1,7 @@
 //! The ground that every other crate stands on: the data shapes, the seams between models, distillers and metrics, the one
 //! training loop, the artefact, and the kernels.
 
+pub mod beside;
 pub mod cases;
 pub mod distil;
 pub mod error;

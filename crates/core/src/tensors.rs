@@ -59,6 +59,18 @@ impl From<Vec<u64>> for Data {
     }
 }
 
+impl<'a> FromIterator<(&'a str, Data)> for Tensors {
+    /// Vectors by name.
+    fn from_iter<I: IntoIterator<Item = (&'a str, Data)>>(vectors: I) -> Self {
+        let mut tensors = Self::default();
+        for (name, data) in vectors {
+            let shape = [data.len()];
+            tensors.insert(name, &shape, data);
+        }
+        tensors
+    }
+}
+
 impl Tensors {
     /// Adds an array. `shape` must multiply to its length; a caller that breaks this finds out when it reads.
     pub fn insert(&mut self, name: impl Into<String>, shape: &[usize], data: impl Into<Data>) {
