@@ -2,6 +2,8 @@
 #![allow(unsafe_code)]
 
 pub mod buffer;
+pub mod math;
 pub mod rng;
 pub mod sample;
+pub mod simd;
 pub mod slots;

@@ -1,0 +1,173 @@
+use super::*;
+
+/// Every operation on 16 lanes, as bits.
+fn all_operations<S: Simd>(s: S, a: &[f32], b: &[f32], c: &[f32]) -> Vec<u32> {
+    let (va, vb, vc) = (s.load(a), s.load(b), s.load(c));
+    let one = s.splat(1.0);
+    let n = s.round(s.max(s.splat(-200.0), s.min(s.splat(200.0), va)));
+    let floats = [
+        s.add(va, vb),
+        s.sub(va, vb),
+        s.mul(va, vb),
+        s.div(va, vb),
+        s.max(va, vb),
+        s.min(va, vb),
+        s.sqrt(s.abs(va)),
+        s.abs(va),
+        s.neg(va),
+        s.round(va),
+        s.scale2(s.splat(1.37), n),
+        s.select(s.gt(va, vb), one, s.zero()),
+        s.select(s.ge(va, vb), one, s.zero()),
+        s.select(s.eq(va, vb), one, s.zero()),
+        s.select(s.not_lt(va, vb), one, s.zero()),
+        s.select(s.and_mask(s.gt(va, vb), s.gt(vb, vc)), va, vc),
+        s.select(s.or_mask(s.gt(va, vb), s.gt(vb, vc)), va, vc),
+        s.select(s.mask_from_bits(0b1010_0110_1100_0011), va, vb),
+        s.to_float(s.to_int(n)),
+    ];
+    let (ia, ib) = (s.bits(va), s.bits(vb));
+    let ints = [
+        s.add_int(ia, ib),
+        s.sub_int(ia, ib),
+        s.and_int(ia, ib),
+        s.or_int(ia, ib),
+        s.xor_int(ia, ib),
+        s.shl(ia, 5),
+        s.shr(ia, 5),
+        s.sra(ia, 5),
+        s.count(ia, s.gt(va, vb)),
+    ];
+    let mut out: Vec<u32> = Vec::new();
+    for x in floats {
+        out.extend(s.to_array(x).map(f32::to_bits));
+    }
+    for x in ints {
+        out.extend(s.to_int_array(x).map(|x| x as u32));
+    }
+    out.push(u32::from(s.mask_bits(s.gt(va, vb))));
+    out.push(s.hsum(va).to_bits());
+    out.push(s.hmax(va).to_bits());
+    for n in 0..=a.len() {
+        out.extend(s.to_array(s.load_part(&a[..n])).map(f32::to_bits));
+        let mut to = vec![7.0; n + 1];
+        s.store_part(&mut to[..n], vb);
+        out.extend(to.iter().map(|x| x.to_bits()));
+    }
+    out
+}
+
+#[inline(always)]
+fn fused_kernel<S: Simd>(s: S, a: &[f32], b: &[f32], c: &[f32], out: &mut Vec<u32>) {
+    let (a, b, c) = (s.load(a), s.load(b), s.load(c));
+    out.extend(s.to_array(s.fma(a, b, c)).map(f32::to_bits));
+    out.extend(s.to_array(s.fnma(a, b, c)).map(f32::to_bits));
+}
+
+#[inline(always)]
+fn operations_kernel<S: Simd>(s: S, a: &[f32], b: &[f32], c: &[f32], out: &mut Vec<u32>) {
+    *out = all_operations(s, a, b, c);
+}
+
+#[inline(always)]
+fn name_kernel<S: Simd>(_: S) -> Isa {
+    S::ISA
+}
+
+dispatch! {
+    fn operations(a: &[f32], b: &[f32], c: &[f32], out: &mut Vec<u32>) = operations_kernel;
+    fn fused(a: &[f32], b: &[f32], c: &[f32], out: &mut Vec<u32>) = fused_kernel;
+    fn running() -> Isa = name_kernel;
+}
+
+fn inputs() -> Vec<[Vec<f32>; 3]> {
+    let mut state = 1u64;
+    let mut next = || {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        ((state >> 40) as f32 / (1 << 24) as f32 - 0.5) * 300.0
+    };
+    let mut out: Vec<[Vec<f32>; 3]> =
+        (0..50).map(|_| std::array::from_fn(|_| (0..20).map(|_| next()).collect())).collect();
+    // Where comparisons, rounding and signs are delicate.
+    let odd = [
+        0.0,
+        -0.0,
+        0.5,
+        1.5,
+        2.5,
+        -0.5,
+        -1.5,
+        -0.3,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        f32::MIN_POSITIVE,
+        1e-40,
+        -1e-40,
+        1.0,
+        -1.0,
+        3.0,
+        0.0,
+        0.0,
+        0.0,
+        0.0,
+    ];
+    let turned: Vec<f32> = odd.iter().rev().copied().collect();
+    // Finite where the answer would be NaN, whose bits no standard fixes.
+    let finite: Vec<f32> = odd.iter().map(|x| if x.is_finite() { *x } else { 2.0 }).collect();
+    out.push([
+        finite.clone(),
+        turned.iter().map(|x| x.clamp(-9.0, 9.0) + 0.25).collect(),
+        odd.into(),
+    ]);
+    out
+}
+
+#[test]
+fn every_operation_agrees_on_every_instruction_set() {
+    for [a, b, c] in inputs() {
+        let mut expected = Vec::new();
+        operations_kernel(Portable, &a, &b, &c, &mut expected);
+        for isa in Isa::ALL {
+            let mut found = Vec::new();
+            with_isa(isa, 1, || operations(&a, &b, &c, &mut found));
+            assert!(found.is_empty() != isa.is_available());
+            if isa.is_available() {
+                assert_eq!(found, expected, "{}", isa.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn fma_rounds_once_where_it_says_so() {
+    for [a, b, c] in inputs() {
+        let once: Vec<u32> = (0..LANES)
+            .map(|i| a[i].mul_add(b[i], c[i]).to_bits())
+            .chain((0..LANES).map(|i| (-a[i]).mul_add(b[i], c[i]).to_bits()))
+            .collect();
+        for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available() && isa.is_fused()) {
+            let mut found = Vec::new();
+            with_isa(isa, 1, || fused(&a, &b, &c, &mut found));
+            assert_eq!(found, once, "{}", isa.name());
+        }
+    }
+}
+
+#[test]
+fn the_sum_of_lanes_follows_the_documented_tree() {
+    // 2^24 + 1 is not an f32, so the order of additions shows.
+    let mut x = [0.0f32; LANES];
+    (x[0], x[8], x[1], x[9]) = (16_777_216.0, 1.0, -16_777_216.0, 3.0);
+    // (2^24 + 1 -> 2^24) + (-2^24 + 3 -> -(2^24 - 3)) = 3
+    assert_eq!(Portable.hsum(x), 3.0);
+    let counted: [f32; LANES] = std::array::from_fn(|i| (1 << i) as f32);
+    assert_eq!(Portable.hsum(counted), 65_535.0);
+}
+
+#[test]
+fn force_takes_only_what_the_machine_has() {
+    for isa in Isa::ALL {
+        let ran = with_isa(isa, 1, running);
+        assert_eq!(ran, isa.is_available().then_some(isa));
+    }
+}
