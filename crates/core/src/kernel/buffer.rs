@@ -97,31 +97,6 @@ unsafe impl Send for Buffer {}
 // SAFETY: shared access only reads.
 unsafe impl Sync for Buffer {}
 
-/// Asks the cache for the line that holds `slice[index]`, ahead of its use; does nothing if there is no such element.
-#[inline(always)]
-pub fn prefetch<T>(slice: &[T], index: usize) {
-    if index < slice.len() {
-        // SAFETY: in range, as just checked.
-        prefetch_line(unsafe { slice.as_ptr().add(index) }.cast());
-    }
-}
-
-#[inline(always)]
-fn prefetch_line(at: *const u8) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a hint; it neither reads nor faults, and SSE is part of every x86-64.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast())
-    };
-    #[cfg(target_arch = "aarch64")]
-    // SAFETY: a hint; it neither faults nor changes a register or memory.
-    unsafe {
-        std::arch::asm!("prfm pldl1keep, [{0}]", in(reg) at, options(nostack, preserves_flags, readonly))
-    };
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    let _ = at;
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,10 @@
 
 pub mod buffer;
 pub mod math;
+pub mod optimizer;
+pub mod param;
 pub mod rng;
 pub mod sample;
 pub mod simd;
 pub mod slots;
+pub mod table;

@@ -9,8 +9,8 @@
 //! unseen items is drawn and looked up, so no history, however long, makes a loop long. A user who has seen everything
 //! has no negative: that is `None`, or [`NO_ITEM`] in batches.
 
-use super::buffer::prefetch;
 use super::rng::{Rng, mix};
+use super::simd::prefetch;
 
 /// Stands in a batch for "this user has seen the whole catalogue".
 pub const NO_ITEM: u32 = u32::MAX;
@@ -168,7 +168,7 @@ impl Positives {
     /// Prefetches what [`Positives::contains`] will look at first.
     #[inline(always)]
     pub(super) fn prefetch(&self, user: u32, item: u32) {
-        prefetch(&self.filter, place(user, item, self.filter.len()).0);
+        prefetch(&self.filter[place(user, item, self.filter.len()).0]);
     }
 
     /// Whether drawing until an unseen item comes is the way for this user; if not, the catalogue may be exhausted.

@@ -4,7 +4,7 @@
 //! its occurrences' gradients in registers, in sample order, and updates the row at once. No atomics, no gradient table,
 //! and a result that does not depend on the number of threads.
 
-use super::buffer::prefetch;
+use super::simd::prefetch;
 
 /// How far ahead the random look-ups of [`Slots::assign`] are prefetched.
 const AHEAD: usize = 12;
@@ -55,7 +55,7 @@ impl Slots {
         let current = u64::from(self.batch) << 32;
         for (o, &id) in ids.iter().enumerate() {
             if let Some(&next) = ids.get(o + AHEAD) {
-                prefetch(&self.stamps, next as usize);
+                prefetch(self.stamps.as_ptr().wrapping_add(next as usize));
             }
             let stamp = &mut self.stamps[id as usize];
             if *stamp & !0xffff_ffff != current {

@@ -1,0 +1,416 @@
+//! A table of embeddings that learns: parameters and optimiser state, one record a row.
+//!
+//! A record is `[p | m | v]` (only `[p]` under SGD), each part padded with zeros to a multiple of 16 numbers, and starts on
+//! a cache line: one random touch brings everything that a step needs. A training step is
+//!
+//! ```ignore
+//! slots.assign(&ids);                     // the distinct rows of the batch
+//! table.fetch(&slots, &mut compact);      // rows brought up to date and copied, one a slot
+//! ..                                      // scores, losses, coefficients
+//! table.apply(&slots, &terms);            // gradients summed in registers, the optimiser applied at once
+//! table.advance();                        // the step is over; once a step, whatever the number of `apply` calls
+//! ```
+//!
+//! and [`Table::settle`] before anything but a step reads the table. Every row belongs to one task, which adds its
+//! gradients in the order of the batch: results do not depend on the number of threads.
+
+use std::marker::PhantomData;
+
+use rayon::prelude::*;
+
+use self::kernels::{Gradient, Rows, apply_full_rows, apply_rows, fetch_rows, settle_rows};
+
+use super::buffer::Buffer;
+use super::optimizer::{AdamMode, Optimizer, Schedule};
+use super::simd::{LANES, prefetch};
+use super::slots::Slots;
+
+/// Slots, or rows, of one task: some tens of microseconds.
+const CHUNK: usize = 128;
+
+/// How many rows ahead records are prefetched.
+const AHEAD: usize = 4;
+
+/// A list of numbers does not have the length that the receiver needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected {expected} numbers, found {found}")]
+pub struct WrongLength {
+    /// How many are needed.
+    pub expected: usize,
+    /// How many came.
+    pub found: usize,
+}
+
+/// `n_rows` vectors of `dim` parameters with their optimiser.
+#[derive(Clone, Debug)]
+pub struct Table {
+    n_rows: usize,
+    dim: usize,
+    data: Buffer,
+    /// The last step that each row has taken; kept only where rows that a batch does not name take steps too.
+    last_step: Vec<u32>,
+    /// Steps that are over.
+    step: u32,
+    optimizer: Optimizer,
+    schedule: Schedule,
+}
+
+/// Everything that a checkpoint must hold of a [`Table`] or of a [`DenseParam`](super::param::DenseParam) to go on to the
+/// same bits.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TableState {
+    /// Steps taken.
+    pub step: u32,
+    /// Parameters, row after row.
+    pub parameters: Vec<f32>,
+    /// Adam's mean of gradients, likewise; empty under SGD.
+    pub first_moments: Vec<f32>,
+    /// Adam's mean of squared gradients, likewise; empty under SGD.
+    pub second_moments: Vec<f32>,
+    /// The last step that each row has taken; empty where rows outside a batch rest.
+    pub last_step: Vec<u32>,
+}
+
+/// The gradient of a batch as a sum of scaled vectors: that of a row is
+/// `scale * (sum of coef[t] * vectors[source[t]] over the terms t of its occurrences + decay * occurrences * p)`.
+///
+/// Every occurrence has the same number k of terms: those of occurrence o are `o * k .. (o + 1) * k`, and `coef` and
+/// `source` have `k * slots.n_occurrences()` elements. A term with coefficient 0 is skipped, whatever its source says; an
+/// occurrence with nothing else does not count. In modes where rows rest, a row without a counted occurrence rests.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms<'a> {
+    /// The factor of each term.
+    pub coef: &'a [f32],
+    /// Which of `vectors` it scales.
+    pub source: &'a [u32],
+    /// Vectors, `stride` apart; such as those that another table's [`Table::fetch`] gave. Padding must be 0.
+    pub vectors: &'a [f32],
+    /// Distance of vectors; at least the table's [`Table::stride`].
+    pub stride: usize,
+    /// Scales the whole gradient: 1 for summed losses, 1 / batch for mean ones.
+    pub scale: f32,
+    /// Strength of an L2 penalty `decay / 2 * |p|^2` for every counted occurrence.
+    pub decay: f32,
+}
+
+impl Table {
+    /// All parameters 0.
+    ///
+    /// # Panics
+    /// If the optimiser's settings do not pass [`Optimizer::check`].
+    pub fn new(n_rows: usize, dim: usize, optimizer: Optimizer) -> Self {
+        if let Err(problem) = optimizer.check() {
+            panic!("{problem}");
+        }
+        let record = dim.next_multiple_of(LANES) * optimizer.width();
+        let mut schedule = Schedule::new(&optimizer);
+        schedule.grow(1);
+        Self {
+            n_rows,
+            dim,
+            data: Buffer::zeros(n_rows * record),
+            last_step: vec![0; if optimizer.touches_all() { n_rows } else { 0 }],
+            step: 0,
+            optimizer,
+            schedule,
+        }
+    }
+
+    /// Has every row's parameters filled by `fill(row, parameters)`, several rows at the same time.
+    pub fn init(&mut self, fill: impl Fn(usize, &mut [f32]) + Sync) {
+        let (dim, record) = (self.dim, self.record());
+        if record > 0 {
+            let rows = self.data.par_chunks_mut(record).enumerate().with_min_len(CHUNK);
+            rows.for_each(|(row, record)| fill(row, &mut record[..dim]));
+        }
+    }
+
+    /// Brings the slots' rows up to the current step and copies their parameters to `out`, one row of
+    /// [`Table::stride`] numbers a slot.
+    ///
+    /// # Panics
+    /// If the slots are another table's, or `out` has not `slots.len() * stride` numbers.
+    pub fn fetch(&mut self, slots: &Slots, out: &mut [f32]) {
+        assert_eq!(out.len(), slots.len() * self.stride(), "room for one row a slot");
+        if out.is_empty() {
+            return;
+        }
+        let stride = self.stride();
+        let rows = self.rows(slots);
+        let ids = slots.rows();
+        let chunks = out.par_chunks_mut(CHUNK * stride).zip(ids.par_chunks(CHUNK));
+        chunks.for_each(|(out, ids)| fetch_rows(rows, ids, out));
+    }
+
+    /// Brings the slots' rows up to the current step, so that they may be read.
+    pub fn catch_up(&mut self, slots: &Slots) {
+        if self.optimizer.touches_all() {
+            let rows = self.rows(slots);
+            slots.rows().par_chunks(CHUNK).for_each(|ids| fetch_rows(rows, ids, &mut []));
+        }
+    }
+
+    /// Copies the parameters of the slots' rows, as they are, to `out`: see [`Table::fetch`], which brings them up to date
+    /// on the way.
+    ///
+    /// # Panics
+    /// As for `fetch`.
+    pub fn gather(&self, slots: &Slots, out: &mut [f32]) {
+        assert_eq!(out.len(), slots.len() * self.stride(), "room for one row a slot");
+        assert_eq!(slots.n_rows(), self.n_rows, "slots of this table");
+        let (stride, record) = (self.stride(), self.record());
+        if out.is_empty() {
+            return;
+        }
+        let chunks = out.par_chunks_mut(CHUNK * stride).zip(slots.rows().par_chunks(CHUNK));
+        chunks.for_each(|(out, ids)| {
+            for (k, (out, &id)) in out.chunks_exact_mut(stride).zip(ids).enumerate() {
+                if let Some(&next) = ids.get(k + AHEAD) {
+                    for line in (0..stride).step_by(LANES) {
+                        prefetch(&self.data[next as usize * record + line]);
+                    }
+                }
+                out.copy_from_slice(&self.data[id as usize * record..][..stride]);
+            }
+        });
+    }
+
+    /// Takes the current step with the rows of the batch. At most one `apply` a row and step.
+    ///
+    /// # Panics
+    /// If lengths do not fit together (see [`Terms`]), or a source lies outside `vectors`.
+    pub fn apply(&mut self, slots: &Slots, terms: &Terms<'_>) {
+        assert_eq!(terms.coef.len(), terms.source.len(), "as many sources as coefficients");
+        assert!(terms.stride >= self.stride(), "vectors as long as rows");
+        if slots.is_empty() {
+            return;
+        }
+        assert_eq!(terms.coef.len() % slots.n_occurrences(), 0, "equally many terms an occurrence");
+        self.apply_gradient(slots, Gradient::Terms(terms));
+    }
+
+    /// Takes the current step with explicit gradients, one row of [`Table::stride`] numbers a slot, padding 0; each is
+    /// multiplied by `scale`.
+    ///
+    /// # Panics
+    /// If `gradients` has not `slots.len() * stride` numbers.
+    pub fn apply_dense_rows(&mut self, slots: &Slots, gradients: &[f32], scale: f32) {
+        assert_eq!(gradients.len(), slots.len() * self.stride(), "one gradient a slot");
+        self.apply_gradient(slots, Gradient::Rows(gradients, scale));
+    }
+
+    /// Takes the current step with a gradient for the whole table, `n_rows` rows of [`Table::stride`] numbers, padding 0;
+    /// each is multiplied by `scale`.
+    ///
+    /// # Panics
+    /// If `gradients` has not `n_rows * stride` numbers.
+    pub fn apply_full(&mut self, gradients: &[f32], scale: f32) {
+        assert_eq!(gradients.len(), self.n_rows * self.stride(), "one gradient a row");
+        let (n_rows, stride) = (self.n_rows, self.stride());
+        let rows = self.all_rows();
+        (0..n_rows.div_ceil(CHUNK)).into_par_iter().for_each(|chunk| {
+            let ids = chunk * CHUNK..((chunk + 1) * CHUNK).min(n_rows);
+            apply_full_rows(
+                rows,
+                ids.start,
+                &gradients[ids.start * stride..ids.end * stride],
+                scale,
+            );
+        });
+    }
+
+    /// Ends a training step.
+    pub fn advance(&mut self) {
+        self.step += 1;
+        self.schedule.grow(self.step + 1);
+        if matches!(&self.optimizer, Optimizer::Adam(adam) if adam.mode == AdamMode::Dense) {
+            self.settle();
+        }
+    }
+
+    /// Brings every row up to the current step. Needed before evaluation, export and saving in the mode
+    /// [`AdamMode::Exact`]; does nothing in others.
+    pub fn settle(&mut self) {
+        if self.optimizer.touches_all() {
+            let n_rows = self.n_rows;
+            let rows = self.all_rows();
+            (0..n_rows.div_ceil(CHUNK)).into_par_iter().for_each(|chunk| {
+                settle_rows(rows, chunk * CHUNK, ((chunk + 1) * CHUNK).min(n_rows));
+            });
+        }
+    }
+
+    /// Whether every row has taken every step.
+    pub fn is_settled(&self) -> bool {
+        self.last_step.iter().all(|&last| last >= self.step)
+    }
+
+    /// Changes the learning rate from the next step on; settles the table first.
+    ///
+    /// # Panics
+    /// If the rate is negative or not finite.
+    pub fn set_learning_rate(&mut self, rate: f64) {
+        assert!(rate >= 0.0 && rate.is_finite(), "`learning_rate` must be at least 0");
+        self.settle();
+        *self.optimizer.learning_rate_mut() = rate;
+        self.schedule.set_learning_rate(rate, self.step + 1);
+    }
+
+    /// The optimiser, with its current learning rate.
+    pub fn optimizer(&self) -> &Optimizer {
+        &self.optimizer
+    }
+
+    /// Number of rows.
+    pub fn n_rows(&self) -> usize {
+        self.n_rows
+    }
+
+    /// Numbers in a row.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// `dim` rounded up to a multiple of 16: the distance of rows in what [`Table::fetch`] gives.
+    pub fn stride(&self) -> usize {
+        self.dim.next_multiple_of(LANES)
+    }
+
+    /// Number of trained parameters.
+    pub fn n_parameters(&self) -> usize {
+        self.n_rows * self.dim
+    }
+
+    /// Steps that are over.
+    pub fn step(&self) -> u32 {
+        self.step
+    }
+
+    /// The parameters of a row.
+    pub fn row(&self, row: usize) -> &[f32] {
+        &self.data[row * self.record()..][..self.dim]
+    }
+
+    /// The parameters of a row, to be changed.
+    pub fn row_mut(&mut self, row: usize) -> &mut [f32] {
+        let at = row * self.record();
+        &mut self.data[at..][..self.dim]
+    }
+
+    /// The parameters in place: row r starts at `r * distance` of the slice, for the (slice, distance) returned.
+    pub fn params(&self) -> (&[f32], usize) {
+        (&self.data, self.record())
+    }
+
+    /// A copy of the parameters, row after row without gaps. The table must be settled.
+    pub fn export(&self) -> Vec<f32> {
+        debug_assert!(self.is_settled(), "rows lag behind: call `settle` first");
+        self.part(0)
+    }
+
+    /// Sets the parameters from rows without gaps and begins the optimiser afresh, at step 0.
+    ///
+    /// # Errors
+    /// If there are not `n_rows * dim` numbers; nothing is changed then.
+    pub fn import(&mut self, parameters: &[f32]) -> Result<(), WrongLength> {
+        check(self.n_parameters(), parameters.len())?;
+        self.data.fill(0.0);
+        self.set_part(0, parameters);
+        self.last_step.fill(0);
+        self.step = 0;
+        Ok(())
+    }
+
+    /// Everything that a checkpoint must hold. The table need not be settled.
+    pub fn state(&self) -> TableState {
+        let moments = |part| if self.optimizer.width() > 1 { self.part(part) } else { Vec::new() };
+        TableState {
+            step: self.step,
+            parameters: self.part(0),
+            first_moments: moments(1),
+            second_moments: moments(2),
+            last_step: self.last_step.clone(),
+        }
+    }
+
+    /// Goes on from [`Table::state`] of a table of the same shape and optimiser.
+    ///
+    /// # Errors
+    /// If a part of the state has the wrong length; nothing is changed then.
+    pub fn restore(&mut self, state: &TableState) -> Result<(), WrongLength> {
+        let moments = if self.optimizer.width() > 1 { self.n_parameters() } else { 0 };
+        check(self.n_parameters(), state.parameters.len())?;
+        check(moments, state.first_moments.len())?;
+        check(moments, state.second_moments.len())?;
+        check(self.last_step.len(), state.last_step.len())?;
+        self.set_part(0, &state.parameters);
+        if moments > 0 {
+            self.set_part(1, &state.first_moments);
+            self.set_part(2, &state.second_moments);
+        }
+        self.step = state.step;
+        // A row can be at most one step ahead, by an `apply` whose `advance` is to come.
+        for (own, &last) in self.last_step.iter_mut().zip(&state.last_step) {
+            *own = last.min(state.step.saturating_add(1));
+        }
+        self.schedule.grow(self.step + 1);
+        Ok(())
+    }
+
+    fn record(&self) -> usize {
+        self.stride() * self.optimizer.width()
+    }
+
+    /// The parameters (0), first (1) or second moments (2), without gaps.
+    fn part(&self, part: usize) -> Vec<f32> {
+        let mut out = Vec::with_capacity(self.n_parameters());
+        let (record, from) = (self.record(), part * self.stride());
+        for row in 0..self.n_rows {
+            out.extend_from_slice(&self.data[row * record + from..][..self.dim]);
+        }
+        out
+    }
+
+    fn set_part(&mut self, part: usize, values: &[f32]) {
+        let (record, dim, from) = (self.record(), self.dim, part * self.stride());
+        for row in 0..self.n_rows {
+            self.data[row * record + from..][..dim].copy_from_slice(&values[row * dim..][..dim]);
+        }
+    }
+
+    fn apply_gradient(&mut self, slots: &Slots, gradient: Gradient<'_>) {
+        let rows = self.rows(slots);
+        (0..slots.len().div_ceil(CHUNK)).into_par_iter().for_each(|chunk| {
+            let end = ((chunk + 1) * CHUNK).min(slots.len());
+            apply_rows(rows, slots, chunk * CHUNK, end, gradient);
+        });
+    }
+
+    /// The records, to be shared among tasks that each own some of the slots.
+    fn rows(&mut self, slots: &Slots) -> Rows<'_> {
+        assert_eq!(slots.n_rows(), self.n_rows, "slots of this table");
+        self.all_rows()
+    }
+
+    fn all_rows(&mut self) -> Rows<'_> {
+        Rows {
+            stride: self.stride(),
+            record: self.record(),
+            step: self.step,
+            n_rows: self.n_rows,
+            data: self.data.as_mut_ptr(),
+            last_step: (!self.last_step.is_empty()).then_some(self.last_step.as_mut_ptr()),
+            schedule: &self.schedule,
+            sgd: matches!(self.optimizer, Optimizer::Sgd(_)),
+            table: PhantomData,
+        }
+    }
+}
+
+pub(super) fn check(expected: usize, found: usize) -> Result<(), WrongLength> {
+    if expected == found { Ok(()) } else { Err(WrongLength { expected, found }) }
+}
+
+mod kernels;
+#[cfg(test)]
+mod tests;
