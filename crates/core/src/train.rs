@@ -244,3 +244,161 @@ fn check(plan: &Plan, cases: &Cases) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{Grad, Lists, Query, Row, Scorer, Scores, Slate};
+    use serde_json::Value;
+    use std::cell::RefCell;
+
+    /// One number that moves by what each case adds: enough to see every step and its order.
+    #[derive(Clone, Debug, PartialEq)]
+    struct Counter(f32);
+
+    struct Count(Plan);
+
+    struct AddsIndex;
+
+    impl Scorer for Counter {
+        fn n_items(&self) -> usize {
+            1
+        }
+        fn score(&self, queries: &[Query<'_>], out: &mut [f32]) {
+            out[..queries.len()].fill(self.0);
+        }
+    }
+
+    impl Model for Counter {
+        fn tensors(&self) -> Tensors {
+            Tensors::from_iter([("number", vec![self.0].into())])
+        }
+        fn n_parameters(&self) -> usize {
+            1
+        }
+    }
+
+    impl Learner for Counter {
+        fn step(&mut self, batch: &Batch<'_>, _slate: &Slate, objective: &dyn Objective) -> f64 {
+            let mut loss = 0.0;
+            for at in 0..batch.len() {
+                let row = Row { batch, at, items: &[] };
+                let scores = Scores { listed: &[], log_rest: self.0 };
+                loss += f64::from(objective.loss(
+                    row,
+                    scores,
+                    Grad { listed: &mut [], log_rest: &mut 0.0 },
+                ));
+            }
+            self.0 = self.0 * 0.99 + loss as f32;
+            loss
+        }
+        fn state(&self) -> Tensors {
+            self.tensors()
+        }
+    }
+
+    impl Objective for AddsIndex {
+        fn slate(&self, _batch: &Batch<'_>) -> Slate {
+            Slate::All
+        }
+        fn loss(&self, row: Row<'_>, scores: Scores<'_>, _grad: Grad<'_>) -> f32 {
+            let drawn = row.batch.rng(row.at, 7).uniform();
+            drawn + row.index() as f32 * 1e-3 + scores.log_rest * 1e-3
+        }
+    }
+
+    impl Trainable for Count {
+        fn plan(&self) -> &Plan {
+            &self.0
+        }
+        fn cases(&self, train: &Interactions) -> Cases {
+            Cases::each_interaction(train)
+        }
+        fn objective(&self, _train: &Interactions) -> Box<dyn Objective> {
+            Box::new(AddsIndex)
+        }
+        fn init(&self, _train: &Arc<Interactions>, _seed: u64) -> Result<Box<dyn Learner>> {
+            Ok(Box::new(Counter(0.0)))
+        }
+        fn resume(&self, _: &Arc<Interactions>, state: &Tensors) -> Result<Box<dyn Learner>> {
+            Ok(Box::new(Counter(state.f32s("number", 1)?[0])))
+        }
+        fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
+            Ok(Box::new(Counter(tensors.f32s("number", 1)?[0])))
+        }
+        fn config(&self) -> Value {
+            Value::Null
+        }
+        fn memory(&self, _: usize, _: usize, _: usize) -> u64 {
+            4
+        }
+    }
+
+    struct StopAfter(usize);
+    impl Watch for StopAfter {
+        fn step(&mut self, _epoch: usize, _done: usize, _total: usize) -> bool {
+            self.0 -= 1;
+            self.0 == 0
+        }
+    }
+
+    fn log() -> Arc<Interactions> {
+        let items = Lists::from_iter((0..10).map(|_| vec![0; 5]));
+        Arc::new(Interactions::new(1, items, None, None).unwrap())
+    }
+
+    fn fit(recipe: &Count, validate: Option<&crate::recipe::Validate<'_>>) -> f32 {
+        let mut fit = Fit { seed: 5, validate, watch: &mut Unwatched, checkpoints: None };
+        let model = crate::Recipe::fit(recipe, &log(), &mut fit).unwrap();
+        model.tensors().f32s("number", 1).unwrap()[0]
+    }
+
+    #[test]
+    fn a_run_stopped_after_any_step_and_resumed_ends_in_the_same_bits() {
+        let plan = Plan { epochs: 3, batch_size: 8, validate_every: 1, patience: 1 };
+        let recipe = Count(plan);
+        let whole = fit(&recipe, None);
+        for stop in 1..=21 {
+            let kept = RefCell::new(None);
+            let save = |text: &str, tensors: &Tensors| {
+                *kept.borrow_mut() = Some((text.to_owned(), tensors.clone()));
+                Ok(())
+            };
+            let load = || Ok(kept.borrow().clone());
+            let run = |watch: &mut dyn Watch| {
+                let every = Duration::from_secs(999);
+                let checkpoints = Some(Checkpointing { save: &save, load: &load, every });
+                let mut fit = Fit { seed: 5, validate: None, watch, checkpoints };
+                crate::Recipe::fit(&recipe, &log(), &mut fit)
+            };
+            assert!(matches!(run(&mut StopAfter(stop)), Err(Error::Interrupted)), "after {stop}");
+            let resumed = run(&mut Unwatched).unwrap().tensors();
+            assert_eq!(resumed.f32s("number", 1).unwrap()[0].to_bits(), whole.to_bits(), "{stop}");
+        }
+    }
+
+    #[test]
+    fn the_best_model_is_kept_and_patience_ends_the_run() {
+        let plan = Plan { epochs: 50, batch_size: 50, validate_every: 1, patience: 3 };
+        let looks = RefCell::new(0);
+        let values = [0.1, 0.5, 0.4, 0.5, 0.3, 0.9];
+        let validate = |_: &dyn Model| {
+            let mut looks = looks.borrow_mut();
+            *looks += 1;
+            Ok(values[*looks - 1])
+        };
+        let kept = fit(&Count(plan.clone()), Some(&validate));
+        assert_eq!(*looks.borrow(), 5, "0.5 is best, and three looks after it are not better");
+        let two_epochs = fit(&Count(Plan { epochs: 2, ..plan }), None);
+        assert_eq!(kept.to_bits(), two_epochs.to_bits());
+    }
+
+    #[test]
+    fn a_checkpoint_of_another_seed_is_refused() {
+        let text = serde_json::to_string(&Position { seed: 4, ..Position::default() }).unwrap();
+        let error = Position::parse(&text, 5, &Plan::default()).unwrap_err().to_string();
+        assert_eq!(error, "checkpoint: was made with seed 4, this run has 5");
+    }
+}
