@@ -15,6 +15,7 @@ pub mod recipe;
 pub mod registry;
 pub mod tensors;
 pub mod train;
+pub mod vocab;
 
 pub use cases::{Case, Cases, Query, Span};
 pub use distil::{Distiller, Lesson, Trace};
@@ -26,3 +27,4 @@ pub use rank::{Factored, Factors, ItemSet, Ranker, Scorer, TopK};
 pub use rankings::Rankings;
 pub use recipe::{Fit, Model, Plan, Recipe, Trainable};
 pub use tensors::{Data, Tensor, Tensors};
+pub use vocab::Vocab;

@@ -1,0 +1,364 @@
+//! Flat tables: columns of numbers or text, written as Parquet, TSV, CSV or JSON lines and read back from Parquet. Prepared data
+//! sets, rankings, per-case metrics, simulated logs and recommendations are all such tables.
+//!
+//! Equal content gives equal bytes: a file holds no time, no path and no name of a machine.
+
+pub(crate) mod parquet;
+mod text;
+mod writer;
+
+pub use parquet::{read_batches, read_parquet, read_parquet_columns};
+pub use writer::{TableFile, TableWriter, write_table};
+
+use crate::{Error, Result, error::listed};
+use rankstill_core::Vocab;
+use std::path::PathBuf;
+
+/// What a column holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Signed 64-bit integers.
+    I64,
+    /// Unsigned 32-bit integers.
+    U32,
+    /// 32-bit floats.
+    F32,
+    /// 64-bit floats.
+    F64,
+    /// UTF-8 text.
+    Text,
+}
+
+/// A column in memory.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Column {
+    /// Signed 64-bit integers.
+    I64(Vec<i64>),
+    /// Unsigned 32-bit integers.
+    U32(Vec<u32>),
+    /// 32-bit floats.
+    F32(Vec<f32>),
+    /// 64-bit floats.
+    F64(Vec<f64>),
+    /// UTF-8 text.
+    Text(Texts),
+}
+
+/// Many short texts in one buffer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Texts {
+    bytes: String,
+    ends: Vec<usize>,
+}
+
+/// Named columns of one length.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Table {
+    /// Where it was read from, for messages; empty for a table that was made here.
+    path: PathBuf,
+    names: Vec<String>,
+    columns: Vec<Column>,
+}
+
+impl Table {
+    /// Adds a column.
+    ///
+    /// # Errors
+    /// When the name is taken or the length differs from the other columns'.
+    pub fn push(&mut self, name: impl Into<String>, column: impl Into<Column>) -> Result<()> {
+        let (name, column) = (name.into(), column.into());
+        if self.names.contains(&name) {
+            return Err(Error::config(name, "two columns of this name"));
+        }
+        if !self.columns.is_empty() && column.len() != self.n_rows() {
+            let (found, expected) = (column.len(), self.n_rows());
+            return Err(Error::config(name, format!("{found} rows, expected {expected}")));
+        }
+        self.names.push(name);
+        self.columns.push(column);
+        Ok(())
+    }
+
+    /// With another column: for building in one expression.
+    ///
+    /// # Errors
+    /// As [`Table::push`].
+    pub fn with(mut self, name: impl Into<String>, column: impl Into<Column>) -> Result<Self> {
+        self.push(name, column)?;
+        Ok(self)
+    }
+
+    /// How many rows.
+    #[must_use]
+    pub fn n_rows(&self) -> usize {
+        self.columns.first().map_or(0, Column::len)
+    }
+
+    /// The columns' names, in order.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// The columns, in order.
+    #[must_use]
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    /// The column of this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Column> {
+        self.names.iter().position(|known| known == name).map(|at| &self.columns[at])
+    }
+
+    /// Takes a column out.
+    ///
+    /// # Errors
+    /// When there is none of this name; the message lists those that exist.
+    pub fn take(&mut self, name: &str) -> Result<Column> {
+        match self.names.iter().position(|known| known == name) {
+            Some(at) => {
+                self.names.remove(at);
+                Ok(self.columns.remove(at))
+            }
+            None => Err(Error::NoColumn {
+                path: self.path.clone(),
+                wanted: format!("column `{name}`"),
+                existing: listed(&self.names),
+            }),
+        }
+    }
+
+    /// Takes a column of 32-bit unsigned integers out.
+    ///
+    /// # Errors
+    /// When there is none of this name, or it holds something else.
+    pub fn take_u32(&mut self, name: &str) -> Result<Vec<u32>> {
+        match self.take(name)? {
+            Column::U32(values) => Ok(values),
+            other => Err(self.wrong_kind(name, Kind::U32, &other)),
+        }
+    }
+
+    /// Takes a column of 64-bit integers out.
+    ///
+    /// # Errors
+    /// As [`Table::take_u32`].
+    pub fn take_i64(&mut self, name: &str) -> Result<Vec<i64>> {
+        match self.take(name)? {
+            Column::I64(values) => Ok(values),
+            other => Err(self.wrong_kind(name, Kind::I64, &other)),
+        }
+    }
+
+    /// Takes a column of 32-bit floats out.
+    ///
+    /// # Errors
+    /// As [`Table::take_u32`].
+    pub fn take_f32(&mut self, name: &str) -> Result<Vec<f32>> {
+        match self.take(name)? {
+            Column::F32(values) => Ok(values),
+            other => Err(self.wrong_kind(name, Kind::F32, &other)),
+        }
+    }
+
+    /// Takes a column of 64-bit floats out.
+    ///
+    /// # Errors
+    /// As [`Table::take_u32`].
+    pub fn take_f64(&mut self, name: &str) -> Result<Vec<f64>> {
+        match self.take(name)? {
+            Column::F64(values) => Ok(values),
+            other => Err(self.wrong_kind(name, Kind::F64, &other)),
+        }
+    }
+
+    /// Takes a column of distinct ids out, integers or text.
+    ///
+    /// # Errors
+    /// When there is none of this name, it holds something else, or an id stands twice.
+    pub fn take_vocab(&mut self, name: &str) -> Result<Vocab> {
+        match self.take(name)? {
+            Column::I64(ids) => Ok(Vocab::from_ints(ids)?),
+            Column::Text(ids) => Ok(Vocab::from_ids(ids.iter())?),
+            other => Err(self.wrong_kind(name, Kind::Text, &other)),
+        }
+    }
+
+    fn wrong_kind(&self, name: &str, expected: Kind, found: &Column) -> Error {
+        let problem =
+            format!("column `{name}`: expected {expected:?} values, found {:?}", found.kind());
+        Error::file(&self.path, problem)
+    }
+}
+
+impl Column {
+    /// No rows.
+    #[must_use]
+    pub fn empty(kind: Kind) -> Self {
+        match kind {
+            Kind::I64 => Self::I64(Vec::new()),
+            Kind::U32 => Self::U32(Vec::new()),
+            Kind::F32 => Self::F32(Vec::new()),
+            Kind::F64 => Self::F64(Vec::new()),
+            Kind::Text => Self::Text(Texts::default()),
+        }
+    }
+
+    /// The user's own ids, by number: integers where all are.
+    #[must_use]
+    pub fn of_vocab(vocab: &Vocab) -> Self {
+        match vocab.as_ints() {
+            Some(ids) => Self::I64(ids.to_vec()),
+            None => Self::Text(vocab.iter().collect()),
+        }
+    }
+
+    /// The user's own ids of these numbers: integers where the whole vocabulary is, so that the kind does not change from one
+    /// chunk of rows to the next.
+    ///
+    /// # Panics
+    /// When a number is not in the vocabulary.
+    #[must_use]
+    pub fn of_ids(vocab: &Vocab, numbers: &[u32]) -> Self {
+        match vocab.as_ints() {
+            Some(ids) => Self::I64(numbers.iter().map(|&number| ids[number as usize]).collect()),
+            None => Self::Text(numbers.iter().map(|&number| vocab.id(number)).collect()),
+        }
+    }
+
+    /// What [`Column::of_ids`] gives for this vocabulary.
+    #[must_use]
+    pub fn kind_of_ids(vocab: &Vocab) -> Kind {
+        if vocab.as_ints().is_some() { Kind::I64 } else { Kind::Text }
+    }
+
+    /// What it holds.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::I64(_) => Kind::I64,
+            Self::U32(_) => Kind::U32,
+            Self::F32(_) => Kind::F32,
+            Self::F64(_) => Kind::F64,
+            Self::Text(_) => Kind::Text,
+        }
+    }
+
+    /// How many rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::I64(values) => values.len(),
+            Self::U32(values) => values.len(),
+            Self::F32(values) => values.len(),
+            Self::F64(values) => values.len(),
+            Self::Text(values) => values.len(),
+        }
+    }
+
+    /// Whether there is no row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Adds rows of another column of the same kind; `false`, and nothing added, when the kinds differ.
+    pub(crate) fn extend(&mut self, other: &Self, rows: std::ops::Range<usize>) -> bool {
+        match (self, other) {
+            (Self::I64(to), Self::I64(from)) => to.extend_from_slice(&from[rows]),
+            (Self::U32(to), Self::U32(from)) => to.extend_from_slice(&from[rows]),
+            (Self::F32(to), Self::F32(from)) => to.extend_from_slice(&from[rows]),
+            (Self::F64(to), Self::F64(from)) => to.extend_from_slice(&from[rows]),
+            (Self::Text(to), Self::Text(from)) => rows.for_each(|row| to.push(from.get(row))),
+            _ => return false,
+        }
+        true
+    }
+
+    pub(crate) fn clear(&mut self) {
+        match self {
+            Self::I64(values) => values.clear(),
+            Self::U32(values) => values.clear(),
+            Self::F32(values) => values.clear(),
+            Self::F64(values) => values.clear(),
+            Self::Text(values) => values.clear(),
+        }
+    }
+}
+
+impl Texts {
+    /// Adds a text at the end.
+    pub fn push(&mut self, text: &str) {
+        self.bytes.push_str(text);
+        self.ends.push(self.bytes.len());
+    }
+
+    /// How many.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Text `i`; panics when there is none.
+    #[must_use]
+    pub fn get(&self, i: usize) -> &str {
+        let start = if i == 0 { 0 } else { self.ends[i - 1] };
+        &self.bytes[start..self.ends[i]]
+    }
+
+    /// All, in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> + '_ {
+        (0..self.len()).map(|i| self.get(i))
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
+}
+
+impl<S: AsRef<str>> FromIterator<S> for Texts {
+    fn from_iter<I: IntoIterator<Item = S>>(texts: I) -> Self {
+        let mut out = Self::default();
+        texts.into_iter().for_each(|text| out.push(text.as_ref()));
+        out
+    }
+}
+
+impl From<Vec<i64>> for Column {
+    fn from(values: Vec<i64>) -> Self {
+        Self::I64(values)
+    }
+}
+
+impl From<Vec<u32>> for Column {
+    fn from(values: Vec<u32>) -> Self {
+        Self::U32(values)
+    }
+}
+
+impl From<Vec<f32>> for Column {
+    fn from(values: Vec<f32>) -> Self {
+        Self::F32(values)
+    }
+}
+
+impl From<Vec<f64>> for Column {
+    fn from(values: Vec<f64>) -> Self {
+        Self::F64(values)
+    }
+}
+
+impl From<Texts> for Column {
+    fn from(values: Texts) -> Self {
+        Self::Text(values)
+    }
+}

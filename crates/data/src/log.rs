@@ -1,0 +1,152 @@
+//! An interaction log in memory: parallel columns in the order of the file, ids as numbers, and the vocabularies that lead back.
+
+use crate::{Error, Result};
+use rankstill_core::{ItemId, UserId, Vocab};
+
+/// Row *i*: `users[i]` acted on `items[i]`, at `times[i]`, with `weights[i]`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Log {
+    /// Below `user_ids.len()`.
+    pub users: Vec<UserId>,
+    /// Below `item_ids.len()`.
+    pub items: Vec<ItemId>,
+    /// Unix seconds, or whatever whole number the file holds; larger is later.
+    pub times: Option<Vec<i64>>,
+    /// Ratings or counts, always finite.
+    pub weights: Option<Vec<f32>>,
+    /// The user's own ids of the users, numbered by first appearance.
+    pub user_ids: Vocab,
+    /// The user's own ids of the items, numbered by first appearance.
+    pub item_ids: Vocab,
+}
+
+impl Log {
+    /// How many interactions.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.users.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.users.is_empty()
+    }
+
+    /// How many users the vocabulary holds, with or without interactions.
+    #[must_use]
+    pub fn n_users(&self) -> usize {
+        self.user_ids.len()
+    }
+
+    /// How many items the vocabulary holds, with or without interactions.
+    #[must_use]
+    pub fn n_items(&self) -> usize {
+        self.item_ids.len()
+    }
+
+    /// Keeps the rows whose flag is set, in their order; the vocabularies stay as they are.
+    ///
+    /// # Panics
+    /// When there is not one flag per row.
+    pub fn retain_rows(&mut self, keep: &[bool]) {
+        assert_eq!(keep.len(), self.len(), "one flag per row");
+        retain(&mut self.users, keep);
+        retain(&mut self.items, keep);
+        self.times.iter_mut().for_each(|times| retain(times, keep));
+        self.weights.iter_mut().for_each(|weights| retain(weights, keep));
+    }
+
+    /// Forgets the ids that no row uses and numbers the others anew, in the same order.
+    pub fn compact(&mut self) {
+        compact(&mut self.users, &mut self.user_ids);
+        compact(&mut self.items, &mut self.item_ids);
+    }
+
+    /// Whether the columns are equally long, all numbers within the vocabularies, and all weights finite: for logs that were put
+    /// together elsewhere.
+    ///
+    /// # Errors
+    /// Says which is not.
+    pub fn check(&self) -> Result<()> {
+        let n = self.len();
+        for (name, found) in [
+            ("items", self.items.len()),
+            ("times", self.times.as_ref().map_or(n, Vec::len)),
+            ("weights", self.weights.as_ref().map_or(n, Vec::len)),
+        ] {
+            if found != n {
+                return Err(Error::config(name, format!("{found} rows, expected {n}")));
+            }
+        }
+        for (name, column, vocab) in
+            [("users", &self.users, &self.user_ids), ("items", &self.items, &self.item_ids)]
+        {
+            if let Some(row) = column.iter().position(|&number| number as usize >= vocab.len()) {
+                let (number, known) = (column[row], vocab.len());
+                let problem = format!("row {row}: number {number}, but there are {known} ids");
+                return Err(Error::config(name, problem));
+            }
+        }
+        match self.weights.iter().flatten().position(|weight| !weight.is_finite()) {
+            Some(row) => Err(Error::config("weights", format!("row {row} is not finite"))),
+            None => Ok(()),
+        }
+    }
+}
+
+fn retain<T: Copy>(column: &mut Vec<T>, keep: &[bool]) {
+    let mut flags = keep.iter();
+    column.retain(|_| flags.next().is_some_and(|&flag| flag));
+}
+
+fn compact(column: &mut [u32], vocab: &mut Vocab) {
+    let mut used = vec![false; vocab.len()];
+    column.iter().for_each(|&number| used[number as usize] = true);
+    if used.iter().all(|&used| used) {
+        return;
+    }
+    let renumbered = vocab.retain(&used);
+    column.iter_mut().for_each(|number| *number = renumbered[*number as usize]);
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn log() -> Log {
+        Log {
+            users: vec![0, 1, 0],
+            items: vec![0, 1, 2],
+            times: Some(vec![5, 6, 7]),
+            weights: None,
+            user_ids: Vocab::from_ids(["ann", "bob"]).unwrap(),
+            item_ids: Vocab::from_ints(vec![10, 20, 30]).unwrap(),
+        }
+    }
+
+    #[test]
+    fn dropped_rows_take_their_ids_with_them() {
+        let mut log = log();
+        log.retain_rows(&[false, true, false]);
+        assert_eq!((log.n_users(), log.n_items()), (2, 3));
+        log.compact();
+        assert_eq!((log.users.as_slice(), log.items.as_slice()), (&[0][..], &[0][..]));
+        assert_eq!(log.times, Some(vec![6]));
+        assert_eq!((log.user_ids.id(0), log.item_ids.id(0)), ("bob".into(), "20".into()));
+        log.check().unwrap();
+    }
+
+    #[test]
+    fn check_names_what_is_wrong() {
+        let broken = |change: fn(&mut Log)| {
+            let mut log = log();
+            change(&mut log);
+            log.check().unwrap_err().to_string()
+        };
+        assert_eq!(broken(|log| log.items[1] = 9), "items: row 1: number 9, but there are 3 ids");
+        assert_eq!(broken(|log| log.times = Some(vec![])), "times: 0 rows, expected 3");
+        assert!(broken(|log| log.weights = Some(vec![1.0, 2.0, f32::NAN])).contains("row 2"));
+    }
+}
