@@ -187,6 +187,28 @@ impl Cases {
         }
     }
 
+    /// The cases `range`, over the same timeline; panics when there are fewer.
+    #[must_use]
+    pub fn slice(&self, range: Range<usize>) -> Self {
+        let spans = match &self.rows {
+            Rows::Each { starts, user_of } => {
+                let span = |i: usize| {
+                    let user = user_of[i];
+                    let line = starts[user as usize]..starts[user as usize + 1];
+                    let hidden = line.end..line.end;
+                    Span { user: Some(user), history: line, hidden, targets: i..i + 1 }
+                };
+                range.map(span).collect()
+            }
+            Rows::Spans(spans) => spans[range].to_vec(),
+        };
+        Self {
+            n_items: self.n_items,
+            timeline: Arc::clone(&self.timeline),
+            rows: Rows::Spans(spans),
+        }
+    }
+
     /// Query `i`; panics when there is none.
     #[must_use]
     pub fn query(&self, i: usize) -> Query<'_> {
@@ -264,6 +286,21 @@ mod tests {
         assert_eq!(cases.case(4).query.user, Some(2));
         assert_eq!((cases.n_queries(), cases.query_of(4)), (3, 2));
         assert!(cases.distinct_queries()[1].history.is_empty());
+    }
+
+    #[test]
+    fn a_slice_holds_the_same_cases() {
+        for cases in [Cases::each_interaction(&log()), Cases::windows(&log(), 1, 1)] {
+            let part = cases.slice(1..3);
+            assert_eq!(part.len(), 2);
+            for (a, b) in [(0, 1), (1, 2)] {
+                let (part, whole) = (part.case(a), cases.case(b));
+                assert_eq!(part.query.user, whole.query.user);
+                assert_eq!(part.query.history, whole.query.history);
+                assert_eq!(part.query.hidden, whole.query.hidden);
+                assert_eq!(part.targets, whole.targets);
+            }
+        }
     }
 
     #[test]

@@ -20,24 +20,42 @@ pub trait Ranker: Send + Sync {
     /// When the ranker is elsewhere and does not answer.
     fn target_ranks(&self, cases: &Cases, top: &TopK<'_>) -> Result<Lists<u32>> {
         let everything = TopK { k: cases.n_items(), ..*top };
-        let ranked = self.rank(&cases.queries(), &everything)?;
-        Ok(ranks_in_lists(ranked.lists(), cases))
+        let queries = cases.queries();
+        let mut ranks = Lists::with_capacity(cases.len(), cases.len());
+        for block in queries.chunks(WHOLE_LISTS) {
+            let ranked = self.rank(block, &everything)?;
+            for list in ranked.lists().iter().take(block.len()) {
+                ranks.push(places(list, cases.case(ranks.len()).targets));
+            }
+        }
+        Ok(ranks)
     }
 }
+
+/// Whole rankings held at a time: 256 lists of 100,000 items and scores are 205 MB.
+const WHOLE_LISTS: usize = 256;
 
 /// Where each target of each case stands in that case's list: 1-based, 0 when it is not listed.
 #[must_use]
 pub fn ranks_in_lists(lists: &Lists<ItemId>, cases: &Cases) -> Lists<u32> {
-    let place = |list: &[ItemId], target: &ItemId| {
-        list.iter().position(|item| item == target).map_or(0, |at| at as u32 + 1)
-    };
-    lists
-        .iter()
-        .zip(cases.iter())
-        .map(|(list, case)| {
-            case.targets.iter().map(|target| place(list, target)).collect::<Vec<_>>()
-        })
-        .collect()
+    lists.iter().zip(cases.iter()).map(|(list, case)| places(list, case.targets)).collect()
+}
+
+/// Where each target stands in the list: 1-based, 0 when it is not listed. One look-up an item of the list, so long lists
+/// and many targets do not multiply.
+fn places(list: &[ItemId], targets: &[ItemId]) -> Vec<u32> {
+    let mut by_item: Vec<(ItemId, usize)> = targets.iter().copied().zip(0..).collect();
+    by_item.sort_unstable();
+    let mut places = vec![0; targets.len()];
+    for (item, place) in list.iter().zip(1..) {
+        let first = by_item.partition_point(|(target, _)| target < item);
+        for (_, at) in by_item[first..].iter().take_while(|(target, _)| target == item) {
+            if places[*at] == 0 {
+                places[*at] = place;
+            }
+        }
+    }
+    places
 }
 
 /// The only masking and top-K code there is: in blocks of queries, over several threads.
@@ -175,5 +193,19 @@ impl Factors<'_> {
     #[must_use]
     pub fn row(&self, i: usize) -> &[f32] {
         &self.data[i * self.stride..][..self.dim]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_those_that_a_scan_finds() {
+        let list = [7, 3, 9, 0, 4];
+        let targets = [4, 8, 7, 4, 9];
+        assert_eq!(places(&list, &targets), [5, 0, 1, 5, 3]);
+        assert!(places(&list, &[]).is_empty());
+        assert_eq!(places(&[], &targets), [0; 5]);
     }
 }

@@ -1,1 +1,10 @@
-//! Placeholder until the first module lands.
+//! How well a ranker ranks, how sure one can be of a difference, what it costs to ask, and how to show it.
+//!
+//! Nothing here opens a file: models, cases and texts come in, numbers, tables and texts go out.
+
+pub mod error;
+pub mod groups;
+pub mod metric;
+
+pub use error::{Error, Result};
+pub use metric::{Dialect, Direction, METRICS, Measure, Metric, Needs, Outcome};
