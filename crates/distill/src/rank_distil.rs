@@ -1,0 +1,310 @@
+//! Ranking Distillation (Tang & Wang, KDD 2018, arXiv 1809.07428): the teacher's K best unlabelled items of a query are
+//! extra positives of the student's loss, weighted by their place in the teacher's list and by how far below it the student
+//! ranks them.
+//!
+//! With the student's own loss L^R and the teacher's list pi_1..K:
+//!
+//! ```text
+//! L   = (1 - alpha) L^R + alpha L^D                 blend "paper"      (equation 4)
+//! L   =             L^R + alpha L^D                 blend "authors_code"
+//! L^D = - sum_r w_r ln sigmoid(score(pi_r))         loss "point_wise"  (equation 6)
+//! L^D = - sum_r w_r ln sigmoid(score(pi_r) - score(j_r)), j_r a random unlabelled item   loss "pair_wise"
+//! w^a_r = exp(-r / lambda), divided by its sum      weighting "position"
+//! w^b_r = tanh(max(mu (rank_r - r), 0))             weighting "discrepancy"; rank_r: where the student has pi_r
+//! w_r   = w^a_r w^b_r, divided by its sum           weighting "hybrid" (the sum is left out with renormalise = false)
+//! w_r   = 1 / K                                     weighting "uniform"
+//! ```
+//!
+//! r counts from 1. No gradient flows through the weights. During the first `warm_up` epochs, when the student's ranks mean
+//! nothing, `discrepancy` and `hybrid` weigh by position. rank_r is estimated by Algorithm 1 from `epsilon` random unlabelled
+//! items, or is exact.
+//!
+//! Where the paper and its authors' code (graytowne/rank_distill) differ, `preset` chooses; the numbers that the paper's text
+//! does not name (K, lambda, mu, epsilon, warm-up) are the code's in both.
+//!
+//! | | `paper` | `authors_code` |
+//! | --- | --- | --- |
+//! | blend, alpha | (1 - alpha) L^R + alpha L^D, 0.5 | L^R + alpha L^D, 1.0 (twice the paper's at 0.5) |
+//! | hybrid weights | divided by their sum | not divided |
+//! | samples for a rank | without replacement | with replacement |
+//! | ranks are among | the unlabelled items | the whole catalogue |
+//!
+//! Differs from both: `pair_wise`, `discrepancy = "exact"` and `shared_samples` are ours. The paper states its pair-wise form
+//! for L^R only; ours is for students that learn nothing but differences of scores, such as BPR. Differs from the authors'
+//! code: what is labelled is never taught, where the code passes over the current target only, so that a user's other training
+//! items may stand in the teacher's list.
+//!
+//! A student that returns all scores ([`Slate::All`]) is ranked exactly instead of by sample. A list shorter than K keeps its
+//! places' weights: it teaches less. A query without a list is taught nothing, and its own loss keeps its share.
+
+mod objective;
+mod samples;
+mod weights;
+
+use crate::labelled::Labelled;
+use objective::Taught;
+use rankstill_core::registry::Config;
+use rankstill_core::{Cases, Distiller, Error, Lesson, Lists, Objective, Result, Trace};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+#[cfg(doc)]
+use rankstill_core::Slate;
+
+/// The settings. In a configuration, `preset = "paper"` (the default) or `"authors_code"` gives the values of those that are
+/// not named.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RankDistil {
+    /// Length of the teacher's list, K.
+    pub k: usize,
+    /// The distillation loss's share, see [`Blend`]. At 0 the student learns by its own objective alone.
+    pub alpha: f32,
+    /// How the two losses are added.
+    pub blend: Blend,
+    /// The form of the distillation loss.
+    pub loss: Form,
+    /// How the places of the teacher's list are weighed.
+    pub weighting: Weighting,
+    /// Of the position weights: larger = flatter.
+    pub lambda: f32,
+    /// Of the discrepancy weights: larger = sooner at 1.
+    pub mu: f32,
+    /// Whether hybrid weights are divided by their sum.
+    pub renormalise: bool,
+    /// Epochs before discrepancies count.
+    pub warm_up: usize,
+    /// How the student's ranks are found.
+    pub discrepancy: Discrepancy,
+    /// Of a sampled rank: how many random items it is estimated from.
+    pub epsilon: usize,
+    /// Of a sampled rank: whether those are drawn with replacement.
+    pub replacement: bool,
+    /// Of a sampled rank: what the estimate is scaled to.
+    pub population: Population,
+    /// Of a sampled rank: the rows of a batch share their random items, but for those that a row has labelled. The estimate of
+    /// each row has the same distribution; those of one batch are no longer independent. The student then scores few
+    /// different items.
+    pub shared_samples: bool,
+    /// Of an exact rank: epochs between two looks at the student.
+    pub refresh_every: usize,
+}
+
+/// How the student's own loss and the distillation loss are added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Blend {
+    /// (1 - alpha) own + alpha distillation; alpha lies in 0..=1.
+    Paper,
+    /// own + alpha distillation.
+    AuthorsCode,
+}
+
+/// The form of the distillation loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Form {
+    /// The teacher's items shall score high: what the paper does.
+    PointWise,
+    /// Each shall score higher than an unlabelled item, drawn uniformly for it in every epoch (one that is itself in the list
+    /// is as rare as K in the catalogue, and allowed).
+    PairWise,
+}
+
+/// How the places of the teacher's list are weighed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Weighting {
+    /// All alike, 1 / K.
+    Uniform,
+    /// w^a.
+    Position,
+    /// w^b.
+    Discrepancy,
+    /// w^a w^b.
+    Hybrid,
+}
+
+/// How the student's rank of a teacher's item is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Discrepancy {
+    /// Estimated by Algorithm 1, anew for each case in each epoch.
+    Sampled,
+    /// Counted over all unlabelled items, once in `refresh_every` epochs. Costs a ranking of everything then, and nothing in
+    /// between.
+    Exact,
+}
+
+/// What a sampled rank is scaled to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Population {
+    /// The number of unlabelled items, |O^|.
+    Unlabelled,
+    /// The number of items.
+    Catalogue,
+}
+
+impl Default for RankDistil {
+    fn default() -> Self {
+        Self::paper()
+    }
+}
+
+impl RankDistil {
+    /// As in the paper.
+    #[must_use]
+    pub fn paper() -> Self {
+        Self {
+            k: 10,
+            alpha: 0.5,
+            blend: Blend::Paper,
+            loss: Form::PointWise,
+            weighting: Weighting::Hybrid,
+            lambda: 1.0,
+            mu: 0.1,
+            renormalise: true,
+            warm_up: 10,
+            discrepancy: Discrepancy::Sampled,
+            epsilon: 100,
+            replacement: false,
+            population: Population::Unlabelled,
+            shared_samples: false,
+            refresh_every: 5,
+        }
+    }
+
+    /// As in the authors' code.
+    #[must_use]
+    pub fn authors_code() -> Self {
+        Self {
+            alpha: 1.0,
+            blend: Blend::AuthorsCode,
+            renormalise: false,
+            replacement: true,
+            population: Population::Catalogue,
+            ..Self::paper()
+        }
+    }
+
+    /// From a configuration: `preset` first, the named settings over it.
+    ///
+    /// # Errors
+    /// When a setting is unknown, of the wrong type or out of its range.
+    pub fn parse(config: Config<'_>) -> Result<Self> {
+        let mut named = config.value.clone();
+        let preset = named.as_object_mut().and_then(|table| table.remove("preset"));
+        let base = match preset.as_ref().map(Value::as_str) {
+            None | Some(Some("paper")) => Self::paper(),
+            Some(Some("authors_code")) => Self::authors_code(),
+            Some(_) => {
+                let found = preset.unwrap_or_default();
+                let problem = format!("unknown preset {found}; one of: paper, authors_code");
+                return Err(Error::Config { key: key(config.path, "preset"), problem });
+            }
+        };
+        let mut value = base.config();
+        match (value.as_object_mut(), named) {
+            (Some(all), Value::Object(named)) => all.extend(named),
+            (_, other) => value = other, // no table: let the reader say so
+        }
+        let read: Self = Config { path: config.path, value: &value }.read()?;
+        read.check(config.path)?;
+        Ok(read)
+    }
+
+    fn check(&self, path: &str) -> Result<()> {
+        let most_alpha = if self.blend == Blend::Paper { 1.0 } else { f32::MAX };
+        let wrong = [
+            (self.k == 0, "k", "must be at least 1".to_owned()),
+            (
+                !(0.0..=most_alpha).contains(&self.alpha),
+                "alpha",
+                match self.blend {
+                    Blend::Paper => format!("is {}, must be between 0 and 1", self.alpha),
+                    Blend::AuthorsCode => format!("is {}, must be at least 0", self.alpha),
+                },
+            ),
+            (
+                !(self.lambda > 0.0 && self.lambda.is_finite()),
+                "lambda",
+                format!("is {}, must be above 0", self.lambda),
+            ),
+            (
+                !(self.mu >= 0.0 && self.mu.is_finite()),
+                "mu",
+                format!("is {}, must be at least 0", self.mu),
+            ),
+            (self.epsilon == 0, "epsilon", "must be at least 1".to_owned()),
+            (self.refresh_every == 0, "refresh_every", "must be at least 1".to_owned()),
+        ];
+        match wrong.into_iter().find(|(wrong, ..)| *wrong) {
+            None => Ok(()),
+            Some((_, name, problem)) => Err(Error::Config { key: key(path, name), problem }),
+        }
+    }
+}
+
+impl Distiller for RankDistil {
+    fn lesson(&self) -> Lesson {
+        Lesson { k: self.k }
+    }
+
+    /// Learns from one teacher; of a trace with checkpoints it takes the last.
+    ///
+    /// # Errors
+    /// When there is not exactly one trace, it answers other cases, names an item that is not in the catalogue, or a setting
+    /// is out of its range.
+    fn teach(
+        &self,
+        own: Box<dyn Objective>,
+        cases: &Cases,
+        lessons: &[Trace],
+    ) -> Result<Box<dyn Objective>> {
+        self.check("")?;
+        let [lesson] = lessons else {
+            let problem = format!(
+                "rank_distil learns from one teacher, not {}; fuse several into one ranking first",
+                lessons.len()
+            );
+            return Err(Error::Config { key: "teachers".into(), problem });
+        };
+        lesson.answers(cases)?;
+        if self.alpha == 0.0 {
+            return Ok(own); // the very objective: what is fused for it stays fused
+        }
+        let labelled = Labelled::new(cases)?;
+        let lists = unlabelled_lists(lesson, &labelled, cases.n_items(), self.k)?;
+        Ok(Box::new(Taught::new(self.clone(), own, cases, lists, labelled)))
+    }
+
+    fn config(&self) -> Value {
+        serde_json::to_value(self).unwrap_or_default()
+    }
+}
+
+/// The first `k` unlabelled items of each of the teacher's lists.
+fn unlabelled_lists(
+    lesson: &Trace,
+    labelled: &Labelled,
+    n_items: usize,
+    k: usize,
+) -> Result<Lists<u32>> {
+    let said = lesson.last().lists();
+    if let Some(&item) = said.values().iter().find(|&&item| item as usize >= n_items) {
+        return Err(Error::UnknownItem { item: item as usize, n_items });
+    }
+    let mut lists = Lists::with_capacity(said.len(), said.values().len().min(said.len() * k));
+    for (query, list) in said.iter().enumerate() {
+        lists.push(list.iter().copied().filter(|&item| !labelled.contains(query, item)).take(k));
+    }
+    Ok(lists)
+}
+
+fn key(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,453 @@
+//! The student's objective under Ranking Distillation.
+//!
+//! A row's slate is the own objective's, then the teacher's list, then (pair-wise) a rival for each of its items, then the
+//! samples of Algorithm 1, which are there only while ranks are estimated and get no gradient.
+
+use super::samples::{Scratch, Shared};
+use super::{Blend, Discrepancy, Form, Population, RankDistil, Weighting, weights};
+use crate::labelled::Labelled;
+use rankstill_core::kernel::math::{sigmoid_slice, softplus_slice};
+use rankstill_core::{
+    Batch, Cases, Error, Grad, ItemId, Lists, Objective, Ranker, Result, Row, Scores, Slate, Span,
+    Tensors, TopK,
+};
+use rayon::prelude::*;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Keep the draws of different purposes apart.
+const SAMPLES: u64 = 0x5244_5341;
+const SHARED: u64 = 0x5244_5348;
+const RIVALS: u64 = 0x5244_5249;
+
+/// Rows whose slates one task builds.
+const CHUNK: usize = 64;
+/// Lists up to this long are weighed on the stack.
+const SHORT: usize = 64;
+
+pub(super) struct Taught {
+    config: RankDistil,
+    own: Box<dyn Objective>,
+    /// The teacher's items of each distinct query.
+    lists: Lists<ItemId>,
+    labelled: Labelled,
+    /// Whether the own objective asks for [`Slate::Against`]; an objective keeps its kind of slate.
+    against: bool,
+    /// w^a.
+    position: Vec<f32>,
+    /// Exact ranks, parallel to the lists' values; empty until they are first counted, and when they are estimated.
+    ranks: Vec<u32>,
+}
+
+impl Taught {
+    pub(super) fn new(
+        config: RankDistil,
+        own: Box<dyn Objective>,
+        cases: &Cases,
+        lists: Lists<ItemId>,
+        labelled: Labelled,
+    ) -> Self {
+        let first = Batch { cases, rows: &[0], epoch: 0, seed: 0 };
+        let against = !cases.is_empty() && matches!(own.slate(&first), Slate::Against { .. });
+        let position = weights::position(config.k, config.lambda);
+        Self { config, own, lists, labelled, against, position, ranks: Vec::new() }
+    }
+}
+
+impl Objective for Taught {
+    fn slate(&self, batch: &Batch<'_>) -> Slate {
+        match self.own.slate(batch) {
+            Slate::All => Slate::All,
+            Slate::Lists(own) => {
+                debug_assert!(!self.against, "an objective keeps its kind of slate");
+                Slate::Lists(self.append(batch, &own))
+            }
+            Slate::Against { listed, left_out } => {
+                debug_assert!(self.against, "an objective keeps its kind of slate");
+                Slate::Against { listed: self.append(batch, &listed), left_out }
+            }
+        }
+    }
+
+    fn loss(&self, row: Row<'_>, scores: Scores<'_>, grad: Grad<'_>) -> f32 {
+        if row.items.is_empty() && !scores.listed.is_empty() {
+            return self.loss_of_all(row, scores, grad);
+        }
+        let query = query_of(&row);
+        let Grad { listed: slopes, log_rest } = grad;
+        let parts = self.parts(query, row.batch.epoch, row.items.len());
+        let (own_slopes, slopes) = slopes.split_at_mut(parts.list.start);
+
+        let own = if !self.against {
+            let row = Row { items: &row.items[..parts.list.start], ..row };
+            let listed = &scores.listed[..parts.list.start];
+            self.own.loss(row, Scores { listed, ..scores }, Grad { listed: own_slopes, log_rest })
+        } else {
+            self.own_against(row, scores, own_slopes, &mut *slopes, log_rest)
+        };
+        let share = self.own_share();
+        if share != 1.0 {
+            let all = own_slopes.iter_mut().chain(&mut *slopes).chain([log_rest]);
+            all.for_each(|slope| *slope *= share);
+        }
+
+        let taught = &scores.listed[parts.list.clone()];
+        let samples = &scores.listed[parts.samples];
+        let rank = |at: usize| {
+            let higher = weights::count_higher(samples, taught[at]);
+            weights::estimated_rank(higher, samples.len(), self.population(query))
+        };
+        let rivals = &scores.listed[parts.rivals];
+        let (list, rest) = slopes.split_at_mut(taught.len());
+        let add = |at: usize, slope: f32| {
+            list[at] += slope;
+            if let Some(rival) = rest[..rivals.len()].get_mut(at) {
+                *rival -= slope;
+            }
+        };
+        let margin = |at: usize| taught[at] - rivals.get(at).copied().unwrap_or(0.0);
+        let distil = self.distil(query, row.batch.epoch, margin, rank, add);
+        share * own + self.config.alpha * distil
+    }
+
+    fn refresh(&mut self, epoch: usize, student: &dyn Ranker, cases: &Cases) -> Result<()> {
+        self.own.refresh(epoch, student, cases)?;
+        let looks = self.config.discrepancy == Discrepancy::Exact && self.discerns(epoch);
+        let due = || (epoch - self.config.warm_up).is_multiple_of(self.config.refresh_every);
+        if looks && (self.ranks.is_empty() || due()) {
+            self.ranks = exact_ranks(student, cases, &self.lists)?;
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> Tensors {
+        let mut state = Tensors::default();
+        state.insert_all("own.", self.own.state());
+        if !self.ranks.is_empty() {
+            state.insert("ranks", &[self.ranks.len()], self.ranks.clone());
+        }
+        state
+    }
+
+    fn restore(&mut self, state: &Tensors) -> Result<()> {
+        self.own.restore(&state.with_prefix("own."))?;
+        self.ranks = match state.get("ranks") {
+            None => Vec::new(),
+            Some(_) => state.u32s("ranks")?.to_vec(),
+        };
+        let (found, expected) = (self.ranks.len(), self.lists.values().len());
+        if found != 0 && found != expected {
+            let problem = format!("holds {found} ranks, the teacher's lists {expected} items");
+            return Err(Error::Tensor { name: "ranks".into(), problem });
+        }
+        Ok(())
+    }
+}
+
+/// The parts of a row's slate behind the own objective's.
+struct Parts {
+    list: Range<usize>,
+    rivals: Range<usize>,
+    samples: Range<usize>,
+}
+
+impl Taught {
+    /// The weighted loss of the list of `query`. `margin(at)` is the score of its item at 0-based place `at`, less that of the
+    /// item's rival if it has one; `rank(at)` the student's estimated rank of it; `add(at, d)` takes d loss / d margin.
+    fn distil(
+        &self,
+        query: usize,
+        epoch: usize,
+        margin: impl Fn(usize) -> f32,
+        rank: impl Fn(usize) -> u32,
+        mut add: impl FnMut(usize, f32),
+    ) -> f32 {
+        let places = self.lists.range(query);
+        let n = places.len();
+        let (mut short, mut long) = ([0.0f32; 3 * SHORT], Vec::new());
+        let room = if n <= SHORT {
+            &mut short[..3 * n]
+        } else {
+            long.resize(3 * n, 0.0f32);
+            &mut long
+        };
+        let (weights, room) = room.split_at_mut(n);
+        let (losses, slopes) = room.split_at_mut(n);
+
+        let counted = (!self.ranks.is_empty()).then(|| &self.ranks[places]);
+        let estimated = self.config.discrepancy == Discrepancy::Sampled;
+        // Exact ranks that nobody has counted yet mean nothing, like those of a student that has just begun.
+        let warming_up = !self.discerns(epoch) || !(estimated || counted.is_some());
+        let rank = |at: usize| match counted {
+            Some(ranks) => ranks[at],
+            None => rank(at),
+        };
+        weights::fill(&self.config, &self.position, warming_up, rank, weights);
+
+        losses.iter_mut().enumerate().for_each(|(at, loss)| *loss = -margin(at));
+        slopes.copy_from_slice(losses);
+        softplus_slice(losses); // -ln sigmoid(margin)
+        sigmoid_slice(slopes); // minus its slope
+        let mut loss = 0.0;
+        for at in 0..n {
+            loss += weights[at] * losses[at];
+            add(at, -self.config.alpha * weights[at] * slopes[at]);
+        }
+        loss
+    }
+
+    /// The own loss against all other items. What distillation lists is, for the own objective, part of the rest: its mass
+    /// goes back there, and takes its share of the rest's gradient.
+    ///
+    /// The left-out items are asked for again, with the batch cut down to this row: an objective draws by row (see
+    /// [`Batch::rng`]), so they are the same. An item that stands several times in the slate counts once, and one that is both
+    /// listed by distillation and left out by the own objective does not count.
+    fn own_against(
+        &self,
+        row: Row<'_>,
+        scores: Scores<'_>,
+        own_slopes: &mut [f32],
+        slopes: &mut [f32],
+        log_rest: &mut f32,
+    ) -> f32 {
+        let alone = Batch { rows: &row.batch.rows[row.at..=row.at], ..*row.batch };
+        let asked = self.own.slate(&alone);
+        let left_out = match &asked {
+            Slate::Against { left_out, .. } => left_out.row(0),
+            _ => &[],
+        };
+        let n = own_slopes.len();
+        let back: Vec<usize> = (n..row.items.len())
+            .filter(|&at| !row.items[..at].contains(&row.items[at]))
+            .filter(|&at| !left_out.contains(&row.items[at]))
+            .collect();
+        if back.is_empty() {
+            let row = Row { items: &row.items[..n], ..row };
+            let scores = Scores { listed: &scores.listed[..n], ..scores };
+            return self.own.loss(row, scores, Grad { listed: own_slopes, log_rest });
+        }
+        let masses = || back.iter().map(|&at| scores.listed[at]).chain([scores.log_rest]);
+        let top = masses().fold(f32::NEG_INFINITY, f32::max);
+        let mass = masses().fold(0.0, |sum, score| sum + f64::from(score - top).exp());
+        let whole = top + mass.ln() as f32;
+
+        let own_row = Row { items: &row.items[..n], ..row };
+        let own_scores = Scores { listed: &scores.listed[..n], log_rest: whole };
+        let mut slope = 0.0;
+        let loss =
+            self.own.loss(own_row, own_scores, Grad { listed: own_slopes, log_rest: &mut slope });
+        let portion = |score: f32| slope * f64::from(score - whole).exp() as f32;
+        back.iter().for_each(|&at| slopes[at - n] += portion(scores.listed[at]));
+        *log_rest += portion(scores.log_rest);
+        loss
+    }
+
+    /// A row of [`Slate::All`]: every score is there, so ranks are counted, and rivals drawn as they would be for a list.
+    fn loss_of_all(&self, row: Row<'_>, scores: Scores<'_>, grad: Grad<'_>) -> f32 {
+        let query = query_of(&row);
+        let Grad { listed: slopes, log_rest } = grad;
+        let own = self.own.loss(row, scores, Grad { listed: &mut *slopes, log_rest });
+        let share = self.own_share();
+        if share != 1.0 {
+            slopes.iter_mut().for_each(|slope| *slope *= share);
+        }
+        let all = scores.listed;
+        let list = self.lists.row(query);
+        let score = |at: usize| all[list[at] as usize];
+        let rank = |at: usize| {
+            let labelled = self.labelled.of(query).iter();
+            let known = labelled.filter(|&&item| all[item as usize] > score(at)).count() as u32;
+            weights::count_higher(all, score(at)) - known + 1
+        };
+        let distil = match self.config.loss {
+            Form::PointWise => self.distil(query, row.batch.epoch, score, rank, |at, slope| {
+                slopes[list[at] as usize] += slope;
+            }),
+            Form::PairWise => {
+                let mut rivals = vec![0; list.len()];
+                self.draw_rivals(row.batch, row.at, query, &mut rivals);
+                let margin = |at: usize| score(at) - all[rivals[at] as usize];
+                self.distil(query, row.batch.epoch, margin, rank, |at, slope| {
+                    slopes[list[at] as usize] += slope;
+                    slopes[rivals[at] as usize] -= slope;
+                })
+            }
+        };
+        share * own + self.config.alpha * distil
+    }
+
+    /// The own slate's rows with ours behind each.
+    fn append(&self, batch: &Batch<'_>, own: &Lists<ItemId>) -> Lists<ItemId> {
+        let mut lists = self.laid_out(batch, own);
+        let n_items = self.labelled.positives().n_items();
+        let shared = (self.config.shared_samples && self.samples_at(batch.epoch)).then(|| {
+            let RankDistil { epsilon, replacement, .. } = self.config;
+            Shared::new(n_items, epsilon, replacement, &mut batch.rng(0, SHARED))
+        });
+        let (starts, values) = (lists.starts().to_vec(), lists.values_mut());
+        let mut tasks = Vec::with_capacity(batch.len().div_ceil(CHUNK));
+        let mut left = values;
+        for first in (0..batch.len()).step_by(CHUNK) {
+            let rows = first..(first + CHUNK).min(batch.len());
+            let (mine, rest) = left.split_at_mut(starts[rows.end] - starts[rows.start]);
+            left = rest;
+            tasks.push((rows, mine));
+        }
+        tasks.into_par_iter().for_each_init(
+            || Scratch::new(n_items as usize),
+            |scratch, (rows, values)| {
+                let base = starts[rows.start];
+                for at in rows {
+                    let slate = &mut values[starts[at] - base..starts[at + 1] - base];
+                    let query = batch.cases.query_of(batch.rows[at] as usize);
+                    let parts = self.parts(query, batch.epoch, slate.len());
+                    slate[..parts.list.start].copy_from_slice(own.row(at));
+                    slate[parts.list].copy_from_slice(self.lists.row(query));
+                    self.draw_rivals(batch, at, query, &mut slate[parts.rivals]);
+                    let (samples, rng) = (&mut slate[parts.samples], batch.rng(at, SAMPLES));
+                    self.draw_samples(shared.as_ref(), query, rng, scratch, samples);
+                }
+            },
+        );
+        lists
+    }
+
+    /// Rows of the right lengths, not filled yet.
+    fn laid_out(&self, batch: &Batch<'_>, own: &Lists<ItemId>) -> Lists<ItemId> {
+        let mut starts = Vec::with_capacity(batch.len() + 1);
+        let mut end = 0;
+        starts.push(end);
+        for at in 0..batch.len() {
+            let query = batch.cases.query_of(batch.rows[at] as usize);
+            let list = self.lists.row(query).len();
+            end += own.row(at).len() + list * self.copies() + self.n_samples(query, batch.epoch);
+            starts.push(end);
+        }
+        let values = vec![0; end];
+        // Sums of lengths: they begin at 0 and never fall.
+        Lists::from_parts(starts, values).unwrap_or_default()
+    }
+
+    fn draw_rivals(&self, batch: &Batch<'_>, at: usize, query: usize, out: &mut [ItemId]) {
+        let mut rng = batch.rng(at, RIVALS);
+        let entry = self.labelled.entry(query);
+        for rival in out {
+            // There is one: the list's items are unlabelled themselves.
+            *rival = self.labelled.positives().negative(entry, &mut rng).unwrap_or_default();
+        }
+    }
+
+    fn draw_samples(
+        &self,
+        shared: Option<&Shared>,
+        query: usize,
+        mut rng: rankstill_core::kernel::rng::Rng,
+        scratch: &mut Scratch,
+        out: &mut [ItemId],
+    ) {
+        if out.is_empty() {
+            return;
+        }
+        match shared {
+            Some(shared) => {
+                scratch.fill_shared(shared, &self.labelled, query, &mut rng, out);
+            }
+            None => {
+                let replacement = self.config.replacement;
+                scratch.fill(&self.labelled, query, replacement, &mut rng, out);
+            }
+        }
+    }
+
+    /// Where the parts of a row's slate of `len` items lie: ours are its end.
+    fn parts(&self, query: usize, epoch: usize, len: usize) -> Parts {
+        let list = self.lists.row(query).len();
+        let samples = len - self.n_samples(query, epoch)..len;
+        let rivals = samples.start - list * (self.copies() - 1)..samples.start;
+        Parts { list: rivals.start - list..rivals.start, rivals, samples }
+    }
+
+    /// How often a list's length goes into a slate.
+    fn copies(&self) -> usize {
+        match self.config.loss {
+            Form::PointWise => 1,
+            Form::PairWise => 2,
+        }
+    }
+
+    fn n_samples(&self, query: usize, epoch: usize) -> usize {
+        if !self.samples_at(epoch) || self.lists.row(query).is_empty() {
+            return 0;
+        }
+        match self.config.replacement {
+            true => self.config.epsilon,
+            false => self.config.epsilon.min(self.labelled.n_unlabelled(query) as usize),
+        }
+    }
+
+    /// Whether ranks are estimated in this epoch.
+    fn samples_at(&self, epoch: usize) -> bool {
+        self.config.discrepancy == Discrepancy::Sampled && self.discerns(epoch)
+    }
+
+    /// Whether the student's ranks count in this epoch.
+    fn discerns(&self, epoch: usize) -> bool {
+        matches!(self.config.weighting, Weighting::Discrepancy | Weighting::Hybrid)
+            && epoch >= self.config.warm_up
+    }
+
+    fn population(&self, query: usize) -> u32 {
+        match self.config.population {
+            Population::Unlabelled => self.labelled.n_unlabelled(query),
+            Population::Catalogue => self.labelled.positives().n_items(),
+        }
+    }
+
+    fn own_share(&self) -> f32 {
+        match self.config.blend {
+            Blend::Paper => 1.0 - self.config.alpha,
+            Blend::AuthorsCode => 1.0,
+        }
+    }
+}
+
+fn query_of(row: &Row<'_>) -> usize {
+    row.batch.cases.query_of(row.index())
+}
+
+/// Where the student has each item of each list, among what is neither history nor hidden: 1-based, parallel to the lists'
+/// values. What it does not rank at all comes last.
+fn exact_ranks(student: &dyn Ranker, cases: &Cases, lists: &Lists<ItemId>) -> Result<Vec<u32>> {
+    let n_items = cases.n_items();
+    let top = TopK::unseen(n_items);
+    // A ranker that can only list everything holds so many items at a time: 8 million are 64 MB.
+    let at_once = ((1 << 23) / n_items.max(1)).clamp(16, 1024);
+    let queries = cases.distinct_queries();
+    let mut ranks = Vec::with_capacity(lists.values().len());
+    for (b, block) in queries.chunks(at_once).enumerate() {
+        let mut timeline = Vec::new();
+        let mut put = |items: &[ItemId]| {
+            timeline.extend_from_slice(items);
+            timeline.len() - items.len()..timeline.len()
+        };
+        let mut spans = Vec::with_capacity(block.len());
+        for (i, query) in block.iter().enumerate() {
+            let (history, hidden) = (put(query.history), put(query.hidden));
+            let targets = put(lists.row(b * at_once + i));
+            spans.push(Span { user: query.user, history, hidden, targets });
+        }
+        let asked = Cases::new(n_items, Arc::new(timeline), spans)?;
+        let found = student.target_ranks(&asked, &top)?;
+        ranks.extend(
+            found.values().iter().map(|&rank| if rank == 0 { n_items as u32 } else { rank }),
+        );
+    }
+    if ranks.len() != lists.values().len() {
+        return Err(Error::Length {
+            what: "the student's ranks".into(),
+            expected: lists.values().len(),
+            found: ranks.len(),
+        });
+    }
+    Ok(ranks)
+}

@@ -1,0 +1,195 @@
+//! A teacher that is nothing but its rankings: any system's output becomes a ranker.
+
+use crate::marks::Marks;
+use rankstill_core::{Error, ItemId, Query, Ranker, Rankings, Result, TopK, UserId};
+use rayon::prelude::*;
+
+/// Queries answered by one task.
+const BLOCK: usize = 256;
+/// Stands in the table of users for "has no list".
+const NO_ROW: u32 = u32::MAX;
+
+/// Answers known users with recorded lists, less what may not be recommended. Everybody else, a query without a user
+/// included, gets an empty list: what was not recorded is not made up. So an answer can be shorter than asked for, and as a
+/// teacher it says nothing about such a query.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    n_items: usize,
+    lists: Rankings,
+    row_of: Vec<u32>,
+}
+
+impl Recorded {
+    /// `users[i]` was answered with row `i` of `lists`. `name` is for messages.
+    ///
+    /// # Errors
+    /// When there are not as many users as lists, a user or an item of a list comes twice, an item is not below `n_items`, or
+    /// the scores of a list rise or are no numbers.
+    pub fn new(name: &str, n_items: usize, users: &[UserId], lists: Rankings) -> Result<Self> {
+        let problem = |problem: String| Error::Ranker { name: name.to_owned(), problem };
+        if users.len() != lists.len() {
+            let (expected, found) = (lists.len(), users.len());
+            return Err(Error::Length { what: format!("users of `{name}`"), expected, found });
+        }
+        if lists.len() >= NO_ROW as usize {
+            return Err(problem(format!("{} lists; at most {NO_ROW} can be kept", lists.len())));
+        }
+        let end = users.iter().max().map_or(0, |&user| user as usize + 1);
+        let mut row_of = vec![NO_ROW; end];
+        let mut marks = Marks::new(n_items);
+        for (row, &user) in users.iter().enumerate() {
+            if row_of[user as usize] != NO_ROW {
+                return Err(problem(format!("user {user} has more than one list")));
+            }
+            row_of[user as usize] = row as u32;
+            let (items, scores) = (lists.items(row), lists.scores(row));
+            if let Some(&item) = items.iter().find(|&&item| item as usize >= n_items) {
+                return Err(Error::UnknownItem { item: item as usize, n_items });
+            }
+            let twice = items.iter().find(|&&item| !marks.set(item));
+            if let Some(item) = twice {
+                return Err(problem(format!("item {item} is listed twice for user {user}")));
+            }
+            items.iter().for_each(|&item| marks.clear(item));
+            let ordered = scores.windows(2).all(|pair| pair[0] >= pair[1]);
+            if !ordered || scores.iter().any(|score| score.is_nan()) {
+                return Err(problem(format!(
+                    "the scores for user {user} are not in falling order"
+                )));
+            }
+        }
+        Ok(Self { n_items, lists, row_of })
+    }
+
+    /// How many users it has a list for.
+    #[must_use]
+    pub fn n_users(&self) -> usize {
+        self.lists.len()
+    }
+
+    /// The catalogue's size.
+    #[must_use]
+    pub fn n_items(&self) -> usize {
+        self.n_items
+    }
+
+    fn row(&self, query: &Query<'_>) -> Option<usize> {
+        let row = *self.row_of.get(query.user? as usize)?;
+        (row != NO_ROW).then_some(row as usize)
+    }
+
+    fn answer(&self, query: &Query<'_>, top: &TopK<'_>, marks: &mut Marks, out: &mut Rankings) {
+        let Some(row) = self.row(query) else { return out.push([]) };
+        let seen = || query.history.iter().chain(query.hidden).filter(|_| top.skip_seen);
+        seen().for_each(|&item| {
+            marks.set(item);
+        });
+        let listed = self.lists.items(row).iter().zip(self.lists.scores(row));
+        let may = |item: ItemId| {
+            !marks.contains(item) && top.allowed.is_none_or(|allowed| allowed.contains(item))
+        };
+        out.push(listed.map(|(&i, &s)| (i, s)).filter(|(item, _)| may(*item)).take(top.k));
+        seen().for_each(|&item| marks.clear(item));
+    }
+}
+
+impl Ranker for Recorded {
+    fn rank(&self, queries: &[Query<'_>], top: &TopK<'_>) -> Result<Rankings> {
+        let blocks: Vec<Rankings> = queries
+            .par_chunks(BLOCK)
+            .map_init(
+                || Marks::new(self.n_items),
+                |marks, block| {
+                    let mut out = Rankings::default();
+                    block.iter().for_each(|query| self.answer(query, top, marks, &mut out));
+                    out
+                },
+            )
+            .collect();
+        let mut all = Rankings::default();
+        blocks.into_iter().for_each(|block| all.append(block));
+        Ok(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use rankstill_core::{ItemSet, Lists};
+
+    fn lists(rows: &[&[(ItemId, f32)]]) -> Rankings {
+        let mut lists = Rankings::default();
+        rows.iter().for_each(|row| lists.push(row.iter().copied()));
+        lists
+    }
+
+    fn recorded() -> Recorded {
+        let rows = lists(&[&[(3, 0.9), (0, 0.8), (4, 0.8), (1, 0.1)], &[(2, 5.0)]]);
+        Recorded::new("file", 5, &[7, 2], rows).unwrap()
+    }
+
+    fn ask(
+        user: Option<UserId>,
+        history: &[ItemId],
+        hidden: &[ItemId],
+        top: &TopK<'_>,
+    ) -> Vec<ItemId> {
+        let ranked = recorded().rank(&[Query { user, history, hidden }], top).unwrap();
+        assert_eq!(ranked.len(), 1);
+        ranked.items(0).to_vec()
+    }
+
+    #[test]
+    fn a_known_user_gets_the_recorded_list_less_what_was_seen() {
+        let top = TopK::unseen(3);
+        assert_eq!(ask(Some(7), &[], &[], &top), [3, 0, 4]);
+        assert_eq!(ask(Some(7), &[3], &[4, 4], &top), [0, 1]);
+        assert_eq!(ask(Some(7), &[3], &[4], &TopK { skip_seen: false, ..top }), [3, 0, 4]);
+        let allowed = ItemSet::new(5, [1, 4]).unwrap();
+        assert_eq!(ask(Some(7), &[], &[], &TopK { allowed: Some(&allowed), ..top }), [4, 1]);
+    }
+
+    #[test]
+    fn nobody_else_gets_anything() {
+        let top = TopK::unseen(3);
+        assert!(ask(None, &[1], &[], &top).is_empty());
+        assert!(ask(Some(0), &[], &[], &top).is_empty());
+        assert!(ask(Some(9999), &[], &[], &top).is_empty());
+    }
+
+    #[test]
+    fn scores_come_along_and_blocks_keep_the_order() {
+        let file = recorded();
+        let user = |i: usize| Some([7, 2, 0][i % 3]);
+        let queries: Vec<_> =
+            (0..3 * BLOCK).map(|i| Query { user: user(i), ..Query::default() }).collect();
+        let ranked = file.rank(&queries, &TopK::unseen(2)).unwrap();
+        assert_eq!(ranked.len(), queries.len());
+        for i in 0..ranked.len() {
+            let expected: &[f32] = [&[0.9, 0.8][..], &[5.0], &[]][i % 3];
+            assert_eq!(ranked.scores(i), expected);
+        }
+        assert_eq!((file.n_users(), file.n_items()), (2, 5));
+    }
+
+    #[test]
+    fn unsound_lists_are_refused_by_name() {
+        let one: &[(ItemId, f32)] = &[(1, 0.5)];
+        let refuse = |users: &[UserId], rows: &[&[(ItemId, f32)]]| {
+            Recorded::new("file", 5, users, lists(rows)).unwrap_err().to_string()
+        };
+        assert_eq!(refuse(&[1, 2], &[one]), "users of `file`: expected 1, found 2");
+        assert_eq!(refuse(&[1, 1], &[one, one]), "ranker `file`: user 1 has more than one list");
+        assert_eq!(refuse(&[1], &[&[(5, 1.0)]]), "item 5 is not in a catalogue of 5 items");
+        assert_eq!(
+            refuse(&[4], &[&[(2, 1.0), (2, 0.5)]]),
+            "ranker `file`: item 2 is listed twice for user 4"
+        );
+        for scores in [[0.1, 0.2], [f32::NAN, 0.2], [0.2, f32::NAN]] {
+            assert!(refuse(&[4], &[&[(2, scores[0]), (3, scores[1])]]).contains("falling order"));
+        }
+        let alone = Rankings::new(Lists::from_iter([vec![3]]), vec![f32::NAN]).unwrap();
+        assert!(Recorded::new("file", 5, &[0], alone).is_err());
+    }
+}

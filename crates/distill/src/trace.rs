@@ -1,0 +1,159 @@
+//! Recording what a teacher says: each distinct query of the student's cases is asked once, in blocks.
+
+use rankstill_core::{Cases, Error, ItemId, Lesson, Query, Ranker, Rankings, Result, TopK, Trace};
+use std::ops::ControlFlow;
+
+/// Queries asked at a time; also how often the caller is told. Enough for a ranker to spread over its threads.
+const BLOCK: usize = 4096;
+
+/// Asks `teacher` every distinct query of `cases` for its `lesson.k` best unlabelled items: neither the query's history nor
+/// its hidden items. The trace has one checkpoint, epoch 0. `progress` is given (done, of how many) queries after every
+/// block; `Break` ends the recording with [`Error::Interrupted`].
+///
+/// # Errors
+/// When the teacher does not answer, answers another number of queries, with longer lists than asked for, or with an item
+/// that is not in the catalogue.
+pub fn record(
+    name: &str,
+    teacher: &dyn Ranker,
+    cases: &Cases,
+    lesson: Lesson,
+    progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+) -> Result<Trace> {
+    let queries = cases.distinct_queries();
+    let mut said = Rankings::default();
+    for block in queries.chunks(BLOCK) {
+        let answers = teacher.rank(block, &TopK::unseen(lesson.k))?;
+        check(name, &answers, block, lesson.k, cases.n_items())?;
+        said.append(answers);
+        if progress(said.len(), queries.len()).is_break() {
+            return Err(Error::Interrupted);
+        }
+    }
+    Trace::new(name, vec![(0, said)])
+}
+
+/// About how many bytes [`record`] will hold for so many distinct queries, besides what the teacher itself needs: the
+/// queries, and an item and a score for each place of each list.
+#[must_use]
+pub fn memory(n_queries: usize, lesson: Lesson) -> u64 {
+    let query = size_of::<Query<'_>>() + size_of::<usize>();
+    let place = size_of::<ItemId>() + size_of::<f32>();
+    n_queries as u64 * (query as u64 + lesson.k as u64 * place as u64)
+}
+
+fn check(
+    name: &str,
+    answers: &Rankings,
+    asked: &[Query<'_>],
+    k: usize,
+    n_items: usize,
+) -> Result<()> {
+    if answers.len() != asked.len() {
+        let (found, expected) = (answers.len(), asked.len());
+        return Err(Error::Misaligned { teacher: name.to_owned(), found, expected });
+    }
+    if let Some(long) = answers.lists().iter().find(|list| list.len() > k) {
+        let problem = format!("was asked for {k} items and gave {}", long.len());
+        return Err(Error::Ranker { name: name.to_owned(), problem });
+    }
+    match answers.lists().values().iter().find(|&&item| item as usize >= n_items) {
+        Some(&item) => Err(Error::UnknownItem { item: item as usize, n_items }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use rankstill_core::{Interactions, Lists, Scorer};
+
+    /// Item `i` of `n` is worth `i` to everybody.
+    struct Ascending(usize);
+    impl Scorer for Ascending {
+        fn n_items(&self) -> usize {
+            self.0
+        }
+        fn score(&self, queries: &[Query<'_>], out: &mut [f32]) {
+            for row in out.chunks_mut(self.0).take(queries.len()) {
+                row.iter_mut().zip(0u16..).for_each(|(score, i)| *score = f32::from(i));
+            }
+        }
+    }
+
+    fn cases(lines: Vec<Vec<ItemId>>) -> Cases {
+        Cases::each_interaction(&Interactions::new(6, Lists::from_iter(lines), None, None).unwrap())
+    }
+
+    fn go_on(_: usize, _: usize) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    #[test]
+    fn every_distinct_query_is_asked_once_for_unlabelled_items() {
+        let cases = cases(vec![vec![5, 1], vec![], vec![3, 4, 5, 0]]);
+        let mut told = Vec::new();
+        let mut progress = |done, all| {
+            told.push((done, all));
+            ControlFlow::Continue(())
+        };
+        let trace = record("up", &Ascending(6), &cases, Lesson { k: 3 }, &mut progress).unwrap();
+        assert_eq!(told, [(3, 3)]);
+        assert_eq!(trace.teacher(), "up");
+        assert_eq!(trace.last().items(0), [4, 3, 2]);
+        assert_eq!(trace.last().items(1), [5, 4, 3]);
+        assert_eq!(trace.last().items(2), [2, 1], "only two unlabelled items are left");
+        trace.answers(&cases).unwrap();
+    }
+
+    #[test]
+    fn blocks_give_what_one_question_gives() {
+        let cases = cases((0..BLOCK as u32 + 700).map(|u| vec![u % 6]).collect());
+        let trace = record("up", &Ascending(6), &cases, Lesson { k: 2 }, &mut go_on).unwrap();
+        let whole = Ascending(6).rank(&cases.distinct_queries(), &TopK::unseen(2)).unwrap();
+        assert_eq!(*trace.last(), whole);
+    }
+
+    #[test]
+    fn a_recording_can_be_stopped() {
+        let cases = cases(vec![vec![1]]);
+        let mut stop = |_, _| ControlFlow::Break(());
+        let stopped = record("up", &Ascending(6), &cases, Lesson { k: 1 }, &mut stop);
+        assert!(matches!(stopped, Err(Error::Interrupted)));
+    }
+
+    /// Answers every question with the same rankings.
+    struct Parrot(Rankings);
+    impl Ranker for Parrot {
+        fn rank(&self, _: &[Query<'_>], _: &TopK<'_>) -> Result<Rankings> {
+            Ok(self.0.clone())
+        }
+    }
+
+    #[test]
+    fn a_teacher_that_answers_wrongly_is_named() {
+        let cases = cases(vec![vec![1], vec![2]]);
+        let wrong = |lists: Vec<Vec<ItemId>>| {
+            let mut said = Rankings::default();
+            lists.into_iter().for_each(|list| said.push(list.into_iter().map(|item| (item, 0.0))));
+            record("polly", &Parrot(said), &cases, Lesson { k: 2 }, &mut go_on).unwrap_err()
+        };
+        assert_eq!(
+            wrong(vec![vec![0]]).to_string(),
+            "teacher `polly` answered 1 cases, the student asks 2"
+        );
+        assert_eq!(
+            wrong(vec![vec![0], vec![3, 4, 5]]).to_string(),
+            "ranker `polly`: was asked for 2 items and gave 3"
+        );
+        assert!(wrong(vec![vec![6], vec![]]).to_string().contains("item 6 is not in a catalogue"));
+    }
+
+    #[test]
+    fn the_memory_grows_with_queries_and_places() {
+        let (one, long) = (memory(1000, Lesson { k: 10 }), memory(1000, Lesson { k: 100 }));
+        assert_eq!(long - one, 1000 * 90 * 8);
+        assert_eq!(memory(2000, Lesson { k: 10 }), 2 * one);
+    }
+}
