@@ -2,11 +2,14 @@
 #![allow(unsafe_code)]
 
 pub mod buffer;
+pub mod csr;
+pub mod dense;
 pub mod gemm;
 pub mod math;
 pub mod optimizer;
 pub mod panels;
 pub mod param;
+pub mod ranks;
 pub mod rng;
 pub mod sample;
 pub mod simd;

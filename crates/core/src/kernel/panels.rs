@@ -266,6 +266,7 @@ fn score_row_kernel<S: Simd>(s: S, panels: &Panels, query: &[f32], out: &mut [f3
 /// # Safety
 /// `queries` is `[dim][R]`; `items` is `[dim][32]`, of which the first `16 V` columns are read.
 #[inline(always)]
+#[allow(clippy::needless_range_loop)] // plain counted loops unroll into registers
 pub(super) unsafe fn tile<S: Simd, const R: usize, const V: usize>(
     s: S,
     queries: *const f32,

@@ -124,7 +124,7 @@ impl TopLists {
 }
 
 /// Queries in a tile: as many as the registers hold sums for.
-fn group_of(isa: Isa) -> usize {
+pub(super) fn group_of(isa: Isa) -> usize {
     match isa {
         Isa::Avx512 => 12,
         Isa::Avx2 | Isa::Neon => 6,
@@ -172,6 +172,7 @@ fn scan_kernel<S: Simd>(s: S, job: Job<'_>) {
 }
 
 #[inline(always)]
+#[allow(clippy::needless_range_loop)] // plain counted loops unroll into registers
 fn scan_tiles<S: Simd, const R: usize, const V: usize>(s: S, job: Job<'_>) {
     let Job { panels, live, packed, masks, norms, selection } = job;
     let dim = panels.dim();
@@ -464,4 +465,4 @@ fn score_of(key: u64) -> f32 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -26,28 +26,33 @@ fn list(found: &TopLists, query: usize) -> Vec<(u32, u32)> {
 }
 
 #[derive(Debug, Clone)]
-struct Problem {
-    n_queries: usize,
-    n_items: usize,
+pub(crate) struct Problem {
+    pub n_queries: usize,
+    pub n_items: usize,
     dim: usize,
     k: usize,
     queries: Vec<f32>,
     items: Vec<f32>,
-    masks: Vec<Vec<u32>>,
-    allowed: Option<Vec<u64>>,
+    pub masks: Vec<Vec<u32>>,
+    pub allowed: Option<Vec<u64>>,
 }
 
 impl Problem {
-    fn run(&self, order: Order) -> TopLists {
-        let items = Rows::new(&self.items, self.n_items, self.dim, self.dim + 1);
-        let queries = Rows::new(&self.queries, self.n_queries, self.dim, self.dim + 2);
-        let panels = Panels::pack(items, order);
-        top_k(queries, &panels, self.k, |q| &self.masks[q][..], self.allowed.as_deref())
+    pub fn queries(&self) -> Rows<'_> {
+        Rows::new(&self.queries, self.n_queries, self.dim, self.dim + 2)
     }
 
-    fn scores(&self, query: usize) -> Vec<f32> {
-        let items = Rows::new(&self.items, self.n_items, self.dim, self.dim + 1);
-        let queries = Rows::new(&self.queries, self.n_queries, self.dim, self.dim + 2);
+    pub fn items(&self) -> Rows<'_> {
+        Rows::new(&self.items, self.n_items, self.dim, self.dim + 1)
+    }
+
+    fn run(&self, order: Order) -> TopLists {
+        let panels = Panels::pack(self.items(), order);
+        top_k(self.queries(), &panels, self.k, |q| &self.masks[q][..], self.allowed.as_deref())
+    }
+
+    pub fn scores(&self, query: usize) -> Vec<f32> {
+        let (items, queries) = (self.items(), self.queries());
         (0..self.n_items).map(|i| score_one(queries.row(query), items.row(i))).collect()
     }
 
@@ -93,7 +98,7 @@ fn wild_number() -> impl Strategy<Value = f32> {
     ]
 }
 
-fn problem(wild: bool) -> impl Strategy<Value = Problem> {
+pub(crate) fn problem(wild: bool) -> impl Strategy<Value = Problem> {
     let number = if wild { wild_number().boxed() } else { number().boxed() };
     (0usize..30, 0usize..150, 0usize..40, 0usize..170).prop_flat_map(
         move |(n_queries, n_items, dim, k)| {
@@ -137,7 +142,7 @@ proptest! {
 }
 
 /// A larger problem, in which lists fill up and thresholds rise many times.
-fn large(
+pub(crate) fn large(
     seed: u64,
     n_queries: usize,
     n_items: usize,
