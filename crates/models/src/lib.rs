@@ -1,1 +1,102 @@
-//! Placeholder until the first module lands.
+//! Every ranker, one file each. A new one is its file, its `mod`, and its line in [`MODELS`]; the generic tests, the CLI
+//! and the docs find it there.
+
+pub mod item_cf;
+pub mod loss;
+pub mod pop;
+#[doc(hidden)]
+pub mod testing;
+
+pub use item_cf::ItemCf;
+pub use loss::{Loss, LossKind, Sampled};
+pub use pop::Pop;
+
+use rankstill_core::registry::{Config, Entry};
+use rankstill_core::{Error, Recipe, Result};
+use serde::Serialize;
+use serde_json::Value;
+
+/// Every model that a configuration can name.
+pub static MODELS: &[Entry<dyn Recipe>] = &[
+    Entry {
+        name: "pop",
+        about: "the most popular items, the same for everybody",
+        parse: pop::parse,
+    },
+    Entry {
+        name: "item_cf",
+        about: "items that were chosen together with those of the history (item-based nearest neighbours)",
+        parse: item_cf::parse,
+    },
+];
+
+/// A setting that cannot be; `key` as the recipe's own fields are called.
+fn invalid(key: &str, problem: impl Into<String>) -> Error {
+    Error::Config { key: key.into(), problem: problem.into() }
+}
+
+/// The same error with the key in full, as it stands in the configuration.
+fn located<T>(config: Config<'_>, checked: Result<T>) -> Result<T> {
+    checked.map_err(|error| match error {
+        Error::Config { key, problem } if !config.path.is_empty() => {
+            Error::Config { key: format!("{}.{key}", config.path), problem }
+        }
+        other => other,
+    })
+}
+
+/// A recipe's settings for [`Recipe::config`].
+fn settings(recipe: &impl Serialize) -> Value {
+    serde_json::to_value(recipe).expect("recipes are tables of numbers and words")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use serde_json::json;
+
+    /// Settings with which a model is small, quick, and still learns; one line a model that needs some.
+    fn small(model: &str) -> Value {
+        match model {
+            "item_cf" => json!({"neighbours": 8}),
+            _ => json!({}),
+        }
+    }
+
+    fn each(test: fn(&Entry<dyn Recipe>, &Value)) {
+        MODELS.iter().for_each(|entry| test(entry, &small(entry.name)));
+    }
+
+    #[test]
+    fn settings_round_trip() {
+        each(testing::settings_round_trip);
+    }
+
+    #[test]
+    fn every_model_saves_and_loads() {
+        each(testing::save_and_load);
+    }
+
+    #[test]
+    fn every_model_answers_everybody() {
+        each(testing::answers_everybody);
+    }
+
+    #[test]
+    fn every_model_but_popularity_finds_the_held_out_item() {
+        for entry in MODELS.iter().filter(|entry| entry.name != "pop") {
+            testing::finds_the_held_out_item(entry, &small(entry.name));
+        }
+    }
+
+    #[test]
+    fn every_model_gives_the_same_bytes_on_any_threads() {
+        each(testing::same_bytes_on_any_threads);
+    }
+
+    #[test]
+    fn every_model_resumes_to_the_same_bytes() {
+        each(testing::resumes_to_the_same_bytes);
+    }
+}

@@ -1,0 +1,407 @@
+//! Tests that hold for every model, driven by the registry: a new model is tested by its line there.
+//!
+//! Public, but hidden, because other crates hold their learners and objectives to the same claims. Everything panics with
+//! what is wrong.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use rankstill_core::kernel::rng::Rng;
+use rankstill_core::registry::{Config, Entry};
+use rankstill_core::train::{Checkpointing, Unwatched, Watch};
+use rankstill_core::{
+    Batch, Cases, Data, Error, Fit, Grad, Interactions, Learner, Lists, Model, Objective, Query,
+    Recipe, Row, Scores, Slate, Tensors, TopK,
+};
+use serde_json::Value;
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// 4 blocks of 12 users and 10 items. A user has acted on all items of the block but one: see [`held_out`].
+pub fn blocks() -> Arc<Interactions> {
+    let lines = (0..48u32).map(|user| {
+        let own = held_out(user);
+        let mut line: Vec<u32> =
+            (0..10).map(|i| user / 12 * 10 + i).filter(|&i| i != own).collect();
+        Rng::keyed(5, [u64::from(user)]).shuffle(&mut line);
+        line
+    });
+    Arc::new(Interactions::new(40, Lists::from_iter(lines), None, None).unwrap())
+}
+
+/// The one item of the user's block that the user does not know.
+pub fn held_out(user: u32) -> u32 {
+    user / 12 * 10 + user % 12 % 10
+}
+
+pub fn parse(entry: &Entry<dyn Recipe>, settings: &Value) -> Box<dyn Recipe> {
+    (entry.parse)(Config { path: entry.name, value: settings }).unwrap()
+}
+
+pub fn fit(recipe: &dyn Recipe, train: &Arc<Interactions>, seed: u64) -> Box<dyn Model> {
+    let mut watch = Unwatched;
+    let fit = &mut Fit { seed, validate: None, watch: &mut watch, checkpoints: None };
+    recipe.fit(train, fit).unwrap()
+}
+
+/// Every user as a known one, by history alone, and oddities: nobody, a user beyond the log, an item beyond the catalogue.
+fn queries(train: &Interactions) -> Vec<Query<'_>> {
+    let mut all: Vec<Query<'_>> = Vec::new();
+    for user in 0..train.n_users() as u32 {
+        let history = train.history(user);
+        all.push(Query { user: Some(user), history, hidden: &[] });
+        all.push(Query { user: None, history: &history[..3], hidden: &history[3..4] });
+    }
+    all.push(Query::default());
+    all.push(Query { user: Some(1_000_000), history: &[], hidden: &[] });
+    all.push(Query { user: Some(1_000_000), history: &[3, 4], hidden: &[] });
+    all.push(Query { user: None, history: &[u32::MAX, 5, 5, 40], hidden: &[u32::MAX] });
+    all
+}
+
+/// Settings come back as they were given, and a misspelt one is named with the valid ones.
+pub fn settings_round_trip(entry: &Entry<dyn Recipe>, settings: &Value) {
+    let config = parse(entry, settings).config();
+    assert_eq!(parse(entry, &config).config(), config, "{}", entry.name);
+    for (key, value) in settings.as_object().unwrap() {
+        if !value.is_object() {
+            assert_eq!(&config[key], value, "{}.{key}", entry.name);
+        }
+    }
+    let mut typo = config;
+    typo["neigbours"] = 1.into();
+    let error = (entry.parse)(Config { path: "model", value: &typo }).err().unwrap().to_string();
+    assert!(error.contains("neigbours"), "{}: {error}", entry.name);
+}
+
+/// Saved and loaded, a model answers as before, bit for bit; a file without one of its arrays is refused.
+pub fn save_and_load(entry: &Entry<dyn Recipe>, settings: &Value) {
+    let (train, recipe) = (blocks(), parse(entry, settings));
+    let model = fit(&*recipe, &train, 1);
+    let tensors = model.tensors();
+    let loaded = recipe.load(&tensors).unwrap();
+    let (queries, top) = (queries(&train), TopK::unseen(40));
+    assert_eq!(
+        loaded.rank(&queries, &top).unwrap(),
+        model.rank(&queries, &top).unwrap(),
+        "{}",
+        entry.name
+    );
+    assert_eq!(loaded.tensors(), tensors, "{}", entry.name);
+    assert_eq!((loaded.n_items(), loaded.n_parameters()), (40, model.n_parameters()));
+    for missing in tensors.iter().map(|(name, _)| name.to_owned()) {
+        let mut rest = Tensors::default();
+        for (name, tensor) in tensors.iter().filter(|(name, _)| *name != missing) {
+            rest.insert(name, &tensor.shape, tensor.data.clone());
+        }
+        let error = recipe.load(&rest).err().unwrap();
+        assert!(matches!(error, Error::Tensor { .. }), "{}: {error}", entry.name);
+    }
+}
+
+/// Many queries at once get what each gets alone; nobody is left without an answer, and nothing seen is recommended.
+pub fn answers_everybody(entry: &Entry<dyn Recipe>, settings: &Value) {
+    let (train, recipe) = (blocks(), parse(entry, settings));
+    let model = fit(&*recipe, &train, 1);
+    let (queries, top) = (queries(&train), TopK::unseen(40));
+    let together = model.rank(&queries, &top).unwrap();
+    for (i, query) in queries.iter().enumerate() {
+        let alone = model.rank(&[*query], &top).unwrap();
+        assert_eq!(alone.items(0), together.items(i), "{}: {query:?}", entry.name);
+        assert_eq!(alone.scores(0), together.scores(i), "{}: {query:?}", entry.name);
+        let known = |item: &u32| query.history.contains(item) || query.hidden.contains(item);
+        let masked = (0..40).filter(known).count();
+        assert_eq!(alone.items(0).len(), 40 - masked, "{}: {query:?}", entry.name);
+        assert!(!alone.items(0).iter().any(known), "{}: {query:?}", entry.name);
+        assert!(alone.scores(0).iter().all(|s| s.is_finite()), "{}: {query:?}", entry.name);
+    }
+    assert!(model.rank(&[], &top).unwrap().is_empty());
+}
+
+/// The one item of the block that a user does not know comes first, for known users and for histories of new ones.
+pub fn finds_the_held_out_item(entry: &Entry<dyn Recipe>, settings: &Value) {
+    let (train, recipe) = (blocks(), parse(entry, settings));
+    let model = fit(&*recipe, &train, 1);
+    for known in [true, false] {
+        let ask =
+            |user| Query { user: known.then_some(user), history: train.history(user), hidden: &[] };
+        let queries: Vec<Query<'_>> = (0..48).map(ask).collect();
+        let ranked = model.rank(&queries, &TopK::unseen(1)).unwrap();
+        let found = (0..48).filter(|&user| ranked.items(user as usize) == [held_out(user)]).count();
+        assert!(found >= 46, "{}: {found} of 48 users, known: {known}", entry.name);
+    }
+}
+
+/// Same seed, same bytes: on 1, 2 and 3 threads, and again. Another seed gives others where there is randomness.
+pub fn same_bytes_on_any_threads(entry: &Entry<dyn Recipe>, settings: &Value) {
+    let (train, recipe) = (blocks(), parse(entry, settings));
+    let on = |threads, seed| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| fit(&*recipe, &train, seed).tensors())
+    };
+    let first = on(1, 1);
+    for threads in [1, 2, 3] {
+        assert!(on(threads, 1) == first, "{} on {threads} threads", entry.name);
+    }
+    if recipe.trainable().is_some() {
+        assert!(on(2, 2) != first, "{} takes no notice of the seed", entry.name);
+    }
+}
+
+/// Interrupted after any step and resumed from its checkpoint, a run ends with the bytes of an uninterrupted one, early
+/// stopping included.
+pub fn resumes_to_the_same_bytes(entry: &Entry<dyn Recipe>, settings: &Value) {
+    let (train, recipe) = (blocks(), parse(entry, settings));
+    let Some(trainable) = recipe.trainable() else { return };
+    let steps = trainable.cases(&train).len().div_ceil(trainable.plan().batch_size);
+    let whole = interrupted_at(&*recipe, &train, &[]);
+    for stops in [vec![0], vec![1, steps - 1], vec![steps, 2 * steps + 1], vec![3 * steps - 1, 3]] {
+        assert!(interrupted_at(&*recipe, &train, &stops) == whole, "{}: {stops:?}", entry.name);
+    }
+}
+
+/// `stops`: how many steps each process takes before it is interrupted.
+fn interrupted_at(recipe: &dyn Recipe, train: &Arc<Interactions>, stops: &[usize]) -> Tensors {
+    struct StopAfter(Option<usize>);
+    impl Watch for StopAfter {
+        fn step(&mut self, _epoch: usize, _done: usize, _total: usize) -> bool {
+            let stop = self.0 == Some(0);
+            self.0 = self.0.map(|left| left.saturating_sub(1));
+            stop
+        }
+    }
+    let kept: RefCell<Option<(String, Tensors)>> = RefCell::new(None);
+    let save = |position: &str, state: &Tensors| {
+        *kept.borrow_mut() = Some((position.to_owned(), state.clone()));
+        Ok(())
+    };
+    let load = || Ok(kept.borrow().clone());
+    // Any function of the model will do, if it has its best value somewhere in the middle.
+    let validate = |model: &dyn Model| {
+        let mut scores = vec![0.0; model.n_items()];
+        model
+            .score(&[Query { user: Some(0), history: train.history(0), hidden: &[] }], &mut scores);
+        Ok(-(f64::from(scores[0]) - 0.3).abs())
+    };
+    for stop in stops.iter().map(|&stop| Some(stop)).chain([None]) {
+        let mut watch = StopAfter(stop);
+        let fit = &mut Fit {
+            seed: 1,
+            validate: Some(&validate),
+            watch: &mut watch,
+            checkpoints: Some(Checkpointing { save: &save, load: &load, every: Duration::MAX }),
+        };
+        match recipe.fit(train, fit) {
+            Ok(model) => return model.tensors(),
+            Err(error) => assert!(stop.is_some() && matches!(error, Error::Interrupted), "{error}"),
+        }
+    }
+    unreachable!("the last process is not interrupted")
+}
+
+/// What one step of plain SGD changes is the slope of the loss that the scores have, for every parameter. `recipe` must
+/// train by SGD of this learning rate, without decay, and follow the mean over the batch.
+pub fn learner_gradient(
+    recipe: &dyn Recipe,
+    learning_rate: f64,
+    train: &Arc<Interactions>,
+    cases: &Cases,
+    objective: &dyn Objective,
+) {
+    const EPS: f32 = 1e-2;
+    let mut learner: Box<dyn Learner> = recipe.trainable().unwrap().init(train, 1).unwrap();
+    let rows = Rng::new(2).permutation(cases.len() as u32);
+    let rows = &rows[..rows.len().min(24)];
+    let batch = Batch { cases, rows, epoch: 0, seed: 1 };
+    let slate = objective.slate(&batch);
+    learner.settle();
+    let before = learner.tensors();
+    let reported = learner.step(&batch, &slate, objective);
+    learner.settle();
+    let after = learner.tensors();
+
+    let at =
+        |tensors: &Tensors| summed_loss(&*recipe.load(tensors).unwrap(), &batch, &slate, objective);
+    let expected = at(&before);
+    assert!((reported - expected).abs() < 1e-4 * expected.abs().max(1.0), "{reported} {expected}");
+    let mut moved = 0;
+    for (name, tensor) in before.iter() {
+        let (Data::F32(old), Some(Data::F32(new))) =
+            (&tensor.data, after.get(name).map(|tensor| &tensor.data))
+        else {
+            continue;
+        };
+        for i in 0..old.len() {
+            let shifted = |by: f32| {
+                let mut values = old.clone();
+                values[i] += by;
+                let real = values[i];
+                let mut tensors = before.clone();
+                tensors.insert(name, &tensor.shape, values);
+                (at(&tensors), f64::from(real))
+            };
+            let (up, down) = (shifted(EPS), shifted(-EPS));
+            let slope = (up.0 - down.0) / (up.1 - down.1) / batch.len() as f64;
+            let step = (f64::from(old[i]) - f64::from(new[i])) / learning_rate;
+            moved += usize::from(step != 0.0);
+            assert!(
+                (step - slope).abs() < 1e-4 + 2e-3 * slope.abs(),
+                "{name}[{i}]: step {step}, slope {slope}"
+            );
+        }
+    }
+    assert!(moved > 10, "only {moved} parameters moved");
+}
+
+/// The loss of a batch from the model's own scores, one by one.
+fn summed_loss(
+    model: &dyn Model,
+    batch: &Batch<'_>,
+    slate: &Slate,
+    objective: &dyn Objective,
+) -> f64 {
+    (0..batch.len()).fold(0.0, |sum, at| {
+        let mut all = vec![0.0; model.n_items()];
+        model.score(&[batch.case(at).query], &mut all);
+        let (items, listed, log_rest) = slate_of(slate, at, &all);
+        let mut grad = vec![0.0; listed.len()];
+        sum + f64::from(objective.loss(
+            Row { batch, at, items },
+            Scores { listed: &listed, log_rest },
+            Grad { listed: &mut grad, log_rest: &mut 0.0 },
+        ))
+    })
+}
+
+/// The items, their scores, and the log of the rest's mass, of one row of a slate: the naive twin of what learners do.
+pub fn slate_of<'a>(slate: &'a Slate, at: usize, all: &[f32]) -> (&'a [u32], Vec<f32>, f32) {
+    match slate {
+        Slate::All => (&[], all.to_vec(), f32::NEG_INFINITY),
+        Slate::Lists(lists) => {
+            let listed = lists.row(at).iter().map(|&item| all[item as usize]).collect();
+            (lists.row(at), listed, f32::NEG_INFINITY)
+        }
+        Slate::Against { listed, left_out } => {
+            let items = listed.row(at);
+            let rest = (0..all.len()).filter(|&i| {
+                !items.contains(&(i as u32)) && !left_out.row(at).contains(&(i as u32))
+            });
+            let mass = rest.fold(0.0, |sum, i| sum + f64::from(all[i]).exp());
+            (items, items.iter().map(|&item| all[item as usize]).collect(), mass.ln() as f32)
+        }
+    }
+}
+
+/// An objective's gradient is the slope of its loss, on random scores, for every row of some batch.
+pub fn objective_gradient(objective: &dyn Objective, cases: &Cases) {
+    const EPS: f32 = 3e-2;
+    let rows = Rng::new(3).permutation(cases.len() as u32);
+    let rows = &rows[..rows.len().min(12)];
+    let batch = Batch { cases, rows, epoch: 0, seed: 1 };
+    let slate = objective.slate(&batch);
+    for at in 0..batch.len() {
+        let mut all = vec![0.0; cases.n_items()];
+        Rng::keyed(4, [at as u64]).fill_normal(&mut all, 0.0, 1.5);
+        let (items, listed, log_rest) = slate_of(&slate, at, &all);
+        let loss = |listed: &[f32], log_rest: f32| {
+            let (mut grad, mut to_rest) = (vec![0.0; listed.len()], 0.0);
+            let loss = objective.loss(
+                Row { batch: &batch, at, items },
+                Scores { listed, log_rest },
+                Grad { listed: &mut grad, log_rest: &mut to_rest },
+            );
+            (f64::from(loss), grad, to_rest)
+        };
+        let (here, grad, to_rest) = loss(&listed, log_rest);
+        let check = |what: &str, ours: f32, up: f64, down: f64| {
+            let slope = (up - down) / (2.0 * f64::from(EPS));
+            assert!(
+                (f64::from(ours) - slope).abs() < 1e-3 + 2e-3 * slope.abs() + 1e-5 * here.abs(),
+                "row {at}, {what}: gradient {ours}, slope {slope}"
+            );
+        };
+        for i in 0..listed.len() {
+            let shifted = |by: f32| {
+                let mut listed = listed.clone();
+                listed[i] += by;
+                loss(&listed, log_rest).0
+            };
+            check(&format!("score {i}"), grad[i], shifted(EPS), shifted(-EPS));
+        }
+        if log_rest.is_finite() {
+            let (up, down) = (loss(&listed, log_rest + EPS).0, loss(&listed, log_rest - EPS).0);
+            check("the rest", to_rest, up, down);
+        }
+    }
+}
+
+/// Objectives of every shape of slate, for learners to be tried on.
+pub fn shapes() -> Vec<(&'static str, Box<dyn Objective>)> {
+    vec![("ragged", Box::new(Ragged)), ("against", Box::new(Against)), ("all", Box::new(All))]
+}
+
+/// Lists of different lengths, some empty, some with an item twice: squared distance to some number.
+struct Ragged;
+impl Objective for Ragged {
+    fn slate(&self, batch: &Batch<'_>) -> Slate {
+        let row = |at| {
+            let mut rng = batch.rng(at, 7);
+            let n = if at % 5 == 2 { 0 } else { rng.below(7) };
+            let mut row: Vec<u32> =
+                (0..n).map(|_| rng.below(batch.cases.n_items() as u32)).collect();
+            row.extend(row.first().copied());
+            row
+        };
+        Slate::Lists((0..batch.len()).map(row).collect())
+    }
+
+    fn loss(&self, _row: Row<'_>, scores: Scores<'_>, grad: Grad<'_>) -> f32 {
+        let mut loss = 0.0;
+        for (k, (score, grad)) in scores.listed.iter().zip(grad.listed).enumerate() {
+            *grad += score - (k as f32 - 1.0);
+            loss += 0.5 * (score - (k as f32 - 1.0)).powi(2);
+        }
+        loss
+    }
+}
+
+/// Cross-entropy of each target against the rest of the catalogue, the history left out.
+struct Against;
+impl Objective for Against {
+    fn slate(&self, batch: &Batch<'_>) -> Slate {
+        let case = |at| batch.case(at);
+        Slate::Against {
+            listed: (0..batch.len()).map(|at| case(at).targets.to_vec()).collect(),
+            left_out: (0..batch.len()).map(|at| case(at).query.history.to_vec()).collect(),
+        }
+    }
+
+    fn loss(&self, _row: Row<'_>, scores: Scores<'_>, grad: Grad<'_>) -> f32 {
+        let mut loss = 0.0;
+        for (score, to_score) in scores.listed.iter().zip(grad.listed) {
+            let away = (f64::from(scores.log_rest) - f64::from(*score)).exp();
+            loss += away.ln_1p();
+            let slope = (away / (1.0 + away)) as f32;
+            *to_score -= slope;
+            *grad.log_rest += slope;
+        }
+        loss as f32
+    }
+}
+
+/// Squared distance of every score to 1 for the items of the history and 0 for others.
+struct All;
+impl Objective for All {
+    fn slate(&self, _batch: &Batch<'_>) -> Slate {
+        Slate::All
+    }
+
+    fn loss(&self, row: Row<'_>, scores: Scores<'_>, grad: Grad<'_>) -> f32 {
+        let mut loss = 0.0;
+        for (item, (score, grad)) in scores.listed.iter().zip(grad.listed).enumerate() {
+            let goal = f32::from(u8::from(row.case().query.history.contains(&(item as u32))));
+            *grad += score - goal;
+            loss += 0.5 * (score - goal).powi(2);
+        }
+        loss
+    }
+}
