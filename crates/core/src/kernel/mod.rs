@@ -1,12 +1,14 @@
 //! The numeric kernels: slices in, slices out, nothing of the project imported, and the only place for `unsafe`.
 #![allow(unsafe_code)]
 
+pub mod bpr;
 pub mod buffer;
 pub mod csr;
 pub mod dense;
 pub mod gemm;
 pub mod math;
 pub mod optimizer;
+pub mod pairs;
 pub mod panels;
 pub mod param;
 pub mod ranks;

@@ -165,6 +165,16 @@ impl Positives {
         without
     }
 
+    /// Number of pairs of the users before this one.
+    pub(super) fn start(&self, user: usize) -> usize {
+        self.starts[user]
+    }
+
+    /// The first user before whom there are at least so many pairs.
+    pub(super) fn first_user_at(&self, pairs: usize) -> usize {
+        self.starts.partition_point(|&start| start < pairs)
+    }
+
     /// Prefetches what [`Positives::contains`] will look at first.
     #[inline(always)]
     pub(super) fn prefetch(&self, user: u32, item: u32) {

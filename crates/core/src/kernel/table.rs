@@ -302,6 +302,12 @@ impl Table {
         (&self.data, self.record())
     }
 
+    /// As [`Table::params`], to be changed: the kernels' way in, which minds the padding.
+    pub(super) fn params_mut(&mut self) -> (&mut [f32], usize) {
+        let record = self.record();
+        (&mut self.data, record)
+    }
+
     /// A copy of the parameters, row after row without gaps. The table must be settled.
     pub fn export(&self) -> Vec<f32> {
         debug_assert!(self.is_settled(), "rows lag behind: call `settle` first");
