@@ -27,7 +27,7 @@ use super::table::Table;
 /// Samples that are drawn and tested together, ahead of their updates.
 const BLOCK: usize = 128;
 
-/// How many samples ahead rows are prefetched.
+/// How many samples ahead rows are prefetched for the second time.
 const AHEAD: usize = 6;
 
 /// Most shards; a task's rows, one shard and one block, then fit a core's second-level cache for tables of some 20 MB.
@@ -295,7 +295,8 @@ fn task_kernel<S: Simd, const V: usize>(
     let mut margins = [0.0; BLOCK];
     for pairs in pairs.chunks(BLOCK) {
         let n = draw_negatives(work.positives, pairs, members, &mut rng, &mut samples);
-        for &sample in &samples[..n.min(AHEAD)] {
+        // Twice: from memory to the second-level cache a block ahead, from there to the first shortly before use.
+        for &sample in &samples[..n] {
             prefetch_rows(work, sample, vectors);
         }
         for k in 0..n {
