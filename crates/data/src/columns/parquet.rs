@@ -361,11 +361,7 @@ pub(crate) fn broken(path: &Path, error: &ParquetError) -> Error {
 /// A file, or bytes in memory, that several columns are read from at once: every read names its own place.
 #[derive(Clone, Debug)]
 pub(crate) enum Input {
-    File {
-        file: Arc<File>,
-        length: u64,
-    },
-    #[allow(dead_code)] // For readers of bytes in memory.
+    File { file: Arc<File>, length: u64 },
     Memory(Bytes),
 }
 
@@ -414,6 +410,12 @@ impl ChunkReader for Input {
 pub(crate) struct At {
     input: Input,
     at: u64,
+}
+
+impl At {
+    pub(crate) fn start(input: &Input) -> Self {
+        Self { input: input.clone(), at: 0 }
+    }
 }
 
 impl Read for At {

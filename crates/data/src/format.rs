@@ -1,0 +1,210 @@
+//! Reading interaction logs: the formats, how one is guessed, and the options that override every guess.
+//!
+//! All readers stream. Text may be compressed with gzip or zstd, which is seen from its first bytes; it must be UTF-8, with or
+//! without a byte order mark, and its lines may end in LF, CRLF or CR.
+
+mod counted_lines;
+mod delimited;
+mod fields;
+mod jsonl;
+mod movielens;
+mod parquet;
+mod recbole;
+mod rows;
+mod source;
+mod triples;
+mod user_lines;
+
+pub(crate) use fields::{Names, PAIR_NAMES, RANKING_NAMES};
+pub(crate) use rows::Rows;
+pub(crate) use source::{Lines, Source};
+
+use crate::{Error, Log, Result, error::listed};
+use bytes::Bytes;
+use fields::LOG_NAMES;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// A file format of interaction logs.
+pub struct Format {
+    /// How the options call it.
+    pub name: &'static str,
+    /// One line for people.
+    pub about: &'static str,
+    /// Whether the beginning of a file looks like it.
+    sniff: fn(&Sample<'_>, &ReadOptions) -> bool,
+    /// Reads a file to its end.
+    read: fn(Source, &ReadOptions, &mut Rows<'_>) -> Result<()>,
+}
+
+/// All formats; the first whose sniffer agrees is the guess.
+pub static FORMATS: &[Format] = &[
+    parquet::FORMAT,
+    jsonl::FORMAT,
+    recbole::FORMAT,
+    movielens::FORMAT,
+    delimited::TSV,
+    delimited::CSV,
+    counted_lines::FORMAT,
+    triples::FORMAT,
+    user_lines::FORMAT,
+];
+
+/// How to read a log. What is `None` is guessed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReadOptions {
+    /// The name of one of [`FORMATS`].
+    pub format: Option<String>,
+    /// Which column holds what.
+    pub columns: ColumnNames,
+    /// What separates the columns of `csv`, `tsv` and `recbole`; an ASCII character.
+    pub delimiter: Option<char>,
+    /// Whether the first line of `csv` and `tsv` names the columns. Without a header the columns are called `1`, `2`, and so on,
+    /// and are, unless said otherwise, user, item, weight, time.
+    pub header: Option<bool>,
+    /// Whether fields of `csv` and `tsv` may stand in double quotes (RFC 4180); they may unless this says `false`.
+    pub quoting: Option<bool>,
+    /// Times are multiplied by this before they are stored as whole numbers: 1000 keeps the milliseconds of fractional seconds.
+    /// 1 by default.
+    pub time_scale: Option<u32>,
+}
+
+/// The names of the columns that are read. `None`: guessed from common names. An empty text: not read at all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ColumnNames {
+    /// Who; guessed from `user_id`, `userId`, `user`, `uid` and the like.
+    pub user: Option<String>,
+    /// On what; guessed from `item_id`, `movieId`, `item`, `iid`, `asin` and the like.
+    pub item: Option<String>,
+    /// When; guessed from `timestamp`, `time`, `ts`, `date` and the like. Whole numbers are kept as they are, in whatever unit;
+    /// ISO 8601 dates and times (`2012-07-14T12:33:01Z`) become Unix seconds, UTC where no offset is given.
+    pub time: Option<String>,
+    /// How much; guessed from `rating`, `weight`, `count`, `score` and the like.
+    pub weight: Option<String>,
+}
+
+/// Reads a log: a file of any of [`FORMATS`], or a folder of Parquet parts in the order of their names. `progress` is told the
+/// bytes read so far and the bytes in all, as they are on disk.
+///
+/// # Errors
+/// Whatever is wrong with the file, with path and line; also when it holds no interaction.
+pub fn read_log(
+    path: &Path,
+    options: &ReadOptions,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Log> {
+    let log = read_with(path, options, &LOG_NAMES, progress)?;
+    if log.is_empty() {
+        return Err(Error::file(path, "the file holds no interactions"));
+    }
+    Ok(log)
+}
+
+/// Reads a log from bytes in memory; `name` stands in messages.
+///
+/// # Errors
+/// As [`read_log`].
+pub fn read_log_bytes(name: &str, bytes: &[u8], options: &ReadOptions) -> Result<Log> {
+    let mut progress = |_, _| ();
+    let mut rows = Rows::new(&LOG_NAMES, bytes.len() as u64, &mut progress);
+    let source = Source::memory(name, Bytes::copy_from_slice(bytes))?;
+    read_source(source, options, &mut rows)?;
+    let log = rows.into_log();
+    if log.is_empty() {
+        return Err(Error::file(name, "the file holds no interactions"));
+    }
+    Ok(log)
+}
+
+/// Reads a log that may be empty, with other names of columns to guess from.
+pub(crate) fn read_with(
+    path: &Path,
+    options: &ReadOptions,
+    names: &'static Names,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Log> {
+    let files = parts(path)?;
+    let total = files.iter().map(|file| file.metadata().map_or(0, |data| data.len())).sum();
+    let mut rows = Rows::new(names, total, progress);
+    for file in &files {
+        read_source(Source::open(file)?, options, &mut rows)?;
+    }
+    Ok(rows.into_log())
+}
+
+/// The file itself, or a folder's Parquet files.
+fn parts(path: &Path) -> Result<Vec<PathBuf>> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_path_buf()]);
+    }
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(Error::io(path))? {
+        let file = entry.map_err(Error::io(path))?.path();
+        if file.is_file() && file.extension().is_some_and(|extension| extension == "parquet") {
+            files.push(file);
+        }
+    }
+    if files.is_empty() {
+        return Err(Error::file(
+            path,
+            "a folder without `.parquet` files, expected a file or parts",
+        ));
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn read_source(source: Source, options: &ReadOptions, rows: &mut Rows<'_>) -> Result<()> {
+    if source.sample().bytes.is_empty() {
+        return Err(Error::file(source.path(), "the file is empty"));
+    }
+    let format = match &options.format {
+        Some(name) => named(name)?,
+        None => guess(&source, options)?,
+    };
+    (format.read)(source, options, rows)
+}
+
+fn named(name: &str) -> Result<&'static Format> {
+    FORMATS.iter().find(|format| format.name == name).ok_or_else(|| {
+        let names = listed(FORMATS.iter().map(|format| format.name));
+        Error::config("format", format!("`{name}` is unknown; known are {names}"))
+    })
+}
+
+fn guess(source: &Source, options: &ReadOptions) -> Result<&'static Format> {
+    let sample = source.sample();
+    FORMATS.iter().find(|format| (format.sniff)(&sample, options)).ok_or_else(|| {
+        let names = listed(FORMATS.iter().map(|format| format.name));
+        Error::file(source.path(), format!("the format cannot be guessed; say which of {names}"))
+    })
+}
+
+/// The beginning of a file, decompressed.
+pub(crate) struct Sample<'a> {
+    pub(crate) bytes: &'a [u8],
+    /// Whether this is the whole file.
+    pub(crate) whole: bool,
+}
+
+impl<'a> Sample<'a> {
+    /// Lines that are surely complete and not blank.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let bytes: &'a [u8] = self.bytes;
+        let end = if self.whole {
+            bytes.len()
+        } else {
+            bytes.iter().rposition(|&byte| byte == b'\n' || byte == b'\r').unwrap_or(bytes.len())
+        };
+        bytes[..end]
+            .split(|&byte| byte == b'\n' || byte == b'\r')
+            .filter(|line| !line.iter().all(u8::is_ascii_whitespace))
+    }
+
+    /// The first line, or nothing.
+    pub(crate) fn first_line(&self) -> &'a [u8] {
+        self.lines().next().unwrap_or_default()
+    }
+}

@@ -1,0 +1,100 @@
+//! MovieLens: `u.data` (tabs, no header), `ratings.dat` (`::`, no header), `ratings.csv` (header); all user, item, rating, time.
+
+use super::delimited::{self, Dialect, Header};
+use super::fields::{Place, Roles};
+use super::rows::{Id, Row};
+use super::{Format, ReadOptions, Rows, Source};
+use crate::{Error, Result};
+
+pub(super) const FORMAT: Format = Format {
+    name: "movielens",
+    about: "MovieLens: `u.data`, `ratings.dat` (`user::item::rating::time`) and `ratings.csv`",
+    sniff: |sample, options| {
+        let line = sample.first_line();
+        let plain = options.delimiter.is_none() && options.header.is_none();
+        plain && (is_double_colon(line) || is_u_data(line) || line.starts_with(CSV_HEADER))
+    },
+    read: |source, options, rows| {
+        let line = source.sample().first_line().to_vec();
+        if is_double_colon(&line) {
+            return read_double_colon(source, options, rows);
+        }
+        let dialect = if line.starts_with(CSV_HEADER) {
+            Dialect { delimiter: b',', quoting: true, header: Header::Plain }
+        } else {
+            Dialect { delimiter: b'\t', quoting: false, header: Header::None }
+        };
+        delimited::read(source, options, rows, &dialect)
+    },
+};
+
+const CSV_HEADER: &[u8] = b"userId,movieId,rating";
+
+fn is_double_colon(line: &[u8]) -> bool {
+    line.windows(2).filter(|pair| pair == b"::").count() >= 2
+}
+
+/// Three or four columns of numbers between tabs.
+fn is_u_data(line: &[u8]) -> bool {
+    let mut fields = line.split(|&byte| byte == b'\t').map(<[u8]>::trim_ascii);
+    let is_number = |field: &[u8]| {
+        !field.is_empty() && field.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')
+    };
+    let n = fields.clone().count();
+    (3..=4).contains(&n) && fields.all(is_number)
+}
+
+fn read_double_colon(source: Source, options: &ReadOptions, rows: &mut Rows<'_>) -> Result<()> {
+    let path = source.path().to_path_buf();
+    let done = source.done();
+    let mut lines = source.into_lines();
+    let scale = options.time_scale.unwrap_or(1);
+    let mut shape: Option<(usize, Roles, Vec<String>)> = None;
+    while let Some((line, bytes)) = lines.next()? {
+        let fields: Vec<&[u8]> = split(bytes);
+        let (n_columns, roles, names) = match &mut shape {
+            Some(shape) => shape,
+            none => {
+                let n = fields.len();
+                let roles = Roles::by_position(&path, n, options)?;
+                rows.begin(
+                    &path,
+                    std::rc::Rc::clone(&done),
+                    roles.time.is_some(),
+                    roles.weight.is_some(),
+                )?;
+                none.insert((n, roles, (1..=n).map(|column| column.to_string()).collect()))
+            }
+        };
+        if fields.len() != *n_columns {
+            return Err(Error::Columns { path, line, expected: *n_columns, found: fields.len() });
+        }
+        let place = |column: usize| Place { path: &path, line, column: &names[column] };
+        let id = |column: usize| Id { bytes: fields[column], place: place(column) };
+        let time = roles.time.map(|column| place(column).time(fields[column], scale));
+        let weight = roles.weight.map(|column| place(column).weight(fields[column]));
+        rows.push(&Row {
+            user: id(roles.user),
+            item: id(roles.item),
+            time: time.transpose()?.unwrap_or_default(),
+            weight: weight.transpose()?.unwrap_or_default(),
+        })?;
+    }
+    Ok(())
+}
+
+/// Between pairs of colons.
+fn split(line: &[u8]) -> Vec<&[u8]> {
+    let (mut fields, mut start, mut at) = (Vec::with_capacity(4), 0, 0);
+    while at + 1 < line.len() {
+        if &line[at..at + 2] == b"::" {
+            fields.push(&line[start..at]);
+            at += 2;
+            start = at;
+        } else {
+            at += 1;
+        }
+    }
+    fields.push(&line[start..]);
+    fields
+}

@@ -1,0 +1,182 @@
+//! Parquet: columns found by name, decoded side by side.
+//!
+//! Timestamps keep the unit of their column (milliseconds, microseconds, nanoseconds; INT96 is nanoseconds; dates are days): all
+//! that is done with times is to compare them. 64-bit unsigned ids beyond the signed range become text.
+
+use super::fields::{Place, Roles};
+use super::rows::check_room;
+use super::{Format, ReadOptions, Rows, Source};
+use crate::columns::parquet::{Cells, broken, column_names, open, utf8, visit_chunk};
+use crate::{Error, Result};
+use ::parquet::file::reader::{FileReader, RowGroupReader};
+use rankstill_core::Vocab;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+pub(super) const FORMAT: Format = Format {
+    name: "parquet",
+    about: "Parquet, a file or a folder of parts; timestamps keep their column's unit",
+    sniff: |sample, _| sample.bytes.starts_with(b"PAR1"),
+    read: |source, options, rows| {
+        let path = source.path().to_path_buf();
+        // The decoder has assertions that a crafted file can reach; to the user that is one more unreadable file.
+        let done = catch_unwind(AssertUnwindSafe(|| read(&source, options, rows)));
+        done.unwrap_or_else(|_| {
+            Err(Error::file(path, "not readable as Parquet: the content contradicts itself"))
+        })
+    },
+};
+
+fn read(source: &Source, options: &ReadOptions, rows: &mut Rows<'_>) -> Result<()> {
+    let path = source.path();
+    let reader = open(path, source.input().clone())?;
+    let names = column_names(reader.metadata().file_metadata().schema_descr());
+    let roles = Roles::find(path, &names, options, rows.names)?;
+    let done = source.done();
+    done.set(0);
+    rows.begin(path, std::rc::Rc::clone(&done), roles.time.is_some(), roles.weight.is_some())?;
+    let scale = options.time_scale.unwrap_or(1);
+    let mut first_row = 1;
+    for at in 0..reader.num_row_groups() {
+        let group = reader.get_row_group(at).map_err(|error| broken(path, &error))?;
+        let group = Group { path, group: group.as_ref(), names: &names, first_row };
+        let parts = rows.parts();
+        let (users, (items, (times, weights))) = rayon::join(
+            || group.ids(roles.user, parts.users),
+            || {
+                let items = group.ids(roles.item, parts.items);
+                let rest = || {
+                    let times = roles.time.zip(parts.times);
+                    let times =
+                        times.map_or(Ok(()), |(column, times)| group.times(column, scale, times));
+                    let weights = roles.weight.zip(parts.weights);
+                    (
+                        times,
+                        weights.map_or(Ok(()), |(column, weights)| group.weights(column, weights)),
+                    )
+                };
+                (items, rest())
+            },
+        );
+        users.and(items).and(times).and(weights)?;
+        first_row += group.group.metadata().num_rows().max(0) as u64;
+        done.set(done.get() + group.group.metadata().compressed_size().max(0) as u64);
+        rows.report();
+    }
+    Ok(())
+}
+
+struct Group<'a> {
+    path: &'a Path,
+    group: &'a dyn RowGroupReader,
+    names: &'a [String],
+    first_row: u64,
+}
+
+impl Group<'_> {
+    fn visit(
+        &self,
+        column: usize,
+        visit: &mut dyn FnMut(Place<'_>, &Cells) -> Result<()>,
+    ) -> Result<()> {
+        visit_chunk(self.path, self.group, column, self.first_row, &mut |line, cells| {
+            visit(Place { path: self.path, line, column: &self.names[column] }, cells)
+        })
+    }
+
+    fn ids(&self, column: usize, (numbers, vocab): (&mut Vec<u32>, &mut Vocab)) -> Result<()> {
+        self.visit(column, &mut |place, cells| {
+            if vocab.len() + cells.len() > Vocab::MAX_LEN {
+                check_room(vocab, Place { line: place.line + cells.len() as u64, ..place })?;
+            }
+            let at = |i: usize| Place { line: place.line + i as u64, ..place };
+            match cells {
+                Cells::Int(ids) => numbers.extend(ids.iter().map(|&id| vocab.intern_int(id))),
+                Cells::Unsigned(ids) => {
+                    numbers.extend(ids.iter().map(|&id| vocab.intern(&id.to_string())));
+                }
+                Cells::F32(ids) => {
+                    for (i, &id) in ids.iter().enumerate() {
+                        numbers.push(vocab.intern_int(at(i).id_of_f64(f64::from(id))?));
+                    }
+                }
+                Cells::F64(ids) => {
+                    for (i, &id) in ids.iter().enumerate() {
+                        numbers.push(vocab.intern_int(at(i).id_of_f64(id)?));
+                    }
+                }
+                Cells::Text(ids) => {
+                    for (i, id) in ids.iter().enumerate() {
+                        numbers.push(vocab.intern(at(i).id(id.data())?));
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn times(&self, column: usize, scale: u32, times: &mut Vec<i64>) -> Result<()> {
+        self.visit(column, &mut |place, cells| {
+            let at = |i: usize| Place { line: place.line + i as u64, ..place };
+            match cells {
+                Cells::Int(values) if scale == 1 => times.extend_from_slice(values),
+                Cells::Int(values) => {
+                    for (i, &value) in values.iter().enumerate() {
+                        times.push(at(i).time_of_i64(value, scale)?);
+                    }
+                }
+                Cells::Unsigned(values) => {
+                    for (i, &value) in values.iter().enumerate() {
+                        let value = i64::try_from(value);
+                        let value = value
+                            .map_err(|_| at(i).expected("a time within 63 bits", "a larger one"))?;
+                        times.push(at(i).time_of_i64(value, scale)?);
+                    }
+                }
+                Cells::F32(values) => {
+                    for (i, &value) in values.iter().enumerate() {
+                        times.push(at(i).time_of_f64(f64::from(value), scale)?);
+                    }
+                }
+                Cells::F64(values) => {
+                    for (i, &value) in values.iter().enumerate() {
+                        times.push(at(i).time_of_f64(value, scale)?);
+                    }
+                }
+                Cells::Text(values) => {
+                    for (i, value) in values.iter().enumerate() {
+                        utf8(place.path, place.column, at(i).line, value.data())?;
+                        times.push(at(i).time(value.data(), scale)?);
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn weights(&self, column: usize, weights: &mut Vec<f32>) -> Result<()> {
+        self.visit(column, &mut |place, cells| {
+            let at = |i: usize| Place { line: place.line + i as u64, ..place };
+            match cells {
+                Cells::Int(values) => weights.extend(values.iter().map(|&value| value as f32)),
+                Cells::Unsigned(values) => weights.extend(values.iter().map(|&value| value as f32)),
+                Cells::F32(values) => {
+                    for (i, &value) in values.iter().enumerate() {
+                        weights.push(at(i).weight_of_f64(f64::from(value))?);
+                    }
+                }
+                Cells::F64(values) => {
+                    for (i, &value) in values.iter().enumerate() {
+                        weights.push(at(i).weight_of_f64(value)?);
+                    }
+                }
+                Cells::Text(values) => {
+                    for (i, value) in values.iter().enumerate() {
+                        weights.push(at(i).weight(value.data())?);
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+}

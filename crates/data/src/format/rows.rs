@@ -1,0 +1,145 @@
+//! Where readers put rows: ids become numbers at once.
+
+use super::fields::{Names, Place};
+use crate::{Error, Log, Result};
+use rankstill_core::Vocab;
+use std::cell::Cell;
+use std::path::Path;
+use std::rc::Rc;
+
+/// A log being read, from one file or several.
+pub(crate) struct Rows<'a> {
+    pub(crate) names: &'static Names,
+    log: Log,
+    begun: bool,
+    total: u64,
+    before: u64,
+    done: Rc<Cell<u64>>,
+    progress: &'a mut dyn FnMut(u64, u64),
+}
+
+/// The columns of a log that is being read.
+pub(crate) struct Parts<'a> {
+    pub(crate) users: (&'a mut Vec<u32>, &'a mut Vocab),
+    pub(crate) items: (&'a mut Vec<u32>, &'a mut Vocab),
+    pub(crate) times: Option<&'a mut Vec<i64>>,
+    pub(crate) weights: Option<&'a mut Vec<f32>>,
+}
+
+/// Rows between two reports of progress.
+const REPORT: usize = 1 << 16;
+
+impl<'a> Rows<'a> {
+    pub(crate) fn new(
+        names: &'static Names,
+        total: u64,
+        progress: &'a mut dyn FnMut(u64, u64),
+    ) -> Self {
+        Self {
+            names,
+            log: Log::default(),
+            begun: false,
+            total,
+            before: 0,
+            done: Rc::default(),
+            progress,
+        }
+    }
+
+    /// Begins a file that has, or has not, times and weights; all files of a log must agree.
+    pub(crate) fn begin(
+        &mut self,
+        path: &Path,
+        done: Rc<Cell<u64>>,
+        times: bool,
+        weights: bool,
+    ) -> Result<()> {
+        self.before += self.done.get();
+        self.done = done;
+        if !self.begun {
+            self.begun = true;
+            self.log.times = times.then(Vec::new);
+            self.log.weights = weights.then(Vec::new);
+        }
+        for (what, has, had) in [
+            ("times", times, self.log.times.is_some()),
+            ("weights", weights, self.log.weights.is_some()),
+        ] {
+            if has != had {
+                let now = if has { "with" } else { "without" };
+                return Err(Error::file(
+                    path,
+                    format!("a part {now} {what}, unlike the parts before it"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a row. A value for a column that [`Rows::begin`] did not announce is dropped, one that it did must be there.
+    pub(crate) fn push(&mut self, row: &Row<'_>) -> Result<()> {
+        let log = &mut self.log;
+        log.users.push(number(&mut log.user_ids, &row.user)?);
+        log.items.push(number(&mut log.item_ids, &row.item)?);
+        if let Some(times) = &mut log.times {
+            times.push(row.time);
+        }
+        if let Some(weights) = &mut log.weights {
+            weights.push(row.weight);
+        }
+        if log.users.len().is_multiple_of(REPORT) {
+            self.report();
+        }
+        Ok(())
+    }
+
+    pub(crate) fn report(&mut self) {
+        (self.progress)((self.before + self.done.get()).min(self.total), self.total);
+    }
+
+    /// The columns, for readers that fill one after another; they leave them equally long.
+    pub(crate) fn parts(&mut self) -> Parts<'_> {
+        let log = &mut self.log;
+        Parts {
+            users: (&mut log.users, &mut log.user_ids),
+            items: (&mut log.items, &mut log.item_ids),
+            times: log.times.as_mut(),
+            weights: log.weights.as_mut(),
+        }
+    }
+
+    pub(crate) fn into_log(mut self) -> Log {
+        self.report();
+        debug_assert!(self.log.check().is_ok(), "readers leave a sound log");
+        self.log
+    }
+}
+
+/// One interaction.
+pub(crate) struct Row<'a> {
+    pub(crate) user: Id<'a>,
+    pub(crate) item: Id<'a>,
+    pub(crate) time: i64,
+    pub(crate) weight: f32,
+}
+
+/// An id in the file, with its place.
+#[derive(Clone, Copy)]
+pub(crate) struct Id<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) place: Place<'a>,
+}
+
+fn number(vocab: &mut Vocab, id: &Id<'_>) -> Result<u32> {
+    let text = id.place.id(id.bytes)?;
+    check_room(vocab, id.place)?;
+    Ok(vocab.intern(text))
+}
+
+/// That another id fits.
+pub(crate) fn check_room(vocab: &Vocab, place: Place<'_>) -> Result<()> {
+    if vocab.len() == Vocab::MAX_LEN {
+        return Err(place.expected(&format!("at most {} different ids", Vocab::MAX_LEN), "another"));
+    }
+    Ok(())
+}

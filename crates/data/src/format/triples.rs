@@ -1,0 +1,67 @@
+//! `user item rating` between blanks, without a header, as in the files of the RD authors; perhaps without the rating, perhaps
+//! with a time after it.
+
+use super::fields::{Place, Roles};
+use super::rows::{Id, Row};
+use super::user_lines::{tokens, tokens_of};
+use super::{Format, ReadOptions, Rows, Source};
+use crate::{Error, Result};
+use std::rc::Rc;
+
+pub(super) const FORMAT: Format = Format {
+    name: "triples",
+    about: "`user item [rating [time]]` between blanks, without a header (the RD authors' files)",
+    sniff: |sample, _| {
+        // Three columns, the third a number, in every line. Two columns look like `user_lines`, which reads them alike as long as
+        // no user has two lines.
+        let mut lines = tokens_of(sample).map(|tokens| tokens.collect::<Vec<_>>());
+        let mut any = false;
+        lines.all(|tokens| {
+            any = true;
+            let number = |token: &[u8]| {
+                std::str::from_utf8(token).is_ok_and(|text| text.parse::<f32>().is_ok())
+            };
+            tokens.len() == 3 && number(tokens[2])
+        }) && any
+    },
+    read,
+};
+
+const NAMES: [&str; 4] = ["user", "item", "rating", "time"];
+
+fn read(source: Source, options: &ReadOptions, rows: &mut Rows<'_>) -> Result<()> {
+    let path = source.path().to_path_buf();
+    let done = source.done();
+    let mut lines = source.into_lines();
+    let scale = options.time_scale.unwrap_or(1);
+    let mut shape: Option<(usize, Roles)> = None;
+    while let Some((line, bytes)) = lines.next()? {
+        let fields: Vec<&[u8]> = tokens(bytes).take(NAMES.len() + 1).collect();
+        let found = fields.len();
+        let (expected, roles) = match shape {
+            Some(shape) => shape,
+            None => {
+                if !(2..=NAMES.len()).contains(&found) {
+                    return Err(Error::Columns { path, line, expected: 3, found });
+                }
+                let roles = Roles::by_position(&path, found, options)?;
+                rows.begin(&path, Rc::clone(&done), roles.time.is_some(), roles.weight.is_some())?;
+                *shape.insert((found, roles))
+            }
+        };
+        if found != expected {
+            return Err(Error::Columns { path, line, expected, found });
+        }
+        let place = |column: usize| Place { path: &path, line, column: NAMES[column] };
+        let id = |column: usize| Id { bytes: fields[column], place: place(column) };
+        let time = roles.time.map(|column| place(column).time(fields[column], scale));
+        let weight = roles.weight.map(|column| place(column).weight(fields[column]));
+        rows.push(&Row {
+            user: id(roles.user),
+            item: id(roles.item),
+            time: time.transpose()?.unwrap_or_default(),
+            weight: weight.transpose()?.unwrap_or_default(),
+        })?;
+    }
+    Ok(())
+}
