@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use rankstill_core::kernel::gemm::{self, Mat, MatMut};
 use rankstill_core::kernel::panels::{Order, Panels, Rows};
+use rankstill_core::kernel::ranks::target_ranks;
 use rankstill_core::kernel::simd;
 use rankstill_core::kernel::topk::top_k;
 
@@ -54,9 +55,15 @@ fn case(dim: usize, skew: bool, masks: &[Vec<u32>]) {
         // One item is nearly all that a short list costs.
         scores_only = scores_only.min(seconds(|| drop(top_k(queries, &panels, 1, |_| &[], None))));
     }
+    let by_id = Panels::pack(Rows::dense(&items, N_ITEMS, dim), Order::Id);
+    // Gowalla's test part has 217,242 targets, 7 a user.
+    let targets: Vec<u32> = (0..7 * N_USERS).map(|i| (i * 7_919 % N_ITEMS) as u32).collect();
+    let ranks = seconds(|| {
+        drop(target_ranks(queries, &by_id, |u| &targets[7 * u..][..7], |u| &masks[u], None));
+    });
     let rate = |s: f64| flop / s / 1e9;
     println!(
-        "d {dim:3} {}: top-100 {plain:.3} s ({:.0} GFLOP/s), masked {masked:.3} s ({:.0}, {:.0}% of gemm's {peak:.0}), top-1 {scores_only:.3} s ({:.0})",
+        "d {dim:3} {}: top-100 {plain:.3} s ({:.0} GFLOP/s), masked {masked:.3} s ({:.0}, {:.0}% of gemm's {peak:.0}), top-1 {scores_only:.3} s ({:.0}), ranks of 7 targets each {ranks:.3} s",
         if skew { "skewed" } else { "random" },
         rate(plain),
         rate(masked),

@@ -201,27 +201,28 @@ fn scan_tiles<S: Simd, const R: usize, const V: usize>(s: S, job: Job<'_>) {
                 // SAFETY: the lengths of `packed` and of the panel were checked.
                 let sums = unsafe { tile::<S, R, V>(s, queries, items.add(first), dim) };
                 let bars = &selection.bars[g * R..][..R];
-                let mut hits = [0u32; R];
-                let mut any = 0;
+                // Four queries a word, 16 lanes each; a lane speaks for the larger of its V scores.
+                let mut words = [0u64; 3];
                 for r in 0..R {
-                    let bar = s.splat(bars[r]);
-                    for v in 0..V {
-                        let hit = s.mask_bits(s.not_lt(sums[r][v], bar));
-                        hits[r] |= u32::from(hit) << (v * LANES);
+                    let mut top = sums[r][0];
+                    for v in 1..V {
+                        top = s.max(top, sums[r][v]);
                     }
-                    hits[r] &= live[p] >> first;
-                    any |= hits[r];
+                    let hit = s.mask_bits(s.not_lt(top, s.splat(bars[r])));
+                    words[r / 4] |= u64::from(hit) << (r % 4 * LANES);
                 }
-                if any != 0 {
-                    for r in 0..R {
-                        for v in 0..V {
-                            s.store(&mut scores[r * PANEL + v * LANES..], sums[r][v]);
-                        }
+                if words[0] | words[1] | words[2] == 0 {
+                    continue;
+                }
+                for r in 0..R {
+                    for v in 0..V {
+                        s.store(&mut scores[r * PANEL + v * LANES..], sums[r][v]);
                     }
-                    let ids = &panels.panel_ids(p)[first..];
-                    if selection.take(g * R, &hits, &scores, ids, masks) {
-                        reach[g] = selection.reach(g * R, norms, R);
-                    }
+                }
+                let ids = &panels.panel_ids(p)[first..];
+                let live = live[p] >> first;
+                if selection.take::<V>(g * R, &words, &scores, ids, live, masks) {
+                    reach[g] = selection.reach(g * R, norms, R);
                 }
             }
         }
@@ -298,19 +299,21 @@ struct Selection {
     capacity: usize,
     keys: Vec<u64>,
     lens: Vec<usize>,
-    /// The k-th best score so far: NaN, which lets everything pass, until there are k.
+    /// A score that k items so far reach: NaN, which lets everything pass, until there are k.
     bars: Vec<f32>,
-    /// The key of the k-th best: decides among equal scores.
+    /// A key that k items so far reach: decides among equal scores.
     bar_keys: Vec<u64>,
     /// A bit an item; all unset between uses.
     marked: Vec<u64>,
+    /// Scratch of [`cut`].
+    ordered: Vec<u32>,
 }
 
 impl Selection {
     fn start(&mut self, rows: usize, n_items: usize, k: usize) {
         self.k = k;
-        // Measured best for k = 100: fewer places mean more selections, more places mean later thresholds.
-        self.capacity = k + k.max(284);
+        // Fewer places mean more selections, more places mean later thresholds.
+        self.capacity = k + k / 8 + k.max(284);
         self.keys.resize(rows * self.capacity, 0);
         self.lens.clear();
         self.lens.resize(rows, 0);
@@ -323,55 +326,61 @@ impl Selection {
 
     /// Appends the hits of a tile whose first query is `row`; whether a threshold rose.
     #[inline(always)]
-    fn take(
+    fn take<const V: usize>(
         &mut self,
         row: usize,
-        hits: &[u32],
+        words: &[u64; 3],
         scores: &[f32; 12 * PANEL],
         ids: &[u32],
+        live: u32,
         masks: &[&[u32]],
     ) -> bool {
         let mut rose = false;
-        let mut rows = 0u32;
-        for (r, hits) in hits.iter().enumerate() {
-            rows |= u32::from(*hits != 0) << r;
-        }
-        while rows != 0 {
-            let r = rows.trailing_zeros() as usize;
-            rows &= rows - 1;
-            let query = row + r;
-            // Rows that fill up the last group.
-            if query >= masks.len() {
-                break;
-            }
-            let mut left = hits[r];
+        for (i, word) in words.iter().enumerate() {
+            let mut left = *word;
             while left != 0 {
-                let lane = left.trailing_zeros() as usize;
+                let bit = left.trailing_zeros() as usize;
                 left &= left - 1;
-                let key = key(scores[r * PANEL + lane], ids[lane]);
-                rose |= self.push(query, key, masks[query]);
+                let (r, lane) = (i * 4 + bit / LANES, bit % LANES);
+                let query = row + r;
+                // Rows that fill up the last group.
+                if query >= masks.len() {
+                    return rose;
+                }
+                // Written in any case, kept by moving the end: which of the V it was, no branch could foretell.
+                let list = &mut self.keys[query * self.capacity..][..self.capacity];
+                let mut len = self.lens[query];
+                for v in 0..V {
+                    let at = lane + v * LANES;
+                    let key = key(scores[r * PANEL + at], ids[at]);
+                    list[len] = key;
+                    len += usize::from((key > self.bar_keys[query]) & (live >> at & 1 == 1));
+                }
+                self.lens[query] = len;
+                if len + 2 > self.capacity {
+                    self.shrink(query, masks[query]);
+                    rose = true;
+                }
             }
         }
         rose
     }
 
-    /// Appends one hit; whether the threshold rose.
+    /// Appends one hit.
     #[inline(always)]
-    fn push(&mut self, query: usize, key: u64, masked: &[u32]) -> bool {
+    fn push(&mut self, query: usize, key: u64, masked: &[u32]) {
         if key <= self.bar_keys[query] {
-            return false;
+            return;
         }
         let len = self.lens[query];
         self.keys[query * self.capacity + len] = key;
         self.lens[query] = len + 1;
-        let full = len + 1 == self.capacity;
-        if full {
+        if len + 3 > self.capacity {
             self.shrink(query, masked);
         }
-        full
     }
 
-    /// Drops masked items, keeps the best k, raises the threshold.
+    /// Drops masked items, keeps the best k and a few more, raises the threshold.
     #[inline(never)]
     fn shrink(&mut self, query: usize, masked: &[u32]) {
         let keys = &mut self.keys[query * self.capacity..][..self.lens[query]];
@@ -387,10 +396,16 @@ impl Selection {
             unmark(&mut self.marked, masked);
         }
         if len >= self.k {
-            let (_, kth, _) = keys[..len].select_nth_unstable_by(self.k - 1, |a, b| b.cmp(a));
-            self.bar_keys[query] = *kth;
-            self.bars[query] = score_of(*kth);
-            len = self.k;
+            let keys = &mut keys[..len];
+            if let Some((ordered, kept)) = cut(keys, self.k, &mut self.ordered) {
+                self.bar_keys[query] = u64::from(ordered) << 32;
+                len = kept;
+            } else {
+                let (_, kth, _) = keys.select_nth_unstable_by(self.k - 1, |a, b| b.cmp(a));
+                self.bar_keys[query] = *kth;
+                len = self.k;
+            }
+            self.bars[query] = score_of(self.bar_keys[query]);
         }
         self.lens[query] = len;
     }
@@ -417,8 +432,59 @@ impl Selection {
         for ((key, id), score) in keys.iter().zip(ids).zip(scores) {
             (*id, *score) = (id_of(*key), score_of(*key));
         }
-        keys.len()
+        keys.len().min(self.k)
     }
+}
+
+dispatch! {
+    /// Looks for a score that at least `k` and at most some 9/8 k keys reach, by halving the range of scores, and keeps
+    /// those keys. Selecting exactly costs five times as much, and nobody needs it before the end. `None`, and nothing
+    /// changed, where too many scores are equal.
+    fn cut(keys: &mut [u64], k: usize, ordered: &mut Vec<u32>) -> Option<(u32, usize)> = cut_kernel;
+}
+
+#[inline(always)]
+fn cut_kernel<S: Simd>(
+    _: S,
+    keys: &mut [u64],
+    k: usize,
+    ordered: &mut Vec<u32>,
+) -> Option<(u32, usize)> {
+    ordered.resize(keys.len(), 0);
+    let (mut low, mut high) = (u32::MAX, 0);
+    for i in 0..keys.len() {
+        let x = (keys[i] >> 32) as u32;
+        ordered[i] = x;
+        low = low.min(x);
+        high = high.max(x);
+    }
+    let most = k + k / 8 + 2;
+    let mut bar = low;
+    let mut count = keys.len();
+    // Invariant: at least k keys reach `low`, fewer than k exceed `high`.
+    while count < k || count > most {
+        if high - low < 2 {
+            return None;
+        }
+        bar = low + (high - low) / 2;
+        let mut reach = 0u32;
+        for x in ordered.iter() {
+            reach += u32::from(*x >= bar);
+        }
+        count = reach as usize;
+        if count >= k {
+            low = bar;
+        } else {
+            high = bar;
+        }
+    }
+    let mut len = 0;
+    for i in 0..keys.len() {
+        let key = keys[i];
+        keys[len] = key;
+        len += usize::from((key >> 32) as u32 >= bar);
+    }
+    Some((bar, len))
 }
 
 /// Sets the bits of `ids`; ids beyond the bits are ignored.
