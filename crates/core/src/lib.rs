@@ -1,6 +1,7 @@
 //! The ground that every other crate stands on: the data shapes, the seams between models, distillers and metrics, the one
 //! training loop, the artefact, and the kernels.
 
+pub mod artefact;
 pub mod beside;
 pub mod cases;
 pub mod distil;
@@ -17,6 +18,7 @@ pub mod tensors;
 pub mod train;
 pub mod vocab;
 
+pub use artefact::{Artefact, Manifest};
 pub use cases::{Case, Cases, Query, Span};
 pub use distil::{Distiller, Lesson, Trace};
 pub use error::{Error, Result};

@@ -1,0 +1,436 @@
+//! A fitted model on disk: a folder that any process can load and serve. The format is described in `docs/artefact.md`.
+//!
+//! Loading trusts nothing: a file's size and hash are compared with the manifest, offsets and shapes are checked before an
+//! array is built on them, numbers must be finite, ids must lie in the catalogue.
+
+use crate::beside;
+use crate::{Data, Error, Interactions, Lists, Result, Tensors, Vocab};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The version of the folder's layout that this code writes, and the newest that it reads.
+pub const FORMAT: u32 = 1;
+const MANIFEST: &str = "manifest.json";
+const TENSORS: &str = "tensors.safetensors";
+const HISTORY: &str = "history.safetensors";
+const USERS: &str = "users.vocab";
+const ITEMS: &str = "items.vocab";
+
+/// A fitted model with all that is needed to answer in the user's own ids.
+#[derive(Clone, Debug)]
+pub struct Artefact {
+    /// What it is.
+    pub manifest: Manifest,
+    /// What [`crate::Recipe::load`] builds the model from.
+    pub tensors: Tensors,
+    /// The users it was trained on.
+    pub users: Vocab,
+    /// The catalogue.
+    pub items: Vocab,
+    /// What those users did before, so that it is not recommended again.
+    pub history: Interactions,
+}
+
+/// `manifest.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The layout's version.
+    pub format: u32,
+    /// The version of the program that wrote it.
+    pub version: String,
+    /// What the model is called in its experiment.
+    pub name: String,
+    /// Which recipe builds it.
+    pub kind: String,
+    /// That recipe's settings, in full.
+    pub config: Value,
+    /// Users in the vocabulary.
+    pub n_users: usize,
+    /// Items in the vocabulary.
+    pub n_items: usize,
+    /// Numbers that were learnt or counted.
+    pub n_parameters: usize,
+    /// What else is known: the data, the metrics, the teachers. For people; nothing is computed from it.
+    #[serde(default)]
+    pub card: Value,
+    /// Size and hash of every other file of the folder. Filled in when written.
+    #[serde(default)]
+    pub files: BTreeMap<String, FileStamp>,
+}
+
+/// What a file must be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileStamp {
+    /// Its length.
+    pub bytes: u64,
+    /// Its SHA-256, in hexadecimal.
+    pub sha256: String,
+}
+
+impl Artefact {
+    /// Writes the folder. An artefact that stands there is replaced; anything else is left alone.
+    ///
+    /// # Errors
+    /// When something else stands at `folder`, or the disk is full. Nothing half-written is left.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        let history = Tensors::from_iter([
+            (
+                "starts",
+                self.history
+                    .items()
+                    .starts()
+                    .iter()
+                    .map(|&start| start as u64)
+                    .collect::<Vec<_>>()
+                    .into(),
+            ),
+            ("items", Data::U32(self.history.items().values().to_vec())),
+        ]);
+        let files = [
+            (TENSORS, tensors_to_bytes("", &self.tensors)),
+            (HISTORY, tensors_to_bytes("", &history)),
+            (USERS, self.users.to_bytes()),
+            (ITEMS, self.items.to_bytes()),
+        ];
+        let mut manifest = self.manifest.clone();
+        manifest.files = files
+            .iter()
+            .map(|(name, bytes)| {
+                let stamp = FileStamp { bytes: bytes.len() as u64, sha256: sha256(bytes) };
+                ((*name).to_owned(), stamp)
+            })
+            .collect();
+        let text = serde_json::to_string_pretty(&manifest).map_err(|error| Error::File {
+            path: folder.join(MANIFEST),
+            problem: error.to_string(),
+        })?;
+        beside::folder(folder, MANIFEST, |part| {
+            for (name, bytes) in &files {
+                beside::write(part.join(name), bytes)?;
+            }
+            beside::write(part.join(MANIFEST), (text + "\n").as_bytes())
+        })
+    }
+
+    /// Reads and checks the folder.
+    ///
+    /// # Errors
+    /// When it is not an artefact, was changed since it was written, or holds what cannot be.
+    pub fn read(folder: &Path) -> Result<Self> {
+        let manifest = Self::read_manifest(folder)?;
+        let read = |name: &str| read_stamped(folder, name, &manifest);
+        let (_, tensors) = tensors_from_bytes(&read(TENSORS)?, &folder.join(TENSORS))?;
+        let vocab = |name: &str, expected: usize| {
+            let path = folder.join(name);
+            let bad = |problem: String| Error::File { path: path.clone(), problem };
+            let vocab = Vocab::from_bytes(&read(name)?).map_err(|error| bad(error.to_string()))?;
+            if vocab.len() != expected {
+                return Err(bad(format!("{} ids, the manifest says {expected}", vocab.len())));
+            }
+            Ok(vocab)
+        };
+        let users = vocab(USERS, manifest.n_users)?;
+        let items = vocab(ITEMS, manifest.n_items)?;
+        let path = folder.join(HISTORY);
+        let (_, history) = tensors_from_bytes(&read(HISTORY)?, &path)?;
+        let history = read_history(&history, &manifest)
+            .map_err(|error| Error::File { path, problem: error.to_string() })?;
+        Ok(Self { manifest, tensors, users, items, history })
+    }
+
+    /// The manifest alone.
+    ///
+    /// # Errors
+    /// When there is none, or it is of a newer layout.
+    pub fn read_manifest(folder: &Path) -> Result<Manifest> {
+        let path = folder.join(MANIFEST);
+        let text = fs::read_to_string(&path).map_err(Error::io(&path))?;
+        let bad = |problem: String| Error::File { path: path.clone(), problem };
+        let value: Value = serde_json::from_str(&text).map_err(|error| bad(error.to_string()))?;
+        match value.get("format").and_then(Value::as_u64) {
+            Some(format) if format <= u64::from(FORMAT) => {}
+            Some(format) => {
+                return Err(bad(format!(
+                    "layout {format} is newer than this program, which reads up to {FORMAT}"
+                )));
+            }
+            None => return Err(bad("is not the manifest of an artefact: no `format`".into())),
+        }
+        let config = crate::registry::Config { path: "", value: &value };
+        config.read().map_err(|error| bad(error.to_string()))
+    }
+
+    /// Bytes of all files of the folder that `manifest` names.
+    #[must_use]
+    pub fn bytes(manifest: &Manifest) -> u64 {
+        manifest.files.values().map(|stamp| stamp.bytes).sum()
+    }
+}
+
+/// Writes arrays and a line of text to one file, whole or not at all.
+///
+/// # Errors
+/// When the disk is full.
+pub fn write_tensors(path: &Path, text: &str, tensors: &Tensors) -> Result<()> {
+    beside::write(path, &tensors_to_bytes(text, tensors))
+}
+
+/// Reads what [`write_tensors`] wrote; `None` where there is no file.
+///
+/// # Errors
+/// When the file is not sound.
+pub fn read_tensors(path: &Path) -> Result<Option<(String, Tensors)>> {
+    match fs::read(path) {
+        Ok(bytes) => tensors_from_bytes(&bytes, path).map(Some),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io(path)(error)),
+    }
+}
+
+/// The SHA-256 of `bytes`, in hexadecimal.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
+        _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+const TEXT: &str = "rankstill";
+
+fn tensors_to_bytes(text: &str, tensors: &Tensors) -> Vec<u8> {
+    let bytes: Vec<(&str, Dtype, &[usize], Vec<u8>)> = tensors
+        .iter()
+        .map(|(name, tensor)| {
+            let (dtype, bytes) = match &tensor.data {
+                Data::F32(data) => {
+                    (Dtype::F32, data.iter().flat_map(|number| number.to_le_bytes()).collect())
+                }
+                Data::U32(data) => {
+                    (Dtype::U32, data.iter().flat_map(|number| number.to_le_bytes()).collect())
+                }
+                Data::U64(data) => {
+                    (Dtype::U64, data.iter().flat_map(|number| number.to_le_bytes()).collect())
+                }
+            };
+            (name, dtype, tensor.shape.as_slice(), bytes)
+        })
+        .collect();
+    let views = bytes.iter().map(|(name, dtype, shape, bytes)| {
+        let view = TensorView::new(*dtype, shape.to_vec(), bytes);
+        (*name, view.expect("a tensor's shape multiplies to its length"))
+    });
+    let text = (!text.is_empty()).then(|| [(TEXT.to_owned(), text.to_owned())].into());
+    safetensors::serialize(views, text).expect("checked arrays serialise")
+}
+
+fn tensors_from_bytes(bytes: &[u8], path: &Path) -> Result<(String, Tensors)> {
+    let bad = |problem: String| Error::File { path: path.to_owned(), problem };
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| bad(e.to_string()))?;
+    let text = metadata.metadata().as_ref().and_then(|text| text.get(TEXT)).cloned();
+    let file = SafeTensors::deserialize(bytes).map_err(|error| bad(error.to_string()))?;
+    let mut tensors = Tensors::default();
+    for (name, view) in file.iter() {
+        let data: Data = match view.dtype() {
+            Dtype::F32 => {
+                let (numbers, _) = view.data().as_chunks();
+                let numbers: Vec<f32> = numbers.iter().map(|&n| f32::from_le_bytes(n)).collect();
+                if let Some(at) = numbers.iter().position(|number| !number.is_finite()) {
+                    return Err(bad(format!("tensor `{name}`: {} at {at}", numbers[at])));
+                }
+                numbers.into()
+            }
+            Dtype::U32 => {
+                let (numbers, _) = view.data().as_chunks();
+                numbers.iter().map(|&n| u32::from_le_bytes(n)).collect::<Vec<_>>().into()
+            }
+            Dtype::U64 => {
+                let (numbers, _) = view.data().as_chunks();
+                numbers.iter().map(|&n| u64::from_le_bytes(n)).collect::<Vec<_>>().into()
+            }
+            other => {
+                let problem = format!("tensor `{name}`: type {other:?}, expected F32, U32 or U64");
+                return Err(bad(problem));
+            }
+        };
+        tensors.insert(name, view.shape(), data);
+    }
+    Ok((text.unwrap_or_default(), tensors))
+}
+
+fn read_stamped(folder: &Path, name: &str, manifest: &Manifest) -> Result<Vec<u8>> {
+    let path: PathBuf = folder.join(name);
+    let bad = |problem: String| Error::File { path: path.clone(), problem };
+    let stamp = manifest.files.get(name).ok_or_else(|| bad("is not in the manifest".into()))?;
+    let found = fs::metadata(&path).map_err(Error::io(&path))?.len();
+    if found != stamp.bytes {
+        return Err(bad(format!("{found} bytes, the manifest says {}", stamp.bytes)));
+    }
+    let bytes = fs::read(&path).map_err(Error::io(&path))?;
+    let found = sha256(&bytes);
+    if found != stamp.sha256 {
+        return Err(bad(format!("SHA-256 {found}, the manifest says {}", stamp.sha256)));
+    }
+    Ok(bytes)
+}
+
+fn read_history(tensors: &Tensors, manifest: &Manifest) -> Result<Interactions> {
+    let starts = tensors.u64s("starts")?;
+    if starts.len() != manifest.n_users + 1 {
+        return Err(Error::Length {
+            what: "users in the history".into(),
+            expected: manifest.n_users,
+            found: starts.len().saturating_sub(1),
+        });
+    }
+    let starts = starts.iter().map(|&start| usize::try_from(start).unwrap_or(usize::MAX)).collect();
+    let lists = Lists::from_parts(starts, tensors.u32s("items")?.to_vec());
+    let lists = lists.ok_or_else(|| Error::Tensor {
+        name: "starts".into(),
+        problem: "expected offsets from 0 to the number of items that never fall".into(),
+    })?;
+    Interactions::new(manifest.n_items, lists, None, None)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use serde_json::json;
+
+    fn artefact() -> Artefact {
+        let mut tensors = Tensors::default();
+        tensors.insert("items", &[3, 2], vec![0.5f32, -1.0, 2.0, 0.0, 1.5, 3.0]);
+        tensors.insert("counts", &[3], vec![7u32, 0, 9]);
+        Artefact {
+            manifest: Manifest {
+                format: FORMAT,
+                version: "0".into(),
+                name: "MF-2/RD".into(),
+                kind: "bpr_mf".into(),
+                config: json!({"dim": 2}),
+                n_users: 2,
+                n_items: 3,
+                n_parameters: 6,
+                card: json!({"teachers": ["BPR"]}),
+                files: BTreeMap::new(),
+            },
+            tensors,
+            users: Vocab::from_ids(["anna", "böb 🙂"]).unwrap(),
+            items: Vocab::from_ints(vec![10, -4, 7]).unwrap(),
+            history: Interactions::new(3, Lists::from_iter([vec![2, 0], vec![]]), None, None)
+                .unwrap(),
+        }
+    }
+
+    fn written() -> (tempfile::TempDir, PathBuf) {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("model");
+        artefact().write(&folder).unwrap();
+        (root, folder)
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let (_root, folder) = written();
+        let (made, read) = (artefact(), Artefact::read(&folder).unwrap());
+        assert_eq!((&made.tensors, &made.history), (&read.tensors, &read.history));
+        assert_eq!(read.users.id(1), "böb 🙂");
+        assert_eq!(read.items.get("-4"), Some(1));
+        assert_eq!(read.manifest.config, made.manifest.config);
+        assert_eq!(read.manifest.files.len(), 4);
+    }
+
+    #[test]
+    fn the_same_model_gives_the_same_bytes() {
+        let ((_a, first), (_b, second)) = (written(), written());
+        for name in [MANIFEST, TENSORS, HISTORY, USERS, ITEMS] {
+            assert_eq!(fs::read(first.join(name)).unwrap(), fs::read(second.join(name)).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_file_that_changed_since_is_refused_by_name() {
+        for name in [TENSORS, HISTORY, USERS, ITEMS] {
+            let (_root, folder) = written();
+            let bytes = fs::read(folder.join(name)).unwrap();
+            for at in [0, bytes.len() / 2, bytes.len() - 1] {
+                let mut changed = bytes.clone();
+                changed[at] ^= 1;
+                fs::write(folder.join(name), &changed).unwrap();
+                let error = Artefact::read(&folder).unwrap_err().to_string();
+                assert!(error.contains(name) && error.contains("SHA-256"), "{error}");
+            }
+            fs::write(folder.join(name), &bytes[1..]).unwrap();
+            let error = Artefact::read(&folder).unwrap_err().to_string();
+            assert!(error.contains("the manifest says"), "{error}");
+            fs::remove_file(folder.join(name)).unwrap();
+            assert!(Artefact::read(&folder).is_err());
+        }
+    }
+
+    /// Rewrites one file and makes the manifest agree with it: a forger, not an accident.
+    fn forge(folder: &Path, name: &str, bytes: &[u8]) -> String {
+        let mut manifest = Artefact::read_manifest(folder).unwrap();
+        let stamp = FileStamp { bytes: bytes.len() as u64, sha256: sha256(bytes) };
+        manifest.files.insert(name.into(), stamp);
+        fs::write(folder.join(name), bytes).unwrap();
+        fs::write(folder.join(MANIFEST), serde_json::to_string(&manifest).unwrap()).unwrap();
+        Artefact::read(folder).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_forged_folder_is_refused() {
+        let (_root, folder) = written();
+        let bad = Tensors::from_iter([("items", vec![1.0, f32::NAN].into())]);
+        assert!(forge(&folder, TENSORS, &tensors_to_bytes("", &bad)).contains("NaN at 1"));
+        let (_root, folder) = written();
+        assert!(forge(&folder, TENSORS, b"\xff\xff\xff\xff\xff\xff\xff\x7f{}").contains(TENSORS));
+        let (_root, folder) = written();
+        let beyond = Tensors::from_iter([
+            ("starts", vec![0u64, 2, 2].into()),
+            ("items", vec![0u32, 3].into()),
+        ]);
+        let error = forge(&folder, HISTORY, &tensors_to_bytes("", &beyond));
+        assert!(error.contains("item 3 is not in a catalogue of 3"), "{error}");
+        let (_root, folder) = written();
+        let falling = Tensors::from_iter([
+            ("starts", vec![0u64, u64::MAX, 2].into()),
+            ("items", vec![0u32, 1].into()),
+        ]);
+        assert!(forge(&folder, HISTORY, &tensors_to_bytes("", &falling)).contains("never fall"));
+        let (_root, folder) = written();
+        let few = Vocab::from_ids(["only"]).unwrap().to_bytes();
+        assert!(forge(&folder, USERS, &few).contains("1 ids, the manifest says 2"));
+    }
+
+    #[test]
+    fn a_newer_layout_and_a_strange_manifest_are_refused() {
+        let (_root, folder) = written();
+        let text = fs::read_to_string(folder.join(MANIFEST)).unwrap();
+        let try_with = |text: &str| {
+            fs::write(folder.join(MANIFEST), text).unwrap();
+            Artefact::read(&folder).unwrap_err().to_string()
+        };
+        assert!(try_with(&text.replace("\"format\": 1", "\"format\": 2")).contains("newer"));
+        assert!(try_with(&text.replace("\"kind\"", "\"kinds\"")).contains("kinds"));
+        assert!(try_with("{}").contains("no `format`"));
+        assert!(try_with("[").contains(MANIFEST));
+    }
+
+    #[test]
+    fn something_else_in_its_place_is_left_alone() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("letter"), "dear").unwrap();
+        assert!(artefact().write(root.path()).is_err());
+        assert_eq!(fs::read(root.path().join("letter")).unwrap(), b"dear");
+    }
+}
