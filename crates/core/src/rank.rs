@@ -1,5 +1,7 @@
 //! Rankers: anything that answers a query with items, best first.
 
+use crate::kernel::panels::{Order, Panels, Rows};
+use crate::kernel::{ranks, topk};
 use rayon::prelude::*;
 
 use crate::{Cases, Error, ItemId, Lists, Query, Rankings, Result};
@@ -58,41 +60,113 @@ fn places(list: &[ItemId], targets: &[ItemId]) -> Vec<u32> {
     places
 }
 
-/// The only masking and top-K code there is: in blocks of queries, over several threads.
+/// The only masking and top-K code there is, parallel over blocks of queries: fused with the products for scorers that are
+/// factored, from rows of scores for the others. Both give the same order: larger scores first, ties to the smaller id, NaN
+/// last.
 impl<S: Scorer + ?Sized> Ranker for S {
     fn rank(&self, queries: &[Query<'_>], top: &TopK<'_>) -> Result<Rankings> {
-        let n_items = self.n_items();
-        let blocks: Vec<Rankings> = queries
-            .par_chunks(BLOCK)
-            .map(|block| {
-                let mut scores = vec![0.0; block.len() * n_items];
-                self.score(block, &mut scores);
-                let mut ranked = Rankings::default();
-                for (query, row) in block.iter().zip(scores.chunks(n_items.max(1))) {
-                    let mut left: Vec<(ItemId, f32)> = (0..).zip(row.iter().copied()).collect();
-                    if top.skip_seen {
-                        left.retain(|(item, _)| {
-                            !query.history.contains(item) && !query.hidden.contains(item)
-                        });
-                    }
-                    if let Some(allowed) = top.allowed {
-                        left.retain(|(item, _)| allowed.contains(*item));
-                    }
-                    left.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-                    left.truncate(top.k);
-                    ranked.push(left);
-                }
-                ranked
-            })
-            .collect();
-        let mut all = Rankings::default();
-        blocks.into_iter().for_each(|block| all.append(block));
-        Ok(all)
+        let masks = Masks::new(queries, top);
+        let allowed = top.allowed.map(ItemSet::words);
+        if let Some(factored) = self.factored() {
+            let vectors = embed(factored, queries);
+            let items = factored.items().rows();
+            let asked = Rows::dense(&vectors, queries.len(), items.dim());
+            let panels = Panels::pack(items, Order::Norm);
+            let lists = topk::top_k(asked, &panels, top.k, |i| masks.of(i), allowed);
+            let items = Lists::from_parts(lists.offsets, lists.ids).unwrap_or_default();
+            return Rankings::new(items, lists.scores);
+        }
+        let lists = self
+            .by_rows(queries, |i, scores| topk::select_row(scores, masks.of(i), allowed, top.k));
+        let mut ranked = Rankings::default();
+        lists.into_iter().for_each(|list| ranked.push(list));
+        Ok(ranked)
+    }
+
+    fn target_ranks(&self, cases: &Cases, top: &TopK<'_>) -> Result<Lists<u32>> {
+        let queries = cases.queries();
+        let masks = Masks::new(&queries, top);
+        let allowed = top.allowed.map(ItemSet::words);
+        let targets = |i: usize| cases.case(i).targets;
+        if let Some(factored) = self.factored() {
+            let vectors = embed(factored, &queries);
+            let items = factored.items().rows();
+            let asked = Rows::dense(&vectors, queries.len(), items.dim());
+            let panels = Panels::pack(items, Order::Id);
+            let found = ranks::target_ranks(asked, &panels, targets, |i| masks.of(i), allowed);
+            return Ok(Lists::from_parts(found.offsets, found.ranks).unwrap_or_default());
+        }
+        let rows = self.by_rows(&queries, |i, scores| {
+            ranks::rank_in_row(scores, targets(i), masks.of(i), allowed)
+        });
+        Ok(rows.into_iter().collect())
     }
 }
 
-/// Queries scored at a time: 16 rows of 100,000 items are 6.4 MB.
+impl<S: Scorer + ?Sized> ByRows for S {}
+
+/// For scorers that are not factored.
+trait ByRows: Scorer {
+    /// Scores a few queries at a time and hands each row of scores to `take`, with the query's number.
+    fn by_rows<T: Send>(
+        &self,
+        queries: &[Query<'_>],
+        take: impl Fn(usize, &[f32]) -> T + Sync,
+    ) -> Vec<T> {
+        let n_items = self.n_items();
+        let blocks = queries.par_chunks(BLOCK).enumerate().map(|(block, part)| {
+            let mut scores = vec![0.0; part.len() * n_items];
+            self.score(part, &mut scores);
+            let row = |at: usize| &scores[at * n_items..][..n_items];
+            (0..part.len()).map(|at| take(block * BLOCK + at, row(at))).collect::<Vec<_>>()
+        });
+        blocks.collect::<Vec<_>>().into_iter().flatten().collect()
+    }
+}
+
+/// Queries scored or embedded at a time: 16 rows of 100,000 items are 6.4 MB.
 const BLOCK: usize = 16;
+
+fn embed(factored: &dyn Factored, queries: &[Query<'_>]) -> Vec<f32> {
+    let dim = factored.items().dim;
+    let mut vectors = vec![0.0; queries.len() * dim];
+    vectors
+        .par_chunks_mut((dim * BLOCK).max(1))
+        .zip(queries.par_chunks(BLOCK))
+        .for_each(|(out, part)| factored.embed(part, out));
+    vectors
+}
+
+/// What each query must not be recommended, as one slice. History and hidden items are copied only where both are there.
+struct Masks<'a> {
+    queries: &'a [Query<'a>],
+    both: Lists<ItemId>,
+    skip: bool,
+}
+
+impl<'a> Masks<'a> {
+    fn new(queries: &'a [Query<'a>], top: &TopK<'_>) -> Self {
+        let skip = top.skip_seen;
+        let mut both = Lists::with_capacity(queries.len(), 0);
+        for query in queries {
+            let needed = skip && !query.history.is_empty() && !query.hidden.is_empty();
+            let parts: [&[ItemId]; 2] =
+                if needed { [query.history, query.hidden] } else { [&[], &[]] };
+            both.push(parts.into_iter().flatten().copied());
+        }
+        Self { queries, both, skip }
+    }
+
+    fn of(&self, i: usize) -> &[ItemId] {
+        let Query { history, hidden, .. } = self.queries[i];
+        match (self.skip, hidden.is_empty(), history.is_empty()) {
+            (false, ..) => &[],
+            (true, true, _) => history,
+            (true, false, true) => hidden,
+            (true, false, false) => self.both.row(i),
+        }
+    }
+}
 
 /// How long a list, and of what.
 #[derive(Clone, Copy, Debug)]
@@ -188,7 +262,13 @@ pub struct Factors<'a> {
     pub stride: usize,
 }
 
-impl Factors<'_> {
+impl<'a> Factors<'a> {
+    /// As the kernels take it.
+    #[must_use]
+    pub fn rows(&self) -> Rows<'a> {
+        Rows::new(self.data, self.len, self.dim, self.stride)
+    }
+
     /// Row `i`.
     #[must_use]
     pub fn row(&self, i: usize) -> &[f32] {
@@ -198,7 +278,122 @@ impl Factors<'_> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::kernel::rng::Rng;
+    use crate::{Interactions, Span};
+    use std::sync::Arc;
+
+    /// Random vectors; says it is factored or not.
+    struct Dots {
+        users: Vec<f32>,
+        items: Vec<f32>,
+        dim: usize,
+        factored: bool,
+    }
+
+    impl Scorer for Dots {
+        fn n_items(&self) -> usize {
+            self.items.len() / self.dim
+        }
+        fn score(&self, queries: &[Query<'_>], out: &mut [f32]) {
+            let mut vectors = vec![0.0; queries.len() * self.dim];
+            self.embed(queries, &mut vectors);
+            for (vector, row) in vectors.chunks(self.dim).zip(out.chunks_mut(self.n_items())) {
+                for (item, score) in self.items.chunks(self.dim).zip(row) {
+                    *score = crate::kernel::panels::score_one(vector, item);
+                }
+            }
+        }
+        fn factored(&self) -> Option<&dyn Factored> {
+            self.factored.then_some(self)
+        }
+    }
+
+    impl Factored for Dots {
+        fn items(&self) -> Factors<'_> {
+            let (dim, len) = (self.dim, self.n_items());
+            Factors { data: &self.items, len, dim, stride: dim }
+        }
+        fn embed(&self, queries: &[Query<'_>], out: &mut [f32]) {
+            for (query, out) in queries.iter().zip(out.chunks_mut(self.dim)) {
+                let user = query.user.unwrap() as usize;
+                out.copy_from_slice(&self.users[user * self.dim..][..self.dim]);
+            }
+        }
+    }
+
+    fn dots(n_users: usize, n_items: usize, dim: usize, factored: bool) -> Dots {
+        let mut rng = Rng::new(3);
+        let mut draw = |n: usize| (0..n).map(|_| rng.normal()).collect();
+        Dots { users: draw(n_users * dim), items: draw(n_items * dim), dim, factored }
+    }
+
+    /// 40 users of 300 items, each with a history, hidden items and two targets.
+    fn cases() -> Cases {
+        let mut rng = Rng::new(4);
+        let timeline: Vec<u32> = (0..40 * 10).map(|_| rng.below(300)).collect();
+        let spans = (0..40).map(|user| {
+            let start = user * 10;
+            let history = start..start + user % 6;
+            let hidden = start + 6..start + 6 + user % 3;
+            let targets = start + 8..start + 10;
+            Span { user: Some(user as u32), history, hidden, targets }
+        });
+        Cases::new(300, Arc::new(timeline), spans.collect()).unwrap()
+    }
+
+    fn by_sorting(model: &Dots, cases: &Cases, top: &TopK<'_>) -> Vec<Vec<u32>> {
+        let rows = cases.iter().map(|case| {
+            let mut scores = vec![0.0; 300];
+            model.score(&[case.query], &mut scores);
+            let mut left: Vec<u32> = (0..300)
+                .filter(|item| {
+                    let seen =
+                        case.query.history.contains(item) || case.query.hidden.contains(item);
+                    !(top.skip_seen && seen) && top.allowed.is_none_or(|set| set.contains(*item))
+                })
+                .collect();
+            left.sort_by(|&a, &b| {
+                scores[b as usize].total_cmp(&scores[a as usize]).then(a.cmp(&b))
+            });
+            left
+        });
+        rows.collect()
+    }
+
+    #[test]
+    fn lists_and_places_are_those_of_sorting_everything() {
+        let cases = cases();
+        let some = ItemSet::new(300, (0..300).filter(|item| item % 3 != 0)).unwrap();
+        for factored in [false, true] {
+            let model = dots(40, 300, 7, factored);
+            for (skip_seen, allowed) in [(false, None), (true, None), (true, Some(&some))] {
+                let top = TopK { k: 20, skip_seen, allowed };
+                let sorted = by_sorting(&model, &cases, &top);
+                let ranked = model.rank(&cases.queries(), &top).unwrap();
+                let places = model.target_ranks(&cases, &top).unwrap();
+                for (i, (list, case)) in sorted.iter().zip(cases.iter()).enumerate() {
+                    assert_eq!(ranked.items(i), &list[..20]);
+                    for (target, place) in case.targets.iter().zip(places.row(i)) {
+                        let found = list.iter().position(|item| item == target);
+                        assert_eq!(*place as usize, found.map_or(0, |at| at + 1));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_query_and_no_item_is_answered_with_nothing() {
+        let model = dots(1, 0, 4, true);
+        let query = Query { user: Some(0), ..Query::default() };
+        assert!(model.rank(&[query], &TopK::unseen(5)).unwrap().items(0).is_empty());
+        assert!(model.rank(&[], &TopK::unseen(5)).unwrap().is_empty());
+        let empty = Interactions::new(0, Lists::default(), None, None).unwrap();
+        let none = Cases::per_user(&empty);
+        assert!(model.target_ranks(&none, &TopK::unseen(5)).unwrap().is_empty());
+    }
 
     #[test]
     fn places_are_those_that_a_scan_finds() {
