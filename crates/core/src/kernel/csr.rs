@@ -192,7 +192,7 @@ dispatch! {
     ) = multiply_rows_kernel;
 }
 
-/// Entries ahead whose rows are asked for: measured best of 4 to 32.
+/// Entries ahead whose rows are asked for.
 const AHEAD: usize = 16;
 
 #[inline(always)]
