@@ -1,11 +1,22 @@
-//! From files to the data shapes of `core`, and back: readers for the formats in which interaction logs come, flat tables,
-//! rankings files.
+//! From files to the data shapes of `core`, and back: readers for the formats in which interaction logs come, filters, splits,
+//! prepared data sets, the simulator, flat tables, rankings files.
 
+pub mod audit;
 pub mod columns;
+pub mod dataset;
 pub mod error;
+pub mod filter;
 pub mod format;
 pub mod log;
+pub mod prepare;
 pub mod rankings;
+pub mod simulate;
+pub mod split;
+pub mod stats;
+#[cfg(test)]
+mod testing;
+mod text_table;
+pub mod timelines;
 
 pub use columns::{Column, Kind, Table, TableFile, TableWriter, Texts};
 pub use error::{Error, Result};

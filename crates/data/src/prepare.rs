@@ -1,0 +1,139 @@
+//! From log files to a prepared data set in one call.
+
+use crate::dataset::{Manifest, Prepared, Settings, Source};
+use crate::log::Log;
+use crate::split::Part;
+use crate::{Error, Result, dataset};
+use std::fmt;
+use std::path::Path;
+
+/// Where the log is.
+#[derive(Clone, Copy, Debug)]
+pub enum Files<'a> {
+    /// One file, to be split.
+    One(&'a Path),
+    /// Somebody's split; goes with `split.kind = "ready_made"`.
+    Parts {
+        /// What trains.
+        train: &'a Path,
+        /// What validates, if any.
+        valid: Option<&'a Path>,
+        /// What tests.
+        test: &'a Path,
+    },
+}
+
+/// What is being done, for whoever waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage<'a> {
+    /// A file is being read.
+    Reading(&'a Path),
+    /// So many rows are being filtered and split.
+    Cutting(usize),
+    /// The folder is being written.
+    Writing(&'a Path),
+}
+
+/// What came out; prints as the tables that a person wants to see.
+#[derive(Clone, Debug)]
+pub struct Report(pub Manifest);
+
+/// Reads with `read`, filters, splits and writes `folder`.
+///
+/// # Errors
+/// What reading, [`Prepared::from_log`] and [`Prepared::write`] return. Nothing half-written is left.
+pub fn prepare(
+    files: Files<'_>,
+    read: impl Fn(&Path) -> Result<Log> + Sync,
+    settings: &Settings,
+    folder: &Path,
+    replace: bool,
+    mut progress: impl FnMut(Stage<'_>),
+) -> Result<Report> {
+    dataset::check_place(folder, replace)?;
+    settings.protocol().check()?;
+    settings.split.resolve()?;
+    let (log, parts, sources) = read_files(files, read, &mut progress)?;
+    progress(Stage::Cutting(log.len()));
+    let mut prepared = Prepared::from_log(log, parts, settings)?;
+    prepared.manifest.sources = sources;
+    progress(Stage::Writing(folder));
+    prepared.write(folder, replace)?;
+    Ok(Report(prepared.manifest))
+}
+
+/// The log, the part of each row where it came in parts, and what was read.
+///
+/// # Errors
+/// What `read` returns, or when the files of a split do not have the same columns.
+pub fn read_files(
+    files: Files<'_>,
+    read: impl Fn(&Path) -> Result<Log> + Sync,
+    progress: &mut impl FnMut(Stage<'_>),
+) -> Result<(Log, Option<Vec<Part>>, Vec<Source>)> {
+    let mut sources = Vec::new();
+    let mut one = |path: &Path, part: Option<Part>| -> Result<Log> {
+        progress(Stage::Reading(path));
+        let (log, stamp) = rayon::join(|| read(path), || dataset::stamp(path));
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let log = log?;
+        sources.push(Source { name: name.unwrap_or_default(), part, stamp: stamp? });
+        Ok(log)
+    };
+    match files {
+        Files::One(path) => {
+            let log = one(path, None)?;
+            Ok((log, None, sources))
+        }
+        Files::Parts { train, valid, test } => {
+            let mut log = one(train, Some(Part::Train))?;
+            let mut parts = vec![Part::Train; log.len()];
+            for (path, part) in
+                valid.map(|path| (path, Part::Valid)).into_iter().chain([(test, Part::Test)])
+            {
+                append(&mut log, one(path, Some(part))?, path)?;
+                parts.resize(log.len(), part);
+            }
+            Ok((log, Some(parts), sources))
+        }
+    }
+}
+
+/// Adds the rows of another log; ids that are new are numbered on.
+fn append(log: &mut Log, other: Log, path: &Path) -> Result<()> {
+    for (name, here, there) in [
+        ("times", log.times.is_some(), other.times.is_some()),
+        ("weights", log.weights.is_some(), other.weights.is_some()),
+    ] {
+        if here != there {
+            let has = |has: bool| if has { "has" } else { "has no" };
+            let problem =
+                format!("{} {name}, but the training file {} {name}", has(there), has(here));
+            return Err(Error::file(path, problem));
+        }
+    }
+    let users: Vec<u32> = other.user_ids.iter().map(|id| log.user_ids.intern(&id)).collect();
+    let items: Vec<u32> = other.item_ids.iter().map(|id| log.item_ids.intern(&id)).collect();
+    log.users.extend(other.users.iter().map(|&user| users[user as usize]));
+    log.items.extend(other.items.iter().map(|&item| items[item as usize]));
+    if let (Some(to), Some(from)) = (&mut log.times, other.times) {
+        to.extend(from);
+    }
+    if let (Some(to), Some(from)) = (&mut log.weights, other.weights) {
+        to.extend(from);
+    }
+    Ok(())
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Manifest { filtered, stats, counts, audit, settings, times, .. } = &self.0;
+        writeln!(f, "{filtered}")?;
+        writeln!(f, "{stats}")?;
+        let order =
+            if *times { "by time" } else { "in the order of the file: the log has no times" };
+        writeln!(f, "split {}, rows {order}", settings.split.kind)?;
+        writeln!(f, "{counts}")?;
+        write!(f, "{audit}")
+    }
+}

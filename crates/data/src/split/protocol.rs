@@ -1,0 +1,241 @@
+//! What a model is told and what it must not recommend, when it validates and when it tests.
+
+use super::partition::beginnings;
+use super::{Part, Partition};
+use crate::timelines::Timelines;
+use crate::{Error, Result};
+use rankstill_core::{Cases, Interactions, ItemId, Span, UserId};
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// The two tables `mask` and `history` of a configuration.
+///
+/// Published protocols: HetComp masks `train+test` when validating and `train+valid` when testing; RD fits the final model on
+/// train+valid and tells it both; LightGCN's split has no validation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Protocol {
+    /// What is not recommended.
+    pub mask: Mask,
+    /// What the model is told.
+    pub history: History,
+}
+
+/// What is not recommended, besides what the model is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mask {
+    /// When validating.
+    pub valid: MaskValid,
+    /// When testing.
+    pub test: MaskTest,
+}
+
+/// What is not recommended when validating.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MaskValid {
+    /// The user's training items.
+    #[default]
+    #[serde(rename = "train")]
+    Train,
+    /// Those and the test items: each test item is then known not to be a candidate, as some papers have it.
+    #[serde(rename = "train+test")]
+    TrainTest,
+}
+
+/// What is not recommended when testing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MaskTest {
+    /// The user's training items.
+    #[serde(rename = "train")]
+    Train,
+    /// Those and the validation items.
+    #[default]
+    #[serde(rename = "train+valid")]
+    TrainValid,
+}
+
+/// What the model is told of a user. When validating, always the training items.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct History {
+    /// When testing; where nothing is given, what `mask.test` says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test: Option<Known>,
+}
+
+/// What the model is told when testing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Known {
+    /// The training items.
+    #[serde(rename = "train")]
+    Train,
+    /// The training and validation items, in this order.
+    #[serde(rename = "train+valid")]
+    TrainValid,
+}
+
+/// What training and evaluation use. Users without targets have no case: [`super::SplitCounts`] tells how many that are.
+#[derive(Clone, Debug)]
+pub struct Split {
+    /// What models are fitted on while anything is still to be chosen.
+    pub train: Interactions,
+    /// One case for each user with validation rows.
+    pub valid: Cases,
+    /// One case for each user with test rows.
+    pub test: Cases,
+    timeline: Arc<Vec<ItemId>>,
+    /// Its `items` are in `timeline`.
+    lines: Timelines,
+    valid_ends: Vec<usize>,
+}
+
+impl Protocol {
+    /// Whether the settings fit together.
+    ///
+    /// # Errors
+    /// When the model is to be told what it may recommend.
+    pub fn check(&self) -> Result<()> {
+        if self.mask.test == MaskTest::Train && self.history.test == Some(Known::TrainValid) {
+            let problem = "`train+valid` is always masked too; set mask.test = \"train+valid\", or history.test = \"train\"";
+            return Err(Error::config("history.test", problem));
+        }
+        Ok(())
+    }
+
+    /// What the model is told when testing, with the default filled in.
+    #[must_use]
+    pub fn known_at_test(&self) -> Known {
+        self.history.test.unwrap_or(match self.mask.test {
+            MaskTest::Train => Known::Train,
+            MaskTest::TrainValid => Known::TrainValid,
+        })
+    }
+}
+
+impl Split {
+    /// Cases over the partition's lines; no row is copied but those of `train`.
+    ///
+    /// # Errors
+    /// As [`Protocol::check`].
+    pub fn new(partition: Partition, protocol: &Protocol) -> Result<Self> {
+        protocol.check()?;
+        let train = partition.train();
+        let valid: Vec<Span> = spans(&partition, Part::Valid, |user, train, _valid, test| {
+            let none = train.end..train.end;
+            let hidden = if protocol.mask.valid == MaskValid::TrainTest { test } else { none };
+            (user, train, hidden)
+        });
+        let known = protocol.known_at_test();
+        let test: Vec<Span> = spans(&partition, Part::Test, |user, train, valid, _test| {
+            match (known, protocol.mask.test) {
+                (Known::TrainValid, _) => (user, train.start..valid.end, valid.end..valid.end),
+                (Known::Train, MaskTest::TrainValid) => (user, train, valid),
+                (Known::Train, MaskTest::Train) => (user, train, valid.end..valid.end),
+            }
+        });
+        let Partition { mut lines, valid_ends, .. } = partition;
+        let timeline = Arc::new(std::mem::take(&mut lines.items));
+        Ok(Self {
+            train,
+            valid: Cases::new(lines.n_items, Arc::clone(&timeline), valid)?,
+            test: Cases::new(lines.n_items, Arc::clone(&timeline), test)?,
+            timeline,
+            lines,
+            valid_ends,
+        })
+    }
+
+    /// For a final fit, once everything is chosen: training and validation rows.
+    #[must_use]
+    pub fn train_valid(&self) -> Interactions {
+        beginnings(&self.lines, &self.timeline, |user| self.valid_ends[user])
+    }
+}
+
+/// One span for each user with rows in `part`; `tell` gives user, history and hidden from the user's three parts.
+fn spans(
+    partition: &Partition,
+    part: Part,
+    tell: impl Fn(
+        UserId,
+        Range<usize>,
+        Range<usize>,
+        Range<usize>,
+    ) -> (UserId, Range<usize>, Range<usize>),
+) -> Vec<Span> {
+    let users = (0..partition.n_users()).filter(|&user| !partition.range(user, part).is_empty());
+    users
+        .map(|user| {
+            let [train, valid, test] =
+                [Part::Train, Part::Valid, Part::Test].map(|part| partition.range(user, part));
+            let targets = partition.range(user, part);
+            let (user, history, hidden) = tell(user as UserId, train, valid, test);
+            Span { user: Some(user), history, hidden, targets }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// User 0: train 1 3, valid 2, test 0 4; user 1: train 5; user 2: train 0, test 5.
+    fn partition() -> Partition {
+        let lines = Timelines {
+            n_items: 6,
+            starts: vec![0, 5, 6, 8],
+            items: vec![1, 3, 2, 0, 4, 5, 0, 5],
+            ..Timelines::default()
+        };
+        use Part::{Test, Train, Valid};
+        let parts = vec![Train, Train, Valid, Test, Test, Train, Train, Test];
+        Partition::new(lines, parts, false).unwrap()
+    }
+
+    fn told(text: &str) -> (Split, Vec<Vec<u32>>, Vec<Vec<u32>>) {
+        let protocol: Protocol = serde_json::from_str(text).unwrap();
+        let split = Split::new(partition(), &protocol).unwrap();
+        let valid = split.valid.query(0);
+        let test = split.test.query(0);
+        let valid = vec![valid.history.to_vec(), valid.hidden.to_vec()];
+        let test = vec![test.history.to_vec(), test.hidden.to_vec()];
+        (split, valid, test)
+    }
+
+    #[test]
+    fn each_protocol_hides_what_it_says() {
+        let (split, valid, test) = told("{}");
+        assert_eq!(valid, [vec![1, 3], vec![]]);
+        assert_eq!(test, [vec![1, 3, 2], vec![]]);
+        assert_eq!(
+            (split.valid.len(), split.test.len()),
+            (1, 2),
+            "users without targets have no case"
+        );
+        assert_eq!(split.test.case(0).targets, [0, 4]);
+        assert_eq!(split.test.case(1).query.user, Some(2));
+        assert_eq!(split.train.history(0), [1, 3]);
+        assert_eq!(split.train_valid().history(0), [1, 3, 2]);
+
+        let (_, valid, test) =
+            told(r#"{"mask": {"valid": "train+test"}, "history": {"test": "train"}}"#);
+        assert_eq!(valid, [vec![1, 3], vec![0, 4]]);
+        assert_eq!(test, [vec![1, 3], vec![2]]);
+
+        let (_, _, test) = told(r#"{"mask": {"test": "train"}}"#);
+        assert_eq!(test, [vec![1, 3], vec![]], "validation items may be recommended then");
+    }
+
+    #[test]
+    fn what_is_told_cannot_be_recommended() {
+        let text = r#"{"mask": {"test": "train"}, "history": {"test": "train+valid"}}"#;
+        let protocol: Protocol = serde_json::from_str(text).unwrap();
+        assert!(
+            Split::new(partition(), &protocol).unwrap_err().to_string().starts_with("history.test")
+        );
+        assert!(serde_json::from_str::<Protocol>(r#"{"mask": {"test": "all"}}"#).is_err());
+    }
+}

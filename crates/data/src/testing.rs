@@ -1,0 +1,30 @@
+//! Small logs for this crate's tests.
+
+use crate::timelines::{Columns, Timelines};
+use rankstill_core::kernel::rng::Rng;
+
+/// One user with `n` rows, at times 0, 1, ...
+pub fn one_user(n: usize) -> Timelines {
+    Timelines {
+        n_items: n,
+        starts: vec![0, n],
+        items: (0..n as u32).collect(),
+        times: Some((0..n as i64).collect()),
+        ..Timelines::default()
+    }
+}
+
+/// Users with 1 to `longest` rows at random.
+pub fn lines(n_users: usize, longest: u32, seed: u64) -> Timelines {
+    let mut rng = Rng::new(seed);
+    let (mut users, mut items, mut times) = (Vec::new(), Vec::new(), Vec::new());
+    for user in 0..n_users {
+        for _ in 0..=rng.below(longest) {
+            users.push(user as u32);
+            items.push(rng.below(30));
+            times.push(i64::from(rng.below(1000)));
+        }
+    }
+    let columns = Columns { items, times: Some(times), ..Columns::default() };
+    Timelines::group(n_users, 30, users, columns)
+}
