@@ -1,12 +1,14 @@
 //! Every ranker, one file each. A new one is its file, its `mod`, and its line in [`MODELS`]; the generic tests, the CLI
 //! and the docs find it there.
 
+pub mod bpr_mf;
 pub mod item_cf;
 pub mod loss;
 pub mod pop;
 #[doc(hidden)]
 pub mod testing;
 
+pub use bpr_mf::BprMf;
 pub use item_cf::ItemCf;
 pub use loss::{Loss, LossKind, Sampled};
 pub use pop::Pop;
@@ -27,6 +29,11 @@ pub static MODELS: &[Entry<dyn Recipe>] = &[
         name: "item_cf",
         about: "items that were chosen together with those of the history (item-based nearest neighbours)",
         parse: item_cf::parse,
+    },
+    Entry {
+        name: "bpr_mf",
+        about: "matrix factorisation by BPR or another sampled loss; by any distiller as a student",
+        parse: bpr_mf::parse,
     },
 ];
 
@@ -60,6 +67,13 @@ mod tests {
     fn small(model: &str) -> Value {
         match model {
             "item_cf" => json!({"neighbours": 8}),
+            "bpr_mf" => json!({
+                "dim": 8,
+                "item_bias": true,
+                "loss": {"negatives": 2},
+                "optimizer": {"kind": "adam", "mode": "exact", "learning_rate": 0.03},
+                "train": {"epochs": 25, "batch_size": 64, "validate_every": 2, "patience": 8},
+            }),
             _ => json!({}),
         }
     }

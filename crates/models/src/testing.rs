@@ -340,7 +340,7 @@ pub fn shapes() -> Vec<(&'static str, Box<dyn Objective>)> {
 }
 
 /// Lists of different lengths, some empty, some with an item twice: squared distance to some number.
-struct Ragged;
+pub struct Ragged;
 impl Objective for Ragged {
     fn slate(&self, batch: &Batch<'_>) -> Slate {
         let row = |at| {

@@ -1,0 +1,177 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::testing;
+use rankstill_core::kernel::optimizer::{Adam, AdamMode, Sgd};
+use rankstill_core::{Batch, Lists, Query, Slate, Span};
+
+const RATE: f64 = 0.5;
+
+fn by_sgd(item_bias: bool) -> BprMf {
+    BprMf {
+        dim: 5,
+        item_bias,
+        init_std: 0.5,
+        optimizer: Optimizer::Sgd(Sgd { learning_rate: RATE, weight_decay: 0.0 }),
+        ..BprMf::default()
+    }
+}
+
+fn check_gradient(objective: &dyn Objective) {
+    let train = testing::blocks();
+    for item_bias in [false, true] {
+        for cases in [Cases::each_interaction(&train), Cases::windows(&train, 2, 2)] {
+            testing::learner_gradient(&by_sgd(item_bias), RATE, &train, &cases, objective);
+        }
+    }
+}
+
+#[test]
+fn a_step_is_the_slope_of_every_own_loss() {
+    use crate::loss::LossKind::{Bpr, LogLoss, Softmax};
+    for kind in [Bpr, LogLoss, Softmax] {
+        for negatives in [1, 4] {
+            check_gradient(&Sampled::new(Loss { kind, negatives }, &testing::blocks()));
+        }
+    }
+}
+
+#[test]
+fn a_step_is_the_slope_for_slates_of_every_shape() {
+    for (name, objective) in testing::shapes() {
+        println!("{name}");
+        check_gradient(&*objective);
+    }
+}
+
+#[test]
+fn rows_of_strangers_teach_nothing() {
+    let train = testing::blocks();
+    let timeline = Arc::new(train.items().values().to_vec());
+    let span = |user| Span { user, history: 0..3, hidden: 0..0, targets: 3..4 };
+    let both = [Some(7), None, Some(9999)].map(span).to_vec();
+    let strangers = Cases::new(40, timeline.clone(), both[1..].to_vec()).unwrap();
+    let both = Cases::new(40, timeline, both).unwrap();
+    let recipe = by_sgd(false);
+    for (_, objective) in testing::shapes() {
+        let mut learner = recipe.init(&train, 1).unwrap();
+        let before = learner.tensors();
+        let batch = Batch { cases: &strangers, rows: &[0, 1], epoch: 0, seed: 1 };
+        assert_eq!(learner.step(&batch, &objective.slate(&batch), &*objective), 0.0);
+        assert!(learner.tensors() == before);
+        let batch = Batch { cases: &both, rows: &[2, 1, 0], epoch: 0, seed: 1 };
+        assert!(learner.step(&batch, &objective.slate(&batch), &*objective) > 0.0);
+        assert!(learner.tensors() != before);
+    }
+}
+
+#[test]
+fn exact_and_dense_adam_are_one_model_and_sparse_is_another() {
+    let train = testing::blocks();
+    let by = |mode| {
+        let adam = Adam { mode, learning_rate: 0.02, weight_decay: 1e-3, ..Adam::default() };
+        let plan = Plan { epochs: 4, batch_size: 50, ..Plan::default() };
+        let recipe = BprMf {
+            dim: 7,
+            optimizer: Optimizer::Adam(adam),
+            train: plan,
+            ..BprMf::default()
+        };
+        testing::fit(&recipe, &train, 1).tensors()
+    };
+    assert!(by(AdamMode::Exact) == by(AdamMode::Dense));
+    assert!(by(AdamMode::Exact) != by(AdamMode::Sparse));
+}
+
+#[test]
+fn plain_bpr_by_sgd_runs_the_fused_kernel_and_learns() {
+    let train = testing::blocks();
+    for item_bias in [false, true] {
+        let recipe = BprMf {
+            optimizer: Optimizer::Sgd(Sgd { learning_rate: 0.05, weight_decay: 1e-3 }),
+            ..by_sgd(item_bias)
+        };
+        let mut learner = recipe.init(&train, 1).unwrap();
+        let (one, two) = (Sampled::new(Loss::default(), &train), Loss { negatives: 2, ..Loss::default() });
+        assert!(learner.epoch(0, 1, &Sampled::new(two, &train)).is_none());
+        let losses: Vec<f64> = (0..60).map(|epoch| learner.epoch(epoch, 1, &one).unwrap()).collect();
+        let mean = |loss: f64| loss / train.len() as f64;
+        assert!(mean(losses[0]) > 0.4 && mean(losses[59]) < 0.25 * mean(losses[0]), "{losses:?}");
+    }
+}
+
+#[test]
+fn a_batch_that_is_one_list_long_and_one_that_is_empty_do_no_harm() {
+    let train = testing::blocks();
+    let cases = Cases::each_interaction(&train);
+    let objective = Sampled::new(Loss::default(), &train);
+    let mut learner = by_sgd(false).init(&train, 1).unwrap();
+    let before = learner.tensors();
+    let batch = Batch { cases: &cases, rows: &[], epoch: 0, seed: 1 };
+    assert_eq!(learner.step(&batch, &objective.slate(&batch), &objective), 0.0);
+    let batch = Batch { cases: &cases, rows: &[3], epoch: 0, seed: 1 };
+    let nothing = Slate::Lists(Lists::from_iter([vec![]]));
+    learner.step(&batch, &nothing, &testing::Ragged);
+    assert!(learner.tensors() == before);
+}
+
+#[test]
+fn nobody_is_the_mean_user() {
+    let train = testing::blocks();
+    let recipe = by_sgd(true);
+    let model = Mf::random(&recipe, &train, 1);
+    let mut nobody = vec![0.0; 6];
+    rankstill_core::Factored::embed(&model, &[Query::default()], &mut nobody);
+    for (column, &x) in nobody[..5].iter().enumerate() {
+        let mean = (0..48).map(|u| f64::from(model.users.row(u)[column])).sum::<f64>() / 48.0;
+        assert!((f64::from(x) - mean).abs() < 1e-6);
+    }
+    assert_eq!(nobody[5], 1.0, "against the bias");
+}
+
+#[test]
+fn models_that_do_not_fit_the_recipe_are_refused() {
+    let train = testing::blocks();
+    let tensors = by_sgd(false).init(&train, 1).unwrap().tensors();
+    let message = |recipe: BprMf| Trainable::load(&recipe, &tensors).err().unwrap().to_string();
+    let error = message(BprMf { dim: 6, ..by_sgd(false) });
+    assert_eq!(error, "tensor `users`: expected rows of 6, found rows of 5");
+    let error = message(by_sgd(true));
+    assert_eq!(error, "tensor `items`: expected rows of 6, found rows of 5");
+    assert!(by_sgd(false).resume(&train, &tensors).is_err());
+}
+
+#[test]
+fn settings_that_cannot_be_are_named_in_full() {
+    let error = |settings| {
+        let config = Config { path: "student", value: &settings };
+        parse(config).err().unwrap().to_string()
+    };
+    use serde_json::json;
+    assert!(error(json!({"dim": 0})).starts_with("student.dim: must be from 1"));
+    assert!(error(json!({"loss": {"negatives": 0}})).starts_with("student.loss.negatives:"));
+    let rate = json!({"optimizer": {"kind": "sgd", "learning_rate": -1.0}});
+    assert!(error(rate).starts_with("student.optimizer: `learning_rate`"));
+    let typo = error(json!({"loss": {"kind": "brp"}}));
+    assert!(typo.contains("student.loss.kind") && typo.contains("log_loss"), "{typo}");
+}
+
+#[test]
+fn every_optimiser_and_loss_holds_what_models_must_hold() {
+    use serde_json::json;
+    let entry = crate::MODELS.iter().find(|entry| entry.name == "bpr_mf").unwrap();
+    let plan = json!({"epochs": 40, "batch_size": 100, "validate_every": 3, "patience": 4});
+    let (sgd, adam) = (json!({"kind": "sgd", "learning_rate": 0.1}), |mode| {
+        json!({"kind": "adam", "mode": mode, "learning_rate": 0.03, "weight_decay": 1e-5})
+    });
+    for (loss, optimizer) in [
+        (json!({"kind": "bpr"}), sgd), // the fused kernel
+        (json!({"kind": "softmax", "negatives": 5}), adam("sparse")),
+        (json!({"kind": "log_loss", "negatives": 3}), adam("dense")),
+    ] {
+        let settings = json!({"dim": 8, "loss": loss, "optimizer": optimizer, "train": plan});
+        testing::same_bytes_on_any_threads(entry, &settings);
+        testing::resumes_to_the_same_bytes(entry, &settings);
+        testing::finds_the_held_out_item(entry, &settings);
+    }
+}
