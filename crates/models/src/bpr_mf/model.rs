@@ -46,7 +46,11 @@ impl Mf {
         for (which, table, bias) in [(0, &mut model.users, 1.0), (1, &mut model.items, 0.0)] {
             table.init(|row, vector| {
                 vector.fill(bias);
-                Rng::keyed(seed, [INIT, which, row as u64]).fill_normal(&mut vector[..dim], 0.0, std);
+                Rng::keyed(seed, [INIT, which, row as u64]).fill_normal(
+                    &mut vector[..dim],
+                    0.0,
+                    std,
+                );
             });
         }
         model
@@ -84,7 +88,9 @@ impl Mf {
                 state.f32s(part, len).map(<[f32]>::to_vec)
             };
             let step = state.u32s(&part("step"))?;
-            let [step] = step else { return Err(wrong(name)(WrongLength { expected: 1, found: step.len() })) };
+            let [step] = step else {
+                return Err(wrong(name)(WrongLength { expected: 1, found: step.len() }));
+            };
             let kept = TableState {
                 step: *step,
                 parameters: floats(&part("parameters"))?,

@@ -59,7 +59,7 @@ fn rows_of_strangers_teach_nothing() {
         let batch = Batch { cases: &strangers, rows: &[0, 1], epoch: 0, seed: 1 };
         assert_eq!(learner.step(&batch, &objective.slate(&batch), &*objective), 0.0);
         assert!(learner.tensors() == before);
-        let batch = Batch { cases: &both, rows: &[2, 1, 0], epoch: 0, seed: 1 };
+        let batch = Batch { cases: &both, rows: &[2, 0, 1], epoch: 0, seed: 1 };
         assert!(learner.step(&batch, &objective.slate(&batch), &*objective) > 0.0);
         assert!(learner.tensors() != before);
     }
@@ -71,12 +71,8 @@ fn exact_and_dense_adam_are_one_model_and_sparse_is_another() {
     let by = |mode| {
         let adam = Adam { mode, learning_rate: 0.02, weight_decay: 1e-3, ..Adam::default() };
         let plan = Plan { epochs: 4, batch_size: 50, ..Plan::default() };
-        let recipe = BprMf {
-            dim: 7,
-            optimizer: Optimizer::Adam(adam),
-            train: plan,
-            ..BprMf::default()
-        };
+        let recipe =
+            BprMf { dim: 7, optimizer: Optimizer::Adam(adam), train: plan, ..BprMf::default() };
         testing::fit(&recipe, &train, 1).tensors()
     };
     assert!(by(AdamMode::Exact) == by(AdamMode::Dense));
@@ -92,9 +88,11 @@ fn plain_bpr_by_sgd_runs_the_fused_kernel_and_learns() {
             ..by_sgd(item_bias)
         };
         let mut learner = recipe.init(&train, 1).unwrap();
-        let (one, two) = (Sampled::new(Loss::default(), &train), Loss { negatives: 2, ..Loss::default() });
+        let (one, two) =
+            (Sampled::new(Loss::default(), &train), Loss { negatives: 2, ..Loss::default() });
         assert!(learner.epoch(0, 1, &Sampled::new(two, &train)).is_none());
-        let losses: Vec<f64> = (0..60).map(|epoch| learner.epoch(epoch, 1, &one).unwrap()).collect();
+        let losses: Vec<f64> =
+            (0..60).map(|epoch| learner.epoch(epoch, 1, &one).unwrap()).collect();
         let mean = |loss: f64| loss / train.len() as f64;
         assert!(mean(losses[0]) > 0.4 && mean(losses[59]) < 0.25 * mean(losses[0]), "{losses:?}");
     }
@@ -161,9 +159,10 @@ fn every_optimiser_and_loss_holds_what_models_must_hold() {
     use serde_json::json;
     let entry = crate::MODELS.iter().find(|entry| entry.name == "bpr_mf").unwrap();
     let plan = json!({"epochs": 40, "batch_size": 100, "validate_every": 3, "patience": 4});
-    let (sgd, adam) = (json!({"kind": "sgd", "learning_rate": 0.1}), |mode| {
-        json!({"kind": "adam", "mode": mode, "learning_rate": 0.03, "weight_decay": 1e-5})
-    });
+    let (sgd, adam) = (
+        json!({"kind": "sgd", "learning_rate": 0.1}),
+        |mode| json!({"kind": "adam", "mode": mode, "learning_rate": 0.03, "weight_decay": 1e-5}),
+    );
     for (loss, optimizer) in [
         (json!({"kind": "bpr"}), sgd), // the fused kernel
         (json!({"kind": "softmax", "negatives": 5}), adam("sparse")),
