@@ -1,0 +1,223 @@
+//! What it costs to ask: time for all users and per request, measured alternately for all models of a run, so that a
+//! machine that grows slow hits them all alike.
+
+use crate::Result;
+use crate::significance::quantile;
+use rankstill_core::kernel::simd;
+use rankstill_core::{Query, Ranker, TopK};
+use serde::{Deserialize, Serialize};
+use std::time::{Duration, Instant};
+
+/// How long and how often to measure.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Budget {
+    /// For all models together, about; one round for all users is measured whatever it takes.
+    pub seconds: f64,
+    /// At most so many rounds for all users.
+    pub repeats: usize,
+    /// At most so many single requests a model.
+    pub requests: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { seconds: 20.0, repeats: 7, requests: 2000 }
+    }
+}
+
+/// What it took one model to answer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Latency {
+    /// Length of the lists.
+    pub k: usize,
+    /// Queries of a round.
+    pub users: usize,
+    /// Threads of a round; a request runs on what the ranker takes for one query.
+    pub threads: usize,
+    /// The `k` best items for all users: the median round.
+    pub all_users_seconds: f64,
+    /// The fastest round.
+    pub all_users_fastest: f64,
+    /// Rounds.
+    pub repeats: usize,
+    /// One query at a time.
+    pub request_ms: Quantiles,
+    /// Requests measured.
+    pub requests: usize,
+}
+
+/// Of the times of single requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Quantiles {
+    /// Half take at most so long.
+    pub median: f64,
+    /// 99 of 100 take at most so long.
+    pub p99: f64,
+}
+
+/// Asks all `rankers` all `queries`, round by round in turn, then single queries in turn. Every model is warmed up before.
+/// One entry a ranker, in their order.
+///
+/// # Errors
+/// When a ranker does not answer.
+pub fn latency(
+    rankers: &[&dyn Ranker],
+    queries: &[Query<'_>],
+    top: &TopK<'_>,
+    budget: &Budget,
+) -> Result<Vec<Latency>> {
+    let began = Instant::now();
+    let warm_up = &queries[..queries.len().min(256)];
+    for ranker in rankers {
+        ranker.rank(warm_up, top)?;
+    }
+    let limit = Duration::from_secs_f64(budget.seconds.clamp(0.0, 86_400.0));
+
+    let mut rounds = vec![Vec::new(); rankers.len()];
+    for _ in 0..budget.repeats.max(1) {
+        let round = Instant::now();
+        for (ranker, times) in rankers.iter().zip(&mut rounds) {
+            times.push(time(|| ranker.rank(queries, top))?);
+        }
+        // Half of the time is for the requests; a round that would overrun is not begun.
+        if began.elapsed() + round.elapsed() > limit / 2 {
+            break;
+        }
+    }
+
+    let mut singles = vec![Vec::new(); rankers.len()];
+    let requests = if queries.is_empty() { 0 } else { budget.requests };
+    let began = Instant::now();
+    for request in 0..requests {
+        // Spread over the users; beyond one pass they come again.
+        let at = request * queries.len() / requests.min(queries.len()).max(1) % queries.len();
+        for (ranker, times) in rankers.iter().zip(&mut singles) {
+            times.push(time(|| ranker.rank(&queries[at..=at], top))? * 1e3);
+        }
+        if request >= 20 && began.elapsed() > limit / 2 {
+            break;
+        }
+    }
+
+    let entry = |(rounds, singles): (&mut Vec<f64>, &mut Vec<f64>)| {
+        rounds.sort_by(f64::total_cmp);
+        singles.sort_by(f64::total_cmp);
+        Latency {
+            k: top.k,
+            users: queries.len(),
+            threads: rayon::current_num_threads(),
+            all_users_seconds: quantile(rounds, 0.5),
+            all_users_fastest: quantile(rounds, 0.0),
+            repeats: rounds.len(),
+            request_ms: Quantiles { median: quantile(singles, 0.5), p99: quantile(singles, 0.99) },
+            requests: singles.len(),
+        }
+    };
+    Ok(rounds.iter_mut().zip(&mut singles).map(entry).collect())
+}
+
+/// Seconds of one call.
+fn time<T>(call: impl FnOnce() -> rankstill_core::Result<T>) -> Result<f64> {
+    let began = Instant::now();
+    let answer = call()?;
+    let seconds = began.elapsed().as_secs_f64();
+    std::hint::black_box(answer);
+    Ok(seconds)
+}
+
+/// Where the times were taken.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Machine {
+    /// The processor's own name, where the system tells.
+    pub cpu: String,
+    /// Logical cores that this process may use.
+    pub cores: usize,
+    /// Threads of the run.
+    pub threads: usize,
+    /// The instruction set of the kernels.
+    pub isa: String,
+    /// Operating system and architecture.
+    pub platform: String,
+}
+
+impl Machine {
+    /// This one. `cpuinfo`: the text of Linux's `/proc/cpuinfo`; nothing elsewhere.
+    #[must_use]
+    pub fn describe(cpuinfo: &str) -> Self {
+        let field = |key: &str| {
+            let line =
+                cpuinfo.lines().find(|line| line.split(':').next().map(str::trim) == Some(key));
+            line.and_then(|line| line.split_once(':')).map(|(_, value)| value.trim().to_owned())
+        };
+        let cpu =
+            field("model name").or_else(|| field("Model")).unwrap_or_else(|| "unknown".into());
+        Self {
+            cpu,
+            cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            threads: rayon::current_num_threads(),
+            isa: simd::isa().name().to_owned(),
+            platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        }
+    }
+
+    /// In one line.
+    #[must_use]
+    pub fn line(&self) -> String {
+        format!(
+            "{}, {} logical cores, {} threads, {} kernels, {}",
+            self.cpu, self.cores, self.threads, self.isa, self.platform
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use rankstill_core::{Rankings, Result};
+    use std::sync::Mutex;
+
+    /// Takes so many milliseconds a call, and writes down who was asked how much.
+    struct Slow<'a>(u64, &'a Mutex<Vec<(u64, usize)>>);
+
+    impl Ranker for Slow<'_> {
+        fn rank(&self, queries: &[Query<'_>], _: &TopK<'_>) -> Result<Rankings> {
+            std::thread::sleep(Duration::from_millis(self.0));
+            self.1.lock().unwrap().push((self.0, queries.len()));
+            Ok(Rankings::default())
+        }
+    }
+
+    #[test]
+    fn models_are_asked_in_turn_and_the_slow_one_is_slower() {
+        let log = Mutex::new(Vec::new());
+        let (fast, slow) = (Slow(1, &log), Slow(8, &log));
+        let queries = vec![Query::default(); 5];
+        let budget = Budget { seconds: 5.0, repeats: 2, requests: 3 };
+        let found = latency(&[&fast, &slow], &queries, &TopK::unseen(10), &budget).unwrap();
+        assert!(found[0].all_users_seconds < found[1].all_users_seconds);
+        assert!(found[1].request_ms.median >= 8.0 && found[1].request_ms.p99 >= 8.0);
+        assert_eq!((found[0].repeats, found[0].requests, found[0].users), (2, 3, 5));
+        let asked: Vec<_> = log.lock().unwrap().clone();
+        let turns = [(1, 5), (8, 5), (1, 5), (8, 5), (1, 5), (8, 5)]; // warm-up and two rounds
+        assert_eq!(asked[..6], turns);
+        assert_eq!(asked[6..], [(1, 1), (8, 1), (1, 1), (8, 1), (1, 1), (8, 1)]);
+    }
+
+    #[test]
+    fn nobody_to_ask_takes_no_time() {
+        let log = Mutex::new(Vec::new());
+        let found = latency(&[&Slow(0, &log)], &[], &TopK::unseen(1), &Budget::default()).unwrap();
+        assert_eq!((found[0].requests, found[0].request_ms.median), (0, 0.0));
+        assert!(latency(&[], &[], &TopK::unseen(1), &Budget::default()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_processor_is_read_from_cpuinfo() {
+        let text = "processor\t: 0\nmodel name\t: AMD EPYC 9R14\nflags : avx2\n";
+        assert_eq!(Machine::describe(text).cpu, "AMD EPYC 9R14");
+        assert_eq!(Machine::describe("").cpu, "unknown");
+        assert!(Machine::describe("").line().contains("threads"));
+    }
+}

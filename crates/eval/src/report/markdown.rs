@@ -1,0 +1,120 @@
+//! The report as a page for people.
+
+use super::{Report, Table, comparisons, value};
+use std::fmt::Write;
+
+/// The whole page.
+pub(super) fn page(report: &Report) -> String {
+    let mut out = format!("# {}\n\n", line(&report.title));
+    let _ = write!(out, "{} cases", report.cases);
+    if !report.seeds.is_empty() {
+        let seeds: Vec<String> = report.seeds.iter().map(u64::to_string).collect();
+        let _ = write!(out, ", seeds {}", seeds.join(", "));
+    }
+    let _ = write!(out, ", metrics in the `{}` dialect", report.dialect);
+    if !report.version.is_empty() {
+        let _ = write!(out, ", made by rankstill {}", report.version);
+    }
+    out.push_str(".\n");
+
+    section(&mut out, "Quality", &report.quality().markdown());
+    out.push_str(if report.seeds.len() > 1 {
+        "\nMean over the seeds ± deviation (as of a sample); the best of a column is bold.\n"
+    } else {
+        "\nThe best of a column is bold.\n"
+    });
+    if report.models.iter().any(|model| !model.kept.is_empty()) {
+        out.push_str("\"Kept\" is the share of the (best) teacher's value.\n");
+    }
+
+    section(&mut out, "Size and time", &report.cost().markdown());
+    if let Some(machine) = &report.machine {
+        let _ = writeln!(
+            out,
+            "\nMeasured alternately for all models on: {}. \"For all\" is the median round on all threads.",
+            line(&machine.line())
+        );
+    }
+    for model in report.models.iter().filter(|m| m.optimizer.is_some() || !m.teachers.is_empty()) {
+        let mut facts = Vec::new();
+        facts.extend(model.optimizer.as_ref().map(|o| format!("optimiser {o}")));
+        if !model.teachers.is_empty() {
+            let by = model.distiller.as_ref().map_or(String::new(), |d| format!(" by `{d}`"));
+            facts.push(format!("taught by {}{by}", model.teachers.join(", ")));
+        }
+        let _ = writeln!(
+            out,
+            "\n- **{}** (`{}`): {}",
+            line(&model.name),
+            model.kind,
+            line(&facts.join("; "))
+        );
+    }
+
+    if !report.comparisons.is_empty() {
+        section(&mut out, "Differences", &comparisons(&report.comparisons).markdown());
+        let first = &report.comparisons[0];
+        let _ = writeln!(
+            out,
+            "\nPaired over {} cases{}. Interval: percentile bootstrap, {} resamples. Holm: the t-tests' p-values corrected for \
+             all {} comparisons of this table. Wilcoxon: signed ranks, two-sided. Effect: mean / deviation of the differences.",
+            first.cases,
+            if report.seeds.len() > 1 { ", each case's value averaged over the seeds" } else { "" },
+            first.interval.resamples,
+            report.comparisons.len()
+        );
+    }
+    groups(&mut out, report);
+
+    out.push_str("\n## What the metrics are\n\n");
+    for one in &report.definitions {
+        let _ = writeln!(out, "- `{}`: {}", one.metric, one.definition);
+    }
+    out.push_str("\nEvery metric is the mean over the cases unless it says otherwise. Targets are a set: one that is written twice counts once.\n");
+    for note in &report.notes {
+        let _ = writeln!(out, "\n{}", line(note));
+    }
+    for (head, value) in [("Data", &report.data), ("Settings", &report.settings)] {
+        if !value.is_null() {
+            let _ = write!(out, "\n## {head}\n\n```json\n{value:#}\n```\n");
+        }
+    }
+    out
+}
+
+/// One table a group.
+fn groups(out: &mut String, report: &Report) {
+    for group in &report.groups {
+        let shown =
+            |metric: &&str| group.models.values().any(|metrics| metrics.contains_key(*metric));
+        let names = report.definitions.iter().map(|d| d.metric.as_str());
+        let metrics: Vec<&str> = names.filter(shown).collect();
+        let mut table = Table::new(std::iter::once("model").chain(metrics.iter().copied()));
+        let mut values = vec![Vec::new(); metrics.len()];
+        for model in report.models.iter().filter(|m| group.models.contains_key(&m.name)) {
+            let of = |metric: &str| group.models[&model.name].get(metric);
+            let cells = metrics.iter().map(|metric| of(metric).map_or(String::new(), value));
+            table.push(std::iter::once(model.name.clone()).chain(cells));
+            for (column, metric) in values.iter_mut().zip(&metrics) {
+                column.push(of(metric).map(|spread| spread.mean));
+            }
+        }
+        for (at, (metric, values)) in metrics.iter().zip(&values).enumerate() {
+            if let Some(d) = report.definitions.iter().find(|d| d.metric == *metric) {
+                table.mark_best(at + 1, values, d.direction);
+            }
+        }
+        let head = format!("Group: {}", group.name);
+        section(out, &head, &table.markdown());
+        let _ = writeln!(out, "\n{} {} cases.", line(&group.definition), group.cases);
+    }
+}
+
+fn section(out: &mut String, head: &str, body: &str) {
+    let _ = write!(out, "\n## {}\n\n{body}", line(head));
+}
+
+/// One line, without markup of its own.
+fn line(text: &str) -> String {
+    text.replace('\n', " ").replace('<', "&lt;").replace('>', "&gt;")
+}
