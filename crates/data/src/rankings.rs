@@ -53,7 +53,7 @@ impl RankingsFile {
 }
 
 /// Reads rankings: a table (any of [`crate::FORMATS`] with named columns) with a user, an item, and a rank or a score or both;
-/// or a TREC run (`user Q0 item rank score tag`). Rows may stand in any order.
+/// or a TREC run (`user Q0 item rank score tag`; by guess, or with the format `trec`). Rows may stand in any order.
 ///
 /// Where there are ranks they decide, smallest first; they need not begin at any number nor be without gaps, but no user may have
 /// one twice, and scores must not rise from one rank to the next. Without ranks, and in a TREC run as `trec_eval` has it, scores

@@ -21,6 +21,7 @@ use rankstill_core::beside::Beside;
 use rayon::prelude::*;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -98,16 +99,25 @@ fn each_group(
         names.iter().map(|name| find_column(path, schema, name)).collect::<Result<_>>()?;
     let mut first_row = 1;
     for group in 0..reader.num_row_groups() {
-        let group = reader.get_row_group(group).map_err(|error| broken(path, &error))?;
-        let columns: Vec<Result<Column>> = wanted
-            .par_iter()
-            .map(|&column| read_chunk(path, group.as_ref(), column, first_row))
-            .collect();
-        let columns = columns.into_iter().collect::<Result<Vec<_>>>()?;
+        let columns = guarded(path, || {
+            let group = reader.get_row_group(group).map_err(|error| broken(path, &error))?;
+            let columns: Vec<Result<Column>> = wanted
+                .par_iter()
+                .map(|&column| read_chunk(path, group.as_ref(), column, first_row))
+                .collect();
+            columns.into_iter().collect::<Result<Vec<_>>>()
+        })?;
         first_row += columns.first().map_or(0, Column::len) as u64;
         visit(columns)?;
     }
     Ok(())
+}
+
+/// The decoder has assertions that a crafted file can reach; to the user that is one more unreadable file.
+pub(crate) fn guarded<T>(path: &Path, decode: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| {
+        Err(Error::file(path, "not readable as Parquet: the content contradicts itself"))
+    })
 }
 
 fn read_chunk(
@@ -294,7 +304,7 @@ pub(crate) fn open(path: &Path, input: Input) -> Result<SerializedFileReader<Inp
     if Length::len(&input) == 0 {
         return Err(Error::file(path, "the file is empty"));
     }
-    SerializedFileReader::new(input).map_err(|error| broken(path, &error))
+    guarded(path, || SerializedFileReader::new(input).map_err(|error| broken(path, &error)))
 }
 
 /// Leaf columns by their dotted path.

@@ -124,7 +124,7 @@ impl Roles {
             at.ok_or_else(|| Error::NoColumn {
                 path: path.to_path_buf(),
                 wanted: format!(
-                    "column for the {role} by a common name (say which with `columns.{role}`)"
+                    "column for the {role} by a common name (say which with `columns.{role}`, or `header = false`)"
                 ),
                 existing: listed(&header),
             })

@@ -97,6 +97,15 @@ impl<'a> Rows<'a> {
         (self.progress)((self.before + self.done.get()).min(self.total), self.total);
     }
 
+    /// Makes room for this many rows more.
+    pub(crate) fn reserve(&mut self, n_rows: usize) {
+        let log = &mut self.log;
+        log.users.reserve(n_rows);
+        log.items.reserve(n_rows);
+        log.times.iter_mut().for_each(|times| times.reserve(n_rows));
+        log.weights.iter_mut().for_each(|weights| weights.reserve(n_rows));
+    }
+
     /// The columns, for readers that fill one after another; they leave them equally long.
     pub(crate) fn parts(&mut self) -> Parts<'_> {
         let log = &mut self.log;
