@@ -3,8 +3,11 @@
 //! `benches/check_metrics.py`.
 #![allow(clippy::unwrap_used)]
 
+use rankstill_core::kernel::panels::{Order, Panels, Rows};
+use rankstill_core::kernel::ranks::target_ranks;
 use rankstill_core::kernel::rng::Rng;
-use rankstill_core::{Cases, Factored, Factors, Interactions, Lists, Query, Scorer, Span, TopK};
+use rankstill_core::kernel::topk::top_k;
+use rankstill_core::{Cases, Interactions, Lists, Query, Ranker, Rankings, Result, Span, TopK};
 use rankstill_eval::metric::{Dialect, Needs, Outcome, parse_all};
 use rankstill_eval::{Report, spread};
 use std::collections::BTreeMap;
@@ -148,34 +151,34 @@ impl Random {
     }
 }
 
-impl Scorer for Random {
-    fn n_items(&self) -> usize {
-        self.items.len() / self.dim
+/// Straight on the kernels: what is timed here besides them is the evaluation alone.
+impl Ranker for Random {
+    fn rank(&self, queries: &[Query<'_>], top: &TopK<'_>) -> Result<Rankings> {
+        let vectors = self.embed(queries);
+        let rows = Rows::dense(&vectors, queries.len(), self.dim);
+        let found = top_k(rows, &self.panels(Order::Norm), top.k, |i| queries[i].history, None);
+        let lists = Lists::from_parts(found.offsets, found.ids).unwrap();
+        Rankings::new(lists, found.scores)
     }
 
-    fn score(&self, queries: &[Query<'_>], out: &mut [f32]) {
-        for (query, row) in queries.iter().zip(out.chunks_mut(self.n_items())) {
-            let user = &self.users[query.user.unwrap() as usize * self.dim..][..self.dim];
-            for (score, item) in row.iter_mut().zip(self.items.chunks(self.dim)) {
-                *score = user.iter().zip(item).map(|(a, b)| a * b).sum();
-            }
-        }
-    }
-
-    fn factored(&self) -> Option<&dyn Factored> {
-        Some(self)
+    fn target_ranks(&self, cases: &Cases, _: &TopK<'_>) -> Result<Lists<u32>> {
+        let queries = cases.queries();
+        let vectors = self.embed(&queries);
+        let rows = Rows::dense(&vectors, queries.len(), self.dim);
+        let (targets, seen) = (|i| cases.case(i).targets, |i: usize| queries[i].history);
+        let found = target_ranks(rows, &self.panels(Order::Id), targets, seen, None);
+        Ok(Lists::from_parts(found.offsets, found.ranks).unwrap())
     }
 }
 
-impl Factored for Random {
-    fn items(&self) -> Factors<'_> {
-        Factors { data: &self.items, len: self.n_items(), dim: self.dim, stride: self.dim }
+impl Random {
+    fn panels(&self, order: Order) -> Panels {
+        Panels::pack(Rows::dense(&self.items, self.items.len() / self.dim, self.dim), order)
     }
 
-    fn embed(&self, queries: &[Query<'_>], out: &mut [f32]) {
-        for (query, row) in queries.iter().zip(out.chunks_mut(self.dim)) {
-            row.copy_from_slice(&self.users[query.user.unwrap() as usize * self.dim..][..self.dim]);
-        }
+    fn embed(&self, queries: &[Query<'_>]) -> Vec<f32> {
+        let row = |query: &Query<'_>| query.user.unwrap() as usize * self.dim;
+        queries.iter().flat_map(|q| &self.users[row(q)..][..self.dim]).copied().collect()
     }
 }
 
