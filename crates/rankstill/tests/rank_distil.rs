@@ -1,0 +1,189 @@
+//! Ranking Distillation from a black box's lists to a matrix-factorisation student, the whole way.
+#![allow(clippy::unwrap_used)]
+
+use rankstill_core::kernel::rng::Rng;
+use rankstill_core::train::{Checkpointing, Unwatched, Watch, train};
+use rankstill_core::{
+    Cases, Distiller, Fit, Interactions, ItemId, Lists, Model, Objective, Plan, Ranker, Rankings,
+    Result, Tensors, TopK, Trace, Trainable,
+};
+use rankstill_distill::rank_distil::{Discrepancy, Form, Weighting};
+use rankstill_distill::{RankDistil, Recorded, trace};
+use rankstill_models::BprMf;
+use std::cell::RefCell;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+const USERS: usize = 120;
+const ITEMS: usize = 150;
+
+/// What every user thinks of every item: tastes of four dimensions.
+fn tastes() -> Vec<Vec<(ItemId, f32)>> {
+    let vectors = |n: usize, purpose: u64| {
+        let mut all = vec![0.0f32; n * 4];
+        Rng::keyed(3, [purpose]).fill_normal(&mut all, 0.0, 1.0);
+        all
+    };
+    let (users, items) = (vectors(USERS, 1), vectors(ITEMS, 2));
+    let order = |user: &[f32]| {
+        let dot = |item: &[f32]| user.iter().zip(item).map(|(a, b)| a * b).sum::<f32>();
+        let mut scored: Vec<(ItemId, f32)> = (0..).zip(items.chunks(4).map(dot)).collect();
+        scored.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        scored
+    };
+    users.chunks(4).map(order).collect()
+}
+
+/// A user has acted on six of the thirty items that she likes best.
+fn log() -> Arc<Interactions> {
+    let line = |(user, liked): (usize, Vec<(ItemId, f32)>)| {
+        let places = Rng::keyed(4, [user as u64]).permutation(30);
+        places[..6].iter().map(|&place| liked[place as usize].0).collect::<Vec<_>>()
+    };
+    let lines: Lists<ItemId> = tastes().into_iter().enumerate().map(line).collect();
+    Arc::new(Interactions::new(ITEMS, lines, None, None).unwrap())
+}
+
+/// A system that knows the tastes, of which only its recorded lists are at hand.
+fn teacher() -> Recorded {
+    let mut lists = Rankings::default();
+    tastes().into_iter().for_each(|liked| lists.push(liked.into_iter().take(60)));
+    let users: Vec<u32> = (0..USERS as u32).collect();
+    Recorded::new("oracle", ITEMS, &users, lists).unwrap()
+}
+
+fn student() -> BprMf {
+    let train = Plan { epochs: 30, batch_size: 128, validate_every: 5, patience: 0 };
+    BprMf { dim: 8, train, ..BprMf::default() }
+}
+
+fn lesson(cases: &Cases, distil: &RankDistil) -> Trace {
+    let mut go_on = |_, _| ControlFlow::Continue(());
+    trace::record("oracle", &teacher(), cases, distil.lesson(), &mut go_on).unwrap()
+}
+
+fn objective(distil: Option<&RankDistil>, log: &Interactions, cases: &Cases) -> Box<dyn Objective> {
+    let own = student().objective(log);
+    match distil {
+        None => own,
+        Some(distil) => distil.teach(own, cases, &[lesson(cases, distil)]).unwrap(),
+    }
+}
+
+fn fit(distil: Option<&RankDistil>, fit: &mut Fit<'_>) -> Result<Box<dyn Model>> {
+    let log = log();
+    let recipe = student();
+    let cases = recipe.cases(&log);
+    let objective = objective(distil, &log, &cases);
+    train(&recipe, &log, &cases, objective, fit)
+}
+
+fn fitted(distil: Option<&RankDistil>, seed: u64) -> Box<dyn Model> {
+    fit(distil, &mut Fit { seed, validate: None, watch: &mut Unwatched, checkpoints: None })
+        .unwrap()
+}
+
+/// Mean share of the teacher's ten best unseen items that are among the student's.
+fn overlap_at_10(model: &dyn Model) -> f64 {
+    let log = log();
+    let cases = Cases::per_user(&log);
+    let top = TopK::unseen(10);
+    let (ours, theirs) = (
+        model.rank(&cases.queries(), &top).unwrap(),
+        teacher().rank(&cases.queries(), &top).unwrap(),
+    );
+    let shared = |user: usize| {
+        let list = theirs.items(user);
+        ours.items(user).iter().filter(|item| list.contains(item)).count()
+    };
+    (0..USERS).map(shared).sum::<usize>() as f64 / (10 * USERS) as f64
+}
+
+#[test]
+fn a_student_taught_by_a_black_box_agrees_with_it_more_than_one_that_is_not() {
+    let alone = overlap_at_10(&*fitted(None, 1));
+    for (loss, weighting, discrepancy) in [
+        (Form::PointWise, Weighting::Hybrid, Discrepancy::Sampled),
+        (Form::PairWise, Weighting::Hybrid, Discrepancy::Sampled),
+        (Form::PairWise, Weighting::Hybrid, Discrepancy::Exact),
+        (Form::PairWise, Weighting::Position, Discrepancy::Sampled),
+    ] {
+        let distil = RankDistil {
+            loss,
+            weighting,
+            discrepancy,
+            lambda: 10.0,
+            warm_up: 5,
+            epsilon: 20,
+            ..RankDistil::paper()
+        };
+        let taught = overlap_at_10(&*fitted(Some(&distil), 1));
+        println!("{loss:?} {weighting:?} {discrepancy:?}: {taught:.3}, alone {alone:.3}");
+        assert!(taught > alone + 0.05, "{distil:?}: {taught:.3}, alone {alone:.3}");
+    }
+}
+
+/// Ranks by both means, with everything that draws.
+fn drawing_settings() -> [RankDistil; 3] {
+    let base = RankDistil { loss: Form::PairWise, warm_up: 1, epsilon: 20, ..RankDistil::paper() };
+    [
+        RankDistil { shared_samples: true, ..base.clone() },
+        RankDistil { discrepancy: Discrepancy::Exact, refresh_every: 2, ..base.clone() },
+        base,
+    ]
+}
+
+/// Asks to stop after so many steps.
+struct StopAfter(usize);
+impl Watch for StopAfter {
+    fn step(&mut self, _: usize, _: usize, _: usize) -> bool {
+        self.0 = self.0.saturating_sub(1);
+        self.0 == 0
+    }
+}
+
+#[test]
+fn a_run_that_is_stopped_and_resumed_gives_the_same_bytes() {
+    for distil in drawing_settings() {
+        let whole = fitted(Some(&distil), 7).tensors();
+        let kept: RefCell<Option<(String, Tensors)>> = RefCell::new(None);
+        let save = |position: &str, state: &Tensors| {
+            *kept.borrow_mut() = Some((position.to_owned(), state.clone()));
+            Ok(())
+        };
+        let load = || Ok(kept.borrow().clone());
+        // Six steps an epoch: within epochs 1, 3 (between two looks at the student), and at the end of one.
+        for stop in [9, 12, 3] {
+            let checkpoints =
+                Some(Checkpointing { save: &save, load: &load, every: Duration::from_secs(3600) });
+            let mut watch = StopAfter(stop);
+            let stopped = fit(
+                Some(&distil),
+                &mut Fit { seed: 7, validate: None, watch: &mut watch, checkpoints },
+            );
+            assert!(matches!(stopped, Err(rankstill_core::Error::Interrupted)));
+        }
+        let checkpoints =
+            Some(Checkpointing { save: &save, load: &load, every: Duration::from_secs(3600) });
+        let resumed = fit(
+            Some(&distil),
+            &mut Fit { seed: 7, validate: None, watch: &mut Unwatched, checkpoints },
+        );
+        assert_eq!(resumed.unwrap().tensors(), whole, "{distil:?}");
+    }
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bytes() {
+    for distil in drawing_settings() {
+        let on = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| fitted(Some(&distil), 7).tensors())
+        };
+        let one = on(1);
+        assert_eq!(one, on(2));
+        assert_eq!(one, on(3));
+        assert_ne!(one, fitted(None, 7).tensors(), "the teacher has made a difference");
+    }
+}
