@@ -1,0 +1,65 @@
+//! LightGCN's Gowalla split and its measures, for the example and the benchmark.
+
+use rankstill_core::{Error, Interactions, ItemId, Lists, Model, Query, Result, TopK};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub struct Gowalla {
+    pub train: Arc<Interactions>,
+    pub test: Lists<ItemId>,
+}
+
+impl Gowalla {
+    /// From `train.tsv` and `test.tsv` in `$RANKSTILL_DATA/gowalla`, or in `shared/data/gowalla` beside the workspace.
+    pub fn read() -> Result<Self> {
+        let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
+        let root = std::env::var_os("RANKSTILL_DATA").map_or_else(beside, PathBuf::from);
+        let (train, test) =
+            (read(&root.join("gowalla/train.tsv"))?, read(&root.join("gowalla/test.tsv"))?);
+        let largest = train.iter().chain(&test).flatten().max().copied().unwrap_or(0);
+        let train = train.into_iter().collect();
+        let train = Interactions::new(1 + largest as usize, train, None, None)?;
+        Ok(Self { train: Arc::new(train), test: test.into_iter().collect() })
+    }
+
+    /// Recall@20 and nDCG@20 (ideal over min(targets, 20)), the mean over the users with targets; what they had is masked.
+    pub fn measure(&self, model: &dyn Model) -> Result<(f64, f64)> {
+        let gain = |rank: usize| 1.0 / ((rank + 2) as f64).log2();
+        let users: Vec<usize> =
+            (0..self.test.len()).filter(|&u| !self.test.row(u).is_empty()).collect();
+        let ask = |&user: &usize| {
+            let history = self.train.history(user as u32);
+            Query { user: Some(user as u32), history, hidden: &[] }
+        };
+        let queries: Vec<Query<'_>> = users.iter().map(ask).collect();
+        let ranked = model.rank(&queries, &TopK::unseen(20))?;
+        let (mut recall, mut ndcg) = (0.0, 0.0);
+        for (i, &user) in users.iter().enumerate() {
+            let targets = self.test.row(user);
+            let gains = ranked.items(i).iter().enumerate();
+            let gains =
+                gains.filter(|(_, item)| targets.contains(item)).map(|(rank, _)| gain(rank));
+            let (hits, sum) = gains.fold((0.0, 0.0), |(n, sum), gain| (n + 1.0, sum + gain));
+            recall += hits / targets.len() as f64;
+            ndcg += sum / (0..targets.len().min(20)).fold(0.0, |sum, rank| sum + gain(rank));
+        }
+        Ok((recall / users.len() as f64, ndcg / users.len() as f64))
+    }
+}
+
+/// Each user's items, from a tab-separated file with a header; ids are small numbers.
+fn read(path: &Path) -> Result<Vec<Vec<ItemId>>> {
+    let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+    let mut lines: Vec<Vec<ItemId>> = Vec::new();
+    for line in text.lines().skip(1) {
+        let pair =
+            line.split_once('\t').and_then(|(u, i)| Some((u.parse().ok()?, i.parse().ok()?)));
+        let Some((user, item)): Option<(usize, ItemId)> = pair else {
+            let problem = format!("expected two numbers, found `{line}`");
+            return Err(Error::File { path: path.into(), problem });
+        };
+        lines.resize(lines.len().max(user + 1), Vec::new());
+        lines[user].push(item);
+    }
+    Ok(lines)
+}
