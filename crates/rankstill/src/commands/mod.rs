@@ -1,0 +1,13 @@
+//! One file a subcommand: its options, and what it prints.
+
+pub mod compare;
+pub mod distill;
+pub mod evaluate;
+pub mod inspect;
+pub mod list;
+pub mod prepare;
+pub mod quickstart;
+pub mod recommend;
+pub mod run;
+pub mod simulate;
+pub mod train;

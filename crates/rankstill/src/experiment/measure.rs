@@ -1,0 +1,110 @@
+//! What is measured of a model: which metrics, by whose definitions, and the values case by case.
+
+use super::spec::EvaluateSpec;
+use anyhow::{Context as _, Result, ensure};
+use rankstill_core::{Cases, Ranker, Rankings, TopK, UserId, Vocab};
+use rankstill_data::{Column, Kind, TableWriter};
+use rankstill_eval::metric::{self, parse_all};
+use rankstill_eval::{Dialect, Measure, Metric, Needs, Outcome};
+use std::path::Path;
+
+/// The metrics of an experiment.
+pub struct Metrics {
+    /// In the order of the tables.
+    pub shown: Vec<Box<dyn Metric>>,
+    /// By whose definitions.
+    pub dialect: Dialect,
+    validate: Box<dyn Metric>,
+    keep: usize,
+}
+
+/// What one model came to.
+pub struct Found {
+    /// Its lists.
+    pub rankings: Rankings,
+    /// By metric.
+    pub means: Vec<(String, f64)>,
+    /// By metric, where it has a value a case.
+    pub cases: Vec<(String, Vec<f64>)>,
+    /// What a reader must know.
+    pub notes: Vec<String>,
+}
+
+impl Metrics {
+    /// From `[evaluate]`.
+    ///
+    /// # Errors
+    /// When a metric or the dialect is unknown.
+    pub fn parse(spec: &EvaluateSpec) -> Result<Self> {
+        let dialect: Dialect = spec.dialect.parse().context("evaluate.dialect")?;
+        let shown = parse_all(&spec.metrics, dialect).context("evaluate.metrics")?;
+        ensure!(
+            !shown.is_empty(),
+            "evaluate.metrics: is empty; name at least one, say \"ndcg@10\""
+        );
+        let validate = metric::parse(&spec.validate, dialect).context("evaluate.validate")?;
+        Ok(Self { shown, dialect, validate, keep: spec.keep })
+    }
+
+    /// How long the kept rankings are.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.keep.max(Needs::of(&self.shown).depth)
+    }
+
+    /// The figure of early stopping, larger is better.
+    ///
+    /// # Errors
+    /// When the ranker fails, or the metric needs what validation does not have.
+    pub fn validation<R: Ranker + ?Sized>(&self, ranker: &R, cases: &Cases) -> Result<f64> {
+        let needs = self.validate.needs();
+        let outcome = Outcome::ask(ranker, cases, &TopK::unseen(needs.depth), needs)?;
+        let value = self.validate.measure(&outcome)?.mean();
+        let lower = self.validate.direction() == rankstill_eval::Direction::Lower;
+        Ok(if lower { -value } else { value })
+    }
+
+    /// Asks `ranker` all `cases` and measures everything. Metrics of agreement are left out where there is no teacher.
+    ///
+    /// # Errors
+    /// When the ranker fails.
+    pub fn measure(
+        &self,
+        ranker: &dyn Ranker,
+        cases: &Cases,
+        popularity: &[u32],
+        teacher: Option<&Rankings>,
+    ) -> Result<Found> {
+        let can = |metric: &&Box<dyn Metric>| teacher.is_some() || !metric.needs().teacher;
+        let needs = Needs::of(&self.shown);
+        let outcome = Outcome::ask(ranker, cases, &TopK::unseen(self.keep), needs)?;
+        let mut outcome = outcome.with_popularity(popularity)?;
+        if let Some(teacher) = teacher {
+            outcome = outcome.with_teacher(teacher)?;
+        }
+        let (mut means, mut per_case) = (Vec::new(), Vec::new());
+        for metric in self.shown.iter().filter(can) {
+            let measure = metric.measure(&outcome)?;
+            means.push((metric.name(), measure.mean()));
+            if let Measure::PerCase(values) = measure {
+                per_case.push((metric.name(), values));
+            }
+        }
+        let notes = outcome.notes(needs);
+        Ok(Found { rankings: outcome.rankings().clone(), means, cases: per_case, notes })
+    }
+}
+
+/// Keeps the values case by case: `user_id` and a column a metric.
+///
+/// # Errors
+/// When the disk is full.
+pub fn write_cases(path: &Path, found: &Found, users: &[UserId], user_ids: &Vocab) -> Result<()> {
+    let mut columns = vec![("user_id", Column::kind_of_ids(user_ids))];
+    columns.extend(found.cases.iter().map(|(name, _)| (name.as_str(), Kind::F64)));
+    let mut writer = TableWriter::create(path, &columns)?;
+    let mut rows = vec![Column::of_ids(user_ids, users)];
+    rows.extend(found.cases.iter().map(|(_, values)| Column::F64(values.clone())));
+    writer.write(&rows)?;
+    Ok(writer.finish()?)
+}

@@ -1,0 +1,9 @@
+//! An experiment: as typed (`spec`), as checked (`plan`), as run (`run`).
+
+pub mod data;
+pub mod fit;
+pub mod measure;
+pub mod model;
+pub mod plan;
+pub mod run;
+pub mod spec;

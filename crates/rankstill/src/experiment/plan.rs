@@ -1,0 +1,239 @@
+//! An experiment as checked: every name resolved, every setting parsed, the models in an order in which each teacher comes
+//! before its students.
+
+use super::spec::Spec;
+use anyhow::{Context as _, Result, bail};
+use rankstill_core::registry::{self, Config};
+use rankstill_core::{Distiller, Recipe};
+use rankstill_distill::DISTILLERS;
+use rankstill_models::MODELS;
+use serde_json::{Map, Value, json};
+use std::path::PathBuf;
+
+/// What will be run.
+pub struct Plan {
+    /// The settings as typed.
+    pub spec: Spec,
+    /// In the order of the file, which is the order of the tables.
+    pub models: Vec<PlannedModel>,
+    /// Numbers of `models` in the order of fitting: teachers first.
+    pub order: Vec<usize>,
+}
+
+/// One row of the table.
+pub struct PlannedModel {
+    /// As the experiment calls it.
+    pub name: String,
+    /// Where its rankings come from.
+    pub source: Source,
+    /// All settings, defaults included: what the run folder keeps.
+    pub resolved: Value,
+}
+
+/// Where a model's rankings come from.
+pub enum Source {
+    /// It is fitted here.
+    Fit {
+        /// Of [`MODELS`].
+        kind: &'static str,
+        /// Its settings.
+        recipe: Box<dyn Recipe>,
+        /// Set for students.
+        distil: Option<Distil>,
+    },
+    /// Some other system ranked; the file holds what it said.
+    Rankings(PathBuf),
+}
+
+/// How a student is taught, and by whom.
+pub struct Distil {
+    /// Of [`DISTILLERS`].
+    pub kind: &'static str,
+    /// Its settings.
+    pub distiller: Box<dyn Distiller>,
+    /// Numbers of [`Plan::models`].
+    pub teachers: Vec<usize>,
+}
+
+/// The `kind` of a model that is a file of rankings.
+pub const RANKINGS: &str = "rankings";
+
+impl Plan {
+    /// Checks `spec` and fills in every default.
+    ///
+    /// # Errors
+    /// With the key that is wrong and what would be right.
+    pub fn new(spec: Spec) -> Result<Self> {
+        if spec.models.is_empty() {
+            bail!("models: is empty; name at least one, say [models.POP] with kind = \"pop\"");
+        }
+        if spec.seeds.is_empty() {
+            bail!("seeds: is empty; name at least one, say seeds = [1]");
+        }
+        let names: Vec<&String> = spec.models.keys().collect();
+        let models = names
+            .iter()
+            .map(|name| planned(name, inherited(name, &spec.models)?, &names))
+            .collect::<Result<Vec<_>>>()?;
+        let order = teachers_first(&models)?;
+        Ok(Self { spec, models, order })
+    }
+
+    /// The whole experiment with every default written out, as TOML.
+    ///
+    /// # Errors
+    /// When a setting cannot be written as TOML.
+    pub fn resolved(&self) -> Result<String> {
+        let mut tree = serde_json::to_value(&self.spec)?;
+        tree["models"] = Value::Object(
+            self.models.iter().map(|model| (model.name.clone(), model.resolved.clone())).collect(),
+        );
+        Ok(toml::to_string_pretty(&without_nulls(tree))?)
+    }
+}
+
+/// The settings of `name`, those of the model it is `like` beneath them.
+fn inherited(name: &str, models: &Map<String, Value>) -> Result<Map<String, Value>> {
+    let mut chain = vec![name];
+    let mut settings = Map::new();
+    loop {
+        let at = chain[chain.len() - 1];
+        let Some(table) = models[at].as_object() else {
+            bail!("models.{at}: expected a table of settings, found {}", models[at]);
+        };
+        for (key, value) in table {
+            settings.entry(key.clone()).or_insert_with(|| value.clone());
+        }
+        let Some(like) = table.get("like") else { break };
+        let known = || models.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        match like.as_str().and_then(|like| models.get_key_value(like)) {
+            Some((like, _)) if chain.contains(&like.as_str()) => {
+                bail!("models.{name}.like: leads in a circle through `{like}`");
+            }
+            Some((like, _)) => chain.push(like),
+            None => bail!("models.{at}.like: no model {like}; the models are {}", known()),
+        }
+    }
+    settings.remove("like");
+    Ok(settings)
+}
+
+fn planned(
+    name: &str,
+    mut settings: Map<String, Value>,
+    names: &[&String],
+) -> Result<PlannedModel> {
+    let path = format!("models.{name}");
+    if settings.get("kind").and_then(Value::as_str) == Some(RANKINGS) {
+        settings.remove("kind");
+        let Some(Value::String(file)) = settings.remove("path") else {
+            bail!("{path}.path: is missing; name the file of rankings");
+        };
+        if let Some(key) = settings.keys().next() {
+            bail!("{path}.{key}: unknown for kind `{RANKINGS}`, which takes `path` alone");
+        }
+        let resolved = json!({"kind": RANKINGS, "path": file});
+        return Ok(PlannedModel {
+            name: name.into(),
+            source: Source::Rankings(file.into()),
+            resolved,
+        });
+    }
+    let distil = settings.remove("distill");
+    let value = Value::Object(settings);
+    let (entry, recipe) = registry::parse(MODELS, Config { path: &path, value: &value })?;
+    let mut resolved = with_kind(entry.name, recipe.config());
+    let distil = match distil {
+        None => None,
+        Some(value) => {
+            if recipe.trainable().is_none() {
+                let able = "only models that learn by gradient can be students";
+                bail!("{path}.distill: `{}` is counted, not trained; {able}", entry.name);
+            }
+            let distil = distil_of(&format!("{path}.distill"), name, value, names)?;
+            resolved["distill"] = with_kind(distil.kind, distil.distiller.config());
+            resolved["distill"]["teachers"] =
+                distil.teachers.iter().map(|&teacher| names[teacher].as_str()).collect();
+            Some(distil)
+        }
+    };
+    Ok(PlannedModel {
+        name: name.into(),
+        source: Source::Fit { kind: entry.name, recipe, distil },
+        resolved,
+    })
+}
+
+fn distil_of(path: &str, student: &str, mut value: Value, names: &[&String]) -> Result<Distil> {
+    let table = value.as_object_mut().with_context(|| format!("{path}: expected a table"))?;
+    let teachers = match table.remove("teachers") {
+        Some(Value::Array(teachers)) if !teachers.is_empty() => teachers,
+        Some(Value::String(teacher)) => vec![Value::String(teacher)],
+        _ => bail!("{path}.teachers: is missing; name at least one model of this experiment"),
+    };
+    let known = || names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
+    let teachers = teachers
+        .iter()
+        .map(|teacher| {
+            match names.iter().position(|name| Some(name.as_str()) == teacher.as_str()) {
+                Some(at) if names[at] == student => bail!("{path}.teachers: `{student}` is itself"),
+                Some(at) => Ok(at),
+                None => bail!("{path}.teachers: no model {teacher}; the models are {}", known()),
+            }
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let (entry, distiller) = registry::parse(DISTILLERS, Config { path, value: &value })?;
+    Ok(Distil { kind: entry.name, distiller, teachers })
+}
+
+fn teachers_first(models: &[PlannedModel]) -> Result<Vec<usize>> {
+    fn visit(
+        at: usize,
+        models: &[PlannedModel],
+        seen: &mut [u8],
+        order: &mut Vec<usize>,
+    ) -> Result<()> {
+        match seen[at] {
+            2 => return Ok(()),
+            1 => bail!("models.{}.distill.teachers: leads in a circle", models[at].name),
+            _ => seen[at] = 1,
+        }
+        if let Source::Fit { distil: Some(distil), .. } = &models[at].source {
+            for &teacher in &distil.teachers {
+                visit(teacher, models, seen, order)?;
+            }
+        }
+        seen[at] = 2;
+        order.push(at);
+        Ok(())
+    }
+    let (mut seen, mut order) = (vec![0; models.len()], Vec::new());
+    for at in 0..models.len() {
+        visit(at, models, &mut seen, &mut order)?;
+    }
+    Ok(order)
+}
+
+fn with_kind(kind: &str, config: Value) -> Value {
+    let mut table = Map::new();
+    table.insert("kind".into(), kind.into());
+    if let Value::Object(settings) = config {
+        table.extend(settings);
+    }
+    Value::Object(table)
+}
+
+/// TOML has no null: a setting that is not set is not written.
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(table) => Value::Object(
+            table
+                .into_iter()
+                .filter(|(_, value)| !value.is_null())
+                .map(|(key, value)| (key, without_nulls(value)))
+                .collect(),
+        ),
+        Value::Array(values) => Value::Array(values.into_iter().map(without_nulls).collect()),
+        plain => plain,
+    }
+}

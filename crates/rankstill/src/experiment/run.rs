@@ -1,0 +1,525 @@
+//! An experiment as run: data, teachers, students, measurements, report; each step kept, so that a run that was stopped goes on.
+
+use super::fit::{self, Job};
+use super::plan::{Distil, Plan, PlannedModel, Source};
+use super::spec::FitOn;
+use super::{data, measure, model};
+use crate::progress::{Screen, interrupted};
+use anyhow::{Context as _, Result, bail, ensure};
+use rankstill_core::artefact::Artefact;
+use rankstill_core::train::EpochReport;
+use rankstill_core::{Error, Interactions, Model, Query, Ranker, Recipe, TopK, beside};
+use rankstill_data::dataset::Dataset;
+use rankstill_data::{ReadOptions, read_rankings, write_rankings};
+use rankstill_distill::Recorded;
+use rankstill_eval::{Budget, Comparing, Machine, ModelReport, Report, Role, Training};
+use rankstill_eval::{compare, efficiency, significance};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Items a request in the measurement of time.
+const LATENCY_K: usize = 10;
+
+/// Runs `plan` into the folder `out`; what is there of an earlier run of the same experiment is gone on with.
+///
+/// # Errors
+/// When `out` holds another experiment, the data or a setting do not fit, somebody interrupts, or the disk is full.
+pub fn run(plan: &Plan, out: &Path, screen: &Screen) -> Result<Report> {
+    claim(plan, out)?;
+    let data = data::open(&plan.spec.data, &out.join("data"), screen)?;
+    let run = Run::new(plan, out, screen, data)?;
+    run.announce();
+    let mut models: Vec<Measured> = plan.models.iter().map(|_| Measured::default()).collect();
+    for &seed in &plan.spec.seeds {
+        run.one_seed(seed, &mut models)?;
+    }
+    let report = run.report(&models)?;
+    write(&out.join("report.json"), &(serde_json::to_string_pretty(&report)? + "\n"))?;
+    write(&out.join("report.md"), &report.markdown())?;
+    if let Some(chart) =
+        run.metrics.shown.first().and_then(|metric| report.tradeoff(&metric.name()))
+    {
+        write(&out.join("tradeoff.svg"), &chart)?;
+    }
+    Ok(report)
+}
+
+/// Writes the resolved experiment into an empty folder; in a folder that holds one already, it must be the same.
+fn claim(plan: &Plan, out: &Path) -> Result<()> {
+    let resolved = plan.resolved()?;
+    let path = out.join("experiment.toml");
+    match fs::read_to_string(&path) {
+        Ok(found) if found == resolved => Ok(()),
+        Ok(found) => {
+            let differs = found.lines().zip(resolved.lines()).find(|(a, b)| a != b);
+            let (was, is) = differs.unwrap_or(("", "another length"));
+            bail!(
+                "{} is of another experiment: `{was}` there, `{is}` here; name another --out",
+                path.display()
+            );
+        }
+        Err(_) => {
+            let strange = fs::read_dir(out).is_ok_and(|mut inside| inside.next().is_some());
+            ensure!(!strange, "{}: is not empty and holds no experiment.toml", out.display());
+            fs::create_dir_all(out).with_context(|| out.display().to_string())?;
+            write(&path, &resolved)
+        }
+    }
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    Ok(beside::write(path, text.as_bytes())?)
+}
+
+/// What stays the same over all seeds and models.
+struct Run<'a> {
+    plan: &'a Plan,
+    out: &'a Path,
+    screen: &'a Screen,
+    data: Dataset,
+    /// What models are fitted on.
+    train: Arc<Interactions>,
+    popularity: Vec<u32>,
+    metrics: measure::Metrics,
+    folders: Vec<String>,
+    rankings: BTreeMap<usize, Recorded>,
+}
+
+/// What was measured of one model, a seed after the other.
+#[derive(Default)]
+struct Measured {
+    parameters: usize,
+    bytes: u64,
+    values: BTreeMap<String, Vec<f64>>,
+    /// By metric and seed, where it has a value a case.
+    cases: BTreeMap<String, Vec<Vec<f64>>>,
+    seconds: Vec<f64>,
+    epochs: Vec<f64>,
+    notes: Vec<String>,
+}
+
+/// A model that can be asked: one that was fitted here, or a file.
+enum Ready<'a> {
+    Fitted(Box<dyn Model>),
+    Recorded(&'a Recorded),
+}
+
+impl Ready<'_> {
+    fn ranker(&self) -> &dyn Ranker {
+        match self {
+            Self::Fitted(model) => &**model,
+            Self::Recorded(lists) => *lists,
+        }
+    }
+}
+
+impl<'a> Run<'a> {
+    fn new(plan: &'a Plan, out: &'a Path, screen: &'a Screen, data: Dataset) -> Result<Self> {
+        let train = Arc::new(match plan.spec.evaluate.fit_on {
+            FitOn::Train => data.split.train.clone(),
+            FitOn::TrainValid => data.split.train_valid(),
+        });
+        let metrics = measure::Metrics::parse(&plan.spec.evaluate)?;
+        ensure!(!data.split.test.is_empty(), "data.split: leaves no user with a test item");
+        let mut rankings = BTreeMap::new();
+        for (at, planned) in plan.models.iter().enumerate() {
+            if let Source::Rankings(path) = &planned.source {
+                rankings.insert(at, recorded(planned, path, &data, screen)?);
+            }
+        }
+        let popularity = train.popularity();
+        let folders = folders(&plan.models);
+        Ok(Self { plan, out, screen, data, train, popularity, metrics, folders, rankings })
+    }
+
+    /// What it will need, before it starts.
+    fn announce(&self) {
+        let (users, items, rows) = (self.train.n_users(), self.train.n_items(), self.train.len());
+        let (mut memory, mut disk) = (0, 0);
+        for planned in &self.plan.models {
+            if let Source::Fit { recipe, distil, .. } = &planned.source {
+                let lists = distil.as_ref().map_or(0, |distil| {
+                    let k = distil.distiller.lesson().k as u64;
+                    8 * k * users as u64 * distil.teachers.len() as u64
+                });
+                let model = recipe.memory(users, items, rows);
+                memory += model / 2 + lists; // models stay for the measurement of time, without what training needs
+                disk += model;
+            }
+            disk += self.data.split.test.len() as u64 * self.metrics.depth() as u64 * 4;
+        }
+        let largest = self.plan.models.iter().filter_map(|planned| match &planned.source {
+            Source::Fit { recipe, .. } => Some(recipe.memory(users, items, rows)),
+            Source::Rankings(_) => None,
+        });
+        memory += largest.max().unwrap_or(0) + 16 * rows as u64;
+        let seeds = self.plan.spec.seeds.len();
+        self.screen.say(format!(
+            "{users} users, {items} items, {rows} training interactions; {} models x {seeds} seeds; needs about {} of memory and {} of disk",
+            self.plan.models.len(),
+            size(memory),
+            size(disk * seeds as u64),
+        ));
+    }
+
+    fn folder(&self, model: usize, seed: u64) -> PathBuf {
+        self.out.join("models").join(&self.folders[model]).join(format!("seed-{seed}"))
+    }
+
+    fn one_seed(&self, seed: u64, measured: &mut [Measured]) -> Result<()> {
+        let mut ready: BTreeMap<usize, Ready<'_>> = BTreeMap::new();
+        for &at in &self.plan.order {
+            let planned = &self.plan.models[at];
+            let model = match &planned.source {
+                Source::Rankings(_) => Ready::Recorded(&self.rankings[&at]),
+                Source::Fit { kind, recipe, distil } => Ready::Fitted(self.fitted(
+                    at,
+                    kind,
+                    &**recipe,
+                    distil.as_ref(),
+                    seed,
+                    &ready,
+                )?),
+            };
+            self.measure(at, seed, &model, &mut measured[at])?;
+            ready.insert(at, model);
+            // Only teachers that still have students are kept.
+            let done = self.plan.order.iter().position(|&next| next == at).unwrap_or(0);
+            let later = &self.plan.order[done + 1..];
+            ready.retain(|teacher, _| {
+                later.iter().any(|&next| teachers(&self.plan.models[next]).contains(teacher))
+            });
+            if interrupted() {
+                return Err(Error::Interrupted.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The model from its folder, or fitted and kept there.
+    fn fitted(
+        &self,
+        at: usize,
+        kind: &str,
+        recipe: &dyn Recipe,
+        distil: Option<&Distil>,
+        seed: u64,
+        ready: &BTreeMap<usize, Ready<'_>>,
+    ) -> Result<Box<dyn Model>> {
+        let planned = &self.plan.models[at];
+        let folder = self.folder(at, seed);
+        let artefact = folder.join("artefact");
+        if artefact.join("manifest.json").is_file() {
+            return Ok(model::read(&artefact)?.model);
+        }
+        let name_of = |at: &usize| self.plan.models[*at].name.as_str();
+        let taught = distil.map(|distil| {
+            let teachers = distil.teachers.iter().map(|at| (name_of(at), ready[at].ranker()));
+            (distil, teachers.collect())
+        });
+        let valid = |model: &dyn Model| {
+            let value = self.metrics.validation(model, &self.data.split.valid);
+            value.map_err(|error| Error::Ranker {
+                name: planned.name.clone(),
+                problem: format!("{error:#}"),
+            })
+        };
+        let early =
+            self.plan.spec.evaluate.fit_on == FitOn::Train && !self.data.split.valid.is_empty();
+        let began = Instant::now();
+        let fitted = fit::fit(
+            &Job {
+                name: &planned.name,
+                recipe,
+                taught,
+                train: &self.train,
+                seed,
+                validate: early.then_some(&valid),
+                folder: &folder,
+            },
+            self.screen,
+        )?;
+        let seconds = began.elapsed().as_secs_f64();
+        write(&folder.join("fit.json"), &format!("{}\n", json!({"seconds": seconds})))?;
+        let card = json!({
+            "experiment": self.plan.spec.name,
+            "seed": seed,
+            "data": self.data.manifest.content,
+            "fitted_on": self.plan.spec.evaluate.fit_on,
+            "distilled": planned.resolved.get("distill"),
+        });
+        let about = model::About { name: &planned.name, kind, config: recipe.config(), card };
+        let Dataset { users, items, .. } = &self.data;
+        model::write(&artefact, about, &*fitted, users, items, &self.train)?;
+        fit::forget_checkpoint(&folder);
+        Ok(fitted)
+    }
+
+    fn measure(&self, at: usize, seed: u64, model: &Ready<'_>, into: &mut Measured) -> Result<()> {
+        let folder = self.folder(at, seed);
+        fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        let cases = &self.data.split.test;
+        let teacher = teachers(&self.plan.models[at]).first().map(|&teacher| {
+            let lists = self.folder(teacher, seed).join("rankings.parquet");
+            let Dataset { users, items, .. } = &self.data;
+            read_rankings(&lists, users, items, &ReadOptions::default())
+        });
+        let users: Vec<u32> = cases.iter().filter_map(|case| case.query.user).collect();
+        let teacher = teacher.transpose()?.map(|lists| lists.aligned(&users));
+        let found =
+            self.metrics.measure(model.ranker(), cases, &self.popularity, teacher.as_ref())?;
+        let Dataset { users: user_ids, items: item_ids, .. } = &self.data;
+        write_rankings(
+            &folder.join("rankings.parquet"),
+            &found.rankings,
+            &users,
+            user_ids,
+            item_ids,
+        )?;
+        measure::write_cases(&folder.join("metrics.parquet"), &found, &users, user_ids)?;
+        for (name, value) in &found.means {
+            into.values.entry(name.clone()).or_default().push(*value);
+        }
+        for (name, values) in found.cases {
+            into.cases.entry(name).or_default().push(values);
+        }
+        into.notes.extend(found.notes);
+        if let Ready::Fitted(model) = model {
+            into.parameters = model.n_parameters();
+            into.bytes = Artefact::bytes(&Artefact::read_manifest(&folder.join("artefact"))?);
+            let (seconds, epochs) = training(&folder);
+            into.seconds.push(seconds);
+            into.epochs.push(epochs);
+        }
+        Ok(())
+    }
+
+    fn report(&self, models: &[Measured]) -> Result<Report> {
+        let mut report = Report {
+            title: self.plan.spec.name.clone(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            settings: toml::from_str(&self.plan.resolved()?)?,
+            data: json!({
+                "content": self.data.manifest.content,
+                "stats": self.data.manifest.stats,
+                "counts": self.data.manifest.counts,
+            }),
+            cases: self.data.split.test.len(),
+            seeds: self.plan.spec.seeds.clone(),
+            machine: Some(Machine::describe(
+                &fs::read_to_string("/proc/cpuinfo").unwrap_or_default(),
+            )),
+            ..Report::default()
+        };
+        report.define(self.metrics.dialect, &self.metrics.shown);
+        for (at, (planned, measured)) in self.plan.models.iter().zip(models).enumerate() {
+            report.models.push(self.model_report(at, planned, measured));
+            for note in &measured.notes {
+                if !report.notes.contains(note) {
+                    report.notes.push(note.clone());
+                }
+            }
+        }
+        for finding in self.data.manifest.audit.doubts() {
+            report.notes.push(format!(
+                "the split: {} ({:?} of {})",
+                finding.about, finding.count, finding.of
+            ));
+        }
+        self.add_latency(&mut report)?;
+        report.fill_kept();
+        report.comparisons = self.comparisons(models)?;
+        Ok(report)
+    }
+
+    fn model_report(&self, at: usize, planned: &PlannedModel, measured: &Measured) -> ModelReport {
+        let (kind, distiller) = match &planned.source {
+            Source::Fit { kind, distil, .. } => {
+                ((*kind).into(), distil.as_ref().map(|d| d.kind.into()))
+            }
+            Source::Rankings(_) => (super::plan::RANKINGS.into(), None),
+        };
+        let first = self.plan.spec.seeds[0];
+        let within = |name: &str| format!("models/{}/seed-{first}/{name}", self.folders[at]);
+        let fitted = matches!(planned.source, Source::Fit { .. });
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
+        ModelReport {
+            name: planned.name.clone(),
+            kind,
+            role: self.role(at),
+            teachers: teachers(planned)
+                .iter()
+                .map(|&at| self.plan.models[at].name.clone())
+                .collect(),
+            distiller,
+            parameters: measured.parameters as u64,
+            bytes: measured.bytes,
+            metrics: measured
+                .values
+                .iter()
+                .map(|(name, values)| (name.clone(), significance::spread(values)))
+                .collect(),
+            optimizer: optimizer(planned),
+            training: fitted.then(|| Training {
+                seconds: mean(&measured.seconds),
+                epochs: mean(&measured.epochs),
+            }),
+            artefact: fitted.then(|| within("artefact")),
+            rankings: Some(within("rankings.parquet")),
+            ..ModelReport::default()
+        }
+    }
+
+    fn role(&self, at: usize) -> Role {
+        let models = &self.plan.models;
+        if !teachers(&models[at]).is_empty() {
+            Role::Distilled
+        } else if models.iter().any(|other| teachers(other).contains(&at)) {
+            Role::Teacher
+        } else if models.iter().any(|other| alone(models, other) == Some(at)) {
+            Role::Student
+        } else {
+            Role::Baseline
+        }
+    }
+
+    /// All models of the first seed, asked in turn.
+    fn add_latency(&self, report: &mut Report) -> Result<()> {
+        let seconds = self.plan.spec.evaluate.latency_seconds;
+        if seconds <= 0.0 {
+            return Ok(());
+        }
+        let fitted = (0..self.plan.models.len())
+            .filter(|&at| matches!(self.plan.models[at].source, Source::Fit { .. }));
+        let models = fitted
+            .map(|at| {
+                let folder = self.folder(at, self.plan.spec.seeds[0]).join("artefact");
+                Ok((at, model::read(&folder)?.model))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let rankers: Vec<&dyn Ranker> =
+            models.iter().map(|(_, model)| &**model as &dyn Ranker).collect();
+        let queries: Vec<Query<'_>> = (0..self.train.n_users() as u32)
+            .map(|user| Query { user: Some(user), history: self.train.history(user), hidden: &[] })
+            .collect();
+        let bar = self.screen.bar("measuring time", 1);
+        let budget = Budget { seconds, ..Budget::default() };
+        let found = efficiency::latency(&rankers, &queries, &TopK::unseen(LATENCY_K), &budget)?;
+        drop(bar);
+        for ((at, _), latency) in models.iter().zip(found) {
+            report.models[*at].latency = Some(latency);
+        }
+        Ok(())
+    }
+
+    /// Every taught student against the same student alone, seeds pooled, corrected for their number.
+    fn comparisons(&self, measured: &[Measured]) -> Result<Vec<compare::Comparison>> {
+        let models = &self.plan.models;
+        let mut all = Vec::new();
+        for (at, planned) in models.iter().enumerate() {
+            let Some(alone) = alone(models, planned) else { continue };
+            for metric in &self.metrics.shown {
+                let name = metric.name();
+                let of = |at: usize| measured[at].cases.get(&name).map(|s| significance::pool(s));
+                let (Some(taught), Some(itself)) = (of(at), of(alone)) else { continue };
+                let (taught, itself) = (taught?, itself?);
+                if taught.len() > 1 {
+                    let (a, b) = (
+                        (planned.name.as_str(), &*taught),
+                        (models[alone].name.as_str(), &*itself),
+                    );
+                    all.push(compare::compare(&name, a, b, &Comparing::default())?);
+                }
+            }
+        }
+        compare::adjust(&mut all);
+        Ok(all)
+    }
+}
+
+fn teachers(planned: &PlannedModel) -> &[usize] {
+    match &planned.source {
+        Source::Fit { distil: Some(distil), .. } => &distil.teachers,
+        _ => &[],
+    }
+}
+
+/// The model with the same settings as `taught` but no teacher.
+fn alone(models: &[PlannedModel], taught: &PlannedModel) -> Option<usize> {
+    let mut settings = taught.resolved.clone();
+    settings.as_object_mut()?.remove("distill")?;
+    models.iter().position(|model| model.resolved == settings)
+}
+
+/// The optimiser and its mode, as the table states them.
+fn optimizer(planned: &PlannedModel) -> Option<String> {
+    let optimizer = planned.resolved.get("optimizer")?;
+    let words = ["kind", "mode"].map(|key| optimizer.get(key).and_then(|word| word.as_str()));
+    Some(words.into_iter().flatten().collect::<Vec<_>>().join(" "))
+}
+
+/// Seconds and epochs of a fit, from what it left.
+fn training(folder: &Path) -> (f64, f64) {
+    let text = fs::read_to_string(folder.join("epochs.jsonl")).unwrap_or_default();
+    let epochs: Vec<EpochReport> =
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    if epochs.is_empty() {
+        let text = fs::read_to_string(folder.join("fit.json")).unwrap_or_default();
+        let fit: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        return (fit["seconds"].as_f64().unwrap_or(0.0), 0.0);
+    }
+    (epochs.iter().map(|epoch| epoch.seconds).sum(), epochs.len() as f64)
+}
+
+fn recorded(
+    planned: &PlannedModel,
+    path: &Path,
+    data: &Dataset,
+    screen: &Screen,
+) -> Result<Recorded> {
+    let file = read_rankings(path, &data.users, &data.items, &ReadOptions::default())?;
+    if file.dropped.rows > 0 {
+        let lost = &file.dropped;
+        screen.say(format!(
+            "{}: left out {} rows of {} users and {} items that the data do not have",
+            path.display(),
+            lost.rows,
+            lost.users,
+            lost.items
+        ));
+    }
+    ensure!(!file.users.is_empty(), "{}: ranks no user of the data", path.display());
+    Ok(Recorded::new(&planned.name, data.items.len(), &file.users, file.rankings)?)
+}
+
+/// A folder's name for each model: letters, digits, dots and dashes of its name, made distinct.
+fn folders(models: &[PlannedModel]) -> Vec<String> {
+    let mut taken: Vec<String> = Vec::new();
+    for planned in models {
+        let plain = |c: char| if c.is_alphanumeric() || c == '.' || c == '_' { c } else { '-' };
+        let base: String = planned.name.chars().map(plain).collect();
+        let base = if base.trim_matches('.').is_empty() { "model".to_owned() } else { base };
+        let mut name = base.clone();
+        let mut n = 2;
+        while taken.contains(&name) {
+            name = format!("{base}-{n}");
+            n += 1;
+        }
+        taken.push(name);
+    }
+    taken
+}
+
+/// Bytes for people.
+#[must_use]
+pub fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_000_000 => format!("{:.0} kB", (bytes as f64 / 1e3).max(1.0)),
+        1_000_000..1_000_000_000 => format!("{:.0} MB", bytes as f64 / 1e6),
+        _ => format!("{:.1} GB", bytes as f64 / 1e9),
+    }
+}

@@ -1,0 +1,227 @@
+//! An experiment as typed: a TOML file and its `--set key=value` overrides, not yet checked against each other.
+
+use anyhow::{Context as _, Result, bail};
+use rankstill_core::registry::Config;
+use rankstill_data::ReadOptions;
+use rankstill_data::dataset::Settings;
+use rankstill_data::filter::Filter;
+use rankstill_data::simulate::SimulateOptions;
+use rankstill_data::split::{History, Mask, SplitConfig};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::path::{Path, PathBuf};
+
+/// The whole file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spec {
+    /// What the report is headed with.
+    #[serde(default = "unnamed")]
+    pub name: String,
+    /// Every model is fitted once a seed; tables show mean and deviation.
+    #[serde(default = "one_seed")]
+    pub seeds: Vec<u64>,
+    /// Where the log comes from.
+    pub data: DataSpec,
+    /// What is measured.
+    #[serde(default)]
+    pub evaluate: EvaluateSpec,
+    /// The models by name, in the order of the tables. Read further by [`super::plan`].
+    pub models: Map<String, Value>,
+}
+
+/// `[data]`: a log, somebody's split of one, a prepared folder, or the simulator.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataSpec {
+    /// A log in any known format, or a folder made by `rankstill prepare`.
+    pub path: Option<PathBuf>,
+    /// Instead of one log, somebody's split; goes with `split.kind = "ready_made"`.
+    pub parts: Option<Parts>,
+    /// Instead of a file: make the log.
+    pub simulate: Option<SimulateOptions>,
+    /// How files are read.
+    pub read: ReadOptions,
+    /// What is left out.
+    pub filter: Filter,
+    /// What trains, validates and tests.
+    pub split: SplitConfig,
+    /// What is not recommended when validating and when testing.
+    pub mask: Mask,
+    /// What models are told when testing.
+    pub history: History,
+}
+
+/// The files of somebody's split.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Parts {
+    /// What trains.
+    pub train: PathBuf,
+    /// What validates, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid: Option<PathBuf>,
+    /// What tests.
+    pub test: PathBuf,
+}
+
+impl DataSpec {
+    /// The tables that the data crate works by.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        Settings {
+            filter: self.filter.clone(),
+            split: self.split.clone(),
+            mask: self.mask,
+            history: self.history,
+        }
+    }
+}
+
+/// `[evaluate]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EvaluateSpec {
+    /// Which figures the table shows.
+    pub metrics: Vec<String>,
+    /// By whose definitions.
+    pub dialect: String,
+    /// The figure that early stopping looks at on validation data.
+    pub validate: String,
+    /// What the tested models are fitted on: `train`, or `train+valid` (then no model stops early).
+    pub fit_on: FitOn,
+    /// Length of the ranking that is kept a test case.
+    pub keep: usize,
+    /// Seconds to spend on measuring the time to recommend; 0 leaves it out.
+    pub latency_seconds: f64,
+}
+
+/// What models are fitted on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FitOn {
+    /// The training part; the validation part is for early stopping.
+    #[default]
+    #[serde(rename = "train")]
+    Train,
+    /// Both parts, for as many epochs as the plan says.
+    #[serde(rename = "train+valid")]
+    TrainValid,
+}
+
+impl Default for EvaluateSpec {
+    fn default() -> Self {
+        let metrics = ["ndcg@10", "recall@10", "precision@10", "map", "mrr", "coverage@10"];
+        Self {
+            metrics: metrics.map(str::to_owned).to_vec(),
+            dialect: "standard".into(),
+            validate: "ndcg@10".into(),
+            fit_on: FitOn::Train,
+            keep: 100,
+            latency_seconds: 5.0,
+        }
+    }
+}
+
+fn unnamed() -> String {
+    "experiment".into()
+}
+
+fn one_seed() -> Vec<u64> {
+    vec![1]
+}
+
+impl Spec {
+    /// Reads a file and lays the overrides over it.
+    ///
+    /// # Errors
+    /// With file, line and key.
+    pub fn read(path: &Path, overrides: &[String]) -> Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("{}", path.display()))?;
+        Self::parse(&text, overrides).with_context(|| format!("{}", path.display()))
+    }
+
+    /// Parses the text of a file and lays the overrides over it.
+    ///
+    /// # Errors
+    /// With line and key.
+    pub fn parse(text: &str, overrides: &[String]) -> Result<Self> {
+        let mut tree: Value = toml::from_str(text)?;
+        for one in overrides {
+            set(&mut tree, one)?;
+        }
+        Ok(Config { path: "", value: &tree }.read()?)
+    }
+}
+
+/// Lays `key.key=value` over a tree. The value is read as TOML, and as text where it is none. A part of the key that holds dots
+/// is written in quotes: `models."MF-8/RD".dim=16`.
+///
+/// # Errors
+/// When there is no `=`, or the key leads through something that is not a table.
+pub fn set(tree: &mut Value, assignment: &str) -> Result<()> {
+    let Some((key, value)) = assignment.split_once('=') else {
+        bail!("--set {assignment}: expected key=value");
+    };
+    let value = value.trim();
+    let value = toml::from_str::<Map<String, Value>>(&format!("value = {value}"))
+        .ok()
+        .and_then(|mut table| table.remove("value"))
+        .unwrap_or_else(|| Value::String(value.to_owned()));
+    let parts = parts_of(key.trim())?;
+    let (last, path) = parts.split_last().with_context(|| format!("--set {assignment}: no key"))?;
+    let mut at = tree;
+    for part in path {
+        at = table(at, key)?.entry(part.as_str()).or_insert_with(|| Value::Object(Map::new()));
+    }
+    table(at, key)?.insert(last.clone(), value);
+    Ok(())
+}
+
+fn table<'a>(value: &'a mut Value, key: &str) -> Result<&'a mut Map<String, Value>> {
+    value.as_object_mut().with_context(|| format!("--set {key}: leads through a plain value"))
+}
+
+/// Splits at dots outside of quotes.
+fn parts_of(key: &str) -> Result<Vec<String>> {
+    let mut parts = vec![String::new()];
+    let mut quoted = false;
+    for letter in key.chars() {
+        match letter {
+            '"' => quoted = !quoted,
+            '.' if !quoted => parts.push(String::new()),
+            letter => parts.last_mut().expect("never empty").push(letter),
+        }
+    }
+    if quoted || parts.iter().any(String::is_empty) {
+        bail!("--set {key}: a part of the key is empty or its quotes are not closed");
+    }
+    Ok(parts)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_override_reaches_a_quoted_key_and_keeps_its_type() {
+        let mut tree = json!({"models": {"MF-8/RD": {"dim": 8}}});
+        set(&mut tree, r#"models."MF-8/RD".dim=16"#).unwrap();
+        set(&mut tree, "data.path=../a b/log.tsv").unwrap();
+        set(&mut tree, "seeds=[1, 2]").unwrap();
+        assert_eq!(
+            tree,
+            json!({"models": {"MF-8/RD": {"dim": 16}}, "data": {"path": "../a b/log.tsv"}, "seeds": [1, 2]})
+        );
+    }
+
+    #[test]
+    fn an_override_through_a_plain_value_names_the_key() {
+        let mut tree = json!({"seeds": 1});
+        let error = set(&mut tree, "seeds.first=2").unwrap_err().to_string();
+        assert_eq!(error, "--set seeds.first: leads through a plain value");
+        assert!(set(&mut tree, "seeds").is_err());
+        assert!(set(&mut tree, r#"a."b=1"#).is_err());
+    }
+}
