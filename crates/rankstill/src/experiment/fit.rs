@@ -17,6 +17,9 @@ use std::time::Duration;
 /// At least so long between two checkpoints: saving a large model takes a second.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(20);
 
+/// A teacher's name, and whom to ask.
+pub type Teacher<'a> = (&'a str, &'a dyn Ranker);
+
 /// One fit.
 pub struct Job<'a> {
     /// For the progress line.
@@ -24,7 +27,7 @@ pub struct Job<'a> {
     /// What is fitted.
     pub recipe: &'a dyn Recipe,
     /// How it is taught, and by whom.
-    pub taught: Option<(&'a Distil, Vec<(&'a str, &'a dyn Ranker)>)>,
+    pub taught: Option<(&'a Distil, Vec<Teacher<'a>>)>,
     /// What it is fitted on.
     pub train: &'a Arc<Interactions>,
     /// Same seed, same bytes.
@@ -69,7 +72,7 @@ fn taught(
     job: &Job<'_>,
     student: &dyn Trainable,
     distil: &Distil,
-    teachers: &[(&str, &dyn Ranker)],
+    teachers: &[Teacher<'_>],
     fit: &mut Fit<'_>,
     screen: &Screen,
 ) -> Result<Box<dyn Model>> {

@@ -75,7 +75,6 @@ impl Metrics {
         popularity: &[u32],
         teacher: Option<&Rankings>,
     ) -> Result<Found> {
-        let can = |metric: &&Box<dyn Metric>| teacher.is_some() || !metric.needs().teacher;
         let needs = Needs::of(&self.shown);
         let outcome = Outcome::ask(ranker, cases, &TopK::unseen(self.keep), needs)?;
         let mut outcome = outcome.with_popularity(popularity)?;
@@ -83,7 +82,10 @@ impl Metrics {
             outcome = outcome.with_teacher(teacher)?;
         }
         let (mut means, mut per_case) = (Vec::new(), Vec::new());
-        for metric in self.shown.iter().filter(can) {
+        for metric in &self.shown {
+            if metric.needs().teacher && teacher.is_none() {
+                continue;
+            }
             let measure = metric.measure(&outcome)?;
             means.push((metric.name(), measure.mean()));
             if let Measure::PerCase(values) = measure {
