@@ -25,7 +25,7 @@ pub use error::{Error, Result};
 pub use interactions::{Interactions, ItemId, UserId};
 pub use learn::{Batch, Grad, Learner, Objective, Row, Scores, Slate};
 pub use lists::Lists;
-pub use rank::{Factored, Factors, ItemSet, Ranker, Scorer, TopK};
+pub use rank::{Factored, Factors, ItemSet, Packed, Ranker, Scorer, TopK};
 pub use rankings::Rankings;
 pub use recipe::{Fit, Model, Plan, Recipe, Trainable};
 pub use tensors::{Data, Tensor, Tensors};

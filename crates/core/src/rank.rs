@@ -3,6 +3,7 @@
 use crate::kernel::panels::{Order, Panels, Rows};
 use crate::kernel::{ranks, topk};
 use rayon::prelude::*;
+use std::sync::OnceLock;
 
 use crate::{Cases, Error, ItemId, Lists, Query, Rankings, Result};
 
@@ -60,23 +61,39 @@ fn places(list: &[ItemId], targets: &[ItemId]) -> Vec<u32> {
     places
 }
 
+/// A scorer that is asked often: where it is factored, its items are packed once, not once a call.
+pub struct Packed<'a, S: Scorer + ?Sized> {
+    scorer: &'a S,
+    /// In the order that top-K wants; packed anew, once, in the order that counting places wants.
+    panels: Option<Panels>,
+    by_id: OnceLock<Panels>,
+}
+
+impl<'a, S: Scorer + ?Sized> Packed<'a, S> {
+    /// Packs the items of `scorer`.
+    #[must_use]
+    pub fn new(scorer: &'a S) -> Self {
+        let pack = |factored: &dyn Factored| Panels::pack(factored.items().rows(), Order::Norm);
+        Self { scorer, panels: scorer.factored().map(pack), by_id: OnceLock::new() }
+    }
+}
+
 /// The only masking and top-K code there is, parallel over blocks of queries: fused with the products for scorers that are
 /// factored, from rows of scores for the others. Both give the same order: larger scores first, ties to the smaller id, NaN
 /// last.
-impl<S: Scorer + ?Sized> Ranker for S {
+impl<S: Scorer + ?Sized> Ranker for Packed<'_, S> {
     fn rank(&self, queries: &[Query<'_>], top: &TopK<'_>) -> Result<Rankings> {
         let masks = Masks::new(queries, top);
         let allowed = top.allowed.map(ItemSet::words);
-        if let Some(factored) = self.factored() {
+        if let (Some(panels), Some(factored)) = (&self.panels, self.scorer.factored()) {
             let vectors = embed(factored, queries);
-            let items = factored.items().rows();
-            let asked = Rows::dense(&vectors, queries.len(), items.dim());
-            let panels = Panels::pack(items, Order::Norm);
-            let lists = topk::top_k(asked, &panels, top.k, |i| masks.of(i), allowed);
+            let asked = Rows::dense(&vectors, queries.len(), panels.dim());
+            let lists = topk::top_k(asked, panels, top.k, |i| masks.of(i), allowed);
             let items = Lists::from_parts(lists.offsets, lists.ids).unwrap_or_default();
             return Rankings::new(items, lists.scores);
         }
         let lists = self
+            .scorer
             .by_rows(queries, |i, scores| topk::select_row(scores, masks.of(i), allowed, top.k));
         let mut ranked = Rankings::default();
         lists.into_iter().for_each(|list| ranked.push(list));
@@ -88,18 +105,27 @@ impl<S: Scorer + ?Sized> Ranker for S {
         let masks = Masks::new(&queries, top);
         let allowed = top.allowed.map(ItemSet::words);
         let targets = |i: usize| cases.case(i).targets;
-        if let Some(factored) = self.factored() {
+        if let (Some(panels), Some(factored)) = (&self.panels, self.scorer.factored()) {
             let vectors = embed(factored, &queries);
-            let items = factored.items().rows();
-            let asked = Rows::dense(&vectors, queries.len(), items.dim());
-            let panels = Panels::pack(items, Order::Id);
-            let found = ranks::target_ranks(asked, &panels, targets, |i| masks.of(i), allowed);
+            let asked = Rows::dense(&vectors, queries.len(), panels.dim());
+            let panels = self.by_id.get_or_init(|| panels.reordered(Order::Id));
+            let found = ranks::target_ranks(asked, panels, targets, |i| masks.of(i), allowed);
             return Ok(Lists::from_parts(found.offsets, found.ranks).unwrap_or_default());
         }
-        let rows = self.by_rows(&queries, |i, scores| {
+        let rows = self.scorer.by_rows(&queries, |i, scores| {
             ranks::rank_in_row(scores, targets(i), masks.of(i), allowed)
         });
         Ok(rows.into_iter().collect())
+    }
+}
+
+impl<S: Scorer + ?Sized> Ranker for S {
+    fn rank(&self, queries: &[Query<'_>], top: &TopK<'_>) -> Result<Rankings> {
+        Packed::new(self).rank(queries, top)
+    }
+
+    fn target_ranks(&self, cases: &Cases, top: &TopK<'_>) -> Result<Lists<u32>> {
+        Packed::new(self).target_ranks(cases, top)
     }
 }
 

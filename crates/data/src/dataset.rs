@@ -231,7 +231,7 @@ impl Prepared {
     fn write_part(&self, path: &Path, part: Part) -> Result<()> {
         const CHUNK: usize = 1 << 17;
         let lines = &self.partition.lines;
-        let mut columns = vec![("user", Kind::U32), ("item", Kind::U32)];
+        let mut columns = vec![("user_number", Kind::U32), ("item_number", Kind::U32)];
         if lines.times.is_some() {
             columns.push(("time", Kind::I64));
         }
@@ -455,15 +455,15 @@ impl Rough {
     fn read(path: &Path, manifest: &Manifest) -> Result<Self> {
         let mut table = read_parquet(path)?;
         let part = Self {
-            users: table.take_u32("user")?,
-            items: table.take_u32("item")?,
+            users: table.take_u32("user_number")?,
+            items: table.take_u32("item_number")?,
             times: manifest.times.then(|| table.take_i64("time")).transpose()?,
             weights: manifest.weights.then(|| table.take_f32("weight")).transpose()?,
         };
         let problem = |problem: String| Err(Error::file(path, problem));
         for (column, values, n) in [
-            ("user", &part.users, manifest.counts.users),
-            ("item", &part.items, manifest.counts.items),
+            ("user_number", &part.users, manifest.counts.users),
+            ("item_number", &part.items, manifest.counts.items),
         ] {
             if let Some(row) = values.iter().position(|&value| value as usize >= n) {
                 return problem(format!("row {row}: {column} {}, but there are {n}", values[row]));
@@ -713,12 +713,12 @@ mod tests {
         data.write(&folder, false).unwrap();
         let path = folder.join("test.parquet");
         let mut table = read_parquet(&path).unwrap();
-        let users = table.take_u32("user").unwrap();
-        let mut items = table.take_u32("item").unwrap();
+        let users = table.take_u32("user_number").unwrap();
+        let mut items = table.take_u32("item_number").unwrap();
         items[3] = data.items.len() as u32;
         let table = Table::default()
-            .with("user", users)
-            .and_then(|t| t.with("item", items))
+            .with("user_number", users)
+            .and_then(|t| t.with("item_number", items))
             .and_then(|t| t.with("time", table.take_i64("time")?))
             .and_then(|t| t.with("weight", table.take_f32("weight")?))
             .unwrap();

@@ -2,20 +2,23 @@
 
 use anyhow::{Result, ensure};
 use clap::Args;
+use rankstill::data::dataset::Dataset;
 use rankstill::data::rankings::{ids_of_rankings, read_pair_log};
-use rankstill::data::{ReadOptions, read_pairs, read_rankings};
+use rankstill::data::{Log, ReadOptions, read_rankings};
 use rankstill::eval::metric::parse_all;
 use rankstill::eval::report::Table;
 use rankstill::eval::{Dialect, Needs, Outcome};
+use rankstill::experiment::data::is_prepared;
 use rankstill::progress::Screen;
-use rankstill_core::{Cases, ItemId, Rankings, Span, UserId, Vocab};
+use rankstill_core::{Case, Cases, ItemId, Rankings, Span, UserId, Vocab};
 use serde_json::json;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 #[derive(Args)]
 pub struct Options {
-    /// What users really did: `user_id`, `item_id` (TSV, CSV, Parquet, …).
+    /// What users really did: `user_id`, `item_id` (TSV, CSV, Parquet, …); or a folder that `prepare` made: its test part,
+    /// with what it masks taken as seen.
     #[arg(long, value_name = "FILE")]
     test: PathBuf,
     /// What was recommended: `user_id`, `item_id`, `rank` and perhaps `score`; or a TREC run.
@@ -42,29 +45,31 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
     ensure!(!metrics.is_empty(), "--metrics: name at least one");
     let read = ReadOptions::default();
 
-    // The catalogue and the users are what the files name, the test file first.
-    let test = read_pair_log(&options.test, &read)?;
-    ensure!(!test.is_empty(), "{}: holds no interaction", options.test.display());
+    let Asked { test, seen: logs } = Asked::read(options)?;
+
+    // The catalogue and the users are what the files name, the test part first.
     let (mut users, mut items) = (test.user_ids.clone(), test.item_ids.clone());
     let (ranked_users, ranked_items) = ids_of_rankings(&options.rankings, &read)?;
-    grow(&mut users, &ranked_users);
-    grow(&mut items, &ranked_items);
-    for path in &options.seen {
-        let log = read_pair_log(path, &read)?;
-        grow(&mut users, &log.user_ids);
-        grow(&mut items, &log.item_ids);
+    for (user_ids, item_ids) in logs
+        .iter()
+        .map(|log| (&log.user_ids, &log.item_ids))
+        .chain([(&ranked_users, &ranked_items)])
+    {
+        user_ids.iter().for_each(|id| _ = users.intern(&id));
+        item_ids.iter().for_each(|id| _ = items.intern(&id));
     }
-    let targets = read_pairs(&options.test, &users, &items, &read)?.items;
+    let mut targets: Vec<Vec<ItemId>> = vec![Vec::new(); users.len()];
+    each(&test, &users, &items, |user, item| targets[user].push(item));
     let mut seen: Vec<Vec<ItemId>> = vec![Vec::new(); users.len()];
     let mut popularity = vec![0u32; items.len()];
-    for path in &options.seen {
-        for (user, list) in read_pairs(path, &users, &items, &read)?.items.iter().enumerate() {
-            seen[user].extend(list);
-            list.iter().for_each(|&item| popularity[item as usize] += 1);
-        }
+    for log in &logs {
+        each(log, &users, &items, |user, item| {
+            seen[user].push(item);
+            popularity[item as usize] += 1;
+        });
     }
 
-    let asked: Vec<UserId> = (0..test.user_ids.len() as UserId).collect();
+    let asked: Vec<UserId> = (0..test.n_users() as UserId).collect();
     let file = read_rankings(&options.rankings, &users, &items, &read)?;
     let without = asked.iter().filter(|&&user| file.row_of(user).is_none()).count();
     let (ranked, removed) = without_seen(&file.aligned(&asked), &asked, &mut seen);
@@ -74,7 +79,7 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
         let start = timeline.len();
         timeline.extend(&seen[user as usize]);
         let middle = timeline.len();
-        timeline.extend(targets.row(user as usize));
+        timeline.extend(&targets[user as usize]);
         let end = timeline.len();
         spans.push(Span {
             user: Some(user),
@@ -131,9 +136,51 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
     Ok(())
 }
 
-fn grow(all: &mut Vocab, more: &Vocab) {
-    for id in more.iter() {
-        all.intern(&id);
+/// What is to be found, and what is known.
+struct Asked {
+    test: Log,
+    seen: Vec<Log>,
+}
+
+impl Asked {
+    fn read(options: &Options) -> Result<Self> {
+        let read = |path: &PathBuf| Ok(read_pair_log(path, &ReadOptions::default())?);
+        let mut seen = options.seen.iter().map(read).collect::<Result<Vec<_>>>()?;
+        let test = if is_prepared(&options.test) {
+            let data = Dataset::open(&options.test)?;
+            seen.push(log_of(&data, |case| [case.query.history, case.query.hidden].concat()));
+            log_of(&data, |case| case.targets.to_vec())
+        } else {
+            read(&options.test)?
+        };
+        ensure!(!test.is_empty(), "{}: holds no interaction", options.test.display());
+        Ok(Self { test, seen })
+    }
+}
+
+/// Some items of each test case, with all ids of the data set's catalogue and those of the users with a case.
+fn log_of(data: &Dataset, items: impl Fn(Case<'_>) -> Vec<ItemId>) -> Log {
+    let mut log = Log { item_ids: data.items.clone(), ..Log::default() };
+    for case in data.split.test.iter() {
+        let user = case.query.user.map(|user| data.users.id(user)).unwrap_or_default();
+        let user = log.user_ids.intern(&user);
+        let items = items(case);
+        log.users.resize(log.users.len() + items.len(), user);
+        log.items.extend(items);
+    }
+    log
+}
+
+/// Hands over each row of a log in the numbers of other vocabularies.
+fn each(log: &Log, users: &Vocab, items: &Vocab, mut take: impl FnMut(usize, ItemId)) {
+    let renumbered = |from: &Vocab, to: &Vocab| -> Vec<Option<u32>> {
+        from.iter().map(|id| to.get(&id)).collect()
+    };
+    let (users, items) = (renumbered(&log.user_ids, users), renumbered(&log.item_ids, items));
+    for (&user, &item) in log.users.iter().zip(&log.items) {
+        if let (Some(user), Some(item)) = (users[user as usize], items[item as usize]) {
+            take(user as usize, item);
+        }
     }
 }
 

@@ -14,9 +14,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// At least so long between two checkpoints: saving a large model takes a second.
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(20);
-
 /// A teacher's name, and whom to ask.
 pub type Teacher<'a> = (&'a str, &'a dyn Ranker);
 
@@ -34,6 +31,8 @@ pub struct Job<'a> {
     pub seed: u64,
     /// The validation value, for early stopping.
     pub validate: Option<&'a Validate<'a>>,
+    /// At least so long between two checkpoints.
+    pub checkpoint_every: Duration,
     /// Holds the checkpoint and a line of JSON an epoch.
     pub folder: &'a Path,
 }
@@ -52,7 +51,7 @@ pub fn fit(job: &Job<'_>, screen: &Screen) -> Result<Box<dyn Model>> {
         seed: job.seed,
         validate: job.validate,
         watch: &mut watch,
-        checkpoints: Some(Checkpointing { save: &save, load: &load, every: CHECKPOINT_EVERY }),
+        checkpoints: Some(Checkpointing { save: &save, load: &load, every: job.checkpoint_every }),
     };
     let model = match (&job.taught, job.recipe.trainable()) {
         (Some((distil, teachers)), Some(student)) => {

@@ -8,7 +8,7 @@ use crate::progress::{Screen, interrupted};
 use anyhow::{Context as _, Result, bail, ensure};
 use rankstill_core::artefact::Artefact;
 use rankstill_core::train::EpochReport;
-use rankstill_core::{Error, Interactions, Model, Query, Ranker, Recipe, TopK, beside};
+use rankstill_core::{Error, Interactions, Model, Packed, Query, Ranker, Recipe, TopK, beside};
 use rankstill_data::dataset::Dataset;
 use rankstill_data::{ReadOptions, read_rankings, write_rankings};
 use rankstill_distill::Recorded;
@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Items a request in the measurement of time.
 const LATENCY_K: usize = 10;
@@ -29,9 +29,10 @@ const LATENCY_K: usize = 10;
 /// # Errors
 /// When `out` holds another experiment, the data or a setting do not fit, somebody interrupts, or the disk is full.
 pub fn run(plan: &Plan, out: &Path, screen: &Screen) -> Result<Report> {
+    let metrics = measure::Metrics::parse(&plan.spec.evaluate)?; // before the work, not after it
     claim(plan, out)?;
     let data = data::open(&plan.spec.data, &out.join("data"), screen)?;
-    let run = Run::new(plan, out, screen, data)?;
+    let run = Run::new(plan, out, screen, data, metrics)?;
     run.announce();
     let mut models: Vec<Measured> = plan.models.iter().map(|_| Measured::default()).collect();
     for &seed in &plan.spec.seeds {
@@ -118,12 +119,17 @@ impl Ready<'_> {
 }
 
 impl<'a> Run<'a> {
-    fn new(plan: &'a Plan, out: &'a Path, screen: &'a Screen, data: Dataset) -> Result<Self> {
+    fn new(
+        plan: &'a Plan,
+        out: &'a Path,
+        screen: &'a Screen,
+        data: Dataset,
+        metrics: measure::Metrics,
+    ) -> Result<Self> {
         let train = Arc::new(match plan.spec.evaluate.fit_on {
             FitOn::Train => data.split.train.clone(),
             FitOn::TrainValid => data.split.train_valid(),
         });
-        let metrics = measure::Metrics::parse(&plan.spec.evaluate)?;
         ensure!(!data.split.test.is_empty(), "data.split: leaves no user with a test item");
         let mut rankings = BTreeMap::new();
         for (at, planned) in plan.models.iter().enumerate() {
@@ -222,7 +228,7 @@ impl<'a> Run<'a> {
             (distil, teachers.collect())
         });
         let valid = |model: &dyn Model| {
-            let value = self.metrics.validation(model, &self.data.split.valid);
+            let value = self.metrics.validation(&Packed::new(model), &self.data.split.valid);
             value.map_err(|error| Error::Ranker {
                 name: planned.name.clone(),
                 problem: format!("{error:#}"),
@@ -239,6 +245,9 @@ impl<'a> Run<'a> {
                 train: &self.train,
                 seed,
                 validate: early.then_some(&valid),
+                checkpoint_every: Duration::from_secs_f64(
+                    self.plan.spec.checkpoint_seconds.clamp(0.0, 1e9),
+                ),
                 folder: &folder,
             },
             self.screen,
@@ -270,8 +279,13 @@ impl<'a> Run<'a> {
         });
         let users: Vec<u32> = cases.iter().filter_map(|case| case.query.user).collect();
         let teacher = teacher.transpose()?.map(|lists| lists.aligned(&users));
-        let found =
-            self.metrics.measure(model.ranker(), cases, &self.popularity, teacher.as_ref())?;
+        let measure = |ranker: &dyn Ranker| {
+            self.metrics.measure(ranker, cases, &self.popularity, teacher.as_ref())
+        };
+        let found = match model {
+            Ready::Fitted(model) => measure(&Packed::new(&**model))?,
+            Ready::Recorded(lists) => measure(*lists)?,
+        };
         let Dataset { users: user_ids, items: item_ids, .. } = &self.data;
         write_rankings(
             &folder.join("rankings.parquet"),
@@ -401,8 +415,8 @@ impl<'a> Run<'a> {
                 Ok((at, model::read(&folder)?.model))
             })
             .collect::<Result<Vec<_>>>()?;
-        let rankers: Vec<&dyn Ranker> =
-            models.iter().map(|(_, model)| &**model as &dyn Ranker).collect();
+        let packed: Vec<_> = models.iter().map(|(_, model)| Packed::new(&**model)).collect();
+        let rankers: Vec<&dyn Ranker> = packed.iter().map(|model| model as &dyn Ranker).collect();
         let queries: Vec<Query<'_>> = (0..self.train.n_users() as u32)
             .map(|user| Query { user: Some(user), history: self.train.history(user), hidden: &[] })
             .collect();

@@ -21,6 +21,9 @@ pub struct Spec {
     /// Every model is fitted once a seed; tables show mean and deviation.
     #[serde(default = "one_seed")]
     pub seeds: Vec<u64>,
+    /// Seconds between two states that are kept of a model in training; a run that is killed loses what came after.
+    #[serde(default = "often")]
+    pub checkpoint_seconds: f64,
     /// Where the log comes from.
     pub data: DataSpec,
     /// What is measured.
@@ -124,6 +127,11 @@ impl Default for EvaluateSpec {
 
 fn unnamed() -> String {
     "experiment".into()
+}
+
+/// Saving a large model takes a second.
+fn often() -> f64 {
+    20.0
 }
 
 fn one_seed() -> Vec<u64> {
