@@ -8,7 +8,7 @@
 //!   (and the paper's) algorithm, not a faster form of the first. Its learning rate is that of one sample.
 //!
 //! Differs from the paper in the sampling: an epoch visits every interaction once, instead of drawing with replacement. A
-//! new user is folded in: see [`model`].
+//! new user is folded in: see `bpr_mf/model.rs`.
 
 mod learner;
 mod model;

@@ -139,7 +139,7 @@ pub fn gemm(alpha: f32, a: Mat<'_>, b: Mat<'_>, beta: f32, c: &mut MatMut<'_>) {
 /// Rows of `c` in a task of [`parallel`].
 const BLOCK: usize = 256;
 
-/// [`gemm`] on rayon's current pool, in blocks of 256 rows of `c`.
+/// [`gemm()`] on rayon's current pool, in blocks of 256 rows of `c`.
 ///
 /// # Panics
 /// When the shapes do not fit.
