@@ -1,0 +1,10 @@
+#!/bin/sh
+# Every comparison in this folder, one after the other: our kernels and the peers from PyPI, as ratios in one run. About half an
+# hour on two cores; keep the machine quiet.
+set -eu
+cd "$(dirname "$0")/.."
+benches/setup.sh
+for script in topk_faiss bpr_peers prepare_polars; do
+    printf '\n== %s\n' "$script"
+    .venv/bin/python "benches/$script.py"
+done
