@@ -362,3 +362,28 @@ fn a_folder_of_another_experiment_is_left_alone() {
     let told = error(&["run", text(&file), "--quiet", "--out", text(root.path())]);
     assert!(told.contains("is not empty"), "{told}");
 }
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_a_run_in_order_and_the_same_command_goes_on() {
+    let (root, file) = experiment();
+    let whole = root.path().join("whole");
+    let longer = ["--set", "models.BPR.train.epochs=40"];
+    ok(rankstill(&["run", text(&file), "--quiet", "--out", text(&whole)]).args(longer));
+    let out = root.path().join("out");
+    let args = ["run", text(&file), "--quiet", "--out", text(&out)];
+    let child = rankstill(&args).args(longer).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let began = Instant::now();
+    while !out.join("models/BPR/seed-1/epochs.jsonl").exists() {
+        assert!(began.elapsed() < Duration::from_secs(60), "training never began");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    ok(Command::new("kill").args(["-INT", &child.id().to_string()]));
+    let output = child.wait_with_output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{told}");
+    assert!(told.contains("interrupted"), "{told}");
+    assert!(out.join("models/BPR/seed-1/checkpoint.safetensors").is_file());
+    ok(rankstill(&args).args(longer));
+    assert_same(&lasting(&whole), &lasting(&out), "interrupted and resumed");
+}
