@@ -90,7 +90,7 @@ pub static SPLITS: &[Entry<dyn Splitter>] = &[
     },
     Entry {
         name: "ready_made",
-        about: "the log came as training, validation and test files, or has a column that says which",
+        about: "the log came as training, validation and test files",
         parse: parse::<ReadyMade>,
     },
 ];

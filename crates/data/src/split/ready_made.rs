@@ -6,7 +6,7 @@ use crate::{Error, Result};
 use rankstill_core::kernel::rng::Rng;
 use serde::{Deserialize, Serialize};
 
-/// The parts came with the log: as separate files, or in a column. Nothing is moved, except that a split without validation can
+/// The parts came with the log: as separate files. Nothing is moved, except that a split without validation can
 /// have one taken out of its training rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -29,7 +29,7 @@ impl Check for ReadyMade {
 
 impl Splitter for ReadyMade {
     fn assign(&self, lines: &Timelines) -> Result<Vec<Part>> {
-        let problem = "`ready_made` needs a log that comes with its parts: test (and validation) files, or a column";
+        let problem = "`ready_made` needs a log that comes with its parts: files that train, test and perhaps validate";
         let mut parts = lines.parts.clone().ok_or_else(|| Error::config("split.kind", problem))?;
         if self.valid_from_train == 0.0 {
             return Ok(parts);
