@@ -5,6 +5,7 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 const SIBLINGS: [&str; 4] =
     ["rankstill-data", "rankstill-models", "rankstill-distill", "rankstill-eval"];
@@ -27,9 +28,14 @@ fn root() -> PathBuf {
 }
 
 fn metadata() -> Metadata {
+    let about = Command::new("rustc").arg("-vV").output().unwrap().stdout;
+    let about = String::from_utf8(about).unwrap();
+    let host = about.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
+    // What other platforms need was never downloaded.
+    let options = ["--offline", "--locked", "--filter-platform", host];
     MetadataCommand::new()
         .manifest_path(root().join("Cargo.toml"))
-        .other_options(["--offline".to_owned(), "--locked".to_owned()])
+        .other_options(options.map(str::to_owned))
         .exec()
         .unwrap()
 }
