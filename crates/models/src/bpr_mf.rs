@@ -42,6 +42,9 @@ pub struct BprMf {
     pub loss: Loss,
     /// How parameters follow their gradient.
     pub optimizer: Optimizer,
+    /// The learning rate of the plan's last epoch as a share of the first's; it falls linearly from the one to the other. 1 =
+    /// it stays. A falling rate averages out the noise of sampling: set the epochs to what is to be trained.
+    pub final_rate: f64,
     /// How long, and in what portions.
     pub train: Plan,
 }
@@ -54,6 +57,7 @@ impl Default for BprMf {
             init_std: 0.1,
             loss: Loss::default(),
             optimizer: Optimizer::default(),
+            final_rate: 1.0,
             train: Plan::default(),
         }
     }
@@ -75,8 +79,18 @@ impl BprMf {
             let problem = format!("must be above 0, is {}", self.init_std);
             return Err(crate::invalid("init_std", problem));
         }
+        if !(0.0..=1.0).contains(&self.final_rate) {
+            let problem = format!("must be from 0 to 1, is {}", self.final_rate);
+            return Err(crate::invalid("final_rate", problem));
+        }
         self.optimizer.check().map_err(|problem| crate::invalid("optimizer", problem))?;
         self.loss.check()
+    }
+
+    /// The learning rate of an epoch.
+    fn rate(&self, epoch: usize) -> f64 {
+        let done = epoch as f64 / (self.train.epochs.max(2) - 1) as f64;
+        self.optimizer.learning_rate() * (1.0 - (1.0 - self.final_rate) * done.min(1.0))
     }
 
     /// Columns of the tables: the bias is the items' last, against which users hold 1.
@@ -103,12 +117,12 @@ impl Trainable for BprMf {
 
     fn init(&self, train: &Arc<Interactions>, seed: u64) -> Result<Box<dyn Learner>> {
         self.check()?;
-        Ok(Box::new(MfLearner::new(Mf::random(self, train, seed), train)))
+        Ok(Box::new(MfLearner::new(self, Mf::random(self, train, seed), train)))
     }
 
     fn resume(&self, train: &Arc<Interactions>, state: &Tensors) -> Result<Box<dyn Learner>> {
         self.check()?;
-        Ok(Box::new(MfLearner::new(Mf::resumed(self, train, state)?, train)))
+        Ok(Box::new(MfLearner::new(self, Mf::resumed(self, train, state)?, train)))
     }
 
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {

@@ -4,6 +4,7 @@
 //! such copies, and each row then sums the gradients of its occurrences, in the batch's order, and takes one optimiser
 //! step. No row has two owners, so any number of threads gives the same bits.
 
+use super::BprMf;
 use super::model::Mf;
 use rankstill_core::kernel::bpr::BprSgd;
 use rankstill_core::kernel::optimizer::Optimizer;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 /// A model with the scratch space of its training.
 pub(super) struct MfLearner {
+    recipe: BprMf,
     pub model: Mf,
     pub user_slots: Slots,
     pub item_slots: Slots,
@@ -34,8 +36,9 @@ pub(super) struct MfLearner {
 }
 
 impl MfLearner {
-    pub fn new(model: Mf, train: &Arc<Interactions>) -> Self {
+    pub fn new(recipe: &BprMf, model: Mf, train: &Arc<Interactions>) -> Self {
         Self {
+            recipe: recipe.clone(),
             user_slots: Slots::new(model.users.n_rows()),
             item_slots: Slots::new(model.items.n_rows()),
             user_rows: Vec::new(),
@@ -46,6 +49,16 @@ impl MfLearner {
             fused: None,
             n_cases: train.len(),
             model,
+        }
+    }
+
+    /// The epoch's learning rate. A resumed learner comes to the same one.
+    fn set_rate(&mut self, epoch: usize) {
+        let rate = self.recipe.rate(epoch);
+        for table in [&mut self.model.users, &mut self.model.items] {
+            if table.optimizer().learning_rate() != rate {
+                table.set_learning_rate(rate);
+            }
         }
     }
 
@@ -180,6 +193,7 @@ impl Learner for MfLearner {
         if batch.is_empty() || self.model.users.n_rows() == 0 {
             return 0.0;
         }
+        self.set_rate(batch.epoch);
         // Into the thread pool once, not once for each of the phases.
         let (loss, ()) = rayon::join(
             || match slate {
@@ -199,6 +213,7 @@ impl Learner for MfLearner {
 
     fn epoch(&mut self, epoch: usize, seed: u64, objective: &dyn Objective) -> Option<f64> {
         let positives = objective.plain_bpr()?;
+        self.set_rate(epoch);
         let Mf { users, items, item_bias, .. } = &mut self.model;
         let fits = positives.n_users() == users.n_rows()
             && positives.n_items() as usize == items.n_rows()

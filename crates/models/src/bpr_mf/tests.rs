@@ -99,6 +99,41 @@ fn plain_bpr_by_sgd_runs_the_fused_kernel_and_learns() {
 }
 
 #[test]
+fn the_learning_rate_falls_linearly_over_the_plan() {
+    let plan = Plan { epochs: 5, ..Plan::default() };
+    let recipe = BprMf { final_rate: 0.2, train: plan, ..by_sgd(false) };
+    let rates: Vec<f64> = (0..5).map(|epoch| recipe.rate(epoch) / RATE).collect();
+    for (rate, by_hand) in rates.iter().zip([1.0, 0.8, 0.6, 0.4, 0.2]) {
+        assert!((rate - by_hand).abs() < 1e-12, "{rates:?}");
+    }
+    assert_eq!(BprMf { final_rate: 1.0, ..recipe.clone() }.rate(3), RATE);
+    let once = Plan { epochs: 1, ..recipe.train.clone() };
+    assert_eq!(BprMf { train: once, ..recipe.clone() }.rate(0), RATE);
+
+    // By SGD a step is as long as its rate, in batches and in the fused kernel alike.
+    let train = testing::blocks();
+    let cases = Cases::each_interaction(&train);
+    let objective = Sampled::new(Loss { negatives: 2, ..Loss::default() }, &train);
+    let step = |final_rate| {
+        let recipe = BprMf { final_rate, ..recipe.clone() };
+        let mut learner = recipe.init(&train, 1).unwrap();
+        let before = learner.tensors().f32s("users", 240).unwrap().to_vec();
+        let batch = Batch { cases: &cases, rows: &[0, 50, 99], epoch: 4, seed: 1 };
+        learner.step(&batch, &objective.slate(&batch), &objective);
+        let after = learner.tensors().f32s("users", 240).unwrap().to_vec();
+        before.iter().zip(after).map(|(old, new)| f64::from(old - new)).collect::<Vec<_>>()
+    };
+    let (short, long) = (step(0.2), step(1.0));
+    assert!(long.iter().any(|&x| x.abs() > 1e-3));
+    assert!(short.iter().zip(&long).all(|(short, long)| (short - 0.2 * long).abs() < 1e-6));
+    let still = BprMf { final_rate: 0.0, ..recipe.clone() };
+    let mut learner = still.init(&train, 1).unwrap();
+    let before = learner.tensors();
+    learner.epoch(4, 1, &Sampled::new(Loss::default(), &train)).unwrap();
+    assert!(learner.tensors() == before, "a rate of 0 moves nothing");
+}
+
+#[test]
 fn a_batch_that_is_one_list_long_and_one_that_is_empty_do_no_harm() {
     let train = testing::blocks();
     let cases = Cases::each_interaction(&train);
@@ -147,6 +182,7 @@ fn settings_that_cannot_be_are_named_in_full() {
     };
     use serde_json::json;
     assert!(error(json!({"dim": 0})).starts_with("student.dim: must be from 1"));
+    assert!(error(json!({"final_rate": 1.5})).starts_with("student.final_rate: must be from 0"));
     assert!(error(json!({"loss": {"negatives": 0}})).starts_with("student.loss.negatives:"));
     let rate = json!({"optimizer": {"kind": "sgd", "learning_rate": -1.0}});
     assert!(error(rate).starts_with("student.optimizer: `learning_rate`"));
@@ -168,7 +204,9 @@ fn every_optimiser_and_loss_holds_what_models_must_hold() {
         (json!({"kind": "softmax", "negatives": 5}), adam("sparse")),
         (json!({"kind": "log_loss", "negatives": 3}), adam("dense")),
     ] {
-        let settings = json!({"dim": 8, "loss": loss, "optimizer": optimizer, "train": plan});
+        let settings = json!({
+            "dim": 8, "loss": loss, "optimizer": optimizer, "final_rate": 0.5, "train": plan
+        });
         testing::same_bytes_on_any_threads(entry, &settings);
         testing::resumes_to_the_same_bytes(entry, &settings);
         testing::finds_the_held_out_item(entry, &settings);
