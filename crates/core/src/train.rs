@@ -102,22 +102,34 @@ pub fn train<T: Trainable + ?Sized>(
         match learner.epoch(at.epoch, fit.seed, &*objective) {
             Some(loss) => at.loss = loss,
             None => {
-                while at.row < order.len() {
-                    let rows = &order[at.row..(at.row + plan.batch_size).min(order.len())];
-                    let batch = Batch { cases, rows, epoch: at.epoch, seed: fit.seed };
-                    let slate = objective.slate(&batch);
-                    at.loss += learner.step(&batch, &slate, &*objective);
-                    at.row += rows.len();
-                    let stop = fit.watch.step(at.epoch, at.row, order.len());
+                let batch = |from: usize| Batch {
+                    cases,
+                    rows: &order[from..(from + plan.batch_size).min(order.len())],
+                    epoch: at.epoch,
+                    seed: fit.seed,
+                };
+                let (mut row, mut loss, mut slate) = (at.row, at.loss, None);
+                while row < order.len() {
+                    let now = batch(row);
+                    let next = batch((row + now.len()).min(order.len()));
+                    let this = slate.take().unwrap_or_else(|| objective.slate(&now));
+                    // What the next step scores does not depend on this step: one is drawn while the other is taken.
+                    let ahead = || (!next.is_empty()).then(|| objective.slate(&next));
+                    let (stepped, ahead) =
+                        rayon::join(|| learner.step(&now, &this, &*objective), ahead);
+                    (row, loss, slate) = (row + now.len(), loss + stepped, ahead);
+                    let stop = fit.watch.step(at.epoch, row, order.len());
                     let due = fit.checkpoints.as_ref().is_some_and(|k| saved.elapsed() >= k.every);
                     if stop || due {
-                        save(fit, &at, &mut *learner, &*objective, best.as_ref())?;
+                        let here = Position { row, loss, ..at.clone() };
+                        save(fit, &here, &mut *learner, &*objective, best.as_ref())?;
                         saved = Instant::now();
                     }
                     if stop {
                         return Err(Error::Interrupted);
                     }
                 }
+                (at.row, at.loss) = (row, loss);
             }
         }
         let seconds = began.elapsed().as_secs_f64();

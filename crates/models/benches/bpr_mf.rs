@@ -1,4 +1,5 @@
-//! Times of training BPR-MF on Gowalla with 64 dimensions: complete steps of 2,048 samples, sampling included, for each mode
+//! Times of training BPR-MF on Gowalla with 64 dimensions: steps of 2,048 samples in the training loop, sampling and
+//! shuffling included, for each mode
 //! of Adam, and an epoch of fused SGD with its quality after some epochs.
 //!
 //! ```sh
@@ -11,9 +12,10 @@ mod gowalla;
 
 use gowalla::Gowalla;
 use rankstill_core::kernel::optimizer::{Adam, AdamMode, Optimizer, Sgd};
-use rankstill_core::kernel::rng::Rng;
-use rankstill_core::{Batch, Learner, Trainable};
+use rankstill_core::train::{EpochReport, Watch};
+use rankstill_core::{Fit, Learner, Model, Plan, Recipe, Result, Trainable};
 use rankstill_models::BprMf;
+use std::ops::ControlFlow;
 use std::time::Instant;
 
 fn main() {
@@ -44,32 +46,26 @@ fn main() {
     });
 }
 
-/// The best of five runs of 100 steps, after 100 to warm up (in `exact` mode rows must lag behind as they do for long).
+/// Of the fastest of three epochs of the training loop, everything included.
 fn milliseconds_a_step(data: &Gowalla, mode: AdamMode) -> f64 {
     let adam = Adam { mode, learning_rate: 2e-3, weight_decay: 3e-5, ..Adam::default() };
-    let recipe = BprMf { optimizer: Optimizer::Adam(adam), ..BprMf::default() };
-    let cases = recipe.cases(&data.train);
-    let objective = recipe.objective(&data.train);
-    let mut learner = recipe.init(&data.train, 1).expect("settings that can be");
-    let mut best = f64::INFINITY;
-    let mut batches = (0..).flat_map(|epoch| {
-        let order = Rng::keyed(1, [epoch]).permutation(cases.len() as u32);
-        let batches: Vec<Vec<u32>> = order.chunks_exact(2048).map(<[u32]>::to_vec).collect();
-        batches.into_iter().map(move |rows| (epoch as usize, rows))
-    });
-    for run in 0..6 {
-        let rows: Vec<(usize, Vec<u32>)> = batches.by_ref().take(100).collect();
-        let began = Instant::now();
-        for (epoch, rows) in &rows {
-            let batch = Batch { cases: &cases, rows, epoch: *epoch, seed: 1 };
-            let slate = objective.slate(&batch);
-            learner.step(&batch, &slate, &*objective);
-        }
-        if run > 0 {
-            best = best.min(began.elapsed().as_secs_f64() * 1e3 / rows.len() as f64);
-        }
+    let plan = Plan { epochs: 3, batch_size: 2048, ..Plan::default() };
+    let recipe =
+        BprMf { optimizer: Optimizer::Adam(adam), train: plan.clone(), ..BprMf::default() };
+    let mut watch = Fastest(f64::INFINITY);
+    let mut fit = Fit { seed: 1, validate: None, watch: &mut watch, checkpoints: None };
+    recipe.fit(&data.train, &mut fit).expect("settings that can be");
+    watch.0 * 1e3 / data.train.len().div_ceil(plan.batch_size) as f64
+}
+
+/// Seconds of the fastest epoch.
+struct Fastest(f64);
+
+impl Watch for Fastest {
+    fn epoch(&mut self, report: &EpochReport, _: &dyn Model) -> Result<ControlFlow<()>> {
+        self.0 = self.0.min(report.seconds);
+        Ok(ControlFlow::Continue(()))
     }
-    best
 }
 
 /// As `implicit` has it: an item bias, small first vectors, one negative a pair.
