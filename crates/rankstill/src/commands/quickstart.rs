@@ -14,7 +14,7 @@ pub struct Options {
     /// The run's folder.
     #[arg(long, default_value = "runs/quickstart")]
     out: PathBuf,
-    /// Change any setting, such as models."MF-8".dim=16; may be given several times.
+    /// Change any setting, such as models."MF-16".dim=16; may be given several times.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Another seed.
@@ -33,7 +33,7 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
         "
 What next
   rankstill inspect {out}                     what the run holds
-  rankstill recommend {out}/models/MF-8-RD/seed-1/artefact --all --k 10 --out recommendations.tsv
+  rankstill recommend {out}/models/MF-16-RD/seed-1/artefact --all --k 10 --out recommendations.tsv
   rankstill run experiments/rd-mf.toml --set data.path=YOUR_LOG --out runs/mine
                                             the same on your own log: CSV, TSV, Parquet, JSON lines, …"
     ));
