@@ -27,6 +27,6 @@ pub use learn::{Batch, Grad, Learner, Objective, Row, Scores, Slate};
 pub use lists::Lists;
 pub use rank::{Factored, Factors, ItemSet, Packed, Ranker, Scorer, TopK};
 pub use rankings::Rankings;
-pub use recipe::{Fit, Model, Plan, Recipe, Trainable};
+pub use recipe::{Fit, Model, Plan, Recipe, Sampling, Trainable};
 pub use tensors::{Data, Tensor, Tensors};
 pub use vocab::Vocab;

@@ -105,8 +105,10 @@ impl<T: Trainable> Recipe for T {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Plan {
-    /// At most so many passes over the training cases.
+    /// At most so many passes over the training cases, or draws of as many.
     pub epochs: usize,
+    /// Which cases an epoch visits.
+    pub sampling: Sampling,
     /// Cases a step.
     pub batch_size: usize,
     /// Epochs between two looks at the validation data.
@@ -117,8 +119,28 @@ pub struct Plan {
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { epochs: 100, batch_size: 2048, validate_every: 5, patience: 5 }
+        Self {
+            epochs: 100,
+            sampling: Sampling::Cases,
+            batch_size: 2048,
+            validate_every: 5,
+            patience: 5,
+        }
     }
+}
+
+/// Which cases an epoch visits. Not a detail: it says whose loss is minimised.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sampling {
+    /// Each case once: users count by how many cases they have.
+    #[default]
+    Cases,
+    /// As many draws as there are cases, with replacement: a user uniformly, then one of their cases uniformly. All users
+    /// count the same, as in metrics that are means over users. The public code of NGCF (Wang et al., SIGIR 2019) and
+    /// LightGCN (He et al., SIGIR 2020) trains so. A learner's own way through an epoch (see [`Learner::epoch`]), which
+    /// visits each case once, is not taken then.
+    Users,
 }
 
 /// Looks at a model in training; larger is better.

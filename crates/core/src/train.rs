@@ -1,15 +1,14 @@
 //! The one training loop: shuffle, step, validate, keep the best, checkpoint, stop.
 
-use crate::kernel::rng::Rng;
+mod order;
+
 use crate::{Batch, Cases, Error, Fit, Interactions, Learner, Model, Objective, Result, Tensors};
 use crate::{Trainable, recipe::Plan};
+use order::Order;
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// Keeps the draws of the epoch's order apart from all others.
-const SHUFFLE: u64 = 0x5348_5546;
 
 /// Sees a training run.
 pub trait Watch {
@@ -61,7 +60,8 @@ pub struct Checkpointing<'a> {
 /// Trains `recipe` on `cases` by `objective`, which may be its own or a distiller's.
 ///
 /// The result depends on the data, the recipe and the seed alone: the order of an epoch is keyed by (seed, epoch), every
-/// draw by (seed, purpose, epoch, case). So a run that was stopped at any step and resumed gives the same bytes.
+/// draw by (seed, purpose, epoch, case), and where a case may come again within an epoch by its batch besides. So a run that
+/// was stopped at any step and resumed gives the same bytes.
 ///
 /// # Errors
 /// When the loss is no number, the watcher stops the run, or a checkpoint cannot be written.
@@ -89,6 +89,7 @@ pub fn train<T: Trainable + ?Sized>(
         }
     };
     at.seed = fit.seed;
+    let order = Order::new(cases, plan.sampling);
     let mut saved = Instant::now();
 
     while at.epoch < plan.epochs && !at.stopped {
@@ -97,28 +98,30 @@ pub fn train<T: Trainable + ?Sized>(
             objective.refresh(at.epoch, &*learner, cases)?;
         }
         let began = Instant::now();
-        let order =
-            Rng::keyed(fit.seed, [SHUFFLE, at.epoch as u64, 0]).permutation(cases.len() as u32);
-        match learner.epoch(at.epoch, fit.seed, &*objective) {
+        let rows = order.epoch(fit.seed, at.epoch);
+        let fused = (order.visits_each_once())
+            .then(|| learner.epoch(at.epoch, fit.seed, &*objective))
+            .flatten();
+        match fused {
             Some(loss) => at.loss = loss,
             None => {
                 let batch = |from: usize| Batch {
                     cases,
-                    rows: &order[from..(from + plan.batch_size).min(order.len())],
+                    rows: &rows[from..(from + plan.batch_size).min(rows.len())],
                     epoch: at.epoch,
-                    seed: fit.seed,
+                    seed: order.batch_seed(fit.seed, from),
                 };
                 let (mut row, mut loss, mut slate) = (at.row, at.loss, None);
-                while row < order.len() {
+                while row < rows.len() {
                     let now = batch(row);
-                    let next = batch((row + now.len()).min(order.len()));
+                    let next = batch((row + now.len()).min(rows.len()));
                     let this = slate.take().unwrap_or_else(|| objective.slate(&now));
                     // What the next step scores does not depend on this step: one is drawn while the other is taken.
                     let ahead = || (!next.is_empty()).then(|| objective.slate(&next));
                     let (stepped, ahead) =
                         rayon::join(|| learner.step(&now, &this, &*objective), ahead);
                     (row, loss, slate) = (row + now.len(), loss + stepped, ahead);
-                    let stop = fit.watch.step(at.epoch, row, order.len());
+                    let stop = fit.watch.step(at.epoch, row, rows.len());
                     let due = fit.checkpoints.as_ref().is_some_and(|k| saved.elapsed() >= k.every);
                     if stop || due {
                         let here = Position { row, loss, ..at.clone() };
@@ -261,9 +264,11 @@ fn check(plan: &Plan, cases: &Cases) -> Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::{Grad, Lists, Query, Row, Scorer, Scores, Slate};
+    use crate::{Grad, Lists, Query, Row, Sampling, Scorer, Scores, Slate};
     use serde_json::Value;
     use std::cell::RefCell;
+    use std::collections::BTreeSet;
+    use std::sync::Mutex;
 
     /// One number that moves by what each case adds: enough to see every step and its order.
     #[derive(Clone, Debug, PartialEq)]
@@ -369,7 +374,13 @@ mod tests {
 
     #[test]
     fn a_run_stopped_after_any_step_and_resumed_ends_in_the_same_bits() {
-        let plan = Plan { epochs: 3, batch_size: 8, validate_every: 1, patience: 1 };
+        for sampling in [Sampling::Cases, Sampling::Users] {
+            stopped_and_resumed(sampling);
+        }
+    }
+
+    fn stopped_and_resumed(sampling: Sampling) {
+        let plan = Plan { epochs: 3, sampling, batch_size: 8, validate_every: 1, patience: 1 };
         let recipe = Count(plan);
         let whole = fit(&recipe, None);
         for stop in 1..=21 {
@@ -392,8 +403,39 @@ mod tests {
     }
 
     #[test]
+    fn a_case_that_comes_again_draws_afresh_only_where_cases_come_again() {
+        /// Notes the first draw of every row.
+        struct Notes(Arc<Mutex<Vec<(u32, f32)>>>);
+        impl Objective for Notes {
+            fn slate(&self, _batch: &Batch<'_>) -> Slate {
+                Slate::All
+            }
+            fn loss(&self, row: Row<'_>, _scores: Scores<'_>, _grad: Grad<'_>) -> f32 {
+                let drawn = row.batch.rng(row.at, 7).uniform();
+                self.0.lock().unwrap().push((row.index() as u32, drawn));
+                0.0
+            }
+        }
+        for (sampling, seldom) in [(Sampling::Cases, 50), (Sampling::Users, 25)] {
+            let plan = Plan { epochs: 1, sampling, batch_size: 1, ..Plan::default() };
+            let (recipe, log) = (Count(plan), log());
+            let notes = Arc::default();
+            let objective = Box::new(Notes(Arc::clone(&notes)));
+            let mut fit = Fit { seed: 5, validate: None, watch: &mut Unwatched, checkpoints: None };
+            train(&recipe, &log, &recipe.cases(&log), objective, &mut fit).unwrap();
+            let notes = notes.lock().unwrap();
+            assert_eq!(notes.len(), 50);
+            let rows: BTreeSet<u32> = notes.iter().map(|note| note.0).collect();
+            let draws: BTreeSet<u32> = notes.iter().map(|note| note.1.to_bits()).collect();
+            assert!(rows.len() >= seldom && (sampling == Sampling::Cases) == (rows.len() == 50));
+            assert_eq!(draws.len(), 50, "{sampling:?}");
+        }
+    }
+
+    #[test]
     fn the_best_model_is_kept_and_patience_ends_the_run() {
-        let plan = Plan { epochs: 50, batch_size: 50, validate_every: 1, patience: 3 };
+        let plan =
+            Plan { epochs: 50, batch_size: 50, validate_every: 1, patience: 3, ..Plan::default() };
         let looks = RefCell::new(0);
         let values = [0.1, 0.5, 0.4, 0.5, 0.3, 0.9];
         let validate = |_: &dyn Model| {

@@ -1,8 +1,10 @@
 //! Fits a model on LightGCN's `gowalla` split and prints Recall@20, nDCG@20 and the seconds.
 //!
 //! ```sh
-//! cargo run --release -p rankstill-models --example gowalla -- '{"kind": "item_cf"}' [seed]
+//! cargo run --release -p rankstill-models --example gowalla -- '{"kind": "item_cf"}' [seed] [valid]
 //! ```
+//! With `valid`, on a tenth of the training part that is held out for it: to choose settings by.
+//!
 //! The folder with `train.tsv` and `test.tsv` is `$RANKSTILL_DATA/gowalla`, or `../shared/data/gowalla`.
 
 #[path = "../benches/gowalla/mod.rs"]
@@ -24,9 +26,12 @@ fn main() -> Result<()> {
     let seed = args.next().and_then(|seed| seed.parse().ok()).unwrap_or(1);
     let (_, recipe) = registry::parse(MODELS, Config { path: "", value: &value })?;
     println!("{}", recipe.config());
-    let data = Gowalla::read()?;
+    let mut data = Gowalla::read()?;
+    if args.next().as_deref() == Some("valid") {
+        data = data.hold_out(0.1)?;
+    }
 
-    let mut watch = Report { data: &data, every: 10, seconds: 0.0 };
+    let mut watch = Report { data: &data, every: 20, seconds: 0.0 };
     let began = Instant::now();
     let fit = &mut Fit { seed, validate: None, watch: &mut watch, checkpoints: None };
     let model = recipe.fit(&data.train, fit)?;
@@ -36,7 +41,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Prints every tenth epoch with its quality on the test part: to look at, nothing is chosen by it.
+/// Prints every twentieth epoch with its quality, to look at; the model is that of the last.
 struct Report<'a> {
     data: &'a Gowalla,
     every: usize,

@@ -7,8 +7,9 @@
 //!   [`rankstill_core::kernel::bpr`]. It updates after every sample, in an order of its own, and there is no batch: another
 //!   (and the paper's) algorithm, not a faster form of the first. Its learning rate is that of one sample.
 //!
-//! Differs from the paper in the sampling: an epoch visits every interaction once, instead of drawing with replacement. A
-//! new user is folded in: see `bpr_mf/model.rs`.
+//! Differs from the paper in the sampling: an epoch visits every interaction once, instead of drawing interactions with
+//! replacement. With `train.sampling = "users"` it draws users uniformly and then their items, as NGCF's and LightGCN's code
+//! does, which the fused kernel cannot: that pair of settings is refused. A new user is folded in: see `bpr_mf/model.rs`.
 
 mod learner;
 mod model;
@@ -22,7 +23,8 @@ use model::Mf;
 use rankstill_core::kernel::optimizer::Optimizer;
 use rankstill_core::registry::Config;
 use rankstill_core::{
-    Cases, Interactions, Learner, Model, Objective, Plan, Recipe, Result, Tensors, Trainable,
+    Cases, Interactions, Learner, Model, Objective, Plan, Recipe, Result, Sampling, Tensors,
+    Trainable,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -84,7 +86,14 @@ impl BprMf {
             return Err(crate::invalid("final_rate", problem));
         }
         self.optimizer.check().map_err(|problem| crate::invalid("optimizer", problem))?;
-        self.loss.check()
+        self.loss.check()?;
+        let by_sample = self.loss == Loss::default() && matches!(self.optimizer, Optimizer::Sgd(_));
+        if by_sample && self.train.sampling != Sampling::Cases {
+            let problem = "plain BPR by `sgd` updates after every sample, in an order of its own that visits every \
+                interaction once; to draw by users take `adam`, or another loss";
+            return Err(crate::invalid("train.sampling", problem));
+        }
+        Ok(())
     }
 
     /// The learning rate of an epoch.

@@ -54,7 +54,8 @@ fn teacher() -> Recorded {
 }
 
 fn student() -> BprMf {
-    let train = Plan { epochs: 30, batch_size: 128, validate_every: 5, patience: 0 };
+    let train =
+        Plan { epochs: 30, batch_size: 128, validate_every: 5, patience: 0, ..Plan::default() };
     BprMf { dim: 8, train, ..BprMf::default() }
 }
 

@@ -1,5 +1,6 @@
 //! LightGCN's Gowalla split and its measures, for the example and the benchmark.
 
+use rankstill_core::kernel::rng::Rng;
 use rankstill_core::{Error, Interactions, ItemId, Lists, Model, Query, Result, TopK};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +21,23 @@ impl Gowalla {
         let train = train.into_iter().collect();
         let train = Interactions::new(1 + largest as usize, train, None, None)?;
         Ok(Self { train: Arc::new(train), test: test.into_iter().collect() })
+    }
+
+    /// Instead of the test part, ceil(`share` n) of each user's n training items, never all: to choose settings by. The same
+    /// rule as that of `split.valid_from_train`.
+    #[allow(dead_code)] // The benchmark chooses nothing.
+    pub fn hold_out(self, share: f64) -> Result<Self> {
+        let (mut train, mut held) = (Vec::new(), Vec::new());
+        for (user, line) in self.train.items().iter().enumerate() {
+            let mut line = line.to_vec();
+            Rng::keyed(0, [user as u64]).shuffle(&mut line);
+            let n = ((share * line.len() as f64).ceil() as usize).min(line.len().saturating_sub(1));
+            train.push(line.split_off(n));
+            held.push(line);
+        }
+        let n_items = self.train.n_items();
+        let train = Interactions::new(n_items, train.into_iter().collect(), None, None)?;
+        Ok(Self { train: Arc::new(train), test: held.into_iter().collect() })
     }
 
     /// Recall@20 and nDCG@20 (ideal over min(targets, 20)), the mean over the users with targets; what they had is masked.

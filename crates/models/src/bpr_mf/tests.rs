@@ -186,6 +186,10 @@ fn settings_that_cannot_be_are_named_in_full() {
     assert!(error(json!({"loss": {"negatives": 0}})).starts_with("student.loss.negatives:"));
     let rate = json!({"optimizer": {"kind": "sgd", "learning_rate": -1.0}});
     assert!(error(rate).starts_with("student.optimizer: `learning_rate`"));
+    let by_users = json!({"optimizer": {"kind": "sgd"}, "train": {"sampling": "users"}});
+    assert!(error(by_users).starts_with("student.train.sampling: plain BPR by `sgd`"));
+    let typo = error(json!({"train": {"sampling": "user"}}));
+    assert!(typo.contains("student.train.sampling") && typo.contains("`users`"), "{typo}");
     let typo = error(json!({"loss": {"kind": "brp"}}));
     assert!(typo.contains("student.loss.kind") && typo.contains("log_loss"), "{typo}");
 }
@@ -194,15 +198,20 @@ fn settings_that_cannot_be_are_named_in_full() {
 fn every_optimiser_and_loss_holds_what_models_must_hold() {
     use serde_json::json;
     let entry = crate::MODELS.iter().find(|entry| entry.name == "bpr_mf").unwrap();
-    let plan = json!({"epochs": 40, "batch_size": 100, "validate_every": 3, "patience": 4});
+    let plan = |sampling| {
+        json!({
+            "epochs": 40, "sampling": sampling, "batch_size": 100, "validate_every": 3, "patience": 4
+        })
+    };
     let (sgd, adam) = (
         json!({"kind": "sgd", "learning_rate": 0.1}),
         |mode| json!({"kind": "adam", "mode": mode, "learning_rate": 0.03, "weight_decay": 1e-5}),
     );
-    for (loss, optimizer) in [
-        (json!({"kind": "bpr"}), sgd), // the fused kernel
-        (json!({"kind": "softmax", "negatives": 5}), adam("sparse")),
-        (json!({"kind": "log_loss", "negatives": 3}), adam("dense")),
+    for (loss, optimizer, plan) in [
+        (json!({"kind": "bpr"}), sgd, plan("cases")), // the fused kernel
+        (json!({"kind": "bpr"}), adam("exact"), plan("users")),
+        (json!({"kind": "softmax", "negatives": 5}), adam("sparse"), plan("users")),
+        (json!({"kind": "log_loss", "negatives": 3}), adam("dense"), plan("cases")),
     ] {
         let settings = json!({
             "dim": 8, "loss": loss, "optimizer": optimizer, "final_rate": 0.5, "train": plan
