@@ -317,6 +317,43 @@ mod tests {
         assert_eq!(cases.case(0).targets, [1]);
     }
 
+    /// Users with `lengths` items each.
+    fn of_lengths(lengths: impl IntoIterator<Item = usize>) -> Interactions {
+        let lines = lengths.into_iter().map(|n| (0..n as u32).map(|at| at % 9).collect::<Vec<_>>());
+        Interactions::new(9, Lists::from_iter(lines), None, None).unwrap()
+    }
+
+    #[test]
+    fn windows_are_as_many_as_the_rule_of_ranking_distillation_says() {
+        // L = 5: n - L - T + 1 windows of users with at least L + T items, 1 of those with fewer, none of those without a
+        // history to speak of.
+        for (n_targets, by_hand) in [(1, [0, 0, 1, 1, 1, 2, 7]), (3, [0, 0, 0, 1, 1, 1, 5])] {
+            let log = of_lengths([0, 1, 2, 5, 6, 7, 12]);
+            let cases = Cases::windows(&log, 5, n_targets);
+            let mut counts = [0; 7];
+            cases.iter().for_each(|case| counts[case.query.user.unwrap() as usize] += 1);
+            assert_eq!(counts, by_hand, "T = {n_targets}");
+            for case in cases.iter() {
+                let line = log.history(case.query.user.unwrap());
+                let at = case.query.history.len();
+                assert_eq!(case.query.history, &line[..at]);
+                assert_eq!(case.targets, &line[at..at + n_targets]);
+                assert_eq!(case.query.hidden, &line[at..]);
+            }
+        }
+    }
+
+    #[test]
+    fn gowalla_of_ranking_distillation_has_367_611_windows() {
+        // 13,149 users with 433,356 actions for training and validation, at least 12 each (four fifths of 15): sum of n - 5.
+        let (users, actions) = (13_149, 433_356);
+        let spare = actions - 12 * users;
+        let lengths = (0..users).map(|user| 12 + spare / users + usize::from(user < spare % users));
+        let log = of_lengths(lengths);
+        assert_eq!(log.len(), actions);
+        assert_eq!(Cases::windows(&log, 5, 1).len(), 367_611);
+    }
+
     #[test]
     fn ranges_outside_the_timeline_are_refused() {
         let span = Span { user: None, history: 0..3, hidden: 0..0, targets: 0..1 };

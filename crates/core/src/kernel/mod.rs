@@ -1,10 +1,14 @@
 //! The numeric kernels: slices in, slices out, nothing of the project imported, and the only place for `unsafe`.
 #![allow(unsafe_code)]
 
+pub mod activation;
+pub mod affine;
 pub mod bpr;
 pub mod buffer;
+pub mod conv;
 pub mod csr;
 pub mod dense;
+pub mod dropout;
 pub mod gemm;
 pub mod math;
 pub mod optimizer;

@@ -51,6 +51,11 @@ impl<'a> Rows<'a> {
         self.dim
     }
 
+    /// From one row's start to the next one's.
+    pub fn stride(&self) -> usize {
+        self.stride
+    }
+
     /// Row `i`.
     #[inline(always)]
     pub fn row(&self, i: usize) -> &'a [f32] {
