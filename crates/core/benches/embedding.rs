@@ -193,7 +193,7 @@ fn adam(gowalla: &Gowalla, threads: usize, batch: usize, mode: AdamMode) {
         pair_dots(
             &work.user_rows,
             &work.user_of_item,
-            &work.item_rows,
+            (&work.item_rows, stride),
             item_slots.slot_of(),
             stride,
             &mut work.scores,

@@ -27,8 +27,20 @@ pub trait Distiller: Send + Sync {
 /// What a distiller needs of each teacher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lesson {
-    /// Length of the lists over unlabelled items.
+    /// Length of the lists.
     pub k: usize,
+    /// Of what.
+    pub among: Among,
+}
+
+/// What a teacher's lists are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Among {
+    /// What is labelled for a query, its history and its hidden items, is left out.
+    Unlabelled,
+    /// The whole catalogue; the lists are longer by the largest number of targets of a case, so that k items are left when
+    /// those are passed over.
+    Everything,
 }
 
 /// What one teacher said about a set of cases, at one or several checkpoints of its training. Never empty.

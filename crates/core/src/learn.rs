@@ -66,7 +66,12 @@ impl<'a> Batch<'a> {
 #[derive(Clone, Debug)]
 pub enum Slate {
     /// Row *i* of the lists for row *i* of the batch: BPR, RD, CML, RRD as published.
-    Lists(Lists<ItemId>),
+    Lists {
+        /// Scored one by one.
+        listed: Lists<ItemId>,
+        /// See [`Slate::probes`].
+        probes: Lists<ItemId>,
+    },
     /// The listed items, and as one number the summed exp of the scores of all other items but the left-out ones: HetComp,
     /// direct RRD, softmax.
     Against {
@@ -74,9 +79,38 @@ pub enum Slate {
         listed: Lists<ItemId>,
         /// In neither.
         left_out: Lists<ItemId>,
+        /// See [`Slate::probes`].
+        probes: Lists<ItemId>,
     },
     /// Every item: autoencoders' targets, KL to a full distribution.
     All,
+}
+
+impl Slate {
+    /// Lists without probes.
+    #[must_use]
+    pub fn lists(listed: Lists<ItemId>) -> Self {
+        Self::Lists { listed, probes: Lists::default() }
+    }
+
+    /// Lists against the rest, without probes.
+    #[must_use]
+    pub fn against(listed: Lists<ItemId>, left_out: Lists<ItemId>) -> Self {
+        Self::Against { listed, left_out, probes: Lists::default() }
+    }
+
+    /// Items that are only looked at, one row a row of the batch, or no row at all: RD estimates a rank from random ones. The
+    /// objective is given their scores, which have no gradient, so that a learner need neither copy their vectors nor take a
+    /// step for them. They may be items that are listed, left out or counted in the rest as well.
+    #[must_use]
+    pub fn probes(&self) -> Option<&Lists<ItemId>> {
+        match self {
+            Self::Lists { probes, .. } | Self::Against { probes, .. } => {
+                (!probes.is_empty()).then_some(probes)
+            }
+            Self::All => None,
+        }
+    }
 }
 
 /// Given the scores of a slate, the loss and its gradient with respect to those scores.
@@ -144,11 +178,13 @@ impl<'a> Row<'a> {
 pub struct Scores<'a> {
     /// Parallel to the listed items; every item's score for [`Slate::All`].
     pub listed: &'a [f32],
+    /// Parallel to the row's probes ([`Slate::probes`]); empty where there is none.
+    pub probes: &'a [f32],
     /// For [`Slate::Against`]: ln of the summed exp of the rest's scores; -inf otherwise.
     pub log_rest: f32,
 }
 
-/// The gradient of one row's loss, parallel to [`Scores`].
+/// The gradient of one row's loss, parallel to [`Scores`]; probes have none.
 #[derive(Debug)]
 pub struct Grad<'a> {
     /// d loss / d listed score.

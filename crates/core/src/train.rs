@@ -301,7 +301,7 @@ mod tests {
             let mut loss = 0.0;
             for at in 0..batch.len() {
                 let row = Row { batch, at, items: &[] };
-                let scores = Scores { listed: &[], log_rest: self.0 };
+                let scores = Scores { listed: &[], probes: &[], log_rest: self.0 };
                 loss += f64::from(objective.loss(
                     row,
                     scores,

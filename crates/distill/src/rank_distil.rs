@@ -9,6 +9,7 @@
 //! L   =             L^R + alpha L^D                 blend "authors_code"
 //! L^D = - sum_r w_r ln sigmoid(score(pi_r))         loss "point_wise"  (equation 6)
 //! L^D = - sum_r w_r ln sigmoid(score(pi_r) - score(j_r)), j_r a random unlabelled item   loss "pair_wise"
+//! L^D = - sum_r w_r ln(e^score(pi_r) / (sum_(s >= r) e^score(pi_s) + sum_s e^score(j_s)))   loss "list_wise"
 //! w^a_r = exp(-r / lambda), divided by its sum      weighting "position"
 //! w^b_r = tanh(max(mu (rank_r - r), 0))             weighting "discrepancy"; rank_r: where the student has pi_r
 //! w_r   = w^a_r w^b_r, divided by its sum           weighting "hybrid" (the sum is left out with renormalise = false)
@@ -28,11 +29,11 @@
 //! | hybrid weights | divided by their sum | not divided |
 //! | samples for a rank | without replacement | with replacement |
 //! | ranks are among | the unlabelled items | the whole catalogue |
+//! | the teacher's list passes over | all that is labelled | the current targets |
 //!
-//! Differs from both: `pair_wise`, `discrepancy = "exact"` and `shared_samples` are ours. The paper states its pair-wise form
-//! for L^R only; ours is for students that learn nothing but differences of scores, such as BPR. Differs from the authors'
-//! code: what is labelled is never taught, where the code passes over the current target only, so that a user's other training
-//! items may stand in the teacher's list.
+//! Differs from both: `pair_wise`, `list_wise`, `discrepancy = "exact"` and `shared_samples` are ours. The paper states other
+//! forms for L^R only (which is the student's own loss: `bpr` is its pair-wise, `softmax` a list-wise form); ours are for
+//! students that learn nothing but differences of scores, such as BPR.
 //!
 //! A student that returns all scores ([`Slate::All`]) is ranked exactly instead of by sample. A list shorter than K keeps its
 //! places' weights: it teaches less. A query without a list is taught nothing, and its own loss keeps its share.
@@ -44,7 +45,7 @@ mod weights;
 use crate::labelled::Labelled;
 use objective::Taught;
 use rankstill_core::registry::Config;
-use rankstill_core::{Cases, Distiller, Error, Lesson, Lists, Objective, Result, Trace};
+use rankstill_core::{Among, Cases, Distiller, Error, Lesson, Lists, Objective, Result, Trace};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -64,6 +65,8 @@ pub struct RankDistil {
     pub blend: Blend,
     /// The form of the distillation loss.
     pub loss: Form,
+    /// What is left out of the teacher's list.
+    pub pass_over: PassOver,
     /// How the places of the teacher's list are weighed.
     pub weighting: Weighting,
     /// Of the position weights: larger = flatter.
@@ -109,6 +112,19 @@ pub enum Form {
     /// Each shall score higher than an unlabelled item, drawn uniformly for it in every epoch (one that is itself in the list
     /// is as rare as K in the catalogue, and allowed).
     PairWise,
+    /// They shall come in the teacher's order, above as many unlabelled items drawn alike: Plackett and Luce's likelihood, each
+    /// place weighed.
+    ListWise,
+}
+
+/// What is left out of the teacher's list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PassOver {
+    /// Everything that is labelled: the query's history, its targets, and the rest of the user's training items.
+    Labelled,
+    /// The case's own targets only, so that the user's other training items may be taught.
+    Targets,
 }
 
 /// How the places of the teacher's list are weighed.
@@ -161,6 +177,7 @@ impl RankDistil {
             alpha: 0.5,
             blend: Blend::Paper,
             loss: Form::PointWise,
+            pass_over: PassOver::Labelled,
             weighting: Weighting::Hybrid,
             lambda: 1.0,
             mu: 0.1,
@@ -182,6 +199,7 @@ impl RankDistil {
             alpha: 1.0,
             blend: Blend::AuthorsCode,
             renormalise: false,
+            pass_over: PassOver::Targets,
             replacement: true,
             population: Population::Catalogue,
             ..Self::paper()
@@ -248,7 +266,11 @@ impl RankDistil {
 
 impl Distiller for RankDistil {
     fn lesson(&self) -> Lesson {
-        Lesson { k: self.k }
+        let among = match self.pass_over {
+            PassOver::Labelled => Among::Unlabelled,
+            PassOver::Targets => Among::Everything,
+        };
+        Lesson { k: self.k, among }
     }
 
     /// Learns from one teacher; of a trace with checkpoints it takes the last.
@@ -275,7 +297,14 @@ impl Distiller for RankDistil {
             return Ok(own); // the very objective: what is fused for it stays fused
         }
         let labelled = Labelled::new(cases)?;
-        let lists = unlabelled_lists(lesson, &labelled, cases.n_items(), self.k)?;
+        let said = lesson.last().lists();
+        if let Some(&item) = said.values().iter().find(|&&item| item as usize >= cases.n_items()) {
+            return Err(Error::UnknownItem { item: item as usize, n_items: cases.n_items() });
+        }
+        let lists = match self.pass_over {
+            PassOver::Labelled => unlabelled_lists(said, &labelled, self.k),
+            PassOver::Targets => lists_but_targets(said, cases, self.k),
+        };
         Ok(Box::new(Taught::new(self.clone(), own, cases, lists, labelled)))
     }
 
@@ -285,21 +314,22 @@ impl Distiller for RankDistil {
 }
 
 /// The first `k` unlabelled items of each of the teacher's lists.
-fn unlabelled_lists(
-    lesson: &Trace,
-    labelled: &Labelled,
-    n_items: usize,
-    k: usize,
-) -> Result<Lists<u32>> {
-    let said = lesson.last().lists();
-    if let Some(&item) = said.values().iter().find(|&&item| item as usize >= n_items) {
-        return Err(Error::UnknownItem { item: item as usize, n_items });
-    }
+fn unlabelled_lists(said: &Lists<u32>, labelled: &Labelled, k: usize) -> Lists<u32> {
     let mut lists = Lists::with_capacity(said.len(), said.values().len().min(said.len() * k));
     for (query, list) in said.iter().enumerate() {
         lists.push(list.iter().copied().filter(|&item| !labelled.contains(query, item)).take(k));
     }
-    Ok(lists)
+    lists
+}
+
+/// For each case, the first `k` items of its query's list that are not its targets.
+fn lists_but_targets(said: &Lists<u32>, cases: &Cases, k: usize) -> Lists<u32> {
+    let mut lists = Lists::with_capacity(cases.len(), cases.len() * k);
+    for (i, case) in cases.iter().enumerate() {
+        let list = said.row(cases.query_of(i)).iter().copied();
+        lists.push(list.filter(|item| !case.targets.contains(item)).take(k));
+    }
+    lists
 }
 
 fn key(path: &str, name: &str) -> String {

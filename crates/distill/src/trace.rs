@@ -1,13 +1,14 @@
 //! Recording what a teacher says: each distinct query of the student's cases is asked once, in blocks.
 
-use rankstill_core::{Cases, Error, ItemId, Lesson, Query, Ranker, Rankings, Result, TopK, Trace};
+use rankstill_core::{
+    Among, Cases, Error, ItemId, Lesson, Query, Ranker, Rankings, Result, TopK, Trace,
+};
 use std::ops::ControlFlow;
 
 /// Queries asked at a time; also how often the caller is told. Enough for a ranker to spread over its threads.
 const BLOCK: usize = 4096;
 
-/// Asks `teacher` every distinct query of `cases` for its `lesson.k` best unlabelled items: neither the query's history nor
-/// its hidden items. The trace has one checkpoint, epoch 0. `progress` is given (done, of how many) queries after every
+/// Asks `teacher` every distinct query of `cases` for its `lesson.k` best items among what the lesson says. The trace has one checkpoint, epoch 0. `progress` is given (done, of how many) queries after every
 /// block; `Break` ends the recording with [`Error::Interrupted`].
 ///
 /// # Errors
@@ -21,16 +22,28 @@ pub fn record(
     progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<Trace> {
     let queries = cases.distinct_queries();
+    let top = question(cases, lesson);
     let mut said = Rankings::default();
     for block in queries.chunks(BLOCK) {
-        let answers = teacher.rank(block, &TopK::unseen(lesson.k))?;
-        check(name, &answers, block, lesson.k, cases.n_items())?;
+        let answers = teacher.rank(block, &top)?;
+        check(name, &answers, block, top.k, cases.n_items())?;
         said.append(answers);
         if progress(said.len(), queries.len()).is_break() {
             return Err(Error::Interrupted);
         }
     }
     Trace::new(name, vec![(0, said)])
+}
+
+/// What a teacher is asked for.
+fn question(cases: &Cases, lesson: Lesson) -> TopK<'static> {
+    match lesson.among {
+        Among::Unlabelled => TopK::unseen(lesson.k),
+        Among::Everything => {
+            let targets = cases.iter().map(|case| case.targets.len()).max().unwrap_or(0);
+            TopK { k: lesson.k + targets, skip_seen: false, allowed: None }
+        }
+    }
 }
 
 /// About how many bytes [`record`] will hold for so many distinct queries, besides what the teacher itself needs: the
@@ -86,6 +99,18 @@ mod tests {
         Cases::each_interaction(&Interactions::new(6, Lists::from_iter(lines), None, None).unwrap())
     }
 
+    fn unlabelled(k: usize) -> Lesson {
+        Lesson { k, among: Among::Unlabelled }
+    }
+
+    #[test]
+    fn lists_of_everything_are_longer_by_the_targets() {
+        let cases = cases(vec![vec![5, 1], vec![], vec![3, 4, 5, 0]]);
+        let lesson = Lesson { k: 3, among: Among::Everything };
+        let trace = record("up", &Ascending(6), &cases, lesson, &mut go_on).unwrap();
+        assert_eq!(trace.last().items(0), [5, 4, 3, 2]);
+    }
+
     fn go_on(_: usize, _: usize) -> ControlFlow<()> {
         ControlFlow::Continue(())
     }
@@ -98,7 +123,7 @@ mod tests {
             told.push((done, all));
             ControlFlow::Continue(())
         };
-        let trace = record("up", &Ascending(6), &cases, Lesson { k: 3 }, &mut progress).unwrap();
+        let trace = record("up", &Ascending(6), &cases, unlabelled(3), &mut progress).unwrap();
         assert_eq!(told, [(3, 3)]);
         assert_eq!(trace.teacher(), "up");
         assert_eq!(trace.last().items(0), [4, 3, 2]);
@@ -110,7 +135,7 @@ mod tests {
     #[test]
     fn blocks_give_what_one_question_gives() {
         let cases = cases((0..BLOCK as u32 + 700).map(|u| vec![u % 6]).collect());
-        let trace = record("up", &Ascending(6), &cases, Lesson { k: 2 }, &mut go_on).unwrap();
+        let trace = record("up", &Ascending(6), &cases, unlabelled(2), &mut go_on).unwrap();
         let whole = Ascending(6).rank(&cases.distinct_queries(), &TopK::unseen(2)).unwrap();
         assert_eq!(*trace.last(), whole);
     }
@@ -119,7 +144,7 @@ mod tests {
     fn a_recording_can_be_stopped() {
         let cases = cases(vec![vec![1]]);
         let mut stop = |_, _| ControlFlow::Break(());
-        let stopped = record("up", &Ascending(6), &cases, Lesson { k: 1 }, &mut stop);
+        let stopped = record("up", &Ascending(6), &cases, unlabelled(1), &mut stop);
         assert!(matches!(stopped, Err(Error::Interrupted)));
     }
 
@@ -137,7 +162,7 @@ mod tests {
         let wrong = |lists: Vec<Vec<ItemId>>| {
             let mut said = Rankings::default();
             lists.into_iter().for_each(|list| said.push(list.into_iter().map(|item| (item, 0.0))));
-            record("polly", &Parrot(said), &cases, Lesson { k: 2 }, &mut go_on).unwrap_err()
+            record("polly", &Parrot(said), &cases, unlabelled(2), &mut go_on).unwrap_err()
         };
         assert_eq!(
             wrong(vec![vec![0]]).to_string(),
@@ -152,8 +177,8 @@ mod tests {
 
     #[test]
     fn the_memory_grows_with_queries_and_places() {
-        let (one, long) = (memory(1000, Lesson { k: 10 }), memory(1000, Lesson { k: 100 }));
+        let (one, long) = (memory(1000, unlabelled(10)), memory(1000, unlabelled(100)));
         assert_eq!(long - one, 1000 * 90 * 8);
-        assert_eq!(memory(2000, Lesson { k: 10 }), 2 * one);
+        assert_eq!(memory(2000, unlabelled(10)), 2 * one);
     }
 }

@@ -15,7 +15,6 @@ mod learner;
 mod model;
 #[cfg(test)]
 mod tests;
-mod whole;
 
 use crate::loss::{Loss, Sampled};
 use learner::MfLearner;

@@ -3,6 +3,7 @@
 
 pub mod bpr_mf;
 pub mod item_cf;
+mod item_head;
 pub mod loss;
 pub mod pop;
 #[doc(hidden)]

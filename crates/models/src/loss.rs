@@ -130,7 +130,7 @@ impl Objective for Sampled {
         let values = chunks.iter().map(|lists| lists.values().len()).sum();
         let mut lists = Lists::with_capacity(batch.len(), values);
         chunks.into_iter().for_each(|chunk| lists.append(chunk));
-        Slate::Lists(lists)
+        Slate::lists(lists)
     }
 
     fn loss(&self, row: Row<'_>, scores: Scores<'_>, grad: Grad<'_>) -> f32 {
@@ -224,7 +224,7 @@ mod tests {
         let (mut grad, mut log_rest) = (vec![0.0; scores.len()], 0.0);
         let loss = Sampled::new(loss, &train).loss(
             Row { batch: &batch, at: 0, items: &[0, 11, 12][..scores.len()] },
-            Scores { listed: scores, log_rest: f32::NEG_INFINITY },
+            Scores { listed: scores, probes: &[], log_rest: f32::NEG_INFINITY },
             Grad { listed: &mut grad, log_rest: &mut log_rest },
         );
         (loss, grad)
@@ -283,7 +283,7 @@ mod tests {
         let objective = Sampled::new(Loss { kind: LossKind::Bpr, negatives: 20 }, &train);
         let rows = [2, 0, 1];
         let batch = Batch { cases: &cases, rows: &rows, epoch: 3, seed: 1 };
-        let Slate::Lists(lists) = objective.slate(&batch) else { panic!() };
+        let Slate::Lists { listed: lists, .. } = objective.slate(&batch) else { panic!() };
         assert_eq!(lists.row(0).len(), 1 + 20);
         assert_eq!(lists.row(1).len(), 2 + 40);
         assert_eq!(lists.row(2), [0], "nothing is left to sample");
@@ -306,7 +306,7 @@ mod tests {
             epoch,
             seed: 1,
         }) {
-            Slate::Lists(lists) => lists,
+            Slate::Lists { listed, .. } => listed,
             other => panic!("{other:?}"),
         };
         assert!(all.len() > CHUNK);

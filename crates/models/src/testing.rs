@@ -263,10 +263,11 @@ fn summed_loss(
         let mut all = vec![0.0; model.n_items()];
         model.score(&[batch.case(at).query], &mut all);
         let (items, listed, log_rest) = slate_of(slate, at, &all);
+        let probes = probes_of(slate, at, &all);
         let mut grad = vec![0.0; listed.len()];
         sum + f64::from(objective.loss(
             Row { batch, at, items },
-            Scores { listed: &listed, log_rest },
+            Scores { listed: &listed, probes: &probes, log_rest },
             Grad { listed: &mut grad, log_rest: &mut 0.0 },
         ))
     })
@@ -276,11 +277,11 @@ fn summed_loss(
 pub fn slate_of<'a>(slate: &'a Slate, at: usize, all: &[f32]) -> (&'a [u32], Vec<f32>, f32) {
     match slate {
         Slate::All => (&[], all.to_vec(), f32::NEG_INFINITY),
-        Slate::Lists(lists) => {
-            let listed = lists.row(at).iter().map(|&item| all[item as usize]).collect();
-            (lists.row(at), listed, f32::NEG_INFINITY)
+        Slate::Lists { listed, .. } => {
+            let scores = listed.row(at).iter().map(|&item| all[item as usize]).collect();
+            (listed.row(at), scores, f32::NEG_INFINITY)
         }
-        Slate::Against { listed, left_out } => {
+        Slate::Against { listed, left_out, .. } => {
             let items = listed.row(at);
             let rest = (0..all.len()).filter(|&i| {
                 !items.contains(&(i as u32)) && !left_out.row(at).contains(&(i as u32))
@@ -289,6 +290,12 @@ pub fn slate_of<'a>(slate: &'a Slate, at: usize, all: &[f32]) -> (&'a [u32], Vec
             (items, items.iter().map(|&item| all[item as usize]).collect(), mass.ln() as f32)
         }
     }
+}
+
+/// The scores of the probes of one row.
+fn probes_of(slate: &Slate, at: usize, all: &[f32]) -> Vec<f32> {
+    let probes = slate.probes().map_or(&[][..], |probes| probes.row(at));
+    probes.iter().map(|&item| all[item as usize]).collect()
 }
 
 /// An objective's gradient is the slope of its loss, on random scores, for every row of some batch.
@@ -302,11 +309,12 @@ pub fn objective_gradient(objective: &dyn Objective, cases: &Cases) {
         let mut all = vec![0.0; cases.n_items()];
         Rng::keyed(4, [at as u64]).fill_normal(&mut all, 0.0, 1.5);
         let (items, listed, log_rest) = slate_of(&slate, at, &all);
+        let probes = probes_of(&slate, at, &all);
         let loss = |listed: &[f32], log_rest: f32| {
             let (mut grad, mut to_rest) = (vec![0.0; listed.len()], 0.0);
             let loss = objective.loss(
                 Row { batch: &batch, at, items },
-                Scores { listed, log_rest },
+                Scores { listed, probes: &probes, log_rest },
                 Grad { listed: &mut grad, log_rest: &mut to_rest },
             );
             (f64::from(loss), grad, to_rest)
@@ -334,6 +342,59 @@ pub fn objective_gradient(objective: &dyn Objective, cases: &Cases) {
     }
 }
 
+/// A learner scores probes as the model does, in lists and against the rest, at whatever step it is.
+pub fn probes_are_scored(recipe: &dyn Recipe, train: &Arc<Interactions>, cases: &Cases) {
+    struct Probing(bool, std::sync::Mutex<Vec<(usize, Vec<f32>)>>);
+    impl Objective for Probing {
+        fn slate(&self, batch: &Batch<'_>) -> Slate {
+            let (rows, n_items) = (0..batch.len(), batch.cases.n_items() as u32);
+            let listed = rows.clone().map(|at| batch.case(at).targets.to_vec()).collect();
+            let probe = |at| (0..3).map(|k| (7 * at as u32 + 11 * k) % n_items).collect::<Vec<_>>();
+            let probes = rows.clone().map(probe).collect();
+            match self.0 {
+                false => Slate::Lists { listed, probes },
+                true => {
+                    let left_out = rows.map(|_| Vec::new()).collect();
+                    Slate::Against { listed, left_out, probes }
+                }
+            }
+        }
+        fn loss(&self, row: Row<'_>, scores: Scores<'_>, grad: Grad<'_>) -> f32 {
+            self.1.lock().unwrap().push((row.at, scores.probes.to_vec()));
+            grad.listed
+                .iter_mut()
+                .zip(scores.listed)
+                .for_each(|(slope, score)| *slope = score - 2.0);
+            0.0
+        }
+    }
+    let rows: Vec<u32> = (0..cases.len().min(30) as u32).collect();
+    for against in [false, true] {
+        // The twin takes the same steps and is settled before it is read; the learner itself may lag behind.
+        let init = || recipe.trainable().unwrap().init(train, 1).unwrap();
+        let (mut learner, mut twin) = (init(), init());
+        for epoch in 0..3 {
+            let batch = Batch { cases, rows: &rows[9 * epoch..], epoch, seed: 1 };
+            let objective = Probing(against, Default::default());
+            let slate = objective.slate(&batch);
+            twin.settle();
+            let model = recipe.load(&twin.tensors()).unwrap();
+            twin.step(&batch, &slate, &Probing(against, Default::default()));
+            learner.step(&batch, &slate, &objective);
+            let asked = objective.1.into_inner().unwrap();
+            assert!(!asked.is_empty());
+            for (at, scores) in asked {
+                let mut all = vec![0.0; model.n_items()];
+                model.score(&[batch.case(at).query], &mut all);
+                for (ours, theirs) in scores.iter().zip(probes_of(&slate, at, &all)) {
+                    assert!((ours - theirs).abs() < 1e-4, "row {at}: {ours} {theirs}");
+                }
+                assert_eq!(scores.len(), 3);
+            }
+        }
+    }
+}
+
 /// Objectives of every shape of slate, for learners to be tried on.
 pub fn shapes() -> Vec<(&'static str, Box<dyn Objective>)> {
     vec![("ragged", Box::new(Ragged)), ("against", Box::new(Against)), ("all", Box::new(All))]
@@ -351,7 +412,7 @@ impl Objective for Ragged {
             row.extend(row.first().copied());
             row
         };
-        Slate::Lists((0..batch.len()).map(row).collect())
+        Slate::lists((0..batch.len()).map(row).collect())
     }
 
     fn loss(&self, _row: Row<'_>, scores: Scores<'_>, grad: Grad<'_>) -> f32 {
@@ -369,10 +430,10 @@ struct Against;
 impl Objective for Against {
     fn slate(&self, batch: &Batch<'_>) -> Slate {
         let case = |at| batch.case(at);
-        Slate::Against {
-            listed: (0..batch.len()).map(|at| case(at).targets.to_vec()).collect(),
-            left_out: (0..batch.len()).map(|at| case(at).query.history.to_vec()).collect(),
-        }
+        Slate::against(
+            (0..batch.len()).map(|at| case(at).targets.to_vec()).collect(),
+            (0..batch.len()).map(|at| case(at).query.history.to_vec()).collect(),
+        )
     }
 
     fn loss(&self, _row: Row<'_>, scores: Scores<'_>, grad: Grad<'_>) -> f32 {

@@ -1,10 +1,10 @@
 //! The student's objective under Ranking Distillation.
 //!
-//! A row's slate is the own objective's, then the teacher's list, then (pair-wise) a rival for each of its items, then the
-//! samples of Algorithm 1, which are there only while ranks are estimated and get no gradient.
+//! A row's slate is the own objective's, then the teacher's list, then (pair-wise) a rival for each of its items. Its probes
+//! are the own objective's, then the samples of Algorithm 1, which are there only while ranks are estimated.
 
 use super::samples::{Scratch, Shared};
-use super::{Blend, Discrepancy, Form, Population, RankDistil, Weighting, weights};
+use super::{Blend, Discrepancy, Form, PassOver, Population, RankDistil, Weighting, weights};
 use crate::labelled::Labelled;
 use rankstill_core::kernel::math::{sigmoid_slice, softplus_slice};
 use rankstill_core::{
@@ -28,7 +28,7 @@ const SHORT: usize = 64;
 pub(super) struct Taught {
     config: RankDistil,
     own: Box<dyn Objective>,
-    /// The teacher's items of each distinct query.
+    /// The teacher's items of each distinct query, or of each case where what is passed over are a case's own targets.
     lists: Lists<ItemId>,
     labelled: Labelled,
     /// Whether the own objective asks for [`Slate::Against`]; an objective keeps its kind of slate.
@@ -58,13 +58,15 @@ impl Objective for Taught {
     fn slate(&self, batch: &Batch<'_>) -> Slate {
         match self.own.slate(batch) {
             Slate::All => Slate::All,
-            Slate::Lists(own) => {
+            Slate::Lists { listed, probes } => {
                 debug_assert!(!self.against, "an objective keeps its kind of slate");
-                Slate::Lists(self.append(batch, &own))
+                let probes = self.append_samples(batch, probes);
+                Slate::Lists { listed: self.append_lists(batch, &listed), probes }
             }
-            Slate::Against { listed, left_out } => {
+            Slate::Against { listed, left_out, probes } => {
                 debug_assert!(self.against, "an objective keeps its kind of slate");
-                Slate::Against { listed: self.append(batch, &listed), left_out }
+                let probes = self.append_samples(batch, probes);
+                Slate::Against { listed: self.append_lists(batch, &listed), left_out, probes }
             }
         }
     }
@@ -75,8 +77,11 @@ impl Objective for Taught {
         }
         let query = query_of(&row);
         let Grad { listed: slopes, log_rest } = grad;
-        let parts = self.parts(query, row.batch.epoch, row.items.len());
+        let parts = self.parts(row.batch, row.at, row.items.len());
         let (own_slopes, slopes) = slopes.split_at_mut(parts.list.start);
+        let n_samples = self.n_samples(row.batch, row.at);
+        let (probes, samples) = scores.probes.split_at(scores.probes.len() - n_samples);
+        let scores = Scores { probes, ..scores };
 
         let own = if !self.against {
             let row = Row { items: &row.items[..parts.list.start], ..row };
@@ -92,21 +97,13 @@ impl Objective for Taught {
         }
 
         let taught = &scores.listed[parts.list.clone()];
-        let samples = &scores.listed[parts.samples];
         let rank = |at: usize| {
             let higher = weights::count_higher(samples, taught[at]);
             weights::estimated_rank(higher, samples.len(), self.population(query))
         };
         let rivals = &scores.listed[parts.rivals];
-        let (list, rest) = slopes.split_at_mut(taught.len());
-        let add = |at: usize, slope: f32| {
-            list[at] += slope;
-            if let Some(rival) = rest[..rivals.len()].get_mut(at) {
-                *rival -= slope;
-            }
-        };
-        let margin = |at: usize| taught[at] - rivals.get(at).copied().unwrap_or(0.0);
-        let distil = self.distil(query, row.batch.epoch, margin, rank, add);
+        let (to_list, to_rivals) = slopes.split_at_mut(taught.len());
+        let distil = self.distil(row, taught, rivals, rank, to_list, to_rivals);
         share * own + self.config.alpha * distil
     }
 
@@ -115,7 +112,7 @@ impl Objective for Taught {
         let looks = self.config.discrepancy == Discrepancy::Exact && self.discerns(epoch);
         let due = || (epoch - self.config.warm_up).is_multiple_of(self.config.refresh_every);
         if looks && (self.ranks.is_empty() || due()) {
-            self.ranks = exact_ranks(student, cases, &self.lists)?;
+            self.ranks = exact_ranks(student, cases, &self.lists, self.config.pass_over)?;
         }
         Ok(())
     }
@@ -148,21 +145,22 @@ impl Objective for Taught {
 struct Parts {
     list: Range<usize>,
     rivals: Range<usize>,
-    samples: Range<usize>,
 }
 
 impl Taught {
-    /// The weighted loss of the list of `query`. `margin(at)` is the score of its item at 0-based place `at`, less that of the
-    /// item's rival if it has one; `rank(at)` the student's estimated rank of it; `add(at, d)` takes d loss / d margin.
+    /// The weighted loss of a row's list, from the scores of its items and of their rivals. `rank(at)` is the student's
+    /// estimated rank of the item at 0-based place `at`. The slopes are added to what is there.
     fn distil(
         &self,
-        query: usize,
-        epoch: usize,
-        margin: impl Fn(usize) -> f32,
+        row: Row<'_>,
+        taught: &[f32],
+        rivals: &[f32],
         rank: impl Fn(usize) -> u32,
-        mut add: impl FnMut(usize, f32),
+        to_list: &mut [f32],
+        to_rivals: &mut [f32],
     ) -> f32 {
-        let places = self.lists.range(query);
+        let epoch = row.batch.epoch;
+        let places = self.lists.range(self.list_of(row.batch, row.at));
         let n = places.len();
         let (mut short, mut long) = ([0.0f32; 3 * SHORT], Vec::new());
         let room = if n <= SHORT {
@@ -183,15 +181,24 @@ impl Taught {
             None => rank(at),
         };
         weights::fill(&self.config, &self.position, warming_up, rank, weights);
+        let alpha = self.config.alpha;
+        if self.config.loss == Form::ListWise {
+            return list_wise(weights, taught, rivals, alpha, to_list, to_rivals);
+        }
 
-        losses.iter_mut().enumerate().for_each(|(at, loss)| *loss = -margin(at));
+        let rival = |at: usize| rivals.get(at).copied().unwrap_or(0.0);
+        losses.iter_mut().enumerate().for_each(|(at, loss)| *loss = rival(at) - taught[at]);
         slopes.copy_from_slice(losses);
         softplus_slice(losses); // -ln sigmoid(margin)
         sigmoid_slice(slopes); // minus its slope
         let mut loss = 0.0;
         for at in 0..n {
             loss += weights[at] * losses[at];
-            add(at, -self.config.alpha * weights[at] * slopes[at]);
+            let slope = alpha * weights[at] * slopes[at];
+            to_list[at] -= slope;
+            if let Some(to_rival) = to_rivals.get_mut(at) {
+                *to_rival += slope;
+            }
         }
         loss
     }
@@ -232,7 +239,7 @@ impl Taught {
         let whole = top + mass.ln() as f32;
 
         let own_row = Row { items: &row.items[..n], ..row };
-        let own_scores = Scores { listed: &scores.listed[..n], log_rest: whole };
+        let own_scores = Scores { listed: &scores.listed[..n], log_rest: whole, ..scores };
         let mut slope = 0.0;
         let loss =
             self.own.loss(own_row, own_scores, Grad { listed: own_slopes, log_rest: &mut slope });
@@ -252,80 +259,62 @@ impl Taught {
             slopes.iter_mut().for_each(|slope| *slope *= share);
         }
         let all = scores.listed;
-        let list = self.lists.row(query);
+        let list = self.list(row.batch, row.at);
         let score = |at: usize| all[list[at] as usize];
         let rank = |at: usize| {
             let labelled = self.labelled.of(query).iter();
             let known = labelled.filter(|&&item| all[item as usize] > score(at)).count() as u32;
             weights::count_higher(all, score(at)) - known + 1
         };
-        let distil = match self.config.loss {
-            Form::PointWise => self.distil(query, row.batch.epoch, score, rank, |at, slope| {
-                slopes[list[at] as usize] += slope;
-            }),
-            Form::PairWise => {
-                let mut rivals = vec![0; list.len()];
-                self.draw_rivals(row.batch, row.at, query, &mut rivals);
-                let margin = |at: usize| score(at) - all[rivals[at] as usize];
-                self.distil(query, row.batch.epoch, margin, rank, |at, slope| {
-                    slopes[list[at] as usize] += slope;
-                    slopes[rivals[at] as usize] -= slope;
-                })
-            }
-        };
+        let mut rivals = vec![0; list.len() * (self.copies() - 1)];
+        self.draw_rivals(row.batch, row.at, query, &mut rivals);
+        let taught: Vec<f32> = (0..list.len()).map(score).collect();
+        let rival_scores: Vec<f32> = rivals.iter().map(|&rival| all[rival as usize]).collect();
+        let (mut to_list, mut to_rivals) = (vec![0.0; list.len()], vec![0.0; rivals.len()]);
+        let distil = self.distil(row, &taught, &rival_scores, rank, &mut to_list, &mut to_rivals);
+        for (&item, slope) in list.iter().chain(&rivals).zip(to_list.iter().chain(&to_rivals)) {
+            slopes[item as usize] += slope;
+        }
         share * own + self.config.alpha * distil
     }
 
-    /// The own slate's rows with ours behind each.
-    fn append(&self, batch: &Batch<'_>, own: &Lists<ItemId>) -> Lists<ItemId> {
-        let mut lists = self.laid_out(batch, own);
-        let n_items = self.labelled.positives().n_items();
-        let shared = (self.config.shared_samples && self.samples_at(batch.epoch)).then(|| {
-            let RankDistil { epsilon, replacement, .. } = self.config;
-            Shared::new(n_items, epsilon, replacement, &mut batch.rng(0, SHARED))
+    /// The own slate's rows with the teacher's list and its rivals behind each.
+    fn append_lists(&self, batch: &Batch<'_>, own: &Lists<ItemId>) -> Lists<ItemId> {
+        let len = |at: usize| own.row(at).len() + self.list(batch, at).len() * self.copies();
+        let mut lists = laid_out((0..batch.len()).map(len));
+        rows_mut(&mut lists).for_each(|(at, slate)| {
+            let query = batch.cases.query_of(batch.rows[at] as usize);
+            let parts = self.parts(batch, at, slate.len());
+            slate[..parts.list.start].copy_from_slice(own.row(at));
+            slate[parts.list].copy_from_slice(self.list(batch, at));
+            self.draw_rivals(batch, at, query, &mut slate[parts.rivals]);
         });
-        let (starts, values) = (lists.starts().to_vec(), lists.values_mut());
-        let mut tasks = Vec::with_capacity(batch.len().div_ceil(CHUNK));
-        let mut left = values;
-        for first in (0..batch.len()).step_by(CHUNK) {
-            let rows = first..(first + CHUNK).min(batch.len());
-            let (mine, rest) = left.split_at_mut(starts[rows.end] - starts[rows.start]);
-            left = rest;
-            tasks.push((rows, mine));
-        }
-        tasks.into_par_iter().for_each_init(
-            || Scratch::new(n_items as usize),
-            |scratch, (rows, values)| {
-                let base = starts[rows.start];
-                for at in rows {
-                    let slate = &mut values[starts[at] - base..starts[at + 1] - base];
-                    let query = batch.cases.query_of(batch.rows[at] as usize);
-                    let parts = self.parts(query, batch.epoch, slate.len());
-                    slate[..parts.list.start].copy_from_slice(own.row(at));
-                    slate[parts.list].copy_from_slice(self.lists.row(query));
-                    self.draw_rivals(batch, at, query, &mut slate[parts.rivals]);
-                    let (samples, rng) = (&mut slate[parts.samples], batch.rng(at, SAMPLES));
-                    self.draw_samples(shared.as_ref(), query, rng, scratch, samples);
-                }
-            },
-        );
         lists
     }
 
-    /// Rows of the right lengths, not filled yet.
-    fn laid_out(&self, batch: &Batch<'_>, own: &Lists<ItemId>) -> Lists<ItemId> {
-        let mut starts = Vec::with_capacity(batch.len() + 1);
-        let mut end = 0;
-        starts.push(end);
-        for at in 0..batch.len() {
-            let query = batch.cases.query_of(batch.rows[at] as usize);
-            let list = self.lists.row(query).len();
-            end += own.row(at).len() + list * self.copies() + self.n_samples(query, batch.epoch);
-            starts.push(end);
+    /// The own probes with the samples of Algorithm 1 behind each row.
+    fn append_samples(&self, batch: &Batch<'_>, own: Lists<ItemId>) -> Lists<ItemId> {
+        if !self.samples_at(batch.epoch) {
+            return own;
         }
-        let values = vec![0; end];
-        // Sums of lengths: they begin at 0 and never fall.
-        Lists::from_parts(starts, values).unwrap_or_default()
+        let own_row = |at: usize| if own.is_empty() { &[][..] } else { own.row(at) };
+        let len = |at: usize| own_row(at).len() + self.n_samples(batch, at);
+        let mut probes = laid_out((0..batch.len()).map(len));
+        let n_items = self.labelled.positives().n_items();
+        let RankDistil { epsilon, replacement, shared_samples, .. } = self.config;
+        let shared = shared_samples
+            .then(|| Shared::new(n_items, epsilon, replacement, &mut batch.rng(0, SHARED)));
+        rows_mut(&mut probes).for_each_init(
+            || Scratch::new(n_items as usize),
+            |scratch, (at, row)| {
+                let query = batch.cases.query_of(batch.rows[at] as usize);
+                let (kept, samples) = row.split_at_mut(own_row(at).len());
+                kept.copy_from_slice(own_row(at));
+                let rng = batch.rng(at, SAMPLES);
+                self.draw_samples(shared.as_ref(), query, rng, scratch, samples);
+            },
+        );
+        probes
     }
 
     fn draw_rivals(&self, batch: &Batch<'_>, at: usize, query: usize, out: &mut [ItemId]) {
@@ -360,25 +349,38 @@ impl Taught {
     }
 
     /// Where the parts of a row's slate of `len` items lie: ours are its end.
-    fn parts(&self, query: usize, epoch: usize, len: usize) -> Parts {
-        let list = self.lists.row(query).len();
-        let samples = len - self.n_samples(query, epoch)..len;
-        let rivals = samples.start - list * (self.copies() - 1)..samples.start;
-        Parts { list: rivals.start - list..rivals.start, rivals, samples }
+    fn parts(&self, batch: &Batch<'_>, at: usize, len: usize) -> Parts {
+        let list = self.list(batch, at).len();
+        let rivals = len - list * (self.copies() - 1)..len;
+        Parts { list: rivals.start - list..rivals.start, rivals }
     }
 
     /// How often a list's length goes into a slate.
     fn copies(&self) -> usize {
         match self.config.loss {
             Form::PointWise => 1,
-            Form::PairWise => 2,
+            Form::PairWise | Form::ListWise => 2,
         }
     }
 
-    fn n_samples(&self, query: usize, epoch: usize) -> usize {
-        if !self.samples_at(epoch) || self.lists.row(query).is_empty() {
+    /// Which of the lists is that of the batch's row `at`.
+    fn list_of(&self, batch: &Batch<'_>, at: usize) -> usize {
+        let case = batch.rows[at] as usize;
+        match self.config.pass_over {
+            PassOver::Labelled => batch.cases.query_of(case),
+            PassOver::Targets => case,
+        }
+    }
+
+    fn list(&self, batch: &Batch<'_>, at: usize) -> &[ItemId] {
+        self.lists.row(self.list_of(batch, at))
+    }
+
+    fn n_samples(&self, batch: &Batch<'_>, at: usize) -> usize {
+        if !self.samples_at(batch.epoch) || self.list(batch, at).is_empty() {
             return 0;
         }
+        let query = batch.cases.query_of(batch.rows[at] as usize);
         match self.config.replacement {
             true => self.config.epsilon,
             false => self.config.epsilon.min(self.labelled.n_unlabelled(query) as usize),
@@ -411,18 +413,85 @@ impl Taught {
     }
 }
 
+/// The list-wise loss: Plackett and Luce's likelihood of the teacher's order, each place weighed, the rivals last and in no
+/// order. The sum over places r of -w_r ln(e^s_r / (sum over j >= r of e^s_j + sum over rivals of e^s)).
+pub(super) fn list_wise(
+    weights: &[f32],
+    taught: &[f32],
+    rivals: &[f32],
+    alpha: f32,
+    to_list: &mut [f32],
+    to_rivals: &mut [f32],
+) -> f32 {
+    let top = taught.iter().chain(rivals).fold(f32::NEG_INFINITY, |top, &score| top.max(score));
+    let exp = |score: f32| f64::from(score - top).exp();
+    let rest = rivals.iter().fold(0.0, |sum, &rival| sum + exp(rival));
+    let masses: Vec<f64> = taught.iter().map(|&score| exp(score)).collect();
+    // Behind each place: its own mass, those after it, the rivals'.
+    let mut behind = vec![0.0; taught.len()];
+    let mut sum = rest;
+    for (behind, mass) in behind.iter_mut().zip(&masses).rev() {
+        sum += mass;
+        *behind = sum;
+    }
+    let (mut loss, mut pull) = (0.0, 0.0);
+    for (r, &weight) in weights.iter().enumerate() {
+        let weight = f64::from(weight);
+        loss += weight * (behind[r].ln() - f64::from(taught[r] - top));
+        pull += weight / behind[r];
+        to_list[r] += alpha * (pull * masses[r] - weight) as f32;
+    }
+    for (&rival, to_rival) in rivals.iter().zip(to_rivals) {
+        *to_rival += alpha * (pull * exp(rival)) as f32;
+    }
+    loss as f32
+}
+
+/// Rows of these lengths, not filled yet.
+fn laid_out(lens: impl Iterator<Item = usize>) -> Lists<ItemId> {
+    let mut starts = vec![0];
+    let mut end = 0;
+    starts.extend(lens.map(|len| {
+        end += len;
+        end
+    }));
+    // Sums of lengths: they begin at 0 and never fall.
+    Lists::from_parts(starts, vec![0; end]).unwrap_or_default()
+}
+
+/// Every row with its number, in parallel.
+fn rows_mut(
+    lists: &mut Lists<ItemId>,
+) -> impl IndexedParallelIterator<Item = (usize, &mut [ItemId])> {
+    let starts = lists.starts().to_vec();
+    let mut rows = Vec::with_capacity(lists.len());
+    let mut left = lists.values_mut();
+    for pair in starts.windows(2) {
+        let (row, rest) = left.split_at_mut(pair[1] - pair[0]);
+        left = rest;
+        rows.push(row);
+    }
+    rows.into_par_iter().enumerate().with_min_len(CHUNK)
+}
+
 fn query_of(row: &Row<'_>) -> usize {
     row.batch.cases.query_of(row.index())
 }
 
-/// Where the student has each item of each list, among what is neither history nor hidden: 1-based, parallel to the lists'
-/// values. What it does not rank at all comes last.
-fn exact_ranks(student: &dyn Ranker, cases: &Cases, lists: &Lists<ItemId>) -> Result<Vec<u32>> {
+/// Where the student has each item of each list, among what is neither history nor hidden (or among everything, where only
+/// targets are passed over): 1-based, parallel to the lists' values. What it does not rank at all comes last.
+fn exact_ranks(
+    student: &dyn Ranker,
+    cases: &Cases,
+    lists: &Lists<ItemId>,
+    pass_over: PassOver,
+) -> Result<Vec<u32>> {
     let n_items = cases.n_items();
-    let top = TopK::unseen(n_items);
+    let skip_seen = pass_over == PassOver::Labelled;
+    let top = TopK { skip_seen, ..TopK::unseen(n_items) };
     // A ranker that can only list everything holds so many items at a time: 8 million are 64 MB.
     let at_once = ((1 << 23) / n_items.max(1)).clamp(16, 1024);
-    let queries = cases.distinct_queries();
+    let queries = if skip_seen { cases.distinct_queries() } else { cases.queries() };
     let mut ranks = Vec::with_capacity(lists.values().len());
     for (b, block) in queries.chunks(at_once).enumerate() {
         let mut timeline = Vec::new();

@@ -40,7 +40,7 @@ fn every_setting() -> Vec<RankDistil> {
         for weighting in
             [Weighting::Uniform, Weighting::Position, Weighting::Discrepancy, Weighting::Hybrid]
         {
-            for loss in [Form::PointWise, Form::PairWise] {
+            for loss in [Form::PointWise, Form::PairWise, Form::ListWise] {
                 for (renormalise, replacement) in [(true, false), (false, true)] {
                     for shared_samples in [false, true] {
                         let base = settings();
@@ -79,7 +79,7 @@ impl Objective for Own {
         let history = |at: usize| batch.case(at).query.history;
         match self {
             Self::Squares => Slate::All,
-            Self::LogLoss => Slate::Lists(
+            Self::LogLoss => Slate::lists(
                 (0..batch.len())
                     .map(|at| {
                         let mut rng = batch.rng(at, 77);
@@ -87,15 +87,15 @@ impl Objective for Own {
                     })
                     .collect(),
             ),
-            Self::Softmax => Slate::Against {
-                listed: targets().map(|target| [target]).collect(),
-                left_out: (0..batch.len())
+            Self::Softmax => Slate::against(
+                targets().map(|target| [target]).collect(),
+                (0..batch.len())
                     .map(|at| {
                         let target = batch.case(at).targets[0];
                         history(at).iter().copied().filter(move |&item| item != target)
                     })
                     .collect(),
-            },
+            ),
         }
     }
 
@@ -130,7 +130,7 @@ fn own_twin(own: Own, batch: &Batch<'_>, at: usize, scores: &[f64]) -> f64 {
     let softplus = |x: f64| (1.0 + x.exp()).ln();
     let case = batch.case(at);
     match (own, own.slate(batch)) {
-        (Own::LogLoss, Slate::Lists(lists)) => {
+        (Own::LogLoss, Slate::Lists { listed: lists, .. }) => {
             let s = |i: usize| scores[lists.row(at)[i] as usize];
             softplus(-s(0)) + softplus(s(1)) + softplus(s(2))
         }
@@ -147,18 +147,23 @@ fn own_twin(own: Own, batch: &Batch<'_>, at: usize, scores: &[f64]) -> f64 {
     }
 }
 
-/// Asks the objective as a learner does: its loss, and the gradient with respect to every item's score.
+/// Asks the objective as a learner does: its loss, the gradient with respect to every item's score, the listed items, and
+/// the probes.
 fn ask(
     objective: &dyn Objective,
     batch: &Batch<'_>,
     at: usize,
     scores: &[f32],
-) -> (f64, Vec<f64>, Vec<ItemId>) {
+) -> (f64, Vec<f64>, Vec<ItemId>, Vec<ItemId>) {
     let slate = objective.slate(batch);
+    let probes = slate.probes().map_or(vec![], |probes| probes.row(at).to_vec());
+    let probe_scores: Vec<f32> = probes.iter().map(|&i| scores[i as usize]).collect();
     let mut slopes = vec![0.0f64; N];
     let (items, left_out): (Vec<ItemId>, Vec<ItemId>) = match &slate {
-        Slate::Lists(lists) => (lists.row(at).to_vec(), vec![]),
-        Slate::Against { listed, left_out } => (listed.row(at).to_vec(), left_out.row(at).to_vec()),
+        Slate::Lists { listed, .. } => (listed.row(at).to_vec(), vec![]),
+        Slate::Against { listed, left_out, .. } => {
+            (listed.row(at).to_vec(), left_out.row(at).to_vec())
+        }
         Slate::All => (vec![], vec![]),
     };
     let rest: Vec<usize> = match slate {
@@ -176,7 +181,7 @@ fn ask(
     let (mut grad, mut rest_slope) = (vec![0.0; listed.len()], 0.0);
     let loss = objective.loss(
         Row { batch, at, items: &items },
-        Scores { listed: &listed, log_rest },
+        Scores { listed: &listed, probes: &probe_scores, log_rest },
         Grad { listed: &mut grad, log_rest: &mut rest_slope },
     );
     match slate {
@@ -186,7 +191,7 @@ fn ask(
     for i in rest {
         slopes[i] += f64::from(rest_slope) * f64::from(scores[i]).exp() / mass;
     }
-    (f64::from(loss), slopes, items)
+    (f64::from(loss), slopes, items, probes)
 }
 
 /// The weights again, in f64 and from their definition; `rank` gives 1-based ranks.
@@ -235,7 +240,7 @@ fn the_loss_is_the_papers_and_the_gradient_its_slope() {
                 let query = cases.query_of(row as usize);
                 let mut scores = vec![0.0f32; N];
                 Rng::keyed(4, [at as u64]).fill_normal(&mut scores, 0.0, 1.5);
-                let (loss, slopes, items) = ask(&*objective, &batch, at, &scores);
+                let (loss, slopes, front, samples) = ask(&*objective, &batch, at, &scores);
 
                 let list: Vec<u32> = trace.last().items(query).iter().copied().take(K).collect();
                 let labelled = cases.distinct_queries()[query].history;
@@ -243,13 +248,13 @@ fn the_loss_is_the_papers_and_the_gradient_its_slope() {
                     && matches!(config.weighting, Weighting::Discrepancy | Weighting::Hybrid);
                 let of = |item: u32| f64::from(scores[item as usize]);
                 let unlabelled = N - labelled.len();
-                // Our part of the slate: list, rivals, samples.
+                // Our part of the slate: list, rivals; the samples are probes.
                 let n_samples = match (own, discerns && !list.is_empty(), config.replacement) {
                     (Own::Squares, ..) | (_, false, _) => 0,
                     (.., true) => config.epsilon,
                     (.., false) => config.epsilon.min(unlabelled),
                 };
-                let (front, samples) = items.split_at(items.len() - n_samples);
+                assert_eq!(samples.len(), n_samples);
                 let rivals: Vec<u32> = match (config.loss, own) {
                     (Form::PointWise, _) => vec![],
                     (_, Own::Squares) => rivals_of_all(&config, &cases, &trace, &batch, at),
@@ -260,7 +265,7 @@ fn the_loss_is_the_papers_and_the_gradient_its_slope() {
                     assert!(front.ends_with(&list));
                     assert_eq!(front.len() - list.len(), if own == Own::LogLoss { 3 } else { 1 });
                 }
-                assert!(rivals.iter().chain(samples).all(|item| !labelled.contains(item)));
+                assert!(rivals.iter().chain(&samples).all(|item| !labelled.contains(item)));
 
                 let rank = |r: usize| {
                     let higher = |item: &&u32| of(**item) > of(list[r]);
@@ -279,6 +284,11 @@ fn the_loss_is_the_papers_and_the_gradient_its_slope() {
                     let s = |item: u32| scores[item as usize];
                     let mut distil = 0.0;
                     for (r, &item) in list.iter().enumerate() {
+                        if config.loss == Form::ListWise {
+                            let behind = list[r..].iter().chain(&rivals).map(|&i| s(i).exp());
+                            distil += weights[r] * (behind.sum::<f64>().ln() - s(item));
+                            continue;
+                        }
                         let margin = s(item) - rivals.get(r).map_or(0.0, |&rival| s(rival));
                         distil += weights[r] * (1.0 + (-margin).exp()).ln();
                     }
@@ -302,8 +312,8 @@ fn rivals_of_all(
 ) -> Vec<u32> {
     let plain = RankDistil { weighting: Weighting::Uniform, ..config.clone() };
     let lists = plain.teach(Box::new(Own::LogLoss), cases, std::slice::from_ref(trace)).unwrap();
-    let Slate::Lists(lists) = lists.slate(batch) else { panic!("lists stay lists") };
-    let row = lists.row(at);
+    let Slate::Lists { listed, .. } = lists.slate(batch) else { panic!("lists stay lists") };
+    let row = listed.row(at);
     row[3 + (row.len() - 3) / 2..].to_vec()
 }
 
@@ -331,7 +341,7 @@ fn check(
 
 fn slate_of(objective: &dyn Objective, batch: &Batch<'_>) -> Lists<ItemId> {
     match objective.slate(batch) {
-        Slate::Lists(lists) => lists,
+        Slate::Lists { listed, .. } => listed,
         _ => panic!("lists stay lists"),
     }
 }
@@ -348,49 +358,79 @@ fn without_a_share_the_own_objective_comes_back_as_it_is() {
         let mut scores = vec![0.0; N];
         Rng::new(3).fill_normal(&mut scores, 0.0, 1.0);
         for at in 0..rows.len() {
-            let (loss, slopes, _) = ask(&*objective, &batch, at, &scores);
-            assert_eq!((loss, slopes), {
-                let (loss, slopes, _) = ask(&Own::LogLoss, &batch, at, &scores);
-                (loss, slopes)
-            });
+            let taught = ask(&*objective, &batch, at, &scores);
+            assert_eq!(taught, ask(&Own::LogLoss, &batch, at, &scores));
         }
     }
 }
 
 #[test]
-fn samples_come_only_when_ranks_are_estimated_and_get_no_gradient() {
+fn samples_are_probes_and_come_only_when_ranks_are_estimated() {
     let cases = cases();
     let trace = trace(&cases);
-    let rows = [0u32, 1, 2];
-    let teach = |config: RankDistil| {
-        config.teach(Box::new(Own::LogLoss), &cases, std::slice::from_ref(&trace)).unwrap()
-    };
     let length = |config: RankDistil, epoch| {
-        slate_of(&*teach(config), &Batch { cases: &cases, rows: &rows, epoch, seed: 1 })
-            .row(0)
-            .len()
+        let taught =
+            config.teach(Box::new(Own::LogLoss), &cases, std::slice::from_ref(&trace)).unwrap();
+        let slate = taught.slate(&Batch { cases: &cases, rows: &[0, 1, 2], epoch, seed: 1 });
+        let Slate::Lists { listed, probes } = slate else { panic!("lists stay lists") };
+        assert_eq!(listed.row(0).len(), 3 + K);
+        if probes.is_empty() { 0 } else { probes.row(0).len() }
     };
     let with = |weighting, discrepancy| RankDistil { weighting, discrepancy, ..settings() };
-    assert_eq!(length(with(Weighting::Hybrid, Discrepancy::Sampled), 1), 3 + K);
-    assert_eq!(length(with(Weighting::Hybrid, Discrepancy::Sampled), 2), 3 + K + 7);
-    assert_eq!(length(with(Weighting::Discrepancy, Discrepancy::Sampled), 2), 3 + K + 7);
-    assert_eq!(length(with(Weighting::Position, Discrepancy::Sampled), 2), 3 + K);
-    assert_eq!(length(with(Weighting::Uniform, Discrepancy::Sampled), 2), 3 + K);
-    assert_eq!(length(with(Weighting::Hybrid, Discrepancy::Exact), 2), 3 + K);
+    assert_eq!(length(with(Weighting::Hybrid, Discrepancy::Sampled), 1), 0);
+    assert_eq!(length(with(Weighting::Hybrid, Discrepancy::Sampled), 2), 7);
+    assert_eq!(length(with(Weighting::Discrepancy, Discrepancy::Sampled), 2), 7);
+    assert_eq!(length(with(Weighting::Position, Discrepancy::Sampled), 2), 0);
+    assert_eq!(length(with(Weighting::Uniform, Discrepancy::Sampled), 2), 0);
+    assert_eq!(length(with(Weighting::Hybrid, Discrepancy::Exact), 2), 0);
+}
 
-    let batch = Batch { cases: &cases, rows: &rows, epoch: 2, seed: 1 };
-    let mut scores = [0.0; 3 + K + 7];
-    Rng::new(3).fill_normal(&mut scores, 0.0, 1.0);
-    let mut grad = [0.0; 3 + K + 7];
-    let objective = teach(settings());
-    let slate = slate_of(&*objective, &batch);
-    objective.loss(
-        Row { batch: &batch, at: 1, items: slate.row(1) },
-        Scores { listed: &scores, log_rest: f32::NEG_INFINITY },
-        Grad { listed: &mut grad, log_rest: &mut 0.0 },
-    );
-    assert_eq!(grad[3 + K..], [0.0; 7]);
-    assert!(grad[3..3 + K].iter().any(|g| *g < 0.0));
+#[test]
+fn two_items_and_a_rival_list_wise_by_hand() {
+    // Masses 2, 1 and 3 (the rival): -ln(2/6) for the first place, -ln(1/4) for the second.
+    let (weights, alpha) = ([0.75, 0.25], 2.0);
+    let (mut to_list, mut to_rivals) = ([0.0; 2], [0.0]);
+    let (taught, rivals) = ([2f32.ln(), 0.0], [3f32.ln()]);
+    let loss =
+        objective::list_wise(&weights, &taught, &rivals, alpha, &mut to_list, &mut to_rivals);
+    assert!((f64::from(loss) - (0.75 * 3f64.ln() + 0.25 * 4f64.ln())).abs() < 1e-6);
+    let close = |ours: f32, by_hand: f64| assert!((f64::from(ours) - 2.0 * by_hand).abs() < 1e-6);
+    close(to_list[0], 0.75 * (2.0 / 6.0 - 1.0));
+    close(to_list[1], 0.75 / 6.0 + 0.25 * (1.0 / 4.0 - 1.0));
+    close(to_rivals[0], 0.75 * 3.0 / 6.0 + 0.25 * 3.0 / 4.0);
+}
+
+#[test]
+fn passing_over_targets_alone_a_case_may_be_taught_the_users_other_items() {
+    let log = rankstill_core::Interactions::new(
+        N,
+        Lists::from_iter([vec![3, 1, 4], vec![5, 9]]),
+        None,
+        None,
+    )
+    .unwrap();
+    let mut said = Rankings::default();
+    (0..2).for_each(|_| said.push([4, 1, 7, 9, 5].map(|item| (item, 0.0))));
+    let trace = Trace::new("all", vec![(0, said)]).unwrap();
+    let config = RankDistil { k: 3, pass_over: PassOver::Targets, ..RankDistil::authors_code() };
+    assert_eq!(Distiller::lesson(&config).among, Among::Everything);
+    let cases = Cases::each_interaction(&log);
+    let lists = lists_but_targets(trace.last().lists(), &cases, 3);
+    let expected = [[4, 1, 7], [4, 7, 9], [1, 7, 9], [4, 1, 7], [4, 1, 7]];
+    assert!(lists.iter().zip(expected).all(|(list, by_hand)| list == by_hand), "{lists:?}");
+    let taught = config.teach(Box::new(Own::LogLoss), &cases, &[trace]).unwrap();
+    let batch = Batch { cases: &cases, rows: &[2, 1], epoch: 0, seed: 1 };
+    let slate = slate_of(&*taught, &batch);
+    assert_eq!((&slate.row(0)[3..], &slate.row(1)[3..]), (&[1, 7, 9][..], &[4, 7, 9][..]));
+}
+
+/// Slates with their probes behind each row.
+fn drawn_by(objective: &dyn Objective, batch: &Batch<'_>) -> Lists<ItemId> {
+    let Slate::Lists { listed, probes } = objective.slate(batch) else {
+        panic!("lists stay lists")
+    };
+    let probes = |at: usize| if probes.is_empty() { &[][..] } else { probes.row(at) };
+    (0..batch.len()).map(|at| [listed.row(at), probes(at)].concat()).collect()
 }
 
 #[test]
@@ -405,20 +445,20 @@ fn a_row_draws_the_same_in_any_batch_and_on_any_number_of_threads() {
         let batch = Batch { cases: &cases, rows: &rows, epoch: 3, seed: 5 };
         let on = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| slate_of(&*objective, &batch))
+            pool.install(|| drawn_by(&*objective, &batch))
         };
         let whole = on(1);
         assert_eq!(whole, on(2));
         assert_eq!(whole, on(3));
         if !config.shared_samples {
             let part = Batch { rows: &rows[150..153], ..batch };
-            let part = slate_of(&*objective, &part);
+            let part = drawn_by(&*objective, &part);
             (0..3).for_each(|at| assert_eq!(part.row(at), whole.row(150 + at)));
         }
-        let next = slate_of(&*objective, &Batch { epoch: 4, ..batch });
+        let next = drawn_by(&*objective, &Batch { epoch: 4, ..batch });
         let sampled = matches!(config.weighting, Weighting::Discrepancy | Weighting::Hybrid);
         let ours = |slate: &Lists<ItemId>| slate.row(0)[3 + K..].to_vec();
-        let drawn = sampled || config.loss == Form::PairWise;
+        let drawn = sampled || config.loss != Form::PointWise;
         assert_eq!(ours(&whole) != ours(&next), drawn, "drawn anew in every epoch");
     }
 }
@@ -433,7 +473,7 @@ fn labelled_items_of_a_list_are_passed_over() {
     }
     let trace = Trace::new("all", vec![(0, said)]).unwrap();
     let labelled = Labelled::new(&cases).unwrap();
-    let lists = unlabelled_lists(&trace, &labelled, N, K).unwrap();
+    let lists = unlabelled_lists(trace.last().lists(), &labelled, K);
     let expected: Vec<u32> = (0..N as u32).filter(|i| !history.contains(i)).take(K).collect();
     assert_eq!(lists.row(2), expected);
     assert_eq!(lists.row(5).len(), 2, "no more are unlabelled for user 5");

@@ -45,6 +45,17 @@ fn a_step_is_the_slope_for_slates_of_every_shape() {
 }
 
 #[test]
+fn probes_are_scored_by_every_optimiser() {
+    let train = testing::blocks();
+    let adam = |mode| Optimizer::Adam(Adam { mode, learning_rate: 0.1, ..Adam::default() });
+    let optimizers = [adam(AdamMode::Exact), adam(AdamMode::Sparse), adam(AdamMode::Dense)];
+    for optimizer in optimizers.into_iter().chain([by_sgd(true).optimizer]) {
+        let recipe = BprMf { optimizer, ..by_sgd(true) };
+        testing::probes_are_scored(&recipe, &train, &Cases::each_interaction(&train));
+    }
+}
+
+#[test]
 fn rows_of_strangers_teach_nothing() {
     let train = testing::blocks();
     let timeline = Arc::new(train.items().values().to_vec());
@@ -143,7 +154,7 @@ fn a_batch_that_is_one_list_long_and_one_that_is_empty_do_no_harm() {
     let batch = Batch { cases: &cases, rows: &[], epoch: 0, seed: 1 };
     assert_eq!(learner.step(&batch, &objective.slate(&batch), &objective), 0.0);
     let batch = Batch { cases: &cases, rows: &[3], epoch: 0, seed: 1 };
-    let nothing = Slate::Lists(Lists::from_iter([vec![]]));
+    let nothing = Slate::lists(Lists::from_iter([vec![]]));
     learner.step(&batch, &nothing, &testing::Ragged);
     assert!(learner.tensors() == before);
 }

@@ -5,10 +5,11 @@
 //! summed. Products are by the `gemm` crate: the same bits on any number of threads, but, unlike steps on lists, not
 //! promised to be the same on machines with other vector units.
 
-use super::learner::MfLearner;
+use super::{Asked, ItemHead};
 use rankstill_core::kernel::gemm::{Mat, MatMut, gemm, parallel};
 use rankstill_core::kernel::math::{exp_slice, ln};
-use rankstill_core::{Batch, Grad, ItemId, Lists, Objective, Row, Scores, UserId};
+use rankstill_core::kernel::table::Table;
+use rankstill_core::{Batch, Grad, Objective, Row, Scores, Slate};
 use rayon::prelude::*;
 
 /// Rows of one task.
@@ -17,76 +18,57 @@ const TASK: usize = 16;
 /// Numbers of a group's scores.
 const GROUP: usize = 8 << 20;
 
-/// The listed and the left-out items of each row.
-type Against<'a> = (&'a Lists<ItemId>, &'a Lists<ItemId>);
-
-impl MfLearner {
-    /// A step on every item (`against` is none), or on the listed ones against the mass of the rest.
+impl ItemHead {
+    /// A step on every item, or on the listed ones against the mass of the rest. Leaves the gradients of the rows' vectors and
+    /// of all items.
     pub(super) fn step_on_everything(
         &mut self,
+        items: &mut Table,
+        asked: Asked<'_>,
         batch: &Batch<'_>,
-        against: Option<Against<'_>>,
+        slate: &Slate,
         objective: &dyn Objective,
     ) -> f64 {
-        let users = self.users(batch);
-        self.fetch_users(&users);
-        self.model.items.settle();
-        let (n_items, dim, stride) =
-            (self.model.items.n_rows(), self.model.items.dim(), self.model.items.stride());
-        let (item_data, record) = self.model.items.params();
+        items.settle();
+        let (n_items, dim, stride) = (items.n_rows(), items.dim(), self.stride);
+        let (item_data, record) = items.params();
         let items = Mat::new(item_data, n_items, dim, record);
-        let mut to_users = vec![0.0; self.user_slots.len() * stride];
-        let mut to_items = vec![0.0; n_items * stride];
+        self.to_items.resize(n_items * stride, 0.0);
 
         let tasks = (GROUP / n_items.max(1) / TASK).clamp(1, 16);
         let mut grads = vec![0.0; tasks * TASK * n_items];
         let mut vectors = vec![0.0; tasks * TASK * dim];
-        let mut to_rows = vec![0.0; tasks * TASK * dim];
         let mut loss = 0.0;
         for first in (0..batch.len()).step_by(tasks * TASK) {
             let n = (tasks * TASK).min(batch.len() - first);
             for (at, vector) in (first..first + n).zip(vectors.chunks_exact_mut(dim)) {
-                let slot = self.user_slots.slot_of()[at] as usize;
-                vector.copy_from_slice(&self.user_rows[slot * stride..][..dim]);
+                let from = asked.of_row[at] as usize * stride;
+                vector.copy_from_slice(&asked.vectors[from..][..dim]);
             }
+            let to_rows = &mut self.to_rows[first * stride..][..n * stride];
             let losses: Vec<f64> = grads[..n * n_items]
                 .par_chunks_mut(TASK * n_items)
                 .zip(vectors[..n * dim].par_chunks(TASK * dim))
-                .zip(to_rows[..n * dim].par_chunks_mut(TASK * dim))
+                .zip(to_rows.par_chunks_mut(TASK * stride))
                 .enumerate()
                 .map(|(task, ((grads, vectors), to_rows))| {
                     let rows = vectors.len() / dim;
                     let vectors = Mat::dense(vectors, rows, dim);
                     gemm(1.0, vectors, items.t(), 0.0, &mut MatMut::dense(grads, rows, n_items));
                     let begin = first + task * TASK;
-                    let loss = rows_to_gradients(
-                        batch,
-                        begin,
-                        &users[begin..begin + rows],
-                        against,
-                        objective,
-                        grads,
-                    );
+                    let counts = &asked.counts[begin..begin + rows];
+                    let loss = rows_to_gradients(batch, begin, counts, slate, objective, grads);
                     let grads = Mat::dense(grads, rows, n_items);
-                    gemm(1.0, grads, items, 0.0, &mut MatMut::dense(to_rows, rows, dim));
+                    gemm(1.0, grads, items, 0.0, &mut MatMut::new(to_rows, rows, dim, stride));
                     loss
                 })
                 .collect();
             loss = losses.iter().fold(loss, |sum, loss| sum + loss);
-            for (at, to_row) in (first..first + n).zip(to_rows.chunks_exact(dim)) {
-                let slot = self.user_slots.slot_of()[at] as usize;
-                for (sum, x) in to_users[slot * stride..].iter_mut().zip(to_row) {
-                    *sum += x;
-                }
-            }
             let grads = Mat::dense(&grads[..n * n_items], n, n_items);
             let vectors = Mat::dense(&vectors[..n * dim], n, dim);
-            let mut sum = MatMut::new(&mut to_items, n_items, dim, stride);
+            let mut sum = MatMut::new(&mut self.to_items, n_items, dim, stride);
             parallel(1.0, grads.t(), vectors, 1.0, &mut sum);
         }
-        let scale = 1.0 / batch.len() as f32;
-        self.model.users.apply_dense_rows(&self.user_slots, &to_users, scale);
-        self.model.items.apply_full(&to_items, scale);
         loss
     }
 }
@@ -95,32 +77,36 @@ impl MfLearner {
 fn rows_to_gradients(
     batch: &Batch<'_>,
     begin: usize,
-    users: &[Option<UserId>],
-    against: Option<Against<'_>>,
+    counts: &[bool],
+    slate: &Slate,
     objective: &dyn Objective,
     rows: &mut [f32],
 ) -> f64 {
-    let n_items = rows.len() / users.len();
+    let n_items = rows.len() / counts.len();
     let mut copy = Vec::new();
     let mut loss = 0.0;
-    for ((at, user), row) in (begin..).zip(users).zip(rows.chunks_exact_mut(n_items)) {
-        if user.is_none() {
+    for ((at, &counts), row) in (begin..).zip(counts).zip(rows.chunks_exact_mut(n_items)) {
+        if !counts {
             row.fill(0.0);
             continue;
         }
-        let Some((listed, left_out)) = against else {
+        let score_of = |items: &[u32], row: &[f32]| -> Vec<f32> {
+            items.iter().map(|&item| row[item as usize]).collect()
+        };
+        let probes = slate.probes().map_or(Vec::new(), |probes| score_of(probes.row(at), row));
+        let Slate::Against { listed, left_out, .. } = slate else {
             copy.clear();
             copy.extend_from_slice(row);
             row.fill(0.0);
             loss += f64::from(objective.loss(
                 Row { batch, at, items: &[] },
-                Scores { listed: &copy, log_rest: f32::NEG_INFINITY },
+                Scores { listed: &copy, probes: &probes, log_rest: f32::NEG_INFINITY },
                 Grad { listed: row, log_rest: &mut 0.0 },
             ));
             continue;
         };
         let items = listed.row(at);
-        let scores: Vec<f32> = items.iter().map(|&item| row[item as usize]).collect();
+        let scores = score_of(items, row);
         for &item in items.iter().chain(left_out.row(at)) {
             row[item as usize] = f32::NEG_INFINITY;
         }
@@ -137,7 +123,7 @@ fn rows_to_gradients(
         let (mut to_listed, mut to_rest) = (vec![0.0; items.len()], 0.0);
         loss += f64::from(objective.loss(
             Row { batch, at, items },
-            Scores { listed: &scores, log_rest },
+            Scores { listed: &scores, probes: &probes, log_rest },
             Grad { listed: &mut to_listed, log_rest: &mut to_rest },
         ));
         if mass > 0.0 {

@@ -1,0 +1,234 @@
+//! The last layer of every factored learner: the vectors of a batch's queries against an item table.
+//!
+//! A learner makes one vector a row of the batch (a row of a table, or what a network says of a history), then
+//! 1. [`ItemHead::step`] scores the slate, asks the objective and finds the gradient of every row's vector;
+//! 2. the learner propagates [`ItemHead::row_gradients`] further back, while
+//! 3. [`ItemHead::apply`] takes the item table's optimiser step.
+//!
+//! A batch names the same item many times. Each distinct row of the table is copied out once (a "slot"), scores are products
+//! of such copies, and each row then sums the gradients of its occurrences, in the batch's order, and takes one step. No row
+//! has two owners, so any number of threads gives the same bits.
+
+mod everything;
+
+use rankstill_core::kernel::optimizer::{AdamMode, Optimizer};
+use rankstill_core::kernel::pairs::{pair_dots, weighted_sums};
+use rankstill_core::kernel::slots::Slots;
+use rankstill_core::kernel::table::{Table, Terms};
+use rankstill_core::{Batch, Grad, ItemId, Lists, Objective, Row, Scores, Slate};
+use rayon::prelude::*;
+
+/// Scratch space of the steps on one item table.
+pub(crate) struct ItemHead {
+    slots: Slots,
+    probe_slots: Slots,
+    /// One row of the table's stride a slot.
+    rows: Vec<f32>,
+    /// Of every listed item of the batch: its row's vector, score, and gradient.
+    vector_of: Vec<u32>,
+    scores: Vec<f32>,
+    grads: Vec<f32>,
+    /// Of every probe: its row's vector, and score.
+    probe_vector_of: Vec<u32>,
+    probe_scores: Vec<f32>,
+    /// The gradient of every row's vector, the table's stride apart, and whether (1 or 0) it has any.
+    to_rows: Vec<f32>,
+    row_counts: Vec<f32>,
+    row_numbers: Vec<u32>,
+    /// The gradient of all items, where the slate reaches over everything; else empty.
+    to_items: Vec<f32>,
+    stride: usize,
+    /// A step follows the mean over the batch: 1 / its rows.
+    scale: f32,
+}
+
+/// The vectors that a batch's rows ask with.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    /// Row-major, the item table's stride apart; 0 beyond its dimension.
+    pub vectors: &'a [f32],
+    /// Which of the vectors each row of the batch asks with.
+    pub of_row: &'a [u32],
+    /// Whether the objective is asked about each row at all: of some there is nothing to learn.
+    pub counts: &'a [bool],
+}
+
+impl ItemHead {
+    /// For a table of so many rows.
+    pub fn new(n_items: usize) -> Self {
+        Self {
+            slots: Slots::new(n_items),
+            probe_slots: Slots::new(n_items),
+            rows: Vec::new(),
+            vector_of: Vec::new(),
+            scores: Vec::new(),
+            grads: Vec::new(),
+            probe_vector_of: Vec::new(),
+            probe_scores: Vec::new(),
+            to_rows: Vec::new(),
+            row_counts: Vec::new(),
+            row_numbers: Vec::new(),
+            to_items: Vec::new(),
+            stride: 0,
+            scale: 0.0,
+        }
+    }
+
+    /// Scores the slate, asks the objective, and finds the gradients of the rows' vectors. Returns the summed loss.
+    pub fn step(
+        &mut self,
+        items: &mut Table,
+        asked: Asked<'_>,
+        batch: &Batch<'_>,
+        slate: &Slate,
+        objective: &dyn Objective,
+    ) -> f64 {
+        debug_assert_eq!(asked.of_row.len(), batch.len());
+        self.stride = items.stride();
+        self.scale = 1.0 / batch.len() as f32;
+        self.to_items.clear();
+        self.to_rows.clear();
+        self.to_rows.resize(batch.len() * self.stride, 0.0);
+        let loss = match slate {
+            Slate::Lists { listed, probes } => {
+                self.score(items, asked, listed);
+                self.score_probes(items, asked, probes);
+                let loss = self.ask(batch, listed, probes, asked.counts, objective);
+                let sources = self.slots.slot_of();
+                let (starts, rows) = (listed.starts(), &self.rows);
+                weighted_sums(starts, &self.grads, sources, rows, self.stride, &mut self.to_rows);
+                loss
+            }
+            Slate::Against { .. } | Slate::All => {
+                self.step_on_everything(items, asked, batch, slate, objective)
+            }
+        };
+        let counts = |row: &[f32]| f32::from(u8::from(row.iter().any(|&x| x != 0.0)));
+        self.row_counts.clear();
+        self.row_counts.extend(self.to_rows.chunks_exact(self.stride.max(1)).map(counts));
+        self.row_numbers.clear();
+        self.row_numbers.extend(0..batch.len() as u32);
+        loss
+    }
+
+    /// The gradient of each row's loss with respect to its vector, the item table's stride apart. A step follows their mean:
+    /// scale by [`ItemHead::scale`].
+    #[allow(dead_code)] // for learners whose vectors are made by a network
+    pub fn row_gradients(&self) -> &[f32] {
+        &self.to_rows
+    }
+
+    /// 1 / rows of the batch.
+    #[allow(dead_code)]
+    pub fn scale(&self) -> f32 {
+        self.scale
+    }
+
+    /// The rows' gradients, for the table that the vectors were copied from to take.
+    pub fn row_terms(&self) -> Terms<'_> {
+        Terms {
+            coef: &self.row_counts,
+            source: &self.row_numbers,
+            vectors: &self.to_rows,
+            stride: self.stride,
+            scale: self.scale,
+            decay: 0.0,
+        }
+    }
+
+    /// The item table's step.
+    pub fn apply(&self, items: &mut Table, asked: Asked<'_>) {
+        if !self.to_items.is_empty() {
+            return items.apply_full(&self.to_items, self.scale);
+        }
+        let terms = Terms {
+            coef: &self.grads,
+            source: &self.vector_of,
+            vectors: asked.vectors,
+            stride: self.stride,
+            scale: self.scale,
+            decay: 0.0,
+        };
+        items.apply(&self.slots, &terms);
+    }
+
+    fn score(&mut self, items: &mut Table, asked: Asked<'_>, listed: &Lists<ItemId>) {
+        self.slots.assign(listed.values());
+        self.rows.resize(self.slots.len() * self.stride, 0.0);
+        items.fetch(&self.slots, &mut self.rows);
+        spread(asked.of_row, listed, &mut self.vector_of);
+        self.scores.resize(listed.values().len(), 0.0);
+        let (rows, sources) = ((self.rows.as_slice(), self.stride), self.slots.slot_of());
+        let vectors = asked.vectors;
+        pair_dots(vectors, &self.vector_of, rows, sources, self.stride, &mut self.scores);
+    }
+
+    /// Probes are read where they lie: most are named once a batch, and nothing is written.
+    fn score_probes(&mut self, items: &mut Table, asked: Asked<'_>, probes: &Lists<ItemId>) {
+        let lazy = matches!(items.optimizer(), Optimizer::Adam(a) if a.mode == AdamMode::Exact);
+        if lazy && !probes.is_empty() {
+            self.probe_slots.assign(probes.values());
+            items.catch_up(&self.probe_slots);
+        }
+        spread(asked.of_row, probes, &mut self.probe_vector_of);
+        self.probe_scores.resize(probes.values().len(), 0.0);
+        let (vectors, vector_of) = (asked.vectors, &self.probe_vector_of);
+        let (table, scores) = (items.params(), &mut self.probe_scores);
+        pair_dots(vectors, vector_of, table, probes.values(), self.stride, scores);
+    }
+
+    /// Asks the objective for every row's gradient, rows in parallel; returns the summed loss.
+    fn ask(
+        &mut self,
+        batch: &Batch<'_>,
+        listed: &Lists<ItemId>,
+        probes: &Lists<ItemId>,
+        counts: &[bool],
+        objective: &dyn Objective,
+    ) -> f64 {
+        self.grads.clear();
+        self.grads.resize(self.scores.len(), 0.0);
+        let (scores, probe_scores) = (&self.scores, &self.probe_scores);
+        let mut chunks = Vec::with_capacity(batch.len().div_ceil(CHUNK));
+        let mut left = self.grads.as_mut_slice();
+        for first in (0..batch.len()).step_by(CHUNK) {
+            let rows = first..(first + CHUNK).min(batch.len());
+            let (own, rest) = left.split_at_mut(listed.starts()[rows.end] - listed.starts()[first]);
+            left = rest;
+            chunks.push((rows, own));
+        }
+        let losses: Vec<f64> = chunks
+            .into_par_iter()
+            .map(|(rows, mut grads)| {
+                rows.fold(0.0, |sum, at| {
+                    let (own, rest) = std::mem::take(&mut grads).split_at_mut(listed.row(at).len());
+                    grads = rest;
+                    if !counts[at] {
+                        return sum;
+                    }
+                    let probes = if probes.is_empty() { 0..0 } else { probes.range(at) };
+                    let scores = Scores {
+                        listed: &scores[listed.range(at)],
+                        probes: &probe_scores[probes],
+                        log_rest: f32::NEG_INFINITY,
+                    };
+                    let row = Row { batch, at, items: listed.row(at) };
+                    let grad = Grad { listed: own, log_rest: &mut 0.0 };
+                    sum + f64::from(objective.loss(row, scores, grad))
+                })
+            })
+            .collect();
+        losses.iter().fold(0.0, |sum, loss| sum + loss)
+    }
+}
+
+/// Rows of one task.
+const CHUNK: usize = 256;
+
+/// The vector of each value of the lists.
+fn spread(of_row: &[u32], lists: &Lists<ItemId>, out: &mut Vec<u32>) {
+    out.clear();
+    for (list, &vector) in lists.iter().zip(of_row) {
+        out.extend(std::iter::repeat_n(vector, list.len()));
+    }
+}
