@@ -95,8 +95,9 @@ impl ItemHead {
                 self.score_probes(items, asked, probes);
                 let loss = self.ask(batch, listed, probes, asked.counts, objective);
                 let sources = self.slots.slot_of();
-                let (starts, rows) = (listed.starts(), &self.rows);
-                weighted_sums(starts, &self.grads, sources, rows, self.stride, &mut self.to_rows);
+                let (rows, stride) = ((self.rows.as_slice(), self.stride), self.stride);
+                let (starts, grads) = (listed.starts(), &self.grads);
+                weighted_sums(starts, grads, sources, rows, stride, &mut self.to_rows);
                 loss
             }
             Slate::Against { .. } | Slate::All => {
@@ -113,13 +114,11 @@ impl ItemHead {
 
     /// The gradient of each row's loss with respect to its vector, the item table's stride apart. A step follows their mean:
     /// scale by [`ItemHead::scale`].
-    #[allow(dead_code)] // for learners whose vectors are made by a network
     pub fn row_gradients(&self) -> &[f32] {
         &self.to_rows
     }
 
     /// 1 / rows of the batch.
-    #[allow(dead_code)]
     pub fn scale(&self) -> f32 {
         self.scale
     }

@@ -2,14 +2,17 @@
 //! and the docs find it there.
 
 pub mod bpr_mf;
+pub mod fossil;
 pub mod item_cf;
 mod item_head;
 pub mod loss;
 pub mod pop;
+mod state;
 #[doc(hidden)]
 pub mod testing;
 
 pub use bpr_mf::BprMf;
+pub use fossil::Fossil;
 pub use item_cf::ItemCf;
 pub use loss::{Loss, LossKind, Sampled};
 pub use pop::Pop;
@@ -35,6 +38,11 @@ pub static MODELS: &[Entry<dyn Recipe>] = &[
         name: "bpr_mf",
         about: "matrix factorisation by BPR or another sampled loss; by any distiller as a student",
         parse: bpr_mf::parse,
+    },
+    Entry {
+        name: "fossil",
+        about: "item similarities and a Markov chain over the latest items (Fossil)",
+        parse: fossil::parse,
     },
 ];
 
@@ -72,6 +80,12 @@ mod tests {
                 "dim": 8,
                 "item_bias": true,
                 "loss": {"negatives": 2},
+                "optimizer": {"kind": "adam", "mode": "exact", "learning_rate": 0.03},
+                "train": {"epochs": 25, "batch_size": 64, "validate_every": 2, "patience": 8},
+            }),
+            "fossil" => json!({
+                "dim": 8,
+                "order": 2,
                 "optimizer": {"kind": "adam", "mode": "exact", "learning_rate": 0.03},
                 "train": {"epochs": 25, "batch_size": 64, "validate_every": 2, "patience": 8},
             }),

@@ -69,7 +69,7 @@ fn dots_kernel<S: Simd, const N: usize>(
 }
 
 /// `out` row `i` = the sum over `k` in `starts[i]..starts[i + 1]` of `coef[k]` times row `source[k]` of `vectors`, in that
-/// order. Rows are `stride` numbers long, a multiple of 16.
+/// order. Rows are `stride` numbers long, a multiple of 16; `vectors` comes with the distance from one to the next.
 ///
 /// # Panics
 /// If the lists differ in length, `stride` is not a multiple of 16, or a row is not there.
@@ -77,7 +77,7 @@ pub fn weighted_sums(
     starts: &[usize],
     coef: &[f32],
     source: &[u32],
-    vectors: &[f32],
+    vectors: (&[f32], usize),
     stride: usize,
     out: &mut [f32],
 ) {
@@ -97,7 +97,7 @@ pub fn weighted_sums(
 const ROWS: usize = 128;
 
 dispatch! {
-    fn sums(starts: &[usize], coef: &[f32], source: &[u32], vectors: &[f32], stride: usize, out: &mut [f32]) = sums_kernel;
+    fn sums(starts: &[usize], coef: &[f32], source: &[u32], vectors: (&[f32], usize), stride: usize, out: &mut [f32]) = sums_kernel;
 }
 
 #[inline(always)]
@@ -106,7 +106,7 @@ fn sums_kernel<S: Simd>(
     starts: &[usize],
     coef: &[f32],
     source: &[u32],
-    vectors: &[f32],
+    vectors: (&[f32], usize),
     stride: usize,
     out: &mut [f32],
 ) {
@@ -116,10 +116,10 @@ fn sums_kernel<S: Simd>(
         while column < stride {
             // As many sums at a time as hide the latency of the additions.
             if column + 4 * LANES <= stride {
-                sum_columns::<S, 4>(s, coef, source, vectors, stride, column, out);
+                sum_columns::<S, 4>(s, coef, source, vectors, column, out);
                 column += 4 * LANES;
             } else {
-                sum_columns::<S, 1>(s, coef, source, vectors, stride, column, out);
+                sum_columns::<S, 1>(s, coef, source, vectors, column, out);
                 column += LANES;
             }
         }
@@ -131,8 +131,7 @@ fn sum_columns<S: Simd, const V: usize>(
     s: S,
     coef: &[f32],
     source: &[u32],
-    vectors: &[f32],
-    stride: usize,
+    (vectors, record): (&[f32], usize),
     column: usize,
     out: &mut [f32],
 ) {
@@ -141,7 +140,7 @@ fn sum_columns<S: Simd, const V: usize>(
         if coef == 0.0 {
             continue;
         }
-        let row = &vectors[source as usize * stride + column..][..V * LANES];
+        let row = &vectors[source as usize * record + column..][..V * LANES];
         let coef = s.splat(coef);
         for (j, sum) in sums.iter_mut().enumerate() {
             *sum = s.fma(coef, s.load(&row[j * LANES..]), *sum);
@@ -227,7 +226,7 @@ mod tests {
             for isa in Isa::ALL {
                 let ours = with_isa(isa, 2, || {
                     let mut out = vec![f32::NAN; 300 * stride];
-                    weighted_sums(&starts, &coef, &source, &vectors, stride, &mut out);
+                    weighted_sums(&starts, &coef, &source, (&vectors, stride), stride, &mut out);
                     out
                 });
                 let Some(ours) = ours else { continue };

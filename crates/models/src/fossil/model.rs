@@ -1,0 +1,226 @@
+//! The model: two item tables, Markov weights, and a query's vector as a weighted sum over its history.
+
+use super::Fossil;
+use crate::state;
+use rankstill_core::kernel::optimizer::{Optimizer, Sgd};
+use rankstill_core::kernel::pairs::weighted_sums;
+use rankstill_core::kernel::panels::{Order, Panels, Rows};
+use rankstill_core::kernel::param::DenseParam;
+use rankstill_core::kernel::rng::Rng;
+use rankstill_core::kernel::table::Table;
+use rankstill_core::{
+    Error, Factored, Factors, Interactions, ItemId, Model, Query, Result, Scorer, Tensors, UserId,
+};
+use rayon::prelude::*;
+use std::sync::OnceLock;
+
+/// The parameters, with their optimiser while they learn.
+pub(super) struct FossilModel {
+    /// P: what an item of the history says.
+    pub said: Table,
+    /// Q, and the bias as its last column.
+    pub items: Table,
+    /// eta^u.
+    pub own_weights: Table,
+    /// eta.
+    pub weights: DenseParam,
+    alpha: f64,
+    panels: OnceLock<Panels>,
+}
+
+/// The history items of some queries and how much each counts: entries `starts[q]..starts[q + 1]` are those of query `q`.
+#[derive(Debug, Default)]
+pub(super) struct Mix {
+    pub starts: Vec<usize>,
+    pub items: Vec<ItemId>,
+    pub shares: Vec<f32>,
+}
+
+impl FossilModel {
+    fn new(recipe: &Fossil, n_users: usize, n_items: usize, optimizer: &Optimizer) -> Self {
+        Self {
+            said: Table::new(n_items, recipe.dim, optimizer.clone()),
+            items: Table::new(n_items, recipe.dim + 1, optimizer.clone()),
+            own_weights: Table::new(n_users, recipe.order, optimizer.clone()),
+            weights: DenseParam::new(recipe.order, optimizer.clone()),
+            alpha: recipe.alpha,
+            panels: OnceLock::new(),
+        }
+    }
+
+    pub fn random(recipe: &Fossil, train: &Interactions, seed: u64) -> Self {
+        let (n_users, n_items) = (train.n_users(), train.n_items());
+        let mut model = Self::new(recipe, n_users, n_items, &recipe.optimizer);
+        let std = recipe.init_std as f32;
+        let tables = [&mut model.said, &mut model.items, &mut model.own_weights];
+        for (which, (table, drawn)) in
+            tables.into_iter().zip([recipe.dim, recipe.dim, recipe.order]).enumerate()
+        {
+            table.init(|row, vector| {
+                vector.fill(0.0); // the bias
+                let mut rng = Rng::keyed(seed, [INIT, which as u64, row as u64]);
+                rng.fill_normal(&mut vector[..drawn], 0.0, std);
+            });
+        }
+        model
+    }
+
+    /// From [`Model::tensors`]; without an optimiser's state.
+    pub fn loaded(recipe: &Fossil, tensors: &Tensors) -> Result<Self> {
+        let (said, n_items, said_dim) = tensors.matrix("said")?;
+        let (items, n_scored, item_dim) = tensors.matrix("items")?;
+        let (own, n_users, own_dim) = tensors.matrix("own_weights")?;
+        for (name, what, found, expected) in [
+            ("said", "columns", said_dim, recipe.dim),
+            ("items", "columns", item_dim, recipe.dim + 1),
+            ("items", "rows", n_scored, n_items),
+            ("own_weights", "columns", own_dim, recipe.order),
+        ] {
+            if found != expected {
+                let problem = format!("expected {expected} {what}, found {found}");
+                return Err(Error::Tensor { name: name.into(), problem });
+            }
+        }
+        let mut model = Self::new(recipe, n_users, n_items, &Optimizer::Sgd(Sgd::default()));
+        model.said.import(said).map_err(state::wrong("said"))?;
+        model.items.import(items).map_err(state::wrong("items"))?;
+        model.own_weights.import(own).map_err(state::wrong("own_weights"))?;
+        model.weights.values_mut().copy_from_slice(tensors.f32s("weights", recipe.order)?);
+        Ok(model)
+    }
+
+    /// From [`FossilModel::state`].
+    pub fn resumed(recipe: &Fossil, train: &Interactions, tensors: &Tensors) -> Result<Self> {
+        let (n_users, n_items) = (train.n_users(), train.n_items());
+        let mut model = Self::new(recipe, n_users, n_items, &recipe.optimizer);
+        for (name, table) in [
+            ("said", &mut model.said),
+            ("items", &mut model.items),
+            ("own_weights", &mut model.own_weights),
+        ] {
+            table.restore(&state::read(tensors, name)?).map_err(state::wrong(name))?;
+        }
+        let weights = state::read(tensors, "weights")?;
+        model.weights.restore(&weights).map_err(state::wrong("weights"))?;
+        Ok(model)
+    }
+
+    /// Every parameter with its optimiser's state.
+    pub fn state(&self) -> Tensors {
+        let mut tensors = Tensors::default();
+        state::insert(&mut tensors, "said", self.said.state());
+        state::insert(&mut tensors, "items", self.items.state());
+        state::insert(&mut tensors, "own_weights", self.own_weights.state());
+        state::insert(&mut tensors, "weights", self.weights.state());
+        tensors
+    }
+
+    /// Forgets what was derived from the tables.
+    pub fn changed(&mut self) {
+        self.panels = OnceLock::new();
+    }
+
+    /// L.
+    pub fn order(&self) -> usize {
+        self.weights.len()
+    }
+
+    /// The query's user, if the model knows them.
+    pub fn user(&self, query: &Query<'_>) -> Option<UserId> {
+        query.user.filter(|&user| (user as usize) < self.own_weights.n_rows())
+    }
+
+    /// The history items of the queries and their shares. Items beyond the catalogue do not count.
+    pub fn mix(&self, queries: &[Query<'_>]) -> Mix {
+        let n_items = self.said.n_rows();
+        let most = queries.iter().map(|query| query.history.len()).sum();
+        let (items, shares) = (Vec::with_capacity(most), Vec::with_capacity(most));
+        let mut mix = Mix { starts: vec![0], items, shares };
+        for query in queries {
+            let start = mix.items.len();
+            let known = query.history.iter().filter(|&&item| (item as usize) < n_items);
+            mix.items.extend(known);
+            let n = mix.items.len() - start;
+            mix.shares.resize(mix.items.len(), (n as f64).powf(-self.alpha) as f32);
+            let own = self.user(query).map(|user| self.own_weights.row(user as usize));
+            for (lag, share) in mix.shares[start..].iter_mut().rev().take(self.order()).enumerate()
+            {
+                *share += self.weights.values()[lag] + own.map_or(0.0, |own| own[lag]);
+            }
+            mix.starts.push(mix.items.len());
+        }
+        mix
+    }
+
+    /// The queries' vectors, without the bias's 1, the stride of `said` apart.
+    pub fn sums(&self, mix: &Mix, out: &mut [f32]) {
+        let stride = self.said.stride();
+        weighted_sums(&mix.starts, &mix.shares, &mix.items, self.said.params(), stride, out);
+    }
+}
+
+impl Factored for FossilModel {
+    fn items(&self) -> Factors<'_> {
+        let (data, stride) = self.items.params();
+        Factors { data, len: self.items.n_rows(), dim: self.items.dim(), stride }
+    }
+
+    fn embed(&self, queries: &[Query<'_>], out: &mut [f32]) {
+        let (dim, stride) = (self.said.dim(), self.said.stride());
+        let mut sums = vec![0.0; queries.len() * stride];
+        self.sums(&self.mix(queries), &mut sums);
+        for (out, sum) in out.chunks_exact_mut(dim + 1).zip(sums.chunks_exact(stride)) {
+            out[..dim].copy_from_slice(&sum[..dim]);
+            out[dim] = 1.0;
+        }
+    }
+}
+
+impl Scorer for FossilModel {
+    fn n_items(&self) -> usize {
+        self.items.n_rows()
+    }
+
+    fn score(&self, queries: &[Query<'_>], out: &mut [f32]) {
+        let (n_items, dim) = (self.items.n_rows(), self.items.dim());
+        if n_items == 0 {
+            return;
+        }
+        let panels = self.panels.get_or_init(|| {
+            let (data, stride) = self.items.params();
+            Panels::pack(Rows::new(data, n_items, dim, stride), Order::Id)
+        });
+        let mut vectors = vec![0.0; queries.len() * dim];
+        self.embed(queries, &mut vectors);
+        out.par_chunks_mut(n_items)
+            .zip(vectors.par_chunks(dim))
+            .for_each(|(out, vector)| panels.score_row(vector, out));
+    }
+
+    fn factored(&self) -> Option<&dyn Factored> {
+        Some(self)
+    }
+}
+
+impl Model for FossilModel {
+    fn tensors(&self) -> Tensors {
+        let mut tensors = Tensors::default();
+        for (name, table) in
+            [("said", &self.said), ("items", &self.items), ("own_weights", &self.own_weights)]
+        {
+            tensors.insert(name, &[table.n_rows(), table.dim()], table.export());
+        }
+        tensors.insert("weights", &[self.order()], self.weights.values().to_vec());
+        tensors
+    }
+
+    fn n_parameters(&self) -> usize {
+        self.said.n_parameters()
+            + self.items.n_parameters()
+            + self.own_weights.n_parameters()
+            + self.weights.len()
+    }
+}
+
+/// Keeps the first draws apart from all others.
+const INIT: u64 = 0x464f_5353;
