@@ -36,6 +36,8 @@ enum Command {
     Quickstart(commands::quickstart::Options),
     /// The whole way: from a log to the table, as an experiment file says.
     Run(commands::run::Options),
+    /// Search for settings by what they come to on validation data.
+    Tune(commands::tune::Options),
     /// Make a log with latent tastes, Zipf popularity and drift, of any size.
     Simulate(commands::simulate::Options),
     /// Read, filter, split and audit a log; keep the result as a folder.
@@ -73,6 +75,7 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::Quickstart(options) => commands::quickstart::run(&options, &screen),
         Command::Run(options) => commands::run::run(&options, &screen),
+        Command::Tune(options) => commands::tune::run(&options, &screen),
         Command::Simulate(options) => commands::simulate::run(&options, &screen),
         Command::Prepare(options) => commands::prepare::run(&options, &screen),
         Command::Train(options) => commands::train::run(&options, &screen),

@@ -6,7 +6,8 @@ use anyhow::{Context as _, Result};
 use rankstill_core::artefact::{read_tensors, write_tensors};
 use rankstill_core::recipe::Validate;
 use rankstill_core::train::{Checkpointing, EpochReport, Watch, train};
-use rankstill_core::{Error, Fit, Interactions, Model, Ranker, Recipe, Trace, Trainable};
+use rankstill_core::{Cases, Error, Fit, Interactions, Lesson, Model, Ranker, Recipe, Trace};
+use serde_json::{Map, Value};
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::ops::ControlFlow;
@@ -17,14 +18,21 @@ use std::time::Duration;
 /// A teacher's name, and whom to ask.
 pub type Teacher<'a> = (&'a str, &'a dyn Ranker);
 
+/// What the teachers say about a student's cases.
+pub type Lessons<'a> = dyn Fn(&Cases, Lesson) -> Result<Vec<Trace>> + 'a;
+
+/// Looks at a model in training; what it gives is added to the epoch's line of JSON.
+pub type Look<'a> =
+    dyn Fn(&EpochReport, &dyn Model) -> rankstill_core::Result<Map<String, Value>> + 'a;
+
 /// One fit.
 pub struct Job<'a> {
     /// For the progress line.
     pub name: &'a str,
     /// What is fitted.
     pub recipe: &'a dyn Recipe,
-    /// How it is taught, and by whom.
-    pub taught: Option<(&'a Distil, Vec<Teacher<'a>>)>,
+    /// How it is taught, and what by.
+    pub taught: Option<(&'a Distil, &'a Lessons<'a>)>,
     /// What it is fitted on.
     pub train: &'a Arc<Interactions>,
     /// Same seed, same bytes.
@@ -35,6 +43,10 @@ pub struct Job<'a> {
     pub checkpoint_every: Duration,
     /// Holds the checkpoint and a line of JSON an epoch.
     pub folder: &'a Path,
+    /// Looks on after every epoch.
+    pub look: Option<&'a Look<'a>>,
+    /// Ends with [`Error::Interrupted`] after so many epochs, its state in the checkpoint; a later fit goes on from there.
+    pub pause_after: Option<usize>,
 }
 
 /// Fits, going on from a checkpoint where there is one.
@@ -53,64 +65,63 @@ pub fn fit(job: &Job<'_>, screen: &Screen) -> Result<Box<dyn Model>> {
         watch: &mut watch,
         checkpoints: Some(Checkpointing { save: &save, load: &load, every: job.checkpoint_every }),
     };
-    let model = match (&job.taught, job.recipe.trainable()) {
-        (Some((distil, teachers)), Some(student)) => {
-            taught(job, student, distil, teachers, &mut fit, screen)
-        }
-        _ => job.recipe.fit(job.train, &mut fit).map_err(Into::into),
-    };
-    model.with_context(|| format!("models.{} (seed {})", job.name, job.seed))
+    model(job, &mut fit).with_context(|| format!("models.{} (seed {})", job.name, job.seed))
 }
+
+fn model(job: &Job<'_>, fit: &mut Fit<'_>) -> Result<Box<dyn Model>> {
+    let (Some((distil, lessons)), Some(student)) = (&job.taught, job.recipe.trainable()) else {
+        return Ok(job.recipe.fit(job.train, fit)?);
+    };
+    let cases = student.cases(job.train);
+    let traces = lessons(&cases, distil.distiller.lesson())?;
+    let objective = distil.distiller.teach(student.objective(job.train), &cases, &traces)?;
+    Ok(train(student, job.train, &cases, objective, fit)?)
+}
+
+/// The name of the file with a line of JSON an epoch.
+pub const EPOCHS: &str = "epochs.jsonl";
 
 /// Forgets the checkpoint of a fit whose model is kept.
 pub fn forget_checkpoint(folder: &Path) {
     _ = fs::remove_file(folder.join("checkpoint.safetensors"));
 }
 
-fn taught(
-    job: &Job<'_>,
-    student: &dyn Trainable,
-    distil: &Distil,
+/// Asks `teachers` the distinct queries of `cases`.
+///
+/// # Errors
+/// When one does not answer, or somebody interrupts.
+pub fn record(
     teachers: &[Teacher<'_>],
-    fit: &mut Fit<'_>,
+    cases: &Cases,
+    lesson: Lesson,
     screen: &Screen,
-) -> Result<Box<dyn Model>> {
-    let cases = student.cases(job.train);
-    let lesson = distil.distiller.lesson();
-    let lessons = teachers
-        .iter()
-        .map(|(name, teacher)| {
-            let bar =
-                screen.bar(format!("{name} says its top {}", lesson.k), cases.n_queries() as u64);
-            let trace = rankstill_distill::trace::record(
-                name,
-                *teacher,
-                &cases,
-                lesson,
-                &mut |done, total| {
-                    bar.at_of(done as u64, total as u64);
-                    if interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-                },
-            )?;
-            Ok(trace)
-        })
-        .collect::<Result<Vec<Trace>>>()?;
-    let objective = distil.distiller.teach(student.objective(job.train), &cases, &lessons)?;
-    Ok(train(student, job.train, &cases, objective, fit)?)
+) -> Result<Vec<Trace>> {
+    let one = |(name, teacher): &Teacher<'_>| {
+        let bar = screen.bar(format!("{name} says its top {}", lesson.k), cases.n_queries() as u64);
+        let mut progress = |done, total| {
+            bar.at_of(done as u64, total as u64);
+            if interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        Ok(rankstill_distill::trace::record(name, *teacher, cases, lesson, &mut progress)?)
+    };
+    teachers.iter().map(one).collect()
 }
 
 /// A line of JSON an epoch in `epochs.jsonl`, and a bar on the terminal.
-struct EpochLog {
+struct EpochLog<'a> {
     path: PathBuf,
     bar: Bar,
     begun: bool,
+    look: Option<&'a Look<'a>>,
+    pause_after: Option<usize>,
 }
 
-impl EpochLog {
-    fn new(job: &Job<'_>, screen: &Screen) -> Self {
+impl<'a> EpochLog<'a> {
+    fn new(job: &Job<'a>, screen: &Screen) -> Self {
         let epochs = job.recipe.trainable().map_or(1, |trainable| trainable.plan().epochs);
         let bar = screen.bar(job.name, 1000 * epochs as u64);
-        Self { path: job.folder.join("epochs.jsonl"), bar, begun: false }
+        let path = job.folder.join(EPOCHS);
+        Self { path, bar, begun: false, look: job.look, pause_after: job.pause_after }
     }
 
     /// A resumed run repeats the epochs since its checkpoint; their old lines go.
@@ -124,23 +135,28 @@ impl EpochLog {
         fs::write(&self.path, kept.iter().flat_map(|line| [line, "\n"]).collect::<String>())
     }
 
-    fn append(&mut self, report: &EpochReport) -> std::io::Result<()> {
+    fn append(&mut self, report: &EpochReport, seen: Map<String, Value>) -> std::io::Result<()> {
         if !self.begun {
             self.drop_lines_from(report.epoch)?;
             self.begun = true;
         }
+        let mut line = serde_json::to_value(report)?;
+        if let Value::Object(line) = &mut line {
+            line.extend(seen);
+        }
         let mut file = File::options().create(true).append(true).open(&self.path)?;
-        writeln!(file, "{}", serde_json::to_string(report)?)
+        writeln!(file, "{line}")
     }
 }
 
-impl Watch for EpochLog {
+impl Watch for EpochLog<'_> {
     fn epoch(
         &mut self,
         report: &EpochReport,
-        _: &dyn Model,
+        model: &dyn Model,
     ) -> rankstill_core::Result<ControlFlow<()>> {
-        self.append(report).map_err(Error::io(&self.path))?;
+        let seen = self.look.map(|look| look(report, model)).transpose()?.unwrap_or_default();
+        self.append(report, seen).map_err(Error::io(&self.path))?;
         let valid = report.valid.map_or(String::new(), |valid| format!("  valid {valid:.4}"));
         self.bar.at_of(1000 * (report.epoch as u64 + 1), 1000 * report.epochs as u64);
         self.bar.note(format!(
@@ -150,7 +166,9 @@ impl Watch for EpochLog {
             report.loss,
             if report.best { " *" } else { "" }
         ));
-        Ok(if interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        let pause = self.pause_after.is_some_and(|epochs| report.epoch + 1 >= epochs);
+        let stop = pause || interrupted();
+        Ok(if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
 
     fn step(&mut self, epoch: usize, done: usize, total: usize) -> bool {

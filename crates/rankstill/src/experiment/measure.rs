@@ -52,6 +52,18 @@ impl Metrics {
         self.keep.max(Needs::of(&self.shown).depth)
     }
 
+    /// The name of the figure of early stopping.
+    #[must_use]
+    pub fn validate_name(&self) -> String {
+        self.validate.name()
+    }
+
+    /// Whether less of that figure is better.
+    #[must_use]
+    pub fn validate_lower(&self) -> bool {
+        self.validate.direction() == rankstill_eval::Direction::Lower
+    }
+
     /// The figure of early stopping, larger is better.
     ///
     /// # Errors
@@ -60,8 +72,7 @@ impl Metrics {
         let needs = self.validate.needs();
         let outcome = Outcome::ask(ranker, cases, &TopK::unseen(needs.depth), needs)?;
         let value = self.validate.measure(&outcome)?.mean();
-        let lower = self.validate.direction() == rankstill_eval::Direction::Lower;
-        Ok(if lower { -value } else { value })
+        Ok(if self.validate_lower() { -value } else { value })
     }
 
     /// Asks `ranker` all `cases` and measures everything. Metrics of agreement are left out where there is no teacher.

@@ -2,8 +2,10 @@
 
 pub mod data;
 pub mod fit;
+pub mod fitter;
 pub mod measure;
 pub mod model;
 pub mod plan;
 pub mod run;
 pub mod spec;
+pub mod tune;

@@ -79,12 +79,21 @@ impl Plan {
         Ok(Self { spec, models, order })
     }
 
+    /// The number of a model; panics when there is none of this name.
+    #[must_use]
+    pub fn at(&self, name: &str) -> usize {
+        self.models.iter().position(|model| model.name == name).expect("a model of this experiment")
+    }
+
     /// The whole experiment with every default written out, as TOML.
     ///
     /// # Errors
     /// When a setting cannot be written as TOML.
     pub fn resolved(&self) -> Result<String> {
         let mut tree = serde_json::to_value(&self.spec)?;
+        if let Some(tree) = tree.as_object_mut() {
+            tree.shift_remove("tune"); // of another command
+        }
         tree["models"] = Value::Object(
             self.models.iter().map(|model| (model.name.clone(), model.resolved.clone())).collect(),
         );
@@ -101,9 +110,7 @@ fn inherited(name: &str, models: &Map<String, Value>) -> Result<Map<String, Valu
         let Some(table) = models[at].as_object() else {
             bail!("models.{at}: expected a table of settings, found {}", models[at]);
         };
-        for (key, value) in table {
-            settings.entry(key.clone()).or_insert_with(|| value.clone());
-        }
+        lay_under(&mut settings, table);
         let Some(like) = table.get("like") else { break };
         let known = || models.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
         match like.as_str().and_then(|like| models.get_key_value(like)) {
@@ -116,6 +123,22 @@ fn inherited(name: &str, models: &Map<String, Value>) -> Result<Map<String, Valu
     }
     settings.remove("like");
     Ok(settings)
+}
+
+/// Adds what `upper` does not say. A table is filled up from the table beneath it, unless it names its own `kind`: then it stands
+/// for itself, because the settings of one kind are not those of another.
+fn lay_under(upper: &mut Map<String, Value>, lower: &Map<String, Value>) {
+    for (key, below) in lower {
+        match (upper.get_mut(key), below) {
+            (None, _) => {
+                upper.insert(key.clone(), below.clone());
+            }
+            (Some(Value::Object(above)), Value::Object(below)) if !above.contains_key("kind") => {
+                lay_under(above, below);
+            }
+            (Some(_), _) => {}
+        }
+    }
 }
 
 fn planned(
@@ -224,7 +247,7 @@ fn with_kind(kind: &str, config: Value) -> Value {
 }
 
 /// TOML has no null: a setting that is not set is not written.
-fn without_nulls(value: Value) -> Value {
+pub(super) fn without_nulls(value: Value) -> Value {
     match value {
         Value::Object(table) => Value::Object(
             table
@@ -235,5 +258,24 @@ fn without_nulls(value: Value) -> Value {
         ),
         Value::Array(values) => Value::Array(values.into_iter().map(without_nulls).collect()),
         plain => plain,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_model_fills_up_its_tables_from_the_one_it_is_like() {
+        let models = json!({
+            "A": {"kind": "bpr_mf", "dim": 4, "train": {"epochs": 3, "patience": 0}, "loss": {"kind": "bpr"}},
+            "B": {"like": "A", "train": {"epochs": 9}},
+            "C": {"like": "B", "dim": 8, "loss": {"kind": "softmax"}, "train": {"batch_size": 7}},
+        });
+        let of = |name: &str| Value::Object(inherited(name, models.as_object().unwrap()).unwrap());
+        assert_eq!(of("B")["train"], json!({"epochs": 9, "patience": 0}));
+        assert_eq!(of("C")["train"], json!({"batch_size": 7, "epochs": 9, "patience": 0}));
+        assert_eq!((&of("C")["dim"], &of("C")["loss"]), (&json!(8), &json!({"kind": "softmax"})));
     }
 }

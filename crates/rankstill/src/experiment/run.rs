@@ -1,14 +1,15 @@
 //! An experiment as run: data, teachers, students, measurements, report; each step kept, so that a run that was stopped goes on.
 
-use super::fit::{self, Job};
-use super::plan::{Distil, Plan, PlannedModel, Source};
+use super::fit::EPOCHS;
+use super::fitter::Fitter;
+use super::plan::{Plan, PlannedModel, Source};
 use super::spec::FitOn;
 use super::{data, measure, model};
 use crate::progress::{Screen, interrupted};
 use anyhow::{Context as _, Result, bail, ensure};
 use rankstill_core::artefact::Artefact;
 use rankstill_core::train::EpochReport;
-use rankstill_core::{Error, Interactions, Model, Packed, Query, Ranker, Recipe, TopK, beside};
+use rankstill_core::{Error, Interactions, Model, Packed, Query, Ranker, TopK, beside};
 use rankstill_data::dataset::Dataset;
 use rankstill_data::{ReadOptions, read_rankings, write_rankings};
 use rankstill_distill::Recorded;
@@ -19,7 +20,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 /// Items a request in the measurement of time.
 const LATENCY_K: usize = 10;
@@ -30,7 +30,7 @@ const LATENCY_K: usize = 10;
 /// When `out` holds another experiment, the data or a setting do not fit, somebody interrupts, or the disk is full.
 pub fn run(plan: &Plan, out: &Path, screen: &Screen) -> Result<Report> {
     let metrics = measure::Metrics::parse(&plan.spec.evaluate)?; // before the work, not after it
-    claim(plan, out)?;
+    claim(&plan.resolved()?, out)?;
     let data = data::open(&plan.spec.data, &out.join("data"), screen)?;
     let run = Run::new(plan, out, screen, data, metrics)?;
     run.announce();
@@ -50,8 +50,7 @@ pub fn run(plan: &Plan, out: &Path, screen: &Screen) -> Result<Report> {
 }
 
 /// Writes the resolved experiment into an empty folder; in a folder that holds one already, it must be the same.
-fn claim(plan: &Plan, out: &Path) -> Result<()> {
-    let resolved = plan.resolved()?;
+pub(super) fn claim(resolved: &str, out: &Path) -> Result<()> {
     let path = out.join("experiment.toml");
     match fs::read_to_string(&path) {
         Ok(found) if found == resolved => Ok(()),
@@ -67,7 +66,7 @@ fn claim(plan: &Plan, out: &Path) -> Result<()> {
             let strange = fs::read_dir(out).is_ok_and(|mut inside| inside.next().is_some());
             ensure!(!strange, "{}: is not empty and holds no experiment.toml", out.display());
             fs::create_dir_all(out).with_context(|| out.display().to_string())?;
-            write(&path, &resolved)
+            write(&path, resolved)
         }
     }
 }
@@ -126,10 +125,11 @@ impl<'a> Run<'a> {
         data: Dataset,
         metrics: measure::Metrics,
     ) -> Result<Self> {
-        let train = Arc::new(match plan.spec.evaluate.fit_on {
+        let train = match plan.spec.evaluate.fit_on {
             FitOn::Train => data.split.train.clone(),
             FitOn::TrainValid => data.split.train_valid(),
-        });
+        };
+        let train = Arc::new(data::sampled(train, &plan.spec.data.sample)?);
         ensure!(!data.split.test.is_empty(), "data.split: leaves no user with a test item");
         let mut rankings = BTreeMap::new();
         for (at, planned) in plan.models.iter().enumerate() {
@@ -138,7 +138,8 @@ impl<'a> Run<'a> {
             }
         }
         let popularity = train.popularity();
-        let folders = folders(&plan.models);
+        let names: Vec<String> = plan.models.iter().map(|model| model.name.clone()).collect();
+        let folders = folder_names(&names);
         Ok(Self { plan, out, screen, data, train, popularity, metrics, folders, rankings })
     }
 
@@ -176,20 +177,24 @@ impl<'a> Run<'a> {
         self.out.join("models").join(&self.folders[model]).join(format!("seed-{seed}"))
     }
 
+    fn fitter(&self) -> Fitter<'_> {
+        let spec = &self.plan.spec;
+        let early = spec.evaluate.fit_on == FitOn::Train && !self.data.split.valid.is_empty();
+        let (data, metrics, train) = (&self.data, &self.metrics, &self.train);
+        Fitter { data, metrics, train, early, screen: self.screen, look: None }
+    }
+
     fn one_seed(&self, seed: u64, measured: &mut [Measured]) -> Result<()> {
         let mut ready: BTreeMap<usize, Ready<'_>> = BTreeMap::new();
         for &at in &self.plan.order {
             let planned = &self.plan.models[at];
             let model = match &planned.source {
                 Source::Rankings(_) => Ready::Recorded(&self.rankings[&at]),
-                Source::Fit { kind, recipe, distil } => Ready::Fitted(self.fitted(
-                    at,
-                    kind,
-                    &**recipe,
-                    distil.as_ref(),
-                    seed,
-                    &ready,
-                )?),
+                Source::Fit { .. } => {
+                    let ask = |teacher: usize| ready[&teacher].ranker();
+                    let folder = self.folder(at, seed);
+                    Ready::Fitted(self.fitter().fitted(self.plan, at, seed, &folder, &ask)?)
+                }
             };
             self.measure(at, seed, &model, &mut measured[at])?;
             ready.insert(at, model);
@@ -204,68 +209,6 @@ impl<'a> Run<'a> {
             }
         }
         Ok(())
-    }
-
-    /// The model from its folder, or fitted and kept there.
-    fn fitted(
-        &self,
-        at: usize,
-        kind: &str,
-        recipe: &dyn Recipe,
-        distil: Option<&Distil>,
-        seed: u64,
-        ready: &BTreeMap<usize, Ready<'_>>,
-    ) -> Result<Box<dyn Model>> {
-        let planned = &self.plan.models[at];
-        let folder = self.folder(at, seed);
-        let artefact = folder.join("artefact");
-        if artefact.join("manifest.json").is_file() {
-            return Ok(model::read(&artefact)?.model);
-        }
-        let name_of = |at: &usize| self.plan.models[*at].name.as_str();
-        let taught = distil.map(|distil| {
-            let teachers = distil.teachers.iter().map(|at| (name_of(at), ready[at].ranker()));
-            (distil, teachers.collect())
-        });
-        let valid = |model: &dyn Model| {
-            let value = self.metrics.validation(&Packed::new(model), &self.data.split.valid);
-            value.map_err(|error| Error::Ranker {
-                name: planned.name.clone(),
-                problem: format!("{error:#}"),
-            })
-        };
-        let early =
-            self.plan.spec.evaluate.fit_on == FitOn::Train && !self.data.split.valid.is_empty();
-        let began = Instant::now();
-        let fitted = fit::fit(
-            &Job {
-                name: &planned.name,
-                recipe,
-                taught,
-                train: &self.train,
-                seed,
-                validate: early.then_some(&valid),
-                checkpoint_every: Duration::from_secs_f64(
-                    self.plan.spec.checkpoint_seconds.clamp(0.0, 1e9),
-                ),
-                folder: &folder,
-            },
-            self.screen,
-        )?;
-        let seconds = began.elapsed().as_secs_f64();
-        write(&folder.join("fit.json"), &format!("{}\n", json!({"seconds": seconds})))?;
-        let card = json!({
-            "experiment": self.plan.spec.name,
-            "seed": seed,
-            "data": self.data.manifest.content,
-            "fitted_on": self.plan.spec.evaluate.fit_on,
-            "distilled": planned.resolved.get("distill"),
-        });
-        let about = model::About { name: &planned.name, kind, config: recipe.config(), card };
-        let Dataset { users, items, .. } = &self.data;
-        model::write(&artefact, about, &*fitted, users, items, &self.train)?;
-        fit::forget_checkpoint(&folder);
-        Ok(fitted)
     }
 
     fn measure(&self, at: usize, seed: u64, model: &Ready<'_>, into: &mut Measured) -> Result<()> {
@@ -478,7 +421,7 @@ fn optimizer(planned: &PlannedModel) -> Option<String> {
 
 /// Seconds and epochs of a fit, from what it left.
 fn training(folder: &Path) -> (f64, f64) {
-    let text = fs::read_to_string(folder.join("epochs.jsonl")).unwrap_or_default();
+    let text = fs::read_to_string(folder.join(EPOCHS)).unwrap_or_default();
     let epochs: Vec<EpochReport> =
         text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     if epochs.is_empty() {
@@ -511,11 +454,11 @@ fn recorded(
 }
 
 /// A folder's name for each model: letters, digits, dots and dashes of its name, made distinct.
-fn folders(models: &[PlannedModel]) -> Vec<String> {
+pub(super) fn folder_names(names: &[String]) -> Vec<String> {
     let mut taken: Vec<String> = Vec::new();
-    for planned in models {
+    for name in names {
         let plain = |c: char| if c.is_alphanumeric() || c == '.' || c == '_' { c } else { '-' };
-        let base: String = planned.name.chars().map(plain).collect();
+        let base: String = name.chars().map(plain).collect();
         let base = if base.trim_matches('.').is_empty() { "model".to_owned() } else { base };
         let mut name = base.clone();
         let mut n = 2;

@@ -31,6 +31,9 @@ pub struct Spec {
     pub evaluate: EvaluateSpec,
     /// The models by name, in the order of the tables. Read further by [`super::plan`].
     pub models: Map<String, Value>,
+    /// What `rankstill tune` looks for; a run leaves it alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tune: Option<TuneSpec>,
 }
 
 /// `[data]`: a log, somebody's split of one, a prepared folder, or the simulator.
@@ -53,6 +56,45 @@ pub struct DataSpec {
     pub mask: Mask,
     /// What models are told when testing.
     pub history: History,
+    /// How much of the training part models are fitted on.
+    #[serde(skip_serializing_if = "Sample::is_whole")]
+    pub sample: Sample,
+}
+
+/// `data.sample`: a share of each user's training interactions. What models are told and asked when validating and testing stays
+/// the same; models are fitted on less.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sample {
+    /// Above 0, at most 1. Of n interactions, ceil(share n) stay; a smaller share is part of a larger one.
+    pub share: f64,
+    /// Which of them stay.
+    pub keep: Keep,
+}
+
+/// Which interactions of a user stay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Keep {
+    /// The last ones.
+    #[default]
+    Latest,
+    /// The first ones.
+    Earliest,
+    /// Any, the same for every seed; in their order.
+    Random,
+}
+
+impl Default for Sample {
+    fn default() -> Self {
+        Self { share: 1.0, keep: Keep::default() }
+    }
+}
+
+impl Sample {
+    fn is_whole(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// The files of somebody's split.
@@ -125,6 +167,56 @@ impl Default for EvaluateSpec {
     }
 }
 
+/// `[tune]`: a search for settings by what they come to on validation data.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TuneSpec {
+    /// How the trials share the epochs.
+    pub method: Method,
+    /// Settings that are tried, a model.
+    pub trials: usize,
+    /// The figure on validation data by which settings are picked, and by which training stops early; without it,
+    /// `evaluate.validate`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metric: Option<String>,
+    /// Of successive halving: one trial of so many goes on to the next rung, with so many times the epochs.
+    pub keep: usize,
+    /// Of successive halving: the first rung has at least so many epochs.
+    pub min_epochs: usize,
+    /// Whether the first trial is the model as the file has it, so that what is picked is never worse.
+    pub own: bool,
+    /// Draws the settings, and fits every trial.
+    pub seed: u64,
+    /// The ranges by model and key. Read further by [`super::tune`].
+    pub models: Map<String, Value>,
+}
+
+/// How trials share the epochs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// Every trial is trained to its end.
+    Random,
+    /// All trials are trained a little, the best of them go on, the best of those go on (Jamieson & Talwalkar, AISTATS 2016).
+    #[default]
+    Halving,
+}
+
+impl Default for TuneSpec {
+    fn default() -> Self {
+        Self {
+            method: Method::default(),
+            trials: 27,
+            metric: None,
+            keep: 3,
+            min_epochs: 1,
+            own: true,
+            seed: 1,
+            models: Map::new(),
+        }
+    }
+}
+
 fn unnamed() -> String {
     "experiment".into()
 }
@@ -144,8 +236,7 @@ impl Spec {
     /// # Errors
     /// With file, line and key.
     pub fn read(path: &Path, overrides: &[String]) -> Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("{}", path.display()))?;
-        Self::parse(&text, overrides).with_context(|| format!("{}", path.display()))
+        Self::of_tree(&tree(path, overrides)?).with_context(|| format!("{}", path.display()))
     }
 
     /// Parses the text of a file and lays the overrides over it.
@@ -153,12 +244,33 @@ impl Spec {
     /// # Errors
     /// With line and key.
     pub fn parse(text: &str, overrides: &[String]) -> Result<Self> {
-        let mut tree: Value = toml::from_str(text)?;
-        for one in overrides {
-            set(&mut tree, one)?;
-        }
-        Ok(Config { path: "", value: &tree }.read()?)
+        Self::of_tree(&overridden(text, overrides)?)
     }
+
+    /// From a file that was read and changed.
+    ///
+    /// # Errors
+    /// With the key.
+    pub fn of_tree(tree: &Value) -> Result<Self> {
+        Ok(Config { path: "", value: tree }.read()?)
+    }
+}
+
+/// A file with the overrides laid over it, not yet looked at.
+///
+/// # Errors
+/// With file and line.
+pub fn tree(path: &Path, overrides: &[String]) -> Result<Value> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("{}", path.display()))?;
+    overridden(&text, overrides).with_context(|| format!("{}", path.display()))
+}
+
+fn overridden(text: &str, overrides: &[String]) -> Result<Value> {
+    let mut tree: Value = toml::from_str(text)?;
+    for one in overrides {
+        set(&mut tree, one)?;
+    }
+    Ok(tree)
 }
 
 /// Lays `key.key=value` over a tree. The value is read as TOML, and as text where it is none. A part of the key that holds dots
@@ -175,22 +287,33 @@ pub fn set(tree: &mut Value, assignment: &str) -> Result<()> {
         .ok()
         .and_then(|mut table| table.remove("value"))
         .unwrap_or_else(|| Value::String(value.to_owned()));
-    let parts = parts_of(key.trim())?;
-    let (last, path) = parts.split_last().with_context(|| format!("--set {assignment}: no key"))?;
+    let done = parts_of(key.trim()).and_then(|parts| put(tree, &parts, value));
+    done.with_context(|| format!("--set {assignment}"))
+}
+
+/// Lays `value` over a tree at the place that `parts` lead to; tables on the way are made.
+///
+/// # Errors
+/// When they lead through something that is not a table.
+pub fn put(tree: &mut Value, parts: &[String], value: Value) -> Result<()> {
+    let (last, path) = parts.split_last().context("no key")?;
     let mut at = tree;
     for part in path {
-        at = table(at, key)?.entry(part.as_str()).or_insert_with(|| Value::Object(Map::new()));
+        at = table(at, part)?.entry(part.as_str()).or_insert_with(|| Value::Object(Map::new()));
     }
-    table(at, key)?.insert(last.clone(), value);
+    table(at, last)?.insert(last.clone(), value);
     Ok(())
 }
 
 fn table<'a>(value: &'a mut Value, key: &str) -> Result<&'a mut Map<String, Value>> {
-    value.as_object_mut().with_context(|| format!("--set {key}: leads through a plain value"))
+    value.as_object_mut().with_context(|| format!("`{key}`: leads through a plain value"))
 }
 
 /// Splits at dots outside of quotes.
-fn parts_of(key: &str) -> Result<Vec<String>> {
+///
+/// # Errors
+/// When a part is empty or quotes are not closed.
+pub fn parts_of(key: &str) -> Result<Vec<String>> {
     let mut parts = vec![String::new()];
     let mut quoted = false;
     for letter in key.chars() {
@@ -201,7 +324,7 @@ fn parts_of(key: &str) -> Result<Vec<String>> {
         }
     }
     if quoted || parts.iter().any(String::is_empty) {
-        bail!("--set {key}: a part of the key is empty or its quotes are not closed");
+        bail!("{key}: a part of the key is empty or its quotes are not closed");
     }
     Ok(parts)
 }
@@ -227,8 +350,8 @@ mod tests {
     #[test]
     fn an_override_through_a_plain_value_names_the_key() {
         let mut tree = json!({"seeds": 1});
-        let error = set(&mut tree, "seeds.first=2").unwrap_err().to_string();
-        assert_eq!(error, "--set seeds.first: leads through a plain value");
+        let error = format!("{:#}", set(&mut tree, "seeds.first=2").unwrap_err());
+        assert_eq!(error, "--set seeds.first=2: `first`: leads through a plain value");
         assert!(set(&mut tree, "seeds").is_err());
         assert!(set(&mut tree, r#"a."b=1"#).is_err());
     }

@@ -1,0 +1,105 @@
+//! A model of an experiment: read from its folder, or fitted and kept there.
+
+use super::fit::{self, Job, Look, Teacher};
+use super::plan::{Plan, Source};
+use super::{measure, model};
+use crate::progress::Screen;
+use anyhow::{Context as _, Result};
+use rankstill_core::{Cases, Error, Interactions, Lesson, Model, Packed, Ranker, Trace, beside};
+use rankstill_data::dataset::Dataset;
+use serde_json::json;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What all fits of an experiment have in common.
+pub struct Fitter<'a> {
+    /// Its vocabularies and validation cases.
+    pub data: &'a Dataset,
+    /// Says how good a model is on validation data.
+    pub metrics: &'a measure::Metrics,
+    /// What models are fitted on.
+    pub train: &'a Arc<Interactions>,
+    /// Whether training may stop early.
+    pub early: bool,
+    /// Where progress is shown.
+    pub screen: &'a Screen,
+    /// Looks on after every epoch.
+    pub look: Option<&'a Look<'a>>,
+}
+
+impl Fitter<'_> {
+    /// Model `at` of `plan`, from `folder` where it was kept. `ask` gives the ranker of a teacher by its number in the plan.
+    ///
+    /// # Errors
+    /// When the settings cannot work on these data, training diverges, somebody interrupts, or the disk is full.
+    pub fn fitted<'t>(
+        &self,
+        plan: &Plan,
+        at: usize,
+        seed: u64,
+        folder: &Path,
+        ask: &dyn Fn(usize) -> &'t dyn Ranker,
+    ) -> Result<Box<dyn Model>> {
+        let artefact = folder.join("artefact");
+        if artefact.join("manifest.json").is_file() {
+            return Ok(model::read(&artefact)?.model);
+        }
+        let planned = &plan.models[at];
+        let Source::Fit { kind, recipe, distil } = &planned.source else {
+            anyhow::bail!("models.{}: is a file of rankings, there is nothing to fit", planned.name)
+        };
+        let lessons = |cases: &Cases, lesson: Lesson| -> Result<Vec<Trace>> {
+            let teachers = distil.iter().flat_map(|distil| &distil.teachers);
+            let teachers: Vec<Teacher<'_>> =
+                teachers.map(|&at| (plan.models[at].name.as_str(), ask(at))).collect();
+            fit::record(&teachers, cases, lesson, self.screen)
+        };
+        let valid = |model: &dyn Model| self.validation(&planned.name, model);
+        let began = Instant::now();
+        let job = Job {
+            name: &planned.name,
+            recipe: &**recipe,
+            taught: distil.as_ref().map(|distil| (distil, &lessons as _)),
+            train: self.train,
+            seed,
+            validate: self.early.then_some(&valid),
+            checkpoint_every: checkpoint_every(plan),
+            folder,
+            look: self.look,
+            pause_after: None,
+        };
+        let fitted = fit::fit(&job, self.screen)?;
+        let seconds = json!({"seconds": began.elapsed().as_secs_f64()});
+        beside::write(folder.join("fit.json"), format!("{seconds}\n").as_bytes())?;
+        let card = json!({
+            "experiment": plan.spec.name,
+            "seed": seed,
+            "data": self.data.manifest.content,
+            "fitted_on": plan.spec.evaluate.fit_on,
+            "distilled": planned.resolved.get("distill"),
+        });
+        let about = model::About { name: &planned.name, kind, config: recipe.config(), card };
+        let Dataset { users, items, .. } = self.data;
+        model::write(&artefact, about, &*fitted, users, items, self.train)
+            .with_context(|| format!("models.{}", planned.name))?;
+        fit::forget_checkpoint(folder);
+        Ok(fitted)
+    }
+
+    /// The figure of early stopping, larger is better.
+    ///
+    /// # Errors
+    /// When the model cannot be measured by it.
+    pub fn validation(&self, name: &str, model: &dyn Model) -> rankstill_core::Result<f64> {
+        self.metrics
+            .validation(&Packed::new(model), &self.data.split.valid)
+            .map_err(|error| Error::Ranker { name: name.to_owned(), problem: format!("{error:#}") })
+    }
+}
+
+/// As the experiment says, within reason.
+#[must_use]
+pub fn checkpoint_every(plan: &Plan) -> Duration {
+    Duration::from_secs_f64(plan.spec.checkpoint_seconds.clamp(0.0, 1e9))
+}

@@ -1,0 +1,261 @@
+//! Training the trials of one model, each as far as it is asked to, and reading off what they came to.
+
+use super::ladder::Rung;
+use super::{Teachers, space, write};
+use crate::experiment::fit::{self, EPOCHS, Job, Look, Teacher};
+use crate::experiment::fitter::{Fitter, checkpoint_every};
+use crate::experiment::plan::{Plan, Source};
+use crate::progress::interrupted;
+use anyhow::{Context as _, Result};
+use rankstill_core::train::EpochReport;
+use rankstill_core::{Cases, Error, Lesson, Model, Recipe, Trace};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::cell::RefCell;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Where the trials of one model are trained.
+pub struct Bench<'a> {
+    name: &'a str,
+    plans: &'a [Plan],
+    fitter: &'a Fitter<'a>,
+    teachers: &'a Teachers,
+    folder: PathBuf,
+    seed: u64,
+    /// The longest lists that any trial asks for.
+    k: usize,
+    /// What the teachers said, by what they were asked: the trials of a model mostly ask the same.
+    said: RefCell<Vec<(u64, Vec<Trace>)>>,
+}
+
+/// Where a trial is.
+pub enum Standing {
+    /// It has this to show.
+    At(Seen),
+    /// It cannot be trained: its loss left the numbers.
+    Failed(String),
+}
+
+/// What a trial came to, so far.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seen {
+    /// On validation data, larger is better.
+    pub value: f64,
+    /// Epochs trained.
+    pub epochs: usize,
+    /// Epochs after which it was so good.
+    pub best_epoch: usize,
+}
+
+/// What is read of a line of JSON.
+#[derive(Deserialize)]
+struct Line {
+    epoch: usize,
+    /// Where the plan itself looks.
+    valid: Option<f64>,
+    /// Where it does not.
+    paused: Option<f64>,
+}
+
+impl<'a> Bench<'a> {
+    pub fn new(
+        name: &'a str,
+        plans: &'a [Plan],
+        fitter: &'a Fitter<'a>,
+        teachers: &'a Teachers,
+        folder: PathBuf,
+        seed: u64,
+    ) -> Self {
+        let k = plans.iter().map(|plan| match &plan.models[plan.at(name)].source {
+            Source::Fit { distil: Some(distil), .. } => distil.distiller.lesson().k,
+            _ => 0,
+        });
+        let k = k.max().unwrap_or(0);
+        Self { name, plans, fitter, teachers, folder, seed, k, said: RefCell::default() }
+    }
+
+    /// Epochs of the shortest trial; none where models are not trained by epochs.
+    pub fn shortest(&self) -> Option<usize> {
+        let epochs = |at: usize| self.recipe(at).trainable().map(|model| model.plan().epochs);
+        (0..self.plans.len()).map(epochs).min().flatten()
+    }
+
+    /// Trains a trial as far as `rung` says; what is there already is not done again.
+    pub fn train(&self, at: usize, rung: &Rung) -> Result<Standing> {
+        let folder = self.trial_folder(at);
+        let Some(plan) = self.recipe(at).trainable().map(|model| model.plan().clone()) else {
+            return self.counted(at, &folder);
+        };
+        let (failed, goal) = (folder.join("failed.txt"), rung.epochs(&plan));
+        if let Ok(problem) = fs::read_to_string(&failed) {
+            return Ok(Standing::Failed(problem));
+        }
+        if let Some(seen) = standing(&folder, &plan, goal) {
+            return Ok(Standing::At(seen));
+        }
+        match self.fit(at, &folder, Some((goal, &plan))) {
+            Err(error) if is(&error, |error| matches!(error, Error::Diverged { .. })) => {
+                let problem = format!("{:#}", error.root_cause());
+                write(&failed, &problem)?;
+                self.drop_state(at);
+                return Ok(Standing::Failed(problem));
+            }
+            Err(error) if interrupted() || !is(&error, |e| matches!(e, Error::Interrupted)) => {
+                return Err(error);
+            }
+            _ => {}
+        }
+        standing(&folder, &plan, goal)
+            .map(Standing::At)
+            .with_context(|| format!("{}: ends before epoch {goal}", folder.join(EPOCHS).display()))
+    }
+
+    /// A model that is not trained by epochs.
+    fn counted(&self, at: usize, folder: &Path) -> Result<Standing> {
+        let kept = folder.join("value.json");
+        if !kept.is_file() {
+            let model = self.fit(at, folder, None)?;
+            let value = self.fitter.validation(self.name, &*model)?;
+            write(&kept, &format!("{}\n", json!({"value": value})))?;
+        }
+        let text = fs::read_to_string(&kept).with_context(|| kept.display().to_string())?;
+        let value: Value =
+            serde_json::from_str(&text).with_context(|| kept.display().to_string())?;
+        let value = value["value"].as_f64().with_context(|| kept.display().to_string())?;
+        Ok(Standing::At(Seen { value, epochs: 0, best_epoch: 0 }))
+    }
+
+    fn fit(
+        &self,
+        at: usize,
+        folder: &Path,
+        goal: Option<(usize, &rankstill_core::Plan)>,
+    ) -> Result<Box<dyn Model>> {
+        let plan = &self.plans[at];
+        let Source::Fit { distil, .. } = &plan.models[plan.at(self.name)].source else {
+            anyhow::bail!("tune.models.{}: is a file of rankings", self.name)
+        };
+        let valid = |model: &dyn Model| self.fitter.validation(self.name, model);
+        let lessons = |cases: &Cases, lesson: Lesson| -> Result<Vec<Trace>> {
+            let teachers = distil.iter().flat_map(|distil| &distil.teachers);
+            let teachers: Vec<Teacher<'_>> = teachers
+                .map(|&at| (plan.models[at].name.as_str(), self.teachers.ranker(at)))
+                .collect();
+            self.lessons(&teachers, cases, lesson)
+        };
+        // A plan without early stopping does not look itself.
+        let look = |report: &EpochReport, model: &dyn Model| {
+            let mut seen = Map::new();
+            if goal.is_some_and(|(goal, plan)| plan.patience == 0 && report.epoch + 1 == goal) {
+                seen.insert("paused".into(), json!(valid(model)?));
+            }
+            Ok(seen)
+        };
+        let job = Job {
+            name: &format!("{} trial {}", self.name, at + 1),
+            recipe: self.recipe(at),
+            taught: distil.as_ref().map(|distil| (distil, &lessons as _)),
+            train: self.fitter.train,
+            seed: self.seed,
+            validate: Some(&valid),
+            checkpoint_every: checkpoint_every(plan),
+            folder,
+            look: Some(&look as &Look<'_>),
+            pause_after: goal.map(|(goal, _)| goal),
+        };
+        fit::fit(&job, self.fitter.screen)
+    }
+
+    /// What the teachers say, asked once for the longest lists.
+    fn lessons(
+        &self,
+        teachers: &[Teacher<'_>],
+        cases: &Cases,
+        lesson: Lesson,
+    ) -> Result<Vec<Trace>> {
+        let asked = fingerprint(teachers, cases);
+        let known = self.said.borrow().iter().position(|(key, _)| *key == asked);
+        let at = match known {
+            Some(at) => at,
+            None => {
+                let longest = Lesson { k: self.k.max(lesson.k) };
+                let said = fit::record(teachers, cases, longest, self.fitter.screen)?;
+                self.said.borrow_mut().push((asked, said));
+                self.said.borrow().len() - 1
+            }
+        };
+        let shortened = |trace: &Trace| -> Result<Trace> {
+            let looks = trace.checkpoints().iter();
+            let looks = looks.map(|(epoch, said)| (*epoch, said.truncated(lesson.k))).collect();
+            Ok(Trace::new(trace.teacher(), looks)?)
+        };
+        self.said.borrow()[at].1.iter().map(shortened).collect()
+    }
+
+    /// Forgets the state of a trial that does not go on.
+    pub fn drop_state(&self, at: usize) {
+        fit::forget_checkpoint(&self.trial_folder(at));
+    }
+
+    fn recipe(&self, at: usize) -> &dyn Recipe {
+        let plan = &self.plans[at];
+        match &plan.models[plan.at(self.name)].source {
+            Source::Fit { recipe, .. } => &**recipe,
+            Source::Rankings(_) => unreachable!("checked before the work"),
+        }
+    }
+
+    fn trial_folder(&self, at: usize) -> PathBuf {
+        self.folder.join(format!("{:04}", at + 1))
+    }
+}
+
+/// What the first `goal` epochs came to; nothing while they are not all done.
+fn standing(folder: &Path, plan: &rankstill_core::Plan, goal: usize) -> Option<Seen> {
+    let text = fs::read_to_string(folder.join(EPOCHS)).ok()?;
+    let (mut best, mut stale): (Option<(f64, usize)>, usize) = (None, 0);
+    for (at, line) in text.lines().enumerate() {
+        let line: Line = serde_json::from_str(line).ok()?; // half a line: it was being written
+        let epochs = at + 1;
+        if line.epoch != at {
+            return None;
+        }
+        if let Some(value) = line.valid {
+            let better = best.is_none_or(|(best, _)| value > best);
+            stale = if better { 0 } else { stale + 1 };
+            if better {
+                best = Some((value, epochs));
+            }
+        }
+        let stopped = plan.patience > 0 && stale >= plan.patience;
+        if epochs == goal || stopped {
+            let (value, best_epoch) =
+                if plan.patience > 0 { best? } else { (line.paused?, epochs) };
+            return Some(Seen { value, epochs, best_epoch });
+        }
+    }
+    None
+}
+
+/// Of everything that is asked, and who is asked.
+fn fingerprint(teachers: &[Teacher<'_>], cases: &Cases) -> u64 {
+    let mut hash = 0u64;
+    let mut add = |number: u64| {
+        hash = (hash.rotate_left(23) ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        hash ^= hash >> 29;
+    };
+    teachers.iter().for_each(|(name, _)| add(space::hash(name)));
+    for query in cases.distinct_queries() {
+        add(query.user.map_or(u64::MAX, u64::from));
+        for items in [query.history, query.hidden] {
+            add(items.len() as u64);
+            items.iter().for_each(|&item| add(u64::from(item)));
+        }
+    }
+    hash
+}
+
+fn is(error: &anyhow::Error, what: fn(&Error) -> bool) -> bool {
+    error.chain().any(|cause| cause.downcast_ref::<Error>().is_some_and(what))
+}
