@@ -9,7 +9,7 @@
 //!
 //! Differs from the paper in the sampling: an epoch visits every interaction once, instead of drawing interactions with
 //! replacement. With `train.sampling = "users"` it draws users uniformly and then their items, as NGCF's and LightGCN's code
-//! does, which the fused kernel cannot: that pair of settings is refused. A new user is folded in: see `bpr_mf/model.rs`.
+//! does, which the fused kernel cannot: that pair of settings is refused. A new user is folded in: see `fold_in.rs`.
 
 mod learner;
 mod model;

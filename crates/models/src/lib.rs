@@ -2,6 +2,8 @@
 //! and the docs find it there.
 
 pub mod bpr_mf;
+pub mod caser;
+mod fold_in;
 pub mod fossil;
 pub mod item_cf;
 mod item_head;
@@ -12,6 +14,7 @@ mod state;
 pub mod testing;
 
 pub use bpr_mf::BprMf;
+pub use caser::Caser;
 pub use fossil::Fossil;
 pub use item_cf::ItemCf;
 pub use loss::{Loss, LossKind, Sampled};
@@ -43,6 +46,11 @@ pub static MODELS: &[Entry<dyn Recipe>] = &[
         name: "fossil",
         about: "item similarities and a Markov chain over the latest items (Fossil)",
         parse: fossil::parse,
+    },
+    Entry {
+        name: "caser",
+        about: "convolutions over the last items of a history, and the user (sequential); by any distiller as a student",
+        parse: caser::parse,
     },
 ];
 
@@ -87,6 +95,14 @@ mod tests {
                 "dim": 8,
                 "order": 2,
                 "optimizer": {"kind": "adam", "mode": "exact", "learning_rate": 0.03},
+                "train": {"epochs": 25, "batch_size": 64, "validate_every": 2, "patience": 8},
+            }),
+            "caser" => json!({
+                "dim": 8,
+                "length": 3,
+                "horizontal_filters": 4,
+                "dropout": 0.2,
+                "optimizer": {"kind": "adam", "mode": "exact", "learning_rate": 0.01},
                 "train": {"epochs": 25, "batch_size": 64, "validate_every": 2, "patience": 8},
             }),
             _ => json!({}),

@@ -172,7 +172,7 @@ macro_rules! for_windows {
     }};
     (@ $tall:literal, $n:expr, $first:ident, $r:ident, $body:expr) => {{
         const $r: usize = $tall;
-        while $first + $tall <= $n {
+        while $n - $first >= $tall {
             $body;
             $first += $tall;
         }

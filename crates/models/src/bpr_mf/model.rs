@@ -1,18 +1,15 @@
 //! The model: two tables, their products, and users who are in neither.
 //!
-//! **Fold-in.** A query without a known user gets the mean user vector if it has no history. With one, the item table is
-//! kept as it is, and ridge regression looks for the vector w for which the items of the history score 1 above the average
-//! item: minimise sum over i of (1 - w (q_i - mean q))^2 + r |w|^2, with r the mean squared length of q_i - mean q (so that
-//! the scale of the table does not matter). Scores of a pair-wise loss have no unit, so only the direction of w is used: the
-//! user is the mean user plus w stretched to the typical (root mean square) distance of a trained user from the mean.
+//! A query without a known user is folded in by its history: see `fold_in.rs`.
 
 use super::BprMf;
+use crate::fold_in::FoldIn;
 use rankstill_core::kernel::optimizer::{Optimizer, Sgd};
 use rankstill_core::kernel::panels::{Order, Panels, Rows};
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::kernel::table::{Table, TableState, WrongLength};
 use rankstill_core::{
-    Error, Factored, Factors, Interactions, ItemId, Model, Query, Result, Scorer, Tensors,
+    Error, Factored, Factors, Interactions, Model, Query, Result, Scorer, Tensors,
 };
 use rayon::prelude::*;
 use std::sync::OnceLock;
@@ -142,8 +139,9 @@ impl Mf {
                 out[..dim].copy_from_slice(&self.users.row(user as usize)[..dim]);
             }
             _ => {
-                let fold_in = self.fold_in.get_or_init(|| FoldIn::new(self));
-                fold_in.embed(self, query.history, &mut out[..dim]);
+                let fold_in =
+                    self.fold_in.get_or_init(|| FoldIn::new(&self.users, &self.items, 0..dim));
+                fold_in.embed(&self.items, query.history, &mut out[..dim]);
             }
         }
     }
@@ -205,116 +203,9 @@ impl Model for Mf {
     }
 }
 
-/// What fold-in needs of the tables.
-struct FoldIn {
-    mean_user: Vec<f64>,
-    mean_item: Vec<f64>,
-    /// Root mean square distance of users from the mean.
-    spread: f64,
-    /// Mean squared distance of items from the mean.
-    ridge: f64,
-}
-
-impl FoldIn {
-    fn new(model: &Mf) -> Self {
-        let (mean_user, squared_spread) = moments(&model.users, model.dim());
-        let (mean_item, ridge) = moments(&model.items, model.dim());
-        Self { mean_user, mean_item, spread: squared_spread.sqrt(), ridge }
-    }
-
-    fn embed(&self, model: &Mf, history: &[ItemId], out: &mut [f32]) {
-        let dim = out.len();
-        let mut items: Vec<ItemId> = history.to_vec();
-        items.retain(|&item| (item as usize) < model.items.n_rows());
-        items.sort_unstable();
-        items.dedup();
-
-        // (sum of q q' + ridge) w = sum of q, all q less the mean; the lower triangle, row by row.
-        let mut normal = vec![0.0f64; dim * dim];
-        let mut w = vec![0.0f64; dim];
-        let mut q = vec![0.0f64; dim];
-        for &item in &items {
-            let row = &model.items.row(item as usize)[..dim];
-            for ((q, &value), mean) in q.iter_mut().zip(row).zip(&self.mean_item) {
-                *q = f64::from(value) - mean;
-            }
-            for i in 0..dim {
-                w[i] += q[i];
-                for j in 0..=i {
-                    normal[i * dim + j] += q[i] * q[j];
-                }
-            }
-        }
-        (0..dim).for_each(|i| normal[i * dim + i] += self.ridge);
-        solve(&mut normal, &mut w);
-        let length = w.iter().fold(0.0, |sum, x| sum + x * x).sqrt();
-        let stretch = if length > 0.0 && length.is_finite() { self.spread / length } else { 0.0 };
-        for ((out, mean), w) in out.iter_mut().zip(&self.mean_user).zip(&w) {
-            *out = (mean + if stretch > 0.0 { stretch * w } else { 0.0 }) as f32;
-        }
-    }
-}
-
-/// The mean row of the first `dim` columns, and the mean squared distance from it.
-fn moments(table: &Table, dim: usize) -> (Vec<f64>, f64) {
-    let n = table.n_rows().max(1) as f64;
-    let mut mean = vec![0.0f64; dim];
-    for row in 0..table.n_rows() {
-        mean.iter_mut().zip(table.row(row)).for_each(|(sum, &x)| *sum += f64::from(x));
-    }
-    mean.iter_mut().for_each(|sum| *sum /= n);
-    let mut squares = 0.0;
-    for row in 0..table.n_rows() {
-        for (mean, &x) in mean.iter().zip(table.row(row)) {
-            squares += (f64::from(x) - mean).powi(2);
-        }
-    }
-    (mean, squares / n)
-}
-
-/// Solves a x = b for a symmetric positive definite `a`, of which the lower triangle is read, by Cholesky's factorisation
-/// in place. Directions in which `a` is not positive get 0.
-fn solve(a: &mut [f64], b: &mut [f64]) {
-    let n = b.len();
-    for i in 0..n {
-        for j in 0..=i {
-            let (above, row) = a.split_at_mut(i * n);
-            let other = if j == i { &row[..j] } else { &above[j * n..j * n + j] };
-            let dot = row[..j].iter().zip(other).fold(0.0, |sum, (x, y)| sum + x * y);
-            let left = row[j] - dot;
-            row[j] = match () {
-                () if j == i && left > 0.0 => left.sqrt(),
-                () if j == i => f64::INFINITY,
-                () => left / above[j * n + j],
-            };
-        }
-    }
-    for i in 0..n {
-        let dot = (0..i).fold(0.0, |sum, j| sum + a[i * n + j] * b[j]);
-        b[i] = (b[i] - dot) / a[i * n + i];
-    }
-    for i in (0..n).rev() {
-        let dot = (i + 1..n).fold(0.0, |sum, j| sum + a[j * n + i] * b[j]);
-        b[i] = (b[i] - dot) / a[i * n + i];
-    }
-}
-
 /// Keeps the first draws apart from all others.
 const INIT: u64 = 0x494e_4954;
 
 fn wrong(name: &'static str) -> impl Fn(WrongLength) -> Error {
     move |error| Error::Tensor { name: name.into(), problem: error.to_string() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_small_system_by_hand() {
-        // [4 2; 2 3] x = [8; 7] has x = [1.25; 1.5].
-        let (mut a, mut b) = (vec![4.0, f64::NAN, 2.0, 3.0], vec![8.0, 7.0]);
-        solve(&mut a, &mut b);
-        assert!((b[0] - 1.25).abs() < 1e-12 && (b[1] - 1.5).abs() < 1e-12, "{b:?}");
-    }
 }

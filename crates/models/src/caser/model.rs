@@ -1,0 +1,211 @@
+//! The model: three tables and a tower, and queries of all sorts.
+
+use super::Caser;
+use super::tower::{Pass, Tower};
+use crate::fold_in::FoldIn;
+use crate::state::{self, wrong};
+use rankstill_core::kernel::optimizer::{Optimizer, Sgd};
+use rankstill_core::kernel::panels::{Order, Panels, Rows};
+use rankstill_core::kernel::rng::Rng;
+use rankstill_core::kernel::table::Table;
+use rankstill_core::{
+    Error, Factored, Factors, Interactions, ItemId, Model, Query, Result, Scorer, Tensors,
+};
+use rayon::prelude::*;
+use std::sync::OnceLock;
+
+/// Vectors of users and items, layers, and the output table, with their optimiser while they learn.
+pub(super) struct Net {
+    pub users: Table,
+    /// What histories are made of; the padding item is the last row.
+    pub items: Table,
+    /// The output table; the bias is its last column.
+    pub outputs: Table,
+    pub tower: Tower,
+    panels: OnceLock<Panels>,
+    /// For queries of strangers.
+    fold_in: OnceLock<FoldIn>,
+}
+
+impl Net {
+    fn new(recipe: &Caser, n_users: usize, n_items: usize, optimizer: &Optimizer) -> Self {
+        let table = |rows, dim| Table::new(rows, dim, optimizer.clone());
+        Self {
+            users: table(n_users, recipe.dim),
+            items: table(n_items + 1, recipe.dim),
+            outputs: table(n_items, 2 * recipe.dim + 1),
+            tower: Tower::new(recipe, optimizer),
+            panels: OnceLock::new(),
+            fold_in: OnceLock::new(),
+        }
+    }
+
+    /// The first values that the recipe's documentation gives.
+    pub fn random(recipe: &Caser, train: &Interactions, seed: u64) -> Self {
+        let mut net = Self::new(recipe, train.n_users(), train.n_items(), &recipe.optimizer);
+        let dim = recipe.dim;
+        let tables = [(&mut net.users, dim), (&mut net.items, dim), (&mut net.outputs, 2 * dim)];
+        for (which, (table, random)) in tables.into_iter().enumerate() {
+            table.init(|row, vector| {
+                let mut rng = Rng::keyed(seed, [INIT, which as u64, row as u64]);
+                rng.fill_normal(&mut vector[..random], 0.0, 1.0 / random as f32);
+            });
+        }
+        net.tower.randomise(&mut Rng::keyed(seed, [INIT, 3, 0]));
+        net
+    }
+
+    /// From [`Model::tensors`]; without an optimiser's state.
+    pub fn loaded(recipe: &Caser, tensors: &Tensors) -> Result<Self> {
+        let (users, n_users, user_dim) = tensors.matrix("users")?;
+        let (items, n_rows, item_dim) = tensors.matrix("items")?;
+        let (outputs, n_items, output_dim) = tensors.matrix("outputs")?;
+        for (name, what, found, expected) in [
+            ("users", "rows of", user_dim, recipe.dim),
+            ("items", "rows of", item_dim, recipe.dim),
+            ("outputs", "rows of", output_dim, 2 * recipe.dim + 1),
+            ("items", "as many rows as outputs and one, which are", n_rows, n_items + 1),
+        ] {
+            if found != expected {
+                let problem = format!("expected {what} {expected}, found {found}");
+                return Err(Error::Tensor { name: name.into(), problem });
+            }
+        }
+        let mut net = Self::new(recipe, n_users, n_items, &Optimizer::Sgd(Sgd::default()));
+        net.users.import(users).map_err(wrong("users"))?;
+        net.items.import(items).map_err(wrong("items"))?;
+        net.outputs.import(outputs).map_err(wrong("outputs"))?;
+        net.tower.import(tensors)?;
+        Ok(net)
+    }
+
+    /// From [`Net::state`].
+    pub fn resumed(recipe: &Caser, train: &Interactions, kept: &Tensors) -> Result<Self> {
+        let mut net = Self::new(recipe, train.n_users(), train.n_items(), &recipe.optimizer);
+        for (name, table) in
+            [("users", &mut net.users), ("items", &mut net.items), ("outputs", &mut net.outputs)]
+        {
+            table.restore(&state::read(kept, name)?).map_err(wrong(name))?;
+        }
+        net.tower.weights.restore(&state::read(kept, "tower")?).map_err(wrong("tower"))?;
+        net.tower.changed();
+        Ok(net)
+    }
+
+    /// Everything with its optimiser's state.
+    pub fn state(&self) -> Tensors {
+        let mut tensors = Tensors::default();
+        for (name, state) in [
+            ("users", self.users.state()),
+            ("items", self.items.state()),
+            ("outputs", self.outputs.state()),
+            ("tower", self.tower.weights.state()),
+        ] {
+            state::insert(&mut tensors, name, state);
+        }
+        tensors
+    }
+
+    /// Forgets what was derived from the tables.
+    pub fn changed(&mut self) {
+        self.panels = OnceLock::new();
+        self.fold_in = OnceLock::new();
+    }
+
+    /// The last items of a history that are in the catalogue, padded from the left; one number an item of the window.
+    pub fn window(&self, history: &[ItemId], out: &mut [ItemId]) {
+        let padding = self.outputs.n_rows() as ItemId;
+        let known = history.iter().rev().copied().filter(|&item| item < padding);
+        let items = known.chain(std::iter::repeat(padding));
+        out.iter_mut().rev().zip(items).for_each(|(out, item)| *out = item);
+    }
+
+    /// A user's vector, or that of whoever has such a history.
+    fn user(&self, query: &Query<'_>, out: &mut [f32]) {
+        match query.user {
+            Some(user) if (user as usize) < self.users.n_rows() => {
+                out.copy_from_slice(self.users.row(user as usize));
+            }
+            _ => {
+                let columns = self.users.dim()..2 * self.users.dim();
+                let fold_in =
+                    self.fold_in.get_or_init(|| FoldIn::new(&self.users, &self.outputs, columns));
+                fold_in.embed(&self.outputs, query.history, out);
+            }
+        }
+    }
+}
+
+impl Scorer for Net {
+    fn n_items(&self) -> usize {
+        self.outputs.n_rows()
+    }
+
+    fn score(&self, queries: &[Query<'_>], out: &mut [f32]) {
+        let (n_items, dim) = (self.outputs.n_rows(), self.outputs.dim());
+        if n_items == 0 {
+            return;
+        }
+        let panels = self.panels.get_or_init(|| {
+            let (data, stride) = self.outputs.params();
+            Panels::pack(Rows::new(data, n_items, dim, stride), Order::Id)
+        });
+        let mut vectors = vec![0.0; queries.len() * dim];
+        self.embed(queries, &mut vectors);
+        out.par_chunks_mut(n_items)
+            .zip(vectors.par_chunks(dim))
+            .for_each(|(out, vector)| panels.score_row(vector, out));
+    }
+
+    fn factored(&self) -> Option<&dyn Factored> {
+        Some(self)
+    }
+}
+
+impl Factored for Net {
+    fn items(&self) -> Factors<'_> {
+        let (data, stride) = self.outputs.params();
+        Factors { data, len: self.outputs.n_rows(), dim: self.outputs.dim(), stride }
+    }
+
+    fn embed(&self, queries: &[Query<'_>], out: &mut [f32]) {
+        let (layout, dim) = (&self.tower.layout, self.outputs.dim());
+        let stride = layout.shape.stride();
+        let mut pass = Pass::default();
+        pass.resize(layout, queries.len(), dim);
+        let mut window = vec![0; layout.shape.length];
+        let windows = pass.windows.chunks_exact_mut(layout.shape.window());
+        for (query, vectors) in queries.iter().zip(windows) {
+            self.window(query.history, &mut window);
+            for (&item, vector) in window.iter().zip(vectors.chunks_exact_mut(stride)) {
+                let row = self.items.row(item as usize);
+                vector[..row.len()].copy_from_slice(row);
+            }
+        }
+        let user = |row: usize, out: &mut [f32]| self.user(&queries[row], out);
+        self.tower.forward(&mut pass, user, None);
+        out.copy_from_slice(&pass.queries);
+    }
+}
+
+impl Model for Net {
+    fn tensors(&self) -> Tensors {
+        let mut tensors = Tensors::default();
+        for (name, table) in
+            [("users", &self.users), ("items", &self.items), ("outputs", &self.outputs)]
+        {
+            tensors.insert(name, &[table.n_rows(), table.dim()], table.export());
+        }
+        self.tower.export(&mut tensors);
+        tensors
+    }
+
+    /// As the paper counts: with the padding item's row of the output table, which is never used.
+    fn n_parameters(&self) -> usize {
+        let tables = [&self.users, &self.items, &self.outputs].map(Table::n_parameters);
+        tables.iter().sum::<usize>() + self.outputs.dim() + self.tower.layout.n_parameters()
+    }
+}
+
+/// Keeps the first draws apart from all others.
+const INIT: u64 = 0x494e_4954;

@@ -1,0 +1,124 @@
+//! Vectors for users who were not there in training, from their histories.
+//!
+//! Where scores are products of a user's vector and an item's (or of parts of these), a query without a known user gets the
+//! mean user vector if it has no history. With one, the item table is kept as it is, and ridge regression looks for the
+//! vector w for which the items of the history score 1 above the average item: minimise
+//! sum over i of (1 - w (q_i - mean q))^2 + r |w|^2, with r the mean squared length of q_i - mean q (so that the scale of the
+//! table does not matter). Scores of a ranking loss have no unit, so only the direction of w is used: the user is the mean user
+//! plus w stretched to the typical (root mean square) distance of a trained user from the mean.
+
+use rankstill_core::ItemId;
+use rankstill_core::kernel::table::Table;
+use std::ops::Range;
+
+/// What fold-in needs of the tables.
+pub(crate) struct FoldIn {
+    /// Which of the item table's columns stand against the user's vector.
+    columns: Range<usize>,
+    mean_user: Vec<f64>,
+    mean_item: Vec<f64>,
+    /// Root mean square distance of users from the mean.
+    spread: f64,
+    /// Mean squared distance of items from the mean.
+    ridge: f64,
+}
+
+impl FoldIn {
+    /// The first of the users' columns, as many as `columns`, stand against these columns of the items.
+    pub fn new(users: &Table, items: &Table, columns: Range<usize>) -> Self {
+        let (mean_user, squared_spread) = moments(users, 0..columns.len());
+        let (mean_item, ridge) = moments(items, columns.clone());
+        Self { columns, mean_user, mean_item, spread: squared_spread.sqrt(), ridge }
+    }
+
+    /// The vector of somebody with this history; `items` is the table that [`FoldIn::new`] saw. Items beyond it do not count.
+    pub fn embed(&self, items: &Table, history: &[ItemId], out: &mut [f32]) {
+        let dim = out.len();
+        let mut chosen: Vec<ItemId> = history.to_vec();
+        chosen.retain(|&item| (item as usize) < items.n_rows());
+        chosen.sort_unstable();
+        chosen.dedup();
+
+        // (sum of q q' + ridge) w = sum of q, all q less the mean; the lower triangle, row by row.
+        let mut normal = vec![0.0f64; dim * dim];
+        let mut w = vec![0.0f64; dim];
+        let mut q = vec![0.0f64; dim];
+        for &item in &chosen {
+            let row = &items.row(item as usize)[self.columns.clone()];
+            for ((q, &value), mean) in q.iter_mut().zip(row).zip(&self.mean_item) {
+                *q = f64::from(value) - mean;
+            }
+            for i in 0..dim {
+                w[i] += q[i];
+                for j in 0..=i {
+                    normal[i * dim + j] += q[i] * q[j];
+                }
+            }
+        }
+        (0..dim).for_each(|i| normal[i * dim + i] += self.ridge);
+        solve(&mut normal, &mut w);
+        let length = w.iter().fold(0.0, |sum, x| sum + x * x).sqrt();
+        let stretch = if length > 0.0 && length.is_finite() { self.spread / length } else { 0.0 };
+        for ((out, mean), w) in out.iter_mut().zip(&self.mean_user).zip(&w) {
+            *out = (mean + if stretch > 0.0 { stretch * w } else { 0.0 }) as f32;
+        }
+    }
+}
+
+/// The mean of these columns over the rows, and the mean squared distance from it.
+fn moments(table: &Table, columns: Range<usize>) -> (Vec<f64>, f64) {
+    let n = table.n_rows().max(1) as f64;
+    let mut mean = vec![0.0f64; columns.len()];
+    for row in 0..table.n_rows() {
+        let row = &table.row(row)[columns.clone()];
+        mean.iter_mut().zip(row).for_each(|(sum, &x)| *sum += f64::from(x));
+    }
+    mean.iter_mut().for_each(|sum| *sum /= n);
+    let mut squares = 0.0;
+    for row in 0..table.n_rows() {
+        for (mean, &x) in mean.iter().zip(&table.row(row)[columns.clone()]) {
+            squares += (f64::from(x) - mean).powi(2);
+        }
+    }
+    (mean, squares / n)
+}
+
+/// Solves a x = b for a symmetric positive definite `a`, of which the lower triangle is read, by Cholesky's factorisation
+/// in place. Directions in which `a` is not positive get 0.
+fn solve(a: &mut [f64], b: &mut [f64]) {
+    let n = b.len();
+    for i in 0..n {
+        for j in 0..=i {
+            let (above, row) = a.split_at_mut(i * n);
+            let other = if j == i { &row[..j] } else { &above[j * n..j * n + j] };
+            let dot = row[..j].iter().zip(other).fold(0.0, |sum, (x, y)| sum + x * y);
+            let left = row[j] - dot;
+            row[j] = match () {
+                () if j == i && left > 0.0 => left.sqrt(),
+                () if j == i => f64::INFINITY,
+                () => left / above[j * n + j],
+            };
+        }
+    }
+    for i in 0..n {
+        let dot = (0..i).fold(0.0, |sum, j| sum + a[i * n + j] * b[j]);
+        b[i] = (b[i] - dot) / a[i * n + i];
+    }
+    for i in (0..n).rev() {
+        let dot = (i + 1..n).fold(0.0, |sum, j| sum + a[j * n + i] * b[j]);
+        b[i] = (b[i] - dot) / a[i * n + i];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_system_by_hand() {
+        // [4 2; 2 3] x = [8; 7] has x = [1.25; 1.5].
+        let (mut a, mut b) = (vec![4.0, f64::NAN, 2.0, 3.0], vec![8.0, 7.0]);
+        solve(&mut a, &mut b);
+        assert!((b[0] - 1.25).abs() < 1e-12 && (b[1] - 1.5).abs() < 1e-12, "{b:?}");
+    }
+}
