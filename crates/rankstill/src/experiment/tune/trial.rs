@@ -8,7 +8,7 @@ use crate::experiment::plan::{Plan, Source};
 use crate::progress::interrupted;
 use anyhow::{Context as _, Result};
 use rankstill_core::train::EpochReport;
-use rankstill_core::{Cases, Error, Lesson, Model, Recipe, Trace};
+use rankstill_core::{Among, Cases, Error, Lesson, Model, Recipe, Trace};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::cell::RefCell;
@@ -26,7 +26,7 @@ pub struct Bench<'a> {
     /// The longest lists that any trial asks for.
     k: usize,
     /// What the teachers said, by what they were asked: the trials of a model mostly ask the same.
-    said: RefCell<Vec<(u64, Vec<Trace>)>>,
+    said: RefCell<Vec<(u64, Among, Vec<Trace>)>>,
 }
 
 /// Where a trial is.
@@ -175,22 +175,28 @@ impl<'a> Bench<'a> {
         lesson: Lesson,
     ) -> Result<Vec<Trace>> {
         let asked = fingerprint(teachers, cases);
-        let known = self.said.borrow().iter().position(|(key, _)| *key == asked);
+        let known = self
+            .said
+            .borrow()
+            .iter()
+            .position(|(key, among, _)| (*key, *among) == (asked, lesson.among));
         let at = match known {
             Some(at) => at,
             None => {
-                let longest = Lesson { k: self.k.max(lesson.k) };
+                let longest = Lesson { k: self.k.max(lesson.k), ..lesson };
                 let said = fit::record(teachers, cases, longest, self.fitter.screen)?;
-                self.said.borrow_mut().push((asked, said));
+                self.said.borrow_mut().push((asked, lesson.among, said));
                 self.said.borrow().len() - 1
             }
         };
         let shortened = |trace: &Trace| -> Result<Trace> {
             let looks = trace.checkpoints().iter();
-            let looks = looks.map(|(epoch, said)| (*epoch, said.truncated(lesson.k))).collect();
+            // Lists of everything are longer by what may be passed over, which a student does not mind.
+            let len = if lesson.among == Among::Everything { usize::MAX } else { lesson.k };
+            let looks = looks.map(|(epoch, said)| (*epoch, said.truncated(len))).collect();
             Ok(Trace::new(trace.teacher(), looks)?)
         };
-        self.said.borrow()[at].1.iter().map(shortened).collect()
+        self.said.borrow()[at].2.iter().map(shortened).collect()
     }
 
     /// Forgets the state of a trial that does not go on.
