@@ -16,6 +16,16 @@
 //! First values: user and item vectors normal with standard deviation 1/d, the output table 1/(2d), its biases 0; filters and
 //! the fully connected layer uniform within +-1/sqrt(inputs), biases too.
 //!
+//! With these settings on MovieLens 100k (each user's first floor(0.8 n) actions train, the rest tests; 74,904 windows; MAP over
+//! the whole ranking, seeds 1 and 2) it reached, after 20 / 25 / 30 epochs:
+//!
+//! | d | Adam | seed 1 | seed 2 |
+//! | --- | --- | --- | --- |
+//! | 100 | exact | .182 / .185 / .182 | .180 / .180 / .180 |
+//! | 100 | sparse | .180 / .184 / .183 | .178 / .180 / .180 |
+//! | 50 | exact | .166 / .169 / .174 | .161 / .167 / .169 |
+//! | 50 | sparse | .159 / .166 / .170 | .160 / .165 / .167 |
+//!
 //! Differs from the authors' code:
 //! - The padding item, which fills up short histories from the left, is the last row of the item vectors (theirs the first)
 //!   and learns like any other, as theirs does; but it is never recommended. Its row of the output table, which no loss ever

@@ -1,13 +1,14 @@
 //! Training: one step on the slate of a batch.
 //!
-//! A batch names the same user or item many times: each distinct one's vector is copied out once, and takes one step by the
-//! sum of its gradients, in the batch's order. The output table's side is [`ItemHead`]'s.
+//! A batch names the same user or item many times: each distinct one takes one step by the sum of its gradients, in
+//! the batch's order. The output table's side is [`ItemHead`]'s.
 
 use super::model::Net;
 use super::tower::Pass;
 use crate::item_head::{Asked, ItemHead};
+use rankstill_core::kernel::simd::{LANES, prefetch};
 use rankstill_core::kernel::slots::Slots;
-use rankstill_core::kernel::table::{Table, Terms};
+use rankstill_core::kernel::table::Terms;
 use rankstill_core::{
     Batch, Factored, ItemId, Learner, Model, Objective, Query, Scorer, Slate, Tensors, UserId,
 };
@@ -16,68 +17,53 @@ use rayon::prelude::*;
 /// A model with the scratch space of its training.
 pub(super) struct CaserLearner {
     net: Net,
-    users: Compact,
-    items: Compact,
+    user_slots: Slots,
+    item_slots: Slots,
     pass: Pass,
     head: ItemHead,
-}
-
-/// The distinct rows of a table that a batch names.
-struct Compact {
-    slots: Slots,
-    /// One row of the table's stride a slot.
-    rows: Vec<f32>,
-}
-
-impl Compact {
-    fn new(table: &Table) -> Self {
-        Self { slots: Slots::new(table.n_rows()), rows: Vec::new() }
-    }
-
-    fn fetch(&mut self, table: &mut Table, ids: &[u32]) {
-        self.slots.assign(ids);
-        self.rows.resize(self.slots.len() * table.stride(), 0.0);
-        table.fetch(&self.slots, &mut self.rows);
-    }
-
-    /// The vector of occurrence `o`.
-    fn row(&self, o: usize, stride: usize) -> &[f32] {
-        &self.rows[self.slots.slot_of()[o] as usize * stride..][..stride]
-    }
 }
 
 /// Keeps the draws of dropout apart from all others.
 pub(super) const DROPOUT: u64 = 0x4452_4f50;
 
-/// Occurrences copied by one task.
+/// Vectors copied by one task, and how many of them ahead the next is asked for.
 const CHUNK: usize = 256;
+const AHEAD: usize = 6;
 
 impl CaserLearner {
     pub fn new(net: Net) -> Self {
         Self {
-            users: Compact::new(&net.users),
-            items: Compact::new(&net.items),
+            user_slots: Slots::new(net.users.n_rows()),
+            item_slots: Slots::new(net.items.n_rows()),
             pass: Pass::default(),
             head: ItemHead::new(net.outputs.n_rows()),
             net,
         }
     }
 
-    /// Fetches the vectors of the batch's users, and of its histories' items. Strangers share user 0's slot.
+    /// Brings the rows of the batch's users and of its histories' items up to date, and copies the items' to the windows.
     fn fetch(&mut self, batch: &Batch<'_>, users: &[UserId]) {
-        let Self { net, items, pass, .. } = self;
+        let Self { net, user_slots, item_slots, pass, .. } = self;
         let length = net.tower.layout.shape.length;
         let mut ids: Vec<ItemId> = vec![0; batch.len() * length];
         for (at, window) in ids.chunks_exact_mut(length).enumerate() {
             net.window(batch.case(at).query.history, window);
         }
-        self.users.fetch(&mut net.users, users);
-        items.fetch(&mut net.items, &ids);
+        user_slots.assign(users);
+        item_slots.assign(&ids);
+        net.users.catch_up(user_slots);
+        net.items.catch_up(item_slots);
         pass.resize(&net.tower.layout, batch.len(), net.outputs.stride());
-        let stride = net.items.stride();
-        pass.windows.par_chunks_mut(CHUNK * stride).enumerate().for_each(|(chunk, windows)| {
-            for (o, vector) in (chunk * CHUNK..).zip(windows.chunks_exact_mut(stride)) {
-                vector.copy_from_slice(items.row(o, stride));
+        // Straight from the table: a batch names most of its items once, so a compact copy between would not pay.
+        let ((data, record), stride) = (net.items.params(), net.items.stride());
+        let windows = pass.windows.par_chunks_mut(CHUNK * stride).zip(ids.par_chunks(CHUNK));
+        windows.for_each(|(windows, ids)| {
+            for (k, (vector, &id)) in windows.chunks_exact_mut(stride).zip(ids).enumerate() {
+                if let Some(&next) = ids.get(k + AHEAD) {
+                    let next = &data[next as usize * record..][..stride];
+                    next.iter().step_by(LANES).for_each(|line| prefetch(line));
+                }
+                vector.copy_from_slice(&data[id as usize * record..][..stride]);
             }
         });
     }
@@ -91,12 +77,11 @@ impl CaserLearner {
         let users: Vec<UserId> = users.iter().map(|user| user.unwrap_or(0)).collect();
         self.fetch(batch, &users);
 
-        let Self { net, users, items, pass, head } = self;
+        let Self { net, user_slots, item_slots, pass, head } = self;
         let Net { tower, .. } = net;
-        let dim = tower.layout.shape.dim;
         let (stride, length) = (net.items.stride(), tower.layout.shape.length);
         let user = |row: usize, out: &mut [f32]| {
-            out.copy_from_slice(&users.row(row, stride)[..dim]);
+            out.copy_from_slice(net.users.row(users[row] as usize));
         };
         tower.forward(pass, user, Some(&|row| batch.rng(row, DROPOUT)));
 
@@ -118,11 +103,8 @@ impl CaserLearner {
             || {
                 let of_users = terms(live, &of_row, &pass.to_users);
                 rayon::join(
-                    || net.users.apply(&users.slots, &of_users),
-                    || {
-                        net.items
-                            .apply(&items.slots, &terms(&of_window, &of_item, &pass.to_windows))
-                    },
+                    || net.users.apply(user_slots, &of_users),
+                    || net.items.apply(item_slots, &terms(&of_window, &of_item, &pass.to_windows)),
                 )
             },
             || rayon::join(|| head.apply(outputs, asked), || tower.update(scale)),
