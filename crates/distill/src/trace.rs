@@ -36,7 +36,8 @@ pub fn record(
 }
 
 /// What a teacher is asked for.
-fn question(cases: &Cases, lesson: Lesson) -> TopK<'static> {
+#[must_use]
+pub fn question(cases: &Cases, lesson: Lesson) -> TopK<'static> {
     match lesson.among {
         Among::Unlabelled => TopK::unseen(lesson.k),
         Among::Everything => {

@@ -140,7 +140,7 @@ const TOP: f64 = 76.0;
 const BOTTOM: f64 = 58.0;
 
 /// Told apart by colour-blind readers too (Okabe & Ito).
-const PALETTE: [&str; 7] =
+pub(super) const PALETTE: [&str; 7] =
     ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#444444"];
 
 impl Axis {
@@ -156,7 +156,7 @@ impl Axis {
         Self { label: label.into(), log: true }
     }
 
-    fn shows(&self, value: f64) -> bool {
+    pub(super) fn shows(&self, value: f64) -> bool {
         value.is_finite() && (!self.log || value > 0.0)
     }
 
@@ -172,7 +172,7 @@ struct Frame<'a> {
 }
 
 /// One axis with the span that it shows, in its own places (powers of ten where it is logarithmic).
-struct Scale<'a> {
+pub(super) struct Scale<'a> {
     axis: &'a Axis,
     from: f64,
     to: f64,
@@ -250,6 +250,11 @@ impl<'a> Frame<'a> {
 impl<'a> Scale<'a> {
     /// Spans the values with some room on both sides.
     fn new(axis: &'a Axis, values: &[f64]) -> Self {
+        Self::with_room(axis, values, 0.1)
+    }
+
+    /// Spans the values with such a share of their span as room on both sides.
+    pub(super) fn with_room(axis: &'a Axis, values: &[f64], share: f64) -> Self {
         let places = || values.iter().map(|value| axis.place(*value));
         let (mut from, mut to) =
             (places().fold(f64::INFINITY, f64::min), places().fold(f64::NEG_INFINITY, f64::max));
@@ -257,25 +262,31 @@ impl<'a> Scale<'a> {
             (from, to) = (0.0, 1.0);
         }
         let room = if to > from {
-            (to - from) * 0.1
+            (to - from) * share
         } else if axis.log {
             0.5
         } else {
-            from.abs().max(1.0) * 0.1
+            from.abs().max(1e-3) * 0.1
         };
         Self { axis, from: from - room, to: to + room }
     }
 
+    /// From 0 to `highest`, linear whatever the axis says.
+    pub(super) fn bars(highest: f64) -> Scale<'static> {
+        static LINEAR: Axis = Axis { label: String::new(), log: false };
+        Scale { axis: &LINEAR, from: 0.0, to: if highest > 0.0 { highest } else { 1.0 } }
+    }
+
     /// Where between the two ends.
-    fn share(&self, value: f64) -> f64 {
+    pub(super) fn share(&self, value: f64) -> f64 {
         (self.axis.place(value) - self.from) / (self.to - self.from)
     }
 
-    /// Round numbers, about six.
-    fn ticks(&self) -> Vec<f64> {
+    /// Round numbers, three to eight.
+    pub(super) fn ticks(&self) -> Vec<f64> {
         if !self.axis.log || self.to - self.from < 0.4 {
             let (low, high) = (self.value(self.from), self.value(self.to));
-            let step = round_step((high - low) / 6.0);
+            let step = round_step((high - low) / 8.0);
             let first = (low / step).ceil() as i64;
             let last = (high / step).floor() as i64;
             return (first..=last).map(|at| at as f64 * step).collect();
@@ -380,11 +391,11 @@ fn label_place(label: &str, (x, y, r): (f64, f64, f64), taken: &[Area]) -> Area 
 }
 
 /// About, in pixels at 12 px: fonts differ.
-fn text_width(text: &str) -> f64 {
+pub(super) fn text_width(text: &str) -> f64 {
     6.6 * unicode_width::UnicodeWidthStr::width(text) as f64
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 

@@ -65,6 +65,16 @@ pub(super) fn page(report: &Report) -> String {
         );
     }
     groups(&mut out, report);
+    if !report.figures.is_empty() {
+        out.push_str("\n## Figures\n");
+    }
+    for one in &report.figures {
+        let (title, svg, tsv) = (line(&one.title), &one.svg, &one.tsv);
+        let _ = writeln!(
+            out,
+            "\n![{title}]({svg})\n\n{title}. Mean over the seeds, bars and bands: deviation. Numbers: [{tsv}]({tsv})."
+        );
+    }
 
     out.push_str("\n## What the metrics are\n\n");
     for one in &report.definitions {

@@ -1,6 +1,7 @@
 //! What a run found, for machines (`report.json`), for people (`report.md`) and for the terminal.
 
 pub mod chart;
+pub mod figure;
 mod markdown;
 mod table;
 
@@ -44,6 +45,21 @@ pub struct Report {
     pub comparisons: Vec<Comparison>,
     /// The same metrics on parts of the cases.
     pub groups: Vec<GroupReport>,
+    /// What was drawn besides the table.
+    pub figures: Vec<FigureReport>,
+}
+
+/// A figure of a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FigureReport {
+    /// As in the experiment.
+    pub name: String,
+    /// What it shows.
+    pub title: String,
+    /// Where it lies, within the run's folder.
+    pub svg: String,
+    /// Where its numbers lie.
+    pub tsv: String,
 }
 
 /// What exactly a metric is.
@@ -73,6 +89,8 @@ pub struct ModelReport {
     pub distiller: Option<String>,
     /// Numbers that were learnt or counted.
     pub parameters: u64,
+    /// Those as a share of its (largest) teacher's; of a student alone, of the teacher of the same student when it is taught.
+    pub parameters_ratio: Option<f64>,
     /// Of the artefact on disk.
     pub bytes: u64,
     /// Held when it serves, where that is known.
@@ -243,7 +261,11 @@ impl Report {
     fn cost(&self) -> Table {
         let k = self.models.iter().find_map(|m| m.latency.as_ref()).map(|l| l.k);
         let mut head: Vec<String> =
-            ["model", "role", "parameters", "on disk"].map(str::to_owned).to_vec();
+            ["model", "role", "parameters", "of teacher", "on disk"].map(str::to_owned).to_vec();
+        let ratio = self.models.iter().any(|m| m.parameters_ratio.is_some());
+        if !ratio {
+            head.remove(3);
+        }
         let trained = self.models.iter().any(|m| m.training.is_some());
         if trained {
             head.extend(["training", "epochs"].map(str::to_owned));
@@ -255,12 +277,12 @@ impl Report {
         }
         let mut table = Table::new(head);
         for model in &self.models {
-            let mut row = vec![
-                model.name.clone(),
-                model.role.name().to_owned(),
-                thousands(model.parameters),
-                bytes(model.bytes),
-            ];
+            let mut row =
+                vec![model.name.clone(), model.role.name().to_owned(), thousands(model.parameters)];
+            if ratio {
+                row.push(model.parameters_ratio.map_or(String::new(), percent));
+            }
+            row.push(bytes(model.bytes));
             if trained {
                 row.extend(match &model.training {
                     None => [String::new(), String::new()],

@@ -75,10 +75,7 @@ pub fn make(spec: &DataSpec, folder: &Path, replace: bool, screen: &Screen) -> R
 /// When the share is not above 0 and at most 1.
 pub fn sampled(train: Interactions, sample: &Sample) -> Result<Interactions> {
     let Sample { share, keep } = *sample;
-    ensure!(
-        share > 0.0 && share <= 1.0,
-        "data.sample.share: must be above 0 and at most 1, is {share}"
-    );
+    sample.check()?;
     if share == 1.0 {
         return Ok(train);
     }

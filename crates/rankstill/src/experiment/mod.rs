@@ -1,6 +1,7 @@
 //! An experiment: as typed (`spec`), as checked (`plan`), as run (`run`).
 
 pub mod data;
+pub mod figure;
 pub mod fit;
 pub mod fitter;
 pub mod measure;

@@ -1,7 +1,7 @@
 //! An experiment as checked: every name resolved, every setting parsed, the models in an order in which each teacher comes
 //! before its students.
 
-use super::spec::Spec;
+use super::spec::{Spec, lay_under};
 use anyhow::{Context as _, Result, bail};
 use rankstill_core::registry::{self, Config};
 use rankstill_core::{Distiller, Recipe};
@@ -70,13 +70,35 @@ impl Plan {
         if spec.seeds.is_empty() {
             bail!("seeds: is empty; name at least one, say seeds = [1]");
         }
-        let names: Vec<&String> = spec.models.keys().collect();
+        spec.data.sample.check()?;
+        let known = || spec.models.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        if let Some(name) = spec.only.iter().find(|name| !spec.models.contains_key(*name)) {
+            bail!("only: no model `{name}`; the models are {}", known());
+        }
+        let all = spec.only.is_empty();
+        let names: Vec<&String> =
+            if all { spec.models.keys().collect() } else { spec.only.iter().collect() };
         let models = names
             .iter()
             .map(|name| planned(name, inherited(name, &spec.models)?, &names))
             .collect::<Result<Vec<_>>>()?;
         let order = teachers_first(&models)?;
         Ok(Self { spec, models, order })
+    }
+
+    /// What the models are called.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.models.iter().map(|model| model.name.clone()).collect()
+    }
+
+    /// The experiment as resolved: without `like`, every default written out.
+    #[must_use]
+    pub fn resolved_spec(&self) -> Spec {
+        let models =
+            self.models.iter().map(|model| (model.name.clone(), model.resolved.clone())).collect();
+        let (tune, only, figures) = (None, Vec::new(), Vec::new());
+        Spec { models, tune, only, figures, ..self.spec.clone() }
     }
 
     /// The number of a model; panics when there is none of this name.
@@ -93,6 +115,7 @@ impl Plan {
         let mut tree = serde_json::to_value(&self.spec)?;
         if let Some(tree) = tree.as_object_mut() {
             tree.shift_remove("tune"); // of another command
+            tree.shift_remove("only");
         }
         tree["models"] = Value::Object(
             self.models.iter().map(|model| (model.name.clone(), model.resolved.clone())).collect(),
@@ -123,22 +146,6 @@ fn inherited(name: &str, models: &Map<String, Value>) -> Result<Map<String, Valu
     }
     settings.remove("like");
     Ok(settings)
-}
-
-/// Adds what `upper` does not say. A table is filled up from the table beneath it, unless it names its own `kind`: then it stands
-/// for itself, because the settings of one kind are not those of another.
-fn lay_under(upper: &mut Map<String, Value>, lower: &Map<String, Value>) {
-    for (key, below) in lower {
-        match (upper.get_mut(key), below) {
-            (None, _) => {
-                upper.insert(key.clone(), below.clone());
-            }
-            (Some(Value::Object(above)), Value::Object(below)) if !above.contains_key("kind") => {
-                lay_under(above, below);
-            }
-            (Some(_), _) => {}
-        }
-    }
 }
 
 fn planned(

@@ -4,7 +4,7 @@ use super::fit::EPOCHS;
 use super::fitter::Fitter;
 use super::plan::{Plan, PlannedModel, Source};
 use super::spec::FitOn;
-use super::{data, measure, model};
+use super::{data, figure, measure, model};
 use crate::progress::{Screen, interrupted};
 use anyhow::{Context as _, Result, bail, ensure};
 use rankstill_core::artefact::Artefact;
@@ -30,20 +30,30 @@ const LATENCY_K: usize = 10;
 /// When `out` holds another experiment, the data or a setting do not fit, somebody interrupts, or the disk is full.
 pub fn run(plan: &Plan, out: &Path, screen: &Screen) -> Result<Report> {
     let metrics = measure::Metrics::parse(&plan.spec.evaluate)?; // before the work, not after it
+    let figures = figure::check(plan, &metrics)?;
     claim(&plan.resolved()?, out)?;
     let data = data::open(&plan.spec.data, &out.join("data"), screen)?;
-    let run = Run::new(plan, out, screen, data, metrics)?;
+    ensure!(!data.split.test.is_empty(), "data.split: leaves no user with a test item");
+    let rankings = recordings(plan, &data, screen)?;
+    let setting = Setting { out, screen, data: &data, metrics: &metrics, rankings: &rankings };
+    let folders = folder_names(&plan.names());
+    let folders = folders.iter().map(|name| out.join("models").join(name)).collect();
+    let run = Run::new(&setting, plan, folders)?;
     run.announce();
+    let all: Vec<usize> = (0..plan.models.len()).collect();
     let mut models: Vec<Measured> = plan.models.iter().map(|_| Measured::default()).collect();
+    let mut kept = Kept::default();
     for &seed in &plan.spec.seeds {
-        run.one_seed(seed, &mut models)?;
+        run.one_seed(seed, &all, &mut |at, one| {
+            kept.insert((run.identity(at), seed), one.brief(&run, at));
+            models[at].add(one);
+        })?;
     }
-    let report = run.report(&models)?;
+    let mut report = run.report(&models)?;
+    report.figures = figure::draw(&run, &figures, &mut kept)?;
     write(&out.join("report.json"), &(serde_json::to_string_pretty(&report)? + "\n"))?;
     write(&out.join("report.md"), &report.markdown())?;
-    if let Some(chart) =
-        run.metrics.shown.first().and_then(|metric| report.tradeoff(&metric.name()))
-    {
+    if let Some(chart) = metrics.shown.first().and_then(|metric| report.tradeoff(&metric.name())) {
         write(&out.join("tradeoff.svg"), &chart)?;
     }
     Ok(report)
@@ -71,22 +81,57 @@ pub(super) fn claim(resolved: &str, out: &Path) -> Result<()> {
     }
 }
 
-fn write(path: &Path, text: &str) -> Result<()> {
+pub(super) fn write(path: &Path, text: &str) -> Result<()> {
     Ok(beside::write(path, text.as_bytes())?)
 }
 
+/// What stays the same whatever is varied for a figure.
+pub(super) struct Setting<'a> {
+    pub out: &'a Path,
+    pub screen: &'a Screen,
+    pub data: &'a Dataset,
+    pub metrics: &'a measure::Metrics,
+    /// Of other systems, by the model's number.
+    pub rankings: &'a BTreeMap<usize, Recorded>,
+}
+
 /// What stays the same over all seeds and models.
-struct Run<'a> {
-    plan: &'a Plan,
-    out: &'a Path,
-    screen: &'a Screen,
-    data: Dataset,
+pub(super) struct Run<'a> {
+    pub setting: &'a Setting<'a>,
+    pub plan: &'a Plan,
     /// What models are fitted on.
-    train: Arc<Interactions>,
-    popularity: Vec<u32>,
-    metrics: measure::Metrics,
-    folders: Vec<String>,
-    rankings: BTreeMap<usize, Recorded>,
+    pub train: Arc<Interactions>,
+    pub popularity: Vec<u32>,
+    /// Of each model, without the seed.
+    pub folders: Vec<PathBuf>,
+}
+
+/// What figures need of a fit that was measured, by (what it is, seed).
+pub(super) type Kept = BTreeMap<(String, u64), Brief>;
+
+/// What figures need of a fit.
+pub(super) struct Brief {
+    pub folder: PathBuf,
+    pub parameters: usize,
+    pub means: BTreeMap<String, f64>,
+}
+
+/// What was measured of one model, fitted with one seed.
+pub(super) struct One {
+    parameters: usize,
+    bytes: u64,
+    means: Vec<(String, f64)>,
+    cases: Vec<(String, Vec<f64>)>,
+    /// Seconds and epochs, where it was fitted here.
+    training: Option<(f64, f64)>,
+    notes: Vec<String>,
+}
+
+impl One {
+    pub(super) fn brief(&self, run: &Run<'_>, at: usize) -> Brief {
+        let means = self.means.iter().cloned().collect();
+        Brief { folder: run.folders[at].clone(), parameters: self.parameters, means }
+    }
 }
 
 /// What was measured of one model, a seed after the other.
@@ -100,6 +145,23 @@ struct Measured {
     seconds: Vec<f64>,
     epochs: Vec<f64>,
     notes: Vec<String>,
+}
+
+impl Measured {
+    fn add(&mut self, one: One) {
+        (self.parameters, self.bytes) = (one.parameters, one.bytes);
+        for (name, value) in one.means {
+            self.values.entry(name).or_default().push(value);
+        }
+        for (name, values) in one.cases {
+            self.cases.entry(name).or_default().push(values);
+        }
+        if let Some((seconds, epochs)) = one.training {
+            self.seconds.push(seconds);
+            self.epochs.push(epochs);
+        }
+        self.notes.extend(one.notes);
+    }
 }
 
 /// A model that can be asked: one that was fitted here, or a file.
@@ -118,29 +180,27 @@ impl Ready<'_> {
 }
 
 impl<'a> Run<'a> {
-    fn new(
+    pub(super) fn new(
+        setting: &'a Setting<'a>,
         plan: &'a Plan,
-        out: &'a Path,
-        screen: &'a Screen,
-        data: Dataset,
-        metrics: measure::Metrics,
+        folders: Vec<PathBuf>,
     ) -> Result<Self> {
+        let split = &setting.data.split;
         let train = match plan.spec.evaluate.fit_on {
-            FitOn::Train => data.split.train.clone(),
-            FitOn::TrainValid => data.split.train_valid(),
+            FitOn::Train => split.train.clone(),
+            FitOn::TrainValid => split.train_valid(),
         };
         let train = Arc::new(data::sampled(train, &plan.spec.data.sample)?);
-        ensure!(!data.split.test.is_empty(), "data.split: leaves no user with a test item");
-        let mut rankings = BTreeMap::new();
-        for (at, planned) in plan.models.iter().enumerate() {
-            if let Source::Rankings(path) = &planned.source {
-                rankings.insert(at, recorded(planned, path, &data, screen)?);
-            }
-        }
         let popularity = train.popularity();
-        let names: Vec<String> = plan.models.iter().map(|model| model.name.clone()).collect();
-        let folders = folder_names(&names);
-        Ok(Self { plan, out, screen, data, train, popularity, metrics, folders, rankings })
+        Ok(Self { setting, plan, train, popularity, folders })
+    }
+
+    /// All that a fit depends on besides the data set and the seed.
+    pub(super) fn identity(&self, at: usize) -> String {
+        let planned = &self.plan.models[at];
+        let teachers: Vec<String> =
+            teachers(planned).iter().map(|&teacher| self.identity(teacher)).collect();
+        json!([planned.resolved, teachers, self.plan.spec.data.sample]).to_string()
     }
 
     /// What it will need, before it starts.
@@ -157,7 +217,8 @@ impl<'a> Run<'a> {
                 memory += model / 2 + lists; // models stay for the measurement of time, without what training needs
                 disk += model;
             }
-            disk += self.data.split.test.len() as u64 * self.metrics.depth() as u64 * 4;
+            disk +=
+                self.setting.data.split.test.len() as u64 * self.setting.metrics.depth() as u64 * 4;
         }
         let largest = self.plan.models.iter().filter_map(|planned| match &planned.source {
             Source::Fit { recipe, .. } => Some(recipe.memory(users, items, rows)),
@@ -165,7 +226,7 @@ impl<'a> Run<'a> {
         });
         memory += largest.max().unwrap_or(0) + 16 * rows as u64;
         let seeds = self.plan.spec.seeds.len();
-        self.screen.say(format!(
+        self.setting.screen.say(format!(
             "{users} users, {items} items, {rows} training interactions; {} models x {seeds} seeds; needs about {} of memory and {} of disk",
             self.plan.models.len(),
             size(memory),
@@ -174,36 +235,48 @@ impl<'a> Run<'a> {
     }
 
     fn folder(&self, model: usize, seed: u64) -> PathBuf {
-        self.out.join("models").join(&self.folders[model]).join(format!("seed-{seed}"))
+        self.folders[model].join(format!("seed-{seed}"))
     }
 
-    fn fitter(&self) -> Fitter<'_> {
-        let spec = &self.plan.spec;
-        let early = spec.evaluate.fit_on == FitOn::Train && !self.data.split.valid.is_empty();
-        let (data, metrics, train) = (&self.data, &self.metrics, &self.train);
-        Fitter { data, metrics, train, early, screen: self.screen, look: None }
+    pub(super) fn fitter(&self) -> Fitter<'_> {
+        let Setting { data, metrics, screen, .. } = *self.setting;
+        let fit_on = self.plan.spec.evaluate.fit_on;
+        let early = fit_on == FitOn::Train && !data.split.valid.is_empty();
+        Fitter { data, metrics, train: &self.train, early, screen, look: None }
     }
 
-    fn one_seed(&self, seed: u64, measured: &mut [Measured]) -> Result<()> {
+    /// Fits and measures the models `wanted`; their teachers are read where they are not wanted themselves.
+    pub(super) fn one_seed(
+        &self,
+        seed: u64,
+        wanted: &[usize],
+        seen: &mut dyn FnMut(usize, One),
+    ) -> Result<()> {
+        let asked = |at: usize, from: &[usize]| {
+            from.iter().any(|&next| {
+                wanted.contains(&next) && teachers(&self.plan.models[next]).contains(&at)
+            })
+        };
+        let order = &self.plan.order;
         let mut ready: BTreeMap<usize, Ready<'_>> = BTreeMap::new();
-        for &at in &self.plan.order {
-            let planned = &self.plan.models[at];
-            let model = match &planned.source {
-                Source::Rankings(_) => Ready::Recorded(&self.rankings[&at]),
+        for (done, &at) in order.iter().enumerate() {
+            if !wanted.contains(&at) && !asked(at, order) {
+                continue;
+            }
+            let model = match &self.plan.models[at].source {
+                Source::Rankings(_) => Ready::Recorded(&self.setting.rankings[&at]),
                 Source::Fit { .. } => {
                     let ask = |teacher: usize| ready[&teacher].ranker();
                     let folder = self.folder(at, seed);
                     Ready::Fitted(self.fitter().fitted(self.plan, at, seed, &folder, &ask)?)
                 }
             };
-            self.measure(at, seed, &model, &mut measured[at])?;
+            if wanted.contains(&at) {
+                seen(at, self.measure(at, seed, &model)?);
+            }
             ready.insert(at, model);
             // Only teachers that still have students are kept.
-            let done = self.plan.order.iter().position(|&next| next == at).unwrap_or(0);
-            let later = &self.plan.order[done + 1..];
-            ready.retain(|teacher, _| {
-                later.iter().any(|&next| teachers(&self.plan.models[next]).contains(teacher))
-            });
+            ready.retain(|&teacher, _| asked(teacher, &order[done + 1..]));
             if interrupted() {
                 return Err(Error::Interrupted.into());
             }
@@ -211,48 +284,41 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn measure(&self, at: usize, seed: u64, model: &Ready<'_>, into: &mut Measured) -> Result<()> {
+    fn measure(&self, at: usize, seed: u64, model: &Ready<'_>) -> Result<One> {
         let folder = self.folder(at, seed);
         fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-        let cases = &self.data.split.test;
+        let Setting { data, metrics, .. } = *self.setting;
+        let cases = &data.split.test;
         let teacher = teachers(&self.plan.models[at]).first().map(|&teacher| {
             let lists = self.folder(teacher, seed).join("rankings.parquet");
-            let Dataset { users, items, .. } = &self.data;
-            read_rankings(&lists, users, items, &ReadOptions::default())
+            read_rankings(&lists, &data.users, &data.items, &ReadOptions::default())
         });
         let users: Vec<u32> = cases.iter().filter_map(|case| case.query.user).collect();
         let teacher = teacher.transpose()?.map(|lists| lists.aligned(&users));
         let measure = |ranker: &dyn Ranker| {
-            self.metrics.measure(ranker, cases, &self.popularity, teacher.as_ref())
+            metrics.measure(ranker, cases, &self.popularity, teacher.as_ref())
         };
         let found = match model {
             Ready::Fitted(model) => measure(&Packed::new(&**model))?,
             Ready::Recorded(lists) => measure(*lists)?,
         };
-        let Dataset { users: user_ids, items: item_ids, .. } = &self.data;
-        write_rankings(
-            &folder.join("rankings.parquet"),
-            &found.rankings,
-            &users,
-            user_ids,
-            item_ids,
-        )?;
-        measure::write_cases(&folder.join("metrics.parquet"), &found, &users, user_ids)?;
-        for (name, value) in &found.means {
-            into.values.entry(name.clone()).or_default().push(*value);
-        }
-        for (name, values) in found.cases {
-            into.cases.entry(name).or_default().push(values);
-        }
-        into.notes.extend(found.notes);
+        let lists = folder.join("rankings.parquet");
+        write_rankings(&lists, &found.rankings, &users, &data.users, &data.items)?;
+        measure::write_cases(&folder.join("metrics.parquet"), &found, &users, &data.users)?;
+        let mut one = One {
+            parameters: 0,
+            bytes: 0,
+            means: found.means,
+            cases: found.cases,
+            training: None,
+            notes: found.notes,
+        };
         if let Ready::Fitted(model) = model {
-            into.parameters = model.n_parameters();
-            into.bytes = Artefact::bytes(&Artefact::read_manifest(&folder.join("artefact"))?);
-            let (seconds, epochs) = training(&folder);
-            into.seconds.push(seconds);
-            into.epochs.push(epochs);
+            one.parameters = model.n_parameters();
+            one.bytes = Artefact::bytes(&Artefact::read_manifest(&folder.join("artefact"))?);
+            one.training = Some(training(&folder));
         }
-        Ok(())
+        Ok(one)
     }
 
     fn report(&self, models: &[Measured]) -> Result<Report> {
@@ -261,18 +327,18 @@ impl<'a> Run<'a> {
             version: env!("CARGO_PKG_VERSION").into(),
             settings: toml::from_str(&self.plan.resolved()?)?,
             data: json!({
-                "content": self.data.manifest.content,
-                "stats": self.data.manifest.stats,
-                "counts": self.data.manifest.counts,
+                "content": self.setting.data.manifest.content,
+                "stats": self.setting.data.manifest.stats,
+                "counts": self.setting.data.manifest.counts,
             }),
-            cases: self.data.split.test.len(),
+            cases: self.setting.data.split.test.len(),
             seeds: self.plan.spec.seeds.clone(),
             machine: Some(Machine::describe(
                 &fs::read_to_string("/proc/cpuinfo").unwrap_or_default(),
             )),
             ..Report::default()
         };
-        report.define(self.metrics.dialect, &self.metrics.shown);
+        report.define(self.setting.metrics.dialect, &self.setting.metrics.shown);
         for (at, (planned, measured)) in self.plan.models.iter().zip(models).enumerate() {
             report.models.push(self.model_report(at, planned, measured));
             for note in &measured.notes {
@@ -281,11 +347,14 @@ impl<'a> Run<'a> {
                 }
             }
         }
-        for finding in self.data.manifest.audit.doubts() {
+        for finding in self.setting.data.manifest.audit.doubts() {
             report.notes.push(format!(
                 "the split: {} ({:?} of {})",
                 finding.about, finding.count, finding.of
             ));
+        }
+        for at in 0..report.models.len() {
+            report.models[at].parameters_ratio = self.parameters_ratio(at, models);
         }
         self.add_latency(&mut report)?;
         report.fill_kept();
@@ -301,7 +370,8 @@ impl<'a> Run<'a> {
             Source::Rankings(_) => (super::plan::RANKINGS.into(), None),
         };
         let first = self.plan.spec.seeds[0];
-        let within = |name: &str| format!("models/{}/seed-{first}/{name}", self.folders[at]);
+        let folder = self.folders[at].strip_prefix(self.setting.out).unwrap_or(&self.folders[at]);
+        let within = |name: &str| format!("{}/seed-{first}/{name}", folder.display());
         let fitted = matches!(planned.source, Source::Fit { .. });
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
         ModelReport {
@@ -329,6 +399,18 @@ impl<'a> Run<'a> {
             rankings: Some(within("rankings.parquet")),
             ..ModelReport::default()
         }
+    }
+
+    /// Parameters as a share of the largest teacher's; of a student alone, as when it is taught.
+    fn parameters_ratio(&self, at: usize, measured: &[Measured]) -> Option<f64> {
+        let models = &self.plan.models;
+        let taught = models.iter().filter(|other| alone(models, other) == Some(at));
+        let asked = taught.chain([&models[at]]).flat_map(teachers);
+        let largest = asked.map(|&teacher| measured[teacher].parameters).max();
+        let largest =
+            largest.or((self.role(at) == Role::Teacher).then_some(measured[at].parameters));
+        let ratio = measured[at].parameters as f64 / largest.filter(|&n| n > 0)? as f64;
+        (measured[at].parameters > 0).then_some(ratio)
     }
 
     fn role(&self, at: usize) -> Role {
@@ -363,7 +445,7 @@ impl<'a> Run<'a> {
         let queries: Vec<Query<'_>> = (0..self.train.n_users() as u32)
             .map(|user| Query { user: Some(user), history: self.train.history(user), hidden: &[] })
             .collect();
-        let bar = self.screen.bar("measuring time", 1);
+        let bar = self.setting.screen.bar("measuring time", 1);
         let budget = Budget { seconds, ..Budget::default() };
         let found = efficiency::latency(&rankers, &queries, &TopK::unseen(LATENCY_K), &budget)?;
         drop(bar);
@@ -379,7 +461,7 @@ impl<'a> Run<'a> {
         let mut all = Vec::new();
         for (at, planned) in models.iter().enumerate() {
             let Some(alone) = alone(models, planned) else { continue };
-            for metric in &self.metrics.shown {
+            for metric in &self.setting.metrics.shown {
                 let name = metric.name();
                 let of = |at: usize| measured[at].cases.get(&name).map(|s| significance::pool(s));
                 let (Some(taught), Some(itself)) = (of(at), of(alone)) else { continue };
@@ -398,7 +480,7 @@ impl<'a> Run<'a> {
     }
 }
 
-fn teachers(planned: &PlannedModel) -> &[usize] {
+pub(super) fn teachers(planned: &PlannedModel) -> &[usize] {
     match &planned.source {
         Source::Fit { distil: Some(distil), .. } => &distil.teachers,
         _ => &[],
@@ -430,6 +512,17 @@ fn training(folder: &Path) -> (f64, f64) {
         return (fit["seconds"].as_f64().unwrap_or(0.0), 0.0);
     }
     (epochs.iter().map(|epoch| epoch.seconds).sum(), epochs.len() as f64)
+}
+
+/// What other systems said, by the number of the model.
+fn recordings(plan: &Plan, data: &Dataset, screen: &Screen) -> Result<BTreeMap<usize, Recorded>> {
+    let mut found = BTreeMap::new();
+    for (at, planned) in plan.models.iter().enumerate() {
+        if let Source::Rankings(path) = &planned.source {
+            found.insert(at, recorded(planned, path, data, screen)?);
+        }
+    }
+    Ok(found)
 }
 
 fn recorded(

@@ -1,6 +1,6 @@
 //! An experiment as typed: a TOML file and its `--set key=value` overrides, not yet checked against each other.
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use rankstill_core::registry::Config;
 use rankstill_data::ReadOptions;
 use rankstill_data::dataset::Settings;
@@ -29,11 +29,88 @@ pub struct Spec {
     /// What is measured.
     #[serde(default)]
     pub evaluate: EvaluateSpec,
+    /// Only these models, in this order; others are there to be `like`. Without it, all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<String>,
     /// The models by name, in the order of the tables. Read further by [`super::plan`].
     pub models: Map<String, Value>,
     /// What `rankstill tune` looks for; a run leaves it alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tune: Option<TuneSpec>,
+    /// What is drawn besides the table.
+    #[serde(default, rename = "figure", skip_serializing_if = "Vec::is_empty")]
+    pub figures: Vec<FigureSpec>,
+}
+
+/// `[[figure]]`: a line a model, over a setting that takes one value after the other, or over the epochs of training.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FigureSpec {
+    /// Of the files.
+    pub name: String,
+    /// Over the figure.
+    #[serde(default)]
+    pub title: String,
+    /// Along the bottom; without it, what `x` is called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// What is along the bottom.
+    #[serde(default)]
+    pub x: FigureX,
+    /// How that is spaced; without it, evenly where a value is no number, else linearly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<Scale>,
+    /// A panel each: a metric of `evaluate.metrics`; over epochs also `validation METRIC` and `loss`. Without it, the first metric.
+    #[serde(default)]
+    pub y: Vec<String>,
+    /// A line each.
+    pub models: Vec<String>,
+    /// Models that do not vary, as level lines.
+    #[serde(default)]
+    pub levels: Vec<String>,
+    /// The keys that take the values: of each line's model (`distill.alpha`), of one model (`models.NAME.dim`, which can be a
+    /// teacher of the line's), or of `data.sample`.
+    #[serde(default)]
+    pub vary: Vec<String>,
+    /// One after the other.
+    #[serde(default)]
+    pub values: Vec<Value>,
+    /// Draws the numbers of parameters as bars.
+    #[serde(default)]
+    pub bars: bool,
+    /// Over epochs: so many, without early stopping.
+    #[serde(default)]
+    pub epochs: usize,
+    /// Over epochs: from one look to the next.
+    #[serde(default = "one")]
+    pub every: usize,
+}
+
+/// What is along the bottom of a figure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FigureX {
+    /// The value of the setting.
+    #[default]
+    Value,
+    /// The parameters that the model then has.
+    Parameters,
+    /// The training interactions that there then are.
+    Interactions,
+    /// The epochs of training.
+    Epoch,
+}
+
+/// How places along an axis are spaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scale {
+    /// Equal differences.
+    Linear,
+    /// Equal ratios.
+    Log,
+    /// All equally far apart.
+    Even,
 }
 
 /// `[data]`: a log, somebody's split of one, a prepared folder, or the simulator.
@@ -92,6 +169,17 @@ impl Default for Sample {
 }
 
 impl Sample {
+    /// Whether the share can be.
+    ///
+    /// # Errors
+    /// When it is not above 0 and at most 1.
+    pub fn check(&self) -> Result<()> {
+        let share = self.share;
+        let fits = share > 0.0 && share <= 1.0;
+        ensure!(fits, "data.sample.share: must be above 0 and at most 1, is {share}");
+        Ok(())
+    }
+
     fn is_whole(&self) -> bool {
         *self == Self::default()
     }
@@ -217,6 +305,10 @@ impl Default for TuneSpec {
     }
 }
 
+fn one() -> usize {
+    1
+}
+
 fn unnamed() -> String {
     "experiment".into()
 }
@@ -256,13 +348,51 @@ impl Spec {
     }
 }
 
-/// A file with the overrides laid over it, not yet looked at.
+/// A file with the overrides laid over it and its `base` beneath, not yet looked at.
 ///
 /// # Errors
 /// With file and line.
 pub fn tree(path: &Path, overrides: &[String]) -> Result<Value> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("{}", path.display()))?;
-    overridden(&text, overrides).with_context(|| format!("{}", path.display()))
+    based(path, overrides, &mut Vec::new())
+}
+
+fn based(path: &Path, overrides: &[String], above: &mut Vec<PathBuf>) -> Result<Value> {
+    let mut read = || -> Result<Value> {
+        let text = std::fs::read_to_string(path)?;
+        let typed: Value = toml::from_str(&text)?;
+        let mut tree = overridden(&text, overrides)?;
+        let base = tree.as_object_mut().and_then(|tree| tree.shift_remove("base"));
+        if let Some(base) = base {
+            let file = base.as_str().context("base: expected the name of an experiment file")?;
+            // One that was named with --set is where the user is, one in the file is where the file is.
+            let beside = (typed.get("base") == Some(&base)).then(|| path.parent()).flatten();
+            let file = beside.map_or_else(|| PathBuf::from(file), |folder| folder.join(file));
+            ensure!(!above.contains(&file), "base: leads in a circle through {}", file.display());
+            above.push(file.clone());
+            let base = based(&file, &[], above)?;
+            if let (Value::Object(tree), Value::Object(base)) = (&mut tree, &base) {
+                lay_under(tree, base);
+            }
+        }
+        Ok(tree)
+    };
+    read().with_context(|| path.display().to_string())
+}
+
+/// Adds what `upper` does not say. A table is filled up from the table beneath it, unless it names its own `kind`: then it stands
+/// for itself, because the settings of one kind are not those of another.
+pub(super) fn lay_under(upper: &mut Map<String, Value>, lower: &Map<String, Value>) {
+    for (key, below) in lower {
+        match (upper.get_mut(key), below) {
+            (None, _) => {
+                upper.insert(key.clone(), below.clone());
+            }
+            (Some(Value::Object(above)), Value::Object(below)) if !above.contains_key("kind") => {
+                lay_under(above, below);
+            }
+            (Some(_), _) => {}
+        }
+    }
 }
 
 fn overridden(text: &str, overrides: &[String]) -> Result<Value> {

@@ -143,6 +143,9 @@ impl Search {
                 names(&tune.models)
             );
         }
+        if !spec.only.is_empty() {
+            tune.models.retain(|name, _| spec.only.contains(name));
+        }
         if !only.is_empty() {
             tune.models.retain(|name, _| only.contains(name));
         }
@@ -321,6 +324,9 @@ fn order(spec: &Spec, tuned: &Map<String, Value>) -> Result<Vec<String>> {
             return;
         }
         let like = plan.spec.models[name].get("like").and_then(Value::as_str);
+        if !plan.names().iter().any(|known| known == name) {
+            return; // it is there to be `like`
+        }
         let teachers = match &plan.models[plan.at(name)].source {
             Source::Fit { distil: Some(distil), .. } => &distil.teachers[..],
             _ => &[],
@@ -373,7 +379,7 @@ impl Teachers {
         let plan = search.plan(tree, "", &Vec::new())?;
         let mut needed = Vec::new();
         needs(&plan, plan.at(student), &mut needed);
-        let folders = folder_names(&plan.models.iter().map(|m| m.name.clone()).collect::<Vec<_>>());
+        let folders = folder_names(&plan.names());
         let mut ready: BTreeMap<usize, Ready> = BTreeMap::new();
         for &at in plan.order.iter().filter(|at| needed.contains(at)) {
             let model = match &plan.models[at].source {

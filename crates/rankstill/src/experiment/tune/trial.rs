@@ -8,7 +8,8 @@ use crate::experiment::plan::{Plan, Source};
 use crate::progress::interrupted;
 use anyhow::{Context as _, Result};
 use rankstill_core::train::EpochReport;
-use rankstill_core::{Among, Cases, Error, Lesson, Model, Recipe, Trace};
+use rankstill_core::{Cases, Error, Lesson, Model, Recipe, Trace};
+use rankstill_distill::trace::question;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::cell::RefCell;
@@ -26,7 +27,7 @@ pub struct Bench<'a> {
     /// The longest lists that any trial asks for.
     k: usize,
     /// What the teachers said, by what they were asked: the trials of a model mostly ask the same.
-    said: RefCell<Vec<(u64, Among, Vec<Trace>)>>,
+    said: RefCell<Vec<(u64, Vec<Trace>)>>,
 }
 
 /// Where a trial is.
@@ -174,29 +175,24 @@ impl<'a> Bench<'a> {
         cases: &Cases,
         lesson: Lesson,
     ) -> Result<Vec<Trace>> {
-        let asked = fingerprint(teachers, cases);
-        let known = self
-            .said
-            .borrow()
-            .iter()
-            .position(|(key, among, _)| (*key, *among) == (asked, lesson.among));
+        let asked = fingerprint(teachers, cases, lesson);
+        let known = self.said.borrow().iter().position(|(key, _)| *key == asked);
         let at = match known {
             Some(at) => at,
             None => {
                 let longest = Lesson { k: self.k.max(lesson.k), ..lesson };
                 let said = fit::record(teachers, cases, longest, self.fitter.screen)?;
-                self.said.borrow_mut().push((asked, lesson.among, said));
+                self.said.borrow_mut().push((asked, said));
                 self.said.borrow().len() - 1
             }
         };
+        let length = question(cases, lesson).k;
         let shortened = |trace: &Trace| -> Result<Trace> {
             let looks = trace.checkpoints().iter();
-            // Lists of everything are longer by what may be passed over, which a student does not mind.
-            let len = if lesson.among == Among::Everything { usize::MAX } else { lesson.k };
-            let looks = looks.map(|(epoch, said)| (*epoch, said.truncated(len))).collect();
+            let looks = looks.map(|(epoch, said)| (*epoch, said.truncated(length))).collect();
             Ok(Trace::new(trace.teacher(), looks)?)
         };
-        self.said.borrow()[at].2.iter().map(shortened).collect()
+        self.said.borrow()[at].1.iter().map(shortened).collect()
     }
 
     /// Forgets the state of a trial that does not go on.
@@ -245,13 +241,15 @@ fn standing(folder: &Path, plan: &rankstill_core::Plan, goal: usize) -> Option<S
 }
 
 /// Of everything that is asked, and who is asked.
-fn fingerprint(teachers: &[Teacher<'_>], cases: &Cases) -> u64 {
+fn fingerprint(teachers: &[Teacher<'_>], cases: &Cases, lesson: Lesson) -> u64 {
     let mut hash = 0u64;
     let mut add = |number: u64| {
         hash = (hash.rotate_left(23) ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         hash ^= hash >> 29;
     };
     teachers.iter().for_each(|(name, _)| add(space::hash(name)));
+    let asked = question(cases, lesson);
+    add((asked.k - lesson.k) as u64 * 2 + u64::from(asked.skip_seen));
     for query in cases.distinct_queries() {
         add(query.user.map_or(u64::MAX, u64::from));
         for items in [query.history, query.hidden] {
