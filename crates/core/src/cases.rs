@@ -260,6 +260,32 @@ impl Cases {
         }
     }
 
+    /// A number that other cases, or the same in another order, hardly ever have: tells whether kept answers are answers to
+    /// these questions.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let mut hash = self.n_items as u64;
+        let mut add = |number: u64| {
+            hash = (hash.rotate_left(23) ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            hash ^= hash >> 29;
+        };
+        add(self.timeline.len() as u64);
+        self.timeline.iter().for_each(|&item| add(u64::from(item)));
+        match &self.rows {
+            Rows::Each { starts, .. } => starts.iter().for_each(|&start| add(start as u64)),
+            Rows::Spans(spans) => {
+                for Span { user, history, hidden, targets } in spans {
+                    add(user.map_or(u64::MAX, u64::from));
+                    for range in [history, hidden, targets] {
+                        add(range.start as u64);
+                        add(range.end as u64);
+                    }
+                }
+            }
+        }
+        hash
+    }
+
     /// All targets, in order.
     #[must_use]
     pub fn targets(&self) -> Lists<ItemId> {
@@ -352,6 +378,21 @@ mod tests {
         let log = of_lengths(lengths);
         assert_eq!(log.len(), actions);
         assert_eq!(Cases::windows(&log, 5, 1).len(), 367_611);
+    }
+
+    #[test]
+    fn other_cases_have_another_fingerprint() {
+        let all = [
+            Cases::each_interaction(&log()),
+            Cases::each_interaction(&log()).slice(0..4),
+            Cases::windows(&log(), 1, 1),
+            Cases::windows(&log(), 2, 1),
+            Cases::per_user(&log()),
+        ];
+        for (i, a) in all.iter().enumerate() {
+            assert_eq!(a.fingerprint(), a.clone().fingerprint());
+            assert!(all[..i].iter().all(|b| a.fingerprint() != b.fingerprint()), "{i}");
+        }
     }
 
     #[test]

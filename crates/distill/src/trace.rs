@@ -8,8 +8,9 @@ use std::ops::ControlFlow;
 /// Queries asked at a time; also how often the caller is told. Enough for a ranker to spread over its threads.
 const BLOCK: usize = 4096;
 
-/// Asks `teacher` every distinct query of `cases` for its `lesson.k` best items among what the lesson says. The trace has one checkpoint, epoch 0. `progress` is given (done, of how many) queries after every
-/// block; `Break` ends the recording with [`Error::Interrupted`].
+/// Asks `teacher` every distinct query of `cases` for its `lesson.k` best items among what the lesson says. The trace has one
+/// checkpoint, epoch 0. `progress` is given (done, of how many) queries after every block; `Break` ends the recording with
+/// [`Error::Interrupted`].
 ///
 /// # Errors
 /// When the teacher does not answer, answers another number of queries, with longer lists than asked for, or with an item
@@ -21,18 +22,48 @@ pub fn record(
     lesson: Lesson,
     progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<Trace> {
+    let mut said = Rankings::default();
+    let mut keep = |answers: Rankings| {
+        said.append(answers);
+        Ok(())
+    };
+    record_from(0, name, teacher, cases, lesson, &mut keep, progress)?;
+    Trace::new(name, vec![(0, said)])
+}
+
+/// The same, from distinct query `first` on, block by block to `keep`: for lists that are written as they come, and for
+/// going on where a recording stopped.
+///
+/// # Errors
+/// As [`record`], and when `keep` fails.
+pub fn record_from(
+    first: usize,
+    name: &str,
+    teacher: &dyn Ranker,
+    cases: &Cases,
+    lesson: Lesson,
+    keep: &mut dyn FnMut(Rankings) -> Result<()>,
+    progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+) -> Result<()> {
     let queries = cases.distinct_queries();
     let top = question(cases, lesson);
-    let mut said = Rankings::default();
-    for block in queries.chunks(BLOCK) {
+    let mut done = first.min(queries.len());
+    for block in queries[done..].chunks(BLOCK) {
         let answers = teacher.rank(block, &top)?;
         check(name, &answers, block, top.k, cases.n_items())?;
-        said.append(answers);
-        if progress(said.len(), queries.len()).is_break() {
+        keep(answers)?;
+        done += block.len();
+        if progress(done, queries.len()).is_break() {
             return Err(Error::Interrupted);
         }
     }
-    Trace::new(name, vec![(0, said)])
+    Ok(())
+}
+
+/// How long the lists of a lesson on these cases may be.
+#[must_use]
+pub fn length(cases: &Cases, lesson: Lesson) -> usize {
+    question(cases, lesson).k
 }
 
 /// What a teacher is asked for.
@@ -139,6 +170,29 @@ mod tests {
         let trace = record("up", &Ascending(6), &cases, unlabelled(2), &mut go_on).unwrap();
         let whole = Ascending(6).rank(&cases.distinct_queries(), &TopK::unseen(2)).unwrap();
         assert_eq!(*trace.last(), whole);
+    }
+
+    #[test]
+    fn a_recording_goes_on_where_it_stopped() {
+        let cases = cases((0..BLOCK as u32 + 700).map(|u| vec![u % 6]).collect());
+        let (up, lesson) = (Ascending(6), unlabelled(2));
+        let whole = record("up", &up, &cases, lesson, &mut go_on).unwrap();
+        for stopped_after in [0, 1, BLOCK, cases.n_queries()] {
+            let mut said = whole
+                .last()
+                .clone()
+                .lists()
+                .iter()
+                .take(stopped_after)
+                .map(<[_]>::to_vec)
+                .collect::<Vec<_>>();
+            let mut keep = |answers: Rankings| {
+                said.extend(answers.lists().iter().map(<[_]>::to_vec));
+                Ok(())
+            };
+            record_from(stopped_after, "up", &up, &cases, lesson, &mut keep, &mut go_on).unwrap();
+            assert_eq!(Lists::from_iter(said), *whole.last().lists());
+        }
     }
 
     #[test]
