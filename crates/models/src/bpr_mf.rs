@@ -65,7 +65,7 @@ impl Default for BprMf {
 }
 
 pub(crate) fn parse(config: Config<'_>) -> Result<Box<dyn Recipe>> {
-    let recipe: BprMf = config.read()?;
+    let recipe: BprMf = config.read_over_default()?;
     crate::located(config, recipe.check())?;
     Ok(Box::new(recipe))
 }

@@ -108,7 +108,7 @@ impl Default for Caser {
 }
 
 pub(crate) fn parse(config: Config<'_>) -> Result<Box<dyn Recipe>> {
-    let recipe: Caser = config.read()?;
+    let recipe: Caser = config.read_over_default()?;
     crate::located(config, recipe.check())?;
     Ok(Box::new(recipe))
 }

@@ -70,7 +70,7 @@ impl Default for Fossil {
 }
 
 pub(crate) fn parse(config: Config<'_>) -> Result<Box<dyn Recipe>> {
-    let recipe: Fossil = config.read()?;
+    let recipe: Fossil = config.read_over_default()?;
     crate::located(config, recipe.check())?;
     Ok(Box::new(recipe))
 }

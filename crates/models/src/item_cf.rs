@@ -74,7 +74,7 @@ impl Similarity {
 }
 
 pub(crate) fn parse(config: Config<'_>) -> Result<Box<dyn Recipe>> {
-    let recipe: ItemCf = config.read()?;
+    let recipe: ItemCf = config.read_over_default()?;
     crate::located(config, recipe.check())?;
     Ok(Box::new(recipe))
 }

@@ -58,7 +58,8 @@ fn plan(epochs: usize) -> Plan {
 }
 
 fn steps(log: &Arc<Interactions>) {
-    for (mode, optimizer) in [("exact", adam(AdamMode::Exact)), ("sparse", adam(AdamMode::Sparse))] {
+    for (mode, optimizer) in [("exact", adam(AdamMode::Exact)), ("sparse", adam(AdamMode::Sparse))]
+    {
         for dim in [100, 50] {
             let recipe =
                 Caser { dim, optimizer: optimizer.clone(), train: plan(3), ..Caser::default() };
@@ -86,9 +87,9 @@ fn fastest_epoch(
     let own = recipe.objective(log);
     let objective = match taught {
         None => own,
-        Some((distil, trace)) => distil
-            .teach(own, cases, std::slice::from_ref(trace))
-            .expect("a trace of these cases"),
+        Some((distil, trace)) => {
+            distil.teach(own, cases, std::slice::from_ref(trace)).expect("a trace of these cases")
+        }
     };
     let mut watch = Fastest(f64::INFINITY);
     let mut fit = Fit { seed: 1, validate: None, watch: &mut watch, checkpoints: None };

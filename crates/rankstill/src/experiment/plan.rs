@@ -133,7 +133,7 @@ fn inherited(name: &str, models: &Map<String, Value>) -> Result<Map<String, Valu
         let Some(table) = models[at].as_object() else {
             bail!("models.{at}: expected a table of settings, found {}", models[at]);
         };
-        lay_under(&mut settings, table);
+        registry::lay_under(&mut settings, table);
         let Some(like) = table.get("like") else { break };
         let known = || models.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
         match like.as_str().and_then(|like| models.get_key_value(like)) {
