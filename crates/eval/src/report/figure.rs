@@ -52,7 +52,7 @@ pub struct Point {
     pub bar: f64,
 }
 
-/// More points than this are drawn with a band instead of bars of error, and without marks.
+/// More points than this are drawn with a band instead of bars of error, and with a few marks.
 const MANY: usize = 14;
 
 /// Bars stay in this lower part of the plane: the lines are what is to be read.
@@ -320,6 +320,10 @@ impl<'a> Plane<'a> {
             joined(&mut places.iter().copied())
         );
         if many {
+            // A few marks, so that lines are told apart without colour.
+            for (x, y) in places.iter().skip(places.len() / 16).step_by(places.len().div_ceil(8)) {
+                mark(out, at, *x, *y);
+            }
             return;
         }
         for (point, (x, y)) in points.iter().zip(&places) {
@@ -355,7 +359,10 @@ impl<'a> Plane<'a> {
         };
         for (nth, curve) in curves.iter().enumerate() {
             let at = names.iter().position(|(name, _)| *name == curve.name).unwrap_or_default();
-            for point in curve.points.iter().filter(|point| point.bar > 0.0) {
+            let shown = |point: &&Point| {
+                self.panel.x.shows(point.x) && point.bar > 0.0 && point.bar.is_finite()
+            };
+            for point in curve.points.iter().filter(shown) {
                 let left = self.at_x(point.x) + wide * (nth as f64 - curves.len() as f64 / 2.0);
                 let tall = high(point.bar);
                 let _ = writeln!(
