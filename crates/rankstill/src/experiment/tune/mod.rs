@@ -175,7 +175,7 @@ impl Search {
                 let parts = parts_of(key)?;
                 let found =
                     parts.iter().try_fold(&plan.models[at].resolved, |at, part| at.get(part));
-                Ok(found.cloned().unwrap_or_default())
+                Ok(found.cloned().map(as_typed).unwrap_or_default())
             };
             let settings = ranges.iter().map(|(key, _)| Ok((key.clone(), value(key)?)));
             trials.push(settings.collect::<Result<Settings>>()?);
@@ -309,6 +309,13 @@ fn lay(tree: &mut Value, name: &str, settings: &Settings) -> Result<()> {
         put(tree, &parts, value.clone()).with_context(|| format!("tune.models.{name}.{key}"))?;
     }
     Ok(())
+}
+
+/// A setting that is kept in single precision as a person writes it: 0.1, not 0.10000000149.
+fn as_typed(value: Value) -> Value {
+    let single = value.as_f64().filter(|wide| value.is_f64() && f64::from(*wide as f32) == *wide);
+    let short = single.and_then(|wide| (wide as f32).to_string().parse::<f64>().ok());
+    short.map_or(value, Value::from)
 }
 
 /// `dim = 8, optimizer.learning_rate = 0.003`.
