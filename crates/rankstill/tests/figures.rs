@@ -288,8 +288,7 @@ fn an_experiment_builds_on_another() {
         text(&out),
         "--set",
         "models.T.dim=6",
-    ])
-    .env("LANG", "C"));
+    ]));
     let resolved: Value =
         toml::from_str(&fs::read_to_string(out.join("experiment.toml")).unwrap()).unwrap();
     let models: Vec<&String> = resolved["models"].as_object().unwrap().keys().collect();

@@ -1,7 +1,7 @@
 //! An experiment as checked: every name resolved, every setting parsed, the models in an order in which each teacher comes
 //! before its students.
 
-use super::spec::{Spec, lay_under};
+use super::spec::Spec;
 use anyhow::{Context as _, Result, bail};
 use rankstill_core::registry::{self, Config};
 use rankstill_core::{Distiller, Recipe};

@@ -1,7 +1,7 @@
 //! An experiment as typed: a TOML file and its `--set key=value` overrides, not yet checked against each other.
 
 use anyhow::{Context as _, Result, bail, ensure};
-use rankstill_core::registry::Config;
+use rankstill_core::registry::{Config, lay_under};
 use rankstill_data::ReadOptions;
 use rankstill_data::dataset::Settings;
 use rankstill_data::filter::Filter;
@@ -377,22 +377,6 @@ fn based(path: &Path, overrides: &[String], above: &mut Vec<PathBuf>) -> Result<
         Ok(tree)
     };
     read().with_context(|| path.display().to_string())
-}
-
-/// Adds what `upper` does not say. A table is filled up from the table beneath it, unless it names its own `kind`: then it stands
-/// for itself, because the settings of one kind are not those of another.
-pub(super) fn lay_under(upper: &mut Map<String, Value>, lower: &Map<String, Value>) {
-    for (key, below) in lower {
-        match (upper.get_mut(key), below) {
-            (None, _) => {
-                upper.insert(key.clone(), below.clone());
-            }
-            (Some(Value::Object(above)), Value::Object(below)) if !above.contains_key("kind") => {
-                lay_under(above, below);
-            }
-            (Some(_), _) => {}
-        }
-    }
 }
 
 fn overridden(text: &str, overrides: &[String]) -> Result<Value> {
