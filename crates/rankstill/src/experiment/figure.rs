@@ -2,6 +2,7 @@
 //! the value is fitted once and used again.
 
 use super::fit::{EPOCHS, Look};
+use super::lessons::Teacher;
 use super::measure::Metrics;
 use super::plan::{Plan, Source};
 use super::run::{Kept, Run, folder_names, teachers, write};
@@ -392,10 +393,14 @@ fn watched(run: &Run<'_>, model: usize, seed: u64, folder: &Path, look: &Look<'_
             ready.insert(teacher, super::model::read(&kept)?.model);
         }
     }
-    let ask = |teacher: usize| -> &dyn rankstill_core::Ranker {
+    let ask = |teacher: usize| {
+        let name = run.plan.models[teacher].name.as_str();
         match ready.get(&teacher) {
-            Some(model) => &**model,
-            None => &run.setting.rankings[&teacher],
+            Some(model) => {
+                let folder = run.folders[teacher].join(format!("seed-{seed}")).join("said");
+                Teacher { name, ranker: &**model, folder: Some(folder) }
+            }
+            None => Teacher { name, ranker: &run.setting.rankings[&teacher], folder: None },
         }
     };
     let mut fitter = run.fitter();

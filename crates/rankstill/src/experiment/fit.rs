@@ -1,12 +1,13 @@
 //! Fitting one model of an experiment: alone or taught, watched, checkpointed, and kept as an artefact.
 
+use super::lessons::{self, Teacher};
 use super::plan::Distil;
 use crate::progress::{Bar, Screen, interrupted};
 use anyhow::{Context as _, Result};
 use rankstill_core::artefact::{read_tensors, write_tensors};
 use rankstill_core::recipe::Validate;
 use rankstill_core::train::{Checkpointing, EpochReport, Watch, train};
-use rankstill_core::{Cases, Error, Fit, Interactions, Lesson, Model, Ranker, Recipe, Trace};
+use rankstill_core::{Cases, Error, Fit, Interactions, Lesson, Model, Recipe, Trace};
 use serde_json::{Map, Value};
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -14,9 +15,6 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// A teacher's name, and whom to ask.
-pub type Teacher<'a> = (&'a str, &'a dyn Ranker);
 
 /// What the teachers say about a student's cases.
 pub type Lessons<'a> = dyn Fn(&Cases, Lesson) -> Result<Vec<Trace>> + 'a;
@@ -86,7 +84,7 @@ pub fn forget_checkpoint(folder: &Path) {
     _ = fs::remove_file(folder.join("checkpoint.safetensors"));
 }
 
-/// Asks `teachers` the distinct queries of `cases`.
+/// Asks `teachers` the distinct queries of `cases`, or reads what they said before.
 ///
 /// # Errors
 /// When one does not answer, or somebody interrupts.
@@ -96,13 +94,14 @@ pub fn record(
     lesson: Lesson,
     screen: &Screen,
 ) -> Result<Vec<Trace>> {
-    let one = |(name, teacher): &Teacher<'_>| {
-        let bar = screen.bar(format!("{name} says its top {}", lesson.k), cases.n_queries() as u64);
+    let one = |teacher: &Teacher<'_>| {
+        let title = format!("{} says its top {}", teacher.name, lesson.k);
+        let bar = screen.bar(title, cases.n_queries() as u64);
         let mut progress = |done, total| {
             bar.at_of(done as u64, total as u64);
             if interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        Ok(rankstill_distill::trace::record(name, *teacher, cases, lesson, &mut progress)?)
+        lessons::said(teacher, cases, lesson, &mut progress)
     };
     teachers.iter().map(one).collect()
 }

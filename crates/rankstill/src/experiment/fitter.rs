@@ -1,11 +1,12 @@
 //! A model of an experiment: read from its folder, or fitted and kept there.
 
-use super::fit::{self, Job, Look, Teacher};
+use super::fit::{self, Job, Look};
+use super::lessons::Teacher;
 use super::plan::{Plan, Source};
 use super::{measure, model};
 use crate::progress::Screen;
 use anyhow::{Context as _, Result};
-use rankstill_core::{Cases, Error, Interactions, Lesson, Model, Packed, Ranker, Trace, beside};
+use rankstill_core::{Cases, Error, Interactions, Lesson, Model, Packed, Trace, beside};
 use rankstill_data::dataset::Dataset;
 use serde_json::json;
 use std::path::Path;
@@ -29,7 +30,7 @@ pub struct Fitter<'a> {
 }
 
 impl Fitter<'_> {
-    /// Model `at` of `plan`, from `folder` where it was kept. `ask` gives the ranker of a teacher by its number in the plan.
+    /// Model `at` of `plan`, from `folder` where it was kept. `ask` gives a teacher by its number in the plan.
     ///
     /// # Errors
     /// When the settings cannot work on these data, training diverges, somebody interrupts, or the disk is full.
@@ -39,7 +40,7 @@ impl Fitter<'_> {
         at: usize,
         seed: u64,
         folder: &Path,
-        ask: &dyn Fn(usize) -> &'t dyn Ranker,
+        ask: &dyn Fn(usize) -> Teacher<'t>,
     ) -> Result<Box<dyn Model>> {
         let artefact = folder.join("artefact");
         if artefact.join("manifest.json").is_file() {
@@ -51,8 +52,7 @@ impl Fitter<'_> {
         };
         let lessons = |cases: &Cases, lesson: Lesson| -> Result<Vec<Trace>> {
             let teachers = distil.iter().flat_map(|distil| &distil.teachers);
-            let teachers: Vec<Teacher<'_>> =
-                teachers.map(|&at| (plan.models[at].name.as_str(), ask(at))).collect();
+            let teachers: Vec<Teacher<'_>> = teachers.map(|&at| ask(at)).collect();
             fit::record(&teachers, cases, lesson, self.screen)
         };
         let valid = |model: &dyn Model| self.validation(&planned.name, model);

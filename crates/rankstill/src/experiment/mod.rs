@@ -4,6 +4,7 @@ pub mod data;
 pub mod figure;
 pub mod fit;
 pub mod fitter;
+pub mod lessons;
 pub mod measure;
 pub mod model;
 pub mod plan;

@@ -2,9 +2,10 @@
 
 use super::fit::EPOCHS;
 use super::fitter::Fitter;
+use super::lessons::Teacher;
 use super::plan::{Plan, PlannedModel, Source};
 use super::spec::FitOn;
-use super::{data, figure, measure, model};
+use super::{data, figure, lessons, measure, model};
 use crate::progress::{Screen, interrupted};
 use anyhow::{Context as _, Result, bail, ensure};
 use rankstill_core::artefact::Artefact;
@@ -209,13 +210,17 @@ impl<'a> Run<'a> {
         let (mut memory, mut disk) = (0, 0);
         for planned in &self.plan.models {
             if let Source::Fit { recipe, distil, .. } = &planned.source {
-                let lists = distil.as_ref().map_or(0, |distil| {
-                    let k = distil.distiller.lesson().k as u64;
-                    8 * k * users as u64 * distil.teachers.len() as u64
-                });
+                let lists = match (distil, recipe.trainable()) {
+                    (Some(distil), Some(student)) => {
+                        let cases = student.cases(&self.train);
+                        lessons::disk(&cases, distil.distiller.lesson())
+                            * distil.teachers.len() as u64
+                    }
+                    _ => 0,
+                };
                 let model = recipe.memory(users, items, rows);
                 memory += model / 2 + lists; // models stay for the measurement of time, without what training needs
-                disk += model;
+                disk += model + lists;
             }
             disk +=
                 self.setting.data.split.test.len() as u64 * self.setting.metrics.depth() as u64 * 4;
@@ -266,7 +271,12 @@ impl<'a> Run<'a> {
             let model = match &self.plan.models[at].source {
                 Source::Rankings(_) => Ready::Recorded(&self.setting.rankings[&at]),
                 Source::Fit { .. } => {
-                    let ask = |teacher: usize| ready[&teacher].ranker();
+                    let ask = |teacher: usize| Teacher {
+                        name: &self.plan.models[teacher].name,
+                        ranker: ready[&teacher].ranker(),
+                        folder: matches!(ready[&teacher], Ready::Fitted(_))
+                            .then(|| self.folder(teacher, seed).join("said")),
+                    };
                     let folder = self.folder(at, seed);
                     Ready::Fitted(self.fitter().fitted(self.plan, at, seed, &folder, &ask)?)
                 }

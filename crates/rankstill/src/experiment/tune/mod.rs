@@ -13,13 +13,14 @@ use self::result::{Found, State, Trial, Tuned};
 use self::space::{Range, Settings};
 use self::trial::{Bench, Standing};
 use super::fitter::Fitter;
+use super::lessons::Teacher;
 use super::plan::{Plan, Source, without_nulls};
 use super::run::folder_names;
 use super::spec::{FitOn, Method, Spec, TuneSpec, parts_of, put};
 use super::{data, measure};
 use crate::progress::Screen;
 use anyhow::{Context as _, Result, bail, ensure};
-use rankstill_core::{Error, Model, Ranker, beside};
+use rankstill_core::{Error, Model, beside};
 use rankstill_data::dataset::Dataset;
 use rankstill_data::split::MaskValid;
 use rankstill_data::{ReadOptions, read_rankings};
@@ -27,7 +28,7 @@ use rankstill_distill::Recorded;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Searches as `tree`, an experiment as typed, says, and keeps everything in `out`. `only`: the models to tune; none = all that
@@ -362,15 +363,18 @@ fn order(spec: &Spec, tuned: &Map<String, Value>) -> Result<Vec<String>> {
 struct Teachers(BTreeMap<usize, Ready>);
 
 enum Ready {
-    Fitted(Box<dyn Model>),
+    /// And where what it says is kept.
+    Fitted(Box<dyn Model>, PathBuf),
     Recorded(Recorded),
 }
 
 impl Ready {
-    fn ranker(&self) -> &dyn Ranker {
+    fn teacher<'a>(&'a self, name: &'a str) -> Teacher<'a> {
         match self {
-            Self::Fitted(model) => &**model,
-            Self::Recorded(lists) => lists,
+            Self::Fitted(model, said) => {
+                Teacher { name, ranker: &**model, folder: Some(said.clone()) }
+            }
+            Self::Recorded(lists) => Teacher { name, ranker: lists, folder: None },
         }
     }
 }
@@ -399,8 +403,9 @@ impl Teachers {
                 Source::Fit { .. } => {
                     let folder = out.join("teachers").join(&folders[at]);
                     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-                    let ask = |teacher: usize| ready[&teacher].ranker();
-                    Ready::Fitted(fitter.fitted(&plan, at, search.tune.seed, &folder, &ask)?)
+                    let ask = |teacher: usize| ready[&teacher].teacher(&plan.models[teacher].name);
+                    let model = fitter.fitted(&plan, at, search.tune.seed, &folder, &ask)?;
+                    Ready::Fitted(model, folder.join("said"))
                 }
             };
             ready.insert(at, model);
@@ -411,8 +416,8 @@ impl Teachers {
         Ok(Self(ready))
     }
 
-    fn ranker(&self, at: usize) -> &dyn Ranker {
-        self.0[&at].ranker()
+    fn teacher<'a>(&'a self, at: usize, name: &'a str) -> Teacher<'a> {
+        self.0[&at].teacher(name)
     }
 }
 

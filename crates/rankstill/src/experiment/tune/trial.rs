@@ -2,8 +2,9 @@
 
 use super::ladder::Rung;
 use super::{Teachers, space, write};
-use crate::experiment::fit::{self, EPOCHS, Job, Look, Teacher};
+use crate::experiment::fit::{self, EPOCHS, Job, Look};
 use crate::experiment::fitter::{Fitter, checkpoint_every};
+use crate::experiment::lessons::Teacher;
 use crate::experiment::plan::{Plan, Source};
 use crate::progress::interrupted;
 use anyhow::{Context as _, Result};
@@ -140,9 +141,8 @@ impl<'a> Bench<'a> {
         let valid = |model: &dyn Model| self.fitter.validation(self.name, model);
         let lessons = |cases: &Cases, lesson: Lesson| -> Result<Vec<Trace>> {
             let teachers = distil.iter().flat_map(|distil| &distil.teachers);
-            let teachers: Vec<Teacher<'_>> = teachers
-                .map(|&at| (plan.models[at].name.as_str(), self.teachers.ranker(at)))
-                .collect();
+            let teachers: Vec<Teacher<'_>> =
+                teachers.map(|&at| self.teachers.teacher(at, &plan.models[at].name)).collect();
             self.lessons(&teachers, cases, lesson)
         };
         // A plan without early stopping does not look itself.
@@ -247,16 +247,10 @@ fn fingerprint(teachers: &[Teacher<'_>], cases: &Cases, lesson: Lesson) -> u64 {
         hash = (hash.rotate_left(23) ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         hash ^= hash >> 29;
     };
-    teachers.iter().for_each(|(name, _)| add(space::hash(name)));
+    teachers.iter().for_each(|teacher| add(space::hash(teacher.name)));
     let asked = question(cases, lesson);
     add((asked.k - lesson.k) as u64 * 2 + u64::from(asked.skip_seen));
-    for query in cases.distinct_queries() {
-        add(query.user.map_or(u64::MAX, u64::from));
-        for items in [query.history, query.hidden] {
-            add(items.len() as u64);
-            items.iter().for_each(|&item| add(u64::from(item)));
-        }
-    }
+    add(cases.fingerprint());
     hash
 }
 

@@ -1,0 +1,239 @@
+//! What teachers said, on disk: asked once, written as they answer, gone on with after an interruption, and shared by all
+//! students that ask the same.
+//!
+//! A file has a header of 32 bytes (`RANKSAID`, version, list length, number of queries, fingerprint of the questions; little
+//! endian) and then a row a query: `length` items, then `length` scores, 4 bytes each, a short list filled up with item
+//! 2^32 - 1. Rows are equally long, so the length of the file says how far a recording came.
+
+use anyhow::{Context as _, Result};
+use rankstill_core::{Among, Cases, Error, Lesson, Ranker, Rankings, Trace};
+use rankstill_distill::trace;
+use std::fs::{self, File};
+use std::io::{BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+/// Whom to ask.
+#[derive(Clone)]
+pub struct Teacher<'a> {
+    /// As the experiment calls it.
+    pub name: &'a str,
+    /// Answers.
+    pub ranker: &'a dyn Ranker,
+    /// Where its lists are kept; without one they are asked for every time.
+    pub folder: Option<PathBuf>,
+}
+
+/// What the teacher says about the distinct queries of `cases`: as it is kept, as far as that goes, and asked from there on.
+///
+/// # Errors
+/// When the teacher does not answer, somebody interrupts, or the disk is full.
+pub fn said(
+    teacher: &Teacher<'_>,
+    cases: &Cases,
+    lesson: Lesson,
+    progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+) -> Result<Trace> {
+    let Some(folder) = &teacher.folder else {
+        return Ok(trace::record(teacher.name, teacher.ranker, cases, lesson, progress)?);
+    };
+    let header = Header {
+        length: trace::length(cases, lesson) as u32,
+        queries: cases.n_queries() as u64,
+        questions: fingerprint(cases, lesson),
+    };
+    let path = folder.join(format!("said-{:016x}.lists", header.questions));
+    fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    let done = header.rows_in(&path);
+    if done < header.queries {
+        record(teacher, cases, lesson, &header, &path, done, progress)
+            .with_context(|| path.display().to_string())?;
+    }
+    let rankings = header.read(&path).with_context(|| path.display().to_string())?;
+    Ok(Trace::new(teacher.name, vec![(0, rankings)])?)
+}
+
+/// Bytes that the lists of `lesson` take on disk.
+#[must_use]
+pub fn disk(cases: &Cases, lesson: Lesson) -> u64 {
+    HEADER as u64 + 8 * cases.n_queries() as u64 * trace::length(cases, lesson) as u64
+}
+
+fn record(
+    teacher: &Teacher<'_>,
+    cases: &Cases,
+    lesson: Lesson,
+    header: &Header,
+    path: &Path,
+    done: u64,
+    progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+) -> Result<()> {
+    let mut file = File::options().create(true).truncate(false).write(true).open(path)?;
+    file.set_len(HEADER as u64 + done * header.row())?; // a row that was half written goes
+    file.write_all(&header.bytes())?;
+    file.seek(SeekFrom::End(0))?;
+    let mut file = BufWriter::new(file);
+    let length = header.length as usize;
+    let mut keep = |answers: Rankings| {
+        let mut write = || -> std::io::Result<()> {
+            for row in 0..answers.len() {
+                let (items, scores) = (answers.items(row), answers.scores(row));
+                for at in 0..length {
+                    file.write_all(&items.get(at).unwrap_or(&NOTHING).to_le_bytes())?;
+                }
+                for at in 0..length {
+                    file.write_all(&scores.get(at).unwrap_or(&0.0).to_le_bytes())?;
+                }
+            }
+            file.flush()
+        };
+        write().map_err(Error::io(path))
+    };
+    let (name, ranker) = (teacher.name, teacher.ranker);
+    trace::record_from(done as usize, name, ranker, cases, lesson, &mut keep, progress)?;
+    file.get_ref().sync_all()?;
+    Ok(())
+}
+
+/// Bytes of the header.
+const HEADER: usize = 32;
+/// Fills up short lists.
+const NOTHING: u32 = u32::MAX;
+
+struct Header {
+    /// Items of a row.
+    length: u32,
+    /// Rows.
+    queries: u64,
+    /// See [`fingerprint`].
+    questions: u64,
+}
+
+impl Header {
+    fn bytes(&self) -> [u8; HEADER] {
+        let mut bytes = [0; HEADER];
+        bytes[..8].copy_from_slice(b"RANKSAID");
+        bytes[8..12].copy_from_slice(&1u32.to_le_bytes());
+        bytes[12..16].copy_from_slice(&self.length.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.queries.to_le_bytes());
+        bytes[24..].copy_from_slice(&self.questions.to_le_bytes());
+        bytes
+    }
+
+    /// Bytes of a row.
+    fn row(&self) -> u64 {
+        8 * u64::from(self.length)
+    }
+
+    /// Whole rows in the file; none where it answers other questions, or is none of these.
+    fn rows_in(&self, path: &Path) -> u64 {
+        let mut head = [0; HEADER];
+        let Ok(mut file) = File::open(path) else { return 0 };
+        let (Ok(()), Ok(about)) = (file.read_exact(&mut head), file.metadata()) else { return 0 };
+        if head != self.bytes() {
+            return 0;
+        }
+        let rows = (about.len() - HEADER as u64).checked_div(self.row());
+        rows.unwrap_or(self.queries).min(self.queries)
+    }
+
+    fn read(&self, path: &Path) -> Result<Rankings> {
+        let mut file = BufReader::new(File::open(path)?);
+        file.seek(SeekFrom::Start(HEADER as u64))?;
+        let mut rankings = Rankings::default();
+        let mut row = vec![0; self.row() as usize];
+        for _ in 0..self.queries {
+            file.read_exact(&mut row)?;
+            let (items, scores) = row.split_at(row.len() / 2);
+            let items = items.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+            let scores =
+                scores.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+            rankings.push(items.zip(scores).take_while(|(item, _)| *item != NOTHING));
+        }
+        Ok(rankings)
+    }
+}
+
+/// Of all questions and of what is asked for: other cases or another lesson have another file.
+fn fingerprint(cases: &Cases, lesson: Lesson) -> u64 {
+    let among = u64::from(lesson.among == Among::Everything);
+    cases.fingerprint() ^ (2 * lesson.k as u64 + among).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use rankstill_core::{Interactions, Lists, Query, TopK};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// Says items in an order of the user's own, fewer to user 3, and counts how often it is asked.
+    struct Counting(AtomicUsize);
+    impl Ranker for Counting {
+        fn rank(&self, queries: &[Query<'_>], top: &TopK<'_>) -> rankstill_core::Result<Rankings> {
+            self.0.fetch_add(queries.len(), Ordering::Relaxed);
+            let mut said = Rankings::default();
+            for query in queries {
+                let user = query.user.unwrap();
+                let len = if user == 3 { 1 } else { top.k };
+                said.push((0..len as u32).map(|at| ((user + at) % 50, 1.0 / (at + 1) as f32)));
+            }
+            Ok(said)
+        }
+    }
+
+    fn cases() -> Cases {
+        let lines = (0..5000u32).map(|user| vec![user % 50]);
+        Cases::each_interaction(
+            &Interactions::new(50, Lists::from_iter(lines), None, None).unwrap(),
+        )
+    }
+
+    #[test]
+    fn lists_are_asked_for_once_and_gone_on_with_wherever_the_file_was_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let (cases, lesson) = (cases(), Lesson { k: 4, among: Among::Unlabelled });
+        let ranker = Counting(AtomicUsize::new(0));
+        let at = |folder: Option<&Path>| Teacher {
+            name: "counting",
+            ranker: &ranker,
+            folder: folder.map(Path::to_owned),
+        };
+        let ask = |folder: Option<&Path>, lesson| {
+            let before = ranker.0.load(Ordering::Relaxed);
+            let trace = said(&at(folder), &cases, lesson, &mut |_, _| ControlFlow::Continue(()));
+            (trace.unwrap().last().clone(), ranker.0.load(Ordering::Relaxed) - before)
+        };
+        let (whole, asked) = ask(None, lesson);
+        assert_eq!((asked, whole.items(3)), (5000, &[3][..]));
+        let here = Some(folder.path());
+        assert_eq!(ask(here, lesson), (whole.clone(), 5000));
+        assert_eq!(ask(here, lesson), (whole.clone(), 0), "kept");
+        let path = fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+        assert_eq!(fs::metadata(&path).unwrap().len(), disk(&cases, lesson));
+        for (bytes, missing) in
+            [(0, 5000), (31, 5000), (32 + 32 * 10 + 7, 4990), (32 + 32 * 4999, 1)]
+        {
+            File::options().write(true).open(&path).unwrap().set_len(bytes).unwrap();
+            assert_eq!(ask(here, lesson), (whole.clone(), missing), "cut to {bytes} bytes");
+        }
+        let longer = ask(here, Lesson { k: 5, ..lesson });
+        assert_eq!((longer.0.items(7).len(), longer.1), (5, 5000), "another lesson");
+    }
+
+    #[test]
+    fn a_recording_that_was_stopped_keeps_what_was_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let (cases, lesson) = (cases(), Lesson { k: 4, among: Among::Unlabelled });
+        let ranker = Counting(AtomicUsize::new(0));
+        let teacher =
+            Teacher { name: "counting", ranker: &ranker, folder: Some(folder.path().into()) };
+        let stopped = said(&teacher, &cases, lesson, &mut |_, _| ControlFlow::Break(()));
+        let stopped = stopped.unwrap_err();
+        assert!(matches!(stopped.root_cause().downcast_ref(), Some(Error::Interrupted)));
+        let first = ranker.0.load(Ordering::Relaxed);
+        assert!(first < 5000);
+        said(&teacher, &cases, lesson, &mut |_, _| ControlFlow::Continue(())).unwrap();
+        assert_eq!(ranker.0.load(Ordering::Relaxed), 5000, "nobody is asked twice");
+    }
+}
