@@ -166,8 +166,13 @@ impl ItemHead {
     fn score_probes(&mut self, items: &mut Table, asked: Asked<'_>, probes: &Lists<ItemId>) {
         let lazy = matches!(items.optimizer(), Optimizer::Adam(a) if a.mode == AdamMode::Exact);
         if lazy && !probes.is_empty() {
-            self.probe_slots.assign(probes.values());
-            items.catch_up(&self.probe_slots);
+            // Many probes name most rows: going through all of them in order is faster than finding which.
+            if probes.values().len() < items.n_rows() {
+                self.probe_slots.assign(probes.values());
+                items.catch_up(&self.probe_slots);
+            } else {
+                items.settle();
+            }
         }
         spread(asked.of_row, probes, &mut self.probe_vector_of);
         self.probe_scores.resize(probes.values().len(), 0.0);
