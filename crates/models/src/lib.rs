@@ -1,12 +1,42 @@
 //! Every ranker, one file each. A new one is its file, its `mod`, and its line in [`MODELS`]; the generic tests, the CLI
 //! and the docs find it there.
 
+/// A learner answers as the model that it trains.
+macro_rules! answers_as_its_model {
+    ($learner:ty, $model:ident) => {
+        impl rankstill_core::Scorer for $learner {
+            fn n_items(&self) -> usize {
+                self.$model.n_items()
+            }
+
+            fn score(&self, queries: &[rankstill_core::Query<'_>], out: &mut [f32]) {
+                self.$model.score(queries, out);
+            }
+
+            fn factored(&self) -> Option<&dyn rankstill_core::Factored> {
+                self.$model.factored()
+            }
+        }
+
+        impl rankstill_core::Model for $learner {
+            fn tensors(&self) -> rankstill_core::Tensors {
+                self.$model.tensors()
+            }
+
+            fn n_parameters(&self) -> usize {
+                self.$model.n_parameters()
+            }
+        }
+    };
+}
+
 pub mod bpr_mf;
 pub mod caser;
 mod fold_in;
 pub mod fossil;
 pub mod item_cf;
 mod item_head;
+mod item_panels;
 pub mod loss;
 pub mod pop;
 mod state;

@@ -9,9 +9,7 @@ use crate::item_head::{Asked, ItemHead};
 use rankstill_core::kernel::bpr::BprSgd;
 use rankstill_core::kernel::optimizer::Optimizer;
 use rankstill_core::kernel::slots::Slots;
-use rankstill_core::{
-    Batch, Factored, Interactions, Learner, Model, Objective, Query, Scorer, Slate, Tensors, UserId,
-};
+use rankstill_core::{Batch, Interactions, Learner, Objective, Slate, Tensors, UserId};
 use std::sync::Arc;
 
 /// A model with the scratch space of its training.
@@ -120,26 +118,4 @@ impl Learner for MfLearner {
     }
 }
 
-impl Scorer for MfLearner {
-    fn n_items(&self) -> usize {
-        self.model.n_items()
-    }
-
-    fn score(&self, queries: &[Query<'_>], out: &mut [f32]) {
-        self.model.score(queries, out);
-    }
-
-    fn factored(&self) -> Option<&dyn Factored> {
-        self.model.factored()
-    }
-}
-
-impl Model for MfLearner {
-    fn tensors(&self) -> Tensors {
-        self.model.tensors()
-    }
-
-    fn n_parameters(&self) -> usize {
-        self.model.n_parameters()
-    }
-}
+answers_as_its_model!(MfLearner, model);

@@ -4,10 +4,11 @@
 
 use super::BprMf;
 use crate::fold_in::FoldIn;
+use crate::item_panels::ItemPanels;
+use crate::state;
 use rankstill_core::kernel::optimizer::{Optimizer, Sgd};
-use rankstill_core::kernel::panels::{Order, Panels, Rows};
 use rankstill_core::kernel::rng::Rng;
-use rankstill_core::kernel::table::{Table, TableState, WrongLength};
+use rankstill_core::kernel::table::Table;
 use rankstill_core::{
     Error, Factored, Factors, Interactions, Model, Query, Result, Scorer, Tensors,
 };
@@ -20,7 +21,7 @@ pub(super) struct Mf {
     pub items: Table,
     /// Whether the last column is the items' bias; users are taken to hold 1 there, whatever the table says.
     pub item_bias: bool,
-    panels: OnceLock<Panels>,
+    panels: ItemPanels,
     fold_in: OnceLock<FoldIn>,
 }
 
@@ -31,7 +32,7 @@ impl Mf {
             users: table(n_users),
             items: table(n_items),
             item_bias: recipe.item_bias,
-            panels: OnceLock::new(),
+            panels: ItemPanels::default(),
             fold_in: OnceLock::new(),
         }
     }
@@ -71,31 +72,15 @@ impl Mf {
             row.fill(1.0);
             row[..user_dim].copy_from_slice(&users[user * user_dim..][..user_dim]);
         }
-        model.items.import(items).map_err(wrong("items"))?;
+        model.items.import(items).map_err(state::wrong("items"))?;
         Ok(model)
     }
 
     /// From [`Mf::state`].
-    pub fn resumed(recipe: &BprMf, train: &Interactions, state: &Tensors) -> Result<Self> {
+    pub fn resumed(recipe: &BprMf, train: &Interactions, kept: &Tensors) -> Result<Self> {
         let mut model = Self::new(recipe, train.n_users(), train.n_items(), &recipe.optimizer);
         for (name, table) in [("users", &mut model.users), ("items", &mut model.items)] {
-            let part = |part: &str| format!("{name}.{part}");
-            let floats = |part: &str| {
-                let len = state.get(part).map_or(0, |tensor| tensor.data.len());
-                state.f32s(part, len).map(<[f32]>::to_vec)
-            };
-            let step = state.u32s(&part("step"))?;
-            let [step] = step else {
-                return Err(wrong(name)(WrongLength { expected: 1, found: step.len() }));
-            };
-            let kept = TableState {
-                step: *step,
-                parameters: floats(&part("parameters"))?,
-                first_moments: floats(&part("first_moments"))?,
-                second_moments: floats(&part("second_moments"))?,
-                last_step: state.u32s(&part("last_step"))?.to_vec(),
-            };
-            table.restore(&kept).map_err(wrong(name))?;
+            table.restore(&state::read(kept, name)?).map_err(state::wrong(name))?;
         }
         Ok(model)
     }
@@ -103,25 +88,14 @@ impl Mf {
     /// The tables with their optimiser's state.
     pub fn state(&self) -> Tensors {
         let mut tensors = Tensors::default();
-        for (name, table) in [("users", &self.users), ("items", &self.items)] {
-            let state = table.state();
-            tensors.insert(format!("{name}.step"), &[1], vec![state.step]);
-            for (part, values) in [
-                ("parameters", state.parameters),
-                ("first_moments", state.first_moments),
-                ("second_moments", state.second_moments),
-            ] {
-                tensors.insert(format!("{name}.{part}"), &[values.len()], values);
-            }
-            let last = state.last_step;
-            tensors.insert(format!("{name}.last_step"), &[last.len()], last);
-        }
+        state::insert(&mut tensors, "users", self.users.state());
+        state::insert(&mut tensors, "items", self.items.state());
         tensors
     }
 
     /// Forgets what was derived from the tables.
     pub fn changed(&mut self) {
-        self.panels = OnceLock::new();
+        self.panels.forget();
         self.fold_in = OnceLock::new();
     }
 
@@ -153,19 +127,7 @@ impl Scorer for Mf {
     }
 
     fn score(&self, queries: &[Query<'_>], out: &mut [f32]) {
-        let (n_items, dim) = (self.items.n_rows(), self.items.dim());
-        if n_items == 0 {
-            return;
-        }
-        let panels = self.panels.get_or_init(|| {
-            let (data, stride) = self.items.params();
-            Panels::pack(Rows::new(data, n_items, dim, stride), Order::Id)
-        });
-        let mut vectors = vec![0.0; queries.len() * dim];
-        self.embed(queries, &mut vectors);
-        out.par_chunks_mut(n_items)
-            .zip(vectors.par_chunks(dim))
-            .for_each(|(out, vector)| panels.score_row(vector, out));
+        self.panels.score(self, queries, out);
     }
 
     fn factored(&self) -> Option<&dyn Factored> {
@@ -205,7 +167,3 @@ impl Model for Mf {
 
 /// Keeps the first draws apart from all others.
 const INIT: u64 = 0x494e_4954;
-
-fn wrong(name: &'static str) -> impl Fn(WrongLength) -> Error {
-    move |error| Error::Tensor { name: name.into(), problem: error.to_string() }
-}

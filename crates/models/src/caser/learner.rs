@@ -9,9 +9,7 @@ use crate::item_head::{Asked, ItemHead};
 use rankstill_core::kernel::simd::{LANES, prefetch};
 use rankstill_core::kernel::slots::Slots;
 use rankstill_core::kernel::table::Terms;
-use rankstill_core::{
-    Batch, Factored, ItemId, Learner, Model, Objective, Query, Scorer, Slate, Tensors, UserId,
-};
+use rankstill_core::{Batch, ItemId, Learner, Objective, Slate, Tensors, UserId};
 use rayon::prelude::*;
 
 /// A model with the scratch space of its training.
@@ -139,26 +137,4 @@ impl Learner for CaserLearner {
     }
 }
 
-impl Scorer for CaserLearner {
-    fn n_items(&self) -> usize {
-        self.net.n_items()
-    }
-
-    fn score(&self, queries: &[Query<'_>], out: &mut [f32]) {
-        self.net.score(queries, out);
-    }
-
-    fn factored(&self) -> Option<&dyn Factored> {
-        self.net.factored()
-    }
-}
-
-impl Model for CaserLearner {
-    fn tensors(&self) -> Tensors {
-        self.net.tensors()
-    }
-
-    fn n_parameters(&self) -> usize {
-        self.net.n_parameters()
-    }
-}
+answers_as_its_model!(CaserLearner, net);

@@ -3,15 +3,14 @@
 use super::Caser;
 use super::tower::{Pass, Tower};
 use crate::fold_in::FoldIn;
+use crate::item_panels::ItemPanels;
 use crate::state::{self, wrong};
 use rankstill_core::kernel::optimizer::{Optimizer, Sgd};
-use rankstill_core::kernel::panels::{Order, Panels, Rows};
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::kernel::table::Table;
 use rankstill_core::{
     Error, Factored, Factors, Interactions, ItemId, Model, Query, Result, Scorer, Tensors,
 };
-use rayon::prelude::*;
 use std::sync::OnceLock;
 
 /// Vectors of users and items, layers, and the output table, with their optimiser while they learn.
@@ -22,7 +21,7 @@ pub(super) struct Net {
     /// The output table; the bias is its last column.
     pub outputs: Table,
     pub tower: Tower,
-    panels: OnceLock<Panels>,
+    panels: ItemPanels,
     /// For queries of strangers.
     fold_in: OnceLock<FoldIn>,
 }
@@ -35,7 +34,7 @@ impl Net {
             items: table(n_items + 1, recipe.dim),
             outputs: table(n_items, 2 * recipe.dim + 1),
             tower: Tower::new(recipe, optimizer),
-            panels: OnceLock::new(),
+            panels: ItemPanels::default(),
             fold_in: OnceLock::new(),
         }
     }
@@ -108,7 +107,7 @@ impl Net {
 
     /// Forgets what was derived from the tables.
     pub fn changed(&mut self) {
-        self.panels = OnceLock::new();
+        self.panels.forget();
         self.fold_in = OnceLock::new();
     }
 
@@ -142,19 +141,7 @@ impl Scorer for Net {
     }
 
     fn score(&self, queries: &[Query<'_>], out: &mut [f32]) {
-        let (n_items, dim) = (self.outputs.n_rows(), self.outputs.dim());
-        if n_items == 0 {
-            return;
-        }
-        let panels = self.panels.get_or_init(|| {
-            let (data, stride) = self.outputs.params();
-            Panels::pack(Rows::new(data, n_items, dim, stride), Order::Id)
-        });
-        let mut vectors = vec![0.0; queries.len() * dim];
-        self.embed(queries, &mut vectors);
-        out.par_chunks_mut(n_items)
-            .zip(vectors.par_chunks(dim))
-            .for_each(|(out, vector)| panels.score_row(vector, out));
+        self.panels.score(self, queries, out);
     }
 
     fn factored(&self) -> Option<&dyn Factored> {

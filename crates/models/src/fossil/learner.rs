@@ -6,9 +6,7 @@ use crate::item_head::{Asked, ItemHead};
 use rankstill_core::kernel::pairs::pair_dots;
 use rankstill_core::kernel::slots::Slots;
 use rankstill_core::kernel::table::Terms;
-use rankstill_core::{
-    Batch, Factored, Learner, Model, Objective, Query, Scorer, Slate, Tensors, UserId,
-};
+use rankstill_core::{Batch, Learner, Objective, Query, Slate, Tensors, UserId};
 
 /// A model with the scratch space of its training.
 pub(super) struct FossilLearner {
@@ -144,26 +142,4 @@ impl Learner for FossilLearner {
     }
 }
 
-impl Scorer for FossilLearner {
-    fn n_items(&self) -> usize {
-        self.model.n_items()
-    }
-
-    fn score(&self, queries: &[Query<'_>], out: &mut [f32]) {
-        self.model.score(queries, out);
-    }
-
-    fn factored(&self) -> Option<&dyn Factored> {
-        self.model.factored()
-    }
-}
-
-impl Model for FossilLearner {
-    fn tensors(&self) -> Tensors {
-        self.model.tensors()
-    }
-
-    fn n_parameters(&self) -> usize {
-        self.model.n_parameters()
-    }
-}
+answers_as_its_model!(FossilLearner, model);

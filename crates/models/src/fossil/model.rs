@@ -1,18 +1,16 @@
 //! The model: two item tables, Markov weights, and a query's vector as a weighted sum over its history.
 
 use super::Fossil;
+use crate::item_panels::ItemPanels;
 use crate::state;
 use rankstill_core::kernel::optimizer::{Optimizer, Sgd};
 use rankstill_core::kernel::pairs::weighted_sums;
-use rankstill_core::kernel::panels::{Order, Panels, Rows};
 use rankstill_core::kernel::param::DenseParam;
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::kernel::table::Table;
 use rankstill_core::{
     Error, Factored, Factors, Interactions, ItemId, Model, Query, Result, Scorer, Tensors, UserId,
 };
-use rayon::prelude::*;
-use std::sync::OnceLock;
 
 /// The parameters, with their optimiser while they learn.
 pub(super) struct FossilModel {
@@ -25,7 +23,7 @@ pub(super) struct FossilModel {
     /// eta.
     pub weights: DenseParam,
     alpha: f64,
-    panels: OnceLock<Panels>,
+    panels: ItemPanels,
 }
 
 /// The history items of some queries and how much each counts: entries `starts[q]..starts[q + 1]` are those of query `q`.
@@ -44,7 +42,7 @@ impl FossilModel {
             own_weights: Table::new(n_users, recipe.order, optimizer.clone()),
             weights: DenseParam::new(recipe.order, optimizer.clone()),
             alpha: recipe.alpha,
-            panels: OnceLock::new(),
+            panels: ItemPanels::default(),
         }
     }
 
@@ -117,7 +115,7 @@ impl FossilModel {
 
     /// Forgets what was derived from the tables.
     pub fn changed(&mut self) {
-        self.panels = OnceLock::new();
+        self.panels.forget();
     }
 
     /// L.
@@ -182,19 +180,7 @@ impl Scorer for FossilModel {
     }
 
     fn score(&self, queries: &[Query<'_>], out: &mut [f32]) {
-        let (n_items, dim) = (self.items.n_rows(), self.items.dim());
-        if n_items == 0 {
-            return;
-        }
-        let panels = self.panels.get_or_init(|| {
-            let (data, stride) = self.items.params();
-            Panels::pack(Rows::new(data, n_items, dim, stride), Order::Id)
-        });
-        let mut vectors = vec![0.0; queries.len() * dim];
-        self.embed(queries, &mut vectors);
-        out.par_chunks_mut(n_items)
-            .zip(vectors.par_chunks(dim))
-            .for_each(|(out, vector)| panels.score_row(vector, out));
+        self.panels.score(self, queries, out);
     }
 
     fn factored(&self) -> Option<&dyn Factored> {
