@@ -113,12 +113,13 @@ pub fn read_rankings(
         for pair in rows.windows(2) {
             let (before, after) = (pair[0], pair[1]);
             if matches!(by, By::Rank) && rank(before) == rank(after) {
-                return Err(wrong(format!("rank {} stands twice", rank(after))));
+                let rows = both(before, after);
+                return Err(wrong(format!("rank {} stands twice, in {rows}", rank(after))));
             }
             if score(after) > score(before) {
-                let (before, after) = (score(before), score(after));
+                let (rows, before, after) = (both(before, after), score(before), score(after));
                 return Err(wrong(format!(
-                    "the score rises with the rank, from {before} to {after}"
+                    "the score rises with the rank, from {before} to {after}, in {rows}"
                 )));
             }
         }
@@ -126,7 +127,10 @@ pub fn read_rankings(
         for (position, &row) in rows.iter().enumerate() {
             let Some(item) = items[log.items[row] as usize] else { continue };
             if std::mem::replace(&mut last_seen[item as usize], user) == user {
-                return Err(wrong(format!("item `{}` stands twice", item_ids.id(item))));
+                let first =
+                    rows.iter().find(|&&other| items[log.items[other] as usize] == Some(item));
+                let rows = both(*first.unwrap_or(&row), row);
+                return Err(wrong(format!("item `{}` stands twice, in {rows}", item_ids.id(item))));
             }
             let score = if log.weights.is_some() { score(row) } else { -(position as f32) };
             ranked.push((item, score));
@@ -135,6 +139,11 @@ pub fn read_rankings(
         out.rankings.push(ranked);
     }
     Ok(out)
+}
+
+/// Two rows as a reader of the file finds them: counted from 1, without header and empty lines.
+fn both(a: usize, b: usize) -> String {
+    format!("its rows {} and {}", a.min(b) + 1, a.max(b) + 1)
 }
 
 #[derive(Clone, Copy)]
@@ -442,9 +451,18 @@ mod tests {
         let error = |rows: &str| {
             read("r.csv", &format!("user_id,item_id,rank,score\n{rows}")).unwrap_err().to_string()
         };
-        assert!(error("ann,10,1,2\nann,10,2,1\n").ends_with("user `ann`: item `10` stands twice"));
-        assert!(error("ann,10,1,2\nann,20,1,1\n").ends_with("user `ann`: rank 1 stands twice"));
-        assert!(error("ann,10,1,1\nann,20,2,2\n").ends_with("rises with the rank, from 1 to 2"));
+        assert!(
+            error("ann,10,1,2\nann,10,2,1\n")
+                .ends_with("user `ann`: item `10` stands twice, in its rows 1 and 2")
+        );
+        assert!(
+            error("ann,10,1,2\nann,20,1,1\n")
+                .ends_with("user `ann`: rank 1 stands twice, in its rows 1 and 2")
+        );
+        assert!(
+            error("ann,10,1,1\nann,20,2,2\n")
+                .ends_with("rises with the rank, from 1 to 2, in its rows 1 and 2")
+        );
         assert!(error("ann,10,x,1\n").contains(":2: column `rank`: expected a whole number"));
         assert!(error("ann,10,1,nan\n").contains(":2: column `score`: expected a finite number"));
         let error = read("r.csv", "user_id,item_id\nann,10\n").unwrap_err().to_string();
