@@ -38,6 +38,23 @@ train = { epochs = 6, batch_size = 64, validate_every = 2, patience = 1 }
 [models."MF-4/RD"]
 like = "MF-4"
 distill = { kind = "rank_distil", teachers = ["BPR"], warm_up = 2, epsilon = 20 }
+[models.Fossil]
+kind = "fossil"
+dim = 6
+order = 3
+train = { epochs = 4, batch_size = 64 }
+[models."Fossil/RD"]
+like = "Fossil"
+dim = 4
+optimizer = { kind = "adam", mode = "exact", learning_rate = 0.01 }
+distill = { kind = "rank_distil", teachers = ["ItemCF"], loss = "list_wise", warm_up = 1, epsilon = 20 }
+[models."Caser/RD"]
+kind = "caser"
+dim = 8
+length = 3
+horizontal_filters = 4
+train = { epochs = 3, batch_size = 64 }
+distill = { kind = "rank_distil", preset = "authors_code", teachers = ["Fossil"], warm_up = 1, epsilon = 20 }
 "#;
 
 fn rankstill(args: &[&str]) -> Command {
@@ -185,7 +202,7 @@ fn the_report_holds_what_it_promises_and_evaluate_agrees_with_it() {
         serde_json::from_str(&fs::read_to_string(out.join("report.json")).unwrap()).unwrap();
     assert_eq!(printed, kept);
     let models = kept["models"].as_array().unwrap();
-    assert_eq!(models.len(), 6);
+    assert_eq!(models.len(), 9);
     for model in models {
         let name = model["name"].as_str().unwrap();
         assert!(model["parameters"].as_u64().unwrap() > 0, "{name}");
