@@ -15,7 +15,7 @@ use rankstill_core::kernel::optimizer::{AdamMode, Optimizer};
 use rankstill_core::kernel::pairs::{pair_dots, weighted_sums};
 use rankstill_core::kernel::slots::Slots;
 use rankstill_core::kernel::table::{Table, Terms};
-use rankstill_core::{Batch, Grad, ItemId, Lists, Objective, Row, Scores, Slate};
+use rankstill_core::{Batch, Grad, ItemId, Lists, Objective, Row, Scores, Slate, UserId};
 use rayon::prelude::*;
 
 /// Scratch space of the steps on one item table.
@@ -224,6 +224,13 @@ impl ItemHead {
             .collect();
         losses.iter().fold(0.0, |sum, loss| sum + loss)
     }
+}
+
+/// The user of each row of a batch, and whether there is a vector of theirs to learn. Strangers go as user 0, and do not
+/// count: of them there is nothing to learn.
+pub(crate) fn known_users(batch: &Batch<'_>, n_users: usize) -> (Vec<UserId>, Vec<bool>) {
+    let user = |at| batch.case(at).query.user.filter(|&user| (user as usize) < n_users);
+    (0..batch.len()).map(|at| (user(at).unwrap_or(0), user(at).is_some())).unzip()
 }
 
 /// Rows of one task.

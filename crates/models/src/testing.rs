@@ -9,7 +9,7 @@ use rankstill_core::registry::{Config, Entry};
 use rankstill_core::train::{Checkpointing, Unwatched, Watch};
 use rankstill_core::{
     Batch, Cases, Data, Error, Fit, Grad, Interactions, Learner, Lists, Model, Objective, Query,
-    Recipe, Row, Scores, Slate, Tensors, TopK,
+    Recipe, Row, Scores, Slate, Span, Tensors, TopK,
 };
 use serde_json::Value;
 use std::cell::RefCell;
@@ -339,6 +339,26 @@ pub fn objective_gradient(objective: &dyn Objective, cases: &Cases) {
             let (up, down) = (loss(&listed, log_rest + EPS).0, loss(&listed, log_rest - EPS).0);
             check("the rest", to_rest, up, down);
         }
+    }
+}
+
+/// A learner of users' vectors learns nothing of strangers' rows, and of the others as if they stood alone.
+pub fn strangers_teach_nothing(recipe: &dyn Recipe) {
+    let train = blocks();
+    let timeline = Arc::new(train.items().values().to_vec());
+    let span = |user| Span { user, history: 0..3, hidden: 0..0, targets: 3..4 };
+    let all = [Some(7), None, Some(9999)].map(span).to_vec();
+    let strangers = Cases::new(40, timeline.clone(), all[1..].to_vec()).unwrap();
+    let all = Cases::new(40, timeline, all).unwrap();
+    for (name, objective) in shapes() {
+        let mut learner = recipe.trainable().unwrap().init(&train, 1).unwrap();
+        let before = learner.tensors();
+        let batch = Batch { cases: &strangers, rows: &[0, 1], epoch: 0, seed: 1 };
+        assert_eq!(learner.step(&batch, &objective.slate(&batch), &*objective), 0.0, "{name}");
+        assert!(learner.tensors() == before, "{name}");
+        let batch = Batch { cases: &all, rows: &[2, 0, 1], epoch: 0, seed: 1 };
+        assert!(learner.step(&batch, &objective.slate(&batch), &*objective) > 0.0, "{name}");
+        assert!(learner.tensors() != before, "{name}");
     }
 }
 

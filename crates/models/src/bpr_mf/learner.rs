@@ -5,7 +5,7 @@
 
 use super::BprMf;
 use super::model::Mf;
-use crate::item_head::{Asked, ItemHead};
+use crate::item_head::{Asked, ItemHead, known_users};
 use rankstill_core::kernel::bpr::BprSgd;
 use rankstill_core::kernel::optimizer::Optimizer;
 use rankstill_core::kernel::slots::Slots;
@@ -60,12 +60,7 @@ impl MfLearner {
     }
 
     fn step_on(&mut self, batch: &Batch<'_>, slate: &Slate, objective: &dyn Objective) -> f64 {
-        // There is nothing to learn of strangers: their rows are left out.
-        let n_users = self.model.users.n_rows();
-        let user = |at| batch.case(at).query.user.filter(|&user| (user as usize) < n_users);
-        let users: Vec<Option<UserId>> = (0..batch.len()).map(user).collect();
-        let counts: Vec<bool> = users.iter().map(Option::is_some).collect();
-        let users: Vec<UserId> = users.iter().map(|user| user.unwrap_or(0)).collect();
+        let (users, counts) = known_users(batch, self.model.users.n_rows());
         self.fetch_users(&users);
 
         let Self { model, user_slots, user_rows, head, .. } = self;

@@ -57,23 +57,7 @@ fn probes_are_scored_by_every_optimiser() {
 
 #[test]
 fn rows_of_strangers_teach_nothing() {
-    let train = testing::blocks();
-    let timeline = Arc::new(train.items().values().to_vec());
-    let span = |user| Span { user, history: 0..3, hidden: 0..0, targets: 3..4 };
-    let both = [Some(7), None, Some(9999)].map(span).to_vec();
-    let strangers = Cases::new(40, timeline.clone(), both[1..].to_vec()).unwrap();
-    let both = Cases::new(40, timeline, both).unwrap();
-    let recipe = by_sgd(false);
-    for (_, objective) in testing::shapes() {
-        let mut learner = recipe.init(&train, 1).unwrap();
-        let before = learner.tensors();
-        let batch = Batch { cases: &strangers, rows: &[0, 1], epoch: 0, seed: 1 };
-        assert_eq!(learner.step(&batch, &objective.slate(&batch), &*objective), 0.0);
-        assert!(learner.tensors() == before);
-        let batch = Batch { cases: &both, rows: &[2, 0, 1], epoch: 0, seed: 1 };
-        assert!(learner.step(&batch, &objective.slate(&batch), &*objective) > 0.0);
-        assert!(learner.tensors() != before);
-    }
+    testing::strangers_teach_nothing(&by_sgd(false));
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 use super::model::Net;
 use super::tower::Pass;
-use crate::item_head::{Asked, ItemHead};
+use crate::item_head::{Asked, ItemHead, known_users};
 use rankstill_core::kernel::simd::{LANES, prefetch};
 use rankstill_core::kernel::slots::Slots;
 use rankstill_core::kernel::table::Terms;
@@ -67,12 +67,7 @@ impl CaserLearner {
     }
 
     fn step_on(&mut self, batch: &Batch<'_>, slate: &Slate, objective: &dyn Objective) -> f64 {
-        // There is nothing to learn of strangers: their rows are left out.
-        let n_users = self.net.users.n_rows();
-        let user = |at| batch.case(at).query.user.filter(|&user| (user as usize) < n_users);
-        let users: Vec<Option<UserId>> = (0..batch.len()).map(user).collect();
-        let counts: Vec<bool> = users.iter().map(Option::is_some).collect();
-        let users: Vec<UserId> = users.iter().map(|user| user.unwrap_or(0)).collect();
+        let (users, counts) = known_users(batch, self.net.users.n_rows());
         self.fetch(batch, &users);
 
         let Self { net, user_slots, item_slots, pass, head } = self;

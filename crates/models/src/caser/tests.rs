@@ -302,23 +302,7 @@ fn first_values_are_spread_as_documented() {
 
 #[test]
 fn rows_of_strangers_teach_nothing() {
-    let train = testing::blocks();
-    let timeline = Arc::new(train.items().values().to_vec());
-    let span = |user| Span { user, history: 0..3, hidden: 0..0, targets: 3..4 };
-    let all = [Some(7), None, Some(9999)].map(span).to_vec();
-    let strangers = Cases::new(40, timeline.clone(), all[1..].to_vec()).unwrap();
-    let all = Cases::new(40, timeline, all).unwrap();
-    let recipe = by_sgd(Activation::Identity, Activation::Sigmoid, 0.5);
-    for (_, objective) in testing::shapes() {
-        let mut learner = recipe.init(&train, 1).unwrap();
-        let before = learner.tensors();
-        let batch = Batch { cases: &strangers, rows: &[0, 1], epoch: 0, seed: 1 };
-        assert_eq!(learner.step(&batch, &objective.slate(&batch), &*objective), 0.0);
-        assert!(learner.tensors() == before);
-        let batch = Batch { cases: &all, rows: &[2, 0, 1], epoch: 0, seed: 1 };
-        assert!(learner.step(&batch, &objective.slate(&batch), &*objective) > 0.0);
-        assert!(learner.tensors() != before);
-    }
+    testing::strangers_teach_nothing(&by_sgd(Activation::Identity, Activation::Sigmoid, 0.5));
 }
 
 #[test]
