@@ -44,7 +44,7 @@ mod weights;
 
 use crate::labelled::Labelled;
 use objective::Taught;
-use rankstill_core::registry::Config;
+use rankstill_core::registry::{Config, lay_under};
 use rankstill_core::{Among, Cases, Distiller, Error, Lesson, Lists, Objective, Result, Trace};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -222,12 +222,10 @@ impl RankDistil {
                 return Err(Error::Config { key: key(config.path, "preset"), problem });
             }
         };
-        let mut value = base.config();
-        match (value.as_object_mut(), named) {
-            (Some(all), Value::Object(named)) => all.extend(named),
-            (_, other) => value = other, // no table: let the reader say so
+        if let (Some(named), Value::Object(base)) = (named.as_object_mut(), base.config()) {
+            lay_under(named, &base);
         }
-        let read: Self = Config { path: config.path, value: &value }.read()?;
+        let read: Self = Config { path: config.path, value: &named }.read()?;
         read.check(config.path)?;
         Ok(read)
     }

@@ -6,7 +6,7 @@ use rankstill_core::{
 use std::ops::ControlFlow;
 
 /// Queries asked at a time; also how often the caller is told. Enough for a ranker to spread over its threads.
-const BLOCK: usize = 4096;
+pub const BLOCK: usize = 4096;
 
 /// Asks `teacher` every distinct query of `cases` for its `lesson.k` best items among what the lesson says. The trace has one
 /// checkpoint, epoch 0. `progress` is given (done, of how many) queries after every block; `Break` ends the recording with

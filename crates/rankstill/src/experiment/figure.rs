@@ -2,7 +2,7 @@
 //! the value is fitted once and used again.
 
 use super::fit::{EPOCHS, Look};
-use super::lessons::Teacher;
+use super::lessons::Ready;
 use super::measure::Metrics;
 use super::plan::{Plan, Source};
 use super::run::{Kept, Run, folder_names, teachers, write};
@@ -386,23 +386,18 @@ fn watched(run: &Run<'_>, model: usize, seed: u64, folder: &Path, look: &Look<'_
     if folder.join("artefact/manifest.json").is_file() {
         return Ok(());
     }
-    let mut ready: BTreeMap<usize, Box<dyn Model>> = BTreeMap::new();
+    let mut ready: BTreeMap<usize, Ready<'_>> = BTreeMap::new();
     for &teacher in teachers(&run.plan.models[model]) {
-        if let Source::Fit { .. } = run.plan.models[teacher].source {
-            let kept = run.folders[teacher].join(format!("seed-{seed}")).join("artefact");
-            ready.insert(teacher, super::model::read(&kept)?.model);
-        }
-    }
-    let ask = |teacher: usize| {
-        let name = run.plan.models[teacher].name.as_str();
-        match ready.get(&teacher) {
-            Some(model) => {
-                let folder = run.folders[teacher].join(format!("seed-{seed}")).join("said");
-                Teacher { name, ranker: &**model, folder: Some(folder) }
+        let one = match &run.plan.models[teacher].source {
+            Source::Fit { .. } => {
+                let folder = run.folder(teacher, seed);
+                Ready::Fitted(super::model::read(&folder.join("artefact"))?.model, folder)
             }
-            None => Teacher { name, ranker: &run.setting.rankings[&teacher], folder: None },
-        }
-    };
+            Source::Rankings(_) => Ready::Recorded(&run.setting.rankings[&teacher]),
+        };
+        ready.insert(teacher, one);
+    }
+    let ask = |at: usize| ready[&at].teacher(&run.plan.models[at].name);
     let mut fitter = run.fitter();
     fitter.look = Some(look);
     fitter.fitted(run.plan, model, seed, folder, &ask)?;

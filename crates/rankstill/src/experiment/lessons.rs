@@ -3,18 +3,38 @@
 //!
 //! A file has a header of 32 bytes (`RANKSAID`, version, list length, number of queries, fingerprint of the questions; little
 //! endian) and then a row a query: `length` items, then `length` scores, 4 bytes each, a short list filled up with item
-//! 2^32 - 1. Rows are equally long, so the length of the file says how far a recording came.
+//! 2^32 - 1. It is written as `.part` and renamed when it is whole. Rows are equally long, so the length of a part says how
+//! far a recording came; each block is on the disk before the next is asked for, and the last one is not trusted.
 
 use anyhow::{Context as _, Result};
-use rankstill_core::{Among, Cases, Error, Lesson, Ranker, Rankings, Trace};
-use rankstill_distill::trace;
+use rankstill_core::{Among, Cases, Error, Lesson, Model, Ranker, Rankings, Trace};
+use rankstill_distill::{Recorded, trace};
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+/// A model that can be asked.
+pub enum Ready<'a> {
+    /// It was fitted here, and is kept in this folder.
+    Fitted(Box<dyn Model>, PathBuf),
+    /// Some other system's lists.
+    Recorded(&'a Recorded),
+}
+
+impl Ready<'_> {
+    /// As the teacher `name`.
+    pub fn teacher<'b>(&'b self, name: &'b str) -> Teacher<'b> {
+        match self {
+            Self::Fitted(model, folder) => {
+                Teacher { name, ranker: &**model, folder: Some(folder.join("said")) }
+            }
+            Self::Recorded(lists) => Teacher { name, ranker: *lists, folder: None },
+        }
+    }
+}
+
 /// Whom to ask.
-#[derive(Clone)]
 pub struct Teacher<'a> {
     /// As the experiment calls it.
     pub name: &'a str,
@@ -42,12 +62,13 @@ pub fn said(
         queries: cases.n_queries() as u64,
         questions: fingerprint(cases, lesson),
     };
-    let path = folder.join(format!("said-{:016x}.lists", header.questions));
-    fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-    let done = header.rows_in(&path);
-    if done < header.queries {
-        record(teacher, cases, lesson, &header, &path, done, progress)
-            .with_context(|| path.display().to_string())?;
+    let path = folder.join(format!("{:016x}.lists", header.questions));
+    if header.rows_in(&path) < header.queries {
+        let part = path.with_extension("part");
+        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        record(teacher, cases, lesson, &header, &part, progress)
+            .with_context(|| part.display().to_string())?;
+        fs::rename(&part, &path).with_context(|| path.display().to_string())?;
     }
     let rankings = header.read(&path).with_context(|| path.display().to_string())?;
     Ok(Trace::new(teacher.name, vec![(0, rankings)])?)
@@ -65,9 +86,10 @@ fn record(
     lesson: Lesson,
     header: &Header,
     path: &Path,
-    done: u64,
     progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<()> {
+    // What was written last before the power went may be there in length only.
+    let done = header.rows_in(path).saturating_sub(trace::BLOCK as u64);
     let mut file = File::options().create(true).truncate(false).write(true).open(path)?;
     file.set_len(HEADER as u64 + done * header.row())?; // a row that was half written goes
     file.write_all(&header.bytes())?;
@@ -85,14 +107,13 @@ fn record(
                     file.write_all(&scores.get(at).unwrap_or(&0.0).to_le_bytes())?;
                 }
             }
-            file.flush()
+            file.flush()?;
+            file.get_ref().sync_data()
         };
         write().map_err(Error::io(path))
     };
     let (name, ranker) = (teacher.name, teacher.ranker);
-    trace::record_from(done as usize, name, ranker, cases, lesson, &mut keep, progress)?;
-    file.get_ref().sync_all()?;
-    Ok(())
+    Ok(trace::record_from(done as usize, name, ranker, cases, lesson, &mut keep, progress)?)
 }
 
 /// Bytes of the header.
@@ -211,12 +232,19 @@ mod tests {
         assert_eq!(ask(here, lesson), (whole.clone(), 0), "kept");
         let path = fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
         assert_eq!(fs::metadata(&path).unwrap().len(), disk(&cases, lesson));
-        for (bytes, missing) in
-            [(0, 5000), (31, 5000), (32 + 32 * 10 + 7, 4990), (32 + 32 * 4999, 1)]
+        let part = path.with_extension("part");
+        let block = trace::BLOCK as u64;
+        for (rows, and, again) in
+            [(0, 0, 0), (0, 7, 0), (10, 7, 0), (block + 3, 9, 3), (4999, 0, 4999 - block)]
         {
-            File::options().write(true).open(&path).unwrap().set_len(bytes).unwrap();
-            assert_eq!(ask(here, lesson), (whole.clone(), missing), "cut to {bytes} bytes");
+            fs::rename(&path, &part).unwrap();
+            let bytes = if rows + and == 0 { 31 } else { 32 + 32 * rows + and };
+            File::options().write(true).open(&part).unwrap().set_len(bytes).unwrap();
+            assert_eq!(ask(here, lesson), (whole.clone(), 5000 - again as usize), "{rows} rows");
+            assert!(path.exists() && !part.exists());
         }
+        File::options().write(true).open(&path).unwrap().set_len(32 + 32 * 4999).unwrap();
+        assert_eq!(ask(here, lesson), (whole.clone(), 5000), "cut by somebody");
         let longer = ask(here, Lesson { k: 5, ..lesson });
         assert_eq!((longer.0.items(7).len(), longer.1), (5, 5000), "another lesson");
     }
@@ -233,7 +261,9 @@ mod tests {
         assert!(matches!(stopped.root_cause().downcast_ref(), Some(Error::Interrupted)));
         let first = ranker.0.load(Ordering::Relaxed);
         assert!(first < 5000);
-        said(&teacher, &cases, lesson, &mut |_, _| ControlFlow::Continue(())).unwrap();
-        assert_eq!(ranker.0.load(Ordering::Relaxed), 5000, "nobody is asked twice");
+        assert!(fs::metadata(folder.path()).is_ok() && first == trace::BLOCK);
+        let told = said(&teacher, &cases, lesson, &mut |_, _| ControlFlow::Continue(()));
+        assert_eq!(told.unwrap().last().len(), 5000);
+        assert_eq!(ranker.0.load(Ordering::Relaxed), 5000 + first, "the last block is not trusted");
     }
 }

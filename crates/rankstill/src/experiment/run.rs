@@ -2,7 +2,7 @@
 
 use super::fit::EPOCHS;
 use super::fitter::Fitter;
-use super::lessons::Teacher;
+use super::lessons::Ready;
 use super::plan::{Plan, PlannedModel, Source};
 use super::spec::FitOn;
 use super::{data, figure, lessons, measure, model};
@@ -10,7 +10,7 @@ use crate::progress::{Screen, interrupted};
 use anyhow::{Context as _, Result, bail, ensure};
 use rankstill_core::artefact::Artefact;
 use rankstill_core::train::EpochReport;
-use rankstill_core::{Error, Interactions, Model, Packed, Query, Ranker, TopK, beside};
+use rankstill_core::{Error, Interactions, Packed, Query, Ranker, TopK, beside};
 use rankstill_data::dataset::Dataset;
 use rankstill_data::{ReadOptions, read_rankings, write_rankings};
 use rankstill_distill::Recorded;
@@ -165,21 +165,6 @@ impl Measured {
     }
 }
 
-/// A model that can be asked: one that was fitted here, or a file.
-enum Ready<'a> {
-    Fitted(Box<dyn Model>),
-    Recorded(&'a Recorded),
-}
-
-impl Ready<'_> {
-    fn ranker(&self) -> &dyn Ranker {
-        match self {
-            Self::Fitted(model) => &**model,
-            Self::Recorded(lists) => *lists,
-        }
-    }
-}
-
 impl<'a> Run<'a> {
     pub(super) fn new(
         setting: &'a Setting<'a>,
@@ -239,7 +224,7 @@ impl<'a> Run<'a> {
         ));
     }
 
-    fn folder(&self, model: usize, seed: u64) -> PathBuf {
+    pub(super) fn folder(&self, model: usize, seed: u64) -> PathBuf {
         self.folders[model].join(format!("seed-{seed}"))
     }
 
@@ -271,14 +256,10 @@ impl<'a> Run<'a> {
             let model = match &self.plan.models[at].source {
                 Source::Rankings(_) => Ready::Recorded(&self.setting.rankings[&at]),
                 Source::Fit { .. } => {
-                    let ask = |teacher: usize| Teacher {
-                        name: &self.plan.models[teacher].name,
-                        ranker: ready[&teacher].ranker(),
-                        folder: matches!(ready[&teacher], Ready::Fitted(_))
-                            .then(|| self.folder(teacher, seed).join("said")),
-                    };
+                    let ask = |at: usize| ready[&at].teacher(&self.plan.models[at].name);
                     let folder = self.folder(at, seed);
-                    Ready::Fitted(self.fitter().fitted(self.plan, at, seed, &folder, &ask)?)
+                    let model = self.fitter().fitted(self.plan, at, seed, &folder, &ask)?;
+                    Ready::Fitted(model, folder)
                 }
             };
             if wanted.contains(&at) {
@@ -309,7 +290,7 @@ impl<'a> Run<'a> {
             metrics.measure(ranker, cases, &self.popularity, teacher.as_ref())
         };
         let found = match model {
-            Ready::Fitted(model) => measure(&Packed::new(&**model))?,
+            Ready::Fitted(model, _) => measure(&Packed::new(&**model))?,
             Ready::Recorded(lists) => measure(*lists)?,
         };
         let lists = folder.join("rankings.parquet");
@@ -323,7 +304,7 @@ impl<'a> Run<'a> {
             training: None,
             notes: found.notes,
         };
-        if let Ready::Fitted(model) = model {
+        if let Ready::Fitted(model, _) = model {
             one.parameters = model.n_parameters();
             one.bytes = Artefact::bytes(&Artefact::read_manifest(&folder.join("artefact"))?);
             one.training = Some(training(&folder));
@@ -525,7 +506,11 @@ fn training(folder: &Path) -> (f64, f64) {
 }
 
 /// What other systems said, by the number of the model.
-fn recordings(plan: &Plan, data: &Dataset, screen: &Screen) -> Result<BTreeMap<usize, Recorded>> {
+pub(super) fn recordings(
+    plan: &Plan,
+    data: &Dataset,
+    screen: &Screen,
+) -> Result<BTreeMap<usize, Recorded>> {
     let mut found = BTreeMap::new();
     for (at, planned) in plan.models.iter().enumerate() {
         if let Source::Rankings(path) = &planned.source {

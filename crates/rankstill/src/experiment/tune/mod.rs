@@ -13,22 +13,20 @@ use self::result::{Found, State, Trial, Tuned};
 use self::space::{Range, Settings};
 use self::trial::{Bench, Standing};
 use super::fitter::Fitter;
-use super::lessons::Teacher;
+use super::lessons::{Ready, Teacher};
 use super::plan::{Plan, Source, without_nulls};
-use super::run::folder_names;
+use super::run::{folder_names, recordings, write};
 use super::spec::{FitOn, Method, Spec, TuneSpec, parts_of, put};
 use super::{data, measure};
 use crate::progress::Screen;
 use anyhow::{Context as _, Result, bail, ensure};
-use rankstill_core::{Error, Model, beside};
-use rankstill_data::dataset::Dataset;
+use rankstill_core::Error;
 use rankstill_data::split::MaskValid;
-use rankstill_data::{ReadOptions, read_rankings};
 use rankstill_distill::Recorded;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Searches as `tree`, an experiment as typed, says, and keeps everything in `out`. `only`: the models to tune; none = all that
@@ -64,9 +62,10 @@ pub fn tune(mut tree: Value, only: &[String], out: &Path, screen: &Screen) -> Re
     ));
     let fitter =
         Fitter { data: &data, metrics: &metrics, train: &train, early: true, screen, look: None };
+    let recorded = recordings(&first, &data, screen)?;
     let mut found = Vec::new();
     for model in &search.models {
-        let teachers = Teachers::new(&search, &tree, &model.name, &fitter, out)?;
+        let teachers = Teachers::new(&search, &tree, model, &fitter, &recorded, out)?;
         let trials = search.one(&tree, model, &teachers, &fitter, out, &mut |trials| {
             result::write_trials(out, &found, Some(&search.found(model, trials)))
         })?;
@@ -182,7 +181,8 @@ impl Search {
             trials.push(settings.collect::<Result<Settings>>()?);
         }
         let left = self.tune.trials - trials.len();
-        trials.extend(space::draw(&name, &ranges, left, self.tune.seed));
+        let drawn = space::draw(&name, &ranges, left, self.tune.seed, &trials);
+        trials.extend(drawn);
         Ok(Tunable { name, trials, own })
     }
 
@@ -216,7 +216,7 @@ impl Search {
         &self,
         tree: &Value,
         model: &Tunable,
-        teachers: &Teachers,
+        teachers: &Teachers<'_>,
         fitter: &Fitter<'_>,
         out: &Path,
         told: &mut dyn FnMut(&[Trial]) -> Result<()>,
@@ -359,53 +359,37 @@ fn order(spec: &Spec, tuned: &Map<String, Value>) -> Result<Vec<String>> {
     Ok(all)
 }
 
-/// The teachers of one model, fitted once: as the experiment has them, with what was picked for them before.
-struct Teachers(BTreeMap<usize, Ready>);
+/// The teachers of one model's trials, fitted once: as the experiment has them, with what was picked for them before.
+struct Teachers<'a>(BTreeMap<usize, Ready<'a>>);
 
-enum Ready {
-    /// And where what it says is kept.
-    Fitted(Box<dyn Model>, PathBuf),
-    Recorded(Recorded),
-}
-
-impl Ready {
-    fn teacher<'a>(&'a self, name: &'a str) -> Teacher<'a> {
-        match self {
-            Self::Fitted(model, said) => {
-                Teacher { name, ranker: &**model, folder: Some(said.clone()) }
-            }
-            Self::Recorded(lists) => Teacher { name, ranker: lists, folder: None },
-        }
-    }
-}
-
-impl Teachers {
+impl<'r> Teachers<'r> {
+    /// `recorded`: those that are files of rankings.
     fn new(
         search: &Search,
         tree: &Value,
-        student: &str,
+        student: &Tunable,
         fitter: &Fitter<'_>,
+        recorded: &'r BTreeMap<usize, Recorded>,
         out: &Path,
     ) -> Result<Self> {
         let plan = search.plan(tree, "", &Vec::new())?;
         let mut needed = Vec::new();
-        needs(&plan, plan.at(student), &mut needed);
+        for trial in 0..student.trials.len() {
+            // Who teaches may itself be tuned.
+            let plan = search.plan(tree, &student.name, student.laid(trial))?;
+            needs(&plan, plan.at(&student.name), &mut needed);
+        }
         let folders = folder_names(&plan.names());
-        let mut ready: BTreeMap<usize, Ready> = BTreeMap::new();
+        let mut ready: BTreeMap<usize, Ready<'r>> = BTreeMap::new();
         for &at in plan.order.iter().filter(|at| needed.contains(at)) {
             let model = match &plan.models[at].source {
-                Source::Rankings(path) => {
-                    let Dataset { users, items, .. } = fitter.data;
-                    let file = read_rankings(path, users, items, &ReadOptions::default())?;
-                    let name = &plan.models[at].name;
-                    Ready::Recorded(Recorded::new(name, items.len(), &file.users, file.rankings)?)
-                }
+                Source::Rankings(_) => Ready::Recorded(&recorded[&at]),
                 Source::Fit { .. } => {
                     let folder = out.join("teachers").join(&folders[at]);
                     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-                    let ask = |teacher: usize| ready[&teacher].teacher(&plan.models[teacher].name);
+                    let ask = |at: usize| ready[&at].teacher(&plan.models[at].name);
                     let model = fitter.fitted(&plan, at, search.tune.seed, &folder, &ask)?;
-                    Ready::Fitted(model, folder.join("said"))
+                    Ready::Fitted(model, folder)
                 }
             };
             ready.insert(at, model);
@@ -431,8 +415,4 @@ fn needs(plan: &Plan, at: usize, found: &mut Vec<usize>) {
             }
         }
     }
-}
-
-fn write(path: &Path, text: &str) -> Result<()> {
-    Ok(beside::write(path, text.as_bytes())?)
 }

@@ -72,11 +72,17 @@ fn collect(
     Ok(())
 }
 
-/// Up to `n` different settings; the same for the same seed and model. Fewer where the ranges hold no more.
+/// Up to `n` different settings, none of `there`; the same for the same seed and model. Fewer where the ranges hold no more.
 #[must_use]
-pub fn draw(model: &str, ranges: &[(String, Range)], n: usize, seed: u64) -> Vec<Settings> {
+pub fn draw(
+    model: &str,
+    ranges: &[(String, Range)],
+    n: usize,
+    seed: u64,
+    there: &[Settings],
+) -> Vec<Settings> {
     let mut drawn: Vec<Settings> = Vec::new();
-    let mut seen = BTreeSet::new();
+    let mut seen: BTreeSet<String> = there.iter().map(|one| json!(one).to_string()).collect();
     for attempt in 0..100 * n as u64 {
         if drawn.len() == n {
             break;
@@ -177,7 +183,7 @@ mod tests {
             keys,
             ["optimizer.learning_rate", "distill.lambda", "distill.k", "train.batch_size", "dim"]
         );
-        let drawn = draw("MF", &ranges, 3000, 7);
+        let drawn = draw("MF", &ranges, 3000, 7, &[]);
         assert_eq!(drawn.len(), 3000);
         let column = |at: usize| -> Vec<f64> {
             drawn.iter().map(|settings| settings[at].1.as_f64().unwrap()).collect()
@@ -196,15 +202,18 @@ mod tests {
         assert!((share(3, 31.6) - 0.5).abs() < 0.05);
         assert!((share(4, 10.0) - 0.5).abs() < 0.03);
         assert!(drawn.iter().all(|one| one[0].1.to_string().len() <= 9), "three digits");
-        assert_eq!(drawn[..9], draw("MF", &ranges, 9, 7), "more trials keep the first ones");
-        assert_ne!(drawn[..9], draw("MF", &ranges, 9, 8));
-        assert_ne!(drawn[..9], draw("FM", &ranges, 9, 7));
+        assert_eq!(drawn[..9], draw("MF", &ranges, 9, 7, &[]), "more trials keep the first ones");
+        assert_ne!(drawn[..9], draw("MF", &ranges, 9, 8, &[]));
+        assert_ne!(drawn[..9], draw("FM", &ranges, 9, 7, &[]));
     }
 
     #[test]
     fn a_small_space_is_tried_whole_and_nothing_twice() {
         let ranges = of(json!({"a": {"choice": [1, 2, 3]}, "b": {"choice": ["x", "y"]}})).unwrap();
-        assert_eq!(draw("MF", &ranges, 50, 1).len(), 6);
+        let all = draw("MF", &ranges, 50, 1, &[]);
+        assert_eq!(all.len(), 6);
+        let rest = draw("MF", &ranges, 50, 1, &all[2..4]);
+        assert!(rest.len() == 4 && rest.iter().all(|one| !all[2..4].contains(one)));
     }
 
     #[test]

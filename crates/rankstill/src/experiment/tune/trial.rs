@@ -1,7 +1,7 @@
 //! Training the trials of one model, each as far as it is asked to, and reading off what they came to.
 
 use super::ladder::Rung;
-use super::{Teachers, space, write};
+use super::{Teachers, write};
 use crate::experiment::fit::{self, EPOCHS, Job, Look};
 use crate::experiment::fitter::{Fitter, checkpoint_every};
 use crate::experiment::lessons::Teacher;
@@ -9,7 +9,7 @@ use crate::experiment::plan::{Plan, Source};
 use crate::progress::interrupted;
 use anyhow::{Context as _, Result};
 use rankstill_core::train::EpochReport;
-use rankstill_core::{Cases, Error, Lesson, Model, Recipe, Trace};
+use rankstill_core::{Among, Cases, Error, Lesson, Model, Recipe, Trace};
 use rankstill_distill::trace::question;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -22,14 +22,17 @@ pub struct Bench<'a> {
     name: &'a str,
     plans: &'a [Plan],
     fitter: &'a Fitter<'a>,
-    teachers: &'a Teachers,
+    teachers: &'a Teachers<'a>,
     folder: PathBuf,
     seed: u64,
     /// The longest lists that any trial asks for.
     k: usize,
     /// What the teachers said, by what they were asked: the trials of a model mostly ask the same.
-    said: RefCell<Vec<(u64, Vec<Trace>)>>,
+    said: RefCell<Vec<(Asked, Vec<Trace>)>>,
 }
+
+/// Who was asked, the fingerprint of the questions, and among what was to be said.
+type Asked = (Vec<String>, u64, Among);
 
 /// Where a trial is.
 pub enum Standing {
@@ -65,7 +68,7 @@ impl<'a> Bench<'a> {
         name: &'a str,
         plans: &'a [Plan],
         fitter: &'a Fitter<'a>,
-        teachers: &'a Teachers,
+        teachers: &'a Teachers<'a>,
         folder: PathBuf,
         seed: u64,
     ) -> Self {
@@ -175,7 +178,8 @@ impl<'a> Bench<'a> {
         cases: &Cases,
         lesson: Lesson,
     ) -> Result<Vec<Trace>> {
-        let asked = fingerprint(teachers, cases, lesson);
+        let names = teachers.iter().map(|teacher| teacher.name.to_owned()).collect();
+        let asked: Asked = (names, cases.fingerprint(), lesson.among);
         let known = self.said.borrow().iter().position(|(key, _)| *key == asked);
         let at = match known {
             Some(at) => at,
@@ -238,20 +242,6 @@ fn standing(folder: &Path, plan: &rankstill_core::Plan, goal: usize) -> Option<S
         }
     }
     None
-}
-
-/// Of everything that is asked, and who is asked.
-fn fingerprint(teachers: &[Teacher<'_>], cases: &Cases, lesson: Lesson) -> u64 {
-    let mut hash = 0u64;
-    let mut add = |number: u64| {
-        hash = (hash.rotate_left(23) ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        hash ^= hash >> 29;
-    };
-    teachers.iter().for_each(|teacher| add(space::hash(teacher.name)));
-    let asked = question(cases, lesson);
-    add((asked.k - lesson.k) as u64 * 2 + u64::from(asked.skip_seen));
-    add(cases.fingerprint());
-    hash
 }
 
 fn is(error: &anyhow::Error, what: fn(&Error) -> bool) -> bool {
