@@ -1,11 +1,14 @@
 //! The commands as a user gives them, from a simulated log to the table.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
+use common::{error, in_folder, ok, rankstill, text};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 const EXPERIMENT: &str = r#"
@@ -57,37 +60,8 @@ train = { epochs = 3, batch_size = 64 }
 distill = { kind = "rank_distil", preset = "authors_code", teachers = ["Fossil"], warm_up = 1, epsilon = 20 }
 "#;
 
-fn rankstill(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rankstill"));
-    command.args(args);
-    command
-}
-
-fn ok(command: &mut Command) -> String {
-    let output: Output = command.output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}\n{told}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-fn error(args: &[&str]) -> String {
-    let output = rankstill(args).output().unwrap();
-    assert_eq!(output.status.code(), Some(1), "{args:?} should have failed");
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert!(!told.contains("panicked"), "{told}");
-    told
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
-/// An experiment file in a folder of its own.
 fn experiment() -> (tempfile::TempDir, PathBuf) {
-    let root = tempfile::tempdir().unwrap();
-    let path = root.path().join("small.toml");
-    fs::write(&path, EXPERIMENT).unwrap();
-    (root, path)
+    in_folder(EXPERIMENT)
 }
 
 /// Every file of a run that must not depend on time: data, artefacts, rankings, metrics.

@@ -1,11 +1,13 @@
 //! Figures of an experiment, as files.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
+use common::{in_folder, ok, rankstill, text};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 const EXPERIMENT: &str = r#"
 name = "small"
@@ -73,27 +75,8 @@ every = 2
 y = ["map", "validation map", "loss"]
 "#;
 
-fn rankstill(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rankstill"));
-    command.args(args);
-    command
-}
-
-fn ok(command: &mut Command) {
-    let output = command.output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}\n{told}");
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
 fn experiment() -> (tempfile::TempDir, PathBuf) {
-    let root = tempfile::tempdir().unwrap();
-    let path = root.path().join("small.toml");
-    fs::write(&path, EXPERIMENT).unwrap();
-    (root, path)
+    in_folder(EXPERIMENT)
 }
 
 type Row = BTreeMap<String, String>;

@@ -1,11 +1,13 @@
 //! `rankstill tune` as a user gives it: what it picks, what it looks at, and what a kill leaves.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
+use common::{in_folder, ok, rankstill, text};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 const EXPERIMENT: &str = r#"
@@ -48,28 +50,8 @@ dim = { choice = [4, 6] }
 neighbours = { log_int = [2, 200] }
 "#;
 
-fn rankstill(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rankstill"));
-    command.args(args);
-    command
-}
-
-fn ok(command: &mut Command) -> String {
-    let output: Output = command.output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}\n{told}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
 fn experiment() -> (tempfile::TempDir, PathBuf) {
-    let root = tempfile::tempdir().unwrap();
-    let path = root.path().join("small.toml");
-    fs::write(&path, EXPERIMENT).unwrap();
-    (root, path)
+    in_folder(EXPERIMENT)
 }
 
 /// What a search found, whatever it took.
