@@ -8,6 +8,7 @@
 //! plus w stretched to the typical (root mean square) distance of a trained user from the mean.
 
 use rankstill_core::ItemId;
+use rankstill_core::kernel::cholesky::solve;
 use rankstill_core::kernel::table::Table;
 use std::ops::Range;
 
@@ -81,44 +82,4 @@ fn moments(table: &Table, columns: Range<usize>) -> (Vec<f64>, f64) {
         }
     }
     (mean, squares / n)
-}
-
-/// Solves a x = b for a symmetric positive definite `a`, of which the lower triangle is read, by Cholesky's factorisation
-/// in place. Directions in which `a` is not positive get 0.
-fn solve(a: &mut [f64], b: &mut [f64]) {
-    let n = b.len();
-    for i in 0..n {
-        for j in 0..=i {
-            let (above, row) = a.split_at_mut(i * n);
-            let other = if j == i { &row[..j] } else { &above[j * n..j * n + j] };
-            let dot = row[..j].iter().zip(other).fold(0.0, |sum, (x, y)| sum + x * y);
-            let left = row[j] - dot;
-            row[j] = match () {
-                () if j == i && left > 0.0 => left.sqrt(),
-                () if j == i => f64::INFINITY,
-                () => left / above[j * n + j],
-            };
-        }
-    }
-    for i in 0..n {
-        let dot = (0..i).fold(0.0, |sum, j| sum + a[i * n + j] * b[j]);
-        b[i] = (b[i] - dot) / a[i * n + i];
-    }
-    for i in (0..n).rev() {
-        let dot = (i + 1..n).fold(0.0, |sum, j| sum + a[j * n + i] * b[j]);
-        b[i] = (b[i] - dot) / a[i * n + i];
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_small_system_by_hand() {
-        // [4 2; 2 3] x = [8; 7] has x = [1.25; 1.5].
-        let (mut a, mut b) = (vec![4.0, f64::NAN, 2.0, 3.0], vec![8.0, 7.0]);
-        solve(&mut a, &mut b);
-        assert!((b[0] - 1.25).abs() < 1e-12 && (b[1] - 1.5).abs() < 1e-12, "{b:?}");
-    }
 }

@@ -14,6 +14,7 @@
 //!
 //! A new user is answered like a known one: the model looks at the history alone.
 
+use crate::baskets::distinct;
 use rankstill_core::registry::Config;
 use rankstill_core::{
     Error, Fit, Interactions, ItemId, Lists, Model, Query, Recipe, Result, Scorer, Tensors,
@@ -277,14 +278,6 @@ fn keep_nearest(near: &mut Vec<(ItemId, f32)>, most: usize) {
         near.truncate(most);
     }
     near.sort_unstable_by_key(|n| n.0);
-}
-
-/// Ascending, each once.
-fn distinct(items: &[ItemId]) -> Vec<ItemId> {
-    let mut items = items.to_vec();
-    items.sort_unstable();
-    items.dedup();
-    items
 }
 
 /// Row *i*: the rows of `lists` that name `i`, ascending.

@@ -30,8 +30,10 @@ macro_rules! answers_as_its_model {
     };
 }
 
+mod baskets;
 pub mod bpr_mf;
 pub mod caser;
+pub mod ease;
 mod fold_in;
 pub mod fossil;
 pub mod item_cf;
@@ -45,6 +47,7 @@ pub mod testing;
 
 pub use bpr_mf::BprMf;
 pub use caser::Caser;
+pub use ease::Ease;
 pub use fossil::Fossil;
 pub use item_cf::ItemCf;
 pub use loss::{Loss, LossKind, Sampled};
@@ -66,6 +69,11 @@ pub static MODELS: &[Entry<dyn Recipe>] = &[
         name: "item_cf",
         about: "items that were chosen together with those of the history (item-based nearest neighbours)",
         parse: item_cf::parse,
+    },
+    Entry {
+        name: "ease",
+        about: "the linear autoencoder over items in closed form (EASE)",
+        parse: ease::parse,
     },
     Entry {
         name: "bpr_mf",

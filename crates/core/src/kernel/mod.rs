@@ -5,6 +5,7 @@ pub mod activation;
 pub mod affine;
 pub mod bpr;
 pub mod buffer;
+pub mod cholesky;
 pub mod conv;
 pub mod csr;
 pub mod dense;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::testing;
 use rankstill_core::kernel::optimizer::{Adam, AdamMode, Sgd};
-use rankstill_core::{Batch, Lists, Query, Slate, Span};
+use rankstill_core::{Batch, Lists, Query, Slate};
 
 const RATE: f64 = 0.5;
 

@@ -1,0 +1,77 @@
+//! The log as a binary matrix: per user the distinct items, and as tensors of a saved model.
+
+use rankstill_core::kernel::csr::Csr;
+use rankstill_core::{Error, Interactions, ItemId, Result, Tensors};
+
+/// Ascending, each once.
+pub(crate) fn distinct(items: &[ItemId]) -> Vec<ItemId> {
+    let mut items = items.to_vec();
+    items.sort_unstable();
+    items.dedup();
+    items
+}
+
+/// Users x items: every user's distinct items, ascending.
+pub(crate) fn baskets(train: &Interactions) -> Csr {
+    let mut offsets = Vec::with_capacity(train.n_users() + 1);
+    let mut items = Vec::with_capacity(train.len());
+    offsets.push(0);
+    for line in train.items().iter() {
+        items.extend(distinct(line));
+        offsets.push(items.len());
+    }
+    Csr::new(train.n_items(), offsets, items, None).expect("the log names items of its catalogue")
+}
+
+/// Puts a sparse matrix among the tensors: `starts`, `items` and, where it has values, `values`.
+pub(crate) fn insert(tensors: &mut Tensors, matrix: &Csr) {
+    let starts: Vec<u64> = matrix.offsets().iter().map(|&start| start as u64).collect();
+    tensors.insert("starts", &[starts.len()], starts);
+    tensors.insert("items", &[matrix.n_entries()], matrix.indices().to_vec());
+    if let Some(values) = matrix.values() {
+        tensors.insert("values", &[values.len()], values.to_vec());
+    }
+}
+
+/// Takes it out again; rows must be ascending and without repeats, values finite.
+///
+/// # Errors
+/// When a part is missing, or they are no such matrix.
+pub(crate) fn read(tensors: &Tensors, n_cols: usize, with_values: bool) -> Result<Csr> {
+    let bad = |name: &str, problem: String| Error::Tensor { name: name.into(), problem };
+    let starts = tensors.u64s("starts")?.iter().map(|&start| start as usize).collect();
+    let items = tensors.u32s("items")?.to_vec();
+    let values = match with_values {
+        true => Some(tensors.f32s("values", items.len())?.to_vec()),
+        false => None,
+    };
+    if let Some(odd) = values.iter().flatten().find(|value| !value.is_finite()) {
+        return Err(bad("values", format!("expected finite numbers, found {odd}")));
+    }
+    let matrix =
+        Csr::new(n_cols, starts, items, values).map_err(|error| bad("items", error.to_string()))?;
+    let rises = |row: &usize| matrix.row(*row).windows(2).all(|pair| pair[0] < pair[1]);
+    match (0..matrix.n_rows()).find(|row| !rises(row)) {
+        Some(row) => Err(bad("items", format!("expected numbers that rise within row {row}"))),
+        None => Ok(matrix),
+    }
+}
+
+/// The catalogue's size as a tensor, for models whose other tensors do not tell.
+pub(crate) fn insert_n_items(tensors: &mut Tensors, n_items: usize) {
+    tensors.insert("n_items", &[1], vec![n_items as u32]);
+}
+
+/// See [`insert_n_items`].
+///
+/// # Errors
+/// When it is missing or not one number.
+pub(crate) fn read_n_items(tensors: &Tensors) -> Result<usize> {
+    match tensors.u32s("n_items")? {
+        [n_items] => Ok(*n_items as usize),
+        found => {
+            let problem = format!("expected one number, found {}", found.len());
+            Err(Error::Tensor { name: "n_items".into(), problem })
+        }
+    }
+}
