@@ -16,6 +16,7 @@ pub mod optimizer;
 pub mod pairs;
 pub mod panels;
 pub mod param;
+pub mod propagate;
 pub mod ranks;
 pub mod rng;
 pub mod sample;

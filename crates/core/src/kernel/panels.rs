@@ -41,6 +41,11 @@ impl<'a> Rows<'a> {
         Self::new(data, n, dim, dim)
     }
 
+    /// All numbers, those between the rows included.
+    pub(super) fn data(&self) -> &'a [f32] {
+        self.data
+    }
+
     /// Number of rows.
     pub fn n(&self) -> usize {
         self.n

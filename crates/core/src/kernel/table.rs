@@ -18,7 +18,9 @@ use std::marker::PhantomData;
 
 use rayon::prelude::*;
 
-use self::kernels::{Gradient, Rows, apply_full_rows, apply_rows, fetch_rows, settle_rows};
+use self::kernels::{
+    Gradient, Rows, apply_full_rows, apply_rows, fetch_rows, settle_rows, sum_rows,
+};
 
 use super::buffer::Buffer;
 use super::optimizer::{AdamMode, Optimizer, Schedule};
@@ -91,6 +93,26 @@ pub struct Terms<'a> {
     pub scale: f32,
     /// Strength of an L2 penalty `decay / 2 * |p|^2` for every counted occurrence.
     pub decay: f32,
+}
+
+impl Terms<'_> {
+    /// The gradient of every slot's row, one after the other, `stride` numbers each: the sums of their occurrences' terms
+    /// in the order of the batch, without scale and decay. For vectors that are no parameters themselves.
+    ///
+    /// # Panics
+    /// If lengths do not fit together (see [`Terms`]), `stride` is no multiple of 16, or a source lies outside `vectors`.
+    pub fn sums(&self, slots: &Slots, out: &mut [f32]) {
+        assert_eq!(self.coef.len(), self.source.len(), "as many sources as coefficients");
+        assert!(self.stride.is_multiple_of(LANES), "rows of whole vectors");
+        assert_eq!(out.len(), slots.len() * self.stride, "room for one row a slot");
+        if out.is_empty() {
+            return;
+        }
+        assert_eq!(self.coef.len() % slots.n_occurrences(), 0, "equally many terms an occurrence");
+        out.par_chunks_mut(CHUNK * self.stride).enumerate().for_each(|(chunk, out)| {
+            sum_rows(self, slots, chunk * CHUNK, out);
+        });
+    }
 }
 
 impl Table {
@@ -217,6 +239,23 @@ impl Table {
                 scale,
             );
         });
+    }
+
+    /// As [`Table::apply_full`], with gradients that are made where they are used: `fill(first, gradients)` writes those of
+    /// the rows from `first` on, as many as fit, padding 0. Called from several threads; what it finds there is left from
+    /// other rows.
+    pub fn apply_full_by(&mut self, fill: impl Fn(usize, &mut [f32]) + Sync, scale: f32) {
+        let (n_rows, stride) = (self.n_rows, self.stride());
+        let rows = self.all_rows();
+        (0..n_rows.div_ceil(CHUNK)).into_par_iter().for_each_init(
+            || vec![0.0; CHUNK * stride],
+            |gradients, chunk| {
+                let first = chunk * CHUNK;
+                let gradients = &mut gradients[..CHUNK.min(n_rows - first) * stride];
+                fill(first, gradients);
+                apply_full_rows(rows, first, gradients, scale);
+            },
+        );
     }
 
     /// Ends a training step.

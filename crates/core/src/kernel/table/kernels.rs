@@ -66,6 +66,7 @@ dispatch! {
     pub(super) fn fetch_rows(rows: Rows<'_>, ids: &[u32], out: &mut [f32]) = fetch_kernel;
     pub(super) fn apply_rows(rows: Rows<'_>, slots: &Slots, first: usize, end: usize, gradient: Gradient<'_>) = apply_kernel;
     pub(super) fn apply_full_rows(rows: Rows<'_>, first: usize, gradients: &[f32], scale: f32) = apply_full_kernel;
+    pub(super) fn sum_rows(terms: &Terms<'_>, slots: &Slots, first: usize, out: &mut [f32]) = sum_kernel;
     pub(super) fn settle_rows(rows: Rows<'_>, first: usize, end: usize) = settle_kernel;
 }
 
@@ -237,6 +238,21 @@ fn apply_row<S: Simd>(s: S, rows: Rows<'_>, row: usize, gradient: &[f32], scale:
         // SAFETY: columns up to `stride` of this task's own record.
         unsafe { update::<S, V>(s, rows, at.add(column), g, s.zero(), missed) };
     });
+}
+
+/// The sums of the terms of the slots from `first` on.
+#[inline(always)]
+fn sum_kernel<S: Simd>(s: S, terms: &Terms<'_>, slots: &Slots, first: usize, out: &mut [f32]) {
+    let per = terms.coef.len() / slots.n_occurrences();
+    for (k, out) in out.chunks_exact_mut(terms.stride).enumerate() {
+        let occurrences = slots.occurrences(first + k);
+        for_tiles!(S, terms.stride, |column, V| {
+            let sum = sum_terms::<S, V>(s, occurrences, terms, per, column);
+            for (j, &sum) in sum.iter().enumerate() {
+                s.store(&mut out[column + j * LANES..], sum);
+            }
+        });
+    }
 }
 
 /// How many occurrences have a term.

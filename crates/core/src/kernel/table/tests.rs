@@ -222,7 +222,7 @@ fn explicit_gradients_give_what_terms_give() {
         table.import(&start(dim)).unwrap();
         table
     };
-    let (mut by_terms, mut by_rows, mut by_full) = (new(), new(), new());
+    let (mut by_terms, mut by_rows, mut by_full, mut on_the_way) = (new(), new(), new(), new());
     by_terms.apply(&slots, &Terms { decay: 0.0, ..batch.terms() });
 
     let stride = by_rows.stride();
@@ -234,15 +234,23 @@ fn explicit_gradients_give_what_terms_give() {
     }
     let rows: Vec<f32> =
         slots.rows().iter().flat_map(|&r| full[r as usize * stride..][..stride].to_vec()).collect();
+    let mut sums = vec![f32::NAN; rows.len()];
+    batch.terms().sums(&slots, &mut sums);
+    assert_eq!(sums, rows);
     by_rows.apply_dense_rows(&slots, &rows, 0.125);
     by_full.apply_full(&full, 0.125);
+    on_the_way.apply_full_by(
+        |first, out| out.copy_from_slice(&full[first * stride..][..out.len()]),
+        0.125,
+    );
     assert!(by_full.last_step.iter().all(|&last| last == 1));
-    for table in [&mut by_terms, &mut by_rows, &mut by_full] {
+    for table in [&mut by_terms, &mut by_rows, &mut by_full, &mut on_the_way] {
         table.advance();
         table.settle();
     }
     assert_eq!(by_terms.state(), by_rows.state());
     assert_eq!(by_terms.state(), by_full.state());
+    assert_eq!(by_terms.state(), on_the_way.state());
 }
 
 #[test]
