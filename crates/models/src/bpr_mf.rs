@@ -80,10 +80,7 @@ impl BprMf {
             let problem = format!("must be above 0, is {}", self.init_std);
             return Err(crate::invalid("init_std", problem));
         }
-        if !(0.0..=1.0).contains(&self.final_rate) {
-            let problem = format!("must be from 0 to 1, is {}", self.final_rate);
-            return Err(crate::invalid("final_rate", problem));
-        }
+        crate::falling::check(self.final_rate)?;
         self.optimizer.check().map_err(|problem| crate::invalid("optimizer", problem))?;
         self.loss.check()?;
         let by_sample = self.loss == Loss::default() && matches!(self.optimizer, Optimizer::Sgd(_));
@@ -97,8 +94,7 @@ impl BprMf {
 
     /// The learning rate of an epoch.
     fn rate(&self, epoch: usize) -> f64 {
-        let done = epoch as f64 / (self.train.epochs.max(2) - 1) as f64;
-        self.optimizer.learning_rate() * (1.0 - (1.0 - self.final_rate) * done.min(1.0))
+        crate::falling::rate(&self.optimizer, self.final_rate, &self.train, epoch)
     }
 
     /// Columns of the tables: the bias is the items' last, against which users hold 1.

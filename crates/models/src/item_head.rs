@@ -151,6 +151,28 @@ impl ItemHead {
         items.apply(&self.slots, &terms);
     }
 
+    /// Instead of [`ItemHead::apply`], for learners whose items' vectors are made of parameters elsewhere: appends the
+    /// gradients of the items' vectors to `out`, the table's stride apart, still to be scaled by [`ItemHead::scale`]. They
+    /// are those of the slots that are returned, or of all items where none are.
+    pub fn item_gradients(&self, asked: Asked<'_>, out: &mut Vec<f32>) -> Option<&Slots> {
+        if !self.to_items.is_empty() {
+            out.extend_from_slice(&self.to_items);
+            return None;
+        }
+        let terms = Terms {
+            coef: &self.grads,
+            source: &self.vector_of,
+            vectors: asked.vectors,
+            stride: self.stride,
+            scale: 1.0,
+            decay: 0.0,
+        };
+        let from = out.len();
+        out.resize(from + self.slots.len() * self.stride, 0.0);
+        terms.sums(&self.slots, &mut out[from..]);
+        Some(&self.slots)
+    }
+
     fn score(&mut self, items: &mut Table, asked: Asked<'_>, listed: &Lists<ItemId>) {
         self.slots.assign(listed.values());
         self.rows.resize(self.slots.len() * self.stride, 0.0);

@@ -34,11 +34,13 @@ mod baskets;
 pub mod bpr_mf;
 pub mod caser;
 pub mod ease;
+mod falling;
 mod fold_in;
 pub mod fossil;
 pub mod item_cf;
 mod item_head;
 mod item_panels;
+pub mod light_gcn;
 pub mod loss;
 pub mod pop;
 mod state;
@@ -50,6 +52,7 @@ pub use caser::Caser;
 pub use ease::Ease;
 pub use fossil::Fossil;
 pub use item_cf::ItemCf;
+pub use light_gcn::LightGcn;
 pub use loss::{Loss, LossKind, Sampled};
 pub use pop::Pop;
 
@@ -84,6 +87,11 @@ pub static MODELS: &[Entry<dyn Recipe>] = &[
         name: "fossil",
         about: "item similarities and a Markov chain over the latest items (Fossil)",
         parse: fossil::parse,
+    },
+    Entry {
+        name: "light_gcn",
+        about: "matrix factorisation whose vectors are smoothed over the graph of users and items (LightGCN)",
+        parse: light_gcn::parse,
     },
     Entry {
         name: "caser",
@@ -127,6 +135,12 @@ mod tests {
                 "item_bias": true,
                 "loss": {"negatives": 2},
                 "optimizer": {"kind": "adam", "mode": "exact", "learning_rate": 0.03},
+                "train": {"epochs": 25, "batch_size": 64, "validate_every": 2, "patience": 8},
+            }),
+            "light_gcn" => json!({
+                "dim": 8,
+                "layers": 2,
+                "optimizer": {"kind": "adam", "learning_rate": 0.03},
                 "train": {"epochs": 25, "batch_size": 64, "validate_every": 2, "patience": 8},
             }),
             "fossil" => json!({

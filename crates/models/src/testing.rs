@@ -207,6 +207,37 @@ pub fn learner_gradient(
     cases: &Cases,
     objective: &dyn Objective,
 ) {
+    let read = |learner: &dyn Learner| learner.tensors();
+    let make = |tensors: &Tensors| recipe.load(tensors).unwrap();
+    steps_are_slopes(recipe, learning_rate, train, cases, objective, (&read, &make));
+}
+
+/// The same, for learners whose parameters are in their state alone: what they save is made of them.
+pub fn learner_gradient_of_state(
+    recipe: &dyn Recipe,
+    learning_rate: f64,
+    train: &Arc<Interactions>,
+    cases: &Cases,
+    objective: &dyn Objective,
+) {
+    let read = |learner: &dyn Learner| learner.state();
+    let make = |state: &Tensors| -> Box<dyn Model> {
+        recipe.trainable().unwrap().resume(train, state).unwrap()
+    };
+    steps_are_slopes(recipe, learning_rate, train, cases, objective, (&read, &make));
+}
+
+/// How to take a learner's parameters out, and how to make a model of them.
+type Parameters<'a> = (&'a dyn Fn(&dyn Learner) -> Tensors, &'a dyn Fn(&Tensors) -> Box<dyn Model>);
+
+fn steps_are_slopes(
+    recipe: &dyn Recipe,
+    learning_rate: f64,
+    train: &Arc<Interactions>,
+    cases: &Cases,
+    objective: &dyn Objective,
+    (read, make): Parameters<'_>,
+) {
     const EPS: f32 = 1e-2;
     let mut learner: Box<dyn Learner> = recipe.trainable().unwrap().init(train, 1).unwrap();
     let rows = Rng::new(2).permutation(cases.len() as u32);
@@ -214,13 +245,12 @@ pub fn learner_gradient(
     let batch = Batch { cases, rows, epoch: 0, seed: 1 };
     let slate = objective.slate(&batch);
     learner.settle();
-    let before = learner.tensors();
+    let before = read(&*learner);
     let reported = learner.step(&batch, &slate, objective);
     learner.settle();
-    let after = learner.tensors();
+    let after = read(&*learner);
 
-    let at =
-        |tensors: &Tensors| summed_loss(&*recipe.load(tensors).unwrap(), &batch, &slate, objective);
+    let at = |tensors: &Tensors| summed_loss(&*make(tensors), &batch, &slate, objective);
     let expected = at(&before);
     assert!((reported - expected).abs() < 1e-4 * expected.abs().max(1.0), "{reported} {expected}");
     let mut moved = 0;
@@ -355,9 +385,11 @@ pub fn strangers_teach_nothing(recipe: &dyn Recipe) {
         let before = learner.tensors();
         let batch = Batch { cases: &strangers, rows: &[0, 1], epoch: 0, seed: 1 };
         assert_eq!(learner.step(&batch, &objective.slate(&batch), &*objective), 0.0, "{name}");
+        learner.settle();
         assert!(learner.tensors() == before, "{name}");
         let batch = Batch { cases: &all, rows: &[2, 0, 1], epoch: 0, seed: 1 };
         assert!(learner.step(&batch, &objective.slate(&batch), &*objective) > 0.0, "{name}");
+        learner.settle();
         assert!(learner.tensors() != before, "{name}");
     }
 }
