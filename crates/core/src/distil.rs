@@ -1,12 +1,23 @@
 //! The seam of distillation: what teachers said, and who turns it into an objective.
 
-use crate::{Cases, Error, Objective, Rankings, Result};
+use crate::{Cases, Error, Lists, Objective, Rankings, Result};
 use serde_json::Value;
 
 /// Turns teachers' traces into an objective for a student.
 pub trait Distiller: Send + Sync {
     /// How the traces are to be recorded: how long the lists are.
     fn lesson(&self) -> Lesson;
+
+    /// Whether it wants the states that a teacher went through, where they were recorded ([`Trace::checkpoints`]), and not
+    /// only what it says in the end.
+    fn wants_trajectory(&self) -> bool {
+        false
+    }
+
+    /// Whether it wants to know how teachers rank what is labelled ([`Trace::labelled_ranks`]).
+    fn wants_labelled_ranks(&self) -> bool {
+        false
+    }
 
     /// The student's objective: its own and the teachers' word. Row *q* of a trace answers distinct query *q* of `cases`
     /// (see [`Cases::n_queries`]).
@@ -48,6 +59,8 @@ pub enum Among {
 pub struct Trace {
     teacher: String,
     checkpoints: Vec<(usize, Rankings)>,
+    deviations: Vec<Lists<f32>>,
+    labelled_ranks: Option<Lists<u32>>,
 }
 
 impl Trace {
@@ -63,7 +76,39 @@ impl Trace {
         if let Some((_, odd)) = checkpoints.iter().find(|(_, ranked)| ranked.len() != first.len()) {
             return Err(Error::Misaligned { teacher, found: odd.len(), expected: first.len() });
         }
-        Ok(Self { teacher, checkpoints })
+        Ok(Self { teacher, checkpoints, deviations: Vec::new(), labelled_ranks: None })
+    }
+
+    /// With how far each listed item's rank went to and fro around each checkpoint: the standard deviation of its rank over
+    /// the last states, parallel to the checkpoints' lists.
+    ///
+    /// # Errors
+    /// When it is not parallel to them.
+    pub fn with_deviations(mut self, deviations: Vec<Lists<f32>>) -> Result<Self> {
+        let parallel = deviations.len() == self.checkpoints.len()
+            && deviations
+                .iter()
+                .zip(&self.checkpoints)
+                .all(|(deviations, (_, ranked))| deviations.starts() == ranked.lists().starts());
+        if !parallel {
+            let problem = "its deviations are not parallel to its lists".into();
+            return Err(Error::Ranker { name: self.teacher, problem });
+        }
+        self.deviations = deviations;
+        Ok(self)
+    }
+
+    /// With what [`Trace::labelled_ranks`] gives.
+    ///
+    /// # Errors
+    /// When they answer another number of queries.
+    pub fn with_labelled_ranks(mut self, ranks: Lists<u32>) -> Result<Self> {
+        let (found, expected) = (ranks.len(), self.last().len());
+        if found != expected {
+            return Err(Error::Misaligned { teacher: self.teacher, found, expected });
+        }
+        self.labelled_ranks = Some(ranks);
+        Ok(self)
     }
 
     /// The teacher's name.
@@ -76,6 +121,19 @@ impl Trace {
     #[must_use]
     pub fn checkpoints(&self) -> &[(usize, Rankings)] {
         &self.checkpoints
+    }
+
+    /// Parallel to the lists of a checkpoint, where known: see [`Trace::with_deviations`].
+    #[must_use]
+    pub fn deviations(&self, checkpoint: usize) -> Option<&Lists<f32>> {
+        self.deviations.get(checkpoint)
+    }
+
+    /// Where known: for each query, the place of each item of its history, then of each hidden one, in the whole ranking of the
+    /// catalogue. 1-based; 0 = not ranked.
+    #[must_use]
+    pub fn labelled_ranks(&self) -> Option<&Lists<u32>> {
+        self.labelled_ranks.as_ref()
     }
 
     /// What it says when it is done learning.

@@ -121,6 +121,12 @@ pub trait Objective: Send + Sync {
     /// The loss of one row. `grad` comes zeroed; write d loss / d score. Called from several threads.
     fn loss(&self, row: Row<'_>, scores: Scores<'_>, grad: Grad<'_>) -> f32;
 
+    /// Whether a query that several rows of a batch ask counts once: the learner is then given the first of them alone. For
+    /// what is taught by query and not by case.
+    fn once_a_query(&self) -> bool {
+        false
+    }
+
     /// Curricula move their targets here, before an epoch, looking at the student as it is.
     ///
     /// # Errors

@@ -2,10 +2,11 @@
 
 mod order;
 
-use crate::{Batch, Cases, Error, Fit, Interactions, Learner, Model, Objective, Result, Tensors};
-use crate::{Trainable, recipe::Plan};
+use crate::{Batch, Cases, Error, Fit, Interactions, Learner, Lists, Model, Objective, Result};
+use crate::{Tensors, Trainable, recipe::Plan};
 use order::Order;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -105,22 +106,32 @@ pub fn train<T: Trainable + ?Sized>(
         match fused {
             Some(loss) => at.loss = loss,
             None => {
+                let drawn = |from: usize| from..(from + plan.batch_size).min(rows.len());
+                let once = objective.once_a_query().then(|| {
+                    let batches = (0..rows.len()).step_by(plan.batch_size);
+                    batches.map(|from| first_of_each_query(cases, &rows[drawn(from)])).collect()
+                });
+                let once: Option<Lists<u32>> = once;
                 let batch = |from: usize| Batch {
                     cases,
-                    rows: &rows[from..(from + plan.batch_size).min(rows.len())],
+                    rows: match &once {
+                        Some(once) if from < rows.len() => once.row(from / plan.batch_size),
+                        _ => &rows[drawn(from)],
+                    },
                     epoch: at.epoch,
                     seed: order.batch_seed(fit.seed, from),
                 };
                 let (mut row, mut loss, mut slate) = (at.row, at.loss, None);
                 while row < rows.len() {
                     let now = batch(row);
-                    let next = batch((row + now.len()).min(rows.len()));
+                    let after = drawn(row).end;
+                    let next = batch(after);
                     let this = slate.take().unwrap_or_else(|| objective.slate(&now));
                     // What the next step scores does not depend on this step: one is drawn while the other is taken.
                     let ahead = || (!next.is_empty()).then(|| objective.slate(&next));
                     let (stepped, ahead) =
                         rayon::join(|| learner.step(&now, &this, &*objective), ahead);
-                    (row, loss, slate) = (row + now.len(), loss + stepped, ahead);
+                    (row, loss, slate) = (after, loss + stepped, ahead);
                     let stop = fit.watch.step(at.epoch, row, rows.len());
                     let due = fit.checkpoints.as_ref().is_some_and(|k| saved.elapsed() >= k.every);
                     if stop || due {
@@ -181,6 +192,12 @@ pub fn train<T: Trainable + ?Sized>(
         Some(tensors) => recipe.load(&tensors),
         None => Ok(learner),
     }
+}
+
+/// Of rows that ask the same query, the first.
+fn first_of_each_query(cases: &Cases, rows: &[u32]) -> Vec<u32> {
+    let mut seen = BTreeSet::new();
+    rows.iter().copied().filter(|&row| seen.insert(cases.query_of(row as usize))).collect()
 }
 
 /// Where a run stands between two steps.
@@ -264,10 +281,9 @@ fn check(plan: &Plan, cases: &Cases) -> Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::{Grad, Lists, Query, Row, Sampling, Scorer, Scores, Slate};
+    use crate::{Grad, Query, Row, Sampling, Scorer, Scores, Slate};
     use serde_json::Value;
     use std::cell::RefCell;
-    use std::collections::BTreeSet;
     use std::sync::Mutex;
 
     /// One number that moves by what each case adds: enough to see every step and its order.
@@ -430,6 +446,42 @@ mod tests {
             assert!(rows.len() >= seldom && (sampling == Sampling::Cases) == (rows.len() == 50));
             assert_eq!(draws.len(), 50, "{sampling:?}");
         }
+    }
+
+    #[test]
+    fn what_is_taught_by_query_sees_each_query_of_a_batch_once() {
+        /// Notes the rows that it is asked about.
+        struct Once(Arc<Mutex<Vec<u32>>>);
+        impl Objective for Once {
+            fn slate(&self, _batch: &Batch<'_>) -> Slate {
+                Slate::All
+            }
+            fn loss(&self, row: Row<'_>, _scores: Scores<'_>, _grad: Grad<'_>) -> f32 {
+                self.0.lock().unwrap().push(row.index() as u32);
+                1.0
+            }
+            fn once_a_query(&self) -> bool {
+                true
+            }
+        }
+        let plan = Plan { epochs: 1, batch_size: 20, ..Plan::default() };
+        let (recipe, log, notes) = (Count(plan), log(), Arc::default());
+        let objective = Box::new(Once(Arc::clone(&notes)));
+        let mut fit = Fit { seed: 5, validate: None, watch: &mut Unwatched, checkpoints: None };
+        train(&recipe, &log, &recipe.cases(&log), objective, &mut fit).unwrap();
+        let order = Order::new(&recipe.cases(&log), Sampling::Cases).epoch(5, 0);
+        // Ten users of five items each: a batch of 20 rows names nearly all of them, and each once.
+        let by_hand: Vec<u32> = order
+            .chunks(20)
+            .flat_map(|batch| {
+                let first = |&(at, row): &(usize, &u32)| {
+                    !batch[..at].iter().any(|earlier| earlier / 5 == row / 5)
+                };
+                batch.iter().enumerate().filter(first).map(|(_, row)| *row).collect::<Vec<_>>()
+            })
+            .collect();
+        assert_eq!(*notes.lock().unwrap(), by_hand);
+        assert!(by_hand.len() < 30);
     }
 
     #[test]

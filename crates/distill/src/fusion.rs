@@ -1,0 +1,333 @@
+//! One ranking from several: what an ensemble of rankers that share no scale says.
+//!
+//! An item's score is the weighted sum over the lists of what its place there is worth. With rank r = 0, 1, .. of at most
+//! `cut` in a list, and sigma the standard deviation of that rank over the ranker's last states, where it is known:
+//!
+//! ```text
+//! importance       exp(-r / temperature) + exp(-sigma / stability)   Kang et al., "Consensus learning from heterogeneous
+//!                                                                     objectives" (ConCF), WWW 2022
+//! reciprocal_rank  1 / (constant + r + 1)                             Cormack et al., SIGIR 2009
+//! borda            (cut - r) / cut                                    Aslam & Montague, SIGIR 2001
+//! comb_sum         the list's score, its cut brought to 0..1          Fox & Shaw, TREC-2 1993
+//! ```
+//!
+//! HetComp (Kang et al., WWW 2023) sums its teachers' importances; its formula is in no released text, ConCF's is by the same
+//! authors and has the same constants. Its second term is worth up to as much as the first place for merely being listed: it
+//! counts votes. It is left out where no deviation is known, and with `stability = 0`.
+
+use rankstill_core::{Error, ItemId, Query, Ranker, Rankings, Result, TopK};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use std::ops::Deref;
+
+/// How lists become one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Fusion {
+    /// What a place is worth.
+    pub kind: Worth,
+    /// So many places of each list count.
+    pub cut: usize,
+    /// Of `importance`: larger = flatter.
+    pub temperature: f32,
+    /// Of `importance`: larger = less is made of deviations; 0 leaves the term out.
+    pub stability: f32,
+    /// Of `reciprocal_rank`: larger = flatter.
+    pub constant: f32,
+    /// What each ranker counts, in their order; none: all alike.
+    pub weights: Vec<f32>,
+}
+
+/// See the module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Worth {
+    /// ConCF's and HetComp's.
+    Importance,
+    /// Reciprocal rank fusion.
+    ReciprocalRank,
+    /// Borda's count.
+    Borda,
+    /// The sum of normalised scores.
+    CombSum,
+}
+
+impl Default for Fusion {
+    fn default() -> Self {
+        Self {
+            kind: Worth::Importance,
+            cut: 100,
+            temperature: 10.0,
+            stability: 100.0,
+            constant: 60.0,
+            weights: Vec::new(),
+        }
+    }
+}
+
+/// One list to be fused.
+#[derive(Clone, Copy, Debug)]
+pub struct Said<'a> {
+    /// Best first.
+    pub items: &'a [ItemId],
+    /// Parallel to the items; empty where there are none.
+    pub scores: &'a [f32],
+    /// Of each item's rank; empty where not known.
+    pub deviations: &'a [f32],
+}
+
+impl Fusion {
+    /// Says what is wrong with the settings, if anything is. `rankers`: how many lists will be fused.
+    ///
+    /// # Errors
+    /// With the key, below `path`.
+    pub fn check(&self, path: &str, rankers: usize) -> Result<()> {
+        let bad =
+            |key: &str, problem: String| Error::Config { key: format!("{path}.{key}"), problem };
+        if self.cut == 0 {
+            return Err(bad("cut", "must be at least 1".into()));
+        }
+        for (key, value, zero) in [
+            ("temperature", self.temperature, false),
+            ("stability", self.stability, true),
+            ("constant", self.constant, true),
+        ] {
+            let least = if zero { "at least" } else { "above" };
+            if !(value > 0.0 || zero && value == 0.0) || !value.is_finite() {
+                return Err(bad(key, format!("must be {least} 0, is {value}")));
+            }
+        }
+        if !self.weights.is_empty() && self.weights.len() != rankers {
+            let found = self.weights.len();
+            return Err(bad("weights", format!("has {found} numbers for {rankers} rankers")));
+        }
+        match self.weights.iter().find(|weight| !(weight.is_finite() && **weight >= 0.0)) {
+            Some(weight) => Err(bad("weights", format!("must be at least 0, found {weight}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// The `k` best items of all lists together, ties to the smaller id. `weights` are of this query, over those of the
+    /// settings.
+    #[must_use]
+    pub fn fuse(
+        &self,
+        lists: &[Said<'_>],
+        weights: Option<&[f32]>,
+        k: usize,
+    ) -> Vec<(ItemId, f32)> {
+        let mut worths = Vec::new();
+        for (at, said) in lists.iter().enumerate() {
+            let of = |weights: &[f32]| weights.get(at).copied().unwrap_or(1.0);
+            let weight = of(&self.weights) * weights.map_or(1.0, of);
+            let scale = Scale::new(said.scores, self.cut);
+            for (r, &item) in said.items.iter().take(self.cut).enumerate() {
+                worths.push((item, weight * self.worth(r, said, scale)));
+            }
+        }
+        // Stable: an item's worths are added in the order of the lists.
+        worths.sort_by_key(|(item, _)| *item);
+        let mut fused: Vec<(ItemId, f32)> = worths
+            .chunk_by(|a, b| a.0 == b.0)
+            .map(|same| (same[0].0, same.iter().map(|(_, worth)| worth).sum()))
+            .collect();
+        let order = |a: &(ItemId, f32), b: &(ItemId, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+        if k < fused.len() && k > 0 {
+            fused.select_nth_unstable_by(k - 1, order);
+        }
+        fused.truncate(k);
+        fused.sort_unstable_by(order);
+        fused
+    }
+
+    fn worth(&self, r: usize, said: &Said<'_>, scale: Scale) -> f32 {
+        let place = r as f32;
+        match self.kind {
+            Worth::Importance => {
+                let deviation = said.deviations.get(r).filter(|_| self.stability > 0.0);
+                let steady = deviation.map_or(0.0, |sigma| (-sigma / self.stability).exp());
+                (-place / self.temperature).exp() + steady
+            }
+            Worth::ReciprocalRank => 1.0 / (self.constant + place + 1.0),
+            Worth::Borda => 1.0 - place / self.cut as f32,
+            Worth::CombSum => scale.of(said.scores, r),
+        }
+    }
+}
+
+/// Brings the scores of a list's cut to 0..1.
+#[derive(Clone, Copy)]
+struct Scale {
+    least: f32,
+    range: f32,
+}
+
+impl Scale {
+    fn new(scores: &[f32], cut: usize) -> Self {
+        let cut = &scores[..cut.min(scores.len())];
+        let (most, least) = (cut.first().copied(), cut.last().copied());
+        let least = least.unwrap_or(0.0);
+        Self { least, range: most.unwrap_or(0.0) - least }
+    }
+
+    /// A list of equal scores, or of none, is worth 1 everywhere.
+    fn of(self, scores: &[f32], r: usize) -> f32 {
+        match scores.get(r) {
+            Some(score) if self.range > 0.0 => (score - self.least) / self.range,
+            _ => 1.0,
+        }
+    }
+}
+
+/// Several rankers as one: each is asked for its `cut` best, and the lists are fused. What none of them lists is not ranked, so
+/// an answer can be shorter than asked for.
+pub struct Fused<R> {
+    members: Vec<R>,
+    fusion: Fusion,
+    /// By user, one number a member.
+    weights: Option<Vec<Vec<f32>>>,
+}
+
+impl<R> Fused<R> {
+    /// # Errors
+    /// When the settings do not fit, or there is nobody.
+    pub fn new(members: Vec<R>, fusion: Fusion) -> Result<Self> {
+        fusion.check("fusion", members.len())?;
+        if members.is_empty() {
+            let problem = "has no member".to_owned();
+            return Err(Error::Ranker { name: "ensemble".into(), problem });
+        }
+        Ok(Self { members, fusion, weights: None })
+    }
+
+    /// What each member counts for each user; unknown users go by the settings.
+    ///
+    /// # Errors
+    /// When a user's numbers are not one a member.
+    pub fn with_user_weights(mut self, weights: Vec<Vec<f32>>) -> Result<Self> {
+        if let Some(odd) = weights.iter().find(|weights| weights.len() != self.members.len()) {
+            let (what, expected) = ("weights of a user".to_owned(), self.members.len());
+            return Err(Error::Length { what, expected, found: odd.len() });
+        }
+        self.weights = Some(weights);
+        Ok(self)
+    }
+}
+
+impl<'a, R: Deref<Target = dyn Ranker + 'a> + Send + Sync> Ranker for Fused<R> {
+    fn rank(&self, queries: &[Query<'_>], top: &TopK<'_>) -> Result<Rankings> {
+        let each = TopK { k: self.fusion.cut, ..*top };
+        let lists = self
+            .members
+            .iter()
+            .map(|member| member.rank(queries, &each))
+            .collect::<Result<Vec<_>>>()?;
+        let fused: Vec<_> = (0..queries.len())
+            .into_par_iter()
+            .with_min_len(16)
+            .map(|i| {
+                let said = lists.iter().map(|lists| Said {
+                    items: lists.items(i),
+                    scores: lists.scores(i),
+                    deviations: &[],
+                });
+                let of_user = |user: u32| self.weights.as_ref()?.get(user as usize);
+                let weights = queries[i].user.and_then(of_user).map(Vec::as_slice);
+                self.fusion.fuse(&said.collect::<Vec<_>>(), weights, top.k)
+            })
+            .collect();
+        let mut ranked = Rankings::default();
+        fused.into_iter().for_each(|list| ranked.push(list));
+        Ok(ranked)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use rankstill_core::Scorer;
+    use std::sync::Arc;
+
+    fn said(items: &[ItemId]) -> Said<'_> {
+        Said { items, scores: &[], deviations: &[] }
+    }
+
+    fn fused(fusion: &Fusion, lists: &[Said<'_>]) -> Vec<(ItemId, f32)> {
+        fusion.fuse(lists, None, 10)
+    }
+
+    #[test]
+    fn importance_falls_with_rank_and_unsteadiness() {
+        let fusion = Fusion { temperature: 2.0, stability: 4.0, cut: 2, ..Fusion::default() };
+        let steady = Said { items: &[7, 3, 5], scores: &[], deviations: &[0.0, 4.0, 0.0] };
+        let found = fused(&fusion, &[steady, said(&[3, 9])]);
+        let e = |x: f32| x.exp();
+        // 3: second and unsteady in one list, first in the other; 5 is behind the cut.
+        assert_eq!(found, [(7, 2.0), (3, e(-0.5) + e(-1.0) + 1.0), (9, e(-0.5))]);
+    }
+
+    #[test]
+    fn the_other_worths_are_those_of_their_papers() {
+        let of = |kind| Fusion { kind, cut: 4, ..Fusion::default() };
+        let lists = [said(&[1, 2]), said(&[2, 8])];
+        let found = fused(&of(Worth::ReciprocalRank), &lists);
+        assert_eq!(found[0], (2, 1.0 / 62.0 + 1.0 / 61.0));
+        let found = fused(&of(Worth::Borda), &lists);
+        assert_eq!(found, [(2, 1.75), (1, 1.0), (8, 0.75)]);
+        let scored = Said { items: &[1, 2, 3], scores: &[9.0, 5.0, 1.0], deviations: &[] };
+        let found = fused(&of(Worth::CombSum), &[scored, said(&[3])]);
+        assert_eq!(found, [(1, 1.0), (3, 1.0), (2, 0.5)], "ties go to the smaller id");
+    }
+
+    #[test]
+    fn weights_of_settings_and_users_multiply() {
+        let fusion =
+            Fusion { kind: Worth::Borda, cut: 1, weights: vec![1.0, 3.0], ..Fusion::default() };
+        let lists = [said(&[1]), said(&[2])];
+        assert_eq!(fused(&fusion, &lists), [(2, 3.0), (1, 1.0)]);
+        let own = fusion.fuse(&lists, Some(&[8.0, 2.0]), 1);
+        assert_eq!(own, [(1, 8.0)]);
+    }
+
+    /// Ranks everything from this item on, in order.
+    struct From(usize);
+    impl Scorer for From {
+        fn n_items(&self) -> usize {
+            6
+        }
+        fn score(&self, queries: &[Query<'_>], out: &mut [f32]) {
+            for row in out.chunks_mut(6).take(queries.len()) {
+                row.iter_mut().enumerate().for_each(|(i, x)| *x = -(((i + 6 - self.0) % 6) as f32));
+            }
+        }
+    }
+
+    #[test]
+    fn an_ensemble_answers_as_its_lists_fused_and_by_user() {
+        let members: Vec<Arc<dyn Ranker>> = vec![Arc::new(From(0)), Arc::new(From(4))];
+        let fusion = Fusion { kind: Worth::Borda, cut: 3, ..Fusion::default() };
+        let ensemble = Fused::new(members, fusion).unwrap();
+        let query = |user| Query { user, history: &[1], hidden: &[] };
+        let ranked = ensemble.rank(&[query(None)], &TopK::unseen(4)).unwrap();
+        // Lists 0 2 3 and 4 5 0: 0 has 1 + 1/3.
+        assert_eq!(ranked.items(0), [0, 4, 2, 5]);
+        let ensemble = ensemble.with_user_weights(vec![vec![1.0, 0.0], vec![0.0, 1.0]]).unwrap();
+        let asked = [query(Some(0)), query(Some(1)), query(Some(9))];
+        let ranked = ensemble.rank(&asked, &TopK::unseen(2)).unwrap();
+        assert_eq!(ranked.items(0), [0, 2]);
+        assert_eq!(ranked.items(1), [4, 5]);
+        assert_eq!(ranked.items(2), [0, 4]);
+    }
+
+    #[test]
+    fn settings_that_cannot_be_are_named() {
+        let wrong = |fusion: Fusion| fusion.check("m.fusion", 2).unwrap_err().to_string();
+        let default = Fusion::default;
+        assert_eq!(wrong(Fusion { cut: 0, ..default() }), "m.fusion.cut: must be at least 1");
+        let found = wrong(Fusion { weights: vec![1.0], ..default() });
+        assert_eq!(found, "m.fusion.weights: has 1 numbers for 2 rankers");
+        let found = wrong(Fusion { temperature: 0.0, ..default() });
+        assert_eq!(found, "m.fusion.temperature: must be above 0, is 0");
+    }
+}

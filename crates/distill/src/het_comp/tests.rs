@@ -1,0 +1,217 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+use rankstill_core::kernel::rng::Rng;
+use rankstill_core::{
+    Batch, Grad, Interactions, Query, Ranker, Rankings, Row, Scores, Slate, TopK,
+};
+
+const N: usize = 40;
+const USERS: usize = 8;
+
+/// User 0 has two items, user 1 three, ..
+fn cases() -> Cases {
+    let line = |u: u64| Rng::keyed(1, [u]).permutation(N as u32)[..2 + u as usize].to_vec();
+    let log = Interactions::new(N, (0..USERS as u64).map(line).collect(), None, None).unwrap();
+    Cases::each_interaction(&log)
+}
+
+/// `states` states of random lists of unlabelled items.
+fn trace(cases: &Cases, name: u64, states: usize) -> Trace {
+    let said = (0..states).map(|state| {
+        let mut said = Rankings::default();
+        for (u, query) in cases.distinct_queries().iter().enumerate() {
+            let order = Rng::keyed(name, [u as u64, state as u64]).permutation(N as u32);
+            let list = order.into_iter().filter(|item| !query.history.contains(item)).take(12);
+            said.push(list.map(|item| (item, 0.0)));
+        }
+        (state, said)
+    });
+    let ranks = cases.distinct_queries();
+    let ranks = ranks.iter().map(|query| (1..=query.history.len() as u32).rev()).collect();
+    let trace = Trace::new(format!("{name}"), said.collect()).unwrap();
+    trace.with_labelled_ranks(ranks).unwrap()
+}
+
+fn config() -> HetComp {
+    let fusion = Fusion { cut: 12, ..Fusion::default() };
+    HetComp { k: 10, observed: 3, period: 2, cutoff: 5, fusion, ..HetComp::default() }
+}
+
+/// The student's own loss, which has no part in it.
+struct None_;
+impl Objective for None_ {
+    fn slate(&self, _: &Batch<'_>) -> Slate {
+        Slate::All
+    }
+    fn loss(&self, _: Row<'_>, _: Scores<'_>, _: Grad<'_>) -> f32 {
+        f32::NAN
+    }
+}
+
+fn teach(config: &HetComp, cases: &Cases, lessons: &[Trace]) -> Box<dyn Objective> {
+    config.teach(Box::new(None_), cases, lessons).unwrap()
+}
+
+/// Every user of the cases once.
+fn rows(cases: &Cases) -> Vec<u32> {
+    (0..cases.len() as u32)
+        .filter(|&row| row == 0 || cases.query_of(row as usize) != cases.query_of(row as usize - 1))
+        .collect()
+}
+
+fn lists(slate: Slate) -> (Lists<ItemId>, Lists<ItemId>) {
+    match slate {
+        Slate::Against { listed, left_out, .. } => (listed, left_out),
+        _ => panic!("lists against the rest"),
+    }
+}
+
+/// Likes the same items for everybody, in the order of `liked`.
+struct Likes(Vec<ItemId>);
+impl Ranker for Likes {
+    fn rank(&self, queries: &[Query<'_>], top: &TopK<'_>) -> Result<Rankings> {
+        let mut said = Rankings::default();
+        queries.iter().for_each(|_| said.push(self.0.iter().take(top.k).map(|&i| (i, 0.0))));
+        Ok(said)
+    }
+}
+
+#[test]
+fn a_slate_is_the_best_own_items_then_the_fused_targets_and_the_rest_of_the_log_left_out() {
+    let cases = cases();
+    let lessons = [trace(&cases, 1, 2), trace(&cases, 2, 3)];
+    let objective = teach(&config(), &cases, &lessons);
+    let rows = rows(&cases);
+    let batch = Batch { cases: &cases, rows: &rows, epoch: 0, seed: 1 };
+    let (listed, left_out) = lists(objective.slate(&batch));
+    for at in 0..USERS {
+        let history = batch.case(at).query.history;
+        let n = history.len().min(3);
+        // Ranks fall along the line, so the last of it come first.
+        let own: Vec<ItemId> = history.iter().rev().take(n).copied().collect();
+        assert_eq!(listed.row(at)[..n], own);
+        let first = lessons.iter().map(|trace| Said {
+            items: trace.checkpoints()[0].1.items(at),
+            scores: &[],
+            deviations: &[],
+        });
+        let fused = config().fusion.fuse(&first.collect::<Vec<_>>(), None, 10);
+        let fused: Vec<ItemId> = fused.into_iter().map(|(item, _)| item).collect();
+        assert_eq!(listed.row(at)[n..], fused);
+        assert!(fused.iter().all(|item| !history.contains(item)));
+        let mut rest: Vec<ItemId> = history.iter().copied().filter(|i| !own.contains(i)).collect();
+        rest.sort_unstable();
+        assert_eq!(left_out.row(at), rest);
+    }
+}
+
+#[test]
+fn slopes_are_those_of_the_loss_in_both_phases() {
+    let cases = cases();
+    let lessons = [trace(&cases, 1, 1), trace(&cases, 2, 1)];
+    for transfer in [Transfer::Overall, Transfer::Fine] {
+        let objective = teach(&HetComp { transfer, ..config() }, &cases, &lessons);
+        let rows = rows(&cases);
+        let batch = Batch { cases: &cases, rows: &rows, epoch: 0, seed: 1 };
+        let (listed, _) = lists(objective.slate(&batch));
+        for at in 0..USERS {
+            let items = listed.row(at);
+            let mut scores = vec![0.0; items.len() + 1];
+            Rng::keyed(9, [at as u64]).fill_normal(&mut scores, 0.0, 1.0);
+            let loss = |scores: &[f32]| {
+                let (mut grad, mut to_rest) = (vec![0.0; items.len()], 0.0);
+                let (listed, rest) = scores.split_at(items.len());
+                let scores = Scores { listed, probes: &[], log_rest: 2.0 + rest[0] };
+                let grads = Grad { listed: &mut grad, log_rest: &mut to_rest };
+                let loss = objective.loss(Row { batch: &batch, at, items }, scores, grads);
+                grad.push(to_rest);
+                (f64::from(loss), grad)
+            };
+            let (_, slopes) = loss(&scores);
+            assert!(slopes.iter().all(|slope| *slope != 0.0));
+            for (i, slope) in slopes.iter().enumerate() {
+                let moved = |by: f32| {
+                    let mut scores = scores.clone();
+                    scores[i] += by;
+                    loss(&scores).0
+                };
+                let differs = (moved(0.05) - moved(-0.05)) / 0.1;
+                assert!((differs - f64::from(*slope)).abs() < 2e-4, "{i}: {differs} {slope}");
+            }
+        }
+    }
+}
+
+#[test]
+fn targets_go_from_first_states_to_last_and_then_the_order_counts() {
+    let cases = cases();
+    let lessons = [trace(&cases, 1, 3), trace(&cases, 2, 2)];
+    let mut objective = teach(&config(), &cases, &lessons);
+    let rows = rows(&cases);
+    let batch = Batch { cases: &cases, rows: &rows, epoch: 0, seed: 1 };
+    let student = Likes((0..5).collect());
+    let seen = |objective: &dyn Objective| {
+        (lists(objective.slate(&batch)).0, objective.state().f32s("fine", 1).unwrap()[0])
+    };
+    let (first, fine) = seen(&*objective);
+    assert_eq!(fine, 0.0);
+    let mut moved = false;
+    for epoch in 0..60 {
+        objective.refresh(epoch, &student, &cases).unwrap();
+        moved |= seen(&*objective).0 != first;
+    }
+    // A student that never moves: the threshold falls below one, and every state is reached.
+    let (last, fine) = seen(&*objective);
+    assert!(moved && fine == 1.0);
+    let converged = teach(&HetComp { curriculum: false, ..config() }, &cases, &lessons);
+    assert_eq!(last, lists(converged.slate(&batch)).0);
+}
+
+#[test]
+fn a_restored_objective_is_the_one_that_was_kept() {
+    let cases = cases();
+    let lessons = [trace(&cases, 1, 4), trace(&cases, 2, 4)];
+    let rows = rows(&cases);
+    let batch = Batch { cases: &cases, rows: &rows, epoch: 0, seed: 1 };
+    let student = |epoch: usize| Likes(Rng::new(epoch as u64).permutation(N as u32));
+    let mut whole = teach(&config(), &cases, &lessons);
+    for epoch in 0..40 {
+        whole.refresh(epoch, &student(epoch), &cases).unwrap();
+        let mut again = teach(&config(), &cases, &lessons);
+        again.restore(&whole.state()).unwrap();
+        assert_eq!(again.state(), whole.state(), "epoch {epoch}");
+        let (ours, theirs) = (lists(again.slate(&batch)), lists(whole.slate(&batch)));
+        assert_eq!((ours.0, ours.1), (theirs.0, theirs.1));
+    }
+    let mut other = teach(&config(), &cases, &[trace(&cases, 1, 2), trace(&cases, 2, 2)]);
+    let error = other.restore(&whole.state()).unwrap_err().to_string();
+    assert!(error.contains("of a teacher with 2"), "{error}");
+}
+
+#[test]
+fn teachers_of_one_state_are_waited_for_by_epochs() {
+    let cases = cases();
+    let config = HetComp { overall_epochs: 3, ..config() };
+    let mut objective = teach(&config, &cases, &[trace(&cases, 1, 1)]);
+    let student = Likes(vec![0]);
+    for epoch in 0..6 {
+        objective.refresh(epoch, &student, &cases).unwrap();
+        let fine = objective.state().f32s("fine", 1).unwrap()[0] > 0.0;
+        assert_eq!(fine, epoch >= 3);
+    }
+}
+
+#[test]
+fn settings_are_filled_up_from_the_preset_and_checked() {
+    let parse = |value: Value| HetComp::parse(Config { path: "d", value: &value });
+    assert_eq!(parse(json!({})).unwrap(), HetComp::default());
+    let paper = parse(json!({"preset": "paper", "fusion": {"cut": 50}})).unwrap();
+    assert_eq!(
+        (paper.grade, paper.fusion.cut, paper.fusion.temperature),
+        (Grade::Teacher, 50, 10.0)
+    );
+    let wrong = |value: Value| parse(value).unwrap_err().to_string();
+    assert_eq!(wrong(json!({"period": 0})), "d.period: must be at least 1");
+    assert!(wrong(json!({"preset": "x"})).starts_with("d.preset: unknown preset \"x\""));
+    assert!(wrong(json!({"fusion": {"temperature": -1}})).starts_with("d.fusion.temperature"));
+}

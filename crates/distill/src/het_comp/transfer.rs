@@ -1,0 +1,202 @@
+//! Adaptive knowledge transfer: the two losses of one user, with their gradients, in logarithms throughout.
+
+/// The scores of one user: of the own items P, of the target T, and ln of the summed exp of the rest.
+#[derive(Clone, Copy)]
+pub(super) struct Scored<'a> {
+    pub own: &'a [f32],
+    pub target: &'a [f32],
+    pub log_rest: f32,
+}
+
+/// d loss / d of the same.
+pub(super) struct Slopes<'a> {
+    pub own: &'a mut [f32],
+    pub target: &'a mut [f32],
+    pub log_rest: &'a mut f32,
+}
+
+/// Every item above the rest, each for itself. Returns the loss, times `weight`, as the slopes are.
+pub(super) fn overall(scored: Scored<'_>, weight: f64, slopes: Slopes<'_>) -> f64 {
+    let rest = f64::from(scored.log_rest);
+    let (mut loss, mut to_rest) = (0.0, 0.0);
+    let mut each = |scores: &[f32], slopes: &mut [f32]| {
+        for (&score, slope) in scores.iter().zip(slopes) {
+            let margin = rest - f64::from(score);
+            // ln(1 + e^margin), and its slope; a rest of nothing (-inf) is no rival.
+            let e = (-margin.abs()).exp();
+            loss += margin.max(0.0) + e.ln_1p();
+            let pull = if margin > 0.0 { 1.0 / (1.0 + e) } else { e / (1.0 + e) };
+            *slope -= (weight * pull) as f32;
+            to_rest += pull;
+        }
+    };
+    each(scored.own, slopes.own);
+    each(scored.target, slopes.target);
+    *slopes.log_rest += (weight * to_rest) as f32;
+    weight * loss
+}
+
+/// The own items in their order above the rest; half of the target in its order; a tenth of it once more. Returns the loss,
+/// times `weight`, as the slopes are.
+pub(super) fn fine(scored: Scored<'_>, weight: f64, slopes: Slopes<'_>) -> f64 {
+    let Scored { own, target, log_rest } = scored;
+    let Slopes { own: to_own, target: to_target, log_rest: to_rest } = slopes;
+    let half = target.len().div_ceil(2);
+    let tenth = target.len().div_ceil(10);
+    let behind_half = Behind::new(&target[half..], log_rest);
+    let behind_tenth = Behind::new(&target[tenth..], log_rest);
+
+    let (mut to_half, mut to_tenth) = (0.0, 0.0);
+    let mut loss = ordered(own, behind_half.log, weight, to_own, &mut to_half);
+    let (first, _) = to_target.split_at_mut(half);
+    loss += ordered(&target[..half], behind_half.log, 0.5 * weight, first, &mut to_half);
+    let (first, _) = to_target.split_at_mut(tenth);
+    loss += ordered(&target[..tenth], behind_tenth.log, 0.5 * weight, first, &mut to_tenth);
+    behind_half.spread(&target[half..], log_rest, to_half, &mut to_target[half..], to_rest);
+    behind_tenth.spread(&target[tenth..], log_rest, to_tenth, &mut to_target[tenth..], to_rest);
+    loss
+}
+
+/// Plackett and Luce: `- sum over k of ln(e^s_k / (sum over j >= k of e^s_j + e^behind))`, times `weight`.
+fn ordered(
+    scores: &[f32],
+    behind: f64,
+    weight: f64,
+    slopes: &mut [f32],
+    to_behind: &mut f64,
+) -> f64 {
+    let top = scores.iter().fold(behind, |top, &score| top.max(f64::from(score)));
+    if top == f64::NEG_INFINITY {
+        return 0.0; // nothing to order
+    }
+    let mass = |score: f64| (score - top).exp();
+    // From each place on: its own mass, those after it, what is behind.
+    let mut sums = vec![0.0; scores.len()];
+    let mut sum = mass(behind);
+    for (from, &score) in sums.iter_mut().zip(scores).rev() {
+        sum += mass(f64::from(score));
+        *from = sum;
+    }
+    let (mut loss, mut pull) = (0.0, 0.0);
+    for ((&score, from), slope) in scores.iter().zip(sums).zip(slopes) {
+        let own = f64::from(score) - top;
+        // A score so far below the others that its mass is nothing: what is behind it is nothing, too.
+        let from = from.max(f64::MIN_POSITIVE);
+        loss += from.ln() - own;
+        pull += 1.0 / from;
+        *slope += (weight * (pull * own.exp() - 1.0)) as f32;
+    }
+    *to_behind += weight * pull * mass(behind);
+    weight * loss
+}
+
+/// The rest, and targets that are not ordered, as one mass.
+struct Behind {
+    log: f64,
+}
+
+impl Behind {
+    fn new(scores: &[f32], log_rest: f32) -> Self {
+        let all = || scores.iter().chain([&log_rest]).map(|&score| f64::from(score));
+        let top = all().fold(f64::NEG_INFINITY, f64::max);
+        if top == f64::NEG_INFINITY {
+            return Self { log: top };
+        }
+        Self { log: top + all().map(|score| (score - top).exp()).sum::<f64>().ln() }
+    }
+
+    /// Hands the slope of the whole on to its parts.
+    fn spread(
+        &self,
+        scores: &[f32],
+        log_rest: f32,
+        slope: f64,
+        to_scores: &mut [f32],
+        to_rest: &mut f32,
+    ) {
+        if self.log == f64::NEG_INFINITY {
+            return;
+        }
+        let share = |score: f32| (slope * (f64::from(score) - self.log).exp()) as f32;
+        for (&score, to) in scores.iter().zip(to_scores) {
+            *to += share(score);
+        }
+        *to_rest += share(log_rest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    type Loss = fn(Scored<'_>, f64, Slopes<'_>) -> f64;
+
+    fn slopes_of(loss: Loss, own: &[f32], target: &[f32], log_rest: f32) -> (f64, Vec<f32>) {
+        let (mut to_own, mut to_target) = (vec![0.0; own.len()], vec![0.0; target.len()]);
+        let mut to_rest = 0.0;
+        let slopes = Slopes { own: &mut to_own, target: &mut to_target, log_rest: &mut to_rest };
+        let found = loss(Scored { own, target, log_rest }, 0.7, slopes);
+        to_own.extend(to_target);
+        to_own.push(to_rest);
+        (found, to_own)
+    }
+
+    /// The equations of the module, term by term.
+    fn naive(own: &[f32], target: &[f32], log_rest: f32) -> (f64, f64) {
+        let e = |s: &f32| f64::from(*s).exp();
+        let rest = e(&log_rest);
+        let overall = own.iter().chain(target).map(|s| -(e(s) / (e(s) + rest)).ln()).sum::<f64>();
+        let pl = |list: &[f32], rest: f64| -> f64 {
+            (0..list.len())
+                .map(|k| -(e(&list[k]) / (list[k..].iter().map(e).sum::<f64>() + rest)).ln())
+                .sum()
+        };
+        let (half, tenth) = (target.len().div_ceil(2), target.len().div_ceil(10));
+        let behind = |from: usize| rest + target[from..].iter().map(e).sum::<f64>();
+        let fine = pl(own, behind(half))
+            + 0.5 * (pl(&target[..half], behind(half)) + pl(&target[..tenth], behind(tenth)));
+        (0.7 * overall, 0.7 * fine)
+    }
+
+    #[test]
+    fn losses_are_those_of_the_equations_and_slopes_their_differences() {
+        let own = [0.3, -1.2, 2.0];
+        let target: Vec<f32> = (0..20).map(|i| (i as f32 * 1.7).sin() * 2.0).collect();
+        let (a, b) = naive(&own, &target, 3.1);
+        for (loss, by_hand) in [(overall as Loss, a), (fine as Loss, b)] {
+            let (found, slopes) = slopes_of(loss, &own, &target, 3.1);
+            assert!((found - by_hand).abs() < 1e-9, "{found} {by_hand}");
+            let at = |moved: usize, by: f32| {
+                let (mut own, mut target, mut rest) = (own.to_vec(), target.clone(), 3.1);
+                match moved {
+                    0..3 => own[moved] += by,
+                    3..23 => target[moved - 3] += by,
+                    _ => rest += by,
+                }
+                slopes_of(loss, &own, &target, rest).0
+            };
+            for (moved, slope) in slopes.iter().enumerate() {
+                let step = 1e-2;
+                let differs = (at(moved, step) - at(moved, -step)) / (2.0 * f64::from(step));
+                assert!((differs - f64::from(*slope)).abs() < 1e-4, "{moved}: {differs} {slope}");
+            }
+        }
+    }
+
+    #[test]
+    fn far_scores_and_missing_parts_stay_numbers() {
+        for loss in [overall as Loss, fine as Loss] {
+            for (own, target, rest) in [
+                (&[900.0, -900.0][..], &[-500.0, 500.0, 0.0][..], 100.0),
+                (&[], &[], 5.0),
+                (&[1.0], &[2.0], f32::NEG_INFINITY),
+                (&[], &[-800.0], 800.0),
+            ] {
+                let (found, slopes) = slopes_of(loss, own, target, rest);
+                assert!(found.is_finite() && found >= 0.0, "{found}");
+                assert!(slopes.iter().all(|slope| slope.is_finite()), "{slopes:?}");
+            }
+        }
+    }
+}
