@@ -142,6 +142,19 @@ impl Trace {
         &self.checkpoints[self.checkpoints.len() - 1].1
     }
 
+    /// With lists of at most `k` items.
+    #[must_use]
+    pub fn truncated(&self, k: usize) -> Self {
+        let looks = self.checkpoints.iter();
+        let first = |of: &Lists<f32>| of.iter().map(|row| row.iter().copied().take(k)).collect();
+        Self {
+            teacher: self.teacher.clone(),
+            checkpoints: looks.map(|(epoch, said)| (*epoch, said.truncated(k))).collect(),
+            deviations: self.deviations.iter().map(first).collect(),
+            labelled_ranks: self.labelled_ranks.clone(),
+        }
+    }
+
     /// Checks that this trace answers `cases`.
     ///
     /// # Errors

@@ -1,9 +1,10 @@
 //! Recording what a teacher says: each distinct query of the student's cases is asked once, in blocks.
 
 use rankstill_core::{
-    Among, Cases, Error, ItemId, Lesson, Query, Ranker, Rankings, Result, TopK, Trace,
+    Among, Cases, Error, ItemId, Lesson, Lists, Query, Ranker, Rankings, Result, Span, TopK, Trace,
 };
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 /// Queries asked at a time; also how often the caller is told. Enough for a ranker to spread over its threads.
 pub const BLOCK: usize = 4096;
@@ -60,6 +61,33 @@ pub fn record_from(
     Ok(())
 }
 
+/// Where `teacher` has the items that are labelled for each distinct query of `cases`, its history and then its hidden items,
+/// in its ranking of the whole catalogue: 1-based, 0 = not ranked.
+///
+/// # Errors
+/// When the teacher does not answer.
+pub fn labelled_ranks(teacher: &dyn Ranker, cases: &Cases) -> Result<Lists<u32>> {
+    let everything = TopK { k: cases.n_items(), skip_seen: false, allowed: None };
+    let mut ranks = Lists::default();
+    for block in cases.distinct_queries().chunks(BLOCK) {
+        let mut timeline = Vec::new();
+        let mut spans = Vec::with_capacity(block.len());
+        for query in block {
+            let from = timeline.len();
+            timeline.extend(query.history.iter().chain(query.hidden));
+            let (history, end) = (from..from + query.history.len(), timeline.len());
+            let hidden = history.end..end;
+            spans.push(Span { user: query.user, history, hidden, targets: from..end });
+        }
+        let asked = Cases::new(cases.n_items(), Arc::new(timeline), spans)?;
+        teacher
+            .target_ranks(&asked, &everything)?
+            .iter()
+            .for_each(|row| ranks.push(row.iter().copied()));
+    }
+    Ok(ranks)
+}
+
 /// How long the lists of a lesson on these cases may be.
 #[must_use]
 pub fn length(cases: &Cases, lesson: Lesson) -> usize {
@@ -112,7 +140,7 @@ fn check(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use rankstill_core::{Interactions, Lists, Scorer};
+    use rankstill_core::{Interactions, Scorer};
 
     /// Item `i` of `n` is worth `i` to everybody.
     struct Ascending(usize);
@@ -141,6 +169,13 @@ mod tests {
         let lesson = Lesson { k: 3, among: Among::Everything };
         let trace = record("up", &Ascending(6), &cases, lesson, &mut go_on).unwrap();
         assert_eq!(trace.last().items(0), [5, 4, 3, 2]);
+    }
+
+    #[test]
+    fn what_is_labelled_is_ranked_in_the_whole_catalogue() {
+        let cases = cases(vec![vec![5, 1], vec![], vec![3, 4, 5, 0]]);
+        let ranks = labelled_ranks(&Ascending(6), &cases).unwrap();
+        assert_eq!(ranks.iter().collect::<Vec<_>>(), [&[1, 5][..], &[], &[3, 2, 1, 6]]);
     }
 
     fn go_on(_: usize, _: usize) -> ControlFlow<()> {

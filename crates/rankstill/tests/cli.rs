@@ -19,6 +19,9 @@ filter = { user_core = 5 }
 [evaluate]
 metrics = ["ndcg@10", "map", "recall@20", "coverage@10", "overlap@10"]
 latency_seconds = 0.0
+[trajectory]
+every = 1
+k = 30
 [models.POP]
 kind = "pop"
 [models.ItemCF]
@@ -58,6 +61,13 @@ length = 3
 horizontal_filters = 4
 train = { epochs = 3, batch_size = 64 }
 distill = { kind = "rank_distil", preset = "authors_code", teachers = ["Fossil"], warm_up = 1, epsilon = 20 }
+[models.Ensemble]
+kind = "ensemble"
+members = ["ItemCF", "BPR", "Fossil"]
+[models."MF-4/HetComp"]
+like = "MF-4"
+train = { epochs = 9 }
+distill = { kind = "het_comp", teachers = ["ItemCF", "BPR", "Fossil"], k = 20, cutoff = 10, period = 2 }
 "#;
 
 fn experiment() -> (tempfile::TempDir, PathBuf) {
@@ -176,13 +186,16 @@ fn the_report_holds_what_it_promises_and_evaluate_agrees_with_it() {
         serde_json::from_str(&fs::read_to_string(out.join("report.json")).unwrap()).unwrap();
     assert_eq!(printed, kept);
     let models = kept["models"].as_array().unwrap();
-    assert_eq!(models.len(), 9);
+    assert_eq!(models.len(), 11);
     for model in models {
         let name = model["name"].as_str().unwrap();
         assert!(model["parameters"].as_u64().unwrap() > 0, "{name}");
         assert!(model["bytes"].as_u64().unwrap() > 0, "{name}");
         assert!(model["latency"]["request_ms"]["p99"].as_f64().unwrap() > 0.0, "{name}");
-        assert!(out.join(model["artefact"].as_str().unwrap()).join("manifest.json").is_file());
+        match model["artefact"].as_str() {
+            Some(artefact) => assert!(out.join(artefact).join("manifest.json").is_file()),
+            None => assert_eq!(name, "Ensemble", "it is nothing but its members"),
+        }
         let ndcg = &model["metrics"]["ndcg@10"];
         assert_eq!(ndcg["values"].as_array().unwrap().len(), 2, "{name}");
         let (data, lists) = (out.join("data"), out.join(model["rankings"].as_str().unwrap()));
@@ -195,6 +208,8 @@ fn the_report_holds_what_it_promises_and_evaluate_agrees_with_it() {
             assert!((a - b).abs() < 1e-12, "{name} {metric}: {a} evaluated, {b} reported");
         }
     }
+    let parameters = |at: usize| models[at]["parameters"].as_u64().unwrap();
+    assert_eq!(parameters(9), parameters(1) + parameters(2) + parameters(6));
     let taught = &models[5];
     assert_eq!(taught["teachers"][0], "BPR");
     assert!(taught["kept"]["ndcg@10"].as_f64().unwrap() > 0.0);

@@ -5,7 +5,7 @@ use super::fit::{EPOCHS, Look};
 use super::lessons::Ready;
 use super::measure::Metrics;
 use super::plan::{Plan, Source};
-use super::run::{Kept, Run, folder_names, teachers, write};
+use super::run::{Kept, Run, folder_names, write};
 use super::spec::{EvaluateSpec, FigureSpec, FigureX, Scale, Spec, parts_of, put};
 use anyhow::{Context as _, Result, bail, ensure};
 use rankstill_core::train::EpochReport;
@@ -258,9 +258,9 @@ fn fit_missing(run: &Run<'_>, model: usize, kept: &mut Kept) -> Result<()> {
     let mut needed = vec![model];
     let mut next = 0;
     while next < needed.len() {
-        for &teacher in teachers(&run.plan.models[needed[next]]) {
-            if !needed.contains(&teacher) {
-                needed.push(teacher);
+        for &other in run.plan.models[needed[next]].needs() {
+            if !needed.contains(&other) {
+                needed.push(other);
             }
         }
         next += 1;
@@ -386,16 +386,9 @@ fn watched(run: &Run<'_>, model: usize, seed: u64, folder: &Path, look: &Look<'_
     if folder.join("artefact/manifest.json").is_file() {
         return Ok(());
     }
-    let mut ready: BTreeMap<usize, Ready<'_>> = BTreeMap::new();
-    for &teacher in teachers(&run.plan.models[model]) {
-        let one = match &run.plan.models[teacher].source {
-            Source::Fit { .. } => {
-                let folder = run.folder(teacher, seed);
-                Ready::Fitted(super::model::read(&folder.join("artefact"))?.model, folder)
-            }
-            Source::Rankings(_) => Ready::Recorded(&run.setting.rankings[&teacher]),
-        };
-        ready.insert(teacher, one);
+    let mut ready: BTreeMap<usize, Ready> = BTreeMap::new();
+    for &teacher in run.plan.models[model].teachers() {
+        ready.insert(teacher, run.ready(teacher, seed)?);
     }
     let ask = |at: usize| ready[&at].teacher(&run.plan.models[at].name);
     let mut fitter = run.fitter();

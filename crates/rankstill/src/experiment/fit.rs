@@ -1,13 +1,13 @@
 //! Fitting one model of an experiment: alone or taught, watched, checkpointed, and kept as an artefact.
 
-use super::lessons::{self, Teacher};
+use super::lessons::{self, Teacher, Wants};
 use super::plan::Distil;
 use crate::progress::{Bar, Screen, interrupted};
 use anyhow::{Context as _, Result};
 use rankstill_core::artefact::{read_tensors, write_tensors};
 use rankstill_core::recipe::Validate;
 use rankstill_core::train::{Checkpointing, EpochReport, Watch, train};
-use rankstill_core::{Cases, Error, Fit, Interactions, Lesson, Model, Recipe, Trace};
+use rankstill_core::{Cases, Error, Fit, Interactions, Model, Recipe, Trace};
 use serde_json::{Map, Value};
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// What the teachers say about a student's cases.
-pub type Lessons<'a> = dyn Fn(&Cases, Lesson) -> Result<Vec<Trace>> + 'a;
+pub type Lessons<'a> = dyn Fn(&Cases, Wants) -> Result<Vec<Trace>> + 'a;
 
 /// Looks at a model in training; what it gives is added to the epoch's line of JSON.
 pub type Look<'a> =
@@ -71,7 +71,7 @@ fn model(job: &Job<'_>, fit: &mut Fit<'_>) -> Result<Box<dyn Model>> {
         return Ok(job.recipe.fit(job.train, fit)?);
     };
     let cases = student.cases(job.train);
-    let traces = lessons(&cases, distil.distiller.lesson())?;
+    let traces = lessons(&cases, Wants::of(&*distil.distiller))?;
     let objective = distil.distiller.teach(student.objective(job.train), &cases, &traces)?;
     Ok(train(student, job.train, &cases, objective, fit)?)
 }
@@ -91,17 +91,17 @@ pub fn forget_checkpoint(folder: &Path) {
 pub fn record(
     teachers: &[Teacher<'_>],
     cases: &Cases,
-    lesson: Lesson,
+    wants: Wants,
     screen: &Screen,
 ) -> Result<Vec<Trace>> {
     let one = |teacher: &Teacher<'_>| {
-        let title = format!("{} says its top {}", teacher.name, lesson.k);
+        let title = format!("{} says its top {}", teacher.name, wants.lesson.k);
         let bar = screen.bar(title, cases.n_queries() as u64);
         let mut progress = |done, total| {
             bar.at_of(done as u64, total as u64);
             if interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        lessons::said(teacher, cases, lesson, &mut progress)
+        lessons::lesson(teacher, cases, wants, &mut progress)
     };
     teachers.iter().map(one).collect()
 }

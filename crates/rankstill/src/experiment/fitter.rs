@@ -1,12 +1,14 @@
 //! A model of an experiment: read from its folder, or fitted and kept there.
 
 use super::fit::{self, Job, Look};
-use super::lessons::Teacher;
+use super::lessons::{Teacher, Wants};
 use super::plan::{Plan, Source};
+use super::trajectory::Recorder;
 use super::{measure, model};
 use crate::progress::Screen;
 use anyhow::{Context as _, Result};
-use rankstill_core::{Cases, Error, Interactions, Lesson, Model, Packed, Trace, beside};
+use rankstill_core::train::EpochReport;
+use rankstill_core::{Cases, Error, Interactions, Model, Packed, Trace, beside};
 use rankstill_data::dataset::Dataset;
 use serde_json::json;
 use std::path::Path;
@@ -41,21 +43,34 @@ impl Fitter<'_> {
         seed: u64,
         folder: &Path,
         ask: &dyn Fn(usize) -> Teacher<'t>,
-    ) -> Result<Box<dyn Model>> {
+    ) -> Result<Arc<dyn Model>> {
         let artefact = folder.join("artefact");
         if artefact.join("manifest.json").is_file() {
-            return Ok(model::read(&artefact)?.model);
+            return Ok(model::read(&artefact)?.model.into());
         }
         let planned = &plan.models[at];
         let Source::Fit { kind, recipe, distil } = &planned.source else {
             anyhow::bail!("models.{}: is a file of rankings, there is nothing to fit", planned.name)
         };
-        let lessons = |cases: &Cases, lesson: Lesson| -> Result<Vec<Trace>> {
+        let lessons = |cases: &Cases, wants: Wants| -> Result<Vec<Trace>> {
             let teachers = distil.iter().flat_map(|distil| &distil.teachers);
             let teachers: Vec<Teacher<'_>> = teachers.map(|&at| ask(at)).collect();
-            fit::record(&teachers, cases, lesson, self.screen)
+            fit::record(&teachers, cases, wants, self.screen)
         };
         let valid = |model: &dyn Model| self.validation(&planned.name, model);
+        let recorder = match plan.teaches_by_trajectory(at) {
+            true => Some(Recorder::new(&plan.spec.trajectory, &**recipe, self.train, folder)?),
+            false => None,
+        };
+        // Early stopping, the trajectory and a figure may each want to look on.
+        let look = |report: &EpochReport, model: &dyn Model| {
+            let mut seen = self.look.map(|look| look(report, model)).transpose()?;
+            if let Some(recorder) = &recorder {
+                let states = recorder.look(report, model, &valid)?;
+                seen.get_or_insert_default().extend(states);
+            }
+            Ok(seen.unwrap_or_default())
+        };
         let began = Instant::now();
         let job = Job {
             name: &planned.name,
@@ -66,10 +81,13 @@ impl Fitter<'_> {
             validate: self.early.then_some(&valid),
             checkpoint_every: checkpoint_every(plan),
             folder,
-            look: self.look,
+            look: Some(&look),
             pause_after: None,
         };
-        let fitted = fit::fit(&job, self.screen)?;
+        let fitted: Arc<dyn Model> = fit::fit(&job, self.screen)?.into();
+        if let Some(recorder) = recorder {
+            recorder.finish(&*fitted).with_context(|| format!("models.{}", planned.name))?;
+        }
         let seconds = json!({"seconds": began.elapsed().as_secs_f64()});
         beside::write(folder.join("fit.json"), format!("{seconds}\n").as_bytes())?;
         let card = json!({

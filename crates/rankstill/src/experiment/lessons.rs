@@ -6,31 +6,54 @@
 //! 2^32 - 1. It is written as `.part` and renamed when it is whole. Rows are equally long, so the length of a part says how
 //! far a recording came; each block is on the disk before the next is asked for, and the last one is not trusted.
 
-use anyhow::{Context as _, Result};
-use rankstill_core::{Among, Cases, Error, Lesson, Model, Ranker, Rankings, Trace};
-use rankstill_distill::{Recorded, trace};
+use super::trajectory;
+use anyhow::{Context as _, Result, ensure};
+use rankstill_core::{
+    Among, Cases, Distiller, Error, Lesson, Model, Ranker, Rankings, Trace, beside,
+};
+use rankstill_distill::{Fused, Fusion, Recorded, trace};
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A model that can be asked.
-pub enum Ready<'a> {
+pub enum Ready {
     /// It was fitted here, and is kept in this folder.
-    Fitted(Box<dyn Model>, PathBuf),
+    Fitted(Arc<dyn Model>, PathBuf),
     /// Some other system's lists.
-    Recorded(&'a Recorded),
+    Recorded(Arc<Recorded>),
+    /// Several of these as one.
+    Fused(Arc<Fused<Arc<dyn Ranker>>>),
 }
 
-impl Ready<'_> {
-    /// As the teacher `name`.
-    pub fn teacher<'b>(&'b self, name: &'b str) -> Teacher<'b> {
+impl Ready {
+    /// An ensemble of `members`.
+    ///
+    /// # Errors
+    /// When the fusion's settings do not fit them.
+    pub fn fused<'r>(members: impl Iterator<Item = &'r Self>, fusion: &Fusion) -> Result<Self> {
+        let members = members.map(Self::ranker).collect();
+        Ok(Self::Fused(Arc::new(Fused::new(members, fusion.clone())?)))
+    }
+
+    /// To be asked.
+    pub fn ranker(&self) -> Arc<dyn Ranker> {
         match self {
-            Self::Fitted(model, folder) => {
-                Teacher { name, ranker: &**model, folder: Some(folder.join("said")) }
-            }
-            Self::Recorded(lists) => Teacher { name, ranker: *lists, folder: None },
+            Self::Fitted(model, _) => model.clone(),
+            Self::Recorded(lists) => lists.clone(),
+            Self::Fused(members) => members.clone(),
         }
+    }
+
+    /// As the teacher `name`.
+    pub fn teacher<'b>(&self, name: &'b str) -> Teacher<'b> {
+        let folder = match self {
+            Self::Fitted(_, folder) => Some(folder.clone()),
+            _ => None,
+        };
+        Teacher { name, ranker: self.ranker(), folder }
     }
 }
 
@@ -39,9 +62,62 @@ pub struct Teacher<'a> {
     /// As the experiment calls it.
     pub name: &'a str,
     /// Answers.
-    pub ranker: &'a dyn Ranker,
-    /// Where its lists are kept; without one they are asked for every time.
+    pub ranker: Arc<dyn Ranker>,
+    /// Where what it says is kept, in `said` and `trajectory`; without one it is asked every time.
     pub folder: Option<PathBuf>,
+}
+
+/// All that `distiller` wants to know of a teacher about the distinct queries of `cases`.
+///
+/// # Errors
+/// When the teacher does not answer, somebody interrupts, or the disk is full.
+pub fn lesson(
+    teacher: &Teacher<'_>,
+    cases: &Cases,
+    wants: Wants,
+    progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+) -> Result<Trace> {
+    let states = match &teacher.folder {
+        Some(folder) if wants.trajectory => trajectory::read(teacher.name, folder, cases)?,
+        _ => None,
+    };
+    let trace = match states {
+        Some(trace) => trace,
+        None => said(teacher, cases, wants.lesson, progress)?,
+    };
+    if !wants.labelled_ranks {
+        return Ok(trace);
+    }
+    Ok(trace.with_labelled_ranks(trace::labelled_ranks(&*teacher.ranker, cases)?)?)
+}
+
+/// What a distiller wants to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wants {
+    /// The lists.
+    pub lesson: Lesson,
+    /// See [`Distiller::wants_trajectory`].
+    pub trajectory: bool,
+    /// See [`Distiller::wants_labelled_ranks`].
+    pub labelled_ranks: bool,
+}
+
+impl Wants {
+    /// Of `distiller`.
+    #[must_use]
+    pub fn of(distiller: &dyn Distiller) -> Self {
+        Self {
+            lesson: distiller.lesson(),
+            trajectory: distiller.wants_trajectory(),
+            labelled_ranks: distiller.wants_labelled_ranks(),
+        }
+    }
+
+    /// With lists of at least `k`.
+    #[must_use]
+    pub fn with_k(self, k: usize) -> Self {
+        Self { lesson: Lesson { k: k.max(self.lesson.k), ..self.lesson }, ..self }
+    }
 }
 
 /// What the teacher says about the distinct queries of `cases`: as it is kept, as far as that goes, and asked from there on.
@@ -55,8 +131,9 @@ pub fn said(
     progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<Trace> {
     let Some(folder) = &teacher.folder else {
-        return Ok(trace::record(teacher.name, teacher.ranker, cases, lesson, progress)?);
+        return Ok(trace::record(teacher.name, &*teacher.ranker, cases, lesson, progress)?);
     };
+    let folder = folder.join("said");
     let header = Header {
         length: trace::length(cases, lesson) as u32,
         queries: cases.n_queries() as u64,
@@ -65,7 +142,7 @@ pub fn said(
     let path = folder.join(format!("{:016x}.lists", header.questions));
     if header.rows_in(&path) < header.queries {
         let part = path.with_extension("part");
-        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
         record(teacher, cases, lesson, &header, &part, progress)
             .with_context(|| part.display().to_string())?;
         fs::rename(&part, &path).with_context(|| path.display().to_string())?;
@@ -98,36 +175,45 @@ fn record(
     let length = header.length as usize;
     let mut keep = |answers: Rankings| {
         let mut write = || -> std::io::Result<()> {
-            for row in 0..answers.len() {
-                let (items, scores) = (answers.items(row), answers.scores(row));
-                for at in 0..length {
-                    file.write_all(&items.get(at).unwrap_or(&NOTHING).to_le_bytes())?;
-                }
-                for at in 0..length {
-                    file.write_all(&scores.get(at).unwrap_or(&0.0).to_le_bytes())?;
-                }
-            }
+            write_rows(&mut file, &answers, length)?;
             file.flush()?;
             file.get_ref().sync_data()
         };
         write().map_err(Error::io(path))
     };
-    let (name, ranker) = (teacher.name, teacher.ranker);
+    let (name, ranker) = (teacher.name, &*teacher.ranker);
     Ok(trace::record_from(done as usize, name, ranker, cases, lesson, &mut keep, progress)?)
 }
 
+fn write_rows(
+    file: &mut impl std::io::Write,
+    answers: &Rankings,
+    length: usize,
+) -> std::io::Result<()> {
+    for row in 0..answers.len() {
+        let (items, scores) = (answers.items(row), answers.scores(row));
+        for at in 0..length {
+            file.write_all(&items.get(at).unwrap_or(&NOTHING).to_le_bytes())?;
+        }
+        for at in 0..length {
+            file.write_all(&scores.get(at).unwrap_or(&0.0).to_le_bytes())?;
+        }
+    }
+    Ok(())
+}
+
 /// Bytes of the header.
-const HEADER: usize = 32;
+pub(super) const HEADER: usize = 32;
 /// Fills up short lists.
 const NOTHING: u32 = u32::MAX;
 
-struct Header {
+pub(super) struct Header {
     /// Items of a row.
-    length: u32,
+    pub length: u32,
     /// Rows.
-    queries: u64,
+    pub queries: u64,
     /// See [`fingerprint`].
-    questions: u64,
+    pub questions: u64,
 }
 
 impl Header {
@@ -158,7 +244,18 @@ impl Header {
         rows.unwrap_or(self.queries).min(self.queries)
     }
 
-    fn read(&self, path: &Path) -> Result<Rankings> {
+    /// Writes a whole file beside its place and renames it.
+    pub fn write(&self, path: &Path, answers: &Rankings) -> Result<()> {
+        let mut bytes = self.bytes().to_vec();
+        write_rows(&mut bytes, answers, self.length as usize)?;
+        Ok(beside::write(path, &bytes)?)
+    }
+
+    /// # Errors
+    /// When the file is not the one that this header begins, or too short.
+    pub fn read(&self, path: &Path) -> Result<Rankings> {
+        let (found, expected) = (self.rows_in(path), self.queries);
+        ensure!(found == expected, "answers {found} of {expected} queries, or other ones");
         let mut file = BufReader::new(File::open(path)?);
         file.seek(SeekFrom::Start(HEADER as u64))?;
         let mut rankings = Rankings::default();
@@ -214,10 +311,10 @@ mod tests {
     fn lists_are_asked_for_once_and_gone_on_with_wherever_the_file_was_cut() {
         let folder = tempfile::tempdir().unwrap();
         let (cases, lesson) = (cases(), Lesson { k: 4, among: Among::Unlabelled });
-        let ranker = Counting(AtomicUsize::new(0));
+        let ranker = Arc::new(Counting(AtomicUsize::new(0)));
         let at = |folder: Option<&Path>| Teacher {
             name: "counting",
-            ranker: &ranker,
+            ranker: ranker.clone(),
             folder: folder.map(Path::to_owned),
         };
         let ask = |folder: Option<&Path>, lesson| {
@@ -230,7 +327,8 @@ mod tests {
         let here = Some(folder.path());
         assert_eq!(ask(here, lesson), (whole.clone(), 5000));
         assert_eq!(ask(here, lesson), (whole.clone(), 0), "kept");
-        let path = fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+        let path =
+            fs::read_dir(folder.path().join("said")).unwrap().next().unwrap().unwrap().path();
         assert_eq!(fs::metadata(&path).unwrap().len(), disk(&cases, lesson));
         let part = path.with_extension("part");
         let block = trace::BLOCK as u64;
@@ -253,15 +351,18 @@ mod tests {
     fn a_recording_that_was_stopped_keeps_what_was_said() {
         let folder = tempfile::tempdir().unwrap();
         let (cases, lesson) = (cases(), Lesson { k: 4, among: Among::Unlabelled });
-        let ranker = Counting(AtomicUsize::new(0));
-        let teacher =
-            Teacher { name: "counting", ranker: &ranker, folder: Some(folder.path().into()) };
+        let ranker = Arc::new(Counting(AtomicUsize::new(0)));
+        let teacher = Teacher {
+            name: "counting",
+            ranker: ranker.clone(),
+            folder: Some(folder.path().into()),
+        };
         let stopped = said(&teacher, &cases, lesson, &mut |_, _| ControlFlow::Break(()));
         let stopped = stopped.unwrap_err();
         assert!(matches!(stopped.root_cause().downcast_ref(), Some(Error::Interrupted)));
         let first = ranker.0.load(Ordering::Relaxed);
         assert!(first < 5000);
-        assert!(fs::metadata(folder.path()).is_ok() && first == trace::BLOCK);
+        assert_eq!(first, trace::BLOCK);
         let told = said(&teacher, &cases, lesson, &mut |_, _| ControlFlow::Continue(()));
         assert_eq!(told.unwrap().last().len(), 5000);
         assert_eq!(ranker.0.load(Ordering::Relaxed), 5000 + first, "the last block is not trusted");

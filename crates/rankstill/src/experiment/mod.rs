@@ -10,4 +10,5 @@ pub mod model;
 pub mod plan;
 pub mod run;
 pub mod spec;
+pub mod trajectory;
 pub mod tune;

@@ -5,7 +5,7 @@ use super::spec::Spec;
 use anyhow::{Context as _, Result, bail};
 use rankstill_core::registry::{self, Config};
 use rankstill_core::{Distiller, Recipe};
-use rankstill_distill::DISTILLERS;
+use rankstill_distill::{DISTILLERS, Fusion};
 use rankstill_models::MODELS;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
@@ -43,6 +43,33 @@ pub enum Source {
     },
     /// Some other system ranked; the file holds what it said.
     Rankings(PathBuf),
+    /// Other models of the experiment, as one.
+    Ensemble {
+        /// Numbers of [`Plan::models`].
+        members: Vec<usize>,
+        /// How their lists become one.
+        fusion: Fusion,
+    },
+}
+
+impl PlannedModel {
+    /// Its teachers, by number.
+    #[must_use]
+    pub fn teachers(&self) -> &[usize] {
+        match &self.source {
+            Source::Fit { distil: Some(distil), .. } => &distil.teachers,
+            _ => &[],
+        }
+    }
+
+    /// The models without which it cannot be: its teachers, or its members.
+    #[must_use]
+    pub fn needs(&self) -> &[usize] {
+        match &self.source {
+            Source::Ensemble { members, .. } => members,
+            _ => self.teachers(),
+        }
+    }
 }
 
 /// How a student is taught, and by whom.
@@ -58,6 +85,9 @@ pub struct Distil {
 /// The `kind` of a model that is a file of rankings.
 pub const RANKINGS: &str = "rankings";
 
+/// The `kind` of a model that is several others.
+pub const ENSEMBLE: &str = "ensemble";
+
 impl Plan {
     /// Checks `spec` and fills in every default.
     ///
@@ -71,6 +101,7 @@ impl Plan {
             bail!("seeds: is empty; name at least one, say seeds = [1]");
         }
         spec.data.sample.check()?;
+        spec.trajectory.check()?;
         let known = || spec.models.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
         if let Some(name) = spec.only.iter().find(|name| !spec.models.contains_key(*name)) {
             bail!("only: no model `{name}`; the models are {}", known());
@@ -99,6 +130,18 @@ impl Plan {
             self.models.iter().map(|model| (model.name.clone(), model.resolved.clone())).collect();
         let (tune, only, figures) = (None, Vec::new(), Vec::new());
         Spec { models, tune, only, figures, ..self.spec.clone() }
+    }
+
+    /// Whether a student wants the states of this model's training.
+    #[must_use]
+    pub fn teaches_by_trajectory(&self, at: usize) -> bool {
+        let wants = |student: &PlannedModel| match &student.source {
+            Source::Fit { distil: Some(distil), .. } => {
+                distil.teachers.contains(&at) && distil.distiller.wants_trajectory()
+            }
+            _ => false,
+        };
+        self.models.iter().any(wants)
     }
 
     /// The number of a model; panics when there is none of this name.
@@ -169,6 +212,9 @@ fn planned(
             resolved,
         });
     }
+    if settings.get("kind").and_then(Value::as_str) == Some(ENSEMBLE) {
+        return ensemble(name, settings, names);
+    }
     let distil = settings.remove("distill");
     let value = Value::Object(settings);
     let (entry, recipe) = registry::parse(MODELS, Config { path: &path, value: &value })?;
@@ -194,24 +240,49 @@ fn planned(
     })
 }
 
-fn distil_of(path: &str, student: &str, mut value: Value, names: &[&String]) -> Result<Distil> {
-    let table = value.as_object_mut().with_context(|| format!("{path}: expected a table"))?;
-    let teachers = match table.remove("teachers") {
-        Some(Value::Array(teachers)) if !teachers.is_empty() => teachers,
-        Some(Value::String(teacher)) => vec![Value::String(teacher)],
-        _ => bail!("{path}.teachers: is missing; name at least one model of this experiment"),
+fn ensemble(
+    name: &str,
+    mut settings: Map<String, Value>,
+    names: &[&String],
+) -> Result<PlannedModel> {
+    let path = format!("models.{name}");
+    settings.remove("kind");
+    let members = named(&format!("{path}.members"), name, settings.remove("members"), names)?;
+    let value = settings.remove("fusion").unwrap_or_else(|| json!({}));
+    if let Some(key) = settings.keys().next() {
+        bail!("{path}.{key}: unknown for kind `{ENSEMBLE}`, which takes `members` and `fusion`");
+    }
+    let path = format!("{path}.fusion");
+    let fusion: Fusion = Config { path: &path, value: &value }.read_over_default()?;
+    fusion.check(&path, members.len())?;
+    let of: Vec<&str> = members.iter().map(|&member| names[member].as_str()).collect();
+    let resolved = json!({"kind": ENSEMBLE, "members": of, "fusion": fusion});
+    let source = Source::Ensemble { members, fusion };
+    Ok(PlannedModel { name: name.into(), source, resolved })
+}
+
+/// The numbers of the models that `value` names, one or several; `own` is not one of them.
+fn named(path: &str, own: &str, value: Option<Value>, names: &[&String]) -> Result<Vec<usize>> {
+    let wanted = match value {
+        Some(Value::Array(wanted)) if !wanted.is_empty() => wanted,
+        Some(Value::String(one)) => vec![Value::String(one)],
+        _ => bail!("{path}: is missing; name at least one model of this experiment"),
     };
     let known = || names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
-    let teachers = teachers
+    wanted
         .iter()
-        .map(|teacher| {
-            match names.iter().position(|name| Some(name.as_str()) == teacher.as_str()) {
-                Some(at) if names[at] == student => bail!("{path}.teachers: `{student}` is itself"),
-                Some(at) => Ok(at),
-                None => bail!("{path}.teachers: no model {teacher}; the models are {}", known()),
-            }
+        .map(|one| match names.iter().position(|name| Some(name.as_str()) == one.as_str()) {
+            Some(at) if names[at] == own => bail!("{path}: `{own}` is itself"),
+            Some(at) => Ok(at),
+            None => bail!("{path}: no model {one}; the models are {}", known()),
         })
-        .collect::<Result<Vec<_>>>()?;
+        .collect()
+}
+
+fn distil_of(path: &str, student: &str, mut value: Value, names: &[&String]) -> Result<Distil> {
+    let table = value.as_object_mut().with_context(|| format!("{path}: expected a table"))?;
+    let teachers = table.remove("teachers");
+    let teachers = named(&format!("{path}.teachers"), student, teachers, names)?;
     let (entry, distiller) = registry::parse(DISTILLERS, Config { path, value: &value })?;
     Ok(Distil { kind: entry.name, distiller, teachers })
 }
@@ -225,13 +296,16 @@ fn teachers_first(models: &[PlannedModel]) -> Result<Vec<usize>> {
     ) -> Result<()> {
         match seen[at] {
             2 => return Ok(()),
-            1 => bail!("models.{}.distill.teachers: leads in a circle", models[at].name),
+            1 => match &models[at].source {
+                Source::Ensemble { .. } => {
+                    bail!("models.{}.members: leads in a circle", models[at].name)
+                }
+                _ => bail!("models.{}.distill.teachers: leads in a circle", models[at].name),
+            },
             _ => seen[at] = 1,
         }
-        if let Source::Fit { distil: Some(distil), .. } = &models[at].source {
-            for &teacher in &distil.teachers {
-                visit(teacher, models, seen, order)?;
-            }
+        for &needed in models[at].needs() {
+            visit(needed, models, seen, order)?;
         }
         seen[at] = 2;
         order.push(at);

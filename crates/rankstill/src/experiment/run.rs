@@ -5,7 +5,7 @@ use super::fitter::Fitter;
 use super::lessons::Ready;
 use super::plan::{Plan, PlannedModel, Source};
 use super::spec::FitOn;
-use super::{data, figure, lessons, measure, model};
+use super::{data, figure, lessons, measure, model, trajectory};
 use crate::progress::{Screen, interrupted};
 use anyhow::{Context as _, Result, bail, ensure};
 use rankstill_core::artefact::Artefact;
@@ -13,10 +13,10 @@ use rankstill_core::train::EpochReport;
 use rankstill_core::{Error, Interactions, Packed, Query, Ranker, TopK, beside};
 use rankstill_data::dataset::Dataset;
 use rankstill_data::{ReadOptions, read_rankings, write_rankings};
-use rankstill_distill::Recorded;
+use rankstill_distill::{Fused, Recorded};
 use rankstill_eval::{Budget, Comparing, Machine, ModelReport, Report, Role, Training};
 use rankstill_eval::{compare, efficiency, significance};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -93,7 +93,7 @@ pub(super) struct Setting<'a> {
     pub data: &'a Dataset,
     pub metrics: &'a measure::Metrics,
     /// Of other systems, by the model's number.
-    pub rankings: &'a BTreeMap<usize, Recorded>,
+    pub rankings: &'a BTreeMap<usize, Arc<Recorded>>,
 }
 
 /// What stays the same over all seeds and models.
@@ -136,7 +136,7 @@ impl One {
 }
 
 /// What was measured of one model, a seed after the other.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Measured {
     parameters: usize,
     bytes: u64,
@@ -184,16 +184,15 @@ impl<'a> Run<'a> {
     /// All that a fit depends on besides the data set and the seed.
     pub(super) fn identity(&self, at: usize) -> String {
         let planned = &self.plan.models[at];
-        let teachers: Vec<String> =
-            teachers(planned).iter().map(|&teacher| self.identity(teacher)).collect();
-        json!([planned.resolved, teachers, self.plan.spec.data.sample]).to_string()
+        let needs: Vec<String> = planned.needs().iter().map(|&at| self.identity(at)).collect();
+        json!([planned.resolved, needs, self.plan.spec.data.sample]).to_string()
     }
 
     /// What it will need, before it starts.
     fn announce(&self) {
         let (users, items, rows) = (self.train.n_users(), self.train.n_items(), self.train.len());
         let (mut memory, mut disk) = (0, 0);
-        for planned in &self.plan.models {
+        for (at, planned) in self.plan.models.iter().enumerate() {
             if let Source::Fit { recipe, distil, .. } = &planned.source {
                 let lists = match (distil, recipe.trainable()) {
                     (Some(distil), Some(student)) => {
@@ -203,6 +202,9 @@ impl<'a> Run<'a> {
                     }
                     _ => 0,
                 };
+                if self.plan.teaches_by_trajectory(at) {
+                    disk += trajectory::disk(&self.plan.spec.trajectory, &**recipe, users);
+                }
                 let model = recipe.memory(users, items, rows);
                 memory += model / 2 + lists; // models stay for the measurement of time, without what training needs
                 disk += model + lists;
@@ -212,7 +214,7 @@ impl<'a> Run<'a> {
         }
         let largest = self.plan.models.iter().filter_map(|planned| match &planned.source {
             Source::Fit { recipe, .. } => Some(recipe.memory(users, items, rows)),
-            Source::Rankings(_) => None,
+            _ => None,
         });
         memory += largest.max().unwrap_or(0) + 16 * rows as u64;
         let seeds = self.plan.spec.seeds.len();
@@ -242,19 +244,16 @@ impl<'a> Run<'a> {
         wanted: &[usize],
         seen: &mut dyn FnMut(usize, One),
     ) -> Result<()> {
-        let asked = |at: usize, from: &[usize]| {
-            from.iter().any(|&next| {
-                wanted.contains(&next) && teachers(&self.plan.models[next]).contains(&at)
-            })
-        };
-        let order = &self.plan.order;
-        let mut ready: BTreeMap<usize, Ready<'_>> = BTreeMap::new();
+        let needed = self.needed(wanted);
+        let order: Vec<usize> =
+            self.plan.order.iter().copied().filter(|at| needed.contains(at)).collect();
+        let mut ready: BTreeMap<usize, Ready> = BTreeMap::new();
         for (done, &at) in order.iter().enumerate() {
-            if !wanted.contains(&at) && !asked(at, order) {
-                continue;
-            }
             let model = match &self.plan.models[at].source {
-                Source::Rankings(_) => Ready::Recorded(&self.setting.rankings[&at]),
+                Source::Rankings(_) => Ready::Recorded(self.setting.rankings[&at].clone()),
+                Source::Ensemble { members, fusion } => {
+                    Ready::fused(members.iter().map(|member| &ready[member]), fusion)?
+                }
                 Source::Fit { .. } => {
                     let ask = |at: usize| ready[&at].teacher(&self.plan.models[at].name);
                     let folder = self.folder(at, seed);
@@ -266,8 +265,9 @@ impl<'a> Run<'a> {
                 seen(at, self.measure(at, seed, &model)?);
             }
             ready.insert(at, model);
-            // Only teachers that still have students are kept.
-            ready.retain(|&teacher, _| asked(teacher, &order[done + 1..]));
+            // Only those are kept that are needed still.
+            let later = || order[done + 1..].iter().map(|&next| &self.plan.models[next]);
+            ready.retain(|at, _| later().any(|next| next.needs().contains(at)));
             if interrupted() {
                 return Err(Error::Interrupted.into());
             }
@@ -275,12 +275,45 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn measure(&self, at: usize, seed: u64, model: &Ready<'_>) -> Result<One> {
+    /// Those that are `wanted`, and whom they need; of an ensemble that is needed, also its members.
+    fn needed(&self, wanted: &[usize]) -> Vec<usize> {
+        let mut needed = wanted.to_vec();
+        let mut next = 0;
+        while let Some(&at) = needed.get(next) {
+            let planned = &self.plan.models[at];
+            let whole = wanted.contains(&at) || matches!(planned.source, Source::Ensemble { .. });
+            for &other in planned.needs().iter().filter(|_| whole) {
+                if !needed.contains(&other) {
+                    needed.push(other);
+                }
+            }
+            next += 1;
+        }
+        needed
+    }
+
+    /// A model that was fitted before, from its folder.
+    pub(super) fn ready(&self, at: usize, seed: u64) -> Result<Ready> {
+        match &self.plan.models[at].source {
+            Source::Rankings(_) => Ok(Ready::Recorded(self.setting.rankings[&at].clone())),
+            Source::Fit { .. } => {
+                let folder = self.folder(at, seed);
+                let model = model::read(&folder.join("artefact"))?.model;
+                Ok(Ready::Fitted(model.into(), folder))
+            }
+            Source::Ensemble { members, fusion } => {
+                let members = members.iter().map(|&member| self.ready(member, seed));
+                Ready::fused(members.collect::<Result<Vec<_>>>()?.iter(), fusion)
+            }
+        }
+    }
+
+    fn measure(&self, at: usize, seed: u64, model: &Ready) -> Result<One> {
         let folder = self.folder(at, seed);
         fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
         let Setting { data, metrics, .. } = *self.setting;
         let cases = &data.split.test;
-        let teacher = teachers(&self.plan.models[at]).first().map(|&teacher| {
+        let teacher = self.plan.models[at].teachers().first().map(|&teacher| {
             let lists = self.folder(teacher, seed).join("rankings.parquet");
             read_rankings(&lists, &data.users, &data.items, &ReadOptions::default())
         });
@@ -291,7 +324,7 @@ impl<'a> Run<'a> {
         };
         let found = match model {
             Ready::Fitted(model, _) => measure(&Packed::new(&**model))?,
-            Ready::Recorded(lists) => measure(*lists)?,
+            other => measure(&*other.ranker())?,
         };
         let lists = folder.join("rankings.parquet");
         write_rankings(&lists, &found.rankings, &users, &data.users, &data.items)?;
@@ -313,6 +346,7 @@ impl<'a> Run<'a> {
     }
 
     fn report(&self, models: &[Measured]) -> Result<Report> {
+        let models = &self.with_ensembles(models);
         let mut report = Report {
             title: self.plan.spec.name.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -353,12 +387,25 @@ impl<'a> Run<'a> {
         Ok(report)
     }
 
+    /// An ensemble is as large as its members are together.
+    fn with_ensembles(&self, measured: &[Measured]) -> Vec<Measured> {
+        let mut all = measured.to_vec();
+        for &at in &self.plan.order {
+            if let Source::Ensemble { members, .. } = &self.plan.models[at].source {
+                all[at].parameters = members.iter().map(|&member| all[member].parameters).sum();
+                all[at].bytes = members.iter().map(|&member| all[member].bytes).sum();
+            }
+        }
+        all
+    }
+
     fn model_report(&self, at: usize, planned: &PlannedModel, measured: &Measured) -> ModelReport {
         let (kind, distiller) = match &planned.source {
             Source::Fit { kind, distil, .. } => {
                 ((*kind).into(), distil.as_ref().map(|d| d.kind.into()))
             }
             Source::Rankings(_) => (super::plan::RANKINGS.into(), None),
+            Source::Ensemble { .. } => (super::plan::ENSEMBLE.into(), None),
         };
         let first = self.plan.spec.seeds[0];
         let folder = self.folders[at].strip_prefix(self.setting.out).unwrap_or(&self.folders[at]);
@@ -369,7 +416,8 @@ impl<'a> Run<'a> {
             name: planned.name.clone(),
             kind,
             role: self.role(at),
-            teachers: teachers(planned)
+            teachers: planned
+                .teachers()
                 .iter()
                 .map(|&at| self.plan.models[at].name.clone())
                 .collect(),
@@ -396,7 +444,7 @@ impl<'a> Run<'a> {
     fn parameters_ratio(&self, at: usize, measured: &[Measured]) -> Option<f64> {
         let models = &self.plan.models;
         let taught = models.iter().filter(|other| alone(models, other) == Some(at));
-        let asked = taught.chain([&models[at]]).flat_map(teachers);
+        let asked = taught.chain([&models[at]]).flat_map(PlannedModel::teachers);
         let largest = asked.map(|&teacher| measured[teacher].parameters).max();
         let largest =
             largest.or((self.role(at) == Role::Teacher).then_some(measured[at].parameters));
@@ -406,9 +454,9 @@ impl<'a> Run<'a> {
 
     fn role(&self, at: usize) -> Role {
         let models = &self.plan.models;
-        if !teachers(&models[at]).is_empty() {
+        if !models[at].teachers().is_empty() {
             Role::Distilled
-        } else if models.iter().any(|other| teachers(other).contains(&at)) {
+        } else if models.iter().any(|other| other.needs().contains(&at)) {
             Role::Teacher
         } else if models.iter().any(|other| alone(models, other) == Some(at)) {
             Role::Student
@@ -432,7 +480,22 @@ impl<'a> Run<'a> {
             })
             .collect::<Result<Vec<_>>>()?;
         let packed: Vec<_> = models.iter().map(|(_, model)| Packed::new(&**model)).collect();
-        let rankers: Vec<&dyn Ranker> = packed.iter().map(|model| model as &dyn Ranker).collect();
+        let packed_at = |at: usize| models.iter().position(|(known, _)| *known == at);
+        let mut ensembles: Vec<(usize, Fused<&dyn Ranker>)> = Vec::new();
+        for (at, planned) in self.plan.models.iter().enumerate() {
+            let Source::Ensemble { members, fusion } = &planned.source else { continue };
+            // Of a member that is a file there is no time to be measured.
+            let members: Option<Vec<usize>> = members.iter().map(|&at| packed_at(at)).collect();
+            if let Some(members) = members {
+                let members = members.into_iter().map(|at| &packed[at] as &dyn Ranker).collect();
+                ensembles.push((at, Fused::new(members, fusion.clone())?));
+            }
+        }
+        let timed = models.iter().map(|(at, _)| *at).chain(ensembles.iter().map(|(at, _)| *at));
+        let timed: Vec<usize> = timed.collect();
+        let rankers = packed.iter().map(|model| model as &dyn Ranker);
+        let rankers: Vec<&dyn Ranker> =
+            rankers.chain(ensembles.iter().map(|(_, fused)| fused as &dyn Ranker)).collect();
         let queries: Vec<Query<'_>> = (0..self.train.n_users() as u32)
             .map(|user| Query { user: Some(user), history: self.train.history(user), hidden: &[] })
             .collect();
@@ -440,7 +503,7 @@ impl<'a> Run<'a> {
         let budget = Budget { seconds, ..Budget::default() };
         let found = efficiency::latency(&rankers, &queries, &TopK::unseen(LATENCY_K), &budget)?;
         drop(bar);
-        for ((at, _), latency) in models.iter().zip(found) {
+        for (at, latency) in timed.iter().zip(found) {
             report.models[*at].latency = Some(latency);
         }
         Ok(())
@@ -471,19 +534,29 @@ impl<'a> Run<'a> {
     }
 }
 
-pub(super) fn teachers(planned: &PlannedModel) -> &[usize] {
-    match &planned.source {
-        Source::Fit { distil: Some(distil), .. } => &distil.teachers,
-        _ => &[],
-    }
-}
-
-/// The model with the same settings as `taught` but no teacher.
+/// The model with the same settings as `taught` but no teacher; where there is none, one that differs in how it is trained
+/// alone: a student taught by other losses often wants other rates.
 fn alone(models: &[PlannedModel], taught: &PlannedModel) -> Option<usize> {
     let mut settings = taught.resolved.clone();
     settings.as_object_mut()?.remove("distill")?;
-    models.iter().position(|model| model.resolved == settings)
+    let untaught = |model: &&PlannedModel| model.resolved.get("distill").is_none();
+    let exactly = models.iter().position(|model| model.resolved == settings);
+    exactly.or_else(|| {
+        let shape = |settings: &Value| {
+            let mut settings = settings.clone();
+            let table = settings.as_object_mut()?;
+            TRAINING.iter().for_each(|key| _ = table.shift_remove(*key));
+            Some(settings)
+        };
+        let wanted = shape(&settings);
+        let like = |model: &PlannedModel| untaught(&model) && shape(&model.resolved) == wanted;
+        models.iter().position(like)
+    })
 }
+
+/// Settings that say how a model is trained and not what it is.
+const TRAINING: [&str; 6] =
+    ["train", "optimizer", "loss", "final_rate", "sample_decay", "init_std"];
 
 /// The optimiser and its mode, as the table states them.
 fn optimizer(planned: &PlannedModel) -> Option<String> {
@@ -510,11 +583,11 @@ pub(super) fn recordings(
     plan: &Plan,
     data: &Dataset,
     screen: &Screen,
-) -> Result<BTreeMap<usize, Recorded>> {
+) -> Result<BTreeMap<usize, Arc<Recorded>>> {
     let mut found = BTreeMap::new();
     for (at, planned) in plan.models.iter().enumerate() {
         if let Source::Rankings(path) = &planned.source {
-            found.insert(at, recorded(planned, path, data, screen)?);
+            found.insert(at, Arc::new(recorded(planned, path, data, screen)?));
         }
     }
     Ok(found)

@@ -34,6 +34,9 @@ pub struct Spec {
     pub only: Vec<String>,
     /// The models by name, in the order of the tables. Read further by [`super::plan`].
     pub models: Map<String, Value>,
+    /// How the training of teachers is recorded, for students that want their states.
+    #[serde(default, skip_serializing_if = "TrajectorySpec::is_default")]
+    pub trajectory: TrajectorySpec,
     /// What `rankstill tune` looks for; a run leaves it alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tune: Option<TuneSpec>,
@@ -208,6 +211,57 @@ impl DataSpec {
             mask: self.mask,
             history: self.history,
         }
+    }
+}
+
+/// `[trajectory]`: the states of a teacher's training, as the lists that it gave for every user then.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrajectorySpec {
+    /// How many, the fitted model being the last.
+    pub states: usize,
+    /// Length of the lists.
+    pub k: usize,
+    /// How they are spaced.
+    pub spaced_by: SpacedBy,
+    /// Epochs from one look to the next; 0: as often as the model is validated.
+    pub every: usize,
+    /// From so many looks, the chosen one being the last, come the deviations of ranks.
+    pub neighbours: usize,
+}
+
+/// How states are spaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SpacedBy {
+    /// State j of n is the first look at which the model had j / n of the fitted model's validation value.
+    #[default]
+    Quality,
+    /// State j of n is the look nearest to j / n of the fitted model's epochs.
+    Epochs,
+}
+
+impl Default for TrajectorySpec {
+    fn default() -> Self {
+        Self { states: 4, k: 100, spaced_by: SpacedBy::default(), every: 0, neighbours: 5 }
+    }
+}
+
+impl TrajectorySpec {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether there can be such a trajectory.
+    ///
+    /// # Errors
+    /// When there would be no state, list or look.
+    pub fn check(&self) -> Result<()> {
+        let Self { states, k, neighbours, .. } = *self;
+        for (key, value) in [("states", states), ("k", k), ("neighbours", neighbours)] {
+            ensure!(value > 0, "trajectory.{key}: must be at least 1");
+        }
+        Ok(())
     }
 }
 

@@ -216,7 +216,7 @@ impl Search {
         &self,
         tree: &Value,
         model: &Tunable,
-        teachers: &Teachers<'_>,
+        teachers: &Teachers,
         fitter: &Fitter<'_>,
         out: &Path,
         told: &mut dyn FnMut(&[Trial]) -> Result<()>,
@@ -335,12 +335,9 @@ fn order(spec: &Spec, tuned: &Map<String, Value>) -> Result<Vec<String>> {
         if !plan.names().iter().any(|known| known == name) {
             return; // it is there to be `like`
         }
-        let teachers = match &plan.models[plan.at(name)].source {
-            Source::Fit { distil: Some(distil), .. } => &distil.teachers[..],
-            _ => &[],
-        };
+        let needs = plan.models[plan.at(name)].needs().iter();
         // Neither leads in a circle: the plan is checked. A model can be like its own student, though.
-        let before = teachers.iter().map(|&at| plan.models[at].name.as_str()).chain(like);
+        let before = needs.map(|&at| plan.models[at].name.as_str()).chain(like);
         for other in before.collect::<Vec<_>>() {
             visit(other, plan, order);
         }
@@ -350,8 +347,12 @@ fn order(spec: &Spec, tuned: &Map<String, Value>) -> Result<Vec<String>> {
     }
     let mut all = Vec::new();
     for name in tuned.keys() {
-        if matches!(plan.models[plan.at(name)].source, Source::Rankings(_)) {
-            bail!("tune.models.{name}: is a file of rankings; there is nothing to tune");
+        match plan.models[plan.at(name)].source {
+            Source::Fit { .. } => {}
+            Source::Rankings(_) => {
+                bail!("tune.models.{name}: is a file of rankings; there is nothing to tune")
+            }
+            Source::Ensemble { .. } => bail!("tune.models.{name}: ensembles are not tuned"),
         }
         visit(name, &plan, &mut all);
     }
@@ -360,16 +361,16 @@ fn order(spec: &Spec, tuned: &Map<String, Value>) -> Result<Vec<String>> {
 }
 
 /// The teachers of one model's trials, fitted once: as the experiment has them, with what was picked for them before.
-struct Teachers<'a>(BTreeMap<usize, Ready<'a>>);
+struct Teachers(BTreeMap<usize, Ready>);
 
-impl<'r> Teachers<'r> {
+impl Teachers {
     /// `recorded`: those that are files of rankings.
     fn new(
         search: &Search,
         tree: &Value,
         student: &Tunable,
         fitter: &Fitter<'_>,
-        recorded: &'r BTreeMap<usize, Recorded>,
+        recorded: &BTreeMap<usize, Arc<Recorded>>,
         out: &Path,
     ) -> Result<Self> {
         let plan = search.plan(tree, "", &Vec::new())?;
@@ -380,10 +381,13 @@ impl<'r> Teachers<'r> {
             needs(&plan, plan.at(&student.name), &mut needed);
         }
         let folders = folder_names(&plan.names());
-        let mut ready: BTreeMap<usize, Ready<'r>> = BTreeMap::new();
+        let mut ready: BTreeMap<usize, Ready> = BTreeMap::new();
         for &at in plan.order.iter().filter(|at| needed.contains(at)) {
             let model = match &plan.models[at].source {
-                Source::Rankings(_) => Ready::Recorded(&recorded[&at]),
+                Source::Rankings(_) => Ready::Recorded(recorded[&at].clone()),
+                Source::Ensemble { members, fusion } => {
+                    Ready::fused(members.iter().map(|member| &ready[member]), fusion)?
+                }
                 Source::Fit { .. } => {
                     let folder = out.join("teachers").join(&folders[at]);
                     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
@@ -400,19 +404,17 @@ impl<'r> Teachers<'r> {
         Ok(Self(ready))
     }
 
-    fn teacher<'a>(&'a self, at: usize, name: &'a str) -> Teacher<'a> {
+    fn teacher<'a>(&self, at: usize, name: &'a str) -> Teacher<'a> {
         self.0[&at].teacher(name)
     }
 }
 
 /// The teachers of a model, their teachers, and so on.
 fn needs(plan: &Plan, at: usize, found: &mut Vec<usize>) {
-    if let Source::Fit { distil: Some(distil), .. } = &plan.models[at].source {
-        for &teacher in &distil.teachers {
-            if !found.contains(&teacher) {
-                found.push(teacher);
-                needs(plan, teacher, found);
-            }
+    for &other in plan.models[at].needs() {
+        if !found.contains(&other) {
+            found.push(other);
+            needs(plan, other, found);
         }
     }
 }

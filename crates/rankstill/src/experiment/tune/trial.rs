@@ -4,12 +4,12 @@ use super::ladder::Rung;
 use super::{Teachers, write};
 use crate::experiment::fit::{self, EPOCHS, Job, Look};
 use crate::experiment::fitter::{Fitter, checkpoint_every};
-use crate::experiment::lessons::Teacher;
+use crate::experiment::lessons::{Teacher, Wants};
 use crate::experiment::plan::{Plan, Source};
 use crate::progress::interrupted;
 use anyhow::{Context as _, Result};
 use rankstill_core::train::EpochReport;
-use rankstill_core::{Among, Cases, Error, Lesson, Model, Recipe, Trace};
+use rankstill_core::{Cases, Error, Model, Recipe, Trace};
 use rankstill_distill::trace::question;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -22,7 +22,7 @@ pub struct Bench<'a> {
     name: &'a str,
     plans: &'a [Plan],
     fitter: &'a Fitter<'a>,
-    teachers: &'a Teachers<'a>,
+    teachers: &'a Teachers,
     folder: PathBuf,
     seed: u64,
     /// The longest lists that any trial asks for.
@@ -32,7 +32,7 @@ pub struct Bench<'a> {
 }
 
 /// Who was asked, the fingerprint of the questions, and among what was to be said.
-type Asked = (Vec<String>, u64, Among);
+type Asked = (Vec<String>, u64, Wants);
 
 /// Where a trial is.
 pub enum Standing {
@@ -68,7 +68,7 @@ impl<'a> Bench<'a> {
         name: &'a str,
         plans: &'a [Plan],
         fitter: &'a Fitter<'a>,
-        teachers: &'a Teachers<'a>,
+        teachers: &'a Teachers,
         folder: PathBuf,
         seed: u64,
     ) -> Self {
@@ -142,11 +142,11 @@ impl<'a> Bench<'a> {
             anyhow::bail!("tune.models.{}: is a file of rankings", self.name)
         };
         let valid = |model: &dyn Model| self.fitter.validation(self.name, model);
-        let lessons = |cases: &Cases, lesson: Lesson| -> Result<Vec<Trace>> {
+        let lessons = |cases: &Cases, wants: Wants| -> Result<Vec<Trace>> {
             let teachers = distil.iter().flat_map(|distil| &distil.teachers);
             let teachers: Vec<Teacher<'_>> =
                 teachers.map(|&at| self.teachers.teacher(at, &plan.models[at].name)).collect();
-            self.lessons(&teachers, cases, lesson)
+            self.lessons(&teachers, cases, wants)
         };
         // A plan without early stopping does not look itself.
         let look = |report: &EpochReport, model: &dyn Model| {
@@ -172,31 +172,21 @@ impl<'a> Bench<'a> {
     }
 
     /// What the teachers say, asked once for the longest lists.
-    fn lessons(
-        &self,
-        teachers: &[Teacher<'_>],
-        cases: &Cases,
-        lesson: Lesson,
-    ) -> Result<Vec<Trace>> {
+    fn lessons(&self, teachers: &[Teacher<'_>], cases: &Cases, wants: Wants) -> Result<Vec<Trace>> {
         let names = teachers.iter().map(|teacher| teacher.name.to_owned()).collect();
-        let asked: Asked = (names, cases.fingerprint(), lesson.among);
+        let longest = wants.with_k(self.k);
+        let asked: Asked = (names, cases.fingerprint(), longest);
         let known = self.said.borrow().iter().position(|(key, _)| *key == asked);
         let at = match known {
             Some(at) => at,
             None => {
-                let longest = Lesson { k: self.k.max(lesson.k), ..lesson };
                 let said = fit::record(teachers, cases, longest, self.fitter.screen)?;
                 self.said.borrow_mut().push((asked, said));
                 self.said.borrow().len() - 1
             }
         };
-        let length = question(cases, lesson).k;
-        let shortened = |trace: &Trace| -> Result<Trace> {
-            let looks = trace.checkpoints().iter();
-            let looks = looks.map(|(epoch, said)| (*epoch, said.truncated(length))).collect();
-            Ok(Trace::new(trace.teacher(), looks)?)
-        };
-        self.said.borrow()[at].1.iter().map(shortened).collect()
+        let length = question(cases, wants.lesson).k;
+        Ok(self.said.borrow()[at].1.iter().map(|trace| trace.truncated(length)).collect())
     }
 
     /// Forgets the state of a trial that does not go on.
@@ -208,7 +198,7 @@ impl<'a> Bench<'a> {
         let plan = &self.plans[at];
         match &plan.models[plan.at(self.name)].source {
             Source::Fit { recipe, .. } => &**recipe,
-            Source::Rankings(_) => unreachable!("checked before the work"),
+            _ => unreachable!("checked before the work"),
         }
     }
 

@@ -1,0 +1,339 @@
+//! The states of a teacher's training, as the lists that it gave for every user then.
+//!
+//! While a teacher trains, `trajectory/epoch-N.lists` takes what it says at each look. Which looks become the states is known
+//! at the end: then `state-0.lists`, `state-1.lists`, .. are written, each item with the standard deviation of its rank over
+//! the last looks in the place of its score, `states.json` says which epochs they are, and the looks go.
+
+use super::lessons::Header;
+use super::spec::{SpacedBy, TrajectorySpec};
+use anyhow::{Context as _, Result, ensure};
+use rankstill_core::train::EpochReport;
+use rankstill_core::{
+    Cases, Error, Interactions, ItemId, Lists, Model, Packed, Ranker as _, Rankings, Recipe, TopK,
+    Trace, beside,
+};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Keeps what a teacher says while it trains.
+pub struct Recorder<'a> {
+    spec: &'a TrajectorySpec,
+    every: usize,
+    users: Cases,
+    /// The model's.
+    model: PathBuf,
+    folder: PathBuf,
+    header: Header,
+}
+
+/// `states.json`.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct States {
+    /// Epochs done, each state.
+    epochs: Vec<usize>,
+    /// The validation value then; none where there are no validation data.
+    valid: Vec<Option<f64>>,
+    /// Length of the lists.
+    k: usize,
+    /// Of the questions.
+    users: u64,
+}
+
+impl<'a> Recorder<'a> {
+    /// Of a model that is kept in `folder`.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub fn new(
+        spec: &'a TrajectorySpec,
+        recipe: &dyn Recipe,
+        train: &Interactions,
+        folder: &Path,
+    ) -> Result<Self> {
+        let users = Cases::per_user(train);
+        let header = header(&users, spec.k);
+        let often = recipe.trainable().map_or(1, |model| model.plan().validate_every);
+        let every = if spec.every == 0 { often } else { spec.every }.max(1);
+        let model = folder.to_owned();
+        let folder = folder.join(FOLDER);
+        fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        Ok(Self { spec, every, users, model, folder, header })
+    }
+
+    /// After an epoch; what it gives goes into the epoch's line.
+    ///
+    /// # Errors
+    /// When the disk is full, or `valid` fails.
+    pub fn look(
+        &self,
+        report: &EpochReport,
+        model: &dyn Model,
+        valid: &dyn Fn(&dyn Model) -> rankstill_core::Result<f64>,
+    ) -> rankstill_core::Result<Map<String, Value>> {
+        let epochs = report.epoch + 1;
+        let due = epochs.is_multiple_of(self.every) || epochs == report.epochs;
+        if !due && !report.best {
+            return Ok(Map::new());
+        }
+        self.keep(epochs, model)?;
+        let valid = match report.valid {
+            None if self.spec.spaced_by == SpacedBy::Quality => Some(valid(model)?),
+            known => known,
+        };
+        Ok(Map::from_iter([(LOOK.to_owned(), json!({"epochs": epochs, "valid": valid}))]))
+    }
+
+    fn keep(&self, epochs: usize, model: &dyn Model) -> rankstill_core::Result<()> {
+        let queries = self.users.distinct_queries();
+        let said = Packed::new(model).rank(&queries, &TopK::unseen(self.spec.k))?;
+        let path = self.at(epochs);
+        self.header
+            .write(&path, &said)
+            .map_err(|error| Error::File { path, problem: format!("{error:#}") })
+    }
+
+    /// Makes the states; `model` is the last.
+    ///
+    /// # Errors
+    /// When the disk is full, or what was kept is gone.
+    pub fn finish(self, model: &dyn Model) -> Result<()> {
+        if !self.folder.join(STATES).exists() {
+            self.make_states(model)?;
+        }
+        for entry in fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("epoch-")) {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn make_states(&self, model: &dyn Model) -> Result<()> {
+        let mut looks = self.looks()?;
+        if looks.is_empty() {
+            // Counted, not trained: there is one state.
+            self.keep(0, model)?;
+            looks.push(Look { epochs: 0, valid: None });
+        }
+        let chosen = choose(self.spec, &looks);
+        for (state, &at) in chosen.iter().enumerate() {
+            let first = (at + 1).saturating_sub(self.spec.neighbours);
+            let near = looks[first..=at]
+                .iter()
+                .map(|look| {
+                    let path = self.at(look.epochs);
+                    self.header.read(&path).with_context(|| path.display().to_string())
+                })
+                .collect::<Result<Vec<_>>>()?;
+            let said = with_deviations(&near, self.spec.k);
+            self.header.write(&self.folder.join(name(state)), &said)?;
+        }
+        let states = States {
+            epochs: chosen.iter().map(|&at| looks[at].epochs).collect(),
+            valid: chosen.iter().map(|&at| looks[at].valid).collect(),
+            k: self.spec.k,
+            users: self.header.questions,
+        };
+        let text = serde_json::to_string_pretty(&states)? + "\n";
+        Ok(beside::write(self.folder.join(STATES), text.as_bytes())?)
+    }
+
+    /// The looks up to the model that was kept: the best one where training was validated, else the last.
+    fn looks(&self) -> Result<Vec<Look>> {
+        let text = fs::read_to_string(self.model.join(super::fit::EPOCHS)).unwrap_or_default();
+        let mut looks = Vec::new();
+        let mut until = None;
+        for line in text.lines() {
+            let line: Value = serde_json::from_str(line)?;
+            if line["best"] == true {
+                until = line["epoch"].as_u64().map(|epoch| epoch as usize + 1);
+            }
+            if let Some(look) = line.get(LOOK) {
+                looks.push(serde_json::from_value::<Look>(look.clone())?);
+            }
+        }
+        looks.retain(|look| until.is_none_or(|until| look.epochs <= until));
+        Ok(looks)
+    }
+
+    fn at(&self, epochs: usize) -> PathBuf {
+        self.folder.join(format!("epoch-{epochs:06}.lists"))
+    }
+}
+
+/// In the line of an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+struct Look {
+    epochs: usize,
+    valid: Option<f64>,
+}
+
+const FOLDER: &str = "trajectory";
+const STATES: &str = "states.json";
+const LOOK: &str = "trajectory";
+
+fn name(state: usize) -> String {
+    format!("state-{state}.lists")
+}
+
+fn header(users: &Cases, k: usize) -> Header {
+    Header {
+        length: k as u32,
+        queries: users.n_queries() as u64,
+        questions: users.fingerprint() ^ (k as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15),
+    }
+}
+
+/// Which looks become states, in order; the last look is the last state. Each at most once: there may be fewer than wanted.
+fn choose(spec: &TrajectorySpec, looks: &[Look]) -> Vec<usize> {
+    let last = looks.len() - 1;
+    let goal = looks[last].valid.unwrap_or(0.0);
+    let mut chosen: Vec<usize> = Vec::new();
+    for state in 1..spec.states {
+        let share = state as f64 / spec.states as f64;
+        let next = chosen.last().map_or(0, |at| at + 1);
+        let wanted = match spec.spaced_by {
+            SpacedBy::Quality => (next..last)
+                .find(|&at| looks[at].valid.is_some_and(|valid| valid >= share * goal))
+                .unwrap_or(last),
+            SpacedBy::Epochs => {
+                let epochs = share * looks[last].epochs as f64;
+                let far = |at: &usize| (looks[*at].epochs as f64 - epochs).abs();
+                (next..last).min_by(|a, b| far(a).total_cmp(&far(b))).unwrap_or(last)
+            }
+        };
+        if wanted < last {
+            chosen.push(wanted);
+        }
+    }
+    chosen.push(last);
+    chosen
+}
+
+/// The last of `near`, each item with the standard deviation of its rank over all of them; an item that one does not list has
+/// rank `k` there.
+fn with_deviations(near: &[Rankings], k: usize) -> Rankings {
+    let Some(last) = near.last() else { return Rankings::default() };
+    let rows: Vec<Vec<(ItemId, f32)>> = (0..last.len())
+        .into_par_iter()
+        .with_min_len(64)
+        .map(|row| {
+            let mut places: Vec<(ItemId, f64)> = near
+                .iter()
+                .flat_map(|said| said.items(row).iter().enumerate())
+                .map(|(rank, &item)| (item, rank as f64))
+                .collect();
+            places.sort_by_key(|(item, _)| *item);
+            let deviation = |item: ItemId| {
+                let first = places.partition_point(|(other, _)| *other < item);
+                let found = places[first..].iter().take_while(|(other, _)| *other == item);
+                let ranks: Vec<f64> = found.map(|(_, rank)| *rank).collect();
+                let (n, absent) = (near.len() as f64, (near.len() - ranks.len()) as f64);
+                let mean = (ranks.iter().sum::<f64>() + absent * k as f64) / n;
+                let square = |rank: f64| (rank - mean) * (rank - mean);
+                let sum = ranks.iter().map(|&rank| square(rank)).sum::<f64>();
+                ((sum + absent * square(k as f64)) / n).sqrt() as f32
+            };
+            last.items(row).iter().map(|&item| (item, deviation(item))).collect()
+        })
+        .collect();
+    let mut all = Rankings::default();
+    rows.into_iter().for_each(|row| all.push(row));
+    all
+}
+
+/// The trajectory of the model that is kept in `folder`, if it has one, for the distinct queries of `cases`: each is answered by
+/// its user's lists, a query without a user by nothing.
+///
+/// # Errors
+/// When a file is broken.
+pub fn read(teacher: &str, folder: &Path, cases: &Cases) -> Result<Option<Trace>> {
+    let folder = folder.join(FOLDER);
+    let path = folder.join(STATES);
+    let Ok(text) = fs::read_to_string(&path) else { return Ok(None) };
+    let states: States = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+    let queries = cases.distinct_queries();
+    let mut checkpoints = Vec::new();
+    let mut deviations: Vec<Lists<f32>> = Vec::new();
+    for (state, &epochs) in states.epochs.iter().enumerate() {
+        let path = folder.join(name(state));
+        let said = read_state(&path, &states).with_context(|| path.display().to_string())?;
+        let row = |query: usize| {
+            queries[query].user.map(|user| user as usize).filter(|&user| user < said.len())
+        };
+        let mut lists = Rankings::default();
+        for query in 0..queries.len() {
+            let items = row(query).map_or(&[][..], |row| said.items(row));
+            lists.push(items.iter().map(|&item| (item, 0.0)));
+        }
+        let row = |query| row(query).map_or(&[][..], |row| said.scores(row)).iter().copied();
+        deviations.push((0..queries.len()).map(row).collect());
+        let odd = lists.lists().values().iter().find(|&&item| item as usize >= cases.n_items());
+        ensure!(odd.is_none(), "{}: lists items that the data do not have", path.display());
+        checkpoints.push((epochs, lists));
+    }
+    Ok(Some(Trace::new(teacher, checkpoints)?.with_deviations(deviations)?))
+}
+
+fn read_state(path: &Path, states: &States) -> Result<Rankings> {
+    let bytes = fs::metadata(path)?.len();
+    let queries =
+        bytes.saturating_sub(super::lessons::HEADER as u64) / (8 * states.k.max(1) as u64);
+    Header { length: states.k as u32, queries, questions: states.users }.read(path)
+}
+
+/// About how many bytes a trajectory takes on disk while it is recorded.
+#[must_use]
+pub fn disk(spec: &TrajectorySpec, recipe: &dyn Recipe, n_users: usize) -> u64 {
+    let looks = recipe.trainable().map_or(1, |model| {
+        let every = if spec.every == 0 { model.plan().validate_every } else { spec.every };
+        model.plan().epochs.div_ceil(every.max(1))
+    });
+    (looks + spec.states) as u64 * 8 * spec.k as u64 * n_users as u64
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn looks(valid: &[f64]) -> Vec<Look> {
+        let look = |(at, &valid)| Look { epochs: 10 * (at + 1), valid: Some(valid) };
+        valid.iter().enumerate().map(look).collect()
+    }
+
+    #[test]
+    fn states_are_the_first_looks_at_a_share_of_the_last_value_or_evenly_spaced() {
+        let spec = TrajectorySpec::default();
+        let rising = looks(&[0.01, 0.03, 0.04, 0.06, 0.09, 0.1]);
+        assert_eq!(choose(&spec, &rising), [1, 3, 4, 5]);
+        // Good from the start: what comes next, in order.
+        assert_eq!(choose(&spec, &looks(&[0.09, 0.08, 0.09, 0.1, 0.1])), [0, 1, 2, 4]);
+        assert_eq!(choose(&spec, &looks(&[0.09, 0.1])), [0, 1], "no more looks than there are");
+        let spec = TrajectorySpec { spaced_by: SpacedBy::Epochs, ..spec };
+        assert_eq!(choose(&spec, &rising), [0, 2, 3, 5]);
+        assert_eq!(choose(&spec, &looks(&[0.5])), [0]);
+    }
+
+    #[test]
+    fn deviations_by_hand() {
+        let said = |list: &[ItemId]| {
+            let mut said = Rankings::default();
+            said.push(list.iter().map(|&item| (item, 0.0)));
+            said
+        };
+        // Item 7: ranks 2 (not listed), 1, 0. Item 3: 0, 0, 1.
+        let found = with_deviations(&[said(&[3, 5]), said(&[3, 7]), said(&[7, 3])], 2);
+        assert_eq!(found.items(0), [7, 3]);
+        let by_hand = [(2.0f32 / 3.0).sqrt(), (2.0f32 / 9.0).sqrt()];
+        for (found, by_hand) in found.scores(0).iter().zip(by_hand) {
+            assert!((found - by_hand).abs() < 1e-6);
+        }
+        assert_eq!(with_deviations(&[said(&[4])], 9).scores(0), [0.0]);
+    }
+}
