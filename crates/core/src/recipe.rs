@@ -37,6 +37,11 @@ pub trait Recipe: Send + Sync {
         None
     }
 
+    /// Set for models that learn epoch by epoch by the training loop, whether they can be students or not.
+    fn training_plan(&self) -> Option<&Plan> {
+        self.trainable().map(Trainable::plan)
+    }
+
     /// About how many bytes fitting on so many users, items and interactions will hold.
     fn memory(&self, n_users: usize, n_items: usize, n_interactions: usize) -> u64;
 }

@@ -10,6 +10,7 @@
 //! has two owners, so any number of threads gives the same bits.
 
 mod everything;
+mod wide;
 
 use rankstill_core::kernel::optimizer::{AdamMode, Optimizer};
 use rankstill_core::kernel::pairs::{pair_dots, weighted_sums};
@@ -35,8 +36,12 @@ pub(crate) struct ItemHead {
     to_rows: Vec<f32>,
     row_counts: Vec<f32>,
     row_numbers: Vec<u32>,
-    /// The gradient of all items, where the slate reaches over everything; else empty.
+    /// The gradient of all items, and whether there is one: where the slate reaches over everything.
     to_items: Vec<f32>,
+    to_all: bool,
+    /// Of a batch that is taken as a whole: its vectors, and every item's score for each, which becomes its gradient.
+    wide_vectors: Vec<f32>,
+    wide_scores: Vec<f32>,
     stride: usize,
     /// A step follows the mean over the batch: 1 / its rows.
     scale: f32,
@@ -69,6 +74,9 @@ impl ItemHead {
             row_counts: Vec::new(),
             row_numbers: Vec::new(),
             to_items: Vec::new(),
+            to_all: false,
+            wide_vectors: Vec::new(),
+            wide_scores: Vec::new(),
             stride: 0,
             scale: 0.0,
         }
@@ -86,7 +94,7 @@ impl ItemHead {
         debug_assert_eq!(asked.of_row.len(), batch.len());
         self.stride = items.stride();
         self.scale = 1.0 / batch.len() as f32;
-        self.to_items.clear();
+        self.to_all = !matches!(slate, Slate::Lists { .. });
         self.to_rows.clear();
         self.to_rows.resize(batch.len() * self.stride, 0.0);
         let loss = match slate {
@@ -137,7 +145,7 @@ impl ItemHead {
 
     /// The item table's step.
     pub fn apply(&self, items: &mut Table, asked: Asked<'_>) {
-        if !self.to_items.is_empty() {
+        if self.to_all {
             return items.apply_full(&self.to_items, self.scale);
         }
         let terms = Terms {

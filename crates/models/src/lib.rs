@@ -37,11 +37,14 @@ pub mod ease;
 mod falling;
 mod fold_in;
 pub mod fossil;
+pub mod item_ae;
 pub mod item_cf;
 mod item_head;
 mod item_panels;
 pub mod light_gcn;
 pub mod loss;
+pub mod mult_vae;
+pub mod multinomial;
 pub mod pop;
 mod state;
 #[doc(hidden)]
@@ -51,9 +54,12 @@ pub use bpr_mf::BprMf;
 pub use caser::Caser;
 pub use ease::Ease;
 pub use fossil::Fossil;
+pub use item_ae::ItemAe;
 pub use item_cf::ItemCf;
 pub use light_gcn::LightGcn;
 pub use loss::{Loss, LossKind, Sampled};
+pub use mult_vae::MultVae;
+pub use multinomial::Multinomial;
 pub use pop::Pop;
 
 use rankstill_core::registry::{Config, Entry};
@@ -97,6 +103,16 @@ pub static MODELS: &[Entry<dyn Recipe>] = &[
         name: "caser",
         about: "convolutions over the last items of a history, and the user (sequential); by any distiller as a student",
         parse: caser::parse,
+    },
+    Entry {
+        name: "mult_vae",
+        about: "autoencoder of a history with a multinomial likelihood (Mult-VAE, Mult-DAE); by any distiller as a student",
+        parse: mult_vae::parse,
+    },
+    Entry {
+        name: "item_ae",
+        about: "autoencoder of the users of an item, with a multinomial likelihood; a teacher only",
+        parse: item_ae::parse,
     },
 ];
 
@@ -156,6 +172,22 @@ mod tests {
                 "dropout": 0.2,
                 "optimizer": {"kind": "adam", "mode": "exact", "learning_rate": 0.01},
                 "train": {"epochs": 25, "batch_size": 64, "validate_every": 2, "patience": 8},
+            }),
+            "item_ae" => json!({
+                "hidden": 16,
+                "latent": 8,
+                "beta": 0.05,
+                "anneal_steps": 20,
+                "optimizer": {"kind": "adam", "mode": "exact", "learning_rate": 0.03},
+                "train": {"epochs": 60, "batch_size": 16, "validate_every": 2, "patience": 15},
+            }),
+            "mult_vae" => json!({
+                "hidden": 16,
+                "latent": 8,
+                "beta": 0.05,
+                "anneal_steps": 20,
+                "optimizer": {"kind": "adam", "mode": "exact", "learning_rate": 0.03},
+                "train": {"epochs": 60, "batch_size": 16, "validate_every": 2, "patience": 15},
             }),
             _ => json!({}),
         }

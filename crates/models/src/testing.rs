@@ -142,7 +142,7 @@ pub fn same_bytes_on_any_threads(entry: &Entry<dyn Recipe>, settings: &Value) {
     for threads in [1, 2, 3] {
         assert!(on(threads, 1) == first, "{} on {threads} threads", entry.name);
     }
-    if recipe.trainable().is_some() {
+    if recipe.training_plan().is_some() {
         assert!(on(2, 2) != first, "{} takes no notice of the seed", entry.name);
     }
 }
@@ -151,21 +151,29 @@ pub fn same_bytes_on_any_threads(entry: &Entry<dyn Recipe>, settings: &Value) {
 /// stopping included.
 pub fn resumes_to_the_same_bytes(entry: &Entry<dyn Recipe>, settings: &Value) {
     let (train, recipe) = (blocks(), parse(entry, settings));
-    let Some(trainable) = recipe.trainable() else { return };
-    let steps = trainable.cases(&train).len().div_ceil(trainable.plan().batch_size);
-    let whole = interrupted_at(&*recipe, &train, &[]);
+    if recipe.training_plan().is_none() {
+        return;
+    }
+    let (whole, steps) = interrupted_at(&*recipe, &train, &[]);
     for stops in [vec![0], vec![1, steps - 1], vec![steps, 2 * steps + 1], vec![3 * steps - 1, 3]] {
-        assert!(interrupted_at(&*recipe, &train, &stops) == whole, "{}: {stops:?}", entry.name);
+        let (resumed, _) = interrupted_at(&*recipe, &train, &stops);
+        assert!(resumed == whole, "{}: {stops:?}", entry.name);
     }
 }
 
-/// `stops`: how many steps each process takes before it is interrupted.
-fn interrupted_at(recipe: &dyn Recipe, train: &Arc<Interactions>, stops: &[usize]) -> Tensors {
-    struct StopAfter(Option<usize>);
+/// `stops`: how many steps each process takes before it is interrupted. The model, and how many steps the last process took
+/// in the first epoch.
+fn interrupted_at(
+    recipe: &dyn Recipe,
+    train: &Arc<Interactions>,
+    stops: &[usize],
+) -> (Tensors, usize) {
+    struct StopAfter(Option<usize>, usize);
     impl Watch for StopAfter {
-        fn step(&mut self, _epoch: usize, _done: usize, _total: usize) -> bool {
+        fn step(&mut self, epoch: usize, _done: usize, _total: usize) -> bool {
             let stop = self.0 == Some(0);
             self.0 = self.0.map(|left| left.saturating_sub(1));
+            self.1 += usize::from(epoch == 0);
             stop
         }
     }
@@ -183,7 +191,7 @@ fn interrupted_at(recipe: &dyn Recipe, train: &Arc<Interactions>, stops: &[usize
         Ok(-(f64::from(scores[0]) - 0.3).abs())
     };
     for stop in stops.iter().map(|&stop| Some(stop)).chain([None]) {
-        let mut watch = StopAfter(stop);
+        let mut watch = StopAfter(stop, 0);
         let fit = &mut Fit {
             seed: 1,
             validate: Some(&validate),
@@ -191,7 +199,7 @@ fn interrupted_at(recipe: &dyn Recipe, train: &Arc<Interactions>, stops: &[usize
             checkpoints: Some(Checkpointing { save: &save, load: &load, every: Duration::MAX }),
         };
         match recipe.fit(train, fit) {
-            Ok(model) => return model.tensors(),
+            Ok(model) => return (model.tensors(), watch.1),
             Err(error) => assert!(stop.is_some() && matches!(error, Error::Interrupted), "{error}"),
         }
     }

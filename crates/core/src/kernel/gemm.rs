@@ -1,8 +1,8 @@
 //! Dense products, by the `gemm` crate.
 //!
 //! The crate picks its own instruction set and blocking, so equal bits across instruction sets are *not* promised here,
-//! as they are where our own kernels are used; on one machine the same call gives the same bits. [`parallel`] cuts the
-//! result into fixed blocks, so that they do not depend on the number of threads either.
+//! as they are where our own kernels are used; on one machine the same call gives the same bits. [`parallel`] and
+//! [`parallel_columns`] cut the result into fixed blocks, so that they do not depend on the number of threads either.
 
 use rayon::prelude::*;
 
@@ -53,10 +53,21 @@ impl<'a> Mat<'a> {
     }
 
     /// Rows `from..from + n`.
-    fn row_range(self, from: usize, n: usize) -> Self {
-        debug_assert!(from + n <= self.rows && n > 0);
+    ///
+    /// # Panics
+    /// When there are fewer.
+    pub fn row_range(self, from: usize, n: usize) -> Self {
+        assert!(from + n <= self.rows, "rows {from} and {n} more of {}", self.rows);
         let start = (from * self.row_step).min(self.data.len());
         Self { data: &self.data[start..], rows: n, ..self }
+    }
+
+    /// Columns `from..from + n`.
+    ///
+    /// # Panics
+    /// When there are fewer.
+    pub fn col_range(self, from: usize, n: usize) -> Self {
+        self.t().row_range(from, n).t()
     }
 }
 
@@ -111,14 +122,23 @@ pub fn gemm(alpha: f32, a: Mat<'_>, b: Mat<'_>, beta: f32, c: &mut MatMut<'_>) {
     }
     // SAFETY: the constructors checked that each shape lies within its slice; `c` is borrowed mutably, so it overlaps
     // neither of the others.
+    unsafe { product(alpha, a, b, beta, c.data.as_mut_ptr(), c.stride) }
+}
+
+/// `a.rows x b.cols` numbers at `c`, rows `stride` apart.
+///
+/// # Safety
+/// They may be written, and nobody else uses them meanwhile; the shapes of `a` and `b` fit.
+unsafe fn product(alpha: f32, a: Mat<'_>, b: Mat<'_>, beta: f32, c: *mut f32, stride: usize) {
+    // SAFETY: the constructors checked that `a` and `b` lie within their slices; `c` is the caller's promise.
     unsafe {
         gemm::gemm(
-            c.rows,
-            c.cols,
+            a.rows,
+            b.cols,
             a.cols,
-            c.data.as_mut_ptr(),
+            c,
             1,
-            c.stride as isize,
+            stride as isize,
             beta != 0.0,
             a.data.as_ptr(),
             a.col_step as isize,
@@ -157,6 +177,51 @@ pub fn parallel(alpha: f32, a: Mat<'_>, b: Mat<'_>, beta: f32, c: &mut MatMut<'_
     });
 }
 
+/// Columns of `c` in a task of [`parallel_columns`].
+const COLUMNS: usize = 512;
+
+/// [`gemm()`] on rayon's current pool, in blocks of 512 columns of `c`: for wide results of few rows, where every block of
+/// `b` is then read once, and not once for every block of rows.
+///
+/// # Panics
+/// When the shapes do not fit.
+pub fn parallel_columns(alpha: f32, a: Mat<'_>, b: Mat<'_>, beta: f32, c: &mut MatMut<'_>) {
+    /// A place that several threads write to, each to columns of its own.
+    #[derive(Clone, Copy)]
+    struct Shared(*mut f32);
+    // SAFETY: only pointers to disjoint columns are made of it.
+    unsafe impl Send for Shared {}
+    // SAFETY: as above.
+    unsafe impl Sync for Shared {}
+    impl Shared {
+        fn column(self, column: usize) -> *mut f32 {
+            self.0.wrapping_add(column)
+        }
+    }
+
+    assert!(
+        a.cols == b.rows && a.rows == c.rows && b.cols == c.cols,
+        "{} x {} times {} x {} into {} x {}",
+        a.rows,
+        a.cols,
+        b.rows,
+        b.cols,
+        c.rows,
+        c.cols
+    );
+    let (rows, cols, stride) = (c.rows, c.cols, c.stride);
+    let to = Shared(c.data.as_mut_ptr());
+    if rows > 0 {
+        (0..cols.div_ceil(COLUMNS)).into_par_iter().for_each(|block| {
+            let first = block * COLUMNS;
+            let b = b.col_range(first, COLUMNS.min(cols - first));
+            // SAFETY: the columns of this block lie within `c`, which was checked by its constructor and is borrowed mutably;
+            // no other task has them.
+            unsafe { product(alpha, a, b, beta, to.column(first), stride) }
+        });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,7 +232,16 @@ mod tests {
 
     #[test]
     fn agrees_with_the_triple_loop_for_every_transpose_stride_and_factor() {
-        let shapes = [(1, 1, 1), (3, 5, 7), (17, 33, 9), (300, 20, 16), (513, 3, 2), (4, 4, 0)];
+        type Way = fn(f32, Mat<'_>, Mat<'_>, f32, &mut MatMut<'_>);
+        let shapes = [
+            (1, 1, 1),
+            (3, 5, 7),
+            (17, 33, 9),
+            (300, 20, 16),
+            (513, 3, 2),
+            (4, 1030, 3),
+            (4, 4, 0),
+        ];
         for (m, n, k) in shapes {
             for gap in [0, 3] {
                 for (ta, tb) in [(false, false), (true, false), (false, true), (true, true)] {
@@ -194,7 +268,7 @@ mod tests {
                         let b = Mat::new(&b, br, bc, sb);
                         let a = if ta { a.t() } else { a };
                         let b = if tb { b.t() } else { b };
-                        let run = |threads: usize| {
+                        let run = |parallel: Option<(usize, Way)>| {
                             let mut c = start.clone();
                             if beta == 0.0 {
                                 c.iter_mut().enumerate().for_each(|(i, c)| {
@@ -204,22 +278,27 @@ mod tests {
                                 });
                             }
                             let mut to = MatMut::new(&mut c, m, n, sc);
-                            if threads == 0 {
-                                gemm(alpha, a, b, beta, &mut to);
-                            } else {
-                                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-                                let pool = pool.build().expect("a pool");
-                                pool.install(|| parallel(alpha, a, b, beta, &mut to));
+                            match parallel {
+                                None => gemm(alpha, a, b, beta, &mut to),
+                                Some((threads, way)) => {
+                                    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+                                    let pool = pool.build().expect("a pool");
+                                    pool.install(|| way(alpha, a, b, beta, &mut to));
+                                }
                             }
                             c
                         };
-                        let single = run(0);
+                        let single = run(None);
                         for (c, expected) in single.iter().zip(&expected) {
                             assert!((c - expected).abs() <= 1e-4, "{m} {n} {k}: {c} {expected}");
                         }
-                        assert!(run(1) == run(2) && run(1) == run(3));
-                        for (c, expected) in run(2).iter().zip(&expected) {
-                            assert!((c - expected).abs() <= 1e-4, "{m} {n} {k}: {c} {expected}");
+                        for way in [parallel, parallel_columns] {
+                            let run = |threads| run(Some((threads, way)));
+                            assert!(run(1) == run(2) && run(1) == run(3));
+                            for (c, expected) in run(2).iter().zip(&expected) {
+                                let right = (c - expected).abs() <= 1e-4;
+                                assert!(right, "{m} {n} {k}: {c} {expected}");
+                            }
                         }
                     }
                 }

@@ -18,6 +18,10 @@ const TASK: usize = 16;
 /// Numbers of a group's scores.
 const GROUP: usize = 8 << 20;
 
+/// From this dimension on, and with at most so many scores (256 MB), a batch is taken as a whole: see [`super::wide`].
+const WIDE: usize = 128;
+const MOST_SCORES: usize = 64 << 20;
+
 impl ItemHead {
     /// A step on every item, or on the listed ones against the mass of the rest. Leaves the gradients of the rows' vectors and
     /// of all items.
@@ -31,8 +35,12 @@ impl ItemHead {
     ) -> f64 {
         items.settle();
         let (n_items, dim, stride) = (items.n_rows(), items.dim(), self.stride);
+        if dim >= WIDE && batch.len() * n_items <= MOST_SCORES {
+            return self.step_on_wide_items(items, asked, batch, slate, objective);
+        }
         let (item_data, record) = items.params();
         let items = Mat::new(item_data, n_items, dim, record);
+        self.to_items.clear();
         self.to_items.resize(n_items * stride, 0.0);
 
         let tasks = (GROUP / n_items.max(1) / TASK).clamp(1, 16);
@@ -74,7 +82,7 @@ impl ItemHead {
 }
 
 /// Turns rows of scores into rows of gradients, in place; returns the summed loss.
-fn rows_to_gradients(
+pub(super) fn rows_to_gradients(
     batch: &Batch<'_>,
     begin: usize,
     counts: &[bool],

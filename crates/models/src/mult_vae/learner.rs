@@ -1,0 +1,111 @@
+//! Training: one step on the slate of a batch.
+
+use super::MultVae;
+use super::coder::Pass;
+use super::model::{Net, Sparse};
+use crate::item_head::{Asked, ItemHead};
+use rankstill_core::kernel::dropout::Dropout;
+use rankstill_core::kernel::slots::Slots;
+use rankstill_core::kernel::table::Terms;
+use rankstill_core::{Batch, Learner, Objective, Slate, Tensors};
+
+/// A model with the scratch space of its training.
+pub(crate) struct VaeLearner {
+    recipe: MultVae,
+    net: Net,
+    dropout: Dropout,
+    histories: Sparse,
+    slots: Slots,
+    pass: Pass,
+    head: ItemHead,
+}
+
+/// Keep the draws of dropout, and those of the noise, apart from all others.
+pub(super) const DROPOUT: u64 = 0x4452_4f50;
+pub(super) const NOISE: u64 = 0x4e4f_4953;
+
+impl VaeLearner {
+    pub fn new(recipe: &MultVae, net: Net) -> Self {
+        Self {
+            recipe: recipe.clone(),
+            dropout: Dropout::new(recipe.dropout),
+            histories: Sparse::default(),
+            slots: Slots::new(net.inputs.n_rows()),
+            pass: Pass::default(),
+            head: ItemHead::new(net.outputs.n_rows()),
+            net,
+        }
+    }
+
+    /// The model as it is.
+    pub fn net(&self) -> &Net {
+        &self.net
+    }
+
+    fn step_on(&mut self, batch: &Batch<'_>, slate: &Slate, objective: &dyn Objective) -> f64 {
+        let Self { recipe, net, dropout, histories, slots, pass, head } = self;
+        let n_items = net.outputs.n_rows();
+        histories.clear();
+        for at in 0..batch.len() {
+            let dropped = (!dropout.is_off()).then(|| (*dropout, batch.rng(at, DROPOUT)));
+            histories.push(batch.case(at).query.history, n_items, dropped);
+        }
+        slots.assign(&histories.items);
+        net.inputs.catch_up(slots);
+        net.sum(histories, pass);
+        let noise = |row: usize| batch.rng(row, NOISE);
+        let divergence = net.coder.forward(pass, Some(&noise));
+
+        let of_row: Vec<u32> = (0..batch.len() as u32).collect();
+        let counts = vec![true; batch.len()];
+        let queries = std::mem::take(&mut pass.queries);
+        let asked = Asked { vectors: &queries, of_row: &of_row, counts: &counts };
+        let beta = recipe.beta_at(net.outputs.step());
+        let loss = head.step(&mut net.outputs, asked, batch, slate, objective);
+        net.coder.backward(pass, head.row_gradients(), beta);
+
+        let (rows, scale) = (histories.starts.windows(2).zip(0..), head.scale());
+        let source: Vec<u32> =
+            rows.flat_map(|(pair, row)| std::iter::repeat_n(row, pair[1] - pair[0])).collect();
+        let terms = Terms {
+            coef: &histories.values,
+            source: &source,
+            vectors: &pass.first,
+            stride: net.inputs.stride(),
+            scale,
+            decay: 0.0,
+        };
+        let Net { inputs, outputs, coder, .. } = net;
+        rayon::join(
+            || head.apply(outputs, asked),
+            || rayon::join(|| inputs.apply(slots, &terms), || coder.update(scale)),
+        );
+        self.pass.queries = queries;
+        loss + f64::from(beta) * divergence
+    }
+}
+
+impl Learner for VaeLearner {
+    fn step(&mut self, batch: &Batch<'_>, slate: &Slate, objective: &dyn Objective) -> f64 {
+        if batch.is_empty() || self.net.outputs.n_rows() == 0 {
+            return 0.0;
+        }
+        // Into the thread pool once, not once for each of the phases.
+        let (loss, ()) = rayon::join(|| self.step_on(batch, slate, objective), || ());
+        self.net.inputs.advance();
+        self.net.outputs.advance();
+        self.net.changed();
+        loss
+    }
+
+    fn settle(&mut self) {
+        self.net.inputs.settle();
+        self.net.outputs.settle();
+    }
+
+    fn state(&self) -> Tensors {
+        self.net.state()
+    }
+}
+
+answers_as_its_model!(VaeLearner, net);

@@ -1,0 +1,109 @@
+//! The multinomial likelihood of a whole history (Liang et al., "Variational Autoencoders for Collaborative Filtering",
+//! WWW 2018, eq. 2): with scores s over the catalogue, a row's loss is minus the sum over its n different items i of
+//! ln(e^s_i / sum over all j of e^s_j).
+//!
+//! It is asked for as [`Slate::Against`]: the items of the history one by one, all others as one number. A case's items are
+//! those of its history and its targets, each once however often it stands there; a case without any teaches nothing.
+
+use rankstill_core::kernel::math::{exp, exp_slice, ln};
+use rankstill_core::{Batch, Grad, ItemId, Lists, Objective, Row, Scores, Slate};
+
+/// See the module.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Multinomial;
+
+impl Objective for Multinomial {
+    fn slate(&self, batch: &Batch<'_>) -> Slate {
+        let mut listed = Lists::with_capacity(batch.len(), 0);
+        for at in 0..batch.len() {
+            let case = batch.case(at);
+            let parts = [case.query.history, case.targets];
+            listed.push(distinct(parts.into_iter().flatten().copied(), batch.cases.n_items()));
+        }
+        Slate::against(listed, (0..batch.len()).map(|_| []).collect())
+    }
+
+    fn loss(&self, _row: Row<'_>, scores: Scores<'_>, grad: Grad<'_>) -> f32 {
+        let (listed, to_listed) = (scores.listed, grad.listed);
+        let most = listed.iter().fold(scores.log_rest, |most, &score| most.max(score));
+        if listed.is_empty() {
+            return 0.0;
+        }
+        for (share, score) in to_listed.iter_mut().zip(listed) {
+            *share = score - most;
+        }
+        exp_slice(to_listed);
+        let rest = exp(scores.log_rest - most);
+        let mass = to_listed.iter().fold(rest, |sum, share| sum + share);
+        let n = listed.len() as f32;
+        *grad.log_rest = n * rest / mass;
+        to_listed.iter_mut().for_each(|share| *share = n * *share / mass - 1.0);
+        let log_mass = ln(mass);
+        listed.iter().fold(0.0, |sum, score| sum + (log_mass - (score - most)))
+    }
+}
+
+/// Items of the catalogue, each once, ascending.
+pub(crate) fn distinct(items: impl Iterator<Item = ItemId>, n_items: usize) -> Vec<ItemId> {
+    let mut items: Vec<ItemId> = items.filter(|&item| (item as usize) < n_items).collect();
+    items.sort_unstable();
+    items.dedup();
+    items
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::testing;
+    use rankstill_core::{Cases, Interactions, Span};
+    use std::sync::Arc;
+
+    #[test]
+    fn two_items_of_four_by_hand() {
+        let log = Interactions::new(4, Lists::from_iter([vec![2, 0, 2]]), None, None).unwrap();
+        let cases = Cases::per_user(&log);
+        let batch = Batch { cases: &cases, rows: &[0], epoch: 0, seed: 1 };
+        let Slate::Against { listed, left_out, .. } = Multinomial.slate(&batch) else {
+            panic!("against the rest");
+        };
+        assert_eq!((listed.row(0), left_out.row(0)), (&[0, 2][..], &[][..]));
+        // e^s = 2 and 5 for the listed items, 1 for the rest together: shares 2/8, 5/8, 1/8.
+        let (mut to_listed, mut to_rest) = ([0.0; 2], 0.0);
+        let loss = Multinomial.loss(
+            Row { batch: &batch, at: 0, items: listed.row(0) },
+            Scores { listed: &[2f32.ln(), 5f32.ln()], probes: &[], log_rest: 0.0 },
+            Grad { listed: &mut to_listed, log_rest: &mut to_rest },
+        );
+        assert!((f64::from(loss) - (4f64.ln() + 1.6f64.ln())).abs() < 1e-6, "{loss}");
+        let found = [to_listed[0], to_listed[1], to_rest];
+        for (found, by_hand) in found.iter().zip([-0.5, 0.25, 0.25]) {
+            assert!((found - by_hand).abs() < 1e-6, "{found} {by_hand}");
+        }
+    }
+
+    #[test]
+    fn the_gradient_is_the_slope() {
+        testing::objective_gradient(&Multinomial, &Cases::per_user(&testing::blocks()));
+    }
+
+    #[test]
+    fn all_of_the_catalogue_and_nothing_of_it_do_no_harm() {
+        let span = |history| Span { user: None, history, hidden: 0..0, targets: 0..0 };
+        let cases = Cases::new(2, Arc::new(vec![1, 0]), vec![span(0..2), span(0..0)]).unwrap();
+        let batch = Batch { cases: &cases, rows: &[0, 1], epoch: 0, seed: 1 };
+        let all = [0.5, -1.0];
+        for at in 0..2 {
+            let slate = Multinomial.slate(&batch);
+            let (items, listed, log_rest) = testing::slate_of(&slate, at, &all);
+            let (mut grad, mut to_rest) = (vec![0.0; listed.len()], 0.0);
+            let loss = Multinomial.loss(
+                Row { batch: &batch, at, items },
+                Scores { listed: &listed, probes: &[], log_rest },
+                Grad { listed: &mut grad, log_rest: &mut to_rest },
+            );
+            assert!(loss.is_finite() && to_rest == 0.0, "{loss} {to_rest}");
+            assert!(grad.iter().sum::<f32>().abs() < 1e-6, "{grad:?}");
+        }
+    }
+}
