@@ -381,8 +381,7 @@ impl Coder {
         Ok(())
     }
 
-    /// Name, place, rows, numbers a row, and which of them are no padding.
-    fn matrices(&self) -> [(&'static str, Range<usize>, usize, usize, Vec<usize>); 5] {
+    fn matrices(&self) -> [Matrix; 5] {
         let Shape { hidden, latent, .. } = self.shape;
         let (wide, code) = (self.shape.wide(), self.shape.code());
         let [b1, w2, b2, w3, b3] = self.shape.parts();
@@ -403,6 +402,9 @@ impl Coder {
         Ok(())
     }
 }
+
+/// Name, place, rows, numbers a row, and which of them are no padding.
+type Matrix = (&'static str, Range<usize>, usize, usize, Vec<usize>);
 
 impl Pass {
     fn resize(&mut self, shape: Shape, rows: usize) {
