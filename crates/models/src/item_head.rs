@@ -12,6 +12,8 @@
 mod everything;
 mod wide;
 
+pub(crate) use everything::rows_to_gradients;
+
 use rankstill_core::kernel::optimizer::{AdamMode, Optimizer};
 use rankstill_core::kernel::pairs::{pair_dots, weighted_sums};
 use rankstill_core::kernel::slots::Slots;

@@ -45,6 +45,7 @@ pub mod light_gcn;
 pub mod loss;
 pub mod mult_vae;
 pub mod multinomial;
+pub mod neu_mf;
 pub mod pop;
 mod state;
 #[doc(hidden)]
@@ -60,6 +61,7 @@ pub use light_gcn::LightGcn;
 pub use loss::{Loss, LossKind, Sampled};
 pub use mult_vae::MultVae;
 pub use multinomial::Multinomial;
+pub use neu_mf::NeuMf;
 pub use pop::Pop;
 
 use rankstill_core::registry::{Config, Entry};
@@ -108,6 +110,11 @@ pub static MODELS: &[Entry<dyn Recipe>] = &[
         name: "mult_vae",
         about: "autoencoder of a history with a multinomial likelihood (Mult-VAE, Mult-DAE); by any distiller as a student",
         parse: mult_vae::parse,
+    },
+    Entry {
+        name: "neu_mf",
+        about: "a product of vectors and a perceptron, fused (NeuMF); by any distiller as a student",
+        parse: neu_mf::parse,
     },
     Entry {
         name: "item_ae",
@@ -172,6 +179,14 @@ mod tests {
                 "dropout": 0.2,
                 "optimizer": {"kind": "adam", "mode": "exact", "learning_rate": 0.01},
                 "train": {"epochs": 25, "batch_size": 64, "validate_every": 2, "patience": 8},
+            }),
+            "neu_mf" => json!({
+                "dim": 8,
+                "mlp_dim": 8,
+                "layers": [16, 8],
+                "init_std": 0.1,
+                "optimizer": {"kind": "adam", "mode": "exact", "learning_rate": 0.02},
+                "train": {"epochs": 30, "batch_size": 64, "validate_every": 2, "patience": 8},
             }),
             "item_ae" => json!({
                 "hidden": 16,

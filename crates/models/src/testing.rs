@@ -155,6 +155,7 @@ pub fn resumes_to_the_same_bytes(entry: &Entry<dyn Recipe>, settings: &Value) {
         return;
     }
     let (whole, steps) = interrupted_at(&*recipe, &train, &[]);
+    let steps = steps.max(1); // an epoch by a fused kernel has none
     for stops in [vec![0], vec![1, steps - 1], vec![steps, 2 * steps + 1], vec![3 * steps - 1, 3]] {
         let (resumed, _) = interrupted_at(&*recipe, &train, &stops);
         assert!(resumed == whole, "{}: {stops:?}", entry.name);

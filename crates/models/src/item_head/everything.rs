@@ -82,7 +82,7 @@ impl ItemHead {
 }
 
 /// Turns rows of scores into rows of gradients, in place; returns the summed loss.
-pub(super) fn rows_to_gradients(
+pub(crate) fn rows_to_gradients(
     batch: &Batch<'_>,
     begin: usize,
     counts: &[bool],

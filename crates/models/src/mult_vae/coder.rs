@@ -23,8 +23,8 @@ pub(super) struct Coder {
     pub weights: DenseParam,
     grads: Vec<f32>,
     /// W2 and W3, for the way back.
-    from_code: Vec<f32>,
-    from_hidden: Vec<f32>,
+    back_from_code: Vec<f32>,
+    back_from_hidden: Vec<f32>,
 }
 
 /// How many numbers are where.
@@ -121,8 +121,8 @@ impl Coder {
             shape,
             weights: DenseParam::new(shape.len(), optimizer.clone()),
             grads: vec![0.0; shape.len()],
-            from_code: vec![0.0; shape.code() * shape.wide()],
-            from_hidden: vec![0.0; shape.wide() * shape.narrow()],
+            back_from_code: vec![0.0; shape.code() * shape.wide()],
+            back_from_hidden: vec![0.0; shape.wide() * shape.narrow()],
         };
         coder.changed();
         coder
@@ -147,13 +147,13 @@ impl Coder {
 
     /// To be called whenever the weights have changed.
     pub fn changed(&mut self) {
-        let Self { shape, weights, from_code, from_hidden, .. } = self;
+        let Self { shape, weights, back_from_code, back_from_hidden, .. } = self;
         let [_, w2, _, w3, _] = shape.parts();
         let (values, wide, narrow) = (weights.values(), shape.wide(), shape.narrow());
         let code = shape.code();
         rayon::join(
-            || transpose(&values[w2], shape.hidden, code, code, from_code, wide),
-            || transpose(&values[w3], shape.latent, wide, wide, from_hidden, narrow),
+            || transpose(&values[w2], shape.hidden, code, code, back_from_code, wide),
+            || transpose(&values[w3], shape.latent, wide, wide, back_from_hidden, narrow),
         );
     }
 
@@ -272,11 +272,11 @@ impl Coder {
             .for_each(|(to_queries, g, to_z, to_code, code, noise, h, first)| {
                 this.to_hidden(to_queries, g);
                 let rows = Rows::new(g, g.len() / wide, shape.hidden, wide);
-                let back = &this.from_hidden[..shape.hidden * narrow];
+                let back = &this.back_from_hidden[..shape.hidden * narrow];
                 affine(rows, back, &vec![0.0; narrow], narrow, to_z);
                 this.to_code(to_z, code, noise, beta, to_code);
                 let rows = Rows::dense(to_code, to_code.len() / shape.code(), shape.code());
-                affine(rows, &this.from_code, &vec![0.0; wide], wide, first);
+                affine(rows, &this.back_from_code, &vec![0.0; wide], wide, first);
                 chain(Activation::Tanh, h, first);
             });
         self.sum_gradients(pass);

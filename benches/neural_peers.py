@@ -1,0 +1,165 @@
+"""Times training steps of Mult-VAE and NeuMF in Rankstill and in PyTorch, in turn, and prints ratios.
+
+    benches/setup.sh
+    .venv/bin/python benches/neural_peers.py [--threads 2] [--rounds 3]
+
+Both on LightGCN's Gowalla split (29,858 users, 40,981 items, 810,128 interactions), with Adam over all parameters in PyTorch, which
+Rankstill's `exact` mode computes too; the `sparse` mode, in which rows that a batch does not name rest, is printed along.
+- Mult-VAE: 40,981 - 600 - 200 - 600 - 40,981, 500 users a batch, dropout 0.5, multinomial likelihood and divergence. PyTorch as
+  the authors' code has it: the batch as a dense matrix, nn.Linear, log_softmax.
+- NeuMF: vectors of 64 and 64, layers 64, 32 and 16, 1,024 interactions a batch with four negatives each. PyTorch: nn.Embedding
+  and nn.Linear on all pairs, binary cross-entropy with logits; its negatives come from one randint, unchecked against the history.
+
+The figures are lower quartiles of single steps, the best of the rounds; rounds of different programs alternate. The data is in
+$RANKSTILL_DATA or ../shared/data.
+"""
+
+import argparse
+import os
+import pathlib
+import subprocess
+import time
+
+from bpr_peers import ROOT, ratio
+
+DATA = pathlib.Path(os.environ.get("RANKSTILL_DATA", ROOT.parent / "shared" / "data"))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    args = parser.parse_args()
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
+        os.environ[name] = str(args.threads)
+
+    binary = build()
+    best = {}
+    for _ in range(args.rounds):
+        for name, value in [*ours(binary, args.threads), *peers(args.threads)]:
+            best[name] = min(best.get(name, value), value)
+    for name, value in best.items():
+        print(f"{name:32} {value:.4f}")
+
+    print()
+    ratio("Mult-VAE step, PyTorch / ours", best, "torch_mult_vae_ms", "mult_vae_exact_ms", 3.5)
+    ratio("NeuMF step, PyTorch / ours", best, "torch_neu_mf_ms", "neu_mf_exact_ms", 5)
+
+
+def build():
+    command = ["cargo", "bench", "-p", "rankstill-models", "--bench", "neural", "--no-run"]
+    said = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stderr
+    return ROOT / said.rsplit("(", 1)[1].split(")")[0]
+
+
+def ours(binary, threads):
+    command = [binary, "--bench", "--threads", str(threads)]
+    said = subprocess.run(command, cwd=ROOT / "crates" / "models", check=True, capture_output=True, text=True).stdout
+    pairs = [line.split() for line in said.splitlines() if len(line.split()) == 2]
+    return [(name, float(value)) for name, value in pairs]
+
+
+def peers(threads):
+    try:
+        import torch
+    except (ImportError, ValueError) as error:  # the latter when the wheel's libraries are not there
+        print("PyTorch is left out:", error)
+        return []
+    torch.set_num_threads(threads)
+    torch.manual_seed(1)
+    users, items = [], []
+    for line in (DATA / "gowalla" / "train.tsv").read_text().splitlines()[1:]:
+        user, item = line.split("\t")[:2]
+        users.append(int(user))
+        items.append(int(item))
+    users, items = torch.tensor(users), torch.tensor(items)
+    n_users, n_items = int(users.max()) + 1, 40_981
+    return [
+        ("torch_mult_vae_ms", step_of_vae(torch, users, items, n_users, n_items)),
+        ("torch_neu_mf_ms", step_of_neu_mf(torch, users, items, n_users, n_items)),
+    ]
+
+
+def milliseconds(torch, model, loss_of, steps):
+    """The lower quartile of some steps, everything included."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    model.train()
+    laps = []
+    for step in range(steps + 2):
+        begin = time.perf_counter()
+        loss = loss_of(step)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        laps.append(time.perf_counter() - begin)
+    return 1e3 * sorted(laps[2:])[len(laps[2:]) // 4]
+
+
+def step_of_vae(torch, users, items, n_users, n_items, hidden=600, latent=200, batch=500):
+    nn, functional = torch.nn, torch.nn.functional
+
+    class Vae(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.ModuleList(
+                [nn.Linear(*shape) for shape in [(n_items, hidden), (hidden, 2 * latent), (latent, hidden), (hidden, n_items)]]
+            )
+
+        def forward(self, x):
+            h = functional.dropout(functional.normalize(x), 0.5)
+            mu, log_variance = self.layers[1](torch.tanh(self.layers[0](h))).chunk(2, 1)
+            z = mu + torch.exp(0.5 * log_variance) * torch.randn_like(mu)
+            scores = self.layers[3](torch.tanh(self.layers[2](z)))
+            divergence = -0.5 * (1 + log_variance - mu**2 - log_variance.exp()).sum(1).mean()
+            return divergence, -(functional.log_softmax(scores, 1) * x).sum(1).mean()
+
+    model = Vae()
+    order = torch.randperm(n_users)
+
+    def loss(step):
+        rows = order[step * batch : (step + 1) * batch]
+        place = torch.full((n_users,), -1)
+        place[rows] = torch.arange(batch)
+        chosen = place[users] >= 0
+        x = torch.zeros(batch, n_items)
+        x[place[users[chosen]], items[chosen]] = 1.0
+        divergence, likelihood = model(x)
+        return likelihood + 0.2 * divergence
+
+    return milliseconds(torch, model, loss, 8)
+
+
+def step_of_neu_mf(torch, users, items, n_users, n_items, dim=64, batch=1024, negatives=4):
+    nn = torch.nn
+
+    class NeuMf(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.users, self.items = nn.Embedding(n_users, 2 * dim), nn.Embedding(n_items, 2 * dim)
+            layers = [layer for pair in [(2 * dim, 64), (64, 32), (32, 16)] for layer in (nn.Linear(*pair), nn.ReLU())]
+            self.perceptron = nn.Sequential(*layers)
+            self.last = nn.Linear(dim + 16, 1)
+            for table in (self.users, self.items):
+                nn.init.normal_(table.weight, std=0.01)
+
+        def forward(self, users, items):
+            (p, u), (q, v) = self.users(users).split(dim, 1), self.items(items).split(dim, 1)
+            return self.last(torch.cat([p * q, self.perceptron(torch.cat([u, v], 1))], 1)).squeeze(1)
+
+    model = NeuMf()
+    order = torch.randperm(len(users))
+    labels = torch.zeros(batch, 1 + negatives)
+    labels[:, 0] = 1
+
+    def loss(step):
+        at = order[step * batch : (step + 1) * batch]
+        asked = users[at].repeat_interleave(1 + negatives)
+        listed = torch.cat([items[at].unsqueeze(1), torch.randint(n_items, (batch, negatives))], 1)
+        scores = model(asked, listed.flatten())
+        return nn.functional.binary_cross_entropy_with_logits(scores, labels.flatten(), reduction="sum") / batch
+
+    return milliseconds(torch, model, loss, 60)
+
+
+if __name__ == "__main__":
+    main()
