@@ -297,12 +297,47 @@ fn a_student_learns_from_a_file_of_another_system() {
         "--set",
         "distill.k=5",
     ]));
-    let text = fs::read_to_string(second.join("report.json")).unwrap();
-    let report: Value = serde_json::from_str(&text).unwrap();
+    let read = |run: &Path| -> Value {
+        serde_json::from_str(&fs::read_to_string(run.join("report.json")).unwrap()).unwrap()
+    };
+    let report = read(&second);
     let student = &report["models"][1];
     assert_eq!(student["distiller"], "rank_distil");
     assert_eq!(student["teachers"][0], "teacher said");
     assert_eq!(report["settings"]["models"]["bpr_mf distilled"]["distill"]["k"], 5);
+
+    // What it said earlier, here backwards, and what it says now are the states that a student goes through.
+    let lines = fs::read_to_string(&said).unwrap();
+    let (head, rows) = lines.split_once('\n').unwrap();
+    let earlier = root.path().join("earlier.tsv");
+    let backwards = rows.lines().map(|line| {
+        let cells: Vec<&str> = line.split('\t').collect();
+        let rank: u32 = cells[2].parse().unwrap();
+        format!("{}\t{}\t{}\n", cells[0], cells[1], 51 - rank)
+    });
+    let columns = head.split('\t').take(3).collect::<Vec<_>>().join("\t");
+    fs::write(&earlier, format!("{columns}\n{}", backwards.collect::<String>())).unwrap();
+    let (root, file) = in_folder(&format!(
+        r#"
+[data]
+path = {data:?}
+[evaluate]
+latency_seconds = 0
+[models.said]
+kind = "rankings"
+path = [{earlier:?}, {said:?}]
+[models.MF]
+kind = "bpr_mf"
+dim = 8
+train = {{ epochs = 6, patience = 0 }}
+distill = {{ kind = "het_comp", teachers = ["said"], k = 10, period = 1, cutoff = 10 }}
+"#
+    ));
+    let third = root.path().join("third");
+    ok(&mut rankstill(&["run", common::text(&file), "--quiet", "--out", common::text(&third)]));
+    let report = read(&third);
+    assert_eq!(report["models"][1]["distiller"], "het_comp");
+    assert!(report["models"][1]["metrics"]["ndcg@10"]["mean"].as_f64().unwrap() > 0.0);
 }
 
 #[test]
@@ -312,10 +347,7 @@ fn what_is_wrong_is_named_and_nothing_is_left() {
     let wrong =
         |set: &str| error(&["run", text(&file), "--quiet", "--out", text(&out), "--set", set]);
     for (set, told) in [
-        (
-            "models.POP.kind=popp",
-            "models.POP.kind: unknown kind `popp`; one of: pop, item_cf, bpr_mf",
-        ),
+        ("models.POP.kind=popp", "models.POP.kind: unknown kind `popp`; one of: pop, item_cf, "),
         ("models.BPR.dimm=3", "models.BPR.dimm: unknown field `dimm`, expected one of `dim`"),
         ("models.BPR.train.epochs=many", "models.BPR.train.epochs: invalid type: string \"many\""),
         (

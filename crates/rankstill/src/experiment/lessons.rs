@@ -22,8 +22,8 @@ use std::sync::Arc;
 pub enum Ready {
     /// It was fitted here, and is kept in this folder.
     Fitted(Arc<dyn Model>, PathBuf),
-    /// Some other system's lists.
-    Recorded(Arc<Recorded>),
+    /// Some other system's lists, one a state of its training, the last as it is now.
+    Recorded(Vec<Arc<Recorded>>),
     /// Several of these as one.
     Fused(Arc<Fused<Arc<dyn Ranker>>>),
 }
@@ -42,18 +42,20 @@ impl Ready {
     pub fn ranker(&self) -> Arc<dyn Ranker> {
         match self {
             Self::Fitted(model, _) => model.clone(),
-            Self::Recorded(lists) => lists.clone(),
+            Self::Recorded(states) => states[states.len() - 1].clone(),
             Self::Fused(members) => members.clone(),
         }
     }
 
     /// As the teacher `name`.
     pub fn teacher<'b>(&self, name: &'b str) -> Teacher<'b> {
-        let folder = match self {
-            Self::Fitted(_, folder) => Some(folder.clone()),
-            _ => None,
-        };
-        Teacher { name, ranker: self.ranker(), folder }
+        let (mut folder, mut states) = (None, Vec::new());
+        match self {
+            Self::Fitted(_, here) => folder = Some(here.clone()),
+            Self::Recorded(recorded) => states.clone_from(recorded),
+            Self::Fused(_) => {}
+        }
+        Teacher { name, ranker: self.ranker(), folder, states }
     }
 }
 
@@ -65,6 +67,8 @@ pub struct Teacher<'a> {
     pub ranker: Arc<dyn Ranker>,
     /// Where what it says is kept, in `said` and `trajectory`; without one it is asked every time.
     pub folder: Option<PathBuf>,
+    /// Its states, where they come from elsewhere; the last is the ranker.
+    pub states: Vec<Arc<Recorded>>,
 }
 
 /// All that `distiller` wants to know of a teacher about the distinct queries of `cases`.
@@ -79,6 +83,14 @@ pub fn lesson(
 ) -> Result<Trace> {
     let states = match &teacher.folder {
         Some(folder) if wants.trajectory => trajectory::read(teacher.name, folder, cases)?,
+        None if wants.trajectory && teacher.states.len() > 1 => {
+            let said = |(at, state): (usize, &Arc<Recorded>)| {
+                let trace = trace::record(teacher.name, &**state, cases, wants.lesson, progress)?;
+                Ok((at, trace.last().clone()))
+            };
+            let states = teacher.states.iter().enumerate().map(said).collect::<Result<_>>()?;
+            Some(Trace::new(teacher.name, states)?)
+        }
         _ => None,
     };
     let trace = match states {
@@ -316,6 +328,7 @@ mod tests {
             name: "counting",
             ranker: ranker.clone(),
             folder: folder.map(Path::to_owned),
+            states: Vec::new(),
         };
         let ask = |folder: Option<&Path>, lesson| {
             let before = ranker.0.load(Ordering::Relaxed);
@@ -356,6 +369,7 @@ mod tests {
             name: "counting",
             ranker: ranker.clone(),
             folder: Some(folder.path().into()),
+            states: Vec::new(),
         };
         let stopped = said(&teacher, &cases, lesson, &mut |_, _| ControlFlow::Break(()));
         let stopped = stopped.unwrap_err();

@@ -41,8 +41,8 @@ pub enum Source {
         /// Set for students.
         distil: Option<Distil>,
     },
-    /// Some other system ranked; the file holds what it said.
-    Rankings(PathBuf),
+    /// Some other system ranked; the files hold what it said, one a state of its training, the last as it is now.
+    Rankings(Vec<PathBuf>),
     /// Other models of the experiment, as one.
     Ensemble {
         /// Numbers of [`Plan::models`].
@@ -199,18 +199,23 @@ fn planned(
     let path = format!("models.{name}");
     if settings.get("kind").and_then(Value::as_str) == Some(RANKINGS) {
         settings.remove("kind");
-        let Some(Value::String(file)) = settings.remove("path") else {
-            bail!("{path}.path: is missing; name the file of rankings");
+        let files = match settings.remove("path") {
+            Some(Value::String(file)) => vec![PathBuf::from(file)],
+            Some(Value::Array(files)) if !files.is_empty() => files
+                .iter()
+                .map(|file| file.as_str().map(PathBuf::from))
+                .collect::<Option<Vec<_>>>()
+                .with_context(|| format!("{path}.path: expected file names"))?,
+            _ => bail!("{path}.path: is missing; name the file of rankings, or one a state"),
         };
         if let Some(key) = settings.keys().next() {
             bail!("{path}.{key}: unknown for kind `{RANKINGS}`, which takes `path` alone");
         }
-        let resolved = json!({"kind": RANKINGS, "path": file});
-        return Ok(PlannedModel {
-            name: name.into(),
-            source: Source::Rankings(file.into()),
-            resolved,
-        });
+        let resolved = match &files[..] {
+            [file] => json!({"kind": RANKINGS, "path": file}),
+            files => json!({"kind": RANKINGS, "path": files}),
+        };
+        return Ok(PlannedModel { name: name.into(), source: Source::Rankings(files), resolved });
     }
     if settings.get("kind").and_then(Value::as_str) == Some(ENSEMBLE) {
         return ensemble(name, settings, names);

@@ -93,7 +93,7 @@ pub(super) struct Setting<'a> {
     pub data: &'a Dataset,
     pub metrics: &'a measure::Metrics,
     /// Of other systems, by the model's number.
-    pub rankings: &'a BTreeMap<usize, Arc<Recorded>>,
+    pub rankings: &'a BTreeMap<usize, Vec<Arc<Recorded>>>,
 }
 
 /// What stays the same over all seeds and models.
@@ -583,11 +583,13 @@ pub(super) fn recordings(
     plan: &Plan,
     data: &Dataset,
     screen: &Screen,
-) -> Result<BTreeMap<usize, Arc<Recorded>>> {
+) -> Result<BTreeMap<usize, Vec<Arc<Recorded>>>> {
     let mut found = BTreeMap::new();
     for (at, planned) in plan.models.iter().enumerate() {
-        if let Source::Rankings(path) = &planned.source {
-            found.insert(at, Arc::new(recorded(planned, path, data, screen)?));
+        if let Source::Rankings(files) = &planned.source {
+            let read = |path| Ok(Arc::new(recorded(planned, path, data, screen)?));
+            let states = files.iter().map(|path| read(path)).collect::<Result<_>>()?;
+            found.insert(at, states);
         }
     }
     Ok(found)

@@ -370,7 +370,7 @@ impl Teachers {
         tree: &Value,
         student: &Tunable,
         fitter: &Fitter<'_>,
-        recorded: &BTreeMap<usize, Arc<Recorded>>,
+        recorded: &BTreeMap<usize, Vec<Arc<Recorded>>>,
         out: &Path,
     ) -> Result<Self> {
         let plan = search.plan(tree, "", &Vec::new())?;
