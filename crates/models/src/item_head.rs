@@ -14,6 +14,7 @@ mod wide;
 
 pub(crate) use everything::rows_to_gradients;
 
+use rankstill_core::kernel::against::Against;
 use rankstill_core::kernel::optimizer::{AdamMode, Optimizer};
 use rankstill_core::kernel::pairs::{pair_dots, weighted_sums};
 use rankstill_core::kernel::slots::Slots;
@@ -44,6 +45,9 @@ pub(crate) struct ItemHead {
     /// Of a batch that is taken as a whole: its vectors, and every item's score for each, which becomes its gradient.
     wide_vectors: Vec<f32>,
     wide_scores: Vec<f32>,
+    /// Made when a slate first asks for the rest's mass; the slopes of that, one a row.
+    against: Option<Against>,
+    to_rest: Vec<f32>,
     stride: usize,
     /// A step follows the mean over the batch: 1 / its rows.
     scale: f32,
@@ -79,6 +83,8 @@ impl ItemHead {
             to_all: false,
             wide_vectors: Vec::new(),
             wide_scores: Vec::new(),
+            against: None,
+            to_rest: Vec::new(),
             stride: 0,
             scale: 0.0,
         }
@@ -103,12 +109,15 @@ impl ItemHead {
             Slate::Lists { listed, probes } => {
                 self.score(items, asked, listed);
                 self.score_probes(items, asked, probes);
-                let loss = self.ask(batch, listed, probes, asked.counts, objective);
+                let loss = self.ask(batch, listed, probes, &[], asked.counts, objective);
                 let sources = self.slots.slot_of();
                 let (rows, stride) = ((self.rows.as_slice(), self.stride), self.stride);
                 let (starts, grads) = (listed.starts(), &self.grads);
                 weighted_sums(starts, grads, sources, rows, stride, &mut self.to_rows);
                 loss
+            }
+            Slate::Against { listed, left_out, probes } if items.dim() <= FUSED => {
+                self.step_against(items, asked, batch, [listed, left_out, probes], objective)
             }
             Slate::Against { .. } | Slate::All => {
                 self.step_on_everything(items, asked, batch, slate, objective)
@@ -165,7 +174,7 @@ impl ItemHead {
     /// gradients of the items' vectors to `out`, the table's stride apart, still to be scaled by [`ItemHead::scale`]. They
     /// are those of the slots that are returned, or of all items where none are.
     pub fn item_gradients(&self, asked: Asked<'_>, out: &mut Vec<f32>) -> Option<&Slots> {
-        if !self.to_items.is_empty() {
+        if self.to_all {
             out.extend_from_slice(&self.to_items);
             return None;
         }
@@ -213,30 +222,37 @@ impl ItemHead {
         pair_dots(vectors, vector_of, table, probes.values(), self.stride, scores);
     }
 
-    /// Asks the objective for every row's gradient, rows in parallel; returns the summed loss.
+    /// Asks the objective for every row's gradient, rows in parallel; returns the summed loss. `log_rest` is empty for a slate
+    /// of lists.
     fn ask(
         &mut self,
         batch: &Batch<'_>,
         listed: &Lists<ItemId>,
         probes: &Lists<ItemId>,
+        log_rest: &[f32],
         counts: &[bool],
         objective: &dyn Objective,
     ) -> f64 {
         self.grads.clear();
         self.grads.resize(self.scores.len(), 0.0);
+        self.to_rest.clear();
+        self.to_rest.resize(batch.len(), 0.0);
         let (scores, probe_scores) = (&self.scores, &self.probe_scores);
-        let mut chunks = Vec::with_capacity(batch.len().div_ceil(CHUNK));
+        // Losses against everything take longer for each row.
+        let chunk = if log_rest.is_empty() { CHUNK } else { CHUNK / 16 };
+        let mut chunks = Vec::with_capacity(batch.len().div_ceil(chunk));
         let mut left = self.grads.as_mut_slice();
-        for first in (0..batch.len()).step_by(CHUNK) {
-            let rows = first..(first + CHUNK).min(batch.len());
+        for (first, to_rest) in (0..batch.len()).step_by(chunk).zip(self.to_rest.chunks_mut(chunk))
+        {
+            let rows = first..(first + chunk).min(batch.len());
             let (own, rest) = left.split_at_mut(listed.starts()[rows.end] - listed.starts()[first]);
             left = rest;
-            chunks.push((rows, own));
+            chunks.push((rows, own, to_rest));
         }
         let losses: Vec<f64> = chunks
             .into_par_iter()
-            .map(|(rows, mut grads)| {
-                rows.fold(0.0, |sum, at| {
+            .map(|(rows, mut grads, to_rest)| {
+                rows.zip(to_rest).fold(0.0, |sum, (at, to_rest)| {
                     let (own, rest) = std::mem::take(&mut grads).split_at_mut(listed.row(at).len());
                     grads = rest;
                     if !counts[at] {
@@ -246,10 +262,10 @@ impl ItemHead {
                     let scores = Scores {
                         listed: &scores[listed.range(at)],
                         probes: &probe_scores[probes],
-                        log_rest: f32::NEG_INFINITY,
+                        log_rest: log_rest.get(at).copied().unwrap_or(f32::NEG_INFINITY),
                     };
                     let row = Row { batch, at, items: listed.row(at) };
-                    let grad = Grad { listed: own, log_rest: &mut 0.0 };
+                    let grad = Grad { listed: own, log_rest: to_rest };
                     sum + f64::from(objective.loss(row, scores, grad))
                 })
             })
@@ -264,6 +280,9 @@ pub(crate) fn known_users(batch: &Batch<'_>, n_users: usize) -> (Vec<UserId>, Ve
     let user = |at| batch.case(at).query.user.filter(|&user| (user as usize) < n_users);
     (0..batch.len()).map(|at| (user(at).unwrap_or(0), user(at).is_some())).unzip()
 }
+
+/// Up to this dimension the listed items stand against the rest in a fused kernel; longer vectors are all products.
+const FUSED: usize = 128;
 
 /// Rows of one task.
 const CHUNK: usize = 256;

@@ -3,6 +3,7 @@
 
 pub mod activation;
 pub mod affine;
+pub mod against;
 pub mod bpr;
 pub mod buffer;
 pub mod cholesky;

@@ -3,7 +3,8 @@
 use super::*;
 use crate::testing;
 use rankstill_core::kernel::optimizer::{Adam, AdamMode, Sgd};
-use rankstill_core::{Batch, Lists, Query, Slate};
+use rankstill_core::kernel::simd::{Isa, force};
+use rankstill_core::{Batch, Lists, Query, Slate, Tensors};
 
 const RATE: f64 = 0.5;
 
@@ -215,4 +216,31 @@ fn every_optimiser_and_loss_holds_what_models_must_hold() {
         testing::resumes_to_the_same_bytes(entry, &settings);
         testing::finds_the_held_out_item(entry, &settings);
     }
+}
+
+#[test]
+fn steps_on_lists_and_against_the_rest_have_the_same_bytes_on_instruction_sets_with_fma() {
+    let (train, recipe) = (testing::blocks(), by_sgd(true));
+    let cases = recipe.cases(&train);
+    let rows: Vec<u32> = (0..100).collect();
+    let sets = Isa::ALL.into_iter().filter(|isa| isa.is_available() && isa.is_fused());
+    let models: Vec<Vec<Tensors>> = sets
+        .map(|isa| {
+            // All tests of this process run on it meanwhile, which by this very claim they do not notice.
+            force(Some(isa));
+            let objectives = testing::shapes().into_iter().filter(|(name, _)| *name != "all");
+            objectives
+                .map(|(_, objective)| {
+                    let mut learner = recipe.init(&train, 1).unwrap();
+                    for epoch in 0..5 {
+                        let batch = Batch { cases: &cases, rows: &rows, epoch, seed: 1 };
+                        learner.step(&batch, &objective.slate(&batch), &*objective);
+                    }
+                    learner.tensors()
+                })
+                .collect()
+        })
+        .collect();
+    force(None);
+    assert!(models.windows(2).all(|pair| pair[0] == pair[1]));
 }

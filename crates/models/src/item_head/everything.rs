@@ -1,15 +1,21 @@
 //! Steps on slates that reach over the whole catalogue.
 //!
-//! Groups of rows are scored, asked and propagated back one after the other, so that rows x items numbers exist for one
-//! group only (some 32 MB). Within a group, tasks own rows while scores become gradients, then items while those are
-//! summed. Products are by the `gemm` crate: the same bits on any number of threads, but, unlike steps on lists, not
+//! The listed items against the rest's mass go through a fused kernel that lays out no scores of the rest, unless their vectors
+//! are long: [`rankstill_core::kernel::against`]. It gives the same bits on any number of threads and on every instruction set
+//! with FMA.
+//!
+//! Elsewhere groups of rows are scored, asked and propagated back one after the other, so that rows x items numbers exist for
+//! one group only (some 32 MB). Within a group, tasks own rows while scores become gradients, then items while those are
+//! summed. Products are by the `gemm` crate: the same bits on any number of threads, but, unlike the other steps, not
 //! promised to be the same on machines with other vector units.
 
 use super::{Asked, ItemHead};
+use rankstill_core::kernel::against::{Against, Gradients, Queries, Ragged};
 use rankstill_core::kernel::gemm::{Mat, MatMut, gemm, parallel};
 use rankstill_core::kernel::math::{exp_slice, ln};
+use rankstill_core::kernel::pairs::pair_dots;
 use rankstill_core::kernel::table::Table;
-use rankstill_core::{Batch, Grad, Objective, Row, Scores, Slate};
+use rankstill_core::{Batch, Grad, ItemId, Lists, Objective, Row, Scores, Slate};
 use rayon::prelude::*;
 
 /// Rows of one task.
@@ -23,6 +29,37 @@ const WIDE: usize = 128;
 const MOST_SCORES: usize = 64 << 20;
 
 impl ItemHead {
+    /// A step on the listed items against the rest, for the lists (listed, left out, probes) of a slate. Leaves the gradients
+    /// of the rows' vectors and of all items.
+    pub(super) fn step_against(
+        &mut self,
+        items: &mut Table,
+        asked: Asked<'_>,
+        batch: &Batch<'_>,
+        [listed, left_out, probes]: [&Lists<ItemId>; 3],
+        objective: &dyn Objective,
+    ) -> f64 {
+        items.settle();
+        self.score_probes(items, asked, probes);
+        super::spread(asked.of_row, listed, &mut self.vector_of);
+        self.scores.resize(listed.values().len(), 0.0);
+        let (table, stride) = (items.params(), self.stride);
+        let (vectors, vector_of) = (asked.vectors, &self.vector_of);
+        pair_dots(vectors, vector_of, table, listed.values(), stride, &mut self.scores);
+
+        let queries = Queries { vectors, stride, of_row: asked.of_row };
+        let (n_items, dim) = (items.n_rows(), items.dim());
+        let mut kernel = self.against.take().unwrap_or_else(|| Against::new(n_items, dim));
+        let log_rest = kernel.sum(table, queries, ragged(listed), ragged(left_out));
+        let loss = self.ask(batch, listed, probes, log_rest, asked.counts, objective);
+        // Written whole.
+        self.to_items.resize(n_items * stride, 0.0);
+        let gradients = Gradients { queries: &mut self.to_rows, items: &mut self.to_items };
+        kernel.propagate(table, queries, ragged(listed), &self.grads, &self.to_rest, gradients);
+        self.against = Some(kernel);
+        loss
+    }
+
     /// A step on every item, or on the listed ones against the mass of the rest. Leaves the gradients of the rows' vectors and
     /// of all items.
     pub(super) fn step_on_everything(
@@ -79,6 +116,10 @@ impl ItemHead {
         }
         loss
     }
+}
+
+fn ragged(lists: &Lists<ItemId>) -> Ragged<'_> {
+    Ragged { starts: lists.starts(), values: lists.values() }
 }
 
 /// Turns rows of scores into rows of gradients, in place; returns the summed loss.
