@@ -54,6 +54,15 @@ impl<'a> Batch<'a> {
         self.cases.case(self.rows[at] as usize)
     }
 
+    /// Whether no earlier row of the batch asks the same query (see [`Cases::query_of`]): what is to be learnt once a query
+    /// and not once an interaction is learnt of this row. Looks through the earlier rows.
+    #[must_use]
+    pub fn is_first(&self, at: usize) -> bool {
+        let query = |row: &u32| self.cases.query_of(*row as usize);
+        let own = query(&self.rows[at]);
+        !self.rows[..at].iter().any(|row| query(row) == own)
+    }
+
     /// The generator of the batch's row `at`: keyed by (seed, purpose, epoch, case), so no thread, batch size or order can
     /// change what it draws. `purpose` keeps the draws of different places apart.
     #[must_use]
@@ -197,4 +206,24 @@ pub struct Grad<'a> {
     pub listed: &'a mut [f32],
     /// d loss / d `log_rest`.
     pub log_rest: &'a mut f32,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::Interactions;
+
+    #[test]
+    fn a_row_is_first_if_none_before_it_asks_the_same() {
+        let lines = Lists::from_iter([vec![0, 1], vec![2], vec![3, 4]]);
+        let cases = Cases::each_interaction(&Interactions::new(5, lines, None, None).unwrap());
+        let first = |rows: &[u32]| -> Vec<bool> {
+            let batch = Batch { cases: &cases, rows, epoch: 0, seed: 1 };
+            (0..rows.len()).map(|at| batch.is_first(at)).collect()
+        };
+        // Cases 0 and 1 are user 0's, 3 and 4 user 2's.
+        assert_eq!(first(&[1, 3, 0, 2, 4, 1]), [true, true, false, true, false, false]);
+        assert_eq!(first(&[0]), [true]);
+    }
 }

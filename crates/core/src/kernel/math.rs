@@ -19,7 +19,7 @@
 //! Sources: range reduction after Cody and Waite; the polynomials are those of Cephes (Moshier: `expf`,
 //! `logf`, `tanhf`).
 
-use super::simd::{LANES, Simd, dispatch};
+use super::simd::{Isa, LANES, Simd, dispatch};
 
 macro_rules! functions {
     ($($(#[$meta:meta])* $scalar:ident, $slice:ident, $slice_kernel:ident, $lanes:ident;)+) => {$(
@@ -84,6 +84,29 @@ pub fn exp_lanes<S: Simd>(s: S, x: S::F) -> S::F {
     p = s.fma(p, r, s.splat(0.5));
     let p = s.add(s.fma(p, s.mul(r, r), r), s.splat(1.0));
     s.scale2(p, n)
+}
+
+/// 2^x for |x| <= 125, to 1.0e-7 (2.5e-7 without FMA); beyond that it is nonsense, but NaN stays NaN. For kernels that have bounded x
+/// and fold log2(e) into something else: half the cost of [`exp_lanes`]. The polynomial is the minimax one (Remez) of degree 6.
+#[inline(always)]
+pub fn exp2_bounded_lanes<S: Simd>(s: S, x: S::F) -> S::F {
+    let n = s.round(x);
+    let r = s.sub(x, n);
+    let mut p = s.splat(1.534_581_2e-4);
+    p = s.fma(p, r, s.splat(1.339_993_1e-3));
+    p = s.fma(p, r, s.splat(9.618_489e-3));
+    p = s.fma(p, r, s.splat(5.550_328_8e-2));
+    p = s.fma(p, r, s.splat(2.402_264_7e-1));
+    p = s.fma(p, r, s.splat(6.931_472e-1));
+    p = s.fma(p, r, s.splat(1.0));
+    if S::ISA == Isa::Avx512 {
+        return s.scale2(p, n);
+    }
+    // p is near 1 and n small: the exponent can be added to as it stands, which gives the same bits.
+    let exponent = s.shl(s.to_int(n), 23);
+    let scaled = s.float_from_bits(s.add_int(s.bits(p), exponent));
+    // Only NaN is not equal to itself; it must not be added to.
+    s.select(s.eq(p, p), scaled, p)
 }
 
 /// The natural logarithm.
@@ -177,7 +200,7 @@ pub fn tanh_lanes<S: Simd>(s: S, x: S::F) -> S::F {
 
 #[cfg(test)]
 mod tests {
-    use super::super::simd::{Isa, with_isa};
+    use super::super::simd::with_isa;
     use super::*;
 
     type Case = (&'static str, fn(&mut [f32]), fn(f32) -> f32, fn(f64) -> f64, f64);
@@ -245,6 +268,45 @@ mod tests {
                 let differ = first.iter().zip(&bits).position(|(a, b)| a != b);
                 assert_eq!(differ.map(|i| samples[i]), None, "{name} {}", isa.name());
             }
+        }
+    }
+
+    dispatch! {
+        fn exp2_bounded(x: &mut [f32]) = exp2_bounded_kernel;
+    }
+
+    #[inline(always)]
+    fn exp2_bounded_kernel<S: Simd>(s: S, x: &mut [f32]) {
+        for chunk in x.chunks_exact_mut(LANES) {
+            s.store(chunk, exp2_bounded_lanes(s, s.load(chunk)));
+        }
+    }
+
+    #[test]
+    fn powers_of_two_are_accurate_within_their_bounds() {
+        let samples: Vec<f32> = (-4_000_000..=4_000_000).map(|i| i as f32 * 3.125e-5).collect();
+        let samples = &samples[..samples.len() / LANES * LANES];
+        let mut first: Option<Vec<u32>> = None;
+        for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+            with_isa(isa, 1, || {
+                let mut found = samples.to_vec();
+                exp2_bounded(&mut found);
+                for (x, y) in samples.iter().zip(&found) {
+                    let exact = f64::from(*x).exp2();
+                    let bound = if isa.is_fused() { 1.0e-7 } else { 2.5e-7 };
+                    assert!((f64::from(*y) / exact - 1.0).abs() < bound, "{} 2^{x}", isa.name());
+                }
+                let mut none = [f32::NAN; LANES];
+                exp2_bounded(&mut none);
+                assert!(none.iter().all(|x| x.is_nan()), "{}", isa.name());
+                found
+            })
+            .filter(|_| isa.is_fused())
+            .into_iter()
+            .for_each(|found| {
+                let bits: Vec<u32> = found.iter().map(|x| x.to_bits()).collect();
+                assert!(*first.get_or_insert_with(|| bits.clone()) == bits, "{}", isa.name());
+            });
         }
     }
 

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use super::super::rng::Rng;
-use super::super::simd::with_isa;
+use super::super::simd::{Isa, with_isa};
 use super::*;
 
 /// A batch on a catalogue, with everything that the two passes are given.
@@ -199,6 +199,13 @@ fn scores_of_any_size_neither_overflow_nor_vanish() {
     let (log_rest, rows, all) = batch.naive();
     let found = batch.fresh();
     assert!(found.0.iter().all(|&rest| rest < -1400.0));
+    close("rest", &found.0, &log_rest, 1e-6);
+    close("row", &found.1, &rows, 1e-3);
+    close("item", &found.2, &all, 1e-3);
+    batch.items[..batch.record].fill(0.0);
+    let (log_rest, rows, all) = batch.naive();
+    let found = batch.fresh();
+    assert!(found.0.iter().any(|rest| rest.abs() < 1e-30));
     close("rest", &found.0, &log_rest, 1e-6);
     close("row", &found.1, &rows, 1e-3);
     close("item", &found.2, &all, 1e-3);
