@@ -65,7 +65,8 @@ pub enum Similarity {
 }
 
 impl Similarity {
-    fn of(self, both: f64, a: f64, b: f64, shrinkage: f64) -> f64 {
+    /// See [`Similarity`]; `shrinkage` is added to the denominator.
+    pub(crate) fn of(self, both: f64, a: f64, b: f64, shrinkage: f64) -> f64 {
         match self {
             Self::Cosine => both / ((a * b).sqrt() + shrinkage),
             Self::Jaccard => both / (a + b - both + shrinkage),
@@ -272,7 +273,7 @@ struct Scratch {
 }
 
 /// Keeps the `most` largest similarities (0 = all), ties to the smaller id, and sorts them by id.
-fn keep_nearest(near: &mut Vec<(ItemId, f32)>, most: usize) {
+pub(crate) fn keep_nearest(near: &mut Vec<(ItemId, f32)>, most: usize) {
     if most > 0 && near.len() > most {
         near.select_nth_unstable_by(most - 1, |a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         near.truncate(most);

@@ -50,6 +50,7 @@ pub mod pop;
 mod state;
 #[doc(hidden)]
 pub mod testing;
+pub mod user_knn;
 
 pub use bpr_mf::BprMf;
 pub use caser::Caser;
@@ -63,6 +64,7 @@ pub use mult_vae::MultVae;
 pub use multinomial::Multinomial;
 pub use neu_mf::NeuMf;
 pub use pop::Pop;
+pub use user_knn::UserKnn;
 
 use rankstill_core::registry::{Config, Entry};
 use rankstill_core::{Error, Recipe, Result};
@@ -80,6 +82,11 @@ pub static MODELS: &[Entry<dyn Recipe>] = &[
         name: "item_cf",
         about: "items that were chosen together with those of the history (item-based nearest neighbours)",
         parse: item_cf::parse,
+    },
+    Entry {
+        name: "user_knn",
+        about: "what the users with the most similar histories have (user-based nearest neighbours)",
+        parse: user_knn::parse,
     },
     Entry {
         name: "ease",
@@ -153,6 +160,7 @@ mod tests {
     fn small(model: &str) -> Value {
         match model {
             "item_cf" => json!({"neighbours": 8}),
+            "user_knn" => json!({"neighbours": 5}),
             "bpr_mf" => json!({
                 "dim": 8,
                 "item_bias": true,

@@ -1,0 +1,239 @@
+//! UserKNN: an item scores the summed similarities of the query's nearest users who have it (Resnick et al., CSCW 1994; for
+//! rankings from binary logs, Aiolli, RecSys 2013), on the binary matrix: repeats count once, weights and order not at all.
+//!
+//! Neighbours are looked for when a query comes, by its history: whoever shares an item with it may be one. So strangers are
+//! answered as users are, and the model is the log itself. A user of the log is not their own neighbour.
+//!
+//! Two things go beyond the textbook, which is `item_popularity = shrinkage = 0`:
+//! - `item_popularity` lets an item with n users count n^-item_popularity in the similarity, in the spirit of the inverse user
+//!   frequency of Breese et al. (UAI 1998): to share what everybody has says little. The lengths of users are counted alike.
+//! - `shrinkage` is added to the denominator, so that a similarity that rests on few items is small.
+
+use crate::baskets::{self, baskets, distinct};
+use crate::item_cf::{Similarity, keep_nearest};
+use rankstill_core::kernel::csr::Csr;
+use rankstill_core::registry::Config;
+use rankstill_core::{Fit, Interactions, Model, Query, Recipe, Result, Scorer, Tensors};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// User-based nearest neighbours.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct UserKnn {
+    /// How alike two users are.
+    pub similarity: Similarity,
+    /// So many most similar users vote; 0 = all.
+    pub neighbours: usize,
+    /// Added to the denominator of the similarity, in items.
+    pub shrinkage: f64,
+    /// An item with n users counts n^-item_popularity; 0 = all items alike.
+    pub item_popularity: f64,
+}
+
+impl Default for UserKnn {
+    fn default() -> Self {
+        Self {
+            similarity: Similarity::Cosine,
+            neighbours: 100,
+            shrinkage: 0.0,
+            item_popularity: 0.0,
+        }
+    }
+}
+
+pub(crate) fn parse(config: Config<'_>) -> Result<Box<dyn Recipe>> {
+    let recipe: UserKnn = config.read_over_default()?;
+    crate::located(config, recipe.check())?;
+    Ok(Box::new(recipe))
+}
+
+impl UserKnn {
+    fn check(&self) -> Result<()> {
+        let settings = [
+            ("shrinkage", self.shrinkage, f64::MAX),
+            ("item_popularity", self.item_popularity, 10.0),
+        ];
+        for (key, value, most) in settings {
+            if !(0.0..=most).contains(&value) {
+                let problem = format!("must be a number from 0 to {most:e}, is {value}");
+                return Err(crate::invalid(key, problem));
+            }
+        }
+        Ok(())
+    }
+
+    fn over(&self, baskets: Csr) -> Neighbours {
+        let users_of = baskets.transpose();
+        let weight = |item| (users_of.row(item).len().max(1) as f64).powf(-self.item_popularity);
+        let weights: Vec<f64> = (0..users_of.n_rows()).map(weight).collect();
+        let size = |user| sum(baskets.row(user), &weights);
+        let sizes = (0..baskets.n_rows()).map(size).collect();
+        Neighbours { recipe: self.clone(), baskets, users_of, weights, sizes }
+    }
+}
+
+impl Recipe for UserKnn {
+    fn fit(&self, train: &Arc<Interactions>, _fit: &mut Fit<'_>) -> Result<Box<dyn Model>> {
+        self.check()?;
+        Ok(Box::new(self.over(baskets(train))))
+    }
+
+    fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
+        let n_items = baskets::read_n_items(tensors)?;
+        Ok(Box::new(self.over(baskets::read(tensors, n_items, false)?)))
+    }
+
+    fn config(&self) -> Value {
+        crate::settings(self)
+    }
+
+    fn memory(&self, n_users: usize, n_items: usize, n_interactions: usize) -> u64 {
+        8 * n_interactions as u64 + 16 * (n_users + n_items) as u64
+    }
+}
+
+/// The log, by users and by items.
+struct Neighbours {
+    recipe: UserKnn,
+    baskets: Csr,
+    users_of: Csr,
+    /// What an item counts.
+    weights: Vec<f64>,
+    /// What a user's items count together.
+    sizes: Vec<f64>,
+}
+
+fn sum(items: &[u32], weights: &[f64]) -> f64 {
+    items.iter().fold(0.0, |sum, &item| sum + weights[item as usize])
+}
+
+impl Neighbours {
+    /// The query's nearest users by rising id, with their similarity. `both` is zero before and after.
+    fn nearest(&self, query: &Query<'_>, both: &mut [f64]) -> Vec<(u32, f32)> {
+        let mut history = distinct(query.history);
+        history.retain(|&item| (item as usize) < self.n_items());
+        let size = sum(&history, &self.weights);
+        let mut met = Vec::new();
+        // By rising item, so that the last bits of a sum do not depend on the order of the history.
+        for &item in &history {
+            for &user in self.users_of.row(item as usize) {
+                if both[user as usize] == 0.0 {
+                    met.push(user);
+                }
+                both[user as usize] += self.weights[item as usize];
+            }
+        }
+        let mut near: Vec<(u32, f32)> = met
+            .into_iter()
+            .map(|user| {
+                let both = std::mem::take(&mut both[user as usize]);
+                let (other, shrinkage) = (self.sizes[user as usize], self.recipe.shrinkage);
+                (user, self.recipe.similarity.of(both, size, other, shrinkage) as f32)
+            })
+            .collect();
+        near.retain(|&(user, _)| query.user != Some(user));
+        keep_nearest(&mut near, self.recipe.neighbours);
+        near
+    }
+}
+
+impl Scorer for Neighbours {
+    fn n_items(&self) -> usize {
+        self.weights.len()
+    }
+
+    fn score(&self, queries: &[Query<'_>], out: &mut [f32]) {
+        out.fill(0.0);
+        let mut both = vec![0.0; self.sizes.len()];
+        for (query, row) in queries.iter().zip(out.chunks_exact_mut(self.n_items().max(1))) {
+            for (user, similarity) in self.nearest(query, &mut both) {
+                for &item in self.baskets.row(user as usize) {
+                    row[item as usize] += similarity;
+                }
+            }
+        }
+    }
+}
+
+impl Model for Neighbours {
+    fn tensors(&self) -> Tensors {
+        let mut tensors = Tensors::default();
+        baskets::insert_n_items(&mut tensors, self.n_items());
+        baskets::insert(&mut tensors, &self.baskets);
+        tensors
+    }
+
+    fn n_parameters(&self) -> usize {
+        self.baskets.n_entries()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use rankstill_core::Lists;
+
+    fn model(recipe: UserKnn) -> Neighbours {
+        // Items 0, 1, 2, 3, 4 have 3, 2, 2, 1, 0 users.
+        let lines = [vec![0, 1, 0], vec![0, 1, 2], vec![2, 0, 3], vec![]];
+        recipe.over(baskets(&Interactions::new(5, Lists::from_iter(lines), None, None).unwrap()))
+    }
+
+    fn scores(model: &Neighbours, user: Option<u32>, history: &[u32]) -> Vec<f32> {
+        let mut out = vec![f32::NAN; 5];
+        model.score(&[Query { user, history, hidden: &[] }], &mut out);
+        out
+    }
+
+    fn close(found: &[f32], by_hand: &[f32]) {
+        assert!(found.iter().zip(by_hand).all(|(x, y)| (x - y).abs() < 1e-6), "{found:?}");
+    }
+
+    #[test]
+    fn three_similarities_by_hand() {
+        // A stranger with 0 and 2 against users of 2, 3 and 3 items: 1, 2 and 2 in common.
+        for (similarity, [a, b, c]) in [
+            (Similarity::Cosine, [0.5, 2.0 / 6f32.sqrt(), 2.0 / 6f32.sqrt()]),
+            (Similarity::Jaccard, [1.0 / 3.0, 2.0 / 3.0, 2.0 / 3.0]),
+            (Similarity::Dice, [0.5, 0.8, 0.8]),
+        ] {
+            let model = model(UserKnn { similarity, ..UserKnn::default() });
+            let by_hand = [a + b + c, a + b, b + c, c, 0.0];
+            close(&scores(&model, None, &[0, 2]), &by_hand);
+            close(&scores(&model, None, &[2, 77, 0, 2]), &by_hand);
+        }
+    }
+
+    #[test]
+    fn nobody_is_their_own_neighbour_and_ties_go_to_the_smaller_user() {
+        let model = model(UserKnn { neighbours: 1, ..UserKnn::default() });
+        close(&scores(&model, None, &[0, 2]), &[2.0 / 6f32.sqrt(); 3]);
+        // User 1 without themselves: user 0 shares two of two items (2 / sqrt 6), user 2 two of three (2 / 3).
+        let of_user_0 = 2.0 / 6f32.sqrt();
+        close(&scores(&model, Some(1), &[0, 1, 2]), &[of_user_0, of_user_0, 0.0, 0.0, 0.0]);
+        close(&scores(&model, Some(3), &[]), &[0.0; 5]);
+    }
+
+    #[test]
+    fn common_items_count_less_and_small_overlaps_shrink() {
+        // Items 0..3 count 1/3, 1/2, 1/2, 1: a stranger with 0 and 2 counts 5/6, users 0, 1 and 2 count 5/6, 4/3 and 11/6.
+        let recipe = UserKnn { item_popularity: 1.0, shrinkage: 1.0, ..UserKnn::default() };
+        let similarity = |both: f32, size: f32| both / ((5.0 / 6.0 * size).sqrt() + 1.0);
+        let (a, b) = (similarity(1.0 / 3.0, 5.0 / 6.0), similarity(5.0 / 6.0, 4.0 / 3.0));
+        let c = similarity(5.0 / 6.0, 11.0 / 6.0);
+        close(&scores(&model(recipe), None, &[0, 2]), &[a + b + c, a + b, b + c, c, 0.0]);
+    }
+
+    #[test]
+    fn files_that_lie_are_refused() {
+        let tensors = model(UserKnn::default()).tensors();
+        let mut spoilt = tensors.clone();
+        spoilt.insert("n_items", &[1], vec![3u32]);
+        assert!(UserKnn::default().load(&tensors).is_ok());
+        let error = UserKnn::default().load(&spoilt).err().unwrap().to_string();
+        assert!(error.contains("column 3 of 3"), "{error}");
+    }
+}
