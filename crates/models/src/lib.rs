@@ -37,6 +37,7 @@ pub mod ease;
 mod falling;
 mod fold_in;
 pub mod fossil;
+pub mod implicit_als;
 pub mod item_ae;
 pub mod item_cf;
 mod item_head;
@@ -56,6 +57,7 @@ pub use bpr_mf::BprMf;
 pub use caser::Caser;
 pub use ease::Ease;
 pub use fossil::Fossil;
+pub use implicit_als::ImplicitAls;
 pub use item_ae::ItemAe;
 pub use item_cf::ItemCf;
 pub use light_gcn::LightGcn;
@@ -92,6 +94,11 @@ pub static MODELS: &[Entry<dyn Recipe>] = &[
         name: "ease",
         about: "the linear autoencoder over items in closed form (EASE)",
         parse: ease::parse,
+    },
+    Entry {
+        name: "implicit_als",
+        about: "matrix factorisation by alternating least squares on confidences (implicit ALS)",
+        parse: implicit_als::parse,
     },
     Entry {
         name: "bpr_mf",
@@ -161,6 +168,7 @@ mod tests {
         match model {
             "item_cf" => json!({"neighbours": 8}),
             "user_knn" => json!({"neighbours": 5}),
+            "implicit_als" => json!({"dim": 8, "l2": 1.0}),
             "bpr_mf" => json!({
                 "dim": 8,
                 "item_bias": true,

@@ -8,6 +8,8 @@
 //! - `item_popularity` lets an item with n users count n^-item_popularity in the similarity, in the spirit of the inverse user
 //!   frequency of Breese et al. (UAI 1998): to share what everybody has says little. The lengths of users are counted alike.
 //! - `shrinkage` is added to the denominator, so that a similarity that rests on few items is small.
+//!
+//! On HetComp's CiteULike split (Recall@50 / nDCG@50, 100 neighbours) the textbook reaches .282 / .144, the defaults .292 / .150.
 
 use crate::baskets::{self, baskets, distinct};
 use crate::item_cf::{Similarity, keep_nearest};
@@ -38,7 +40,7 @@ impl Default for UserKnn {
             similarity: Similarity::Cosine,
             neighbours: 100,
             shrinkage: 0.0,
-            item_popularity: 0.0,
+            item_popularity: 0.5,
         }
     }
 }
@@ -200,7 +202,7 @@ mod tests {
             (Similarity::Jaccard, [1.0 / 3.0, 2.0 / 3.0, 2.0 / 3.0]),
             (Similarity::Dice, [0.5, 0.8, 0.8]),
         ] {
-            let model = model(UserKnn { similarity, ..UserKnn::default() });
+            let model = model(UserKnn { similarity, item_popularity: 0.0, ..UserKnn::default() });
             let by_hand = [a + b + c, a + b, b + c, c, 0.0];
             close(&scores(&model, None, &[0, 2]), &by_hand);
             close(&scores(&model, None, &[2, 77, 0, 2]), &by_hand);
@@ -209,7 +211,7 @@ mod tests {
 
     #[test]
     fn nobody_is_their_own_neighbour_and_ties_go_to_the_smaller_user() {
-        let model = model(UserKnn { neighbours: 1, ..UserKnn::default() });
+        let model = model(UserKnn { neighbours: 1, item_popularity: 0.0, ..UserKnn::default() });
         close(&scores(&model, None, &[0, 2]), &[2.0 / 6f32.sqrt(); 3]);
         // User 1 without themselves: user 0 shares two of two items (2 / sqrt 6), user 2 two of three (2 / 3).
         let of_user_0 = 2.0 / 6f32.sqrt();
