@@ -117,7 +117,7 @@ struct EpochLog<'a> {
 
 impl<'a> EpochLog<'a> {
     fn new(job: &Job<'a>, screen: &Screen) -> Self {
-        let epochs = job.recipe.trainable().map_or(1, |trainable| trainable.plan().epochs);
+        let epochs = job.recipe.training_plan().map_or(1, |plan| plan.epochs);
         let bar = screen.bar(job.name, 1000 * epochs as u64);
         let path = job.folder.join(EPOCHS);
         Self { path, bar, begun: false, look: job.look, pause_after: job.pause_after }

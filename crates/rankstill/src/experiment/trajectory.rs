@@ -56,7 +56,7 @@ impl<'a> Recorder<'a> {
     ) -> Result<Self> {
         let users = Cases::per_user(train);
         let header = header(&users, spec.k);
-        let often = recipe.trainable().map_or(1, |model| model.plan().validate_every);
+        let often = recipe.training_plan().map_or(1, |plan| plan.validate_every);
         let every = if spec.every == 0 { often } else { spec.every }.max(1);
         let model = folder.to_owned();
         let folder = folder.join(FOLDER);
@@ -290,9 +290,9 @@ fn read_state(path: &Path, states: &States) -> Result<Rankings> {
 /// About how many bytes a trajectory takes on disk while it is recorded.
 #[must_use]
 pub fn disk(spec: &TrajectorySpec, recipe: &dyn Recipe, n_users: usize) -> u64 {
-    let looks = recipe.trainable().map_or(1, |model| {
-        let every = if spec.every == 0 { model.plan().validate_every } else { spec.every };
-        model.plan().epochs.div_ceil(every.max(1))
+    let looks = recipe.training_plan().map_or(1, |plan| {
+        let every = if spec.every == 0 { plan.validate_every } else { spec.every };
+        plan.epochs.div_ceil(every.max(1))
     });
     (looks + spec.states) as u64 * 8 * spec.k as u64 * n_users as u64
 }
