@@ -3,18 +3,35 @@
 use rankstill_core::Distiller;
 use rankstill_core::registry::Entry;
 
+mod beside_own;
+pub mod cd;
+pub mod dcd;
 pub mod fusion;
 pub mod het_comp;
 pub mod labelled;
+mod listwise;
 mod marks;
+mod places;
 pub mod rank_distil;
+pub mod rce_kd;
 pub mod recorded;
+pub mod rrd;
+pub mod score_kd;
+#[cfg(test)]
+mod testing;
 pub mod trace;
+pub mod unkd;
 
+pub use cd::Cd;
+pub use dcd::Dcd;
 pub use fusion::{Fused, Fusion};
 pub use het_comp::HetComp;
 pub use rank_distil::RankDistil;
+pub use rce_kd::RceKd;
 pub use recorded::Recorded;
+pub use rrd::Rrd;
+pub use score_kd::ScoreKd;
+pub use unkd::UnKd;
 
 /// Every distiller, by the name that a configuration gives as `kind`.
 pub static DISTILLERS: &[Entry<dyn Distiller>] = &[
@@ -27,5 +44,35 @@ pub static DISTILLERS: &[Entry<dyn Distiller>] = &[
         name: "het_comp",
         about: "HetComp (Kang et al., WWW 2023): an ensemble's rankings, easy to hard, from its members' training",
         parse: |config| Ok(Box::new(HetComp::parse(config)?)),
+    },
+    Entry {
+        name: "rrd",
+        about: "Relaxed Ranking Distillation (Kang et al., CIKM 2020): the order of interesting items above the rest",
+        parse: |config| Ok(Box::new(Rrd::parse(config)?)),
+    },
+    Entry {
+        name: "dcd",
+        about: "Dual Correction Distillation (Lee & Kim, CIKM 2021): RRD, and what the student ranks too low above too high",
+        parse: |config| Ok(Box::new(Dcd::parse(config)?)),
+    },
+    Entry {
+        name: "unkd",
+        about: "UnKD (Chen et al., WSDM 2023): the teacher's pairs within groups of items of like popularity",
+        parse: |config| Ok(Box::new(UnKd::parse(config)?)),
+    },
+    Entry {
+        name: "cd",
+        about: "Collaborative Distillation (Lee et al., ICDM 2019): the teacher's soft labels on items sampled by rank",
+        parse: |config| Ok(Box::new(Cd::parse(config)?)),
+    },
+    Entry {
+        name: "rce_kd",
+        about: "RCE-KD (ICLR 2026): cross-entropy on the student's top items and on a closure of the teacher's",
+        parse: |config| Ok(Box::new(RceKd::parse(config)?)),
+    },
+    Entry {
+        name: "score_kd",
+        about: "Point-wise distillation: the teacher's scores over its list as soft labels",
+        parse: |config| Ok(Box::new(ScoreKd::parse(config)?)),
     },
 ];

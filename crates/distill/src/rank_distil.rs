@@ -44,8 +44,10 @@ mod weights;
 
 use crate::labelled::Labelled;
 use objective::Taught;
+pub(crate) use objective::exact_ranks;
 use rankstill_core::registry::{Config, lay_under};
 use rankstill_core::{Among, Cases, Distiller, Error, Lesson, Lists, Objective, Result, Trace};
+pub(crate) use samples::Scratch;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -312,7 +314,7 @@ impl Distiller for RankDistil {
 }
 
 /// The first `k` unlabelled items of each of the teacher's lists.
-fn unlabelled_lists(said: &Lists<u32>, labelled: &Labelled, k: usize) -> Lists<u32> {
+pub(crate) fn unlabelled_lists(said: &Lists<u32>, labelled: &Labelled, k: usize) -> Lists<u32> {
     let mut lists = Lists::with_capacity(said.len(), said.values().len().min(said.len() * k));
     for (query, list) in said.iter().enumerate() {
         lists.push(list.iter().copied().filter(|&item| !labelled.contains(query, item)).take(k));
@@ -330,7 +332,7 @@ fn lists_but_targets(said: &Lists<u32>, cases: &Cases, k: usize) -> Lists<u32> {
     lists
 }
 
-fn key(path: &str, name: &str) -> String {
+pub(crate) fn key(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 

@@ -480,7 +480,7 @@ fn query_of(row: &Row<'_>) -> usize {
 
 /// Where the student has each item of each list, among what is neither history nor hidden (or among everything, where only
 /// targets are passed over): 1-based, parallel to the lists' values. What it does not rank at all comes last.
-fn exact_ranks(
+pub(crate) fn exact_ranks(
     student: &dyn Ranker,
     cases: &Cases,
     lists: &Lists<ItemId>,

@@ -7,14 +7,14 @@ use rankstill_core::kernel::rng::Rng;
 use rankstill_core::kernel::sample::Distinct;
 
 /// Room for drawing, reused from row to row: a draw allocates nothing.
-pub(super) struct Scratch {
+pub(crate) struct Scratch {
     marks: Marks,
     distinct: Distinct,
     drawn: Vec<ItemId>,
 }
 
 impl Scratch {
-    pub(super) fn new(n_items: usize) -> Self {
+    pub(crate) fn new(n_items: usize) -> Self {
         Self { marks: Marks::new(n_items), distinct: Distinct::default(), drawn: Vec::new() }
     }
 
@@ -56,8 +56,9 @@ impl Scratch {
         self.draw(labelled, query, not_again, shared.replacement, rng, &mut out[kept..]);
     }
 
-    /// Uniform over what is neither labelled nor in `not_again`.
-    fn draw(
+    /// Fills `out` with items that are neither labelled for `query` nor in `not_again`, uniformly; without replacement there
+    /// must be so many.
+    pub(crate) fn draw(
         &mut self,
         labelled: &Labelled,
         query: usize,

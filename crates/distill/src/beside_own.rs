@@ -1,0 +1,393 @@
+//! A loss of what a teacher said beside the student's own one: own + lambda * taught.
+//!
+//! A [`Term`] says which items' scores it needs of a query, and its loss from them; [`BesideOwn`] makes an [`Objective`] of it
+//! and of the student's own one, whatever slate that asks for. A row's slate is the own objective's, then the term's items. Where
+//! either loss looks at the mass of what it does not list, each must see its own rest: the kernel's rest is what both count
+//! and neither lists, and what stands in the slate for the other one alone goes back to it, with its share of the slope.
+
+use crate::labelled::Labelled;
+use crate::rank_distil::Scratch;
+use rankstill_core::kernel::rng::Rng;
+use rankstill_core::{
+    Batch, Cases, Error, Grad, ItemId, Lists, Objective, Ranker, Result, Row, Scores, Slate,
+    Tensors, Trace,
+};
+use rayon::prelude::*;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Rows whose items one task draws.
+const CHUNK: usize = 16;
+
+/// What is taught of a query, from the scores of some items.
+pub(crate) trait Term: Send + Sync {
+    /// Whether a query that stands in several rows of a batch is taught in the first of them alone.
+    fn once(&self) -> bool {
+        true
+    }
+
+    /// Whether the loss looks at the mass of what it neither lists nor has labelled.
+    fn against(&self) -> bool {
+        false
+    }
+
+    /// How many items [`Term::items`] adds.
+    fn len(&self, asked: Asked) -> usize;
+
+    /// Adds the items whose scores the loss needs. The same again for the same question.
+    fn items(&self, asked: Asked, scratch: &mut Scratch, out: &mut Vec<ItemId>);
+
+    /// The loss; adds d loss / d score to `slopes` and d loss / d `log_rest` to `to_rest`.
+    fn loss(&self, asked: Asked, said: Said<'_>, slopes: &mut [f32], to_rest: &mut f32) -> f32;
+
+    /// See [`Objective::refresh`].
+    fn refresh(&mut self, _epoch: usize, _student: &dyn Ranker, _cases: &Cases) -> Result<()> {
+        Ok(())
+    }
+
+    /// See [`Objective::state`].
+    fn state(&self) -> Tensors {
+        Tensors::default()
+    }
+
+    /// See [`Objective::restore`].
+    fn restore(&mut self, _state: &Tensors) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Who is asked about, when.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    /// The number of the distinct query.
+    pub query: usize,
+    pub epoch: usize,
+    pub seed: u64,
+}
+
+impl Asked {
+    /// Keyed by (seed, purpose, epoch, query): a query's draws last for an epoch, in whatever batches it stands.
+    pub fn rng(&self, purpose: u64) -> Rng {
+        Rng::keyed(self.seed, [purpose, self.epoch as u64, self.query as u64])
+    }
+}
+
+/// What the student says to it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Said<'a> {
+    /// What [`Term::items`] asked for.
+    pub items: &'a [ItemId],
+    /// Parallel to the items.
+    pub scores: &'a [f32],
+    /// ln of the summed exp of the rest's scores, for a term that looks [against](Term::against) it.
+    pub log_rest: f32,
+}
+
+/// The one trace that a method learns from.
+///
+/// # Errors
+/// When there is not exactly one, it answers other cases, or names an item that is not in the catalogue.
+pub(crate) fn one_teacher<'a>(
+    name: &str,
+    cases: &Cases,
+    lessons: &'a [Trace],
+) -> Result<&'a Trace> {
+    let [lesson] = lessons else {
+        let problem = format!(
+            "{name} learns from one teacher, not {}; fuse several into one ranking first",
+            lessons.len()
+        );
+        return Err(Error::Config { key: "teachers".into(), problem });
+    };
+    lesson.answers(cases)?;
+    let said = lesson.last().lists().values();
+    match said.iter().find(|&&item| item as usize >= cases.n_items()) {
+        Some(&item) => Err(Error::UnknownItem { item: item as usize, n_items: cases.n_items() }),
+        None => Ok(lesson),
+    }
+}
+
+/// Own loss + lambda * the term's.
+pub(crate) struct BesideOwn<T> {
+    own: Box<dyn Objective>,
+    term: T,
+    lambda: f32,
+    labelled: Arc<Labelled>,
+    /// Whether the own objective asks for [`Slate::Against`]; an objective keeps its kind of slate.
+    own_against: bool,
+}
+
+impl<T: Term> BesideOwn<T> {
+    pub fn new(
+        own: Box<dyn Objective>,
+        term: T,
+        lambda: f32,
+        cases: &Cases,
+        labelled: Arc<Labelled>,
+    ) -> Self {
+        let first = Batch { cases, rows: &[0], epoch: 0, seed: 0 };
+        let own_against = !cases.is_empty() && matches!(own.slate(&first), Slate::Against { .. });
+        Self { own, term, lambda, labelled, own_against }
+    }
+}
+
+impl<T: Term> Objective for BesideOwn<T> {
+    fn slate(&self, batch: &Batch<'_>) -> Slate {
+        let (own, own_left_out, probes) = match self.own.slate(batch) {
+            Slate::All => return Slate::All,
+            Slate::Lists { listed, probes } => (listed, None, probes),
+            Slate::Against { listed, left_out, probes } => (listed, Some(left_out), probes),
+        };
+        debug_assert_eq!(own_left_out.is_some(), self.own_against, "one kind of slate");
+        let taught = self.taught_rows(batch);
+        let n_items = batch.cases.n_items();
+        let rows: Vec<(Vec<ItemId>, Vec<ItemId>)> = (0..batch.len())
+            .into_par_iter()
+            .with_min_len(CHUNK)
+            .map_init(
+                || Scratch::new(n_items),
+                |scratch, at| {
+                    let mut listed = own.row(at).to_vec();
+                    let mut left_out = own_left_out
+                        .as_ref()
+                        .map_or(Vec::new(), |left_out| left_out.row(at).to_vec());
+                    if !taught[at] {
+                        return (listed, left_out);
+                    }
+                    let asked = asked_of(batch, at);
+                    self.term.items(asked, scratch, &mut listed);
+                    debug_assert_eq!(listed.len() - own.row(at).len(), self.term.len(asked));
+                    if self.term.against() {
+                        let labelled = self.labelled.of(asked.query);
+                        left_out = match own_left_out.is_some() {
+                            false => labelled.to_vec(),
+                            true => meet(labelled, &left_out, &mut listed),
+                        };
+                    }
+                    (listed, left_out)
+                },
+            )
+            .collect();
+        let (listed, left_out): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
+        let listed = Lists::from_iter(listed);
+        if self.own_against || self.term.against() {
+            Slate::Against { listed, left_out: Lists::from_iter(left_out), probes }
+        } else {
+            Slate::Lists { listed, probes }
+        }
+    }
+
+    fn loss(&self, row: Row<'_>, scores: Scores<'_>, grad: Grad<'_>) -> f32 {
+        if row.items.is_empty() && !scores.listed.is_empty() {
+            return self.loss_of_all(row, scores, grad);
+        }
+        let asked = asked_of(row.batch, row.at);
+        let n = match self.is_taught(row.batch, row.at) {
+            true => self.term.len(asked),
+            false => 0,
+        };
+        let own_slate = self.own_against.then(|| {
+            // Asked for again, with the batch cut down to this row: an objective draws by row (see [`Batch::rng`]).
+            self.own.slate(&Batch { rows: &row.batch.rows[row.at..=row.at], ..*row.batch })
+        });
+        let (n_own, own_left_out) = match &own_slate {
+            Some(Slate::Against { listed, left_out, .. }) => (listed.row(0).len(), left_out.row(0)),
+            _ => (row.items.len() - n, &[][..]),
+        };
+        let Grad { listed: slopes, log_rest: to_rest } = grad;
+
+        let rest = match self.own_against {
+            true => Rest::of(&row, scores, 0..n_own, |item| own_left_out.contains(&item)),
+            false => Rest::none(),
+        };
+        let mut slope = 0.0;
+        let own = self.own.loss(
+            Row { items: &row.items[..n_own], ..row },
+            Scores { listed: &scores.listed[..n_own], log_rest: rest.log, ..scores },
+            Grad { listed: &mut slopes[..n_own], log_rest: &mut slope },
+        );
+        rest.give_back(slope, scores, slopes, to_rest);
+        if n == 0 {
+            return own;
+        }
+
+        let ours = n_own..n_own + n;
+        let rest = match self.term.against() {
+            true => {
+                let labelled = self.labelled.of(asked.query);
+                Rest::of(&row, scores, ours.clone(), |item| labelled.binary_search(&item).is_ok())
+            }
+            false => Rest::none(),
+        };
+        let (mut to_ours, mut slope) = (vec![0.0; n], 0.0);
+        let said = Said {
+            items: &row.items[ours.clone()],
+            scores: &scores.listed[ours.clone()],
+            log_rest: rest.log,
+        };
+        let loss = self.term.loss(asked, said, &mut to_ours, &mut slope);
+        for (to, slope) in slopes[ours].iter_mut().zip(to_ours) {
+            *to += self.lambda * slope;
+        }
+        rest.give_back(self.lambda * slope, scores, slopes, to_rest);
+        own + self.lambda * loss
+    }
+
+    fn once_a_query(&self) -> bool {
+        self.own.once_a_query()
+    }
+
+    fn refresh(&mut self, epoch: usize, student: &dyn Ranker, cases: &Cases) -> Result<()> {
+        self.own.refresh(epoch, student, cases)?;
+        self.term.refresh(epoch, student, cases)
+    }
+
+    fn state(&self) -> Tensors {
+        let mut state = Tensors::default();
+        state.insert_all("own.", self.own.state());
+        state.insert_all("term.", self.term.state());
+        state
+    }
+
+    fn restore(&mut self, state: &Tensors) -> Result<()> {
+        self.own.restore(&state.with_prefix("own."))?;
+        self.term.restore(&state.with_prefix("term."))
+    }
+}
+
+impl<T: Term> BesideOwn<T> {
+    /// A row of [`Slate::All`]: every score is there.
+    fn loss_of_all(&self, row: Row<'_>, scores: Scores<'_>, grad: Grad<'_>) -> f32 {
+        let Grad { listed: slopes, log_rest } = grad;
+        let own = self.own.loss(row, scores, Grad { listed: &mut *slopes, log_rest });
+        if !self.is_taught(row.batch, row.at) {
+            return own;
+        }
+        let (asked, all) = (asked_of(row.batch, row.at), scores.listed);
+        let mut items = Vec::new();
+        self.term.items(asked, &mut Scratch::new(all.len()), &mut items);
+        if items.is_empty() {
+            return own;
+        }
+        let listed: Vec<f32> = items.iter().map(|&item| all[item as usize]).collect();
+        let mut rest: Vec<usize> = Vec::new();
+        let mut log_rest = f32::NEG_INFINITY;
+        if self.term.against() {
+            let mut counts = vec![true; all.len()];
+            for &item in items.iter().chain(self.labelled.of(asked.query)) {
+                counts[item as usize] = false;
+            }
+            rest.extend((0..all.len()).filter(|&item| counts[item]));
+            log_rest = log_sum_exp(rest.iter().map(|&item| all[item]));
+        }
+        let (mut to_ours, mut slope) = (vec![0.0; items.len()], 0.0);
+        let said = Said { items: &items, scores: &listed, log_rest };
+        let loss = self.term.loss(asked, said, &mut to_ours, &mut slope);
+        for (&item, to_item) in items.iter().zip(to_ours) {
+            slopes[item as usize] += self.lambda * to_item;
+        }
+        for item in rest {
+            slopes[item] += self.lambda * slope * portion(all[item], log_rest);
+        }
+        own + self.lambda * loss
+    }
+
+    fn is_taught(&self, batch: &Batch<'_>, at: usize) -> bool {
+        !self.term.once() || batch.is_first(at)
+    }
+
+    /// [`BesideOwn::is_taught`] of every row.
+    fn taught_rows(&self, batch: &Batch<'_>) -> Vec<bool> {
+        if !self.term.once() {
+            return vec![true; batch.len()];
+        }
+        let query = |at: &usize| batch.cases.query_of(batch.rows[*at] as usize);
+        let mut order: Vec<usize> = (0..batch.len()).collect();
+        order.sort_by_key(query); // stable: the first row of each query comes first
+        let mut taught = vec![false; batch.len()];
+        for (k, &at) in order.iter().enumerate() {
+            taught[at] = k == 0 || query(&order[k - 1]) != query(&at);
+        }
+        taught
+    }
+}
+
+fn asked_of(batch: &Batch<'_>, at: usize) -> Asked {
+    let query = batch.cases.query_of(batch.rows[at] as usize);
+    Asked { query, epoch: batch.epoch, seed: batch.seed }
+}
+
+/// What both leave out; what only one does is added to the listed items, for the other one to count.
+fn meet(labelled: &[ItemId], own: &[ItemId], listed: &mut Vec<ItemId>) -> Vec<ItemId> {
+    let ours = |item: &ItemId| labelled.binary_search(item).is_ok();
+    let both = own.iter().copied().filter(ours).collect();
+    let own_alone = own.iter().filter(|item| !ours(item));
+    let ours_alone = labelled.iter().filter(|item| !own.contains(item));
+    for &item in own_alone.chain(ours_alone) {
+        if !listed.contains(&item) {
+            listed.push(item);
+        }
+    }
+    both
+}
+
+/// The rest as one of the two losses sees it: the kernel's, and of the listed items those that this loss neither lists nor
+/// leaves out.
+struct Rest {
+    log: f32,
+    back: Vec<usize>,
+}
+
+impl Rest {
+    fn none() -> Self {
+        Self { log: f32::NEG_INFINITY, back: Vec::new() }
+    }
+
+    fn of(
+        row: &Row<'_>,
+        scores: Scores<'_>,
+        listed: Range<usize>,
+        left_out: impl Fn(ItemId) -> bool,
+    ) -> Self {
+        let items = row.items;
+        let back: Vec<usize> = (0..items.len())
+            .filter(|at| !listed.contains(at))
+            .filter(|&at| !items[listed.clone()].contains(&items[at]) && !left_out(items[at]))
+            .filter(|&at| !items[..at].contains(&items[at]))
+            .collect();
+        let log = match back.is_empty() {
+            true => scores.log_rest,
+            false => log_sum_exp(back.iter().map(|&at| scores.listed[at]).chain([scores.log_rest])),
+        };
+        Self { log, back }
+    }
+
+    /// Takes the slope of [`Rest::log`] to the scores that it was made of.
+    fn give_back(&self, slope: f32, scores: Scores<'_>, slopes: &mut [f32], to_rest: &mut f32) {
+        if slope == 0.0 {
+            return;
+        }
+        for &at in &self.back {
+            slopes[at] += slope * portion(scores.listed[at], self.log);
+        }
+        *to_rest += slope * portion(scores.log_rest, self.log);
+    }
+}
+
+/// ln of the summed exp; -inf of nothing.
+pub(crate) fn log_sum_exp(scores: impl Iterator<Item = f32> + Clone) -> f32 {
+    let most = scores.clone().fold(f32::NEG_INFINITY, f32::max);
+    if most == f32::NEG_INFINITY {
+        return most;
+    }
+    let mass = scores.fold(0.0, |sum, score| sum + f64::from(score - most).exp());
+    most + mass.ln() as f32
+}
+
+/// What part of a mass is due to a score.
+pub(crate) fn portion(score: f32, log_mass: f32) -> f32 {
+    if log_mass == f32::NEG_INFINITY { 0.0 } else { f64::from(score - log_mass).exp() as f32 }
+}
+
+#[cfg(test)]
+mod tests;

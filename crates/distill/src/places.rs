@@ -1,0 +1,82 @@
+//! Places of a list, drawn by weight.
+
+use rankstill_core::kernel::math::ln_slice;
+use rankstill_core::kernel::rng::Rng;
+
+/// `k` of the places of `log_weights` (all, if there are no more), without replacement, ascending: each next one with
+/// probability proportional to its e^weight among those that are left. Without a generator, the `k` of the largest weights;
+/// ties go to the earlier place. A weight of -inf is the last to be taken.
+///
+/// Adding Gumbel noise to the logarithms and taking the k largest is that very distribution (Efraimidis & Spirakis,
+/// "Weighted random sampling with a reservoir", IPL 2006; Kool et al., ICML 2019), and no weight can underflow.
+pub(crate) fn weighted_places(log_weights: &[f32], k: usize, rng: Option<&mut Rng>) -> Vec<u32> {
+    let mut keys = log_weights.to_vec();
+    if let Some(rng) = rng {
+        let mut noise: Vec<f32> = keys.iter().map(|_| 1.0 - rng.uniform()).collect();
+        // -ln(-ln u) for u in (0, 1].
+        ln_slice(&mut noise);
+        noise.iter_mut().for_each(|x| *x = -*x);
+        ln_slice(&mut noise);
+        keys.iter_mut().zip(noise).for_each(|(key, noise)| *key -= noise);
+    }
+    let mut places: Vec<u32> = (0..keys.len() as u32).collect();
+    let order = |a: &u32, b: &u32| keys[*b as usize].total_cmp(&keys[*a as usize]).then(a.cmp(b));
+    if k < places.len() {
+        if k > 0 {
+            places.select_nth_unstable_by(k - 1, order);
+        }
+        places.truncate(k);
+    }
+    places.sort_unstable();
+    places
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_place_comes_as_often_as_its_weight_says() {
+        let weights = [1.0f32, 2.0, 5.0, 0.0].map(f32::ln);
+        let mut counts = [0u32; 4];
+        for draw in 0..20_000 {
+            let places = weighted_places(&weights, 1, Some(&mut Rng::keyed(3, [draw])));
+            counts[places[0] as usize] += 1;
+        }
+        for (count, share) in counts.into_iter().zip([0.125, 0.25, 0.625, 0.0]) {
+            let expected = 20_000.0 * share;
+            assert!((f64::from(count) - expected).abs() <= 4.5 * expected.sqrt(), "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn pairs_come_as_often_as_drawing_one_after_the_other_says() {
+        let weights = [1.0f32, 2.0, 5.0].map(f32::ln);
+        let mut without = [0u32; 3];
+        for draw in 0..20_000 {
+            let places = weighted_places(&weights, 2, Some(&mut Rng::keyed(4, [draw])));
+            assert!(places.len() == 2 && places[0] < places[1]);
+            without[(3 - places[0] - places[1]) as usize] += 1;
+        }
+        // P(place 0 is left) = 2/8 * 5/6 + 5/8 * 2/3, and so on.
+        let left = [
+            2.0 / 8.0 * 5.0 / 6.0 + 5.0 / 8.0 * 2.0 / 3.0,
+            1.0 / 8.0 * 5.0 / 7.0 + 5.0 / 8.0 * 1.0 / 3.0,
+            1.0 / 8.0 * 2.0 / 7.0 + 2.0 / 8.0 * 1.0 / 6.0,
+        ];
+        for (count, share) in without.into_iter().zip(left) {
+            let expected: f64 = 20_000.0 * share;
+            assert!((f64::from(count) - expected).abs() < 4.5 * expected.sqrt(), "{without:?}");
+        }
+    }
+
+    #[test]
+    fn without_chance_the_largest_weights_are_taken() {
+        assert_eq!(weighted_places(&[0.5, 2.0, 2.0, 1.0], 2, None), [1, 2]);
+        assert_eq!(weighted_places(&[1.0, 1.0, 1.0], 2, None), [0, 1]);
+        assert_eq!(weighted_places(&[1.0, 3.0], 9, None), [0, 1]);
+        assert!(
+            weighted_places(&[1.0], 0, None).is_empty() && weighted_places(&[], 3, None).is_empty()
+        );
+    }
+}

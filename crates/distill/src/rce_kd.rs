@@ -1,0 +1,326 @@
+//! RCE-KD ("rejuvenated" cross-entropy for distillation, ICLR 2026, arXiv 2509.20989): cross-entropy with the teacher on the student's own
+//! top items, and on a set that is closed around the teacher's.
+//!
+//! ```text
+//! L     = L_own + lambda ( (1 - gamma) L1 + gamma L2 )
+//! L1    = CE( softmax(z / tau), softmax(s / tau) ) over Q_S, the student's first k
+//! L2    = the same over (C + Q_T) - Q_S: Q_T the teacher's first k, C a sample of the student's first `m` k
+//! gamma = exp(-beta |Q_T and Q_S| / |Q_T|)
+//! ```
+//!
+//! C has `l` items, without replacement, with probability proportional to exp((c_p + 1) / temperature), where c_p is how many
+//! items of Q_T the student ranks at its place p or below, those outside of its list included. Drawn anew for each query in each
+//! epoch; the student's lists are looked at every `refresh_every` epochs. Values of the authors' code for matrix factorisation on
+//! CiteULike (for LightGCN: tau 10, beta 5, lambda 100).
+//!
+//! Differs from the code: lists are of unlabelled items (there training items are not removed), the overlap is the paper's (the code
+//! takes the share of Q_T in C), and of the teacher the scores of its first `window` items are known: an item beyond these counts as
+//! the last of them.
+
+use crate::beside_own::{Asked, BesideOwn, Said, Term, one_teacher};
+use crate::labelled::Labelled;
+use crate::listwise::cross_entropy;
+use crate::places::weighted_places;
+use crate::rank_distil::Scratch;
+use crate::rrd::{above_0, at_least_1, not_negative};
+use crate::score_kd::scored_lists;
+use rankstill_core::kernel::math::exp;
+use rankstill_core::registry::Config;
+use rankstill_core::{
+    Among, Cases, Distiller, Error, ItemId, Lesson, Lists, Objective, Ranker, Result, Tensors,
+    TopK, Trace,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// Keeps the draws of different purposes apart.
+const CLOSURE: u64 = 0x5243_4543;
+
+/// The settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RceKd {
+    /// Length of the teacher's and of the student's top list.
+    pub k: usize,
+    /// Size of the sample that closes the teacher's.
+    pub l: usize,
+    /// The sample is drawn out of the student's first `m` times `k` items.
+    pub m: usize,
+    /// Of the sample: larger = more even.
+    pub temperature: f32,
+    /// What scores are divided by in a softmax.
+    pub tau: f32,
+    /// Larger = sooner over to the student's own top items.
+    pub beta: f32,
+    /// Length of the teacher's list, whose scores are known.
+    pub window: usize,
+    /// The distillation loss's weight. At 0 the student learns by its own objective alone.
+    pub lambda: f32,
+    /// Epochs between two looks at the student.
+    pub refresh_every: usize,
+}
+
+impl Default for RceKd {
+    fn default() -> Self {
+        Self {
+            k: 50,
+            l: 50,
+            m: 4,
+            temperature: 10.0,
+            tau: 1.0,
+            beta: 3.0,
+            window: 1000,
+            lambda: 500.0,
+            refresh_every: 1,
+        }
+    }
+}
+
+impl RceKd {
+    /// From a configuration.
+    ///
+    /// # Errors
+    /// When a setting is unknown, of the wrong type or out of its range.
+    pub fn parse(config: Config<'_>) -> Result<Self> {
+        let read: Self = config.read()?;
+        read.check(config.path)?;
+        Ok(read)
+    }
+
+    fn check(&self, path: &str) -> Result<()> {
+        let counts = [
+            ("k", self.k),
+            ("l", self.l),
+            ("m", self.m),
+            ("window", self.window),
+            ("refresh_every", self.refresh_every),
+        ];
+        at_least_1(path, &counts)?;
+        above_0(path, "temperature", self.temperature)?;
+        above_0(path, "tau", self.tau)?;
+        not_negative(path, "beta", self.beta)?;
+        not_negative(path, "lambda", self.lambda)
+    }
+}
+
+impl Distiller for RceKd {
+    fn lesson(&self) -> Lesson {
+        Lesson { k: self.window.max(self.k), among: Among::Unlabelled }
+    }
+
+    /// Learns from one teacher; of a trace with checkpoints it takes the last.
+    ///
+    /// # Errors
+    /// As for [`RankDistil::teach`](crate::RankDistil); when a score is no finite number.
+    fn teach(
+        &self,
+        own: Box<dyn Objective>,
+        cases: &Cases,
+        lessons: &[Trace],
+    ) -> Result<Box<dyn Objective>> {
+        self.check("")?;
+        let trace = one_teacher("rce_kd", cases, lessons)?;
+        if self.lambda == 0.0 {
+            return Ok(own);
+        }
+        let labelled = Arc::new(Labelled::new(cases)?);
+        let (lists, scores) = scored_lists(trace, &labelled, self.window.max(self.k))?;
+        let term = Closed::new(self.clone(), lists, scores, cases.n_items());
+        Ok(Box::new(BesideOwn::new(own, term, self.lambda, cases, labelled)))
+    }
+
+    fn config(&self) -> Value {
+        serde_json::to_value(self).unwrap_or_default()
+    }
+}
+
+/// The student's top items, then those of the closure and of the teacher's that are not among them.
+struct Closed {
+    config: RceKd,
+    n_items: usize,
+    lists: Lists<ItemId>,
+    /// The teacher's, parallel to the lists' values.
+    scores: Vec<f32>,
+    /// Of each list, its places by the number of their item.
+    by_item: Vec<u32>,
+    /// The student's lists; none before the first look.
+    student: Lists<ItemId>,
+}
+
+impl Closed {
+    fn new(config: RceKd, lists: Lists<ItemId>, scores: Vec<f32>, n_items: usize) -> Self {
+        let mut by_item = Vec::with_capacity(scores.len());
+        for list in lists.iter() {
+            let begin = by_item.len();
+            by_item.extend(0..list.len() as u32);
+            by_item[begin..].sort_by_key(|&at| list[at as usize]);
+        }
+        Self { config, n_items, lists, scores, by_item, student: Lists::default() }
+    }
+
+    /// Where the teacher has an item of its list.
+    fn place(&self, query: usize, item: ItemId) -> Option<usize> {
+        let (list, by_item) = (self.lists.row(query), &self.by_item[self.lists.range(query)]);
+        let found = by_item.binary_search_by_key(&item, |&at| list[at as usize]);
+        found.ok().map(|at| by_item[at] as usize)
+    }
+
+    /// The teacher's score of an item, or of its last one.
+    fn score(&self, query: usize, item: ItemId) -> f32 {
+        let scores = &self.scores[self.lists.range(query)];
+        scores[self.place(query, item).unwrap_or(scores.len() - 1)]
+    }
+
+    fn in_top(&self, query: usize, item: ItemId) -> bool {
+        self.place(query, item).is_some_and(|place| place < self.config.k)
+    }
+
+    /// The student's list, and how many of its items are its top ones; nothing where the teacher has nothing to say.
+    fn student(&self, query: usize) -> (&[ItemId], usize) {
+        if self.student.is_empty() || self.lists.row(query).is_empty() {
+            return (&[], 0);
+        }
+        let list = self.student.row(query);
+        (list, self.config.k.min(list.len()))
+    }
+}
+
+impl Term for Closed {
+    fn len(&self, asked: Asked) -> usize {
+        let mut items = Vec::new();
+        self.items(asked, &mut Scratch::new(0), &mut items);
+        items.len()
+    }
+
+    fn items(&self, asked: Asked, _scratch: &mut Scratch, out: &mut Vec<ItemId>) {
+        let (list, n_top) = self.student(asked.query);
+        if n_top == 0 {
+            return;
+        }
+        let begin = out.len();
+        out.extend_from_slice(&list[..n_top]);
+        // How many of the teacher's top items stand at each place or below.
+        let mut below = self.config.k.min(self.lists.row(asked.query).len());
+        let weights: Vec<f32> = list
+            .iter()
+            .map(|&item| {
+                let weight = (below + 1) as f32 / self.config.temperature;
+                below -= usize::from(self.in_top(asked.query, item));
+                weight
+            })
+            .collect();
+        let places = weighted_places(&weights, self.config.l, Some(&mut asked.rng(CLOSURE)));
+        let closure = places.into_iter().map(|at| list[at as usize]);
+        let teacher = self.lists.row(asked.query).iter().copied().take(self.config.k);
+        for item in closure.chain(teacher) {
+            if !out[begin..].contains(&item) {
+                out.push(item);
+            }
+        }
+    }
+
+    fn loss(&self, asked: Asked, said: Said<'_>, slopes: &mut [f32], _to_rest: &mut f32) -> f32 {
+        let query = asked.query;
+        let (_, n_top) = self.student(query);
+        let teacher = self.config.k.min(self.lists.row(query).len());
+        let shared = said.items[..n_top].iter().filter(|&&item| self.in_top(query, item)).count();
+        let gamma = exp(-self.config.beta * shared as f32 / teacher as f32);
+        let mut loss = 0.0;
+        for (part, weight) in [(0..n_top, 1.0 - gamma), (n_top..said.items.len(), gamma)] {
+            if part.is_empty() {
+                continue;
+            }
+            let taught = said.items[part.clone()].iter().map(|&item| self.score(query, item));
+            let (scores, slopes) = (&said.scores[part.clone()], &mut slopes[part]);
+            loss += cross_entropy(scores, taught, self.config.tau, slopes, weight);
+        }
+        loss
+    }
+
+    fn refresh(&mut self, epoch: usize, student: &dyn Ranker, cases: &Cases) -> Result<()> {
+        if self.student.is_empty() || epoch.is_multiple_of(self.config.refresh_every) {
+            let top = TopK::unseen((self.config.m * self.config.k).min(self.n_items));
+            self.student = student.rank(&cases.distinct_queries(), &top)?.lists().clone();
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> Tensors {
+        let mut state = Tensors::default();
+        if !self.student.is_empty() {
+            let lengths: Vec<u32> = self.student.iter().map(|list| list.len() as u32).collect();
+            state.insert("lengths", &[lengths.len()], lengths);
+            let items = self.student.values().to_vec();
+            state.insert("items", &[items.len()], items);
+        }
+        state
+    }
+
+    fn restore(&mut self, state: &Tensors) -> Result<()> {
+        self.student = Lists::default();
+        if state.get("lengths").is_none() {
+            return Ok(());
+        }
+        let (lengths, items) = (state.u32s("lengths")?, state.u32s("items")?);
+        let mut starts = vec![0];
+        let mut end = 0;
+        starts.extend(lengths.iter().map(|&length| {
+            end += length as usize;
+            end
+        }));
+        let sound = lengths.len() == self.lists.len()
+            && items.iter().all(|&item| (item as usize) < self.n_items);
+        match Lists::from_parts(starts, items.to_vec()).filter(|_| sound) {
+            Some(lists) => self.student = lists,
+            None => {
+                let problem = format!(
+                    "{} lists of {} items do not fit {} queries",
+                    lengths.len(),
+                    items.len(),
+                    self.lists.len()
+                );
+                return Err(Error::Tensor { name: "items".into(), problem });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{asked, items_of};
+
+    fn term() -> Closed {
+        let config = RceKd { k: 2, l: 1, m: 2, temperature: 0.05, beta: 1.0, ..RceKd::default() };
+        let lists = Lists::from_iter([vec![7u32, 5, 9], vec![]]);
+        let mut term = Closed::new(config, lists, vec![3.0, 2.0, 1.0], 12);
+        term.student = Lists::from_iter([vec![5, 1, 3, 9], vec![1, 2, 3, 4]]);
+        term
+    }
+
+    #[test]
+    fn the_teachers_items_close_the_set() {
+        let term = term();
+        // The first place has both of the teacher's top items at or below it, every other place one (7, which is not in the list):
+        // so cold a sample is the first place, which is among the student's top items already.
+        assert_eq!(items_of(&term, 0, 0), [5, 1, 7]);
+        assert!(items_of(&term, 1, 0).is_empty(), "the teacher has nothing to say");
+        assert_eq!((term.score(0, 5), term.score(0, 4)), (2.0, 1.0));
+    }
+
+    #[test]
+    fn the_two_parts_are_weighed_by_what_is_shared() {
+        let term = term();
+        let mut slopes = [0.0; 3];
+        let said = Said { items: &[5, 1, 7], scores: &[0.0, 0.0, 4.0], log_rest: 0.0 };
+        let loss = term.loss(asked(0, 0), said, &mut slopes, &mut 0.0);
+        // One of two is shared; over (5, 1) both of the student's probabilities are 1/2; one item alone has no loss.
+        let gamma = (-0.5f32).exp();
+        assert!((loss - (1.0 - gamma) * 2f32.ln()).abs() < 1e-6);
+        let first = 1.0 / (1.0 + (-1.0f32).exp()); // scores 2 and 1
+        assert!((slopes[0] - (1.0 - gamma) * (0.5 - first)).abs() < 1e-6, "{slopes:?}");
+        assert_eq!(slopes[2], 0.0);
+    }
+}

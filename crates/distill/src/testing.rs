@@ -1,0 +1,161 @@
+//! What the tests of several methods share.
+#![allow(clippy::unwrap_used)]
+
+use crate::beside_own::{Asked, Term};
+use crate::rank_distil::Scratch;
+use rankstill_core::kernel::rng::Rng;
+use rankstill_core::{
+    Batch, Cases, Grad, Interactions, ItemId, Objective, Query, Rankings, Row, Scorer, Scores,
+    Slate, Trace,
+};
+
+/// Items.
+pub(crate) const N: usize = 30;
+/// Longest list of the teacher.
+pub(crate) const K: usize = 12;
+
+/// 12 users; user 5 has labelled everything but two items.
+pub(crate) fn cases() -> Cases {
+    let line = |u: u64| {
+        let n = if u == 5 { N - 2 } else { 1 + u as usize % 4 };
+        Rng::keyed(1, [u]).permutation(N as u32)[..n].to_vec()
+    };
+    let log = Interactions::new(N, (0..12).map(line).collect(), None, None).unwrap();
+    Cases::each_interaction(&log)
+}
+
+/// Ranks by chance; says nothing to user 3.
+pub(crate) fn trace(cases: &Cases) -> Trace {
+    let mut said = Rankings::default();
+    for (u, query) in cases.distinct_queries().iter().enumerate() {
+        let order = Rng::keyed(2, [u as u64]).permutation(N as u32);
+        let unlabelled = order.into_iter().filter(|item| !query.history.contains(item));
+        let scores = (0..).map(|place| 3.0 - 0.4 * place as f32);
+        said.push(unlabelled.zip(scores).take(if u == 3 { 0 } else { K }));
+    }
+    Trace::new("chance", vec![(0, said)]).unwrap()
+}
+
+pub(crate) fn asked(query: usize, epoch: usize) -> Asked {
+    Asked { query, epoch, seed: 5 }
+}
+
+/// What a term asks for, which must be as many items as it says.
+pub(crate) fn items_of(term: &impl Term, query: usize, epoch: usize) -> Vec<ItemId> {
+    let mut items = Vec::new();
+    term.items(asked(query, epoch), &mut Scratch::new(N), &mut items);
+    assert_eq!(items.len(), term.len(asked(query, epoch)));
+    items
+}
+
+/// A student whose score of an item is random, another one in each version.
+pub(crate) struct Chance(pub u64);
+impl Scorer for Chance {
+    fn n_items(&self) -> usize {
+        N
+    }
+    fn score(&self, queries: &[Query<'_>], out: &mut [f32]) {
+        for (query, row) in queries.iter().zip(out.chunks_mut(N)) {
+            Rng::keyed(self.0, [u64::from(query.user.unwrap())]).fill_normal(row, 0.0, 1.0);
+        }
+    }
+}
+
+/// Own objectives, one for each kind of slate.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Own {
+    /// BPR with one random item.
+    Pairs,
+    /// Softmax over the target and what is not in the history; its left-out items are not the labelled ones.
+    Softmax,
+    /// Squared distance of all scores to 1 for the history and 0 for the rest.
+    Squares,
+}
+
+impl Objective for Own {
+    fn slate(&self, batch: &Batch<'_>) -> Slate {
+        let case = |at: usize| batch.case(at);
+        let rows = 0..batch.len();
+        match self {
+            Self::Squares => Slate::All,
+            Self::Pairs => Slate::lists(
+                rows.map(|at| [case(at).targets[0], batch.rng(at, 77).below(N as u32)]).collect(),
+            ),
+            Self::Softmax => Slate::against(
+                rows.clone().map(|at| [case(at).targets[0]]).collect(),
+                rows.map(|at| {
+                    let target = case(at).targets[0];
+                    // One strange item besides, which nobody else leaves out.
+                    let other = (target + 7) % N as u32;
+                    let history = case(at).query.history.iter().copied().chain([other]);
+                    history.filter(move |&item| item != target)
+                })
+                .collect(),
+            ),
+        }
+    }
+
+    fn loss(&self, row: Row<'_>, scores: Scores<'_>, grad: Grad<'_>) -> f32 {
+        let s = scores.listed;
+        match self {
+            Self::Pairs => {
+                assert_eq!(s.len(), 2);
+                let slope = 1.0 / (1.0 + (s[0] - s[1]).exp());
+                grad.listed.copy_from_slice(&[-slope, slope]);
+                (1.0 + (s[1] - s[0]).exp()).ln()
+            }
+            Self::Softmax => {
+                assert_eq!(s.len(), 1);
+                let all = (s[0].exp() + scores.log_rest.exp()).ln();
+                grad.listed[0] = (s[0] - all).exp() - 1.0;
+                *grad.log_rest = (scores.log_rest - all).exp();
+                all - s[0]
+            }
+            Self::Squares => {
+                assert_eq!(s.len(), N);
+                let wish = |i| f32::from(row.case().query.history.contains(&i));
+                s.iter().zip(0..).zip(&mut *grad.listed).for_each(|((s, i), g)| *g = s - wish(i));
+                grad.listed.iter().fold(0.0, |sum, g| sum + 0.5 * g * g)
+            }
+        }
+    }
+}
+
+/// Asks the objective as a learner does, of a row whose slate is known: its loss, and the gradient with respect to every item's
+/// score.
+pub(crate) fn ask(
+    objective: &dyn Objective,
+    slate: &Slate,
+    batch: &Batch<'_>,
+    at: usize,
+    scores: &[f32],
+) -> (f64, Vec<f64>) {
+    let (items, left_out) = match slate {
+        Slate::Lists { listed, .. } => (listed.row(at), &[][..]),
+        Slate::Against { listed, left_out, .. } => (listed.row(at), left_out.row(at)),
+        Slate::All => (&[][..], &[][..]),
+    };
+    let against = matches!(slate, Slate::Against { .. });
+    let counts = |i: &usize| !items.contains(&(*i as u32)) && !left_out.contains(&(*i as u32));
+    let rest: Vec<usize> = (0..N).filter(|_| against).filter(counts).collect();
+    let listed: Vec<f32> = match slate {
+        Slate::All => scores.to_vec(),
+        _ => items.iter().map(|&i| scores[i as usize]).collect(),
+    };
+    let mass = rest.iter().fold(0.0, |sum, &i| sum + f64::from(scores[i]).exp());
+    let (mut grad, mut to_rest) = (vec![0.0; listed.len()], 0.0);
+    let loss = objective.loss(
+        Row { batch, at, items },
+        Scores { listed: &listed, probes: &[], log_rest: mass.ln() as f32 },
+        Grad { listed: &mut grad, log_rest: &mut to_rest },
+    );
+    let mut slopes = vec![0.0; N];
+    match slate {
+        Slate::All => slopes.iter_mut().zip(&grad).for_each(|(to, &g)| *to = f64::from(g)),
+        _ => items.iter().zip(&grad).for_each(|(&i, &g)| slopes[i as usize] += f64::from(g)),
+    }
+    for i in rest {
+        slopes[i] += f64::from(to_rest) * f64::from(scores[i]).exp() / mass;
+    }
+    (f64::from(loss), slopes)
+}
