@@ -124,10 +124,10 @@ fn a_query_is_taught_once_a_batch_where_the_method_says_so() {
         };
         let kind = method.config();
         let once = !(kind.get("samples").is_some() || kind.get("pairs").is_some());
-        for at in 0..rows.len() {
-            let silent = cases.query_of(rows[at] as usize) == 3;
+        for (at, &row) in rows.iter().enumerate() {
+            let silent = cases.query_of(row as usize) == 3;
             // User 5 has two items to learn of, which may be too few for a group.
-            let few = cases.query_of(rows[at] as usize) == 5;
+            let few = cases.query_of(row as usize) == 5;
             let expected = !silent && (!once || batch.is_first(at));
             assert!((listed.row(at).len() > 2) == expected || few, "{kind} row {at}");
         }

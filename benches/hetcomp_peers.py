@@ -1,0 +1,127 @@
+"""Times HetComp's student steps, which score a whole catalogue, in Rankstill and in PyTorch, in turn, and prints ratios.
+
+    benches/setup.sh
+    .venv/bin/python benches/hetcomp_peers.py [--threads 2] [--rounds 3] [--steps 8]
+
+900 users against 25,181 items (CiteULike's catalogue, a batch of HetComp's), matrix factorisation of 6 and of 20 dimensions, 10
+observed and 100 taught items a user, Adam with weight decay 1e-5 on all parameters. PyTorch as one writes it from the equations, and
+as the authors did: nn.Embedding, one matrix of all scores, clamped to +-40, torch.optim.Adam. Both losses: `overall` sets each listed
+item against the rest, `fine` orders the observed items and half of the taught ones, the first ten of these once more. The figures are
+lower quartiles of single steps, slates drawn beforehand, for both; each the best of its rounds, rounds of both programs alternating.
+"""
+
+import argparse
+import os
+import subprocess
+import time
+
+from bpr_peers import ROOT, ratio
+
+USERS, ITEMS, HISTORY, OBSERVED, TAUGHT = 900, 25_181, 15, 10, 100
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--binary", help="of the bench `against`, if it is built already")
+    args = parser.parse_args()
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
+        os.environ[name] = str(args.threads)
+
+    binary = args.binary or build()
+    best = {}
+    for _ in range(args.rounds):
+        for name, value in [*ours(binary, args), *peers(args)]:
+            best[name] = min(best.get(name, value), value)
+    for name, value in best.items():
+        print(f"{name:32} {value:.3f}")
+
+    print()
+    for dim, goal in ((6, 30), (20, 15)):
+        for loss in ("overall", "fine"):
+            what = f"student step, d {dim}, {loss}, PyTorch / ours"
+            ratio(what, best, f"torch_d{dim}_{loss}_ms", f"against_d{dim}_{loss}_ms", goal)
+
+
+def build():
+    command = ["cargo", "bench", "-p", "rankstill-models", "--bench", "against", "--no-run"]
+    said = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stderr
+    return ROOT / said.rsplit("(", 1)[1].split(")")[0]
+
+
+def ours(binary, args):
+    found = []
+    for dim in (6, 20):
+        command = [binary, "--bench", "--threads", str(args.threads), "--steps", str(5 * args.steps), "--dim", str(dim)]
+        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        found += [(name, float(value)) for name, value in (line.split() for line in said.splitlines())]
+    return found
+
+
+def peers(args):
+    try:
+        import torch
+    except (ImportError, ValueError) as error:  # the latter when the wheel's libraries are not there
+        print("PyTorch is left out:", error)
+        return []
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(1)
+    lines = torch.stack([torch.randperm(ITEMS)[: HISTORY + TAUGHT] for _ in range(USERS)])
+    history, observed, taught = lines[:, :HISTORY], lines[:, HISTORY - OBSERVED : HISTORY], lines[:, HISTORY:]
+    mask = torch.zeros(USERS, ITEMS).scatter_(1, history, 1.0)
+    return [
+        (f"torch_d{dim}_{name}_ms", step(torch, dim, loss, (mask, observed, taught), args.steps))
+        for dim in (6, 20)
+        for name, loss in (("overall", overall), ("fine", fine))
+    ]
+
+
+def step(torch, dim, loss, batch, steps):
+    """Milliseconds: the lower quartile of some steps, everything included."""
+    nn = torch.nn
+    users, items = nn.Embedding(USERS, dim), nn.Embedding(ITEMS, dim)
+    for table in (users, items):
+        nn.init.normal_(table.weight, std=0.01)
+    optimizer = torch.optim.Adam([users.weight, items.weight], lr=1e-3, weight_decay=1e-5)
+    rows = torch.arange(USERS)
+    laps = []
+    for _ in range(steps + 2):
+        begin = time.perf_counter()
+        scores = torch.clamp(users(rows) @ items.weight.T, -40, 40)
+        optimizer.zero_grad()
+        loss(torch, scores, *batch).backward()
+        optimizer.step()
+        laps.append(time.perf_counter() - begin)
+    return 1e3 * sorted(laps[2:])[len(laps[2:]) // 4]
+
+
+def overall(torch, scores, mask, observed, taught):
+    """Every listed item against all that is neither observed nor taught."""
+    unobserved = (scores.exp() * (1 - mask)).sum(1, keepdim=True)
+    to_teach = scores.gather(1, taught)
+    rest = torch.clamp(unobserved - to_teach.exp().sum(1, keepdim=True), min=1e-5)
+    listed = torch.cat([scores.gather(1, observed), to_teach], 1)
+    return 0.01 * -(listed - (listed.exp() + rest).log()).sum()
+
+
+def fine(torch, scores, mask, observed, taught):
+    """The order of the observed items, of half of the taught ones, and of their first ten once more."""
+    unobserved = (scores.exp() * (1 - mask)).sum(1, keepdim=True)
+
+    def ordered(listed, rest):
+        behind = listed.exp().flip(1).cumsum(1).flip(1)
+        return -(listed - (behind + rest).log()).sum()
+
+    def first(n):
+        listed = scores.gather(1, taught[:, :n])
+        return listed, torch.clamp(unobserved - listed.exp().sum(1, keepdim=True), min=1e-5)
+
+    (half, behind_half), (tenth, behind_tenth) = first(TAUGHT // 2), first(TAUGHT // 10)
+    own = ordered(scores.gather(1, observed), behind_half)
+    return 0.005 * (own + 0.5 * (ordered(half, behind_half) + ordered(tenth, behind_tenth)))
+
+
+if __name__ == "__main__":
+    main()
