@@ -33,6 +33,7 @@ macro_rules! answers_as_its_model {
 mod baskets;
 pub mod bpr_mf;
 pub mod caser;
+pub mod cml;
 pub mod ease;
 mod falling;
 mod fold_in;
@@ -48,6 +49,7 @@ pub mod mult_vae;
 pub mod multinomial;
 pub mod neu_mf;
 pub mod pop;
+pub mod simplex;
 mod state;
 #[doc(hidden)]
 pub mod testing;
@@ -55,6 +57,7 @@ pub mod user_knn;
 
 pub use bpr_mf::BprMf;
 pub use caser::Caser;
+pub use cml::Cml;
 pub use ease::Ease;
 pub use fossil::Fossil;
 pub use implicit_als::ImplicitAls;
@@ -66,6 +69,7 @@ pub use mult_vae::MultVae;
 pub use multinomial::Multinomial;
 pub use neu_mf::NeuMf;
 pub use pop::Pop;
+pub use simplex::Simplex;
 pub use user_knn::UserKnn;
 
 use rankstill_core::registry::{Config, Entry};
@@ -109,6 +113,16 @@ pub static MODELS: &[Entry<dyn Recipe>] = &[
         name: "fossil",
         about: "item similarities and a Markov chain over the latest items (Fossil)",
         parse: fossil::parse,
+    },
+    Entry {
+        name: "cml",
+        about: "points in a ball: users near what they like (collaborative metric learning)",
+        parse: cml::parse,
+    },
+    Entry {
+        name: "simplex",
+        about: "directions of users and items by a contrastive loss with many negatives (SimpleX, MF-CCL)",
+        parse: simplex::parse,
     },
     Entry {
         name: "light_gcn",
@@ -174,6 +188,18 @@ mod tests {
                 "item_bias": true,
                 "loss": {"negatives": 2},
                 "optimizer": {"kind": "adam", "mode": "exact", "learning_rate": 0.03},
+                "train": {"epochs": 25, "batch_size": 64, "validate_every": 2, "patience": 8},
+            }),
+            "cml" => json!({
+                "dim": 8,
+                "loss": {"kind": {"hinge": {"margin": 0.5}}, "negatives": 2},
+                "optimizer": {"kind": "adam", "learning_rate": 0.03},
+                "train": {"epochs": 25, "batch_size": 64, "validate_every": 2, "patience": 8},
+            }),
+            "simplex" => json!({
+                "dim": 8,
+                "loss": {"kind": {"cosine_contrastive": {"margin": 0.3, "weight": 2.0}}, "negatives": 5},
+                "optimizer": {"kind": "adam", "learning_rate": 0.03},
                 "train": {"epochs": 25, "batch_size": 64, "validate_every": 2, "patience": 8},
             }),
             "light_gcn" => json!({

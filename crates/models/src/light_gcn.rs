@@ -26,7 +26,7 @@ mod tests;
 use crate::loss::{Loss, Sampled};
 use learner::LightGcnLearner;
 use model::LightGcnModel;
-use rankstill_core::kernel::optimizer::Optimizer;
+use rankstill_core::kernel::optimizer::{Adam, Optimizer};
 use rankstill_core::registry::Config;
 use rankstill_core::{
     Cases, Interactions, Learner, Model, Objective, Plan, Recipe, Result, Sampling, Tensors,
@@ -67,9 +67,9 @@ impl Default for LightGcn {
             init_std: 0.1,
             loss: Loss::default(),
             l2: 1e-4,
-            optimizer: Optimizer::default(),
+            optimizer: Optimizer::Adam(Adam { learning_rate: 5e-3, ..Adam::default() }),
             final_rate: 1.0,
-            train: Plan { sampling: Sampling::Users, ..Plan::default() },
+            train: Plan { epochs: 200, sampling: Sampling::Users, ..Plan::default() },
         }
     }
 }

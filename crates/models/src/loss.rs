@@ -6,10 +6,15 @@
 //! - `bpr` (Rendle et al., UAI 2009, with more than one j): mean over j of -ln sigmoid(s_i - s_j);
 //! - `log_loss` (He et al., WWW 2017, eq. 7; the point-wise loss of the RD paper): -ln sigmoid(s_i) - sum over j of
 //!   ln(1 - sigmoid(s_j));
-//! - `softmax` (sampled softmax without correction, also called InfoNCE): -ln(e^s_i / (e^s_i + sum over j of e^s_j)).
+//! - `softmax` (sampled softmax without correction, also called InfoNCE): -ln(e^s_i / (e^s_i + sum over j of e^s_j));
+//! - `hinge` (Hsieh et al., WWW 2017, eq. 2 and 3, as in the authors' code): w [margin - s_i + s_j]+ for the hardest of the j,
+//!   with s = -distance^2. The weight w = ln(1 + r) follows Weston et al.'s WARP: r, the rank of the target, is estimated as
+//!   items x the share of the j with margin - s_i + s_j > 0. It has no gradient;
+//! - `cosine_contrastive` (Mao et al., CIKM 2021, eq. 1): (1 - s_i) + weight x mean over j of [s_j - margin]+, for scores that
+//!   are cosines.
 //!
-//! A row's loss is the sum over its targets. Users who have seen the whole catalogue have no negative: `bpr` and `softmax`
-//! learn nothing of them.
+//! A row's loss is the sum over its targets. Users who have seen the whole catalogue have no negative: `bpr`, `softmax`
+//! and `hinge` learn nothing of them.
 
 use rankstill_core::kernel::math::{
     exp, exp_slice, ln, sigmoid, sigmoid_slice, softplus, softplus_slice,
@@ -33,7 +38,7 @@ pub struct Loss {
 }
 
 /// See the module.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LossKind {
     /// Pairs.
@@ -42,6 +47,41 @@ pub enum LossKind {
     LogLoss,
     /// The target among the sampled.
     Softmax,
+    /// The target against the hardest of the sampled, weighted by its estimated rank: `{"hinge": {"margin": 0.5}}`.
+    Hinge(Hinge),
+    /// Cosines: the target's towards 1, the sampled ones' below a margin:
+    /// `{"cosine_contrastive": {"margin": 0.9, "weight": 150}}`.
+    CosineContrastive(CosineContrastive),
+}
+
+/// Settings of [`LossKind::Hinge`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Hinge {
+    /// By how much the target's score must exceed the others'.
+    pub margin: f32,
+}
+
+impl Default for Hinge {
+    fn default() -> Self {
+        Self { margin: 0.5 }
+    }
+}
+
+/// Settings of [`LossKind::CosineContrastive`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CosineContrastive {
+    /// Sampled items with a cosine below it are far enough.
+    pub margin: f32,
+    /// What the sampled items count against the target.
+    pub weight: f32,
+}
+
+impl Default for CosineContrastive {
+    fn default() -> Self {
+        Self { margin: 0.9, weight: 150.0 }
+    }
 }
 
 impl Default for Loss {
@@ -54,8 +94,21 @@ impl Loss {
     /// Says what is wrong with the settings, if anything is.
     ///
     /// # Errors
-    /// When there is no negative, or more than fit into memory.
+    /// When a number is below 0, there is no negative, or more than fit into memory.
     pub fn check(&self) -> Result<()> {
+        let numbers = match self.kind {
+            LossKind::Hinge(hinge) => vec![("margin", hinge.margin)],
+            LossKind::CosineContrastive(ccl) => {
+                vec![("margin", ccl.margin), ("weight", ccl.weight)]
+            }
+            LossKind::Bpr | LossKind::LogLoss | LossKind::Softmax => vec![],
+        };
+        for (key, value) in numbers {
+            if !(value >= 0.0 && value.is_finite()) {
+                let problem = format!("`{key}` must be at least 0, is {value}");
+                return Err(crate::invalid("loss.kind", problem));
+            }
+        }
         match self.negatives {
             0 => Err(crate::invalid("loss.negatives", "must be at least 1")),
             1..=MOST_NEGATIVES => Ok(()),
@@ -138,11 +191,22 @@ impl Objective for Sampled {
         let (targets, negatives) = scores.listed.split_at(n_targets);
         let (to_targets, to_negatives) = grad.listed.split_at_mut(n_targets);
         let each = negatives.len() / n_targets.max(1);
-        let of_target = match self.loss.kind {
-            LossKind::Bpr => bpr,
-            LossKind::LogLoss => log_loss,
-            LossKind::Softmax => softmax,
-        };
+        let of_target =
+            |target: f32, negatives: &[f32], to: &mut f32, to_negatives: &mut [f32]| match self
+                .loss
+                .kind
+            {
+                LossKind::Bpr => bpr(target, negatives, to, to_negatives),
+                LossKind::LogLoss => log_loss(target, negatives, to, to_negatives),
+                LossKind::Softmax => softmax(target, negatives, to, to_negatives),
+                LossKind::Hinge(Hinge { margin }) => {
+                    let n_items = self.positives.n_items();
+                    hinge(margin, n_items, target, negatives, to, to_negatives)
+                }
+                LossKind::CosineContrastive(settings) => {
+                    cosine_contrastive(settings, target, negatives, to, to_negatives)
+                }
+            };
         let mut sum = 0.0;
         for (t, (&target, to_target)) in targets.iter().zip(to_targets).enumerate() {
             let its = t * each..(t + 1) * each;
@@ -188,6 +252,50 @@ fn softmax(target: f32, negatives: &[f32], to_target: &mut f32, to_negatives: &m
     to_negatives.iter_mut().for_each(|mass| *mass /= own + rest);
     *to_target -= rest / (own + rest);
     ln(own + rest) - (target - most)
+}
+
+fn hinge(
+    margin: f32,
+    n_items: u32,
+    target: f32,
+    negatives: &[f32],
+    to_target: &mut f32,
+    to_negatives: &mut [f32],
+) -> f32 {
+    let (mut hardest, mut violating) = (0, 0u32);
+    for (j, &negative) in negatives.iter().enumerate() {
+        violating += u32::from(margin - target + negative > 0.0);
+        if negative > negatives[hardest] {
+            hardest = j;
+        }
+    }
+    if violating == 0 {
+        return 0.0;
+    }
+    let rank = n_items as f32 * (violating as f32 / negatives.len() as f32);
+    let weight = ln(1.0 + rank);
+    *to_target -= weight;
+    to_negatives[hardest] += weight;
+    weight * (margin - target + negatives[hardest])
+}
+
+fn cosine_contrastive(
+    settings: CosineContrastive,
+    target: f32,
+    negatives: &[f32],
+    to_target: &mut f32,
+    to_negatives: &mut [f32],
+) -> f32 {
+    let share = settings.weight / negatives.len().max(1) as f32;
+    let mut beyond = 0.0;
+    for (&negative, to_negative) in negatives.iter().zip(to_negatives) {
+        if negative > settings.margin {
+            beyond += negative - settings.margin;
+            *to_negative = share;
+        }
+    }
+    *to_target -= 1.0;
+    1.0 - target + share * beyond
 }
 
 /// The sum of a function of every number, which is computed in place and so needs a copy.
@@ -257,6 +365,76 @@ mod tests {
             testing::objective_gradient(&objective, &Cases::each_interaction(&train));
             testing::objective_gradient(&objective, &Cases::windows(&train, 2, 3));
         }
+    }
+
+    #[test]
+    fn a_hinge_pushes_the_hardest_by_the_logarithm_of_the_estimated_rank() {
+        let hinge = |margin| Loss { kind: LossKind::Hinge(Hinge { margin }), negatives: 2 };
+        // Both of two are within the margin: all 40 items are held to be ahead.
+        let (loss, grad) = row_of_one_target(hinge(0.5), &[0.3, 0.1, 0.0]);
+        let weight = 41f64.ln();
+        assert!((f64::from(loss) - 0.3 * weight).abs() < 1e-5, "{loss}");
+        assert!((f64::from(grad[1]) - weight).abs() < 1e-5 && grad[2] == 0.0);
+        assert_eq!(grad[0], -grad[1]);
+        // One of two: half of them.
+        let (loss, grad) = row_of_one_target(hinge(0.25), &[0.3, 0.0, 0.1]);
+        let weight = 21f64.ln();
+        assert!((f64::from(loss) - 0.05 * weight).abs() < 1e-5, "{loss}");
+        assert!((f64::from(grad[2]) - weight).abs() < 1e-5 && grad[1] == 0.0);
+        let (loss, grad) = row_of_one_target(hinge(0.1), &[0.3, 0.0, 0.1]);
+        assert!(loss == 0.0 && grad == [0.0; 3]);
+    }
+
+    #[test]
+    fn the_cosine_contrastive_loss_by_hand() {
+        let kind = CosineContrastive { margin: 0.4, weight: 3.0 };
+        let loss = Loss { kind: LossKind::CosineContrastive(kind), negatives: 2 };
+        let (loss, grad) = row_of_one_target(loss, &[0.8, 0.6, 0.1]);
+        // 0.2 + 3 / 2 * 0.2
+        assert!((loss - 0.5).abs() < 1e-6, "{loss}");
+        assert_eq!(grad, [-1.0, 1.5, 0.0]);
+    }
+
+    #[test]
+    fn losses_with_kinks_have_the_slope_between_them() {
+        const EPS: f32 = 1e-2;
+        let kinds = [
+            LossKind::Hinge(Hinge { margin: 0.7 }),
+            LossKind::CosineContrastive(CosineContrastive { margin: 0.2, weight: 2.0 }),
+        ];
+        for kind in kinds {
+            let mut checked = 0;
+            for case in 0..50 {
+                let mut scores = vec![0.0; 3];
+                Rng::keyed(8, [case]).fill_normal(&mut scores, 0.0, 1.0);
+                let at = |scores: &[f32]| row_of_one_target(Loss { kind, negatives: 2 }, scores);
+                let (here, grad) = at(&scores);
+                for i in 0..3 {
+                    let (mut up, mut down) = (scores.clone(), scores.clone());
+                    (up[i], down[i]) = (up[i] + EPS, down[i] - EPS);
+                    let (up, down) = (at(&up).0 - here, here - at(&down).0);
+                    if (up - down).abs() < 1e-5 {
+                        checked += 1;
+                        let slope = (up + down) / (2.0 * EPS);
+                        assert!((slope - grad[i]).abs() < 2e-3, "{kind:?}: {slope} {}", grad[i]);
+                    }
+                }
+            }
+            assert!(checked > 120, "{kind:?}: {checked} of 150");
+        }
+    }
+
+    #[test]
+    fn settings_of_a_loss_are_read_by_name() {
+        use serde_json::json;
+        let read = |kind| serde_json::from_value::<LossKind>(kind).unwrap();
+        assert_eq!(read(json!({"hinge": {}})), LossKind::Hinge(Hinge::default()));
+        let kind = read(json!({"cosine_contrastive": {"margin": 0.4}}));
+        let expected = CosineContrastive { margin: 0.4, ..CosineContrastive::default() };
+        assert_eq!(kind, LossKind::CosineContrastive(expected));
+        let wrong = LossKind::Hinge(Hinge { margin: -1.0 });
+        let error = Loss { kind: wrong, negatives: 1 }.check().unwrap_err().to_string();
+        assert_eq!(error, "loss.kind: `margin` must be at least 0, is -1");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::*;
 use crate::loss::LossKind;
 use crate::testing;
-use rankstill_core::kernel::optimizer::{Adam, AdamMode, Sgd};
+use rankstill_core::kernel::optimizer::{AdamMode, Sgd};
 use rankstill_core::{Batch, Factored, Lists, Query};
 
 const RATE: f64 = 0.5;

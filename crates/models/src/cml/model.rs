@@ -1,0 +1,200 @@
+//! The model: points of users and items, and the items' longer vectors that make distances dot products.
+
+use super::Cml;
+use crate::item_panels::ItemPanels;
+use crate::state;
+use rankstill_core::kernel::optimizer::{Optimizer, Sgd};
+use rankstill_core::kernel::rng::Rng;
+use rankstill_core::kernel::table::Table;
+use rankstill_core::{
+    Error, Factored, Factors, Interactions, ItemId, Model, Query, Result, Scorer, Tensors,
+};
+use rayon::prelude::*;
+use std::sync::OnceLock;
+
+/// Points, with their optimiser while they learn.
+pub(super) struct CmlModel {
+    pub users: Table,
+    pub items: Table,
+    /// (v, |v|^2, 1) of every item. Takes no steps.
+    pub longer: Table,
+    panels: ItemPanels,
+    middle: OnceLock<Vec<f32>>,
+}
+
+impl CmlModel {
+    fn new(recipe: &Cml, n_users: usize, n_items: usize, optimizer: &Optimizer) -> Self {
+        Self {
+            users: Table::new(n_users, recipe.dim, optimizer.clone()),
+            items: Table::new(n_items, recipe.dim, optimizer.clone()),
+            longer: Table::new(n_items, recipe.dim + 2, Optimizer::Sgd(Sgd::default())),
+            panels: ItemPanels::default(),
+            middle: OnceLock::new(),
+        }
+    }
+
+    /// Normally distributed points, put into the ball.
+    pub fn random(recipe: &Cml, train: &Interactions, seed: u64) -> Self {
+        let mut model = Self::new(recipe, train.n_users(), train.n_items(), &recipe.optimizer);
+        let (std, most) = (recipe.init_std as f32, recipe.max_norm as f32);
+        for (which, table) in [(0, &mut model.users), (1, &mut model.items)] {
+            table.init(|row, point| {
+                Rng::keyed(seed, [INIT, which, row as u64]).fill_normal(point, 0.0, std);
+                put_back(point, most);
+            });
+        }
+        model.lengthen_all();
+        model
+    }
+
+    /// From [`Model::tensors`]; without an optimiser's state.
+    pub fn loaded(recipe: &Cml, tensors: &Tensors) -> Result<Self> {
+        let (users, n_users, user_dim) = tensors.matrix("users")?;
+        let (items, n_items, item_dim) = tensors.matrix("items")?;
+        for (name, found) in [("users", user_dim), ("items", item_dim)] {
+            if found != recipe.dim {
+                let problem = format!("expected rows of {}, found rows of {found}", recipe.dim);
+                return Err(Error::Tensor { name: name.into(), problem });
+            }
+        }
+        let mut model = Self::new(recipe, n_users, n_items, &Optimizer::Sgd(Sgd::default()));
+        model.users.import(users).map_err(state::wrong("users"))?;
+        model.items.import(items).map_err(state::wrong("items"))?;
+        model.lengthen_all();
+        Ok(model)
+    }
+
+    /// From [`CmlModel::state`].
+    pub fn resumed(recipe: &Cml, train: &Interactions, kept: &Tensors) -> Result<Self> {
+        let mut model = Self::new(recipe, train.n_users(), train.n_items(), &recipe.optimizer);
+        for (name, table) in [("users", &mut model.users), ("items", &mut model.items)] {
+            table.restore(&state::read(kept, name)?).map_err(state::wrong(name))?;
+        }
+        model.lengthen_all();
+        Ok(model)
+    }
+
+    /// The tables with their optimiser's state.
+    pub fn state(&self) -> Tensors {
+        let mut tensors = Tensors::default();
+        state::insert(&mut tensors, "users", self.users.state());
+        state::insert(&mut tensors, "items", self.items.state());
+        tensors
+    }
+
+    /// Makes the longer vectors of all items.
+    pub fn lengthen_all(&mut self) {
+        let Self { items, longer, .. } = self;
+        longer.init(|item, longer| lengthen(items.row(item), longer));
+    }
+
+    /// Forgets what was derived from the tables.
+    pub fn changed(&mut self) {
+        self.panels.forget();
+        self.middle = OnceLock::new();
+    }
+
+    /// Where whoever asks stands.
+    fn stand(&self, query: &Query<'_>, point: &mut [f32]) {
+        if let Some(user) = query.user.filter(|&user| (user as usize) < self.users.n_rows()) {
+            return point.copy_from_slice(self.users.row(user as usize));
+        }
+        let mut history: Vec<ItemId> = query.history.to_vec();
+        history.retain(|&item| (item as usize) < self.items.n_rows());
+        history.sort_unstable();
+        history.dedup();
+        if history.is_empty() {
+            let everybody = || middle_of(&self.users, 0..self.users.n_rows() as u32);
+            return point.copy_from_slice(self.middle.get_or_init(everybody));
+        }
+        point.copy_from_slice(&middle_of(&self.items, history.into_iter()));
+    }
+}
+
+/// The mean of some rows; 0 of none.
+fn middle_of(table: &Table, rows: impl ExactSizeIterator<Item = u32>) -> Vec<f32> {
+    let n = rows.len().max(1) as f64;
+    let mut sum = vec![0.0; table.dim()];
+    for row in rows {
+        sum.iter_mut().zip(table.row(row as usize)).for_each(|(sum, &x)| *sum += f64::from(x));
+    }
+    sum.iter().map(|sum| (sum / n) as f32).collect()
+}
+
+/// A point that has left the ball goes to its surface.
+pub(super) fn put_back(point: &mut [f32], max_norm: f32) {
+    let norm = squared_length(point).sqrt();
+    if norm > max_norm {
+        let back = max_norm / norm;
+        point.iter_mut().for_each(|x| *x *= back);
+    }
+}
+
+/// An item's point v as (v, |v|^2, 1).
+pub(super) fn lengthen(point: &[f32], longer: &mut [f32]) {
+    let dim = point.len();
+    longer[..dim].copy_from_slice(point);
+    longer[dim] = squared_length(point);
+    longer[dim + 1] = 1.0;
+}
+
+/// A user's point u as (2u, -1, -|u|^2): what it gives with an item's is minus their squared distance.
+pub(super) fn ask(point: &[f32], longer: &mut [f32]) {
+    let dim = point.len();
+    longer.iter_mut().zip(point).for_each(|(longer, x)| *longer = 2.0 * x);
+    longer[dim] = -1.0;
+    longer[dim + 1] = -squared_length(point);
+}
+
+fn squared_length(point: &[f32]) -> f32 {
+    point.iter().fold(0.0, |sum, x| sum + x * x)
+}
+
+impl Scorer for CmlModel {
+    fn n_items(&self) -> usize {
+        self.items.n_rows()
+    }
+
+    fn score(&self, queries: &[Query<'_>], out: &mut [f32]) {
+        self.panels.score(self, queries, out);
+    }
+
+    fn factored(&self) -> Option<&dyn Factored> {
+        Some(self)
+    }
+}
+
+impl Factored for CmlModel {
+    fn items(&self) -> Factors<'_> {
+        let (data, stride) = self.longer.params();
+        Factors { data, len: self.longer.n_rows(), dim: self.longer.dim(), stride }
+    }
+
+    fn embed(&self, queries: &[Query<'_>], out: &mut [f32]) {
+        let chunks = out.par_chunks_mut(self.longer.dim()).zip(queries).with_min_len(64);
+        chunks.for_each_init(
+            || vec![0.0; self.items.dim()],
+            |point, (out, query)| {
+                self.stand(query, point);
+                ask(point, out);
+            },
+        );
+    }
+}
+
+impl Model for CmlModel {
+    fn tensors(&self) -> Tensors {
+        let mut tensors = Tensors::default();
+        for (name, table) in [("users", &self.users), ("items", &self.items)] {
+            tensors.insert(name, &[table.n_rows(), table.dim()], table.export());
+        }
+        tensors
+    }
+
+    fn n_parameters(&self) -> usize {
+        self.users.n_parameters() + self.items.n_parameters()
+    }
+}
+
+/// Keeps the first draws apart from all others.
+const INIT: u64 = 0x494e_4954;

@@ -1,0 +1,179 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::loss::CosineContrastive;
+use crate::testing;
+use rankstill_core::kernel::optimizer::Sgd;
+use rankstill_core::{Batch, Query, Scorer};
+
+const RATE: f64 = 0.5;
+
+/// The ball is so large that nothing leaves it.
+fn by_sgd() -> Cml {
+    Cml {
+        dim: 5,
+        max_norm: 100.0,
+        init_std: 0.5,
+        optimizer: Optimizer::Sgd(Sgd { learning_rate: RATE, weight_decay: 0.0 }),
+        ..Cml::default()
+    }
+}
+
+fn check_gradient(objective: &dyn Objective) {
+    let train = testing::blocks();
+    for cases in [Cases::each_interaction(&train), Cases::windows(&train, 2, 2)] {
+        testing::learner_gradient(&by_sgd(), RATE, &train, &cases, objective);
+    }
+}
+
+#[test]
+fn a_step_is_the_slope_of_every_smooth_loss() {
+    for kind in [LossKind::Bpr, LossKind::LogLoss, LossKind::Softmax] {
+        check_gradient(&Sampled::new(Loss { kind, negatives: 4 }, &testing::blocks()));
+    }
+}
+
+#[test]
+fn a_step_is_the_slope_for_slates_of_every_shape() {
+    for (name, objective) in testing::shapes() {
+        println!("{name}");
+        check_gradient(&*objective);
+    }
+}
+
+#[test]
+fn scores_are_minus_the_squared_distance() {
+    let train = testing::blocks();
+    let model = CmlModel::random(&by_sgd(), &train, 1);
+    let mut scores = vec![0.0; 40];
+    model.score(&[Query { user: Some(7), history: &[], hidden: &[] }], &mut scores);
+    for (item, score) in scores.iter().enumerate() {
+        let pairs = model.users.row(7).iter().zip(model.items.row(item));
+        let distance = pairs.fold(0.0, |sum, (u, v)| sum + f64::from(u - v).powi(2));
+        assert!((f64::from(*score) + distance).abs() < 1e-5, "{score} {distance}");
+    }
+}
+
+#[test]
+fn strangers_stand_in_the_middle_of_their_items_and_nobody_in_that_of_all_users() {
+    let train = testing::blocks();
+    let model = CmlModel::random(&by_sgd(), &train, 1);
+    let scores = |query| {
+        let mut scores = vec![0.0; 40];
+        model.score(&[query], &mut scores);
+        scores
+    };
+    let check = |scores: Vec<f32>, middle: Vec<f32>| {
+        for (item, score) in scores.iter().enumerate() {
+            let pairs = middle.iter().zip(model.items.row(item));
+            let distance = pairs.fold(0.0, |sum, (u, v)| sum + (u - v).powi(2));
+            assert!((score + distance).abs() < 1e-5, "{score} {distance}");
+        }
+    };
+    let middle = (0..5).map(|k| 0.5 * (model.items.row(3)[k] + model.items.row(9)[k])).collect();
+    check(scores(Query { user: None, history: &[3, 9, 3, 99], hidden: &[] }), middle);
+    let mean = |k| (0..48).map(|user| model.users.row(user)[k]).sum::<f32>() / 48.0;
+    check(scores(Query::default()), (0..5).map(mean).collect());
+}
+
+#[test]
+fn what_moved_stays_in_the_ball() {
+    let train = testing::blocks();
+    let cases = Cases::each_interaction(&train);
+    for mode in [AdamMode::Sparse, AdamMode::Dense] {
+        let adam = Adam { mode, learning_rate: 0.5, ..Adam::default() };
+        let recipe = Cml { max_norm: 0.7, optimizer: Optimizer::Adam(adam), ..by_sgd() };
+        let objective = recipe.objective(&train);
+        let mut learner = recipe.init(&train, 1).unwrap();
+        for epoch in 0..5 {
+            let batch = Batch { cases: &cases, rows: &[0, 50, 99, 300], epoch, seed: 1 };
+            learner.step(&batch, &objective.slate(&batch), &*objective);
+        }
+        let tensors = learner.tensors();
+        let mut on_the_surface = 0;
+        for name in ["users", "items"] {
+            for point in tensors.matrix(name).unwrap().0.chunks(5) {
+                let length = point.iter().fold(0.0, |sum, x| sum + x * x).sqrt();
+                assert!(length <= 0.7 * 1.0001, "{length}");
+                on_the_surface += usize::from(length > 0.6999);
+            }
+        }
+        assert!(on_the_surface > 2);
+        // And what it answers with is what it would answer when loaded.
+        let loaded = Trainable::load(&recipe, &tensors).unwrap();
+        let query = [Query { user: Some(0), history: &[], hidden: &[] }];
+        let (mut ours, mut theirs) = (vec![0.0; 40], vec![0.0; 40]);
+        learner.score(&query, &mut ours);
+        loaded.score(&query, &mut theirs);
+        assert_eq!(ours, theirs);
+    }
+}
+
+#[test]
+fn the_penalty_lowers_the_covariances_of_different_axes() {
+    let covariances = |covariance: f64| {
+        let train = testing::blocks();
+        let plan = Plan { epochs: 30, batch_size: 64, patience: 0, ..Plan::default() };
+        let recipe = Cml { covariance, train: plan, max_norm: 1.0, ..by_sgd() };
+        let optimizer = Optimizer::Adam(Adam { learning_rate: 0.02, ..Adam::default() });
+        let tensors = testing::fit(&Cml { optimizer, ..recipe }, &train, 1).tensors();
+        let items = tensors.matrix("items").unwrap().0.to_vec();
+        super::covariance::penalise(&items, 5, 5, 1.0, &mut vec![0.0; items.len()])
+    };
+    let (without, with) = (covariances(0.0), covariances(10.0));
+    assert!(with < 0.5 * without, "{with} {without}");
+}
+
+#[test]
+fn probes_are_scored_by_every_optimiser() {
+    let train = testing::blocks();
+    let adam = |mode| Optimizer::Adam(Adam { mode, learning_rate: 0.1, ..Adam::default() });
+    for optimizer in [adam(AdamMode::Sparse), adam(AdamMode::Dense), by_sgd().optimizer] {
+        let recipe = Cml { optimizer, max_norm: 1.0, ..by_sgd() };
+        testing::probes_are_scored(&recipe, &train, &Cases::each_interaction(&train));
+    }
+}
+
+#[test]
+fn rows_of_strangers_teach_nothing() {
+    testing::strangers_teach_nothing(&by_sgd());
+}
+
+#[test]
+fn settings_and_models_that_cannot_be_are_refused() {
+    let error = |settings| {
+        let config = Config { path: "teacher", value: &settings };
+        parse(config).err().unwrap().to_string()
+    };
+    use serde_json::json;
+    assert!(error(json!({"max_norm": 0.0})).starts_with("teacher.max_norm: must be above 0"));
+    assert!(error(json!({"covariance": -1.0})).starts_with("teacher.covariance: must be at"));
+    let exact = error(json!({"optimizer": {"kind": "adam", "mode": "exact"}}));
+    assert!(exact.starts_with("teacher.optimizer.mode: `exact` replays"), "{exact}");
+    let tensors = by_sgd().init(&testing::blocks(), 1).unwrap().tensors();
+    let error = Trainable::load(&Cml { dim: 6, ..by_sgd() }, &tensors).err().unwrap().to_string();
+    assert_eq!(error, "tensor `users`: expected rows of 6, found rows of 5");
+}
+
+#[test]
+fn every_optimiser_and_loss_holds_what_models_must_hold() {
+    use serde_json::json;
+    let entry = crate::MODELS.iter().find(|entry| entry.name == "cml").unwrap();
+    let contrast = LossKind::CosineContrastive(CosineContrastive { margin: 0.5, weight: 2.0 });
+    for (loss, optimizer) in [
+        (json!({"kind": contrast, "negatives": 8}), json!({"kind": "sgd", "learning_rate": 0.5})),
+        (
+            json!({"kind": "softmax", "negatives": 5}),
+            json!({"mode": "dense", "learning_rate": 0.02}),
+        ),
+    ] {
+        let mut optimizer = optimizer;
+        optimizer.as_object_mut().unwrap().entry("kind").or_insert(json!("adam"));
+        let settings = json!({
+            "dim": 8, "loss": loss, "optimizer": optimizer, "covariance": 0.01, "final_rate": 0.5,
+            "train": {"epochs": 30, "batch_size": 64, "validate_every": 3, "patience": 8},
+        });
+        testing::same_bytes_on_any_threads(entry, &settings);
+        testing::resumes_to_the_same_bytes(entry, &settings);
+    }
+}

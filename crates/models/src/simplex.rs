@@ -1,0 +1,154 @@
+//! SimpleX: directions of users and items by the cosine contrastive loss with many negatives, a user's mixed with those of
+//! their items (Mao et al., CIKM 2021, arXiv 2109.12613).
+//!
+//! score(u, i) = cos(h_u, e_i), with h_u = g e_u + (1 - g) W p_u, p_u the mean of the vectors of the items that the user
+//! had (eq. 3 with average pooling), g = `own`, and W a square matrix. With `own = 1` there is no history and no W: the
+//! paper's MF-CCL. The default loss is `cosine_contrastive` of [`crate::loss`]; any objective can teach it, but scores stay
+//! between -1 and 1.
+//!
+//! - p_u is made of the latest `history` items of the training data, the target among them, as in the authors' code.
+//! - What is saved are the users' directions and the items' vectors: the users' own vectors are not needed for scoring.
+//! - Unit vectors of items are made anew when a row moves. A step that Adam replays later would not be seen, so
+//!   `mode = "exact"` is refused. A row without a gradient in a batch rests, but in the mode `dense`.
+//!
+//! Differs from the paper: average pooling alone; W starts as the identity; no dropout. Not in the paper: a new user's
+//! direction is that of W p (of p, where there is no W), and nobody with no history is the mean user.
+
+mod learner;
+mod model;
+#[cfg(test)]
+mod tests;
+
+use crate::loss::{CosineContrastive, Loss, LossKind, Sampled};
+use learner::SimplexLearner;
+use model::SimplexModel;
+use rankstill_core::kernel::optimizer::{Adam, AdamMode, Optimizer};
+use rankstill_core::registry::Config;
+use rankstill_core::{
+    Cases, Interactions, Learner, Model, Objective, Plan, Recipe, Result, Tensors, Trainable,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// Directions by the cosine contrastive loss.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Simplex {
+    /// Length of the vectors.
+    pub dim: usize,
+    /// g, what a user's own vector counts against those of their items; 1 = these do not count.
+    pub own: f64,
+    /// At most so many of a user's latest items count.
+    pub history: usize,
+    /// Standard deviation of the first, normally distributed vectors.
+    pub init_std: f64,
+    /// What it learns by when nobody teaches it otherwise.
+    pub loss: Loss,
+    /// How parameters follow their gradient.
+    pub optimizer: Optimizer,
+    /// The learning rate of the plan's last epoch as a share of the first's; it falls linearly from the one to the other. 1 =
+    /// it stays.
+    pub final_rate: f64,
+    /// How long, and in what portions.
+    pub train: Plan,
+}
+
+impl Default for Simplex {
+    fn default() -> Self {
+        Self {
+            dim: 64,
+            own: 0.5,
+            history: 100,
+            init_std: 0.1,
+            loss: Loss {
+                kind: LossKind::CosineContrastive(CosineContrastive::default()),
+                negatives: 500,
+            },
+            optimizer: Optimizer::default(),
+            final_rate: 1.0,
+            train: Plan { batch_size: 512, ..Plan::default() },
+        }
+    }
+}
+
+pub(crate) fn parse(config: Config<'_>) -> Result<Box<dyn Recipe>> {
+    let recipe: Simplex = config.read_over_default()?;
+    crate::located(config, recipe.check())?;
+    Ok(Box::new(recipe))
+}
+
+impl Simplex {
+    fn check(&self) -> Result<()> {
+        if self.dim == 0 || self.dim > 4096 {
+            return Err(crate::invalid("dim", format!("must be from 1 to 4096, is {}", self.dim)));
+        }
+        if !(0.0..=1.0).contains(&self.own) {
+            return Err(crate::invalid("own", format!("must be from 0 to 1, is {}", self.own)));
+        }
+        if self.own < 1.0 && self.history == 0 {
+            return Err(crate::invalid("history", "must be at least 1, or `own` 1"));
+        }
+        if !(self.init_std > 0.0 && self.init_std.is_finite()) {
+            let problem = format!("must be above 0, is {}", self.init_std);
+            return Err(crate::invalid("init_std", problem));
+        }
+        crate::falling::check(self.final_rate)?;
+        self.optimizer.check().map_err(|problem| crate::invalid("optimizer", problem))?;
+        if let Optimizer::Adam(Adam { mode: AdamMode::Exact, .. }) = self.optimizer {
+            let problem = "`exact` replays steps without making unit vectors anew; take `sparse` \
+                or `dense`";
+            return Err(crate::invalid("optimizer.mode", problem));
+        }
+        self.loss.check()
+    }
+
+    /// Whether histories count.
+    fn mixes(&self) -> bool {
+        self.own < 1.0
+    }
+}
+
+impl Trainable for Simplex {
+    fn plan(&self) -> &Plan {
+        &self.train
+    }
+
+    fn cases(&self, train: &Interactions) -> Cases {
+        Cases::each_interaction(train)
+    }
+
+    fn objective(&self, train: &Interactions) -> Box<dyn Objective> {
+        Box::new(Sampled::new(self.loss.clone(), train))
+    }
+
+    fn init(&self, train: &Arc<Interactions>, seed: u64) -> Result<Box<dyn Learner>> {
+        self.check()?;
+        Ok(Box::new(SimplexLearner::random(self, train, seed)))
+    }
+
+    fn resume(&self, train: &Arc<Interactions>, state: &Tensors) -> Result<Box<dyn Learner>> {
+        self.check()?;
+        Ok(Box::new(SimplexLearner::resumed(self, train, state)?))
+    }
+
+    fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
+        Ok(Box::new(SimplexModel::loaded(self, tensors)?))
+    }
+
+    fn config(&self) -> Value {
+        crate::settings(self)
+    }
+
+    fn memory(&self, n_users: usize, n_items: usize, n_interactions: usize) -> u64 {
+        let kept = match &self.optimizer {
+            Optimizer::Sgd(_) => 1,
+            Optimizer::Adam(_) => 3,
+        };
+        let stride = self.dim.next_multiple_of(16) as u64;
+        let rows = (n_users + n_items) as u64;
+        let batch = self.train.batch_size as u64 * (2 + self.loss.negatives as u64);
+        // Tables, unit vectors, and the best model so far; the cases and the sampler; a batch's scores and vectors.
+        4 * rows * stride * (kept + 2) + 32 * n_interactions as u64 + 4 * batch * 8
+    }
+}

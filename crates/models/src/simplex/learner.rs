@@ -1,0 +1,297 @@
+//! Training: the batch's users mixed with their histories, cosines as dot products of directions, and the way back.
+
+use super::Simplex;
+use super::model::{SimplexModel, back_from_direction, direct};
+use crate::item_head::{Asked, ItemHead, known_users};
+use crate::{falling, state};
+use rankstill_core::kernel::gemm::{Mat, MatMut, gemm, parallel};
+use rankstill_core::kernel::optimizer::{Adam, AdamMode, Optimizer};
+use rankstill_core::kernel::pairs::weighted_sums;
+use rankstill_core::kernel::param::DenseParam;
+use rankstill_core::kernel::rng::Rng;
+use rankstill_core::kernel::slots::Slots;
+use rankstill_core::kernel::table::{Table, Terms};
+use rankstill_core::{
+    Batch, Interactions, ItemId, Learner, Lists, Objective, Result, Slate, Tensors, UserId,
+};
+
+/// The users' own vectors and W, the model that is made of them, and the scratch space of training.
+pub(super) struct SimplexLearner {
+    recipe: Simplex,
+    own: Table,
+    map: DenseParam,
+    /// The items of each user that count; empty lists where histories do not.
+    history: Lists<ItemId>,
+    model: SimplexModel,
+    settled: bool,
+    head: ItemHead,
+    user_slots: Slots,
+    item_slots: Slots,
+    mixed: Mixed,
+}
+
+/// Some users on their way to a direction; vectors are a table's stride apart.
+#[derive(Default)]
+struct Mixed {
+    /// The entries `starts[k]..starts[k + 1]` are the history of the k-th, and what each of its items counts.
+    starts: Vec<usize>,
+    items: Vec<ItemId>,
+    shares: Vec<f32>,
+    /// p, then h = g e + (1 - g) W p, its direction, and its length.
+    means: Vec<f32>,
+    sums: Vec<f32>,
+    units: Vec<f32>,
+    lengths: Vec<f32>,
+}
+
+impl SimplexLearner {
+    fn new(recipe: &Simplex, train: &Interactions) -> Self {
+        let (n_users, n_items) = (train.n_users(), train.n_items());
+        let model = SimplexModel::new(recipe, n_users, n_items, &recipe.optimizer);
+        let mut map = DenseParam::new(model.map.len(), recipe.optimizer.clone());
+        map.values_mut().copy_from_slice(&model.map);
+        let latest = if recipe.mixes() { recipe.history } else { 0 };
+        let counts = |items: &[ItemId]| items[items.len().saturating_sub(latest)..].to_vec();
+        Self {
+            recipe: recipe.clone(),
+            own: Table::new(n_users, recipe.dim, recipe.optimizer.clone()),
+            map,
+            history: train.items().iter().map(counts).collect(),
+            settled: false,
+            head: ItemHead::new(n_items),
+            user_slots: Slots::new(n_users),
+            item_slots: Slots::new(n_items),
+            mixed: Mixed::default(),
+            model,
+        }
+    }
+
+    /// Normally distributed vectors, and W the identity.
+    pub fn random(recipe: &Simplex, train: &Interactions, seed: u64) -> Self {
+        let mut learner = Self::new(recipe, train);
+        let std = recipe.init_std as f32;
+        for (which, table) in [(0, &mut learner.own), (1, &mut learner.model.items)] {
+            table.init(|row, vector| {
+                Rng::keyed(seed, [INIT, which, row as u64]).fill_normal(vector, 0.0, std);
+            });
+        }
+        learner.model.direct_all();
+        learner.settle();
+        learner
+    }
+
+    /// From [`Learner::state`].
+    pub fn resumed(recipe: &Simplex, train: &Interactions, kept: &Tensors) -> Result<Self> {
+        let mut learner = Self::new(recipe, train);
+        learner.own.restore(&state::read(kept, "own")?).map_err(state::wrong("own"))?;
+        let items = state::read(kept, "items")?;
+        learner.model.items.restore(&items).map_err(state::wrong("items"))?;
+        if recipe.mixes() {
+            learner.map.restore(&state::read(kept, "map")?).map_err(state::wrong("map"))?;
+        }
+        learner.model.direct_all();
+        learner.settle();
+        Ok(learner)
+    }
+
+    fn step_on(&mut self, batch: &Batch<'_>, slate: &Slate, objective: &dyn Objective) -> f64 {
+        self.set_rate(batch.epoch);
+        let (users, counts) = known_users(batch, self.own.n_rows());
+        self.user_slots.assign(&users);
+        self.mixed.make(
+            &self.recipe,
+            self.user_slots.rows(),
+            &self.own,
+            &self.model.items,
+            &self.history,
+            self.map.values(),
+        );
+        let Self { head, model, user_slots, mixed, .. } = self;
+        let asked = Asked { vectors: &mixed.units, of_row: user_slots.slot_of(), counts: &counts };
+        let loss = head.step(&mut model.units, asked, batch, slate, objective);
+        self.apply(&counts);
+        self.settled = false;
+        loss
+    }
+
+    fn set_rate(&mut self, epoch: usize) {
+        let Simplex { optimizer, final_rate, train, .. } = &self.recipe;
+        let rate = falling::rate(optimizer, *final_rate, train, epoch);
+        if self.own.optimizer().learning_rate() != rate {
+            self.map.set_learning_rate(rate);
+        }
+        falling::set(&mut self.own, rate);
+        falling::set(&mut self.model.items, rate);
+    }
+
+    /// The gradient back from the directions, and every parameter's step.
+    fn apply(&mut self, counts: &[bool]) {
+        let Self { head, model, mixed, user_slots, item_slots, own, map, recipe, .. } = self;
+        let (dim, stride, n) = (own.dim(), own.stride(), user_slots.len());
+        let (share, scale) = (recipe.own as f32, head.scale());
+
+        // Of h, then of e: g times that. Users without a gradient rest.
+        let mut to_units = vec![0.0; n * stride];
+        head.row_terms().sums(user_slots, &mut to_units);
+        let mut to_sums = vec![0.0; n * stride];
+        for (k, out) in to_sums.chunks_exact_mut(stride).enumerate() {
+            let at = k * stride..k * stride + dim;
+            let (unit, given) = (&mixed.units[at.clone()], &to_units[at]);
+            back_from_direction(unit, mixed.lengths[k], given, &mut out[..dim]);
+        }
+
+        // Of the items: from their directions, and from the means of the histories.
+        let mut vectors = Vec::new();
+        let asked = Asked { vectors: &mixed.units, of_row: user_slots.slot_of(), counts };
+        let listed = match head.item_gradients(asked, &mut vectors) {
+            Some(slots) => slots.rows().to_vec(),
+            None => (0..model.items.n_rows() as u32).collect(),
+        };
+        let (mut ids, mut coef, mut source) = (Vec::new(), Vec::new(), Vec::new());
+        let mut turned = vec![0.0; dim];
+        for (k, (&item, given)) in listed.iter().zip(vectors.chunks_exact_mut(stride)).enumerate() {
+            if given.iter().all(|&g| g == 0.0) {
+                continue;
+            }
+            let item_row = item as usize;
+            let length = model.items.row(item_row).iter().fold(0.0, |sum, x| sum + x * x).sqrt();
+            let unit = model.units.row(item_row);
+            back_from_direction(unit, length, &given[..dim], &mut turned);
+            given[..dim].copy_from_slice(&turned);
+            ids.push(item);
+            coef.push(1.0);
+            source.push(k as u32);
+        }
+        if recipe.mixes() {
+            // sums = g e + (1 - g) means W': of W it is (1 - g) to_sums' means, of the means (1 - g) to_sums W.
+            let to_sums = Mat::new(&to_sums, n, dim, stride);
+            let means = Mat::new(&mixed.means, n, dim, stride);
+            let mut to_map = vec![0.0; dim * dim];
+            gemm(1.0 - share, to_sums.t(), means, 0.0, &mut MatMut::dense(&mut to_map, dim, dim));
+            let mut to_means = vec![0.0; n * stride];
+            let weights = Mat::dense(map.values(), dim, dim);
+            let mut out = MatMut::new(&mut to_means, n, dim, stride);
+            gemm(1.0 - share, to_sums, weights, 0.0, &mut out);
+            for k in 0..n {
+                if to_means[k * stride..][..dim].iter().all(|&g| g == 0.0) {
+                    continue;
+                }
+                let entries = mixed.starts[k]..mixed.starts[k + 1];
+                ids.extend_from_slice(&mixed.items[entries.clone()]);
+                source.extend(entries.clone().map(|_| (listed.len() + k) as u32));
+                coef.extend_from_slice(&mixed.shares[entries]);
+            }
+            vectors.extend_from_slice(&to_means);
+            map.update(&to_map, scale);
+        }
+        item_slots.assign(&ids);
+        let (coef, source, vectors) = (&coef[..], &source[..], &vectors[..]);
+        model.items.apply(item_slots, &Terms { coef, source, vectors, stride, scale, decay: 0.0 });
+        model.items.advance();
+
+        let live = |k: &u32| to_sums[*k as usize * stride..][..dim].iter().any(|&g| g != 0.0);
+        let source: Vec<u32> = (0..n as u32).filter(live).collect();
+        let users: Vec<UserId> = source.iter().map(|&k| user_slots.rows()[k as usize]).collect();
+        let coef = vec![share; users.len()];
+        user_slots.assign(&users);
+        let (coef, source, vectors) = (&coef[..], &source[..], &to_sums[..]);
+        own.apply(user_slots, &Terms { coef, source, vectors, stride, scale, decay: 0.0 });
+        own.advance();
+
+        if let Optimizer::Adam(Adam { mode: AdamMode::Dense, .. }) = recipe.optimizer {
+            return model.direct_all();
+        }
+        for &item in item_slots.rows() {
+            let item = item as usize;
+            direct(model.items.row(item), model.units.row_mut(item));
+        }
+    }
+}
+
+impl Mixed {
+    /// The directions of some users.
+    fn make(
+        &mut self,
+        recipe: &Simplex,
+        users: &[UserId],
+        own: &Table,
+        items: &Table,
+        history: &Lists<ItemId>,
+        map: &[f32],
+    ) {
+        let (n, dim, stride) = (users.len(), own.dim(), own.stride());
+        for vectors in [&mut self.means, &mut self.sums, &mut self.units] {
+            vectors.clear();
+            vectors.resize(n * stride, 0.0);
+        }
+        if recipe.mixes() {
+            self.starts.clear();
+            self.starts.push(0);
+            self.items.clear();
+            self.shares.clear();
+            for &user in users {
+                let said = history.row(user as usize);
+                self.items.extend_from_slice(said);
+                self.shares.extend(said.iter().map(|_| 1.0 / said.len() as f32));
+                self.starts.push(self.items.len());
+            }
+            let Self { starts, items: said, shares, means, sums, .. } = self;
+            weighted_sums(starts, shares, said, items.params(), stride, means);
+            let mut sums = MatMut::new(sums, n, dim, stride);
+            let means = Mat::new(means, n, dim, stride);
+            let share = 1.0 - recipe.own as f32;
+            parallel(share, means, Mat::dense(map, dim, dim).t(), 0.0, &mut sums);
+        }
+        self.lengths.clear();
+        for (k, &user) in users.iter().enumerate() {
+            let at = k * stride..k * stride + dim;
+            let sum = &mut self.sums[at.clone()];
+            let share = recipe.own as f32;
+            sum.iter_mut().zip(own.row(user as usize)).for_each(|(sum, x)| *sum += share * x);
+            self.lengths.push(direct(sum, &mut self.units[at]));
+        }
+    }
+}
+
+impl Learner for SimplexLearner {
+    fn step(&mut self, batch: &Batch<'_>, slate: &Slate, objective: &dyn Objective) -> f64 {
+        if batch.is_empty() || self.own.n_rows() == 0 || self.model.items.n_rows() == 0 {
+            return 0.0;
+        }
+        // Into the thread pool once, not once for each of the phases.
+        let (loss, ()) = rayon::join(|| self.step_on(batch, slate, objective), || ());
+        self.model.changed();
+        loss
+    }
+
+    fn settle(&mut self) {
+        if self.settled {
+            return;
+        }
+        let Self { recipe, own, map, history, model, mixed, .. } = self;
+        let users: Vec<UserId> = (0..own.n_rows() as u32).collect();
+        mixed.make(recipe, &users, own, &model.items, history, map.values());
+        let stride = own.stride();
+        model.users.init(|user, unit| {
+            unit.copy_from_slice(&mixed.units[user * stride..][..unit.len()]);
+        });
+        model.map.copy_from_slice(map.values());
+        self.model.changed();
+        self.settled = true;
+    }
+
+    fn state(&self) -> Tensors {
+        let mut tensors = Tensors::default();
+        state::insert(&mut tensors, "own", self.own.state());
+        state::insert(&mut tensors, "items", self.model.items.state());
+        if self.recipe.mixes() {
+            state::insert(&mut tensors, "map", self.map.state());
+        }
+        tensors
+    }
+}
+
+answers_as_its_model!(SimplexLearner, model);
+
+/// Keeps the first draws apart from all others.
+const INIT: u64 = 0x494e_4954;

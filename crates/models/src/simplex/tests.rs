@@ -1,0 +1,159 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::testing;
+use rankstill_core::kernel::optimizer::Sgd;
+use rankstill_core::{Batch, Data, Lists, Query};
+
+const RATE: f64 = 0.5;
+
+fn by_sgd(own: f64) -> Simplex {
+    Simplex {
+        dim: 4,
+        own,
+        history: 5,
+        init_std: 0.5,
+        optimizer: Optimizer::Sgd(Sgd { learning_rate: RATE, weight_decay: 0.0 }),
+        ..Simplex::default()
+    }
+}
+
+fn check_gradient(objective: &dyn Objective) {
+    let train = testing::blocks();
+    for own in [1.0, 0.4, 0.0] {
+        let cases = Cases::each_interaction(&train);
+        testing::learner_gradient_of_state(&by_sgd(own), RATE, &train, &cases, objective);
+    }
+}
+
+#[test]
+fn a_step_is_the_slope_of_every_smooth_loss() {
+    for kind in [LossKind::Bpr, LossKind::LogLoss, LossKind::Softmax] {
+        check_gradient(&Sampled::new(Loss { kind, negatives: 4 }, &testing::blocks()));
+    }
+}
+
+#[test]
+fn a_step_is_the_slope_for_slates_of_every_shape() {
+    for (name, objective) in testing::shapes() {
+        println!("{name}");
+        check_gradient(&*objective);
+    }
+}
+
+#[test]
+fn scores_are_cosines_of_users_mixed_with_their_latest_items() {
+    let train = testing::blocks();
+    let learner = by_sgd(0.4).init(&train, 1).unwrap();
+    let state = learner.state();
+    let of = |name: &str| match &state.get(name).unwrap().data {
+        Data::F32(numbers) => numbers.clone(),
+        other => panic!("{other:?}"),
+    };
+    let (own, items, map) = (of("own.parameters"), of("items.parameters"), of("map.parameters"));
+    let mut scores = vec![0.0; 40];
+    learner.score(&[Query { user: Some(3), history: &[], hidden: &[] }], &mut scores);
+    let latest = &train.history(3)[4..];
+    assert_eq!((latest.len(), train.history(3).len()), (5, 9));
+    let mean = |k: usize| latest.iter().map(|&i| items[4 * i as usize + k]).sum::<f32>() / 5.0;
+    let mapped = |k: usize| (0..4).map(|j| map[4 * k + j] * mean(j)).sum::<f32>();
+    let user: Vec<f32> = (0..4).map(|k| 0.4 * own[4 * 3 + k] + 0.6 * mapped(k)).collect();
+    let length = |x: &[f32]| x.iter().map(|x| x * x).sum::<f32>().sqrt();
+    for (item, score) in items.chunks(4).zip(&scores) {
+        let product: f32 = user.iter().zip(item).map(|(u, v)| u * v).sum();
+        let cosine = product / length(&user) / length(item);
+        assert!((score - cosine).abs() < 1e-5, "{score} {cosine}");
+    }
+}
+
+#[test]
+fn strangers_point_where_their_items_do() {
+    let train = testing::blocks();
+    for own in [1.0, 0.4] {
+        let recipe = by_sgd(own);
+        let tensors = recipe.init(&train, 1).unwrap().tensors();
+        let model = SimplexModel::loaded(&recipe, &tensors).unwrap();
+        let mut stranger = vec![0.0; 4];
+        let query = [Query { user: None, history: &[3, 9, 3, 99], hidden: &[] }];
+        rankstill_core::Factored::embed(&model, &query, &mut stranger);
+        // W is the identity before anything is learnt.
+        let sum: Vec<f32> =
+            model.items.row(3).iter().zip(model.items.row(9)).map(|(a, b)| a + b).collect();
+        let length = sum.iter().map(|x| x * x).sum::<f32>().sqrt();
+        for (x, sum) in stranger.iter().zip(&sum) {
+            assert!((x - sum / length).abs() < 1e-5);
+        }
+    }
+}
+
+#[test]
+fn a_vector_of_0_has_no_direction_and_no_gradient() {
+    let train =
+        Arc::new(Interactions::new(3, Lists::from_iter([vec![0, 1], vec![]]), None, None).unwrap());
+    let recipe = by_sgd(0.0);
+    let mut learner = recipe.init(&train, 1).unwrap();
+    // The second user has nothing: with no vector of their own they are 0.
+    let query = [Query { user: Some(1), history: &[], hidden: &[] }];
+    let mut scores = vec![f32::NAN; 3];
+    learner.score(&query, &mut scores);
+    assert_eq!(scores, [0.0; 3]);
+    let cases = Cases::each_interaction(&train);
+    let objective = recipe.objective(&train);
+    let batch = Batch { cases: &cases, rows: &[0, 1], epoch: 0, seed: 1 };
+    assert!(learner.step(&batch, &objective.slate(&batch), &*objective).is_finite());
+    learner.settle();
+    assert!(learner.tensors().matrix("items").unwrap().0.iter().all(|x| x.is_finite()));
+}
+
+#[test]
+fn probes_are_scored_by_every_optimiser() {
+    let train = testing::blocks();
+    let adam = |mode| Optimizer::Adam(Adam { mode, learning_rate: 0.1, ..Adam::default() });
+    for own in [1.0, 0.4] {
+        for optimizer in [adam(AdamMode::Sparse), adam(AdamMode::Dense), by_sgd(own).optimizer] {
+            let recipe = Simplex { optimizer, ..by_sgd(own) };
+            testing::probes_are_scored(&recipe, &train, &Cases::each_interaction(&train));
+        }
+    }
+}
+
+#[test]
+fn rows_of_strangers_teach_nothing() {
+    testing::strangers_teach_nothing(&by_sgd(0.4));
+    testing::strangers_teach_nothing(&by_sgd(1.0));
+}
+
+#[test]
+fn settings_that_cannot_be_are_named_in_full() {
+    let error = |settings| {
+        let config = Config { path: "teacher", value: &settings };
+        parse(config).err().unwrap().to_string()
+    };
+    use serde_json::json;
+    assert!(error(json!({"own": 1.5})).starts_with("teacher.own: must be from 0 to 1"));
+    assert!(error(json!({"history": 0})).starts_with("teacher.history: must be at least 1"));
+    let exact = error(json!({"optimizer": {"kind": "adam", "mode": "exact"}}));
+    assert!(exact.starts_with("teacher.optimizer.mode: `exact` replays"), "{exact}");
+    let kind = json!({"loss": {"kind": {"cosine_contrastive": {"margn": 0.5}}}});
+    assert!(error(kind).contains("margn"));
+}
+
+#[test]
+fn without_histories_it_holds_what_models_must_hold() {
+    use serde_json::json;
+    let entry = crate::MODELS.iter().find(|entry| entry.name == "simplex").unwrap();
+    for (loss, optimizer) in [
+        (json!({"kind": "softmax"}), json!({"kind": "sgd", "learning_rate": 0.5})),
+        (json!({}), json!({"kind": "adam", "mode": "dense", "learning_rate": 0.02})),
+    ] {
+        let mut loss = loss;
+        loss["negatives"] = json!(8);
+        let settings = json!({
+            "dim": 8, "own": 1.0, "loss": loss, "optimizer": optimizer, "final_rate": 0.5,
+            "train": {"epochs": 20, "batch_size": 64, "validate_every": 3, "patience": 8},
+        });
+        testing::same_bytes_on_any_threads(entry, &settings);
+        testing::resumes_to_the_same_bytes(entry, &settings);
+        testing::save_and_load(entry, &settings);
+    }
+}
