@@ -13,7 +13,7 @@ use gowalla::Gowalla;
 use rankstill_core::kernel::optimizer::{Adam, AdamMode, Optimizer};
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::{Batch, Result, Trainable};
-use rankstill_models::{MultVae, NeuMf};
+use rankstill_models::{Cml, LightGcn, MultVae, NeuMf};
 use std::time::Instant;
 
 fn main() {
@@ -41,6 +41,14 @@ fn main() {
             let neu = NeuMf { optimizer: optimizer(), ..NeuMf::default() };
             let milliseconds = step(&data, &neu, 1024, 10 * steps).expect("settings that can be");
             println!("neu_mf_{name}_ms {milliseconds:.3}");
+        }
+        // Every row steps at every step, whatever the mode.
+        let milliseconds = step(&data, &LightGcn::default(), 2048, 2 * steps);
+        println!("light_gcn_ms {:.3}", milliseconds.expect("settings that can be"));
+        for (name, mode) in [("dense", AdamMode::Dense), ("sparse", AdamMode::Sparse)] {
+            let optimizer = Optimizer::Adam(Adam { mode, ..Adam::default() });
+            let milliseconds = step(&data, &Cml { optimizer, ..Cml::default() }, 2048, 4 * steps);
+            println!("cml_{name}_ms {:.3}", milliseconds.expect("settings that can be"));
         }
     });
 }
