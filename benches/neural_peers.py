@@ -1,9 +1,10 @@
 """Times training steps of Mult-VAE, NeuMF, LightGCN and CML in Rankstill and in PyTorch, in turn, and prints ratios.
+"""Times training steps of Mult-VAE, NeuMF and SASRec in Rankstill and in PyTorch, in turn, and prints ratios.
 
     benches/setup.sh
     .venv/bin/python benches/neural_peers.py [--threads 2] [--rounds 3]
 
-Both on LightGCN's Gowalla split (29,858 users, 40,981 items, 810,128 interactions), with Adam over all parameters in PyTorch, which
+All on LightGCN's Gowalla split (29,858 users, 40,981 items, 810,128 interactions), with Adam over all parameters in PyTorch, which
 Rankstill's `exact` mode computes too; the `sparse` mode, in which rows that a batch does not name rest, is printed along.
 - Mult-VAE: 40,981 - 600 - 200 - 600 - 40,981, 500 users a batch, dropout 0.5, multinomial likelihood and divergence. PyTorch as
   the authors' code has it: the batch as a dense matrix, nn.Linear, log_softmax.
@@ -13,6 +14,8 @@ Rankstill's `exact` mode computes too; the `sparse` mode, in which rows that a b
   code has it: the normalised graph as one sparse tensor (in rows, the faster form), all layers of all nodes.
 - CML: 64 dimensions, 2,048 interactions a batch with 20 negatives each, the weighted hinge, vectors put back into the unit ball.
   Compared with our `dense` mode.
+- SASRec: d 64, two blocks, the last 50 items of a prefix, 512 prefixes a batch with one negative each, dropout 0.2. PyTorch: padded
+  sequences, nn.LayerNorm, nn.Linear and scaled_dot_product_attention, the loss on the last position.
 
 The figures are lower quartiles of single steps, the best of the rounds; rounds of different programs alternate. The data is in
 $RANKSTILL_DATA or ../shared/data.
@@ -50,6 +53,7 @@ def main():
     ratio("NeuMF step, PyTorch / ours", best, "torch_neu_mf_ms", "neu_mf_exact_ms", 5)
     ratio("LightGCN step, PyTorch / ours", best, "torch_light_gcn_ms", "light_gcn_ms", 8)
     ratio("CML step, PyTorch / ours", best, "torch_cml_ms", "cml_dense_ms", 5)
+    ratio("SASRec step, PyTorch / ours", best, "torch_sas_rec_ms", "sas_rec_exact_ms", 2)
 
 
 def build():
@@ -85,6 +89,7 @@ def peers(threads):
         ("torch_neu_mf_ms", step_of_neu_mf(torch, users, items, n_users, n_items)),
         ("torch_light_gcn_ms", step_of_light_gcn(torch, users, items, n_users, n_items)),
         ("torch_cml_ms", step_of_cml(torch, users, items, n_users, n_items)),
+        ("torch_sas_rec_ms", step_of_sas_rec(torch, users, items, n_items)),
     ]
 
 
@@ -219,6 +224,58 @@ def step_of_cml(torch, users, items, n_users, n_items, dim=64, batch=2048, negat
         return (weight * (margin + near - far.min(1).values).clamp(min=0)).mean()
 
     return milliseconds(torch, model, loss, 30)
+def step_of_sas_rec(torch, users, items, n_items, dim=64, length=50, batch=512):
+    nn, functional = torch.nn, torch.nn.functional
+
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.normals = nn.ModuleList([nn.LayerNorm(dim, eps=1e-8) for _ in range(2)])
+            self.linears = nn.ModuleList([nn.Linear(dim, dim) for _ in range(5)])
+
+        def forward(self, x, real):
+            query, key, value, inner, outer = self.linears
+            y = self.normals[0](x)
+            mask = real.unsqueeze(1) & torch.ones(length, length, dtype=torch.bool).tril() | torch.eye(length, dtype=torch.bool)
+            seen = functional.scaled_dot_product_attention(query(y), key(x), value(x), attn_mask=mask, dropout_p=0.2)
+            z = self.normals[1](y + seen)
+            hidden = functional.dropout(torch.relu(inner(z)), 0.2)
+            return (z + functional.dropout(outer(hidden), 0.2)) * real.unsqueeze(2)
+
+    class SasRec(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.items = nn.Embedding(n_items + 1, dim, padding_idx=n_items)
+            self.positions = nn.Embedding(length, dim)
+            self.blocks = nn.ModuleList([Block(), Block()])
+            self.last = nn.LayerNorm(dim, eps=1e-8)
+
+        def forward(self, sequences, listed):
+            real = sequences != n_items
+            x = functional.dropout(self.items(sequences) * dim**0.5 + self.positions.weight, 0.2) * real.unsqueeze(2)
+            for block in self.blocks:
+                x = block(x, real)
+            return torch.bmm(self.items(listed), self.last(x[:, -1]).unsqueeze(2)).squeeze(2)
+
+    model = SasRec()
+    starts = {}
+    for at, user in enumerate(users.tolist()):
+        starts.setdefault(user, at)
+    rows = torch.randperm(len(users))[: 40 * batch].tolist()
+    rows = [at for at in rows if at > starts[int(users[at])]]
+    sequences = torch.full((len(rows), length), n_items)
+    for row, at in enumerate(rows):
+        before = items[max(starts[int(users[at])], at - length) : at]
+        sequences[row, length - len(before) :] = before
+    targets = items[rows]
+
+    def loss(step):
+        part = slice(step * batch, (step + 1) * batch)
+        listed = torch.stack([targets[part], torch.randint(n_items, (batch,))], 1)
+        scores = model(sequences[part], listed)
+        return (functional.softplus(-scores[:, 0]) + functional.softplus(scores[:, 1])).mean()
+
+    return milliseconds(torch, model, loss, 25)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ use rankstill_core::kernel::optimizer::{Adam, AdamMode, Optimizer};
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::{Batch, Result, Trainable};
 use rankstill_models::{Cml, LightGcn, MultVae, NeuMf};
+use rankstill_models::{MultVae, NeuMf, SasRec};
 use std::time::Instant;
 
 fn main() {
@@ -41,6 +42,9 @@ fn main() {
             let neu = NeuMf { optimizer: optimizer(), ..NeuMf::default() };
             let milliseconds = step(&data, &neu, 1024, 10 * steps).expect("settings that can be");
             println!("neu_mf_{name}_ms {milliseconds:.3}");
+            let sas = SasRec { optimizer: optimizer(), ..SasRec::default() };
+            let milliseconds = step(&data, &sas, 512, 3 * steps).expect("settings that can be");
+            println!("sas_rec_{name}_ms {milliseconds:.3}");
         }
         // Every row steps at every step, whatever the mode.
         let milliseconds = step(&data, &LightGcn::default(), 2048, 2 * steps);

@@ -15,6 +15,7 @@ mod wide;
 pub(crate) use everything::rows_to_gradients;
 
 use rankstill_core::kernel::against::Against;
+use rankstill_core::kernel::dense::axpy;
 use rankstill_core::kernel::optimizer::{AdamMode, Optimizer};
 use rankstill_core::kernel::pairs::{pair_dots, weighted_sums};
 use rankstill_core::kernel::slots::Slots;
@@ -190,6 +191,40 @@ impl ItemHead {
         out.resize(from + self.slots.len() * self.stride, 0.0);
         terms.sums(&self.slots, &mut out[from..]);
         Some(&self.slots)
+    }
+
+    /// The item table's step where queries are made of the same vectors: `ids` are rows of the table that gave them, and
+    /// `gradients` those of what they gave, the table's stride apart.
+    pub fn apply_tied(
+        &mut self,
+        items: &mut Table,
+        asked: Asked<'_>,
+        slate: &Slate,
+        ids: &[ItemId],
+        gradients: &[f32],
+    ) {
+        let stride = self.stride;
+        let Slate::Lists { listed, .. } = slate else {
+            for (&id, gradient) in ids.iter().zip(gradients.chunks_exact(stride)) {
+                axpy(1.0, gradient, &mut self.to_items[id as usize * stride..][..stride]);
+            }
+            return items.apply_full(&self.to_items, self.scale);
+        };
+        self.slots.assign(&[listed.values(), ids].concat());
+        let n_asked = asked.vectors.len() / stride;
+        let coef: Vec<f32> =
+            self.grads.iter().copied().chain(std::iter::repeat_n(1.0, ids.len())).collect();
+        let own = (n_asked..n_asked + ids.len()).map(|at| at as u32);
+        let source: Vec<u32> = self.vector_of.iter().copied().chain(own).collect();
+        let terms = Terms {
+            coef: &coef,
+            source: &source,
+            vectors: &[asked.vectors, gradients].concat(),
+            stride,
+            scale: self.scale,
+            decay: 0.0,
+        };
+        items.apply(&self.slots, &terms);
     }
 
     fn score(&mut self, items: &mut Table, asked: Asked<'_>, listed: &Lists<ItemId>) {

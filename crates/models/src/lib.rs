@@ -49,6 +49,7 @@ pub mod mult_vae;
 pub mod multinomial;
 pub mod neu_mf;
 pub mod pop;
+pub mod sas_rec;
 pub mod simplex;
 mod state;
 #[doc(hidden)]
@@ -69,6 +70,7 @@ pub use mult_vae::MultVae;
 pub use multinomial::Multinomial;
 pub use neu_mf::NeuMf;
 pub use pop::Pop;
+pub use sas_rec::SasRec;
 pub use simplex::Simplex;
 pub use user_knn::UserKnn;
 
@@ -143,6 +145,11 @@ pub static MODELS: &[Entry<dyn Recipe>] = &[
         name: "neu_mf",
         about: "a product of vectors and a perceptron, fused (NeuMF); by any distiller as a student",
         parse: neu_mf::parse,
+    },
+    Entry {
+        name: "sas_rec",
+        about: "self-attention over the last items of a history (SASRec); by any distiller as a student",
+        parse: sas_rec::parse,
     },
     Entry {
         name: "item_ae",
@@ -229,6 +236,15 @@ mod tests {
                 "init_std": 0.1,
                 "optimizer": {"kind": "adam", "mode": "exact", "learning_rate": 0.02},
                 "train": {"epochs": 30, "batch_size": 64, "validate_every": 2, "patience": 8},
+            }),
+            "sas_rec" => json!({
+                "dim": 16,
+                "length": 6,
+                "heads": 2,
+                "dropout": 0.1,
+                "init_std": 0.1,
+                "optimizer": {"kind": "adam", "mode": "exact", "learning_rate": 0.01},
+                "train": {"epochs": 25, "batch_size": 64, "validate_every": 2, "patience": 8},
             }),
             "item_ae" => json!({
                 "hidden": 16,
