@@ -1,5 +1,4 @@
-"""Times training steps of Mult-VAE, NeuMF, LightGCN and CML in Rankstill and in PyTorch, in turn, and prints ratios.
-"""Times training steps of Mult-VAE, NeuMF and SASRec in Rankstill and in PyTorch, in turn, and prints ratios.
+"""Times training steps of Mult-VAE, NeuMF, LightGCN, CML and SASRec in Rankstill and in PyTorch, in turn, and prints ratios.
 
     benches/setup.sh
     .venv/bin/python benches/neural_peers.py [--threads 2] [--rounds 3]
@@ -224,6 +223,8 @@ def step_of_cml(torch, users, items, n_users, n_items, dim=64, batch=2048, negat
         return (weight * (margin + near - far.min(1).values).clamp(min=0)).mean()
 
     return milliseconds(torch, model, loss, 30)
+
+
 def step_of_sas_rec(torch, users, items, n_items, dim=64, length=50, batch=512):
     nn, functional = torch.nn, torch.nn.functional
 

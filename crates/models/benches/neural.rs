@@ -13,8 +13,7 @@ use gowalla::Gowalla;
 use rankstill_core::kernel::optimizer::{Adam, AdamMode, Optimizer};
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::{Batch, Result, Trainable};
-use rankstill_models::{Cml, LightGcn, MultVae, NeuMf};
-use rankstill_models::{MultVae, NeuMf, SasRec};
+use rankstill_models::{Cml, LightGcn, MultVae, NeuMf, SasRec};
 use std::time::Instant;
 
 fn main() {
