@@ -19,6 +19,7 @@ filter = { user_core = 5 }
 [evaluate]
 metrics = ["ndcg@10", "map", "recall@20", "coverage@10", "overlap@10"]
 latency_seconds = 0.0
+groups = 0.5
 [trajectory]
 every = 1
 k = 30
@@ -208,6 +209,13 @@ fn the_report_holds_what_it_promises_and_evaluate_agrees_with_it() {
             assert!((a - b).abs() < 1e-12, "{name} {metric}: {a} evaluated, {b} reported");
         }
     }
+    let groups = kept["groups"].as_array().unwrap();
+    let names: Vec<&str> = groups.iter().map(|group| group["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["popular items", "unpopular items", "active users", "inactive users"]);
+    let of = |group: usize, name: &str| groups[group]["models"][name]["ndcg@10"]["mean"].as_f64();
+    assert!(of(0, "POP") > of(1, "POP"), "what is popular is found among what is popular");
+    let users: u64 = groups[2..].iter().map(|group| group["cases"].as_u64().unwrap()).sum();
+    assert_eq!(users, kept["cases"].as_u64().unwrap());
     let parameters = |at: usize| models[at]["parameters"].as_u64().unwrap();
     assert_eq!(parameters(9), parameters(1) + parameters(2) + parameters(6));
     let taught = &models[5];

@@ -333,7 +333,7 @@ fn along_epochs(
             if cases.is_empty() {
                 continue;
             }
-            let found = metrics.measure(&Packed::new(model), cases, popularity, None);
+            let found = metrics.measure(&Packed::new(model), cases, &run.train, popularity, None);
             let found = found.map_err(|error| Error::Ranker {
                 name: spec.name.clone(),
                 problem: format!("{error:#}"),

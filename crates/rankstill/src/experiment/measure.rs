@@ -2,8 +2,9 @@
 
 use super::spec::EvaluateSpec;
 use anyhow::{Context as _, Result, ensure};
-use rankstill_core::{Cases, Ranker, Rankings, TopK, UserId, Vocab};
+use rankstill_core::{Cases, Interactions, Ranker, Rankings, TopK, UserId, Vocab};
 use rankstill_data::{Column, Kind, TableWriter};
+use rankstill_eval::groups::head_and_tail;
 use rankstill_eval::metric::{self, parse_all};
 use rankstill_eval::{Dialect, Measure, Metric, Needs, Outcome};
 use std::path::Path;
@@ -16,6 +17,7 @@ pub struct Metrics {
     pub dialect: Dialect,
     validate: Box<dyn Metric>,
     keep: usize,
+    groups: f64,
 }
 
 /// What one model came to.
@@ -28,6 +30,21 @@ pub struct Found {
     pub cases: Vec<(String, Vec<f64>)>,
     /// What a reader must know.
     pub notes: Vec<String>,
+    /// By kinds of items and users, where that is wanted.
+    pub groups: Vec<FoundGroup>,
+}
+
+/// What one model came to on a part of the cases.
+#[derive(Clone)]
+pub struct FoundGroup {
+    /// Such as `unpopular items`.
+    pub name: String,
+    /// What it holds.
+    pub definition: String,
+    /// Cases.
+    pub cases: usize,
+    /// By metric.
+    pub means: Vec<(String, f64)>,
 }
 
 impl Metrics {
@@ -43,7 +60,12 @@ impl Metrics {
             "evaluate.metrics: is empty; name at least one, say \"ndcg@10\""
         );
         let validate = metric::parse(&spec.validate, dialect).context("evaluate.validate")?;
-        Ok(Self { shown, dialect, validate, keep: spec.keep })
+        ensure!(
+            (0.0..1.0).contains(&spec.groups),
+            "evaluate.groups: must be at least 0 and below 1, is {}",
+            spec.groups
+        );
+        Ok(Self { shown, dialect, validate, keep: spec.keep, groups: spec.groups })
     }
 
     /// How long the kept rankings are.
@@ -83,6 +105,7 @@ impl Metrics {
         &self,
         ranker: &dyn Ranker,
         cases: &Cases,
+        train: &Interactions,
         popularity: &[u32],
         teacher: Option<&Rankings>,
     ) -> Result<Found> {
@@ -104,7 +127,30 @@ impl Metrics {
             }
         }
         let notes = outcome.notes(needs);
-        Ok(Found { rankings: outcome.rankings().clone(), means, cases: per_case, notes })
+        let groups = self.groups(&outcome, train)?;
+        let rankings = outcome.rankings().clone();
+        Ok(Found { rankings, means, cases: per_case, notes, groups })
+    }
+}
+
+impl Metrics {
+    /// Only what has a value a case: a catalogue's coverage by some users says nothing of them.
+    fn groups(&self, outcome: &Outcome<'_>, train: &Interactions) -> Result<Vec<FoundGroup>> {
+        if self.groups == 0.0 {
+            return Ok(Vec::new());
+        }
+        let mut all = Vec::new();
+        for group in head_and_tail(outcome, train, self.groups)? {
+            let mut means = Vec::new();
+            for metric in self.shown.iter().filter(|metric| !metric.needs().teacher) {
+                if let Measure::PerCase(values) = metric.measure(&group.outcome)? {
+                    means.push((metric.name(), Measure::PerCase(values).mean()));
+                }
+            }
+            let (name, definition) = (group.name, group.definition);
+            all.push(FoundGroup { name, definition, cases: group.outcome.len(), means });
+        }
+        Ok(all)
     }
 }
 

@@ -14,7 +14,9 @@ use rankstill_core::{Error, Interactions, Packed, Query, Ranker, TopK, beside};
 use rankstill_data::dataset::Dataset;
 use rankstill_data::{ReadOptions, read_rankings, write_rankings};
 use rankstill_distill::{Fused, Recorded};
-use rankstill_eval::{Budget, Comparing, Machine, ModelReport, Report, Role, Training};
+use rankstill_eval::{
+    Budget, Comparing, GroupReport, Machine, ModelReport, Report, Role, Training,
+};
 use rankstill_eval::{compare, efficiency, significance};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -126,6 +128,7 @@ pub(super) struct One {
     /// Seconds and epochs, where it was fitted here.
     training: Option<(f64, f64)>,
     notes: Vec<String>,
+    groups: Vec<measure::FoundGroup>,
 }
 
 impl One {
@@ -146,6 +149,8 @@ struct Measured {
     seconds: Vec<f64>,
     epochs: Vec<f64>,
     notes: Vec<String>,
+    /// A seed after the other.
+    groups: Vec<Vec<measure::FoundGroup>>,
 }
 
 impl Measured {
@@ -162,6 +167,7 @@ impl Measured {
             self.epochs.push(epochs);
         }
         self.notes.extend(one.notes);
+        self.groups.push(one.groups);
     }
 }
 
@@ -320,7 +326,7 @@ impl<'a> Run<'a> {
         let users: Vec<u32> = cases.iter().filter_map(|case| case.query.user).collect();
         let teacher = teacher.transpose()?.map(|lists| lists.aligned(&users));
         let measure = |ranker: &dyn Ranker| {
-            metrics.measure(ranker, cases, &self.popularity, teacher.as_ref())
+            metrics.measure(ranker, cases, &self.train, &self.popularity, teacher.as_ref())
         };
         let found = match model {
             Ready::Fitted(model, _) => measure(&Packed::new(&**model))?,
@@ -336,6 +342,7 @@ impl<'a> Run<'a> {
             cases: found.cases,
             training: None,
             notes: found.notes,
+            groups: found.groups,
         };
         if let Ready::Fitted(model, _) = model {
             one.parameters = model.n_parameters();
@@ -372,6 +379,7 @@ impl<'a> Run<'a> {
                 }
             }
         }
+        report.groups = self.groups(models);
         for finding in self.setting.data.manifest.audit.doubts() {
             report.notes.push(format!(
                 "the split: {} ({:?} of {})",
@@ -385,6 +393,28 @@ impl<'a> Run<'a> {
         report.fill_kept();
         report.comparisons = self.comparisons(models)?;
         Ok(report)
+    }
+
+    /// The same groups for all models: they come from the data.
+    fn groups(&self, models: &[Measured]) -> Vec<GroupReport> {
+        let first = models.iter().find_map(|measured| measured.groups.first());
+        let of = |(at, group): (usize, &measure::FoundGroup)| {
+            let of_model = |measured: &Measured| -> BTreeMap<String, _> {
+                let mut values: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+                for (name, value) in measured.groups.iter().flat_map(|groups| &groups[at].means) {
+                    values.entry(name.clone()).or_default().push(*value);
+                }
+                values.iter().map(|(n, values)| (n.clone(), significance::spread(values))).collect()
+            };
+            let names = self.plan.models.iter().map(|planned| planned.name.clone());
+            GroupReport {
+                name: group.name.clone(),
+                definition: group.definition.clone(),
+                cases: group.cases,
+                models: names.zip(models.iter().map(of_model)).collect(),
+            }
+        };
+        first.into_iter().flatten().enumerate().map(of).collect()
     }
 
     /// An ensemble is as large as its members are together.

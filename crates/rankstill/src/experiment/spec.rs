@@ -281,6 +281,9 @@ pub struct EvaluateSpec {
     pub keep: usize,
     /// Seconds to spend on measuring the time to recommend; 0 leaves it out.
     pub latency_seconds: f64,
+    /// Measures popular and unpopular items, active and inactive users apart: the first are the fewest that make up this share
+    /// of the training interactions. 0 leaves it out.
+    pub groups: f64,
 }
 
 /// What models are fitted on.
@@ -305,6 +308,7 @@ impl Default for EvaluateSpec {
             fit_on: FitOn::Train,
             keep: 100,
             latency_seconds: 5.0,
+            groups: 0.0,
         }
     }
 }
