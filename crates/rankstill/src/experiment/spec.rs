@@ -411,7 +411,24 @@ impl Spec {
 /// # Errors
 /// With file and line.
 pub fn tree(path: &Path, overrides: &[String]) -> Result<Value> {
-    based(path, overrides, &mut Vec::new())
+    let mut tree = based(path, overrides, &mut Vec::new())?;
+    put_another_log(&mut tree, overrides);
+    Ok(tree)
+}
+
+/// `--set data.path=LOG` puts another log in the place of somebody's split: its parts go, and that they are ready-made.
+fn put_another_log(tree: &mut Value, overrides: &[String]) {
+    let named = |wanted: &str| {
+        let key = |one: &String| one.split_once('=').is_some_and(|(key, _)| key.trim() == wanted);
+        overrides.iter().any(key)
+    };
+    if !named("data.path") || named("data.parts") {
+        return;
+    }
+    let Some(data) = tree.get_mut("data").and_then(Value::as_object_mut) else { return };
+    if data.shift_remove("parts").is_some() && data["split"]["kind"] == "ready_made" {
+        data.shift_remove("split");
+    }
 }
 
 fn based(path: &Path, overrides: &[String], above: &mut Vec<PathBuf>) -> Result<Value> {
@@ -506,6 +523,23 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn another_log_takes_the_place_of_a_ready_made_split() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("x.toml");
+        let text =
+            "[data]\nparts = { train = \"a\", test = \"b\" }\nsplit = { kind = \"ready_made\" }\n";
+        std::fs::write(&file, text).unwrap();
+        let data = |sets: &[&str]| {
+            let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+            tree(&file, &sets).unwrap()["data"].clone()
+        };
+        assert_eq!(data(&["data.path=log.tsv"]), serde_json::json!({"path": "log.tsv"}));
+        let split = data(&["data.path=log.tsv", "data.split.kind=random"]);
+        assert_eq!(split["split"]["kind"], "random");
+        assert!(data(&["seeds=[2]"]).get("parts").is_some());
+    }
 
     #[test]
     fn an_override_reaches_a_quoted_key_and_keeps_its_type() {
