@@ -49,6 +49,7 @@ pub mod mult_vae;
 pub mod multinomial;
 pub mod neu_mf;
 pub mod pop;
+pub mod sar;
 pub mod sas_rec;
 pub mod simplex;
 mod state;
@@ -70,6 +71,7 @@ pub use mult_vae::MultVae;
 pub use multinomial::Multinomial;
 pub use neu_mf::NeuMf;
 pub use pop::Pop;
+pub use sar::Sar;
 pub use sas_rec::SasRec;
 pub use simplex::Simplex;
 pub use user_knn::UserKnn;
@@ -95,6 +97,11 @@ pub static MODELS: &[Entry<dyn Recipe>] = &[
         name: "user_knn",
         about: "what the users with the most similar histories have (user-based nearest neighbours)",
         parse: user_knn::parse,
+    },
+    Entry {
+        name: "sar",
+        about: "a user's affinity, which ages, times items' similarity (Smart Adaptive Recommendations)",
+        parse: sar::parse,
     },
     Entry {
         name: "ease",
