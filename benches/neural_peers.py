@@ -11,7 +11,7 @@ Rankstill's `exact` mode computes too; the `sparse` mode, in which rows that a b
   and nn.Linear on all pairs, binary cross-entropy with logits; its negatives come from one randint, unchecked against the history.
 - LightGCN: 3 layers of 64, 2,048 interactions a batch with one negative each, BPR and the L2 penalty. PyTorch as the authors'
   code has it: the normalised graph as one sparse tensor (in rows, the faster form), all layers of all nodes.
-- CML: 64 dimensions, 2,048 interactions a batch with 20 negatives each, the weighted hinge, vectors put back into the unit ball.
+- CML: 64 dimensions, 2,048 interactions a batch with five negatives each, the weighted hinge, vectors put back into the unit ball.
   Compared with our `dense` mode.
 - SASRec: d 64, two blocks, the last 50 items of a prefix, 512 prefixes a batch with one negative each, dropout 0.2. PyTorch: padded
   sequences, nn.LayerNorm, nn.Linear and scaled_dot_product_attention, the loss on the last position.
@@ -197,7 +197,7 @@ def step_of_light_gcn(torch, users, items, n_users, n_items, dim=64, layers=3, b
     return milliseconds(torch, nodes, loss, 8)
 
 
-def step_of_cml(torch, users, items, n_users, n_items, dim=64, batch=2048, negatives=20, margin=0.5):
+def step_of_cml(torch, users, items, n_users, n_items, dim=64, batch=2048, negatives=5, margin=1.0):
     nn = torch.nn
 
     class Points(nn.Module):

@@ -62,11 +62,12 @@ impl Default for Cml {
             dim: 64,
             max_norm: 1.0,
             init_std: 0.1,
-            loss: Loss { kind: LossKind::Hinge(Hinge::default()), negatives: 20 },
+            // With more negatives, or a smaller margin, the hardest are too hard: worse on CiteULike.
+            loss: Loss { kind: LossKind::Hinge(Hinge::default()), negatives: 5 },
             covariance: 0.0,
-            optimizer: Optimizer::default(),
+            optimizer: Optimizer::Adam(Adam { learning_rate: 5e-3, ..Adam::default() }),
             final_rate: 1.0,
-            train: Plan::default(),
+            train: Plan { epochs: 200, ..Plan::default() },
         }
     }
 }

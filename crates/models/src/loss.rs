@@ -64,7 +64,7 @@ pub struct Hinge {
 
 impl Default for Hinge {
     fn default() -> Self {
-        Self { margin: 0.5 }
+        Self { margin: 1.0 }
     }
 }
 

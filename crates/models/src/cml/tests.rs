@@ -14,6 +14,7 @@ fn by_sgd() -> Cml {
         dim: 5,
         max_norm: 100.0,
         init_std: 0.5,
+        loss: Loss { kind: LossKind::Hinge(Hinge { margin: 0.5 }), negatives: 20 },
         optimizer: Optimizer::Sgd(Sgd { learning_rate: RATE, weight_decay: 0.0 }),
         ..Cml::default()
     }
