@@ -15,6 +15,8 @@ const TILE: usize = 4096;
 const LEAST: f32 = -125.0;
 /// How many groups ahead the second pass asks for masks, which lie far apart.
 const AHEAD: usize = 6;
+/// How many listed places ahead it asks for their slopes and queries.
+const SOON: usize = 8;
 
 /// What the first pass reads for a group of queries.
 #[derive(Clone, Copy)]
@@ -321,13 +323,17 @@ fn spread_panels_kernel<S: Simd>(
     let Listed { starts, order, slopes, queries } = listed;
     let Queries { vectors, stride, of_row } = queries;
     for (item, to_item) in (first * LANES..).zip(to_items.chunks_exact_mut(stride)) {
-        let places = &order[starts[item] as usize..starts[item + 1] as usize];
+        let places = starts[item] as usize..starts[item + 1] as usize;
         for (column, to) in to_item.chunks_exact_mut(LANES).enumerate() {
+            let vector = |row: u32| of_row[row as usize] as usize * stride + column * LANES;
             let mut sum = s.load(to);
-            for &(place, row) in places {
-                let slope = s.splat(slopes[place as usize]);
-                let vector = of_row[row as usize] as usize * stride + column * LANES;
-                sum = s.fma(slope, s.load(&vectors[vector..]), sum);
+            for at in places.clone() {
+                if let Some(&(place, row)) = order.get(at + SOON) {
+                    prefetch(&slopes[place as usize]);
+                    prefetch(&vectors[vector(row)]);
+                }
+                let (place, row) = order[at];
+                sum = s.fma(s.splat(slopes[place as usize]), s.load(&vectors[vector(row)..]), sum);
             }
             s.store(to, sum);
         }
