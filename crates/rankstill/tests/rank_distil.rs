@@ -1,15 +1,17 @@
-//! Ranking Distillation from a black box's lists to a matrix-factorisation student, the whole way.
+//! Every distiller of one teacher, from a black box's lists to a matrix-factorisation student, the whole way.
 #![allow(clippy::unwrap_used)]
 
 use rankstill_core::kernel::rng::Rng;
+use rankstill_core::registry::{self, Config};
 use rankstill_core::train::{Checkpointing, Unwatched, Watch, train};
 use rankstill_core::{
     Cases, Distiller, Fit, Interactions, ItemId, Lists, Model, Objective, Plan, Ranker, Rankings,
     Result, Tensors, TopK, Trace, Trainable,
 };
 use rankstill_distill::rank_distil::{Discrepancy, Form, Weighting};
-use rankstill_distill::{RankDistil, Recorded, trace};
+use rankstill_distill::{DISTILLERS, RankDistil, Recorded, trace};
 use rankstill_models::BprMf;
+use serde_json::json;
 use std::cell::RefCell;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -59,12 +61,16 @@ fn student() -> BprMf {
     BprMf { dim: 8, train, ..BprMf::default() }
 }
 
-fn lesson(cases: &Cases, distil: &RankDistil) -> Trace {
+fn lesson(cases: &Cases, distil: &dyn Distiller) -> Trace {
     let mut go_on = |_, _| ControlFlow::Continue(());
     trace::record("oracle", &teacher(), cases, distil.lesson(), &mut go_on).unwrap()
 }
 
-fn objective(distil: Option<&RankDistil>, log: &Interactions, cases: &Cases) -> Box<dyn Objective> {
+fn objective(
+    distil: Option<&dyn Distiller>,
+    log: &Interactions,
+    cases: &Cases,
+) -> Box<dyn Objective> {
     let own = student().objective(log);
     match distil {
         None => own,
@@ -72,7 +78,7 @@ fn objective(distil: Option<&RankDistil>, log: &Interactions, cases: &Cases) -> 
     }
 }
 
-fn fit(distil: Option<&RankDistil>, fit: &mut Fit<'_>) -> Result<Box<dyn Model>> {
+fn fit(distil: Option<&dyn Distiller>, fit: &mut Fit<'_>) -> Result<Box<dyn Model>> {
     let log = log();
     let recipe = student();
     let cases = recipe.cases(&log);
@@ -80,7 +86,7 @@ fn fit(distil: Option<&RankDistil>, fit: &mut Fit<'_>) -> Result<Box<dyn Model>>
     train(&recipe, &log, &cases, objective, fit)
 }
 
-fn fitted(distil: Option<&RankDistil>, seed: u64) -> Box<dyn Model> {
+fn fitted(distil: Option<&dyn Distiller>, seed: u64) -> Box<dyn Model> {
     fit(distil, &mut Fit { seed, validate: None, watch: &mut Unwatched, checkpoints: None })
         .unwrap()
 }
@@ -125,14 +131,43 @@ fn a_student_taught_by_a_black_box_agrees_with_it_more_than_one_that_is_not() {
     }
 }
 
-/// Ranks by both means, with everything that draws.
-fn drawing_settings() -> [RankDistil; 3] {
+#[test]
+fn so_does_one_that_any_other_method_teaches() {
+    let alone = overlap_at_10(&*fitted(None, 1));
+    for distil in other_methods() {
+        let taught = overlap_at_10(&*fitted(Some(&*distil), 1));
+        println!("{}: {taught:.3}, alone {alone:.3}", distil.config());
+        assert!(taught > alone + 0.03, "{}: {taught:.3}, alone {alone:.3}", distil.config());
+    }
+}
+
+/// The methods beside the student's own loss, and those that look at the student while it learns.
+fn other_methods() -> Vec<Box<dyn Distiller>> {
+    let settings = [
+        json!({"kind": "rrd", "k": 20, "l": 20, "window": 60, "lambda": 0.05}),
+        json!({"kind": "rrd", "mode": "direct", "k": 20, "lambda": 0.05}),
+        json!({"kind": "dcd", "k": 20, "l": 20, "window": 60, "corrected": 20, "lambda": 0.05, "refresh_every": 2}),
+        json!({"kind": "unkd", "groups": 2, "depth": 60, "lambda": 1.0}),
+        json!({"kind": "cd", "window": 60, "samples": 5, "lambda": 1.0, "refresh_every": 2}),
+        json!({"kind": "rce_kd", "k": 20, "l": 20, "m": 2, "window": 60, "lambda": 5.0, "refresh_every": 2}),
+        json!({"kind": "score_kd", "k": 30, "loss": "squares"}),
+    ];
+    let parse = |value| registry::parse(DISTILLERS, Config { path: "distill", value }).unwrap().1;
+    settings.iter().map(parse).collect()
+}
+
+/// Ranks by both means, with everything that draws; and all other methods.
+fn drawing_settings() -> Vec<Box<dyn Distiller>> {
     let base = RankDistil { loss: Form::PairWise, warm_up: 1, epsilon: 20, ..RankDistil::paper() };
-    [
-        RankDistil { shared_samples: true, ..base.clone() },
-        RankDistil { discrepancy: Discrepancy::Exact, refresh_every: 2, ..base.clone() },
-        base,
-    ]
+    let mut all = other_methods();
+    all.push(Box::new(RankDistil { shared_samples: true, ..base.clone() }));
+    all.push(Box::new(RankDistil {
+        discrepancy: Discrepancy::Exact,
+        refresh_every: 2,
+        ..base.clone()
+    }));
+    all.push(Box::new(base));
+    all
 }
 
 /// Asks to stop after so many steps.
@@ -147,7 +182,7 @@ impl Watch for StopAfter {
 #[test]
 fn a_run_that_is_stopped_and_resumed_gives_the_same_bytes() {
     for distil in drawing_settings() {
-        let whole = fitted(Some(&distil), 7).tensors();
+        let whole = fitted(Some(&*distil), 7).tensors();
         let kept: RefCell<Option<(String, Tensors)>> = RefCell::new(None);
         let save = |position: &str, state: &Tensors| {
             *kept.borrow_mut() = Some((position.to_owned(), state.clone()));
@@ -160,7 +195,7 @@ fn a_run_that_is_stopped_and_resumed_gives_the_same_bytes() {
                 Some(Checkpointing { save: &save, load: &load, every: Duration::from_secs(3600) });
             let mut watch = StopAfter(stop);
             let stopped = fit(
-                Some(&distil),
+                Some(&*distil),
                 &mut Fit { seed: 7, validate: None, watch: &mut watch, checkpoints },
             );
             assert!(matches!(stopped, Err(rankstill_core::Error::Interrupted)));
@@ -168,10 +203,10 @@ fn a_run_that_is_stopped_and_resumed_gives_the_same_bytes() {
         let checkpoints =
             Some(Checkpointing { save: &save, load: &load, every: Duration::from_secs(3600) });
         let resumed = fit(
-            Some(&distil),
+            Some(&*distil),
             &mut Fit { seed: 7, validate: None, watch: &mut Unwatched, checkpoints },
         );
-        assert_eq!(resumed.unwrap().tensors(), whole, "{distil:?}");
+        assert_eq!(resumed.unwrap().tensors(), whole, "{}", distil.config());
     }
 }
 
@@ -180,11 +215,11 @@ fn any_number_of_threads_gives_the_same_bytes() {
     for distil in drawing_settings() {
         let on = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| fitted(Some(&distil), 7).tensors())
+            pool.install(|| fitted(Some(&*distil), 7).tensors())
         };
         let one = on(1);
         assert_eq!(one, on(2));
         assert_eq!(one, on(3));
-        assert_ne!(one, fitted(None, 7).tensors(), "the teacher has made a difference");
+        assert_ne!(one, fitted(None, 7).tensors(), "{} makes a difference", distil.config());
     }
 }
