@@ -148,7 +148,7 @@ fn other_methods() -> Vec<Box<dyn Distiller>> {
         json!({"kind": "rrd", "mode": "direct", "k": 20, "lambda": 0.05}),
         json!({"kind": "dcd", "k": 20, "l": 20, "window": 60, "corrected": 20, "lambda": 0.05, "refresh_every": 2}),
         json!({"kind": "unkd", "groups": 2, "depth": 60, "lambda": 1.0}),
-        json!({"kind": "cd", "window": 60, "samples": 5, "lambda": 1.0, "refresh_every": 2}),
+        json!({"kind": "cd", "sampling": "exponential", "window": 60, "samples": 10, "lambda": 2.0, "refresh_every": 2}),
         json!({"kind": "rce_kd", "k": 20, "l": 20, "m": 2, "window": 60, "lambda": 5.0, "refresh_every": 2}),
         json!({"kind": "score_kd", "k": 30, "loss": "squares"}),
     ];
