@@ -15,7 +15,7 @@
 //! but one bit an item and query (which lanes count), and no number has two owners: any number of threads gives the same
 //! bits, and so does every instruction set with FMA, since every sum below has one order whatever the tiles' shape.
 //!
-//! **Scores of any size.** exp(score) stays within f32 while |query| |item| <= [`SAFE`] for the longest item: then the score
+//! **Scores of any size.** exp(score) stays within f32 while |query| |item| <= `SAFE` for the longest item: then the score
 //! itself is taken. A group with a query beyond that first looks for its largest score, and exp(score - largest) is at most 1.
 //! (What is less than e^-86 of the largest counts as e^-86 of it, which no sum in f32 can tell from 0.)
 //!
