@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use rankstill_core::artefact::{read_tensors, write_tensors};
 use rankstill_core::recipe::Validate;
 use rankstill_core::train::{Checkpointing, EpochReport, Watch, train};
-use rankstill_core::{Cases, Error, Fit, Interactions, Model, Recipe, Trace};
+use rankstill_core::{Cases, Error, Fit, Interactions, Model, Recipe, Trace, beside};
 use serde_json::{Map, Value};
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -123,22 +123,20 @@ impl<'a> EpochLog<'a> {
         Self { path, bar, begun: false, look: job.look, pause_after: job.pause_after }
     }
 
-    /// A resumed run repeats the epochs since its checkpoint; their old lines go.
-    fn drop_lines_from(&self, epoch: usize) -> std::io::Result<()> {
+    /// A resumed run repeats the epochs since its checkpoint; their old lines go. Those before it are needed still, so the file
+    /// is written beside and renamed.
+    fn drop_lines_from(&self, epoch: usize) -> rankstill_core::Result<()> {
         let Ok(file) = File::open(&self.path) else { return Ok(()) };
         let before = |line: &String| {
             serde_json::from_str::<EpochReport>(line).is_ok_and(|report| report.epoch < epoch)
         };
         let kept: Vec<String> =
             BufReader::new(file).lines().map_while(|line| line.ok()).take_while(before).collect();
-        fs::write(&self.path, kept.iter().flat_map(|line| [line, "\n"]).collect::<String>())
+        let kept: String = kept.iter().flat_map(|line| [line, "\n"]).collect();
+        beside::write(&self.path, kept.as_bytes())
     }
 
     fn append(&mut self, report: &EpochReport, seen: Map<String, Value>) -> std::io::Result<()> {
-        if !self.begun {
-            self.drop_lines_from(report.epoch)?;
-            self.begun = true;
-        }
         let mut line = serde_json::to_value(report)?;
         if let Value::Object(line) = &mut line {
             line.extend(seen);
@@ -155,6 +153,10 @@ impl Watch for EpochLog<'_> {
         model: &dyn Model,
     ) -> rankstill_core::Result<ControlFlow<()>> {
         let seen = self.look.map(|look| look(report, model)).transpose()?.unwrap_or_default();
+        if !self.begun {
+            self.drop_lines_from(report.epoch)?;
+            self.begun = true;
+        }
         self.append(report, seen).map_err(Error::io(&self.path))?;
         let valid = report.valid.map_or(String::new(), |valid| format!("  valid {valid:.4}"));
         self.bar.at_of(1000 * (report.epoch as u64 + 1), 1000 * report.epochs as u64);
