@@ -12,24 +12,20 @@ Every figure is the best of its rounds, rounds of different programs alternating
 ../shared/data/gowalla.
 """
 
-import argparse
 import json
 import os
-import pathlib
 import re
 import subprocess
 import sys
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-SHARED = pathlib.Path(os.environ.get("RANKSTILL_DATA", ROOT.parent / "shared" / "data"))
+from peers import DATA, ROOT, Log, arguments, best_of, ratio
+
 DIM = 64
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser = arguments(__doc__)
     parser.add_argument("--iterations", type=int, default=15)
     parser.add_argument("--alpha", type=float, default=40.0)
     parser.add_argument("--l2", type=float, default=40.0)
@@ -39,17 +35,9 @@ def main():
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     os.environ["RAYON_NUM_THREADS"] = str(args.threads)
 
-    binary = build()
-    best = {}
-    for _ in range(args.rounds):
-        for name, value in [*ours(binary, args), *peer(args)]:
-            better = max if "recall" in name else min
-            best[name] = better(best.get(name, value), value)
-    for name, value in best.items():
-        print(f"{name:24} {value:.4f}")
-    if "implicit_seconds" in best:
-        ratio = best["implicit_seconds"] / best["rankstill_seconds"]
-        print(f"\n{args.iterations} iterations, implicit / ours   {ratio:.2f} (goal: 1)")
+    binary, log = build(), Log("gowalla")
+    best = best_of(args.rounds, lambda: ours(binary, args), lambda: peer(log, args))
+    ratio(f"{args.iterations} iterations, implicit / ours", best, "implicit_seconds", "rankstill_seconds", 1)
 
 
 def build():
@@ -71,7 +59,7 @@ def ours(binary, args):
         "solver": solver,
     }
     said = subprocess.run(
-        [binary, json.dumps(config)], env={**os.environ, "RANKSTILL_DATA": str(SHARED)}, check=True, capture_output=True, text=True
+        [binary, json.dumps(config)], env={**os.environ, "RANKSTILL_DATA": str(DATA)}, check=True, capture_output=True, text=True
     ).stdout
     seconds = re.search(r"fitted in ([0-9.]+) s", said)
     recall = re.search(r"^recall@20 ([0-9.]+)", said, re.MULTILINE)
@@ -80,19 +68,12 @@ def ours(binary, args):
     return [("rankstill_seconds", float(seconds[1])), ("rankstill_recall", float(recall[1]))]
 
 
-def peer(args):
+def peer(log, args):
     try:
         from implicit.cpu.als import AlternatingLeastSquares
     except ImportError as error:
         print("implicit is left out:", error)
         return []
-    import numpy
-    import scipy.sparse
-
-    train, test = read(SHARED / "gowalla" / "train.tsv"), read(SHARED / "gowalla" / "test.tsv")
-    n_users = int(max(train[0].max(), test[0].max())) + 1
-    n_items = int(max(train[1].max(), test[1].max())) + 1
-    matrix = scipy.sparse.csr_matrix((numpy.ones(len(train[0]), numpy.float32), train), shape=(n_users, n_items))
     model = AlternatingLeastSquares(
         factors=DIM,
         regularization=args.l2,
@@ -103,23 +84,9 @@ def peer(args):
         random_state=1,
     )
     begin = time.perf_counter()
-    model.fit(matrix, show_progress=False)
+    model.fit(log.matrix(), show_progress=False)
     seconds = time.perf_counter() - begin
-
-    users = numpy.unique(test[0])
-    ids, _ = model.recommend(users, matrix[users], N=20, filter_already_liked_items=True)
-    targets = {}
-    for user, item in zip(*test):
-        targets.setdefault(int(user), set()).add(int(item))
-    hits = [len(targets[int(user)] & set(row.tolist())) / len(targets[int(user)]) for user, row in zip(users, ids)]
-    return [("implicit_seconds", seconds), ("implicit_recall", float(numpy.mean(hits)))]
-
-
-def read(path):
-    import numpy
-
-    pairs = numpy.loadtxt(path, dtype=numpy.int64, skiprows=1)
-    return pairs[:, 0], pairs[:, 1]
+    return [("implicit_seconds", seconds), ("implicit_recall", log.recall(model))]
 
 
 if __name__ == "__main__":

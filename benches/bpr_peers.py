@@ -14,44 +14,28 @@ Every figure is the best of its rounds, rounds of different programs alternating
 ../shared/data/gowalla.
 """
 
-import argparse
-import os
-import pathlib
-import subprocess
-import sys
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-DATA = pathlib.Path(os.environ.get("RANKSTILL_DATA", ROOT.parent / "shared" / "data")) / "gowalla"
+from peers import Log, arguments, bench, best_of, figures, ratio, torch_on, use_threads
+
 DIM, BATCH = 64, 2048
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser = arguments(__doc__)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--rate", type=float, default=0.05)
     parser.add_argument("--decay", type=float, default=0.01)
     args = parser.parse_args()
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
-        os.environ[name] = str(args.threads)
+    use_threads(args.threads)
 
-    binary = build()
-    train, test = read(DATA / "train.tsv"), read(DATA / "test.tsv")
-    best = {}
-    for _ in range(args.rounds):
-        for name, value in [
-            *ours(binary, args),
-            *implicit_epochs(train, test, args),
-            *torch_steps(train, args.threads),
-        ]:
-            better = max if "recall" in name else min
-            best[name] = better(best.get(name, value), value)
-    for name, value in best.items():
-        print(f"{name:32} {value:.4f}")
-
-    print()
+    command = [bench("rankstill-models", "bpr_mf"), "--bench"]
+    for name in ("threads", "epochs", "rate", "decay"):
+        command += [f"--{name}", str(getattr(args, name))]
+    log = Log("gowalla")
+    best = best_of(
+        args.rounds, lambda: figures(command), lambda: implicit_epochs(log, args), lambda: torch_steps(log, args.threads)
+    )
     ratio("SGD epoch, implicit / ours", best, "implicit_epoch_seconds", "sgd_best_epoch_seconds", 4)
     ratio("Adam step, SparseAdam / ours sparse", best, "torch_sparse_adam_ms", "adam_sparse_ms_per_step", 5)
     ratio("Adam step, default Adam / ours exact", best, "torch_adam_ms", "adam_exact_ms_per_step", 10)
@@ -59,49 +43,12 @@ def main():
         print(f"Recall@20 after {args.epochs} epochs: ours {best['sgd_recall']:.4f}, implicit {best['implicit_recall']:.4f}")
 
 
-def ratio(what, best, peer, own, goal):
-    if peer in best:
-        print(f"{what:38} {best[peer] / best[own]:6.2f} (goal: {goal})")
-
-
-def build():
-    """Builds the benchmark and returns its path."""
-    command = ["cargo", "bench", "-p", "rankstill-models", "--bench", "bpr_mf", "--no-run"]
-    said = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stderr
-    binary = said.rsplit("(", 1)[1].split(")")[0]
-    return ROOT / binary
-
-
-def ours(binary, args):
-    command = [binary, "--bench"]
-    for name in ("threads", "epochs", "rate", "decay"):
-        command += [f"--{name}", str(getattr(args, name))]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    pairs = [line.split() for line in said.splitlines()]
-    if not all(len(pair) == 2 for pair in pairs):
-        sys.exit(said)
-    return [(name, float(value)) for name, value in pairs]
-
-
-def read(path):
-    import numpy
-
-    pairs = numpy.loadtxt(path, dtype=numpy.int64, skiprows=1)
-    return pairs[:, 0], pairs[:, 1]
-
-
-def implicit_epochs(train, test, args):
+def implicit_epochs(log, args):
     try:
         from implicit.bpr import BayesianPersonalizedRanking
     except ImportError as error:
         print("implicit is left out:", error)
         return []
-    import numpy
-    import scipy.sparse
-
-    n_users = int(max(train[0].max(), test[0].max())) + 1
-    n_items = int(max(train[1].max(), test[1].max())) + 1
-    matrix = scipy.sparse.csr_matrix((numpy.ones(len(train[0]), numpy.float32), train), shape=(n_users, n_items))
     model = BayesianPersonalizedRanking(
         factors=DIM - 1,
         learning_rate=args.rate,
@@ -117,28 +64,18 @@ def implicit_epochs(train, test, args):
     def note(*_):
         times.append(time.perf_counter())
 
-    model.fit(matrix, show_progress=False, callback=note)
+    model.fit(log.matrix(), show_progress=False, callback=note)
     laps = [later - earlier for earlier, later in zip(times, times[1:])]
     laps = laps or [(time.perf_counter() - begin) / args.epochs]
-    users = numpy.unique(test[0])
-    ids, _ = model.recommend(users, matrix[users], N=20, filter_already_liked_items=True)
-    targets = {}
-    for user, item in zip(*test):
-        targets.setdefault(int(user), set()).add(int(item))
-    recall = numpy.mean([len(targets[int(u)] & set(row.tolist())) / len(targets[int(u)]) for u, row in zip(users, ids)])
-    return [("implicit_epoch_seconds", min(laps)), ("implicit_recall", float(recall))]
+    return [("implicit_epoch_seconds", min(laps)), ("implicit_recall", log.recall(model))]
 
 
-def torch_steps(train, threads, steps=25):
-    try:
-        import torch
-    except (ImportError, ValueError) as error:  # the latter when the wheel's libraries are not there
-        print("PyTorch is left out:", error)
+def torch_steps(log, threads, steps=25):
+    torch = torch_on(threads)
+    if torch is None:
         return []
-    torch.set_num_threads(threads)
-    torch.manual_seed(1)
-    users, items = (torch.from_numpy(column) for column in train)
-    n_users, n_items = int(users.max()) + 1, int(items.max()) + 1
+    users, items = (torch.from_numpy(column) for column in log.train)
+    n_users, n_items = log.n_users, log.n_items
 
     def milliseconds(sparse):
         user_table = torch.nn.Embedding(n_users, DIM, sparse=sparse)

@@ -10,64 +10,39 @@ item against the rest, `fine` orders the observed items and half of the taught o
 lower quartiles of single steps, slates drawn beforehand, for both; each the best of its rounds, rounds of both programs alternating.
 """
 
-import argparse
-import os
-import subprocess
 import time
 
-from bpr_peers import ROOT, ratio
+from peers import arguments, bench, best_of, figures, ratio, torch_on, use_threads
 
 USERS, ITEMS, HISTORY, OBSERVED, TAUGHT = 900, 25_181, 15, 10, 100
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser = arguments(__doc__)
     parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--binary", help="of the bench `against`, if it is built already")
     args = parser.parse_args()
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
-        os.environ[name] = str(args.threads)
+    use_threads(args.threads)
 
-    binary = args.binary or build()
-    best = {}
-    for _ in range(args.rounds):
-        for name, value in [*ours(binary, args), *peers(args)]:
-            best[name] = min(best.get(name, value), value)
-    for name, value in best.items():
-        print(f"{name:32} {value:.3f}")
-
-    print()
+    binary = bench("rankstill-models", "against")
+    best = best_of(args.rounds, lambda: ours(binary, args), lambda: peers(args))
     for dim, goal in ((6, 30), (20, 15)):
         for loss in ("overall", "fine"):
             what = f"student step, d {dim}, {loss}, PyTorch / ours"
             ratio(what, best, f"torch_d{dim}_{loss}_ms", f"against_d{dim}_{loss}_ms", goal)
 
 
-def build():
-    command = ["cargo", "bench", "-p", "rankstill-models", "--bench", "against", "--no-run"]
-    said = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stderr
-    return ROOT / said.rsplit("(", 1)[1].split(")")[0]
-
-
 def ours(binary, args):
     found = []
     for dim in (6, 20):
         command = [binary, "--bench", "--threads", str(args.threads), "--steps", str(5 * args.steps), "--dim", str(dim)]
-        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        found += [(name, float(value)) for name, value in (line.split() for line in said.splitlines())]
+        found += figures(command)
     return found
 
 
 def peers(args):
-    try:
-        import torch
-    except (ImportError, ValueError) as error:  # the latter when the wheel's libraries are not there
-        print("PyTorch is left out:", error)
+    torch = torch_on(args.threads)
+    if torch is None:
         return []
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(1)
     lines = torch.stack([torch.randperm(ITEMS)[: HISTORY + TAUGHT] for _ in range(USERS)])
     history, observed, taught = lines[:, :HISTORY], lines[:, HISTORY - OBSERVED : HISTORY], lines[:, HISTORY:]
     mask = torch.zeros(USERS, ITEMS).scatter_(1, history, 1.0)

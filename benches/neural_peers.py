@@ -20,34 +20,17 @@ The figures are lower quartiles of single steps, the best of the rounds; rounds 
 $RANKSTILL_DATA or ../shared/data.
 """
 
-import argparse
-import os
-import pathlib
-import subprocess
 import time
 
-from bpr_peers import ROOT, ratio
-
-DATA = pathlib.Path(os.environ.get("RANKSTILL_DATA", ROOT.parent / "shared" / "data"))
+from peers import Log, arguments, bench, best_of, figures, ratio, torch_on, use_threads
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3)
-    args = parser.parse_args()
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
-        os.environ[name] = str(args.threads)
+    args = arguments(__doc__).parse_args()
+    use_threads(args.threads)
 
-    binary = build()
-    best = {}
-    for _ in range(args.rounds):
-        for name, value in [*ours(binary, args.threads), *peers(args.threads)]:
-            best[name] = min(best.get(name, value), value)
-    for name, value in best.items():
-        print(f"{name:32} {value:.4f}")
-
-    print()
+    command = [bench("rankstill-models", "neural"), "--bench", "--threads", str(args.threads)]
+    best = best_of(args.rounds, lambda: figures(command), lambda: peers(args.threads))
     ratio("Mult-VAE step, PyTorch / ours", best, "torch_mult_vae_ms", "mult_vae_exact_ms", 3.5)
     ratio("NeuMF step, PyTorch / ours", best, "torch_neu_mf_ms", "neu_mf_exact_ms", 5)
     ratio("LightGCN step, PyTorch / ours", best, "torch_light_gcn_ms", "light_gcn_ms", 8)
@@ -55,34 +38,13 @@ def main():
     ratio("SASRec step, PyTorch / ours", best, "torch_sas_rec_ms", "sas_rec_exact_ms", 2)
 
 
-def build():
-    command = ["cargo", "bench", "-p", "rankstill-models", "--bench", "neural", "--no-run"]
-    said = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stderr
-    return ROOT / said.rsplit("(", 1)[1].split(")")[0]
-
-
-def ours(binary, threads):
-    command = [binary, "--bench", "--threads", str(threads)]
-    said = subprocess.run(command, cwd=ROOT / "crates" / "models", check=True, capture_output=True, text=True).stdout
-    pairs = [line.split() for line in said.splitlines() if len(line.split()) == 2]
-    return [(name, float(value)) for name, value in pairs]
-
-
 def peers(threads):
-    try:
-        import torch
-    except (ImportError, ValueError) as error:  # the latter when the wheel's libraries are not there
-        print("PyTorch is left out:", error)
+    torch = torch_on(threads)
+    if torch is None:
         return []
-    torch.set_num_threads(threads)
-    torch.manual_seed(1)
-    users, items = [], []
-    for line in (DATA / "gowalla" / "train.tsv").read_text().splitlines()[1:]:
-        user, item = line.split("\t")[:2]
-        users.append(int(user))
-        items.append(int(item))
-    users, items = torch.tensor(users), torch.tensor(items)
-    n_users, n_items = int(users.max()) + 1, 40_981
+    log = Log("gowalla")
+    users, items = (torch.from_numpy(column) for column in log.train)
+    n_users, n_items = log.n_users, log.n_items
     return [
         ("torch_mult_vae_ms", step_of_vae(torch, users, items, n_users, n_items)),
         ("torch_neu_mf_ms", step_of_neu_mf(torch, users, items, n_users, n_items)),

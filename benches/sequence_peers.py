@@ -15,35 +15,20 @@ Every figure is the best of its rounds, rounds of different programs alternating
 ../shared/data.
 """
 
-import argparse
 import math
-import os
-import pathlib
 import time
 
-from bpr_peers import ROOT, ratio
+from peers import DATA, arguments, bench, best_of, figures, ratio, torch_on, use_threads
 
-DATA = pathlib.Path(os.environ.get("RANKSTILL_DATA", ROOT.parent / "shared" / "data"))
 BATCH, LENGTH, NEGATIVES = 512, 5, 3
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3)
-    args = parser.parse_args()
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
-        os.environ[name] = str(args.threads)
+    args = arguments(__doc__).parse_args()
+    use_threads(args.threads)
 
-    binary = build()
-    best = {}
-    for _ in range(args.rounds):
-        for name, value in [*ours(binary, args.threads), *peers(args.threads)]:
-            best[name] = min(best.get(name, value), value)
-    for name, value in best.items():
-        print(f"{name:32} {value:.4f}")
-
-    print()
+    command = [bench("rankstill", "sequences"), "--bench", "--threads", str(args.threads)]
+    best = best_of(args.rounds, lambda: figures(command), lambda: peers(args.threads))
     ratio("Caser step, d 100, PyTorch / ours", best, "torch_caser_100_ms", "caser_100_exact_ms", 10)
     ratio("Caser step, d 50, PyTorch / ours", best, "torch_caser_50_ms", "caser_50_exact_ms", 7)
     ratio("Fossil step, d 50, PyTorch / ours", best, "torch_fossil_50_ms", "fossil_50_exact_ms", 5)
@@ -51,23 +36,6 @@ def main():
     for name in ("caser_50", "fossil_20", "mf_16", "mf_16_shared_samples"):
         if f"rd_epoch_ratio_{name}" in best:
             print(f"RD epoch / epoch alone, {name:21} {best[f'rd_epoch_ratio_{name}']:.2f} (goal: at most 2.5)")
-
-
-def build():
-    import subprocess
-
-    command = ["cargo", "bench", "-p", "rankstill", "--bench", "sequences", "--no-run"]
-    said = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stderr
-    return ROOT / said.rsplit("(", 1)[1].split(")")[0]
-
-
-def ours(binary, threads):
-    import subprocess
-
-    command = [binary, "--bench", "--threads", str(threads)]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    pairs = [line.split() for line in said.splitlines() if len(line.split()) == 2]
-    return [(name, float(value)) for name, value in pairs]
 
 
 def read(path, share=1.0):
@@ -149,13 +117,9 @@ def fossil(torch, n_users, n_items, dim):
 
 
 def peers(threads):
-    try:
-        import torch
-    except (ImportError, ValueError) as error:  # the latter when the wheel's libraries are not there
-        print("PyTorch is left out:", error)
+    torch = torch_on(threads)
+    if torch is None:
         return []
-    torch.set_num_threads(threads)
-    torch.manual_seed(1)
     lines, n_items = read(DATA / "amazon-beauty" / "interactions.tsv")
     rows = windows(lines)
     found = [

@@ -8,23 +8,19 @@ the processor time of all threads divided by their number, so that other program
 stands beside.
 """
 
-import argparse
-import os
-import pathlib
 import re
 import subprocess
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from peers import arguments, bench, use_threads
+
 N_USERS, N_ITEMS, K = 29_858, 40_981, 100
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3)
-    args = parser.parse_args()
-    os.environ["OMP_NUM_THREADS"] = str(args.threads)
+    args = arguments(__doc__).parse_args()
+    use_threads(args.threads)
+    binary = bench("rankstill-core", "topk")
 
     import faiss
     import numpy
@@ -38,7 +34,7 @@ def main():
         index.add(items)
         ours, theirs, wall, lines = [], [], [], []
         for _ in range(args.rounds):
-            seconds, line = rankstill(args.threads, dim)
+            seconds, line = rankstill(binary, args.threads, dim)
             ours.append(seconds)
             lines.append(line)
             began, processor = time.perf_counter(), time.process_time()
@@ -50,10 +46,10 @@ def main():
         print(f"d {dim:3} faiss / ours, masked: {min(theirs) / min(ours):.2f}")
 
 
-def rankstill(threads, dim):
+def rankstill(binary, threads, dim):
     """Seconds for the masked top-100 of random vectors, and the line that says so."""
-    command = ["cargo", "bench", "-q", "-p", "rankstill-core", "--bench", "topk", "--", str(threads), str(dim)]
-    text = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    command = [binary, "--bench", str(threads), str(dim)]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     line = next(line for line in text.splitlines() if "random" in line)
     return float(re.search(r"masked ([0-9.]+) s", line).group(1)), line
 

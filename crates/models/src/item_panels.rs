@@ -2,7 +2,8 @@
 //! for, until the model changes.
 
 use rankstill_core::kernel::panels::{Order, Panels};
-use rankstill_core::{Factored, Query};
+use rankstill_core::kernel::table::Table;
+use rankstill_core::{Factored, Factors, Query};
 use rayon::prelude::*;
 use std::sync::OnceLock;
 
@@ -30,3 +31,29 @@ impl ItemPanels {
         self.0 = OnceLock::new();
     }
 }
+
+/// The rows of a table as the vectors of items.
+pub(crate) fn factors(items: &Table) -> Factors<'_> {
+    let (data, stride) = items.params();
+    Factors { data, len: items.n_rows(), dim: items.dim(), stride }
+}
+
+/// `impl Scorer` for a [`Factored`] model that keeps its [`ItemPanels`] as `panels`.
+macro_rules! scores_by_products {
+    ($model:ty) => {
+        impl rankstill_core::Scorer for $model {
+            fn n_items(&self) -> usize {
+                rankstill_core::Factored::items(self).len
+            }
+
+            fn score(&self, queries: &[rankstill_core::Query<'_>], out: &mut [f32]) {
+                self.panels.score(self, queries, out);
+            }
+
+            fn factored(&self) -> Option<&dyn rankstill_core::Factored> {
+                Some(self)
+            }
+        }
+    };
+}
+pub(crate) use scores_by_products;

@@ -22,7 +22,6 @@ latency_seconds = 0.0
 groups = 0.5
 [trajectory]
 every = 1
-k = 30
 [models.POP]
 kind = "pop"
 [models.ItemCF]

@@ -4,14 +4,12 @@
 
 use super::BprMf;
 use crate::fold_in::FoldIn;
-use crate::item_panels::ItemPanels;
+use crate::item_panels::{ItemPanels, factors};
 use crate::state;
 use rankstill_core::kernel::optimizer::{Optimizer, Sgd};
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::kernel::table::Table;
-use rankstill_core::{
-    Error, Factored, Factors, Interactions, Model, Query, Result, Scorer, Tensors,
-};
+use rankstill_core::{Error, Factored, Factors, Interactions, Model, Query, Result, Tensors};
 use rayon::prelude::*;
 use std::sync::OnceLock;
 
@@ -121,24 +119,11 @@ impl Mf {
     }
 }
 
-impl Scorer for Mf {
-    fn n_items(&self) -> usize {
-        self.items.n_rows()
-    }
-
-    fn score(&self, queries: &[Query<'_>], out: &mut [f32]) {
-        self.panels.score(self, queries, out);
-    }
-
-    fn factored(&self) -> Option<&dyn Factored> {
-        Some(self)
-    }
-}
+crate::item_panels::scores_by_products!(Mf);
 
 impl Factored for Mf {
     fn items(&self) -> Factors<'_> {
-        let (data, stride) = self.items.params();
-        Factors { data, len: self.items.n_rows(), dim: self.items.dim(), stride }
+        factors(&self.items)
     }
 
     fn embed(&self, queries: &[Query<'_>], out: &mut [f32]) {

@@ -3,13 +3,13 @@
 use super::Caser;
 use super::tower::{Pass, Tower};
 use crate::fold_in::FoldIn;
-use crate::item_panels::ItemPanels;
+use crate::item_panels::{ItemPanels, factors};
 use crate::state::{self, wrong};
 use rankstill_core::kernel::optimizer::{Optimizer, Sgd};
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::kernel::table::Table;
 use rankstill_core::{
-    Error, Factored, Factors, Interactions, ItemId, Model, Query, Result, Scorer, Tensors,
+    Error, Factored, Factors, Interactions, ItemId, Model, Query, Result, Tensors,
 };
 use std::sync::OnceLock;
 
@@ -135,24 +135,11 @@ impl Net {
     }
 }
 
-impl Scorer for Net {
-    fn n_items(&self) -> usize {
-        self.outputs.n_rows()
-    }
-
-    fn score(&self, queries: &[Query<'_>], out: &mut [f32]) {
-        self.panels.score(self, queries, out);
-    }
-
-    fn factored(&self) -> Option<&dyn Factored> {
-        Some(self)
-    }
-}
+crate::item_panels::scores_by_products!(Net);
 
 impl Factored for Net {
     fn items(&self) -> Factors<'_> {
-        let (data, stride) = self.outputs.params();
-        Factors { data, len: self.outputs.n_rows(), dim: self.outputs.dim(), stride }
+        factors(&self.outputs)
     }
 
     fn embed(&self, queries: &[Query<'_>], out: &mut [f32]) {

@@ -1,13 +1,13 @@
 //! The model: points of users and items, and the items' longer vectors that make distances dot products.
 
 use super::Cml;
-use crate::item_panels::ItemPanels;
+use crate::item_panels::{ItemPanels, factors};
 use crate::state;
 use rankstill_core::kernel::optimizer::{Optimizer, Sgd};
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::kernel::table::Table;
 use rankstill_core::{
-    Error, Factored, Factors, Interactions, ItemId, Model, Query, Result, Scorer, Tensors,
+    Error, Factored, Factors, Interactions, ItemId, Model, Query, Result, Tensors,
 };
 use rayon::prelude::*;
 use std::sync::OnceLock;
@@ -150,24 +150,11 @@ fn squared_length(point: &[f32]) -> f32 {
     point.iter().fold(0.0, |sum, x| sum + x * x)
 }
 
-impl Scorer for CmlModel {
-    fn n_items(&self) -> usize {
-        self.items.n_rows()
-    }
-
-    fn score(&self, queries: &[Query<'_>], out: &mut [f32]) {
-        self.panels.score(self, queries, out);
-    }
-
-    fn factored(&self) -> Option<&dyn Factored> {
-        Some(self)
-    }
-}
+crate::item_panels::scores_by_products!(CmlModel);
 
 impl Factored for CmlModel {
     fn items(&self) -> Factors<'_> {
-        let (data, stride) = self.longer.params();
-        Factors { data, len: self.longer.n_rows(), dim: self.longer.dim(), stride }
+        factors(&self.longer)
     }
 
     fn embed(&self, queries: &[Query<'_>], out: &mut [f32]) {

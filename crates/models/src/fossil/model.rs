@@ -1,7 +1,7 @@
 //! The model: two item tables, Markov weights, and a query's vector as a weighted sum over its history.
 
 use super::Fossil;
-use crate::item_panels::ItemPanels;
+use crate::item_panels::{ItemPanels, factors};
 use crate::state;
 use rankstill_core::kernel::optimizer::{Optimizer, Sgd};
 use rankstill_core::kernel::pairs::weighted_sums;
@@ -9,7 +9,7 @@ use rankstill_core::kernel::param::DenseParam;
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::kernel::table::Table;
 use rankstill_core::{
-    Error, Factored, Factors, Interactions, ItemId, Model, Query, Result, Scorer, Tensors, UserId,
+    Error, Factored, Factors, Interactions, ItemId, Model, Query, Result, Tensors, UserId,
 };
 
 /// The parameters, with their optimiser while they learn.
@@ -159,8 +159,7 @@ impl FossilModel {
 
 impl Factored for FossilModel {
     fn items(&self) -> Factors<'_> {
-        let (data, stride) = self.items.params();
-        Factors { data, len: self.items.n_rows(), dim: self.items.dim(), stride }
+        factors(&self.items)
     }
 
     fn embed(&self, queries: &[Query<'_>], out: &mut [f32]) {
@@ -174,19 +173,7 @@ impl Factored for FossilModel {
     }
 }
 
-impl Scorer for FossilModel {
-    fn n_items(&self) -> usize {
-        self.items.n_rows()
-    }
-
-    fn score(&self, queries: &[Query<'_>], out: &mut [f32]) {
-        self.panels.score(self, queries, out);
-    }
-
-    fn factored(&self) -> Option<&dyn Factored> {
-        Some(self)
-    }
-}
+crate::item_panels::scores_by_products!(FossilModel);
 
 impl Model for FossilModel {
     fn tensors(&self) -> Tensors {

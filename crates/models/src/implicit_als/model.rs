@@ -116,24 +116,12 @@ impl Factors {
     }
 }
 
-impl Scorer for Factors {
-    fn n_items(&self) -> usize {
-        self.items.len() / self.stride
-    }
-
-    fn score(&self, queries: &[Query<'_>], out: &mut [f32]) {
-        self.panels.score(self, queries, out);
-    }
-
-    fn factored(&self) -> Option<&dyn Factored> {
-        Some(self)
-    }
-}
+crate::item_panels::scores_by_products!(Factors);
 
 impl Factored for Factors {
     fn items(&self) -> ItemFactors<'_> {
         let Self { items, stride, dim, .. } = self;
-        ItemFactors { data: items, len: self.n_items(), dim: *dim, stride: *stride }
+        ItemFactors { data: items, len: items.len() / stride, dim: *dim, stride: *stride }
     }
 
     fn embed(&self, queries: &[Query<'_>], out: &mut [f32]) {

@@ -2,7 +2,7 @@
 
 use super::ItemAe;
 use crate::fold_in::FoldIn;
-use crate::item_panels::ItemPanels;
+use crate::item_panels::{ItemPanels, factors};
 use crate::mult_vae::VaeLearner;
 use crate::state::wrong;
 use rankstill_core::kernel::gemm::{Mat, MatMut, gemm};
@@ -120,24 +120,11 @@ fn log_mass(scores: &mut [f32]) -> f32 {
     most + ln(mass as f32)
 }
 
-impl Scorer for Decoded {
-    fn n_items(&self) -> usize {
-        self.items.n_rows()
-    }
-
-    fn score(&self, queries: &[Query<'_>], out: &mut [f32]) {
-        self.panels.score(self, queries, out);
-    }
-
-    fn factored(&self) -> Option<&dyn Factored> {
-        Some(self)
-    }
-}
+crate::item_panels::scores_by_products!(Decoded);
 
 impl Factored for Decoded {
     fn items(&self) -> Factors<'_> {
-        let (data, stride) = self.items.params();
-        Factors { data, len: self.items.n_rows(), dim: self.items.dim(), stride }
+        factors(&self.items)
     }
 
     fn embed(&self, queries: &[Query<'_>], out: &mut [f32]) {

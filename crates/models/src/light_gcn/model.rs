@@ -1,11 +1,11 @@
 //! The model: the mixed vectors, their products, and users who are not among them.
 
 use super::LightGcn;
-use crate::item_panels::ItemPanels;
+use crate::item_panels::{ItemPanels, factors};
 use crate::state;
 use rankstill_core::kernel::optimizer::{Optimizer, Sgd};
 use rankstill_core::kernel::table::Table;
-use rankstill_core::{Error, Factored, Factors, ItemId, Model, Query, Result, Scorer, Tensors};
+use rankstill_core::{Error, Factored, Factors, ItemId, Model, Query, Result, Tensors};
 use rayon::prelude::*;
 use std::sync::OnceLock;
 
@@ -88,24 +88,11 @@ impl LightGcnModel {
     }
 }
 
-impl Scorer for LightGcnModel {
-    fn n_items(&self) -> usize {
-        self.items.n_rows()
-    }
-
-    fn score(&self, queries: &[Query<'_>], out: &mut [f32]) {
-        self.panels.score(self, queries, out);
-    }
-
-    fn factored(&self) -> Option<&dyn Factored> {
-        Some(self)
-    }
-}
+crate::item_panels::scores_by_products!(LightGcnModel);
 
 impl Factored for LightGcnModel {
     fn items(&self) -> Factors<'_> {
-        let (data, stride) = self.items.params();
-        Factors { data, len: self.items.n_rows(), dim: self.items.dim(), stride }
+        factors(&self.items)
     }
 
     fn embed(&self, queries: &[Query<'_>], out: &mut [f32]) {

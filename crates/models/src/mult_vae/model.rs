@@ -2,7 +2,7 @@
 
 use super::MultVae;
 use super::coder::{Coder, Pass, Shape, glorot};
-use crate::item_panels::ItemPanels;
+use crate::item_panels::{ItemPanels, factors};
 use crate::multinomial::distinct;
 use crate::state::{self, wrong};
 use rankstill_core::kernel::dropout::Dropout;
@@ -140,24 +140,11 @@ impl Net {
     }
 }
 
-impl Scorer for Net {
-    fn n_items(&self) -> usize {
-        self.outputs.n_rows()
-    }
-
-    fn score(&self, queries: &[Query<'_>], out: &mut [f32]) {
-        self.panels.score(self, queries, out);
-    }
-
-    fn factored(&self) -> Option<&dyn Factored> {
-        Some(self)
-    }
-}
+crate::item_panels::scores_by_products!(Net);
 
 impl Factored for Net {
     fn items(&self) -> Factors<'_> {
-        let (data, stride) = self.outputs.params();
-        Factors { data, len: self.outputs.n_rows(), dim: self.outputs.dim(), stride }
+        factors(&self.outputs)
     }
 
     fn embed(&self, queries: &[Query<'_>], out: &mut [f32]) {

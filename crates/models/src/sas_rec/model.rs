@@ -2,12 +2,12 @@
 
 use super::SasRec;
 use super::tower::{Pass, Tower};
-use crate::item_panels::ItemPanels;
+use crate::item_panels::{ItemPanels, factors};
 use crate::state::{self, wrong};
 use rankstill_core::kernel::optimizer::{Optimizer, Sgd};
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::kernel::table::Table;
-use rankstill_core::{Error, Factored, Factors, ItemId, Model, Query, Result, Scorer, Tensors};
+use rankstill_core::{Error, Factored, Factors, ItemId, Model, Query, Result, Tensors};
 
 /// A table and layers, with their optimiser while they learn.
 pub(super) struct Net {
@@ -92,24 +92,11 @@ impl Net {
     }
 }
 
-impl Scorer for Net {
-    fn n_items(&self) -> usize {
-        self.items.n_rows()
-    }
-
-    fn score(&self, queries: &[Query<'_>], out: &mut [f32]) {
-        self.panels.score(self, queries, out);
-    }
-
-    fn factored(&self) -> Option<&dyn Factored> {
-        Some(self)
-    }
-}
+crate::item_panels::scores_by_products!(Net);
 
 impl Factored for Net {
     fn items(&self) -> Factors<'_> {
-        let (data, stride) = self.items.params();
-        Factors { data, len: self.items.n_rows(), dim: self.items.dim(), stride }
+        factors(&self.items)
     }
 
     fn embed(&self, queries: &[Query<'_>], out: &mut [f32]) {

@@ -1,11 +1,11 @@
 //! The model: users' directions, items' vectors and their directions, and users who are not among them.
 
 use super::Simplex;
-use crate::item_panels::ItemPanels;
+use crate::item_panels::{ItemPanels, factors};
 use crate::state;
 use rankstill_core::kernel::optimizer::{Optimizer, Sgd};
 use rankstill_core::kernel::table::Table;
-use rankstill_core::{Error, Factored, Factors, ItemId, Model, Query, Result, Scorer, Tensors};
+use rankstill_core::{Error, Factored, Factors, ItemId, Model, Query, Result, Tensors};
 use rayon::prelude::*;
 use std::sync::OnceLock;
 
@@ -124,24 +124,11 @@ fn identity(dim: usize) -> Vec<f32> {
     (0..dim * dim).map(|at| f32::from(u8::from(at / dim == at % dim))).collect()
 }
 
-impl Scorer for SimplexModel {
-    fn n_items(&self) -> usize {
-        self.items.n_rows()
-    }
-
-    fn score(&self, queries: &[Query<'_>], out: &mut [f32]) {
-        self.panels.score(self, queries, out);
-    }
-
-    fn factored(&self) -> Option<&dyn Factored> {
-        Some(self)
-    }
-}
+crate::item_panels::scores_by_products!(SimplexModel);
 
 impl Factored for SimplexModel {
     fn items(&self) -> Factors<'_> {
-        let (data, stride) = self.units.params();
-        Factors { data, len: self.units.n_rows(), dim: self.units.dim(), stride }
+        factors(&self.units)
     }
 
     fn embed(&self, queries: &[Query<'_>], out: &mut [f32]) {

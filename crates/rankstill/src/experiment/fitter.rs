@@ -58,10 +58,10 @@ impl Fitter<'_> {
             fit::record(&teachers, cases, wants, self.screen)
         };
         let valid = |model: &dyn Model| self.validation(&planned.name, model);
-        let recorder = match plan.teaches_by_trajectory(at) {
-            true => Some(Recorder::new(&plan.spec.trajectory, &**recipe, self.train, folder)?),
-            false => None,
-        };
+        let recorder = plan
+            .trajectory_length(at)
+            .map(|k| Recorder::new(&plan.spec.trajectory, k, &**recipe, self.train, folder))
+            .transpose()?;
         // Early stopping, the trajectory and a figure may each want to look on.
         let look = |report: &EpochReport, model: &dyn Model| {
             let mut seen = self.look.map(|look| look(report, model)).transpose()?;

@@ -132,16 +132,18 @@ impl Plan {
         Spec { models, tune, only, figures, ..self.spec.clone() }
     }
 
-    /// Whether a student wants the states of this model's training.
+    /// Length of the lists that students want of the states of this model's training; none where nobody asks for them.
     #[must_use]
-    pub fn teaches_by_trajectory(&self, at: usize) -> bool {
-        let wants = |student: &PlannedModel| match &student.source {
-            Source::Fit { distil: Some(distil), .. } => {
-                distil.teachers.contains(&at) && distil.distiller.wants_trajectory()
+    pub fn trajectory_length(&self, at: usize) -> Option<usize> {
+        let wanted = |student: &PlannedModel| match &student.source {
+            Source::Fit { distil: Some(Distil { teachers, distiller, .. }), .. }
+                if teachers.contains(&at) && distiller.wants_trajectory() =>
+            {
+                Some(distiller.lesson().k)
             }
-            _ => false,
+            _ => None,
         };
-        self.models.iter().any(wants)
+        self.models.iter().filter_map(wanted).max()
     }
 
     /// The number of a model; panics when there is none of this name.

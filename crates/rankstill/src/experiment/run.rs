@@ -208,8 +208,8 @@ impl<'a> Run<'a> {
                     }
                     _ => 0,
                 };
-                if self.plan.teaches_by_trajectory(at) {
-                    disk += trajectory::disk(&self.plan.spec.trajectory, &**recipe, users);
+                if let Some(k) = self.plan.trajectory_length(at) {
+                    disk += trajectory::disk(&self.plan.spec.trajectory, k, &**recipe, users);
                 }
                 let model = recipe.memory(users, items, rows);
                 memory += model / 2 + lists; // models stay for the measurement of time, without what training needs

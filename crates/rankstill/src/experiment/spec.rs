@@ -220,8 +220,6 @@ impl DataSpec {
 pub struct TrajectorySpec {
     /// How many, the fitted model being the last.
     pub states: usize,
-    /// Length of the lists.
-    pub k: usize,
     /// How they are spaced.
     pub spaced_by: SpacedBy,
     /// Epochs from one look to the next; 0: as often as the model is validated.
@@ -243,7 +241,7 @@ pub enum SpacedBy {
 
 impl Default for TrajectorySpec {
     fn default() -> Self {
-        Self { states: 4, k: 100, spaced_by: SpacedBy::default(), every: 0, neighbours: 5 }
+        Self { states: 4, spaced_by: SpacedBy::default(), every: 0, neighbours: 5 }
     }
 }
 
@@ -255,10 +253,9 @@ impl TrajectorySpec {
     /// Whether there can be such a trajectory.
     ///
     /// # Errors
-    /// When there would be no state, list or look.
+    /// When there would be no state or look.
     pub fn check(&self) -> Result<()> {
-        let Self { states, k, neighbours, .. } = *self;
-        for (key, value) in [("states", states), ("k", k), ("neighbours", neighbours)] {
+        for (key, value) in [("states", self.states), ("neighbours", self.neighbours)] {
             ensure!(value > 0, "trajectory.{key}: must be at least 1");
         }
         Ok(())

@@ -21,6 +21,8 @@ use std::path::{Path, PathBuf};
 /// Keeps what a teacher says while it trains.
 pub struct Recorder<'a> {
     spec: &'a TrajectorySpec,
+    /// Length of the lists.
+    k: usize,
     every: usize,
     users: Cases,
     /// The model's.
@@ -44,24 +46,25 @@ struct States {
 }
 
 impl<'a> Recorder<'a> {
-    /// Of a model that is kept in `folder`.
+    /// Of a model that is kept in `folder`: lists of `k` items.
     ///
     /// # Errors
     /// When the folder cannot be made.
     pub fn new(
         spec: &'a TrajectorySpec,
+        k: usize,
         recipe: &dyn Recipe,
         train: &Interactions,
         folder: &Path,
     ) -> Result<Self> {
         let users = Cases::per_user(train);
-        let header = header(&users, spec.k);
+        let header = header(&users, k);
         let often = recipe.training_plan().map_or(1, |plan| plan.validate_every);
         let every = if spec.every == 0 { often } else { spec.every }.max(1);
         let model = folder.to_owned();
         let folder = folder.join(FOLDER);
         fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-        Ok(Self { spec, every, users, model, folder, header })
+        Ok(Self { spec, k, every, users, model, folder, header })
     }
 
     /// After an epoch; what it gives goes into the epoch's line.
@@ -89,7 +92,7 @@ impl<'a> Recorder<'a> {
 
     fn keep(&self, epochs: usize, model: &dyn Model) -> rankstill_core::Result<()> {
         let queries = self.users.distinct_queries();
-        let said = Packed::new(model).rank(&queries, &TopK::unseen(self.spec.k))?;
+        let said = Packed::new(model).rank(&queries, &TopK::unseen(self.k))?;
         let path = self.at(epochs);
         self.header
             .write(&path, &said)
@@ -130,13 +133,13 @@ impl<'a> Recorder<'a> {
                     self.header.read(&path).with_context(|| path.display().to_string())
                 })
                 .collect::<Result<Vec<_>>>()?;
-            let said = with_deviations(&near, self.spec.k);
+            let said = with_deviations(&near, self.k);
             self.header.write(&self.folder.join(name(state)), &said)?;
         }
         let states = States {
             epochs: chosen.iter().map(|&at| looks[at].epochs).collect(),
             valid: chosen.iter().map(|&at| looks[at].valid).collect(),
-            k: self.spec.k,
+            k: self.k,
             users: self.header.questions,
         };
         let text = serde_json::to_string_pretty(&states)? + "\n";
@@ -289,12 +292,12 @@ fn read_state(path: &Path, states: &States) -> Result<Rankings> {
 
 /// About how many bytes a trajectory takes on disk while it is recorded.
 #[must_use]
-pub fn disk(spec: &TrajectorySpec, recipe: &dyn Recipe, n_users: usize) -> u64 {
+pub fn disk(spec: &TrajectorySpec, k: usize, recipe: &dyn Recipe, n_users: usize) -> u64 {
     let looks = recipe.training_plan().map_or(1, |plan| {
         let every = if spec.every == 0 { plan.validate_every } else { spec.every };
         plan.epochs.div_ceil(every.max(1))
     });
-    (looks + spec.states) as u64 * 8 * spec.k as u64 * n_users as u64
+    (looks + spec.states) as u64 * 8 * k as u64 * n_users as u64
 }
 
 #[cfg(test)]
