@@ -2,6 +2,7 @@
 
 use crate::kernel::rng::Rng;
 use crate::{Case, Cases, ItemId, Lists, Model, Ranker, Result, Scorer, Tensors};
+use std::sync::OnceLock;
 
 /// A model in training.
 pub trait Learner: Scorer + Model {
@@ -23,7 +24,7 @@ pub trait Learner: Scorer + Model {
 }
 
 /// Some rows of the training cases.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Batch<'a> {
     /// All training cases.
     pub cases: &'a Cases,
@@ -33,9 +34,23 @@ pub struct Batch<'a> {
     pub epoch: usize,
     /// The run's seed.
     pub seed: u64,
+    /// See [`Batch::is_first`]: found when it is first asked for.
+    first: OnceLock<Vec<bool>>,
 }
 
 impl<'a> Batch<'a> {
+    /// These rows of `cases`, in the 0-based `epoch` of the run with this `seed`.
+    #[must_use]
+    pub fn new(cases: &'a Cases, rows: &'a [u32], epoch: usize, seed: u64) -> Self {
+        Self { cases, rows, epoch, seed, first: OnceLock::new() }
+    }
+
+    /// Its row `at` alone.
+    #[must_use]
+    pub fn only(&self, at: usize) -> Self {
+        Self::new(self.cases, &self.rows[at..=at], self.epoch, self.seed)
+    }
+
     /// How many rows.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -55,12 +70,21 @@ impl<'a> Batch<'a> {
     }
 
     /// Whether no earlier row of the batch asks the same query (see [`Cases::query_of`]): what is to be learnt once a query
-    /// and not once an interaction is learnt of this row. Looks through the earlier rows.
+    /// and not once an interaction is learnt of this row.
     #[must_use]
     pub fn is_first(&self, at: usize) -> bool {
-        let query = |row: &u32| self.cases.query_of(*row as usize);
-        let own = query(&self.rows[at]);
-        !self.rows[..at].iter().any(|row| query(row) == own)
+        self.first.get_or_init(|| self.firsts())[at]
+    }
+
+    fn firsts(&self) -> Vec<bool> {
+        let query = |at: &usize| self.cases.query_of(self.rows[*at] as usize);
+        let mut order: Vec<usize> = (0..self.len()).collect();
+        order.sort_by_key(query); // stable: the first row of each query comes first
+        let mut first = vec![false; self.len()];
+        for (k, &at) in order.iter().enumerate() {
+            first[at] = k == 0 || query(&order[k - 1]) != query(&at);
+        }
+        first
     }
 
     /// The generator of the batch's row `at`: keyed by (seed, purpose, epoch, case), so no thread, batch size or order can
@@ -219,7 +243,7 @@ mod tests {
         let lines = Lists::from_iter([vec![0, 1], vec![2], vec![3, 4]]);
         let cases = Cases::each_interaction(&Interactions::new(5, lines, None, None).unwrap());
         let first = |rows: &[u32]| -> Vec<bool> {
-            let batch = Batch { cases: &cases, rows, epoch: 0, seed: 1 };
+            let batch = Batch::new(&cases, rows, 0, 1);
             (0..rows.len()).map(|at| batch.is_first(at)).collect()
         };
         // Cases 0 and 1 are user 0's, 3 and 4 user 2's.

@@ -112,14 +112,12 @@ pub fn train<T: Trainable + ?Sized>(
                     batches.map(|from| first_of_each_query(cases, &rows[drawn(from)])).collect()
                 });
                 let once: Option<Lists<u32>> = once;
-                let batch = |from: usize| Batch {
-                    cases,
-                    rows: match &once {
+                let batch = |from: usize| {
+                    let rows = match &once {
                         Some(once) if from < rows.len() => once.row(from / plan.batch_size),
                         _ => &rows[drawn(from)],
-                    },
-                    epoch: at.epoch,
-                    seed: order.batch_seed(fit.seed, from),
+                    };
+                    Batch::new(cases, rows, at.epoch, order.batch_seed(fit.seed, from))
                 };
                 let (mut row, mut loss, mut slate) = (at.row, at.loss, None);
                 while row < rows.len() {

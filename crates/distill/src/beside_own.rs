@@ -2,18 +2,18 @@
 //!
 //! A [`Term`] says which items' scores it needs of a query, and its loss from them; [`BesideOwn`] makes an [`Objective`] of it
 //! and of the student's own one, whatever slate that asks for. A row's slate is the own objective's, then the term's items. Where
-//! either loss looks at the mass of what it does not list, each must see its own rest: the kernel's rest is what both count
-//! and neither lists, and what stands in the slate for the other one alone goes back to it, with its share of the slope.
+//! either loss looks at the mass of what it does not list, each must see its own rest: see `rest.rs`.
 
 use crate::labelled::Labelled;
+use crate::listwise::{log_sum_exp, portion};
 use crate::rank_distil::Scratch;
+use crate::rest::{Rest, own_loss};
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::{
     Batch, Cases, Error, Grad, ItemId, Lists, Objective, Ranker, Result, Row, Scores, Slate,
     Tensors, Trace,
 };
 use rayon::prelude::*;
-use std::ops::Range;
 use std::sync::Arc;
 
 /// Rows whose items one task draws.
@@ -38,7 +38,7 @@ pub(crate) trait Term: Send + Sync {
     fn items(&self, asked: Asked, scratch: &mut Scratch, out: &mut Vec<ItemId>);
 
     /// The loss; adds d loss / d score to `slopes` and d loss / d `log_rest` to `to_rest`.
-    fn loss(&self, asked: Asked, said: Said<'_>, slopes: &mut [f32], to_rest: &mut f32) -> f32;
+    fn loss(&self, asked: Asked, said: Said<'_>, slopes: &mut [f32], to_rest: &mut f64) -> f32;
 
     /// See [`Objective::refresh`].
     fn refresh(&mut self, _epoch: usize, _student: &dyn Ranker, _cases: &Cases) -> Result<()> {
@@ -80,7 +80,29 @@ pub(crate) struct Said<'a> {
     /// Parallel to the items.
     pub scores: &'a [f32],
     /// ln of the summed exp of the rest's scores, for a term that looks [against](Term::against) it.
-    pub log_rest: f32,
+    pub log_rest: f64,
+}
+
+/// The objective of a method that learns from one teacher: own + lambda * the term, which is made of the teacher's trace and of
+/// what is labelled. Without a weight the own objective itself: what is fused for it stays fused.
+///
+/// # Errors
+/// See [`one_teacher`]; when the term cannot be made.
+pub(crate) fn beside_own<T: Term + 'static>(
+    name: &str,
+    lambda: f32,
+    own: Box<dyn Objective>,
+    cases: &Cases,
+    lessons: &[Trace],
+    term: impl FnOnce(&Trace, &Arc<Labelled>) -> Result<T>,
+) -> Result<Box<dyn Objective>> {
+    let trace = one_teacher(name, cases, lessons)?;
+    if lambda == 0.0 {
+        return Ok(own);
+    }
+    let labelled = Arc::new(Labelled::new(cases)?);
+    let term = term(trace, &labelled)?;
+    Ok(Box::new(BesideOwn::new(own, term, lambda, cases, labelled)))
 }
 
 /// The one trace that a method learns from.
@@ -125,7 +147,7 @@ impl<T: Term> BesideOwn<T> {
         cases: &Cases,
         labelled: Arc<Labelled>,
     ) -> Self {
-        let first = Batch { cases, rows: &[0], epoch: 0, seed: 0 };
+        let first = Batch::new(cases, &[0], 0, 0);
         let own_against = !cases.is_empty() && matches!(own.slate(&first), Slate::Against { .. });
         Self { own, term, lambda, labelled, own_against }
     }
@@ -139,7 +161,6 @@ impl<T: Term> Objective for BesideOwn<T> {
             Slate::Against { listed, left_out, probes } => (listed, Some(left_out), probes),
         };
         debug_assert_eq!(own_left_out.is_some(), self.own_against, "one kind of slate");
-        let taught = self.taught_rows(batch);
         let n_items = batch.cases.n_items();
         let rows: Vec<(Vec<ItemId>, Vec<ItemId>)> = (0..batch.len())
             .into_par_iter()
@@ -151,7 +172,7 @@ impl<T: Term> Objective for BesideOwn<T> {
                     let mut left_out = own_left_out
                         .as_ref()
                         .map_or(Vec::new(), |left_out| left_out.row(at).to_vec());
-                    if !taught[at] {
+                    if !self.is_taught(batch, at) {
                         return (listed, left_out);
                     }
                     let asked = asked_of(batch, at);
@@ -186,27 +207,16 @@ impl<T: Term> Objective for BesideOwn<T> {
             true => self.term.len(asked),
             false => 0,
         };
-        let own_slate = self.own_against.then(|| {
-            // Asked for again, with the batch cut down to this row: an objective draws by row (see [`Batch::rng`]).
-            self.own.slate(&Batch { rows: &row.batch.rows[row.at..=row.at], ..*row.batch })
-        });
-        let (n_own, own_left_out) = match &own_slate {
-            Some(Slate::Against { listed, left_out, .. }) => (listed.row(0).len(), left_out.row(0)),
-            _ => (row.items.len() - n, &[][..]),
+        // Asked for again, with the batch cut down to this row: an objective draws by row (see [`Batch::rng`]).
+        let own_slate = self.own_against.then(|| self.own.slate(&row.batch.only(row.at)));
+        let (n_own, left_out) = match &own_slate {
+            Some(Slate::Against { listed, left_out, .. }) => {
+                (listed.row(0).len(), Some(left_out.row(0)))
+            }
+            _ => (row.items.len() - n, None),
         };
-        let Grad { listed: slopes, log_rest: to_rest } = grad;
-
-        let rest = match self.own_against {
-            true => Rest::of(&row, scores, 0..n_own, |item| own_left_out.contains(&item)),
-            false => Rest::none(),
-        };
-        let mut slope = 0.0;
-        let own = self.own.loss(
-            Row { items: &row.items[..n_own], ..row },
-            Scores { listed: &scores.listed[..n_own], log_rest: rest.log, ..scores },
-            Grad { listed: &mut slopes[..n_own], log_rest: &mut slope },
-        );
-        rest.give_back(slope, scores, slopes, to_rest);
+        let mut grad = grad;
+        let own = own_loss(&*self.own, n_own, left_out, row, scores, &mut grad);
         if n == 0 {
             return own;
         }
@@ -226,10 +236,10 @@ impl<T: Term> Objective for BesideOwn<T> {
             log_rest: rest.log,
         };
         let loss = self.term.loss(asked, said, &mut to_ours, &mut slope);
-        for (to, slope) in slopes[ours].iter_mut().zip(to_ours) {
+        for (to, slope) in grad.listed[ours].iter_mut().zip(to_ours) {
             *to += self.lambda * slope;
         }
-        rest.give_back(self.lambda * slope, scores, slopes, to_rest);
+        rest.give_back(self.lambda * slope as f32, scores, &mut grad);
         own + self.lambda * loss
     }
 
@@ -271,7 +281,7 @@ impl<T: Term> BesideOwn<T> {
         }
         let listed: Vec<f32> = items.iter().map(|&item| all[item as usize]).collect();
         let mut rest: Vec<usize> = Vec::new();
-        let mut log_rest = f32::NEG_INFINITY;
+        let mut log_rest = f64::NEG_INFINITY;
         if self.term.against() {
             let mut counts = vec![true; all.len()];
             for &item in items.iter().chain(self.labelled.of(asked.query)) {
@@ -287,28 +297,13 @@ impl<T: Term> BesideOwn<T> {
             slopes[item as usize] += self.lambda * to_item;
         }
         for item in rest {
-            slopes[item] += self.lambda * slope * portion(all[item], log_rest);
+            slopes[item] += self.lambda * (slope * portion(all[item], log_rest)) as f32;
         }
         own + self.lambda * loss
     }
 
     fn is_taught(&self, batch: &Batch<'_>, at: usize) -> bool {
         !self.term.once() || batch.is_first(at)
-    }
-
-    /// [`BesideOwn::is_taught`] of every row.
-    fn taught_rows(&self, batch: &Batch<'_>) -> Vec<bool> {
-        if !self.term.once() {
-            return vec![true; batch.len()];
-        }
-        let query = |at: &usize| batch.cases.query_of(batch.rows[*at] as usize);
-        let mut order: Vec<usize> = (0..batch.len()).collect();
-        order.sort_by_key(query); // stable: the first row of each query comes first
-        let mut taught = vec![false; batch.len()];
-        for (k, &at) in order.iter().enumerate() {
-            taught[at] = k == 0 || query(&order[k - 1]) != query(&at);
-        }
-        taught
     }
 }
 
@@ -329,64 +324,6 @@ fn meet(labelled: &[ItemId], own: &[ItemId], listed: &mut Vec<ItemId>) -> Vec<It
         }
     }
     both
-}
-
-/// The rest as one of the two losses sees it: the kernel's, and of the listed items those that this loss neither lists nor
-/// leaves out.
-struct Rest {
-    log: f32,
-    back: Vec<usize>,
-}
-
-impl Rest {
-    fn none() -> Self {
-        Self { log: f32::NEG_INFINITY, back: Vec::new() }
-    }
-
-    fn of(
-        row: &Row<'_>,
-        scores: Scores<'_>,
-        listed: Range<usize>,
-        left_out: impl Fn(ItemId) -> bool,
-    ) -> Self {
-        let items = row.items;
-        let back: Vec<usize> = (0..items.len())
-            .filter(|at| !listed.contains(at))
-            .filter(|&at| !items[listed.clone()].contains(&items[at]) && !left_out(items[at]))
-            .filter(|&at| !items[..at].contains(&items[at]))
-            .collect();
-        let log = match back.is_empty() {
-            true => scores.log_rest,
-            false => log_sum_exp(back.iter().map(|&at| scores.listed[at]).chain([scores.log_rest])),
-        };
-        Self { log, back }
-    }
-
-    /// Takes the slope of [`Rest::log`] to the scores that it was made of.
-    fn give_back(&self, slope: f32, scores: Scores<'_>, slopes: &mut [f32], to_rest: &mut f32) {
-        if slope == 0.0 {
-            return;
-        }
-        for &at in &self.back {
-            slopes[at] += slope * portion(scores.listed[at], self.log);
-        }
-        *to_rest += slope * portion(scores.log_rest, self.log);
-    }
-}
-
-/// ln of the summed exp; -inf of nothing.
-pub(crate) fn log_sum_exp(scores: impl Iterator<Item = f32> + Clone) -> f32 {
-    let most = scores.clone().fold(f32::NEG_INFINITY, f32::max);
-    if most == f32::NEG_INFINITY {
-        return most;
-    }
-    let mass = scores.fold(0.0, |sum, score| sum + f64::from(score - most).exp());
-    most + mass.ln() as f32
-}
-
-/// What part of a mass is due to a score.
-pub(crate) fn portion(score: f32, log_mass: f32) -> f32 {
-    if log_mass == f32::NEG_INFINITY { 0.0 } else { f64::from(score - log_mass).exp() as f32 }
 }
 
 #[cfg(test)]

@@ -17,12 +17,11 @@
 //! unlabelled items; here, as in the public re-implementation (woriazzc/KDs: 2 of a window of 3,000, temperature 2, lambda 0.5), it
 //! is a number. The loss is their mean, so that lambda keeps its meaning when that number changes.
 
-use crate::beside_own::{Asked, BesideOwn, Said, Term, one_teacher};
-use crate::labelled::Labelled;
+use crate::beside_own::{Asked, Said, Term, beside_own};
 use crate::places::weighted_places;
 use crate::rank_distil::{PassOver, Scratch, exact_ranks};
-use crate::rrd::{above_0, at_least_1, not_negative};
 use crate::score_kd::{scored_lists, soft_label};
+use crate::settings::{self, above_0, at_least_1, not_negative};
 use rankstill_core::kernel::math::{ln_slice, sigmoid};
 use rankstill_core::registry::Config;
 use rankstill_core::{
@@ -31,7 +30,6 @@ use rankstill_core::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::sync::Arc;
 
 /// Keeps the draws of different purposes apart.
 const SAMPLES: u64 = 0x4344_5341;
@@ -104,9 +102,7 @@ impl Cd {
     /// # Errors
     /// When a setting is unknown, of the wrong type or out of its range.
     pub fn parse(config: Config<'_>) -> Result<Self> {
-        let read: Self = config.read()?;
-        read.check(config.path)?;
-        Ok(read)
+        settings::read(config, Self::check)
     }
 
     fn check(&self, path: &str) -> Result<()> {
@@ -138,14 +134,10 @@ impl Distiller for Cd {
         lessons: &[Trace],
     ) -> Result<Box<dyn Objective>> {
         self.check("")?;
-        let trace = one_teacher("cd", cases, lessons)?;
-        if self.lambda == 0.0 {
-            return Ok(own);
-        }
-        let labelled = Arc::new(Labelled::new(cases)?);
-        let (lists, scores) = scored_lists(trace, &labelled, self.window)?;
-        let term = Softened::new(self.clone(), lists, scores);
-        Ok(Box::new(BesideOwn::new(own, term, self.lambda, cases, labelled)))
+        beside_own("cd", self.lambda, own, cases, lessons, |trace, labelled| {
+            let (lists, scores) = scored_lists(trace, labelled, self.window)?;
+            Ok(Softened::new(self.clone(), lists, scores))
+        })
     }
 
     fn config(&self) -> Value {
@@ -207,7 +199,7 @@ impl Term for Softened {
         out.extend(self.sampled(asked).into_iter().map(|at| list[at as usize]));
     }
 
-    fn loss(&self, asked: Asked, said: Said<'_>, slopes: &mut [f32], _to_rest: &mut f32) -> f32 {
+    fn loss(&self, asked: Asked, said: Said<'_>, slopes: &mut [f32], _to_rest: &mut f64) -> f32 {
         let (list, scores) = (self.lists.row(asked.query), self.lists.range(asked.query));
         let scores = &self.scores[scores];
         let share = 1.0 / said.items.len() as f32;

@@ -18,11 +18,13 @@
 //! Differs: the *item side* (the same correction over the users of an item) is left out: a slate has scores of one query's items. An
 //! item drawn as under-estimated is not drawn as over-estimated too.
 
-use crate::beside_own::{Asked, BesideOwn, Said, Term, log_sum_exp, one_teacher, portion};
+use crate::beside_own::{Asked, Said, Term, beside_own};
 use crate::labelled::Labelled;
+use crate::listwise::{above, log_sum_exp, portion};
 use crate::places::weighted_places;
 use crate::rank_distil::{PassOver, Scratch, exact_ranks};
-use crate::rrd::{Interesting, Mode, Rrd, above, above_0, at_least_1, not_negative};
+use crate::rrd::{Interesting, Mode, Rrd};
+use crate::settings::{self, above_0, at_least_1, not_negative};
 use rankstill_core::kernel::math::{ln_slice, tanh_slice};
 use rankstill_core::registry::Config;
 use rankstill_core::{
@@ -90,9 +92,7 @@ impl Dcd {
     /// # Errors
     /// When a setting is unknown, of the wrong type or out of its range.
     pub fn parse(config: Config<'_>) -> Result<Self> {
-        let read: Self = config.read()?;
-        read.check(config.path)?;
-        Ok(read)
+        settings::read(config, Self::check)
     }
 
     fn check(&self, path: &str) -> Result<()> {
@@ -125,13 +125,9 @@ impl Distiller for Dcd {
         lessons: &[Trace],
     ) -> Result<Box<dyn Objective>> {
         self.check("")?;
-        let trace = one_teacher("dcd", cases, lessons)?;
-        if self.lambda == 0.0 {
-            return Ok(own);
-        }
-        let labelled = Arc::new(Labelled::new(cases)?);
-        let term = Corrected::new(self.clone(), trace, Arc::clone(&labelled));
-        Ok(Box::new(BesideOwn::new(own, term, self.lambda, cases, labelled)))
+        beside_own("dcd", self.lambda, own, cases, lessons, |trace, labelled| {
+            Ok(Corrected::new(self.clone(), trace, Arc::clone(labelled)))
+        })
     }
 
     fn config(&self) -> Value {
@@ -214,7 +210,7 @@ impl Term for Corrected {
         out.extend(places.iter().map(|&at| window[at as usize]));
     }
 
-    fn loss(&self, asked: Asked, said: Said<'_>, slopes: &mut [f32], to_rest: &mut f32) -> f32 {
+    fn loss(&self, asked: Asked, said: Said<'_>, slopes: &mut [f32], to_rest: &mut f64) -> f32 {
         let n = self.rrd.len(asked);
         let (ours, corrected) = said.scores.split_at(n);
         let (to_ours, to_corrected) = slopes.split_at_mut(n);
@@ -222,24 +218,22 @@ impl Term for Corrected {
         // its mass goes back there.
         let mut back: Vec<usize> = (0..corrected.len()).collect();
         back.retain(|&at| self.against() && !said.items[..n].contains(&said.items[n + at]));
-        let masses = back.iter().map(|&at| corrected[at]).chain([said.log_rest]);
+        let masses = back.iter().map(|&at| corrected[at]).chain([said.log_rest as f32]);
         let log_rest = if back.is_empty() { said.log_rest } else { log_sum_exp(masses) };
         let first = Said { items: &said.items[..n], scores: ours, log_rest };
         let mut slope = 0.0;
         let loss = self.rrd.loss(asked, first, to_ours, &mut slope);
         if slope != 0.0 {
             for at in back {
-                to_corrected[at] += slope * portion(corrected[at], log_rest);
+                to_corrected[at] += (slope * portion(corrected[at], log_rest)) as f32;
             }
-            *to_rest += slope * portion(said.log_rest, log_rest);
+            *to_rest += slope * portion(said.log_rest as f32, log_rest);
         }
         let (under, _) = self.lens(asked.query);
-        let mut to = vec![0.0; corrected.len()];
-        let correction = above(corrected, under, &mut to);
-        for (slope, to) in to_corrected.iter_mut().zip(to) {
-            *slope += self.config.correction * to;
-        }
-        loss + self.config.correction * correction
+        let (low, high) = corrected.split_at(under);
+        let (to_low, to_high) = to_corrected.split_at_mut(under);
+        let weight = f64::from(self.config.correction);
+        loss + above(low, high, |_| weight, to_low, to_high) as f32
     }
 
     fn refresh(&mut self, epoch: usize, student: &dyn Ranker, cases: &Cases) -> Result<()> {

@@ -39,6 +39,7 @@ mod tests;
 mod transfer;
 
 use crate::fusion::{Fusion, Said};
+use crate::settings::{at_least_1, not_negative, wrong};
 use objective::Taught;
 use rankstill_core::registry::{Config, lay_under};
 use rankstill_core::{
@@ -149,26 +150,14 @@ impl HetComp {
     }
 
     fn check(&self, path: &str) -> Result<()> {
-        let bad = |key: &str, problem: String| {
-            Err(Error::Config { key: format!("{path}.{key}"), problem })
-        };
-        for (key, value) in [("k", self.k), ("period", self.period), ("cutoff", self.cutoff)] {
-            if value == 0 {
-                return bad(key, "must be at least 1".into());
-            }
-        }
+        at_least_1(path, &[("k", self.k), ("period", self.period), ("cutoff", self.cutoff)])?;
         for (key, value) in [("threshold", self.threshold), ("decay", self.decay)] {
             if !(value > 0.0 && value.is_finite()) {
-                return bad(key, format!("must be above 0, is {value}"));
+                return Err(wrong(path, key, format!("must be above 0, is {value}")));
             }
         }
-        for (key, value) in
-            [("overall_weight", self.overall_weight), ("fine_weight", self.fine_weight)]
-        {
-            if !(value >= 0.0 && value.is_finite()) {
-                return bad(key, format!("must be at least 0, is {value}"));
-            }
-        }
+        not_negative(path, "overall_weight", self.overall_weight)?;
+        not_negative(path, "fine_weight", self.fine_weight)?;
         if self.fusion.weights.is_empty() {
             self.fusion.check(&format!("{path}.fusion"), 0)
         } else {

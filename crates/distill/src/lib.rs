@@ -15,8 +15,10 @@ mod places;
 pub mod rank_distil;
 pub mod rce_kd;
 pub mod recorded;
+mod rest;
 pub mod rrd;
 pub mod score_kd;
+mod settings;
 #[cfg(test)]
 mod testing;
 pub mod trace;

@@ -43,6 +43,7 @@ mod samples;
 mod weights;
 
 use crate::labelled::Labelled;
+use crate::settings::key;
 use objective::Taught;
 pub(crate) use objective::exact_ranks;
 use rankstill_core::registry::{Config, lay_under};
@@ -330,10 +331,6 @@ fn lists_but_targets(said: &Lists<u32>, cases: &Cases, k: usize) -> Lists<u32> {
         lists.push(list.filter(|item| !case.targets.contains(item)).take(k));
     }
     lists
-}
-
-pub(crate) fn key(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
 #[cfg(test)]

@@ -17,13 +17,12 @@
 //! takes the share of Q_T in C), and of the teacher the scores of its first `window` items are known: an item beyond these counts as
 //! the last of them.
 
-use crate::beside_own::{Asked, BesideOwn, Said, Term, one_teacher};
-use crate::labelled::Labelled;
+use crate::beside_own::{Asked, Said, Term, beside_own};
 use crate::listwise::cross_entropy;
 use crate::places::weighted_places;
 use crate::rank_distil::Scratch;
-use crate::rrd::{above_0, at_least_1, not_negative};
 use crate::score_kd::scored_lists;
+use crate::settings::{self, above_0, at_least_1, not_negative};
 use rankstill_core::kernel::math::exp;
 use rankstill_core::registry::Config;
 use rankstill_core::{
@@ -32,7 +31,6 @@ use rankstill_core::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::sync::Arc;
 
 /// Keeps the draws of different purposes apart.
 const CLOSURE: u64 = 0x5243_4543;
@@ -83,9 +81,7 @@ impl RceKd {
     /// # Errors
     /// When a setting is unknown, of the wrong type or out of its range.
     pub fn parse(config: Config<'_>) -> Result<Self> {
-        let read: Self = config.read()?;
-        read.check(config.path)?;
-        Ok(read)
+        settings::read(config, Self::check)
     }
 
     fn check(&self, path: &str) -> Result<()> {
@@ -120,14 +116,10 @@ impl Distiller for RceKd {
         lessons: &[Trace],
     ) -> Result<Box<dyn Objective>> {
         self.check("")?;
-        let trace = one_teacher("rce_kd", cases, lessons)?;
-        if self.lambda == 0.0 {
-            return Ok(own);
-        }
-        let labelled = Arc::new(Labelled::new(cases)?);
-        let (lists, scores) = scored_lists(trace, &labelled, self.window.max(self.k))?;
-        let term = Closed::new(self.clone(), lists, scores, cases.n_items());
-        Ok(Box::new(BesideOwn::new(own, term, self.lambda, cases, labelled)))
+        beside_own("rce_kd", self.lambda, own, cases, lessons, |trace, labelled| {
+            let (lists, scores) = scored_lists(trace, labelled, self.window.max(self.k))?;
+            Ok(Closed::new(self.clone(), lists, scores, cases.n_items()))
+        })
     }
 
     fn config(&self) -> Value {
@@ -220,7 +212,7 @@ impl Term for Closed {
         }
     }
 
-    fn loss(&self, asked: Asked, said: Said<'_>, slopes: &mut [f32], _to_rest: &mut f32) -> f32 {
+    fn loss(&self, asked: Asked, said: Said<'_>, slopes: &mut [f32], _to_rest: &mut f64) -> f32 {
         let query = asked.query;
         let (_, n_top) = self.student(query);
         let teacher = self.config.k.min(self.lists.row(query).len());

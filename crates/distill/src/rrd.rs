@@ -16,15 +16,14 @@
 //! of scores), and a step follows the mean over the batch of own + lambda L_RRD where the code sums, which leaves their proportion.
 //! A query without a list is not taught; one with a short list less.
 
-use crate::beside_own::{Asked, BesideOwn, Said, Term, log_sum_exp, one_teacher, portion};
+use crate::beside_own::{Asked, Said, Term, beside_own};
 use crate::labelled::Labelled;
-use crate::listwise::plackett_luce;
+use crate::listwise::{above, plackett_luce};
 use crate::places::weighted_places;
-use crate::rank_distil::{Scratch, key, unlabelled_lists};
+use crate::rank_distil::{Scratch, unlabelled_lists};
+use crate::settings::{self, above_0, at_least_1, not_negative};
 use rankstill_core::registry::Config;
-use rankstill_core::{
-    Among, Cases, Distiller, Error, ItemId, Lesson, Lists, Objective, Result, Trace,
-};
+use rankstill_core::{Among, Cases, Distiller, ItemId, Lesson, Lists, Objective, Result, Trace};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
@@ -73,16 +72,14 @@ impl Rrd {
     /// # Errors
     /// When a setting is unknown, of the wrong type or out of its range.
     pub fn parse(config: Config<'_>) -> Result<Self> {
-        let read: Self = config.read()?;
-        read.check(config.path)?;
-        Ok(read)
+        settings::read(config, Self::check)
     }
 
     pub(crate) fn check(&self, path: &str) -> Result<()> {
         at_least_1(path, &[("k", self.k), ("l", self.l)])?;
         if self.mode == Mode::Sampled && self.window < self.k {
             let problem = format!("is {}, must be at least k, {}", self.window, self.k);
-            return Err(Error::Config { key: key(path, "window"), problem });
+            return Err(settings::wrong(path, "window", problem));
         }
         above_0(path, "temperature", self.temperature)?;
         not_negative(path, "lambda", self.lambda)
@@ -95,35 +92,6 @@ impl Rrd {
             Mode::Direct => self.k,
         }
     }
-}
-
-/// # Errors
-/// When a setting that must be at least 1 is 0.
-pub(crate) fn at_least_1(path: &str, settings: &[(&str, usize)]) -> Result<()> {
-    match settings.iter().find(|(_, value)| *value == 0) {
-        None => Ok(()),
-        Some((name, _)) => {
-            Err(Error::Config { key: key(path, name), problem: "must be at least 1".into() })
-        }
-    }
-}
-
-/// # Errors
-/// When the setting is not above 0 and finite.
-pub(crate) fn above_0(path: &str, name: &str, value: f32) -> Result<()> {
-    if value > 0.0 && value.is_finite() {
-        return Ok(());
-    }
-    Err(Error::Config { key: key(path, name), problem: format!("is {value}, must be above 0") })
-}
-
-/// # Errors
-/// When the setting is below 0 or not finite.
-pub(crate) fn not_negative(path: &str, name: &str, value: f32) -> Result<()> {
-    if value >= 0.0 && value.is_finite() {
-        return Ok(());
-    }
-    Err(Error::Config { key: key(path, name), problem: format!("is {value}, must be at least 0") })
 }
 
 impl Distiller for Rrd {
@@ -142,13 +110,9 @@ impl Distiller for Rrd {
         lessons: &[Trace],
     ) -> Result<Box<dyn Objective>> {
         self.check("")?;
-        let trace = one_teacher("rrd", cases, lessons)?;
-        if self.lambda == 0.0 {
-            return Ok(own);
-        }
-        let labelled = Arc::new(Labelled::new(cases)?);
-        let term = Interesting::new(self.clone(), trace, Arc::clone(&labelled));
-        Ok(Box::new(BesideOwn::new(own, term, self.lambda, cases, labelled)))
+        beside_own("rrd", self.lambda, own, cases, lessons, |trace, labelled| {
+            Ok(Interesting::new(self.clone(), trace, Arc::clone(labelled)))
+        })
     }
 
     fn config(&self) -> Value {
@@ -208,25 +172,15 @@ impl Term for Interesting {
         scratch.draw(&self.labelled, asked.query, list, false, &mut rng, &mut out[begin..]);
     }
 
-    fn loss(&self, asked: Asked, said: Said<'_>, slopes: &mut [f32], to_rest: &mut f32) -> f32 {
+    fn loss(&self, asked: Asked, said: Said<'_>, slopes: &mut [f32], to_rest: &mut f64) -> f32 {
         if self.config.mode == Mode::Direct {
-            return plackett_luce(said.scores, said.log_rest, slopes, to_rest);
+            return plackett_luce(said.scores, said.log_rest, |_| 1.0, slopes, to_rest) as f32;
         }
-        above(said.scores, self.lens(asked.query).0, slopes)
+        let n = self.lens(asked.query).0;
+        let ((list, others), (to_list, to_others)) =
+            (said.scores.split_at(n), slopes.split_at_mut(n));
+        above(list, others, |_| 1.0, to_list, to_others) as f32
     }
-}
-
-/// The first `n` items in their order, above the others in none.
-pub(crate) fn above(scores: &[f32], n: usize, slopes: &mut [f32]) -> f32 {
-    let (list, others) = scores.split_at(n);
-    let (to_list, to_others) = slopes.split_at_mut(n);
-    let log_rest = log_sum_exp(others.iter().copied());
-    let mut to_rest = 0.0;
-    let loss = plackett_luce(list, log_rest, to_list, &mut to_rest);
-    for (to, &score) in to_others.iter_mut().zip(others) {
-        *to += to_rest * portion(score, log_rest);
-    }
-    loss
 }
 
 #[cfg(test)]
@@ -285,14 +239,5 @@ mod tests {
         let loss = term.loss(asked, said, &mut slopes, &mut to_rest);
         assert!((loss - 6f32.ln()).abs() < 1e-6, "-ln(1/3) - ln(1/2)");
         assert!((to_rest - (1.0 / 3.0 + 0.5)).abs() < 1e-6);
-    }
-
-    #[test]
-    fn three_uninteresting_items_are_one_mass() {
-        let mut slopes = [0.0; 4];
-        let loss = above(&[0.0; 4], 1, &mut slopes);
-        assert!((loss - 4f32.ln()).abs() < 1e-6);
-        let by_hand = [-0.75, 0.25, 0.25, 0.25];
-        assert!(slopes.iter().zip(by_hand).all(|(s, b)| (s - b).abs() < 1e-6), "{slopes:?}");
     }
 }

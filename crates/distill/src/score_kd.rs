@@ -10,10 +10,10 @@
 //! scores (Ba & Caruana, NeurIPS 2014). Not the method of a paper on recommenders, but the first thing that one would try, and
 //! what the others here are measured against. The same items in every epoch; needs scores of the teacher that mean something.
 
-use crate::beside_own::{Asked, BesideOwn, Said, Term, one_teacher};
+use crate::beside_own::{Asked, Said, Term, beside_own};
 use crate::labelled::Labelled;
 use crate::rank_distil::Scratch;
-use crate::rrd::{above_0, at_least_1, not_negative};
+use crate::settings::{self, above_0, at_least_1, not_negative};
 use rankstill_core::kernel::math::{sigmoid, softplus};
 use rankstill_core::registry::Config;
 use rankstill_core::{
@@ -21,7 +21,6 @@ use rankstill_core::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::sync::Arc;
 
 /// The settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,9 +60,7 @@ impl ScoreKd {
     /// # Errors
     /// When a setting is unknown, of the wrong type or out of its range.
     pub fn parse(config: Config<'_>) -> Result<Self> {
-        let read: Self = config.read()?;
-        read.check(config.path)?;
-        Ok(read)
+        settings::read(config, Self::check)
     }
 
     fn check(&self, path: &str) -> Result<()> {
@@ -89,14 +86,10 @@ impl Distiller for ScoreKd {
         lessons: &[Trace],
     ) -> Result<Box<dyn Objective>> {
         self.check("")?;
-        let trace = one_teacher("score_kd", cases, lessons)?;
-        if self.lambda == 0.0 {
-            return Ok(own);
-        }
-        let labelled = Arc::new(Labelled::new(cases)?);
-        let (lists, scores) = scored_lists(trace, &labelled, self.k)?;
-        let term = Scored { config: self.clone(), lists, scores };
-        Ok(Box::new(BesideOwn::new(own, term, self.lambda, cases, labelled)))
+        beside_own("score_kd", self.lambda, own, cases, lessons, |trace, labelled| {
+            let (lists, scores) = scored_lists(trace, labelled, self.k)?;
+            Ok(Scored { config: self.clone(), lists, scores })
+        })
     }
 
     fn config(&self) -> Value {
@@ -146,7 +139,7 @@ impl Term for Scored {
         out.extend_from_slice(self.lists.row(asked.query));
     }
 
-    fn loss(&self, asked: Asked, said: Said<'_>, slopes: &mut [f32], _to_rest: &mut f32) -> f32 {
+    fn loss(&self, asked: Asked, said: Said<'_>, slopes: &mut [f32], _to_rest: &mut f64) -> f32 {
         let taught = &self.scores[self.lists.range(asked.query)];
         let share = 1.0 / taught.len() as f32;
         let mut loss = 0.0;

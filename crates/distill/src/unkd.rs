@@ -15,17 +15,16 @@
 //! groups of unpopular items can be short or empty (their quota goes to the others): set `depth` to the number of items for the
 //! published form. The popularity of an item is the number of queries that have it labelled. A pair of one item is not drawn.
 
-use crate::beside_own::{Asked, BesideOwn, Said, Term, one_teacher};
+use crate::beside_own::{Asked, Said, Term, beside_own};
 use crate::labelled::Labelled;
 use crate::rank_distil::{Scratch, unlabelled_lists};
-use crate::rrd::{above_0, at_least_1, not_negative};
+use crate::settings::{self, above_0, at_least_1, not_negative};
 use rankstill_core::kernel::math::{sigmoid, softplus};
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::registry::Config;
 use rankstill_core::{Among, Cases, Distiller, ItemId, Lesson, Lists, Objective, Result, Trace};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::sync::Arc;
 
 /// Keeps the draws of different purposes apart.
 const PAIRS: u64 = 0x554e_4b44;
@@ -60,9 +59,7 @@ impl UnKd {
     /// # Errors
     /// When a setting is unknown, of the wrong type or out of its range.
     pub fn parse(config: Config<'_>) -> Result<Self> {
-        let read: Self = config.read()?;
-        read.check(config.path)?;
-        Ok(read)
+        settings::read(config, Self::check)
     }
 
     fn check(&self, path: &str) -> Result<()> {
@@ -94,15 +91,11 @@ impl Distiller for UnKd {
         lessons: &[Trace],
     ) -> Result<Box<dyn Objective>> {
         self.check("")?;
-        let trace = one_teacher("unkd", cases, lessons)?;
-        if self.lambda == 0.0 {
-            return Ok(own);
-        }
-        let labelled = Arc::new(Labelled::new(cases)?);
-        let lists = unlabelled_lists(trace.last().lists(), &labelled, self.depth);
-        let popularity = popularity(&labelled, cases);
-        let term = Pairs::new(self.clone(), &lists, &groups(&popularity, self.groups));
-        Ok(Box::new(BesideOwn::new(own, term, self.lambda, cases, labelled)))
+        beside_own("unkd", self.lambda, own, cases, lessons, |trace, labelled| {
+            let lists = unlabelled_lists(trace.last().lists(), labelled, self.depth);
+            let popularity = popularity(labelled, cases);
+            Ok(Pairs::new(self.clone(), &lists, &groups(&popularity, self.groups)))
+        })
     }
 
     fn config(&self) -> Value {
@@ -207,7 +200,7 @@ impl Term for Pairs {
         }
     }
 
-    fn loss(&self, _asked: Asked, said: Said<'_>, slopes: &mut [f32], _to_rest: &mut f32) -> f32 {
+    fn loss(&self, _asked: Asked, said: Said<'_>, slopes: &mut [f32], _to_rest: &mut f64) -> f32 {
         let share = 1.0 / self.config.pairs as f32;
         let mut loss = 0.0;
         for (pair, slopes) in said.scores.chunks_exact(2).zip(slopes.chunks_exact_mut(2)) {

@@ -74,7 +74,7 @@ fn step(dim: usize, overall: bool, steps: usize) -> f64 {
     };
     let mut laps: Vec<f64> = (0..steps)
         .map(|epoch| {
-            let batch = Batch { cases: &cases, rows: &rows, epoch, seed: 1 };
+            let batch = Batch::new(&cases, &rows, epoch, 1);
             let slate = objective.slate(&batch);
             let begin = Instant::now();
             let loss = learner.step(&batch, &slate, &*objective);

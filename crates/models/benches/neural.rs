@@ -64,7 +64,7 @@ fn step(data: &Gowalla, recipe: &dyn Trainable, batch_size: usize, steps: usize)
     let mut laps = Vec::new();
     for rows in order.chunks_exact(batch_size).take(steps + 2) {
         let began = Instant::now();
-        let batch = Batch { cases: &cases, rows, epoch: 0, seed: 1 };
+        let batch = Batch::new(&cases, rows, 0, 1);
         let slate = objective.slate(&batch);
         learner.step(&batch, &slate, &*objective);
         laps.push(began.elapsed().as_secs_f64() * 1e3);

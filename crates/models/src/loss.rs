@@ -328,7 +328,7 @@ mod tests {
     fn row_of_one_target(loss: Loss, scores: &[f32]) -> (f32, Vec<f32>) {
         let train = testing::blocks();
         let cases = Cases::each_interaction(&train);
-        let batch = Batch { cases: &cases, rows: &[0], epoch: 0, seed: 1 };
+        let batch = Batch::new(&cases, &[0], 0, 1);
         let (mut grad, mut log_rest) = (vec![0.0; scores.len()], 0.0);
         let loss = Sampled::new(loss, &train).loss(
             Row { batch: &batch, at: 0, items: &[0, 11, 12][..scores.len()] },
@@ -460,7 +460,7 @@ mod tests {
         let cases = Cases::new(6, timeline, spans).unwrap();
         let objective = Sampled::new(Loss { kind: LossKind::Bpr, negatives: 20 }, &train);
         let rows = [2, 0, 1];
-        let batch = Batch { cases: &cases, rows: &rows, epoch: 3, seed: 1 };
+        let batch = Batch::new(&cases, &rows, 3, 1);
         let Slate::Lists { listed: lists, .. } = objective.slate(&batch) else { panic!() };
         assert_eq!(lists.row(0).len(), 1 + 20);
         assert_eq!(lists.row(1).len(), 2 + 40);
@@ -478,12 +478,7 @@ mod tests {
         let cases = Cases::each_interaction(&train);
         let objective = Sampled::new(Loss { kind: LossKind::Bpr, negatives: 3 }, &train);
         let all: Vec<u32> = (0..cases.len() as u32).collect();
-        let of = |rows: &[u32], epoch| match objective.slate(&Batch {
-            cases: &cases,
-            rows,
-            epoch,
-            seed: 1,
-        }) {
+        let of = |rows: &[u32], epoch| match objective.slate(&Batch::new(&cases, rows, epoch, 1)) {
             Slate::Lists { listed, .. } => listed,
             other => panic!("{other:?}"),
         };

@@ -63,7 +63,7 @@ mod tests {
     fn two_items_of_four_by_hand() {
         let log = Interactions::new(4, Lists::from_iter([vec![2, 0, 2]]), None, None).unwrap();
         let cases = Cases::per_user(&log);
-        let batch = Batch { cases: &cases, rows: &[0], epoch: 0, seed: 1 };
+        let batch = Batch::new(&cases, &[0], 0, 1);
         let Slate::Against { listed, left_out, .. } = Multinomial.slate(&batch) else {
             panic!("against the rest");
         };
@@ -91,7 +91,7 @@ mod tests {
     fn all_of_the_catalogue_and_nothing_of_it_do_no_harm() {
         let span = |history| Span { user: None, history, hidden: 0..0, targets: 0..0 };
         let cases = Cases::new(2, Arc::new(vec![1, 0]), vec![span(0..2), span(0..0)]).unwrap();
-        let batch = Batch { cases: &cases, rows: &[0, 1], epoch: 0, seed: 1 };
+        let batch = Batch::new(&cases, &[0, 1], 0, 1);
         let all = [0.5, -1.0];
         for at in 0..2 {
             let slate = Multinomial.slate(&batch);

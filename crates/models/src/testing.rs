@@ -251,7 +251,7 @@ fn steps_are_slopes(
     let mut learner: Box<dyn Learner> = recipe.trainable().unwrap().init(train, 1).unwrap();
     let rows = Rng::new(2).permutation(cases.len() as u32);
     let rows = &rows[..rows.len().min(24)];
-    let batch = Batch { cases, rows, epoch: 0, seed: 1 };
+    let batch = Batch::new(cases, rows, 0, 1);
     let slate = objective.slate(&batch);
     learner.settle();
     let before = read(&*learner);
@@ -342,7 +342,7 @@ pub fn objective_gradient(objective: &dyn Objective, cases: &Cases) {
     const EPS: f32 = 3e-2;
     let rows = Rng::new(3).permutation(cases.len() as u32);
     let rows = &rows[..rows.len().min(12)];
-    let batch = Batch { cases, rows, epoch: 0, seed: 1 };
+    let batch = Batch::new(cases, rows, 0, 1);
     let slate = objective.slate(&batch);
     for at in 0..batch.len() {
         let mut all = vec![0.0; cases.n_items()];
@@ -392,11 +392,11 @@ pub fn strangers_teach_nothing(recipe: &dyn Recipe) {
     for (name, objective) in shapes() {
         let mut learner = recipe.trainable().unwrap().init(&train, 1).unwrap();
         let before = learner.tensors();
-        let batch = Batch { cases: &strangers, rows: &[0, 1], epoch: 0, seed: 1 };
+        let batch = Batch::new(&strangers, &[0, 1], 0, 1);
         assert_eq!(learner.step(&batch, &objective.slate(&batch), &*objective), 0.0, "{name}");
         learner.settle();
         assert!(learner.tensors() == before, "{name}");
-        let batch = Batch { cases: &all, rows: &[2, 0, 1], epoch: 0, seed: 1 };
+        let batch = Batch::new(&all, &[2, 0, 1], 0, 1);
         assert!(learner.step(&batch, &objective.slate(&batch), &*objective) > 0.0, "{name}");
         learner.settle();
         assert!(learner.tensors() != before, "{name}");
@@ -435,7 +435,7 @@ pub fn probes_are_scored(recipe: &dyn Recipe, train: &Arc<Interactions>, cases: 
         let init = || recipe.trainable().unwrap().init(train, 1).unwrap();
         let (mut learner, mut twin) = (init(), init());
         for epoch in 0..3 {
-            let batch = Batch { cases, rows: &rows[9 * epoch..], epoch, seed: 1 };
+            let batch = Batch::new(cases, &rows[9 * epoch..], epoch, 1);
             let objective = Probing(against, Default::default());
             let slate = objective.slate(&batch);
             twin.settle();

@@ -59,7 +59,7 @@ fn gradients_are_the_slopes_of_losses_with_every_kind_of_slate() {
     for method in methods() {
         for own in OWNS {
             let objective = taught(&*method, own, &cases);
-            let batch = Batch { cases: &cases, rows: &rows, epoch: 0, seed: 9 };
+            let batch = Batch::new(&cases, &rows, 0, 9);
             let slate = objective.slate(&batch);
             for at in 0..rows.len() {
                 let scores = scores(at);
@@ -87,7 +87,7 @@ fn gradients_are_the_slopes_of_losses_with_every_kind_of_slate() {
 fn what_is_taught_is_the_same_beside_any_own_loss() {
     let cases = cases();
     let rows: Vec<u32> = (0..cases.len() as u32).step_by(2).collect();
-    let batch = Batch { cases: &cases, rows: &rows, epoch: 0, seed: 9 };
+    let batch = Batch::new(&cases, &rows, 0, 9);
     for method in methods() {
         let mut something = 0;
         for at in 0..rows.len() {
@@ -114,7 +114,7 @@ fn what_is_taught_is_the_same_beside_any_own_loss() {
 fn a_query_is_taught_once_a_batch_where_the_method_says_so() {
     let cases = cases();
     let rows: Vec<u32> = (0..cases.len() as u32).chain([1, 2]).collect();
-    let batch = Batch { cases: &cases, rows: &rows, epoch: 0, seed: 9 };
+    let batch = Batch::new(&cases, &rows, 0, 9);
     for method in methods() {
         let objective = taught(&*method, Own::Pairs, &cases);
         let slate = objective.slate(&batch);
@@ -138,7 +138,7 @@ fn a_query_is_taught_once_a_batch_where_the_method_says_so() {
 fn slates_are_the_same_on_any_threads_and_for_a_part_of_the_batch() {
     let cases = cases();
     let rows: Vec<u32> = (0..200).map(|i| i * 7 % cases.len() as u32).collect();
-    let batch = Batch { cases: &cases, rows: &rows, epoch: 0, seed: 9 };
+    let batch = Batch::new(&cases, &rows, 0, 9);
     let parts = |slate: Slate| match slate {
         Slate::Lists { listed, .. } => (listed, Lists::default()),
         Slate::Against { listed, left_out, .. } => (listed, left_out),
@@ -153,7 +153,7 @@ fn slates_are_the_same_on_any_threads_and_for_a_part_of_the_batch() {
             };
             let whole = on(1);
             assert!(on(2) == whole && on(3) == whole);
-            let first = parts(objective.slate(&Batch { rows: &rows[..5], ..batch })).0;
+            let first = parts(objective.slate(&Batch::new(&cases, &rows[..5], 0, 9))).0;
             (0..5).for_each(|at| assert_eq!(first.row(at), whole.0.row(at)));
         }
     }
@@ -163,7 +163,7 @@ fn slates_are_the_same_on_any_threads_and_for_a_part_of_the_batch() {
 fn what_was_seen_of_the_student_survives_a_checkpoint() {
     let cases = cases();
     let rows: Vec<u32> = (0..cases.len() as u32).collect();
-    let batch = Batch { cases: &cases, rows: &rows, epoch: 0, seed: 9 };
+    let batch = Batch::new(&cases, &rows, 0, 9);
     for method in methods() {
         let of = |objective: &dyn Objective| {
             let slate = objective.slate(&batch);
@@ -221,7 +221,7 @@ fn settings_come_back_and_wrong_ones_are_named() {
         let cases = cases();
         let silent = read(json!({"lambda": 0})).unwrap();
         let own = silent.teach(Box::new(Own::Pairs), &cases, &[trace(&cases)]).unwrap();
-        let batch = Batch { cases: &cases, rows: &[0, 1], epoch: 0, seed: 1 };
+        let batch = Batch::new(&cases, &[0, 1], 0, 1);
         let Slate::Lists { listed, .. } = own.slate(&batch) else { panic!("pairs") };
         assert_eq!(listed.row(0).len(), 2, "{kind}");
     }

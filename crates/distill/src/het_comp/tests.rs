@@ -82,7 +82,7 @@ fn a_slate_is_the_best_own_items_then_the_fused_targets_and_the_rest_of_the_log_
     let lessons = [trace(&cases, 1, 2), trace(&cases, 2, 3)];
     let objective = teach(&config(), &cases, &lessons);
     let rows = rows(&cases);
-    let batch = Batch { cases: &cases, rows: &rows, epoch: 0, seed: 1 };
+    let batch = Batch::new(&cases, &rows, 0, 1);
     let (listed, left_out) = lists(objective.slate(&batch));
     for at in 0..USERS {
         let history = batch.case(at).query.history;
@@ -112,7 +112,7 @@ fn slopes_are_those_of_the_loss_in_both_phases() {
     for transfer in [Transfer::Overall, Transfer::Fine] {
         let objective = teach(&HetComp { transfer, ..config() }, &cases, &lessons);
         let rows = rows(&cases);
-        let batch = Batch { cases: &cases, rows: &rows, epoch: 0, seed: 1 };
+        let batch = Batch::new(&cases, &rows, 0, 1);
         let (listed, _) = lists(objective.slate(&batch));
         for at in 0..USERS {
             let items = listed.row(at);
@@ -148,7 +148,7 @@ fn targets_go_from_first_states_to_last_and_then_the_order_counts() {
     let lessons = [trace(&cases, 1, 3), trace(&cases, 2, 2)];
     let mut objective = teach(&config(), &cases, &lessons);
     let rows = rows(&cases);
-    let batch = Batch { cases: &cases, rows: &rows, epoch: 0, seed: 1 };
+    let batch = Batch::new(&cases, &rows, 0, 1);
     let student = Likes((0..5).collect());
     let seen = |objective: &dyn Objective| {
         (lists(objective.slate(&batch)).0, objective.state().f32s("fine", 1).unwrap()[0])
@@ -172,7 +172,7 @@ fn a_restored_objective_is_the_one_that_was_kept() {
     let cases = cases();
     let lessons = [trace(&cases, 1, 4), trace(&cases, 2, 4)];
     let rows = rows(&cases);
-    let batch = Batch { cases: &cases, rows: &rows, epoch: 0, seed: 1 };
+    let batch = Batch::new(&cases, &rows, 0, 1);
     let student = |epoch: usize| Likes(Rng::new(epoch as u64).permutation(N as u32));
     let mut whole = teach(&config(), &cases, &lessons);
     for epoch in 0..40 {

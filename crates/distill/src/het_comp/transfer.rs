@@ -1,5 +1,7 @@
 //! Adaptive knowledge transfer: the two losses of one user, with their gradients, in logarithms throughout.
 
+use crate::listwise::{log_sum_exp, plackett_luce, portion};
+
 /// The scores of one user: of the own items P, of the target T, and ln of the summed exp of the rest.
 #[derive(Clone, Copy)]
 pub(super) struct Scored<'a> {
@@ -47,47 +49,16 @@ pub(super) fn fine(scored: Scored<'_>, weight: f64, slopes: Slopes<'_>) -> f64 {
     let behind_tenth = Behind::new(&target[tenth..], log_rest);
 
     let (mut to_half, mut to_tenth) = (0.0, 0.0);
-    let mut loss = ordered(own, behind_half.log, weight, to_own, &mut to_half);
+    let weigh = |weight: f64| move |_| weight;
+    let mut loss = plackett_luce(own, behind_half.log, weigh(weight), to_own, &mut to_half);
     let (first, _) = to_target.split_at_mut(half);
-    loss += ordered(&target[..half], behind_half.log, 0.5 * weight, first, &mut to_half);
+    let weight = weigh(0.5 * weight);
+    loss += plackett_luce(&target[..half], behind_half.log, weight, first, &mut to_half);
     let (first, _) = to_target.split_at_mut(tenth);
-    loss += ordered(&target[..tenth], behind_tenth.log, 0.5 * weight, first, &mut to_tenth);
+    loss += plackett_luce(&target[..tenth], behind_tenth.log, weight, first, &mut to_tenth);
     behind_half.spread(&target[half..], log_rest, to_half, &mut to_target[half..], to_rest);
     behind_tenth.spread(&target[tenth..], log_rest, to_tenth, &mut to_target[tenth..], to_rest);
     loss
-}
-
-/// Plackett and Luce: `- sum over k of ln(e^s_k / (sum over j >= k of e^s_j + e^behind))`, times `weight`.
-fn ordered(
-    scores: &[f32],
-    behind: f64,
-    weight: f64,
-    slopes: &mut [f32],
-    to_behind: &mut f64,
-) -> f64 {
-    let top = scores.iter().fold(behind, |top, &score| top.max(f64::from(score)));
-    if top == f64::NEG_INFINITY {
-        return 0.0; // nothing to order
-    }
-    let mass = |score: f64| (score - top).exp();
-    // From each place on: its own mass, those after it, what is behind.
-    let mut sums = vec![0.0; scores.len()];
-    let mut sum = mass(behind);
-    for (from, &score) in sums.iter_mut().zip(scores).rev() {
-        sum += mass(f64::from(score));
-        *from = sum;
-    }
-    let (mut loss, mut pull) = (0.0, 0.0);
-    for ((&score, from), slope) in scores.iter().zip(sums).zip(slopes) {
-        let own = f64::from(score) - top;
-        // A score so far below the others that its mass is nothing: what is behind it is nothing, too.
-        let from = from.max(f64::MIN_POSITIVE);
-        loss += from.ln() - own;
-        pull += 1.0 / from;
-        *slope += (weight * (pull * own.exp() - 1.0)) as f32;
-    }
-    *to_behind += weight * pull * mass(behind);
-    weight * loss
 }
 
 /// The rest, and targets that are not ordered, as one mass.
@@ -97,12 +68,7 @@ struct Behind {
 
 impl Behind {
     fn new(scores: &[f32], log_rest: f32) -> Self {
-        let all = || scores.iter().chain([&log_rest]).map(|&score| f64::from(score));
-        let top = all().fold(f64::NEG_INFINITY, f64::max);
-        if top == f64::NEG_INFINITY {
-            return Self { log: top };
-        }
-        Self { log: top + all().map(|score| (score - top).exp()).sum::<f64>().ln() }
+        Self { log: log_sum_exp(scores.iter().copied().chain([log_rest])) }
     }
 
     /// Hands the slope of the whole on to its parts.
@@ -114,10 +80,7 @@ impl Behind {
         to_scores: &mut [f32],
         to_rest: &mut f32,
     ) {
-        if self.log == f64::NEG_INFINITY {
-            return;
-        }
-        let share = |score: f32| (slope * (f64::from(score) - self.log).exp()) as f32;
+        let share = |score: f32| (slope * portion(score, self.log)) as f32;
         for (&score, to) in scores.iter().zip(to_scores) {
             *to += share(score);
         }

@@ -6,6 +6,8 @@
 use super::samples::{Scratch, Shared};
 use super::{Blend, Discrepancy, Form, PassOver, Population, RankDistil, Weighting, weights};
 use crate::labelled::Labelled;
+use crate::listwise::above;
+use crate::rest::own_loss;
 use rankstill_core::kernel::math::{sigmoid_slice, softplus_slice};
 use rankstill_core::{
     Batch, Cases, Error, Grad, ItemId, Lists, Objective, Ranker, Result, Row, Scores, Slate, Span,
@@ -47,7 +49,7 @@ impl Taught {
         lists: Lists<ItemId>,
         labelled: Labelled,
     ) -> Self {
-        let first = Batch { cases, rows: &[0], epoch: 0, seed: 0 };
+        let first = Batch::new(cases, &[0], 0, 0);
         let against = !cases.is_empty() && matches!(own.slate(&first), Slate::Against { .. });
         let position = weights::position(config.k, config.lambda);
         Self { config, own, lists, labelled, against, position, ranks: Vec::new() }
@@ -76,24 +78,23 @@ impl Objective for Taught {
             return self.loss_of_all(row, scores, grad);
         }
         let query = query_of(&row);
-        let Grad { listed: slopes, log_rest } = grad;
         let parts = self.parts(row.batch, row.at, row.items.len());
-        let (own_slopes, slopes) = slopes.split_at_mut(parts.list.start);
         let n_samples = self.n_samples(row.batch, row.at);
         let (probes, samples) = scores.probes.split_at(scores.probes.len() - n_samples);
         let scores = Scores { probes, ..scores };
 
-        let own = if !self.against {
-            let row = Row { items: &row.items[..parts.list.start], ..row };
-            let listed = &scores.listed[..parts.list.start];
-            self.own.loss(row, Scores { listed, ..scores }, Grad { listed: own_slopes, log_rest })
-        } else {
-            self.own_against(row, scores, own_slopes, &mut *slopes, log_rest)
+        // Asked for again, with the batch cut down to this row: an objective draws by row (see [`Batch::rng`]).
+        let own_slate = self.against.then(|| self.own.slate(&row.batch.only(row.at)));
+        let left_out = match &own_slate {
+            Some(Slate::Against { left_out, .. }) => Some(left_out.row(0)),
+            _ => None,
         };
+        let mut grad = grad;
+        let own = own_loss(&*self.own, parts.list.start, left_out, row, scores, &mut grad);
+        let Grad { listed: slopes, log_rest } = grad;
         let share = self.own_share();
         if share != 1.0 {
-            let all = own_slopes.iter_mut().chain(&mut *slopes).chain([log_rest]);
-            all.for_each(|slope| *slope *= share);
+            slopes.iter_mut().chain([log_rest]).for_each(|slope| *slope *= share);
         }
 
         let taught = &scores.listed[parts.list.clone()];
@@ -102,9 +103,8 @@ impl Objective for Taught {
             weights::estimated_rank(higher, samples.len(), self.population(query))
         };
         let rivals = &scores.listed[parts.rivals];
-        let (to_list, to_rivals) = slopes.split_at_mut(taught.len());
-        let distil = self.distil(row, taught, rivals, rank, to_list, to_rivals);
-        share * own + self.config.alpha * distil
+        let (to_list, to_rivals) = slopes[parts.list.start..].split_at_mut(taught.len());
+        share * own + self.distil(row, taught, rivals, rank, to_list, to_rivals)
     }
 
     fn refresh(&mut self, epoch: usize, student: &dyn Ranker, cases: &Cases) -> Result<()> {
@@ -148,7 +148,7 @@ struct Parts {
 }
 
 impl Taught {
-    /// The weighted loss of a row's list, from the scores of its items and of their rivals. `rank(at)` is the student's
+    /// Alpha times the weighted loss of a row's list, from the scores of its items and of their rivals. `rank(at)` is the student's
     /// estimated rank of the item at 0-based place `at`. The slopes are added to what is there.
     fn distil(
         &self,
@@ -183,7 +183,8 @@ impl Taught {
         weights::fill(&self.config, &self.position, warming_up, rank, weights);
         let alpha = self.config.alpha;
         if self.config.loss == Form::ListWise {
-            return list_wise(weights, taught, rivals, alpha, to_list, to_rivals);
+            let weight = |at: usize| f64::from(alpha * weights[at]);
+            return above(taught, rivals, weight, to_list, to_rivals) as f32;
         }
 
         let rival = |at: usize| rivals.get(at).copied().unwrap_or(0.0);
@@ -200,53 +201,7 @@ impl Taught {
                 *to_rival += slope;
             }
         }
-        loss
-    }
-
-    /// The own loss against all other items. What distillation lists is, for the own objective, part of the rest: its mass
-    /// goes back there, and takes its share of the rest's gradient.
-    ///
-    /// The left-out items are asked for again, with the batch cut down to this row: an objective draws by row (see
-    /// [`Batch::rng`]), so they are the same. An item that stands several times in the slate counts once, and one that is both
-    /// listed by distillation and left out by the own objective does not count.
-    fn own_against(
-        &self,
-        row: Row<'_>,
-        scores: Scores<'_>,
-        own_slopes: &mut [f32],
-        slopes: &mut [f32],
-        log_rest: &mut f32,
-    ) -> f32 {
-        let alone = Batch { rows: &row.batch.rows[row.at..=row.at], ..*row.batch };
-        let asked = self.own.slate(&alone);
-        let left_out = match &asked {
-            Slate::Against { left_out, .. } => left_out.row(0),
-            _ => &[],
-        };
-        let n = own_slopes.len();
-        let back: Vec<usize> = (n..row.items.len())
-            .filter(|&at| !row.items[..at].contains(&row.items[at]))
-            .filter(|&at| !left_out.contains(&row.items[at]))
-            .collect();
-        if back.is_empty() {
-            let row = Row { items: &row.items[..n], ..row };
-            let scores = Scores { listed: &scores.listed[..n], ..scores };
-            return self.own.loss(row, scores, Grad { listed: own_slopes, log_rest });
-        }
-        let masses = || back.iter().map(|&at| scores.listed[at]).chain([scores.log_rest]);
-        let top = masses().fold(f32::NEG_INFINITY, f32::max);
-        let mass = masses().fold(0.0, |sum, score| sum + f64::from(score - top).exp());
-        let whole = top + mass.ln() as f32;
-
-        let own_row = Row { items: &row.items[..n], ..row };
-        let own_scores = Scores { listed: &scores.listed[..n], log_rest: whole, ..scores };
-        let mut slope = 0.0;
-        let loss =
-            self.own.loss(own_row, own_scores, Grad { listed: own_slopes, log_rest: &mut slope });
-        let portion = |score: f32| slope * f64::from(score - whole).exp() as f32;
-        back.iter().for_each(|&at| slopes[at - n] += portion(scores.listed[at]));
-        *log_rest += portion(scores.log_rest);
-        loss
+        alpha * loss
     }
 
     /// A row of [`Slate::All`]: every score is there, so ranks are counted, and rivals drawn as they would be for a list.
@@ -275,7 +230,7 @@ impl Taught {
         for (&item, slope) in list.iter().chain(&rivals).zip(to_list.iter().chain(&to_rivals)) {
             slopes[item as usize] += slope;
         }
-        share * own + self.config.alpha * distil
+        share * own + distil
     }
 
     /// The own slate's rows with the teacher's list and its rivals behind each.
@@ -411,40 +366,6 @@ impl Taught {
             Blend::AuthorsCode => 1.0,
         }
     }
-}
-
-/// The list-wise loss: Plackett and Luce's likelihood of the teacher's order, each place weighed, the rivals last and in no
-/// order. The sum over places r of -w_r ln(e^s_r / (sum over j >= r of e^s_j + sum over rivals of e^s)).
-pub(super) fn list_wise(
-    weights: &[f32],
-    taught: &[f32],
-    rivals: &[f32],
-    alpha: f32,
-    to_list: &mut [f32],
-    to_rivals: &mut [f32],
-) -> f32 {
-    let top = taught.iter().chain(rivals).fold(f32::NEG_INFINITY, |top, &score| top.max(score));
-    let exp = |score: f32| f64::from(score - top).exp();
-    let rest = rivals.iter().fold(0.0, |sum, &rival| sum + exp(rival));
-    let masses: Vec<f64> = taught.iter().map(|&score| exp(score)).collect();
-    // Behind each place: its own mass, those after it, the rivals'.
-    let mut behind = vec![0.0; taught.len()];
-    let mut sum = rest;
-    for (behind, mass) in behind.iter_mut().zip(&masses).rev() {
-        sum += mass;
-        *behind = sum;
-    }
-    let (mut loss, mut pull) = (0.0, 0.0);
-    for (r, &weight) in weights.iter().enumerate() {
-        let weight = f64::from(weight);
-        loss += weight * (behind[r].ln() - f64::from(taught[r] - top));
-        pull += weight / behind[r];
-        to_list[r] += alpha * (pull * masses[r] - weight) as f32;
-    }
-    for (&rival, to_rival) in rivals.iter().zip(to_rivals) {
-        *to_rival += alpha * (pull * exp(rival)) as f32;
-    }
-    loss as f32
 }
 
 /// Rows of these lengths, not filled yet.

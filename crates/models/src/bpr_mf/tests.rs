@@ -114,7 +114,7 @@ fn the_learning_rate_falls_linearly_over_the_plan() {
         let recipe = BprMf { final_rate, ..recipe.clone() };
         let mut learner = recipe.init(&train, 1).unwrap();
         let before = learner.tensors().f32s("users", 240).unwrap().to_vec();
-        let batch = Batch { cases: &cases, rows: &[0, 50, 99], epoch: 4, seed: 1 };
+        let batch = Batch::new(&cases, &[0, 50, 99], 4, 1);
         learner.step(&batch, &objective.slate(&batch), &objective);
         let after = learner.tensors().f32s("users", 240).unwrap().to_vec();
         before.iter().zip(after).map(|(old, new)| f64::from(old - new)).collect::<Vec<_>>()
@@ -136,9 +136,9 @@ fn a_batch_that_is_one_list_long_and_one_that_is_empty_do_no_harm() {
     let objective = Sampled::new(Loss::default(), &train);
     let mut learner = by_sgd(false).init(&train, 1).unwrap();
     let before = learner.tensors();
-    let batch = Batch { cases: &cases, rows: &[], epoch: 0, seed: 1 };
+    let batch = Batch::new(&cases, &[], 0, 1);
     assert_eq!(learner.step(&batch, &objective.slate(&batch), &objective), 0.0);
-    let batch = Batch { cases: &cases, rows: &[3], epoch: 0, seed: 1 };
+    let batch = Batch::new(&cases, &[3], 0, 1);
     let nothing = Slate::lists(Lists::from_iter([vec![]]));
     learner.step(&batch, &nothing, &testing::Ragged);
     assert!(learner.tensors() == before);
@@ -233,7 +233,7 @@ fn steps_on_lists_and_against_the_rest_have_the_same_bytes_on_instruction_sets_w
                 .map(|(_, objective)| {
                     let mut learner = recipe.init(&train, 1).unwrap();
                     for epoch in 0..5 {
-                        let batch = Batch { cases: &cases, rows: &rows, epoch, seed: 1 };
+                        let batch = Batch::new(&cases, &rows, epoch, 1);
                         learner.step(&batch, &objective.slate(&batch), &*objective);
                     }
                     learner.tensors()

@@ -155,7 +155,7 @@ fn a_step_is_the_slope_of_the_definition_for_every_parameter() {
         let timeline = Arc::new(train.items().values().to_vec());
         let cases = Cases::new(40, timeline, spans).unwrap();
         let rows: Vec<u32> = (0..12).rev().collect();
-        let batch = Batch { cases: &cases, rows: &rows, epoch: 3, seed: 1 };
+        let batch = Batch::new(&cases, &rows, 3, 1);
         let slate = testing::Ragged.slate(&batch);
         let Slate::Lists { listed, .. } = &slate else { panic!("lists") };
 
@@ -353,7 +353,7 @@ fn the_batch_that_a_case_is_in_does_not_matter_to_its_mask() {
             floats.map(f64::from).collect::<Vec<_>>()
         };
         let before = flat(&learner.tensors());
-        let batch = Batch { cases: &cases, rows, epoch: 2, seed: 9 };
+        let batch = Batch::new(&cases, rows, 2, 9);
         learner.step(&batch, &testing::Ragged.slate(&batch), &AllOnes);
         let after = flat(&learner.tensors());
         before.iter().zip(after).map(|(a, b)| a - b).collect::<Vec<_>>()

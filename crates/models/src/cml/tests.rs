@@ -87,7 +87,7 @@ fn what_moved_stays_in_the_ball() {
         let objective = recipe.objective(&train);
         let mut learner = recipe.init(&train, 1).unwrap();
         for epoch in 0..5 {
-            let batch = Batch { cases: &cases, rows: &[0, 50, 99, 300], epoch, seed: 1 };
+            let batch = Batch::new(&cases, &[0, 50, 99, 300], epoch, 1);
             learner.step(&batch, &objective.slate(&batch), &*objective);
         }
         let tensors = learner.tensors();

@@ -97,7 +97,7 @@ fn strangers_teach_items_but_no_users() {
     for (rows, user_moves) in [(&[0u32, 1][..], false), (&[2, 0, 1][..], true)] {
         let mut learner = recipe.init(&train, 1).unwrap();
         let before = learner.tensors();
-        let batch = Batch { cases: &cases, rows, epoch: 0, seed: 1 };
+        let batch = Batch::new(&cases, rows, 0, 1);
         learner.step(&batch, &objective.slate(&batch), &*objective);
         let after = learner.tensors();
         assert_ne!(before.get("said"), after.get("said"));

@@ -36,7 +36,7 @@ fn scores_are_the_joint_log_probability_but_for_what_is_the_users_own() {
     let cases = Cases::per_user(&log);
     for epoch in 0..6 {
         let rows: Vec<u32> = (0..40).collect();
-        let batch = rankstill_core::Batch { cases: &cases, rows: &rows, epoch, seed: 1 };
+        let batch = rankstill_core::Batch::new(&cases, &rows, epoch, 1);
         inner.step(&batch, &Multinomial.slate(&batch), &Multinomial);
     }
     let logits = logits(inner.net(), &log);

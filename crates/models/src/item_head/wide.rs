@@ -104,7 +104,7 @@ mod tests {
         let of_row: Vec<u32> = rows.iter().map(|row| row % 7).collect();
         let counts: Vec<bool> = rows.iter().map(|row| row % 6 != 4).collect();
         let asked = Asked { vectors: &vectors, of_row: &of_row, counts: &counts };
-        let batch = Batch { cases: &cases, rows: &rows, epoch: 0, seed: 1 };
+        let batch = Batch::new(&cases, &rows, 0, 1);
         for (name, objective) in testing::shapes().into_iter().skip(1) {
             let slate = objective.slate(&batch);
             let (mut groups, mut whole) = (ItemHead::new(40), ItemHead::new(40));

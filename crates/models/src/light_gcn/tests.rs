@@ -129,7 +129,7 @@ fn the_penalty_pulls_what_occurs_in_the_batch_towards_0() {
     let train = testing::blocks();
     let cases = Cases::each_interaction(&train);
     let objective = Sampled::new(Loss { negatives: 2, ..Loss::default() }, &train);
-    let batch = Batch { cases: &cases, rows: &[0, 3, 99, 100], epoch: 0, seed: 1 };
+    let batch = Batch::new(&cases, &[0, 3, 99, 100], 0, 1);
     let slate = objective.slate(&batch);
     let step = |l2| {
         let mut learner = LightGcn { l2, ..by_sgd(2) }.init(&train, 1).unwrap();

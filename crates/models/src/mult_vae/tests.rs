@@ -90,7 +90,7 @@ fn with_noise_dropout_and_divergence_a_step_is_the_slope_of_a_naive_twin() {
             MultVae { variational: true, dropout: 0.4, beta: 0.7, anneal_steps, ..by_sgd() };
         let mut learner = Trainable::init(&recipe, &train, 3).unwrap();
         let rows = Rng::new(2).permutation(48);
-        let batch = Batch { cases: &cases, rows: &rows[..20], epoch: 2, seed: 1 };
+        let batch = Batch::new(&cases, &rows[..20], 2, 1);
         let before = learner.tensors();
         let reported = learner.step(&batch, &Multinomial.slate(&batch), &Multinomial);
         let after = learner.tensors();

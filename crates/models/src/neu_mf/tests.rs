@@ -69,7 +69,7 @@ fn a_score_is_that_of_the_definition() {
     let cases = Cases::each_interaction(&train);
     for epoch in 0..3 {
         let rows: Vec<u32> = (0..60).map(|row| 5 * row).collect();
-        let batch = rankstill_core::Batch { cases: &cases, rows: &rows, epoch, seed: 1 };
+        let batch = rankstill_core::Batch::new(&cases, &rows, epoch, 1);
         let objective = Sampled::new(recipe.loss.clone(), &train);
         learner.step(&batch, &objective.slate(&batch), &objective);
     }

@@ -90,7 +90,7 @@ fn a_score_is_that_of_the_definition() {
         let mut learner = Trainable::init(&recipe, &train, 1).unwrap();
         let cases = recipe.cases(&train);
         let rows: Vec<u32> = (0..50).collect();
-        let batch = Batch { cases: &cases, rows: &rows, epoch: 0, seed: 1 };
+        let batch = Batch::new(&cases, &rows, 0, 1);
         let objective = recipe.objective(&train);
         learner.step(&batch, &objective.slate(&batch), &*objective);
         let tensors = learner.tensors();
@@ -116,7 +116,7 @@ fn a_step_is_the_slope_of_a_naive_twin_for_lists_and_for_everything() {
             let recipe = SasRec { blocks, heads, ..by_sgd() };
             let cases = recipe.cases(&train);
             let rows: Vec<u32> = Rng::new(2).permutation(cases.len() as u32)[..20].to_vec();
-            let batch = Batch { cases: &cases, rows: &rows, epoch: 0, seed: 1 };
+            let batch = Batch::new(&cases, &rows, 0, 1);
             let slate = objective.slate(&batch);
             let loss = |tensors: &Tensors| {
                 (0..batch.len()).fold(0.0, |sum, at| {
@@ -200,7 +200,7 @@ fn a_step_with_dropout_is_the_slope_of_its_own_loss() {
     let recipe = SasRec { dropout: 0.3, ..by_sgd() };
     let (cases, objective) = (recipe.cases(&train), recipe.objective(&train));
     let rows: Vec<u32> = Rng::new(2).permutation(cases.len() as u32)[..24].to_vec();
-    let batch = Batch { cases: &cases, rows: &rows, epoch: 0, seed: 1 };
+    let batch = Batch::new(&cases, &rows, 0, 1);
     let slate = objective.slate(&batch);
     // Adam with rate 0 keeps a learner as it is, whose state can be shifted.
     let still = Adam { learning_rate: 0.0, ..Adam::default() };

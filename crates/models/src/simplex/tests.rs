@@ -99,7 +99,7 @@ fn a_vector_of_0_has_no_direction_and_no_gradient() {
     assert_eq!(scores, [0.0; 3]);
     let cases = Cases::each_interaction(&train);
     let objective = recipe.objective(&train);
-    let batch = Batch { cases: &cases, rows: &[0, 1], epoch: 0, seed: 1 };
+    let batch = Batch::new(&cases, &[0, 1], 0, 1);
     assert!(learner.step(&batch, &objective.slate(&batch), &*objective).is_finite());
     learner.settle();
     assert!(learner.tensors().matrix("items").unwrap().0.iter().all(|x| x.is_finite()));
