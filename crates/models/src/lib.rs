@@ -31,6 +31,8 @@ macro_rules! answers_as_its_model {
 }
 
 mod baskets;
+#[cfg(feature = "trees")]
+pub mod boosted_trees;
 pub mod bpr_mf;
 pub mod caser;
 pub mod cml;
@@ -57,6 +59,8 @@ mod state;
 pub mod testing;
 pub mod user_knn;
 
+#[cfg(feature = "trees")]
+pub use boosted_trees::BoostedTrees;
 pub use bpr_mf::BprMf;
 pub use caser::Caser;
 pub use cml::Cml;
@@ -102,6 +106,12 @@ pub static MODELS: &[Entry<dyn Recipe>] = &[
         name: "sar",
         about: "a user's affinity, which ages, times items' similarity (Smart Adaptive Recommendations)",
         parse: sar::parse,
+    },
+    #[cfg(feature = "trees")]
+    Entry {
+        name: "boosted_trees",
+        about: "gradient-boosted trees over counts of items chosen together; a teacher only",
+        parse: boosted_trees::parse,
     },
     Entry {
         name: "ease",

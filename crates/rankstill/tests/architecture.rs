@@ -11,7 +11,7 @@ const SIBLINGS: [&str; 4] =
     ["rankstill-data", "rankstill-models", "rankstill-distill", "rankstill-eval"];
 
 /// Engines that a newcomer must not wait for.
-const HEAVY: [&str; 9] = [
+const HEAVY: [&str; 10] = [
     "arrow",
     "datafusion",
     "ballista",
@@ -20,6 +20,7 @@ const HEAVY: [&str; 9] = [
     "burn",
     "tch",
     "lightgbm3",
+    "perpetual",
     "usearch",
 ];
 
