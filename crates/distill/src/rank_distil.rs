@@ -68,6 +68,8 @@ pub struct RankDistil {
     pub blend: Blend,
     /// The form of the distillation loss.
     pub loss: Form,
+    /// Of the pair-wise and the list-wise form: how many rivals are drawn an item of the list.
+    pub rivals: usize,
     /// What is left out of the teacher's list.
     pub pass_over: PassOver,
     /// How the places of the teacher's list are weighed.
@@ -112,11 +114,11 @@ pub enum Blend {
 pub enum Form {
     /// The teacher's items shall score high: what the paper does.
     PointWise,
-    /// Each shall score higher than an unlabelled item, drawn uniformly for it in every epoch (one that is itself in the list
-    /// is as rare as K in the catalogue, and allowed).
+    /// Each shall score higher than its rivals, on average: unlabelled items, drawn uniformly for it in every epoch (one that is
+    /// itself in the list is as rare as K in the catalogue, and allowed).
     PairWise,
-    /// They shall come in the teacher's order, above as many unlabelled items drawn alike: Plackett and Luce's likelihood, each
-    /// place weighed.
+    /// They shall come in the teacher's order, above all their rivals, drawn alike: Plackett and Luce's likelihood, each place
+    /// weighed.
     ListWise,
 }
 
@@ -180,6 +182,7 @@ impl RankDistil {
             alpha: 0.5,
             blend: Blend::Paper,
             loss: Form::PointWise,
+            rivals: 1,
             pass_over: PassOver::Labelled,
             weighting: Weighting::Hybrid,
             lambda: 1.0,
@@ -255,6 +258,7 @@ impl RankDistil {
                 "mu",
                 format!("is {}, must be at least 0", self.mu),
             ),
+            (self.rivals == 0, "rivals", "must be at least 1".to_owned()),
             (self.epsilon == 0, "epsilon", "must be at least 1".to_owned()),
             (self.refresh_every == 0, "refresh_every", "must be at least 1".to_owned()),
         ];

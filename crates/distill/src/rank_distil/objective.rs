@@ -162,15 +162,18 @@ impl Taught {
         let epoch = row.batch.epoch;
         let places = self.lists.range(self.list_of(row.batch, row.at));
         let n = places.len();
+        // Margins of an item of the list: against each of its rivals, or one against nothing.
+        let each = (rivals.len() / n.max(1)).max(1);
+        let needed = n + 2 * n * each;
         let (mut short, mut long) = ([0.0f32; 3 * SHORT], Vec::new());
-        let room = if n <= SHORT {
-            &mut short[..3 * n]
+        let room = if needed <= short.len() {
+            &mut short[..needed]
         } else {
-            long.resize(3 * n, 0.0f32);
+            long.resize(needed, 0.0f32);
             &mut long
         };
         let (weights, room) = room.split_at_mut(n);
-        let (losses, slopes) = room.split_at_mut(n);
+        let (losses, slopes) = room.split_at_mut(n * each);
 
         let counted = (!self.ranks.is_empty()).then(|| &self.ranks[places]);
         let estimated = self.config.discrepancy == Discrepancy::Sampled;
@@ -188,15 +191,16 @@ impl Taught {
         }
 
         let rival = |at: usize| rivals.get(at).copied().unwrap_or(0.0);
-        losses.iter_mut().enumerate().for_each(|(at, loss)| *loss = rival(at) - taught[at]);
+        losses.iter_mut().enumerate().for_each(|(at, loss)| *loss = rival(at) - taught[at / each]);
         slopes.copy_from_slice(losses);
         softplus_slice(losses); // -ln sigmoid(margin)
         sigmoid_slice(slopes); // minus its slope
         let mut loss = 0.0;
-        for at in 0..n {
-            loss += weights[at] * losses[at];
-            let slope = alpha * weights[at] * slopes[at];
-            to_list[at] -= slope;
+        for at in 0..n * each {
+            let weight = weights[at / each] / each as f32;
+            loss += weight * losses[at];
+            let slope = alpha * weight * slopes[at];
+            to_list[at / each] -= slope;
             if let Some(to_rival) = to_rivals.get_mut(at) {
                 *to_rival += slope;
             }
@@ -314,7 +318,7 @@ impl Taught {
     fn copies(&self) -> usize {
         match self.config.loss {
             Form::PointWise => 1,
-            Form::PairWise | Form::ListWise => 2,
+            Form::PairWise | Form::ListWise => 1 + self.config.rivals,
         }
     }
 

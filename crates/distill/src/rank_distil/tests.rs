@@ -49,6 +49,7 @@ fn every_setting() -> Vec<RankDistil> {
                             alpha,
                             weighting,
                             loss,
+                            rivals: if replacement { 3 } else { 1 },
                             renormalise,
                             replacement,
                             shared_samples,
@@ -258,7 +259,7 @@ fn the_loss_is_the_papers_and_the_gradient_its_slope() {
                 let rivals: Vec<u32> = match (config.loss, own) {
                     (Form::PointWise, _) => vec![],
                     (_, Own::Squares) => rivals_of_all(&config, &cases, &trace, &batch, at),
-                    _ => front[front.len() - list.len()..].to_vec(),
+                    _ => front[front.len() - config.rivals * list.len()..].to_vec(),
                 };
                 if own != Own::Squares {
                     let front = &front[..front.len() - rivals.len()];
@@ -289,8 +290,14 @@ fn the_loss_is_the_papers_and_the_gradient_its_slope() {
                             distil += weights[r] * (behind.sum::<f64>().ln() - s(item));
                             continue;
                         }
-                        let margin = s(item) - rivals.get(r).map_or(0.0, |&rival| s(rival));
-                        distil += weights[r] * (1.0 + (-margin).exp()).ln();
+                        let loss = |rival: f64| (1.0 + (rival - s(item)).exp()).ln();
+                        distil += match rivals.chunks(config.rivals).nth(r) {
+                            None => weights[r] * loss(0.0),
+                            Some(rivals) => {
+                                let losses = rivals.iter().map(|&rival| loss(s(rival)));
+                                weights[r] * losses.sum::<f64>() / config.rivals as f64
+                            }
+                        };
                     }
                     taught_something += usize::from(distil > 0.0);
                     share * own_twin(own, &batch, at, scores) + f64::from(config.alpha) * distil
@@ -314,7 +321,7 @@ fn rivals_of_all(
     let lists = plain.teach(Box::new(Own::LogLoss), cases, std::slice::from_ref(trace)).unwrap();
     let Slate::Lists { listed, .. } = lists.slate(batch) else { panic!("lists stay lists") };
     let row = listed.row(at);
-    row[3 + (row.len() - 3) / 2..].to_vec()
+    row[3 + (row.len() - 3) / (1 + config.rivals)..].to_vec()
 }
 
 fn check(
