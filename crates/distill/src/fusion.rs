@@ -15,7 +15,7 @@
 //! authors and has the same constants. Its second term is worth up to as much as the first place for merely being listed: it
 //! counts votes. It is left out where no deviation is known, and with `stability = 0`.
 
-use rankstill_core::{Error, ItemId, Query, Ranker, Rankings, Result, TopK};
+use rankstill_core::{Cases, Error, ItemId, Query, Ranker, Rankings, Result, TopK};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::ops::Deref;
@@ -36,6 +36,9 @@ pub struct Fusion {
     pub constant: f32,
     /// What each ranker counts, in their order; none: all alike.
     pub weights: Vec<f32>,
+    /// Above 0: each user weighs the rankers by how they rank the user's validation items; the mean of all users counts for so
+    /// many items of their own. See [`Fused::weighed_on`].
+    pub user_weights: f32,
 }
 
 /// See the module.
@@ -61,6 +64,7 @@ impl Default for Fusion {
             stability: 100.0,
             constant: 60.0,
             weights: Vec::new(),
+            user_weights: 0.0,
         }
     }
 }
@@ -91,6 +95,7 @@ impl Fusion {
             ("temperature", self.temperature, false),
             ("stability", self.stability, true),
             ("constant", self.constant, true),
+            ("user_weights", self.user_weights, true),
         ] {
             let least = if zero { "at least" } else { "above" };
             if !(value > 0.0 || zero && value == 0.0) || !value.is_finite() {
@@ -200,6 +205,48 @@ impl<R> Fused<R> {
         Ok(Self { members, fusion, weights: None })
     }
 
+    /// Weighs the members for each user by how they rank the user's targets in `valid`, where the settings ask for it: with t of
+    /// them, by (the sum of 1 / log2(1 + rank) + `user_weights` times its mean over all users' targets) / (t + `user_weights`).
+    ///
+    /// # Errors
+    /// When nobody has a target, or a member does not answer.
+    pub fn weighed_on<'a>(self, valid: &Cases) -> Result<Self>
+    where
+        R: Deref<Target = dyn Ranker + 'a> + Send + Sync,
+    {
+        let prior = f64::from(self.fusion.user_weights);
+        if prior == 0.0 {
+            return Ok(self);
+        }
+        let targets: usize = valid.iter().map(|case| case.targets.len()).sum();
+        if targets == 0 {
+            let problem = "needs validation data".to_owned();
+            return Err(Error::Config { key: "fusion.user_weights".into(), problem });
+        }
+        let users: Vec<usize> = valid
+            .iter()
+            .map(|case| case.query.user.map_or(usize::MAX, |user| user as usize))
+            .collect();
+        let n_users =
+            users.iter().filter(|user| **user != usize::MAX).max().map_or(0, |&most| most + 1);
+        let mut weights = vec![vec![0.0; self.members.len()]; n_users];
+        for (at, member) in self.members.iter().enumerate() {
+            let ranks = member.target_ranks(valid, &TopK::unseen(self.fusion.cut))?;
+            let gain = |&rank: &u32| if rank == 0 { 0.0 } else { 1.0 / f64::from(rank + 1).log2() };
+            let mean = ranks.values().iter().map(gain).sum::<f64>() / targets as f64;
+            let mut own = vec![(0.0, 0.0); n_users];
+            for (ranks, &user) in ranks.iter().zip(&users).filter(|(_, user)| **user != usize::MAX)
+            {
+                own[user].0 += ranks.iter().map(gain).sum::<f64>();
+                own[user].1 += ranks.len() as f64;
+            }
+            for (weights, (sum, n)) in weights.iter_mut().zip(own) {
+                weights[at] = ((sum + prior * mean) / (n + prior)) as f32;
+            }
+        }
+        self.with_user_weights(weights)
+    }
+
     /// What each member counts for each user; unknown users go by the settings.
     ///
     /// # Errors
@@ -246,7 +293,7 @@ impl<'a, R: Deref<Target = dyn Ranker + 'a> + Send + Sync> Ranker for Fused<R> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use rankstill_core::Scorer;
+    use rankstill_core::{Scorer, Span};
     use std::sync::Arc;
 
     fn said(items: &[ItemId]) -> Said<'_> {
@@ -318,6 +365,35 @@ mod tests {
         assert_eq!(ranked.items(0), [0, 2]);
         assert_eq!(ranked.items(1), [4, 5]);
         assert_eq!(ranked.items(2), [0, 4]);
+    }
+
+    #[test]
+    fn users_weigh_members_by_their_validation_items() {
+        let members: Vec<Arc<dyn Ranker>> = vec![Arc::new(From(0)), Arc::new(From(4))];
+        let fusion = Fusion { kind: Worth::Borda, cut: 6, user_weights: 2.0, ..Fusion::default() };
+        // Users 0 and 2 have item 1. User 0 wants 0, user 2 wants 5 and 3; of user 1 nothing is known.
+        let span =
+            |user, history, targets| Span { user: Some(user), history, hidden: 0..0, targets };
+        let spans = vec![span(0, 0..1, 1..2), span(2, 0..1, 2..4)];
+        let valid = Cases::new(6, Arc::new(vec![1, 0, 5, 3]), spans).unwrap();
+        // Lists 0 2 3 4 5 and 4 5 0 2 3: ranks of 0, 5, 3.
+        let gain = |rank: f64| 1.0 / (rank + 1.0).log2();
+        let (first, second) = ([1.0, 5.0, 3.0].map(gain), [3.0, 2.0, 5.0].map(gain));
+        let mean = |gains: [f64; 3]| gains.iter().sum::<f64>() / 3.0;
+
+        let ensemble = Fused::new(members, fusion).unwrap().weighed_on(&valid).unwrap();
+        let found = ensemble.weights.unwrap();
+        let by_hand = [
+            [(first[0] + 2.0 * mean(first)) / 3.0, (second[0] + 2.0 * mean(second)) / 3.0],
+            [mean(first), mean(second)],
+            [
+                (first[1] + first[2] + 2.0 * mean(first)) / 4.0,
+                (second[1] + second[2] + 2.0 * mean(second)) / 4.0,
+            ],
+        ];
+        for (found, by_hand) in found.iter().flatten().zip(by_hand.iter().flatten()) {
+            assert!((f64::from(*found) - by_hand).abs() < 1e-6, "{found} {by_hand}");
+        }
     }
 
     #[test]

@@ -29,13 +29,17 @@ pub enum Ready {
 }
 
 impl Ready {
-    /// An ensemble of `members`.
+    /// An ensemble of `members`; where users weigh them, they do so by `valid`.
     ///
     /// # Errors
-    /// When the fusion's settings do not fit them.
-    pub fn fused<'r>(members: impl Iterator<Item = &'r Self>, fusion: &Fusion) -> Result<Self> {
+    /// When the fusion's settings do not fit them or the data.
+    pub fn fused<'r>(
+        members: impl Iterator<Item = &'r Self>,
+        fusion: &Fusion,
+        valid: &Cases,
+    ) -> Result<Self> {
         let members = members.map(Self::ranker).collect();
-        Ok(Self::Fused(Arc::new(Fused::new(members, fusion.clone())?)))
+        Ok(Self::Fused(Arc::new(Fused::new(members, fusion.clone())?.weighed_on(valid)?)))
     }
 
     /// To be asked.

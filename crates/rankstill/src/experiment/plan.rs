@@ -1,7 +1,7 @@
 //! An experiment as checked: every name resolved, every setting parsed, the models in an order in which each teacher comes
 //! before its students.
 
-use super::spec::Spec;
+use super::spec::{FitOn, Spec};
 use anyhow::{Context as _, Result, bail};
 use rankstill_core::registry::{self, Config};
 use rankstill_core::{Distiller, Recipe};
@@ -114,6 +114,15 @@ impl Plan {
             .map(|name| planned(name, inherited(name, &spec.models)?, &names))
             .collect::<Result<Vec<_>>>()?;
         let order = teachers_first(&models)?;
+        let weighed = |model: &&PlannedModel| matches!(&model.source, Source::Ensemble { fusion, .. } if fusion.user_weights > 0.0);
+        if spec.evaluate.fit_on == FitOn::TrainValid
+            && let Some(model) = models.iter().find(weighed)
+        {
+            bail!(
+                "models.{}.fusion.user_weights: users weigh the members by validation data, which evaluate.fit_on = \"train+valid\" teaches them; fit on \"train\"",
+                model.name
+            );
+        }
         Ok(Self { spec, models, order })
     }
 

@@ -254,11 +254,13 @@ impl<'a> Run<'a> {
         let order: Vec<usize> =
             self.plan.order.iter().copied().filter(|at| needed.contains(at)).collect();
         let mut ready: BTreeMap<usize, Ready> = BTreeMap::new();
+        let valid = &self.setting.data.split.valid;
         for (done, &at) in order.iter().enumerate() {
             let model = match &self.plan.models[at].source {
                 Source::Rankings(_) => Ready::Recorded(self.setting.rankings[&at].clone()),
                 Source::Ensemble { members, fusion } => {
-                    Ready::fused(members.iter().map(|member| &ready[member]), fusion)?
+                    let members = members.iter().map(|member| &ready[member]);
+                    Ready::fused(members, fusion, valid)?
                 }
                 Source::Fit { .. } => {
                     let ask = |at: usize| ready[&at].teacher(&self.plan.models[at].name);
@@ -309,7 +311,8 @@ impl<'a> Run<'a> {
             }
             Source::Ensemble { members, fusion } => {
                 let members = members.iter().map(|&member| self.ready(member, seed));
-                Ready::fused(members.collect::<Result<Vec<_>>>()?.iter(), fusion)
+                let valid = &self.setting.data.split.valid;
+                Ready::fused(members.collect::<Result<Vec<_>>>()?.iter(), fusion, valid)
             }
         }
     }

@@ -386,7 +386,8 @@ impl Teachers {
             let model = match &plan.models[at].source {
                 Source::Rankings(_) => Ready::Recorded(recorded[&at].clone()),
                 Source::Ensemble { members, fusion } => {
-                    Ready::fused(members.iter().map(|member| &ready[member]), fusion)?
+                    let members = members.iter().map(|member| &ready[member]);
+                    Ready::fused(members, fusion, &fitter.data.split.valid)?
                 }
                 Source::Fit { .. } => {
                     let folder = out.join("teachers").join(&folders[at]);
