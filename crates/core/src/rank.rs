@@ -3,6 +3,7 @@
 use crate::kernel::panels::{Order, Panels, Rows};
 use crate::kernel::{ranks, topk};
 use rayon::prelude::*;
+use std::ops::Deref;
 use std::sync::OnceLock;
 
 use crate::{Cases, Error, ItemId, Lists, Query, Rankings, Result};
@@ -61,27 +62,35 @@ fn places(list: &[ItemId], targets: &[ItemId]) -> Vec<u32> {
     places
 }
 
-/// A scorer that is asked often: where it is factored, its items are packed once, not once a call.
-pub struct Packed<'a, S: Scorer + ?Sized> {
-    scorer: &'a S,
+/// A scorer that is asked often: where it is factored, its items are packed once, not once a call. `P` is how the scorer is
+/// held: a reference while a model is measured, a box where it is served.
+pub struct Packed<P> {
+    scorer: P,
     /// In the order that top-K wants; packed anew, once, in the order that counting places wants.
     panels: Option<Panels>,
     by_id: OnceLock<Panels>,
 }
 
-impl<'a, S: Scorer + ?Sized> Packed<'a, S> {
+impl<P: Deref<Target: Scorer>> Packed<P> {
     /// Packs the items of `scorer`.
     #[must_use]
-    pub fn new(scorer: &'a S) -> Self {
+    pub fn new(scorer: P) -> Self {
         let pack = |factored: &dyn Factored| Panels::pack(factored.items().rows(), Order::Norm);
-        Self { scorer, panels: scorer.factored().map(pack), by_id: OnceLock::new() }
+        let panels = scorer.factored().map(pack);
+        Self { scorer, panels, by_id: OnceLock::new() }
+    }
+
+    /// What was packed.
+    #[must_use]
+    pub fn scorer(&self) -> &P::Target {
+        &self.scorer
     }
 }
 
 /// The only masking and top-K code there is, parallel over blocks of queries: fused with the products for scorers that are
 /// factored, from rows of scores for the others. Both give the same order: larger scores first, ties to the smaller id, NaN
 /// last.
-impl<S: Scorer + ?Sized> Ranker for Packed<'_, S> {
+impl<P: Deref<Target: Scorer> + Send + Sync> Ranker for Packed<P> {
     fn rank(&self, queries: &[Query<'_>], top: &TopK<'_>) -> Result<Rankings> {
         let masks = Masks::new(queries, top);
         let allowed = top.allowed.map(ItemSet::words);
@@ -235,6 +244,32 @@ impl ItemSet {
             words[at / 64] |= 1 << (at % 64);
         }
         Ok(Self { n_items, words })
+    }
+
+    /// The whole catalogue.
+    #[must_use]
+    pub fn all(n_items: usize) -> Self {
+        let mut words = vec![u64::MAX; n_items.div_ceil(64)];
+        if let Some(last) = words.last_mut().filter(|_| !n_items.is_multiple_of(64)) {
+            *last = (1 << (n_items % 64)) - 1;
+        }
+        Self { n_items, words }
+    }
+
+    /// Takes an item out; one that is not in it is no error.
+    pub fn remove(&mut self, item: ItemId) {
+        if self.contains(item) {
+            self.words[item as usize / 64] &= !(1 << (item % 64));
+        }
+    }
+
+    /// Keeps what `other` holds too.
+    ///
+    /// # Panics
+    /// When the catalogues differ in size.
+    pub fn keep(&mut self, other: &Self) {
+        assert_eq!(self.n_items, other.n_items, "sets of one catalogue");
+        self.words.iter_mut().zip(&other.words).for_each(|(word, other)| *word &= other);
     }
 
     /// Whether `item` is one of them.
@@ -419,6 +454,22 @@ mod tests {
         let empty = Interactions::new(0, Lists::default(), None, None).unwrap();
         let none = Cases::per_user(&empty);
         assert!(model.target_ranks(&none, &TopK::unseen(5)).unwrap().is_empty());
+    }
+
+    #[test]
+    fn sets_lose_what_is_taken_out_and_what_others_do_not_hold() {
+        for n_items in [0, 1, 63, 64, 65, 200] {
+            let mut set = ItemSet::all(n_items);
+            let bits: u32 = set.words().iter().map(|word| word.count_ones()).sum();
+            assert_eq!(bits as usize, n_items);
+            set.remove(63);
+            set.remove(1000);
+            set.keep(&ItemSet::new(n_items, (0..n_items as u32).filter(|i| i % 3 == 0)).unwrap());
+            for item in 0..2 * n_items as u32 {
+                let held = (item as usize) < n_items && item != 63 && item % 3 == 0;
+                assert_eq!(set.contains(item), held, "{item} of {n_items}");
+            }
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod counted_lines;
 mod delimited;
 mod fields;
+mod items;
 mod jsonl;
 mod movielens;
 mod parquet;
@@ -16,6 +17,7 @@ mod triples;
 mod user_lines;
 
 pub(crate) use fields::{Names, PAIR_NAMES, RANKING_NAMES};
+pub use items::{ItemText, read_items};
 pub(crate) use rows::Rows;
 pub(crate) use source::{Lines, Source};
 

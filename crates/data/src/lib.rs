@@ -20,6 +20,8 @@ pub mod timelines;
 
 pub use columns::{Column, Kind, Table, TableFile, TableWriter, Texts};
 pub use error::{Error, Result};
-pub use format::{ColumnNames, FORMATS, Format, ReadOptions, read_log, read_log_bytes};
+pub use format::{
+    ColumnNames, FORMATS, Format, ItemText, ReadOptions, read_items, read_log, read_log_bytes,
+};
 pub use log::Log;
 pub use rankings::{Dropped, Pairs, RankingsFile, read_pairs, read_rankings, write_rankings};

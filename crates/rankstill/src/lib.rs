@@ -9,3 +9,5 @@ pub use rankstill_data as data;
 pub use rankstill_distill as distill;
 pub use rankstill_eval as eval;
 pub use rankstill_models as models;
+#[cfg(feature = "serve")]
+pub use rankstill_serve as serve;

@@ -50,6 +50,12 @@ enum Command {
     Evaluate(commands::evaluate::Options),
     /// Recommend to all or some users of an artefact, in batch.
     Recommend(commands::recommend::Options),
+    /// Answer over HTTP: recommendations, similar items, events.
+    #[cfg(feature = "serve")]
+    Serve(commands::serve::Options),
+    /// What a server was told, as a log that `prepare` reads.
+    #[cfg(feature = "serve")]
+    Events(commands::events::Options),
     /// Test two runs against each other, case by case.
     Compare(commands::compare::Options),
     /// Say what a data set, an artefact or a run holds.
@@ -82,6 +88,10 @@ fn main() -> ExitCode {
         Command::Distill(options) => commands::distill::run(&options, &screen),
         Command::Evaluate(options) => commands::evaluate::run(&options, &screen),
         Command::Recommend(options) => commands::recommend::run(&options, &screen),
+        #[cfg(feature = "serve")]
+        Command::Serve(options) => commands::serve::run(&options, cli.common.threads, &screen),
+        #[cfg(feature = "serve")]
+        Command::Events(options) => commands::events::run(&options, &screen),
         Command::Compare(options) => commands::compare::run(&options, &screen),
         Command::Inspect(options) => commands::inspect::run(&options, &screen),
         Command::List(options) => commands::list::run(&options, &screen),

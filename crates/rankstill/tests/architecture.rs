@@ -7,8 +7,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const SIBLINGS: [&str; 4] =
-    ["rankstill-data", "rankstill-models", "rankstill-distill", "rankstill-eval"];
+const SIBLINGS: [&str; 5] = [
+    "rankstill-data",
+    "rankstill-models",
+    "rankstill-distill",
+    "rankstill-eval",
+    "rankstill-serve",
+];
+
+/// What `serve` alone may depend on: the network, threads that wait for it, and the event store.
+const SERVING: [&str; 6] = ["axum", "hyper", "hyper-util", "redb", "tokio", "tower"];
 
 /// Engines that a newcomer must not wait for.
 const HEAVY: [&str; 10] = [
@@ -125,14 +133,34 @@ fn only_those_who_may_open_files_do() {
         crates.join("core/src/artefact.rs"),
         crates.join("core/src/beside.rs"),
     ];
-    for folder in ["core", "models", "distill", "eval"] {
+    // `serve` has sockets of tokio's and a file of redb's, and opens nothing itself.
+    for folder in ["core", "models", "distill", "eval", "serve"] {
         for path in sources(&crates.join(folder).join("src")) {
             if may.iter().any(|may| path.starts_with(may)) {
                 continue;
             }
-            for word in
-                ["std::fs", "std::net", "File::open", "File::create", "fs::read", "fs::write"]
-            {
+            let words =
+                ["std::fs", "File::open", "File::create", "fs::read", "fs::write", "std::net"];
+            let words = &words[..words.len() - usize::from(folder == "serve")];
+            for word in words {
+                assert!(!code(&path).contains(word), "{} uses {word}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn serve_alone_knows_the_network() {
+    for package in metadata().workspace_packages() {
+        let serves = package.name.as_str() == "rankstill-serve";
+        for dependency in &package.dependencies {
+            let network = SERVING.contains(&dependency.name.as_str());
+            assert!(serves || !network, "{} depends on {}", package.name, dependency.name);
+        }
+    }
+    for folder in ["core", "data", "models", "distill", "eval"] {
+        for path in sources(&root().join("crates").join(folder).join("src")) {
+            for word in ["TcpListener", "TcpStream", "UdpSocket", "SocketAddr"] {
                 assert!(!code(&path).contains(word), "{} uses {word}", path.display());
             }
         }

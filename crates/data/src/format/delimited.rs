@@ -55,7 +55,7 @@ pub(super) fn option_delimiter(options: &ReadOptions) -> Result<Option<u8>> {
 }
 
 /// The one under which the first line names a user's and an item's column, else the most frequent.
-fn guess_delimiter(sample: &Sample<'_>, options: &ReadOptions) -> u8 {
+pub(super) fn guess_delimiter(sample: &Sample<'_>, options: &ReadOptions) -> u8 {
     const KNOWN: [u8; 5] = [b',', b'\t', b';', b'|', b' '];
     let line = sample.first_line();
     let names = KNOWN.into_iter().find(|&delimiter| {
@@ -169,28 +169,29 @@ fn header_name(path: &Path, name: &[u8], style: Header) -> Result<String> {
 }
 
 /// Fields of one record.
-struct Record<'a> {
-    line: u64,
+pub(super) struct Record<'a> {
+    pub(super) line: u64,
     bytes: &'a [u8],
     ends: &'a [usize],
 }
 
 impl<'a> Record<'a> {
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.ends.len()
     }
 
-    fn get(&self, i: usize) -> &'a [u8] {
+    pub(super) fn get(&self, i: usize) -> &'a [u8] {
         let start = if i == 0 { 0 } else { self.ends[i - 1] };
         &self.bytes[start..self.ends[i]]
     }
 
-    fn fields(&self) -> impl Iterator<Item = &'a [u8]> {
+    pub(super) fn fields(&self) -> impl Iterator<Item = &'a [u8]> {
         (0..self.len()).map(|i| self.get(i))
     }
 }
 
-struct Records {
+/// Reads records one by one.
+pub(super) struct Records {
     text: Text,
     parser: csv_core::Reader,
     quoting: bool,
@@ -203,7 +204,7 @@ struct Records {
 }
 
 impl Records {
-    fn new(text: Text, dialect: &Dialect) -> Self {
+    pub(super) fn new(text: Text, dialect: &Dialect) -> Self {
         let parser = csv_core::ReaderBuilder::new()
             .delimiter(dialect.delimiter)
             .quoting(dialect.quoting)
@@ -228,7 +229,7 @@ impl Records {
         }
     }
 
-    fn next(&mut self) -> Result<Option<Record<'_>>> {
+    pub(super) fn next(&mut self) -> Result<Option<Record<'_>>> {
         (self.n_bytes, self.n_ends) = (0, 0);
         let (mut n_quotes, mut last, mut at_end) = (0, 0, false);
         loop {

@@ -25,7 +25,7 @@ const USER: &[&str] = &[
     "memberid",
     "sessionid",
 ];
-const ITEM: &[&str] = &[
+pub(super) const ITEM: &[&str] = &[
     "itemid",
     "item",
     "iid",
@@ -177,7 +177,7 @@ pub(crate) fn is_header<'a>(
     has(&options.columns.user, USER) && has(&options.columns.item, ITEM)
 }
 
-fn normal(name: &str) -> String {
+pub(super) fn normal(name: &str) -> String {
     let significant = name.chars().filter(|c| !matches!(c, '_' | '-') && !c.is_whitespace());
     significant.flat_map(char::to_lowercase).collect()
 }

@@ -3,12 +3,16 @@
 pub mod compare;
 pub mod distill;
 pub mod evaluate;
+#[cfg(feature = "serve")]
+pub mod events;
 pub mod inspect;
 pub mod list;
 pub mod prepare;
 pub mod quickstart;
 pub mod recommend;
 pub mod run;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod simulate;
 pub mod train;
 pub mod tune;

@@ -1,0 +1,157 @@
+//! Item tables: what items are called and what kind of thing they are, from CSV, TSV and RecBole's `.item` files.
+//!
+//! The item's column and the title's are found by common names; every other column is an attribute. A cell may hold several
+//! values, separated by `|` (in RecBole's `token_seq` columns by blanks). Empty cells say nothing.
+
+use super::delimited::{Dialect, Header, Records, guess_delimiter};
+use super::fields::{ITEM, normal, shown};
+use super::{ReadOptions, Source, recbole};
+use crate::{Error, Result, error::listed};
+use std::path::Path;
+
+/// An item as a table describes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ItemText {
+    /// Its id.
+    pub item: String,
+    /// What people call it.
+    pub title: Option<String>,
+    /// Attributes and their values, in the order of the columns.
+    pub attributes: Vec<(String, String)>,
+}
+
+const TITLE: &[&str] = &[
+    "title",
+    "movietitle",
+    "itemtitle",
+    "name",
+    "moviename",
+    "itemname",
+    "productname",
+    "product",
+];
+
+/// Reads the whole table.
+///
+/// # Errors
+/// Whatever is wrong with the file, with path and line.
+pub fn read_items(path: &Path) -> Result<Vec<ItemText>> {
+    let source = Source::open(path)?;
+    if source.sample().bytes.is_empty() {
+        return Err(Error::file(path, "the file is empty"));
+    }
+    let options = ReadOptions::default();
+    let typed = (recbole::FORMAT.sniff)(&source.sample(), &options);
+    let dialect = if typed {
+        Dialect { delimiter: b'\t', quoting: false, header: Header::Typed }
+    } else {
+        let tabs = source.sample().first_line().contains(&b'\t');
+        let delimiter = if tabs { b'\t' } else { guess_delimiter(&source.sample(), &options) };
+        Dialect { delimiter, quoting: true, header: Header::Plain }
+    };
+    let mut records = Records::new(source.into_text(), &dialect);
+    let text = |line: u64, bytes: &[u8]| match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(text.trim().to_owned()),
+        Err(_) => {
+            let problem = format!("not UTF-8: {}", shown(bytes));
+            Err(Error::Line { path: path.to_owned(), line, problem })
+        }
+    };
+    let Some(first) = records.next()? else { return Err(Error::file(path, "the file is empty")) };
+    let header = first.fields().map(|name| text(1, name)).collect::<Result<Vec<_>>>()?;
+    let columns: Vec<Column> = header.iter().map(|name| Column::new(name, typed)).collect();
+    let find =
+        |names: &[&str]| columns.iter().position(|c| names.contains(&normal(&c.name).as_str()));
+    let item = find(ITEM).or_else(|| find(&["id"])).ok_or_else(|| Error::NoColumn {
+        path: path.to_owned(),
+        wanted: "column for the item by a common name, such as `item_id`".into(),
+        existing: listed(columns.iter().map(|column| &column.name)),
+    })?;
+    let title = find(TITLE);
+
+    let mut rows = Vec::new();
+    while let Some(record) = records.next()? {
+        if record.len() != columns.len() {
+            let (line, found) = (record.line, record.len());
+            return Err(Error::Columns {
+                path: path.to_owned(),
+                line,
+                expected: columns.len(),
+                found,
+            });
+        }
+        let mut row =
+            ItemText { item: text(record.line, record.get(item))?, ..ItemText::default() };
+        for (at, column) in columns.iter().enumerate().filter(|&(at, _)| at != item) {
+            let cell = text(record.line, record.get(at))?;
+            if Some(at) == title {
+                row.title = Some(cell).filter(|cell| !cell.is_empty());
+                continue;
+            }
+            let values =
+                cell.split(|c: char| if column.blanks { c.is_whitespace() } else { c == '|' });
+            let values = values.map(str::trim).filter(|value| !value.is_empty());
+            row.attributes.extend(values.map(|value| (column.name.clone(), value.to_owned())));
+        }
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+struct Column {
+    name: String,
+    /// Whether blanks separate its values.
+    blanks: bool,
+}
+
+impl Column {
+    fn new(header: &str, typed: bool) -> Self {
+        match header.rsplit_once(':').filter(|_| typed) {
+            Some((name, kind)) => Self { name: name.into(), blanks: kind.ends_with("_seq") },
+            None => Self { name: header.into(), blanks: false },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn read(name: &str, text: &str) -> Result<Vec<ItemText>> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        read_items(&path)
+    }
+
+    fn item(item: &str, title: Option<&str>, attributes: &[(&str, &str)]) -> ItemText {
+        let owned = |(a, b): &(&str, &str)| ((*a).to_owned(), (*b).to_owned());
+        let title = title.map(str::to_owned);
+        ItemText { item: item.into(), title, attributes: attributes.iter().map(owned).collect() }
+    }
+
+    #[test]
+    fn titles_keep_their_blanks_and_attributes_their_values() {
+        let found = read(
+            "a.item",
+            "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n1\tToy Story\t1995\tAnimation Comedy\n2\t\t\t\n",
+        );
+        let toy = [("release_year", "1995"), ("class", "Animation"), ("class", "Comedy")];
+        assert_eq!(found.unwrap(), [item("1", Some("Toy Story"), &toy), item("2", None, &[])]);
+        let found = read("a.csv", "genres,movieId,title\nWar|Sad film,7,\"Come, see\"\n");
+        let genres = [("genres", "War"), ("genres", "Sad film")];
+        assert_eq!(found.unwrap(), [item("7", Some("Come, see"), &genres)]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_line() {
+        let told = |name, text| read(name, text).unwrap_err().to_string();
+        assert!(told("a.tsv", "title\tyear\nx\t1\n").contains("no column for the item"));
+        assert!(
+            told("a.tsv", "item_id\tyear\n1\t2\n3\n")
+                .contains("a.tsv:3: expected 2 columns, found 1")
+        );
+        assert!(told("a.tsv", "").contains("empty"));
+    }
+}

@@ -1,0 +1,114 @@
+//! `rankstill serve`: artefacts answering over HTTP.
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use rankstill::data::read_items;
+use rankstill::experiment::model;
+use rankstill::progress::Screen;
+use rankstill::serve::store::{Embedded, EventStore};
+use rankstill::serve::{App, ItemRow, ItemTable, Limits, Snapshot};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+#[derive(Args)]
+pub struct Options {
+    /// Folders that `run`, `train` or `distill` made, as FOLDER or NAME=FOLDER. The first answers where a request names none.
+    #[arg(required = true, value_name = "[NAME=]ARTEFACT")]
+    artefacts: Vec<String>,
+    /// Where to listen. Anything but loopback lets others in: see docs/serving.md first.
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
+    listen: SocketAddr,
+    /// Titles and attributes of the items: CSV, TSV or RecBole's .item.
+    #[arg(long, value_name = "FILE")]
+    items: Option<PathBuf>,
+    /// Keep what users do in this file; without it there are no events.
+    #[arg(long, value_name = "FILE")]
+    events: Option<PathBuf>,
+    /// From a request's arrival to its answer.
+    #[arg(long, default_value_t = 1000, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    deadline: u64,
+    /// Requests that may wait to be computed; beyond it they are refused at once.
+    #[arg(long, default_value_t = 1024, value_name = "N", value_parser = positive)]
+    queue: usize,
+    /// Items in an answer.
+    #[arg(long, default_value_t = 1000, value_name = "K", value_parser = positive)]
+    max_k: usize,
+    /// A line of JSON on standard error for every request.
+    #[arg(long)]
+    log: bool,
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("expected at least 1".into()),
+        Ok(number) => Ok(number),
+        Err(error) => Err(format!("{error}")),
+    }
+}
+
+pub fn run(options: &Options, threads: usize, screen: &Screen) -> Result<()> {
+    let level = if options.log {
+        tracing_subscriber::filter::LevelFilter::INFO
+    } else {
+        tracing_subscriber::filter::LevelFilter::ERROR
+    };
+    let log = tracing_subscriber::fmt().json().flatten_event(true).with_max_level(level);
+    // Somebody who uses the library may have set another one.
+    _ = log.with_target(false).with_writer(std::io::stderr).try_init();
+
+    let described = options.items.as_deref().map(item_rows).transpose()?.unwrap_or_default();
+    let mut models = Vec::new();
+    for given in &options.artefacts {
+        let (name, folder) = named(given)?;
+        let loaded = model::read(&folder)?;
+        let table = ItemTable::new(&loaded.artefact.items, described.iter().cloned());
+        let name = name.unwrap_or_else(|| loaded.artefact.manifest.name.clone());
+        let snapshot = Snapshot::new(&name, loaded.artefact, loaded.model, table);
+        let snapshot = snapshot.with_context(|| folder.display().to_string())?;
+        screen.say(format!(
+            "{name} {}: {} of {} users and {} items, checked in {:.0} ms",
+            snapshot.version,
+            snapshot.manifest.kind,
+            snapshot.users.len(),
+            snapshot.items.len(),
+            snapshot.warmed_in.as_secs_f64() * 1e3
+        ));
+        models.push(snapshot);
+    }
+    let store = match &options.events {
+        Some(path) => Some(Arc::new(Embedded::open(path)?) as Arc<dyn EventStore>),
+        None => None,
+    };
+    let limits = Limits {
+        k: options.max_k,
+        queue: options.queue,
+        deadline: Duration::from_millis(options.deadline),
+        ..Limits::default()
+    };
+    let app = App::new(models, store, limits, threads)?;
+    let ready = |address| screen.print(format!("listening on http://{address}"));
+    rankstill::serve::run(app, options.listen, threads, ready)?;
+    screen.say("ended; every answer that was owed is given");
+    Ok(())
+}
+
+/// `NAME=FOLDER`, or `FOLDER`, which may hold a `=` itself.
+fn named(given: &str) -> Result<(Option<String>, PathBuf)> {
+    if Path::new(given).exists() {
+        return Ok((None, given.into()));
+    }
+    match given.split_once('=') {
+        Some((name, folder)) if !name.is_empty() => Ok((Some(name.into()), folder.into())),
+        Some(_) => bail!("`{given}`: expected a name before the `=`"),
+        None => bail!("{given}: there is no such folder"),
+    }
+}
+
+fn item_rows(path: &Path) -> Result<Vec<ItemRow>> {
+    let rows = read_items(path)?.into_iter();
+    Ok(rows
+        .map(|row| ItemRow { item: row.item, title: row.title, attributes: row.attributes })
+        .collect())
+}

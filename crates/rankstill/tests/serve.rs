@@ -1,0 +1,349 @@
+//! The server as a user runs it: a process, its artefacts, its event store, and what happens when it is killed.
+#![cfg(feature = "serve")]
+#![allow(clippy::unwrap_used)]
+
+mod common;
+#[path = "common/http.rs"]
+mod http;
+
+use common::{error, in_folder, ok, rankstill, text};
+use http::{Connection, Server};
+use rankstill_core::kernel::rng::Rng;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+const EXPERIMENT: &str = r#"
+[data]
+simulate = { interactions = 4_000, seed = 3 }
+filter = { user_core = 5 }
+[evaluate]
+metrics = ["ndcg@10"]
+latency_seconds = 0.0
+[models.POP]
+kind = "pop"
+[models.ItemCF]
+kind = "item_cf"
+[models.MF]
+kind = "bpr_mf"
+dim = 8
+train = { epochs = 3 }
+[models.Fossil]
+kind = "fossil"
+dim = 6
+order = 3
+train = { epochs = 2 }
+[models.Caser]
+kind = "caser"
+dim = 8
+length = 3
+horizontal_filters = 4
+train = { epochs = 2 }
+"#;
+const MODELS: [&str; 5] = ["MF", "POP", "ItemCF", "Fossil", "Caser"];
+
+/// The models of [`EXPERIMENT`], as `NAME=FOLDER`.
+fn models() -> (tempfile::TempDir, Vec<String>) {
+    let (root, file) = in_folder(EXPERIMENT);
+    let out = root.path().join("run");
+    ok(&mut rankstill(&["run", text(&file), "--quiet", "--out", text(&out)]));
+    let folder = |name: &&str| format!("{name}={}", artefact(&out, name).display());
+    (root, MODELS.iter().map(folder).collect())
+}
+
+fn artefact(run: &Path, name: &str) -> PathBuf {
+    run.join("models").join(name).join("seed-1/artefact")
+}
+
+/// What `recommend` says, by user.
+fn recommended(artefact: &Path, k: usize) -> BTreeMap<String, Vec<(String, f32)>> {
+    let lists = artefact.with_file_name("lists.jsonl");
+    let k = k.to_string();
+    ok(&mut rankstill(&[
+        "recommend",
+        text(artefact),
+        "--all",
+        "--k",
+        &k,
+        "--quiet",
+        "--out",
+        text(&lists),
+    ]));
+    let mut by_user: BTreeMap<String, Vec<(String, f32)>> = BTreeMap::new();
+    for line in fs::read_to_string(&lists).unwrap().lines() {
+        let row: Value = serde_json::from_str(line).unwrap();
+        let list = by_user.entry(id(&row["user_id"])).or_default();
+        assert_eq!(row["rank"], list.len() + 1);
+        list.push((id(&row["item_id"]), row["score"].as_f64().unwrap() as f32));
+    }
+    by_user
+}
+
+fn id(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn list(answer: &Value) -> Vec<(String, f32)> {
+    let items = answer["items"].as_array().unwrap_or_else(|| panic!("{answer}"));
+    items.iter().map(|item| (id(&item["item"]), item["score"].as_f64().unwrap() as f32)).collect()
+}
+
+/// Every user alone and in batches, bit for bit.
+fn assert_online_is_offline(server: &Server, model: &str, artefact: &Path, k: usize) {
+    let offline = recommended(artefact, k);
+    let mut connection = server.connect();
+    for (user, expected) in &offline {
+        let (status, answer) =
+            connection.get(&format!("/v1/users/{user}/recommendations?k={k}&model={model}"));
+        assert_eq!((status, &answer["basis"]), (200, &json!("user")), "{model} {user}: {answer}");
+        assert_eq!(&list(&answer), expected, "{model} {user}");
+    }
+    let users: Vec<&String> = offline.keys().collect();
+    for block in users.chunks(100) {
+        let requests: Vec<Value> =
+            block.iter().map(|user| json!({ "user": user, "k": k, "model": model })).collect();
+        let (status, batch) =
+            connection.post("/v1/recommendations:batch", &json!({ "requests": requests }));
+        assert_eq!(status, 200);
+        for (answer, user) in batch["answers"].as_array().unwrap().iter().zip(block) {
+            assert_eq!(list(answer), offline[*user], "{model} {user} in a batch");
+        }
+    }
+}
+
+#[test]
+fn online_equals_offline_for_every_user() {
+    let (root, given) = models();
+    let args: Vec<&str> = given.iter().map(String::as_str).collect();
+    let server = Server::start(&args);
+    for name in MODELS {
+        assert_online_is_offline(&server, name, &artefact(&root.path().join("run"), name), 20);
+    }
+    let (_, list) = server.connect().get("/v1/models");
+    let names: Vec<&str> =
+        list["models"].as_array().unwrap().iter().map(|m| m["name"].as_str().unwrap()).collect();
+    assert_eq!(names, MODELS);
+}
+
+#[test]
+fn online_equals_offline_on_movielens() {
+    let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
+    let data = std::env::var_os("RANKSTILL_DATA").map_or(shared, PathBuf::from).join("ml-100k");
+    let (log, items) = (data.join("ml-100k.inter"), data.join("ml-100k.item"));
+    if !log.is_file() {
+        println!("skipped: no {}", log.display());
+        return;
+    }
+    let (root, file) = in_folder(&format!(
+        "[data]\npath = {log:?}\n[evaluate]\nmetrics = [\"ndcg@10\"]\nlatency_seconds = 0.0\n[models.MF]\nkind = \"bpr_mf\"\ndim = 20\ntrain = {{ epochs = 3 }}\n"
+    ));
+    let out = root.path().join("run");
+    ok(&mut rankstill(&["run", text(&file), "--quiet", "--out", text(&out)]));
+    let folder = artefact(&out, "MF");
+    let server = Server::start(&[text(&folder), "--items", text(&items)]);
+    assert_online_is_offline(&server, "MF", &folder, 50);
+    let body = json!({ "history": ["1"], "k": 5, "explain": 1, "filter": { "class": ["Comedy"] } });
+    let (status, answer) = server.connect().post("/v1/recommendations", &body);
+    assert_eq!(status, 200);
+    for item in answer["items"].as_array().unwrap() {
+        assert!(item["title"].is_string());
+        assert!(item["attributes"]["class"].as_array().unwrap().contains(&json!("Comedy")));
+        let because = item["because"].as_array().cloned().unwrap_or_default();
+        assert!(because.iter().all(|reason| reason["title"] == "Toy Story"));
+    }
+}
+
+#[test]
+fn events_close_the_loop_to_the_next_training() {
+    let (root, given) = models();
+    let store = root.path().join("events.redb");
+    let args = [given[0].as_str(), given[3].as_str(), "--events", text(&store)];
+    let mut server = Server::start(&args);
+    let mut connection = server.connect();
+    let (_, before) = connection.get("/v1/users/newcomer/recommendations");
+    assert_eq!(before["basis"], "popular");
+    let items: Vec<String> = list(&before).into_iter().take(3).map(|(item, _)| item).collect();
+    for (at, item) in items.iter().enumerate() {
+        let event = json!({ "user": "newcomer", "item": item, "time": 1000 - at, "weight": 2.5, "key": at });
+        assert_eq!(connection.post("/v1/events", &json!({ "events": [event] })).0, 200);
+    }
+    for model in ["MF", "Fossil"] {
+        let (_, answer) =
+            connection.get(&format!("/v1/users/newcomer/recommendations?model={model}"));
+        assert_eq!(answer["basis"], "history");
+        let body = json!({ "history": items.iter().rev().collect::<Vec<_>>(), "model": model });
+        assert_eq!(
+            list(&answer),
+            list(&connection.post("/v1/recommendations", &body).1),
+            "by time"
+        );
+    }
+    assert_eq!(connection.send("DELETE", "/v1/users/7", &Value::Null).unwrap().0, 200);
+    server.signal("-TERM");
+    assert!(server.child.wait().unwrap().success());
+
+    let (log, gone) = (root.path().join("log.tsv"), root.path().join("gone.txt"));
+    let args = ["events", text(&store), "--out", text(&log), "--forgotten", text(&gone), "--json"];
+    let told: Value = serde_json::from_str(&ok(&mut rankstill(&args))).unwrap();
+    assert_eq!(told, json!({ "events": 3, "last": 3 }));
+    assert_eq!(fs::read_to_string(&gone).unwrap(), "7\n");
+    let lines: Vec<String> = fs::read_to_string(&log).unwrap().lines().map(str::to_owned).collect();
+    assert_eq!(lines[0], "user_id\titem_id\ttimestamp\tweight");
+    assert_eq!(lines[1], format!("newcomer\t{}\t1000\t2.5", items[0]));
+    let data = root.path().join("data");
+    ok(&mut rankstill(&["prepare", text(&log), "--quiet", "--out", text(&data)]));
+    let again = ["events", text(&store), "--after", "3", "--out", text(&log), "--json", "--quiet"];
+    assert!(ok(&mut rankstill(&again)).contains("\"events\":0"));
+}
+
+/// Moments at which the server is killed: RANKSTILL_KILLS, or a few.
+fn kills() -> u64 {
+    std::env::var("RANKSTILL_KILLS").map_or(4, |n| n.parse().unwrap())
+}
+
+#[test]
+fn an_acknowledged_event_survives_any_kill() {
+    let (root, given) = models();
+    let store = root.path().join("events.redb");
+    let args = [given[1].as_str(), "--events", text(&store)];
+    let acknowledged = Mutex::new(BTreeSet::new());
+    let rng = Mutex::new(Rng::new(11));
+    for round in 0..kills() {
+        let mut server = Server::start(&args); // the store always opens
+        let patience = Duration::from_millis(5 + u64::from(rng.lock().unwrap().below(250)));
+        std::thread::scope(|scope| {
+            for client in 0..4 {
+                let (address, acknowledged) = (server.address.clone(), &acknowledged);
+                scope.spawn(move || {
+                    let Ok(mut connection) = Connection::open(&address) else { return };
+                    for number in 0.. {
+                        let events: Vec<Value> = (0..1 + number % 3)
+                            .map(|at| json!({ "user": format!("u{client}"), "item": at, "key": format!("{round}-{number}-{at}") }))
+                            .collect();
+                        let Ok((status, _)) = connection.send("POST", "/v1/events", &json!({ "events": events })) else {
+                            return; // the server was killed: this one was not acknowledged
+                        };
+                        assert_eq!(status, 200);
+                        let keys = events.iter().map(|event| (id(&event["user"]), id(&event["key"])));
+                        acknowledged.lock().unwrap().extend(keys);
+                    }
+                });
+            }
+            let began = Instant::now();
+            while began.elapsed() < patience {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            server.child.kill().unwrap(); // SIGKILL
+            server.child.wait().unwrap();
+        });
+    }
+    let acknowledged = acknowledged.into_inner().unwrap();
+    assert!(acknowledged.len() > 10, "only {} events were acknowledged", acknowledged.len());
+    // Every one of them is known: sending it again keeps nothing.
+    let mut server = Server::start(&args);
+    let mut connection = server.connect();
+    for block in acknowledged.iter().collect::<Vec<_>>().chunks(500) {
+        let events: Vec<Value> = block
+            .iter()
+            .map(|(user, key)| json!({ "user": user, "item": 0, "key": key }))
+            .collect();
+        let (status, kept) = connection.post("/v1/events", &json!({ "events": events }));
+        assert_eq!((status, kept), (200, json!({ "kept": 0, "repeated": block.len() })));
+    }
+    server.signal("-INT");
+    assert!(server.child.wait().unwrap().success());
+    let log = root.path().join("log.jsonl");
+    ok(&mut rankstill(&["events", text(&store), "--out", text(&log), "--quiet"]));
+    let kept = fs::read_to_string(&log).unwrap().lines().count();
+    assert!(kept >= acknowledged.len(), "{kept} events, {} acknowledged", acknowledged.len());
+    println!("{} kills, {} events acknowledged, {kept} kept", kills(), acknowledged.len());
+}
+
+#[test]
+fn an_ending_server_finishes_what_it_took() {
+    let (_root, given) = models();
+    let mut server = Server::start(&[given[0].as_str()]);
+    let (answered, address) = (Mutex::new(0), server.address.clone());
+    std::thread::scope(|scope| {
+        for client in 0..4 {
+            let (address, answered) = (&address, &answered);
+            scope.spawn(move || {
+                let mut connection = Connection::open(address).unwrap();
+                for number in 0.. {
+                    let path = format!("/v1/users/{}/recommendations?k=100", client + number % 20);
+                    // What was sent is answered; after that the connection may be closed.
+                    match connection.send("GET", &path, &Value::Null) {
+                        Ok((status, _)) => assert_eq!(status, 200),
+                        Err(_) => break,
+                    }
+                    *answered.lock().unwrap() += 1;
+                }
+            });
+        }
+        std::thread::sleep(Duration::from_millis(300));
+        server.signal("-TERM");
+        assert!(server.child.wait().unwrap().success());
+    });
+    assert!(*answered.lock().unwrap() > 20);
+    assert!(Connection::open(&server.address).is_err(), "nobody listens any more");
+}
+
+#[test]
+fn hostile_bytes_change_nothing() {
+    let (_root, given) = models();
+    let mut server = Server::start(&[given[0].as_str()]);
+    let mut rng = Rng::new(5);
+    for round in 0..200 {
+        let mut connection = server.connect();
+        let mut bytes = match round % 4 {
+            0 => Vec::new(),
+            1 => b"GET /v1/users/1/recommendations?k=".to_vec(),
+            2 => b"POST /v1/recommendations HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 40\r\n\r\n".to_vec(),
+            _ => b"POST /v1/recommendations HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n".to_vec(),
+        };
+        bytes.extend((0..40).map(|_| rng.below(256) as u8));
+        bytes.extend(b"\r\n\r\n");
+        _ = connection.raw(&bytes);
+        if round % 2 == 0 {
+            // An answer, if there is one, is the client's fault.
+            if let Ok((status, _)) = connection.read() {
+                assert!((400..500).contains(&status), "{status}");
+            }
+        }
+    }
+    let mut connection = server.connect();
+    _ = connection.raw(b"GET / HTTP/1.1\r\n");
+    for _ in 0..2000 {
+        if connection.raw(format!("x-filler: {}\r\n", "a".repeat(1000)).as_bytes()).is_err() {
+            break; // it has heard enough
+        }
+    }
+    let (status, _) = server.connect().get("/v1/users/1/recommendations");
+    assert_eq!(status, 200);
+    assert!(server.child.try_wait().unwrap().is_none());
+}
+
+#[test]
+fn what_cannot_be_served_is_named() {
+    let (root, given) = models();
+    let told =
+        |args: &[&str]| error(&[&["serve", "--quiet", "--listen", "127.0.0.1:0"], args].concat());
+    assert!(told(&["nowhere"]).contains("nowhere: there is no such folder"));
+    assert!(told(&[&given[0], &given[0]]).contains("models: two are called `MF`"));
+    let folder = root.path().join("run/models/MF/seed-1/artefact");
+    let items = folder.join("items.vocab");
+    let mut bytes = fs::read(&items).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&items, bytes).unwrap();
+    assert!(told(&[&given[0]]).contains("items.vocab: SHA-256"));
+    let letter = root.path().join("letter");
+    fs::write(&letter, "dear ".repeat(1000)).unwrap();
+    assert!(told(&[&given[1], "--events", text(&letter)]).contains("letter"));
+    assert!(
+        error(&["events", text(&root.path().join("none")), "--out", "x.tsv"])
+            .contains("no such store")
+    );
+}

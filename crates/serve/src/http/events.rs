@@ -1,0 +1,115 @@
+//! What users did, as it happens; and their right to be forgotten.
+
+use crate::app::{App, Shared};
+use crate::extract::{Json, PathId};
+use crate::problem::Problem;
+use crate::request::{Id, objects};
+use crate::store::{Done, Event, Writer};
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use std::time::{SystemTime, UNIX_EPOCH};
+use utoipa::ToSchema;
+
+/// Events, in the order in which they happened.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EventBatch {
+    /// All are kept, or none.
+    #[serde(deserialize_with = "objects")]
+    pub events: Vec<Event>,
+}
+
+/// The events are on the disk.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Appended {
+    /// So many are new.
+    pub kept: usize,
+    /// So many were there already: same user, same key.
+    pub repeated: usize,
+}
+
+/// The user is forgotten.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Forgotten {
+    /// Who.
+    pub user: Id,
+    /// Events that were deleted.
+    pub events: u64,
+}
+
+/// Keeps what users did. When this is answered the events are on the disk, and the next answer takes them into account.
+#[utoipa::path(
+    post, path = "/v1/events", tag = "events",
+    request_body = EventBatch,
+    responses(
+        (status = 200, body = Appended),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 413, body = Problem, content_type = "application/problem+json"),
+        (status = 415, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn append(
+    State(app): State<Shared>,
+    Json(batch): Json<EventBatch>,
+) -> Result<axum::Json<Appended>, Problem> {
+    let writer = writer(&app)?;
+    let mut events = batch.events;
+    app.limits.at_most_items("#/events", events.len(), app.limits.events)?;
+    let now =
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
+    for (at, event) in events.iter_mut().enumerate() {
+        event.time.get_or_insert(now);
+        for (name, id) in
+            [("user", Some(&event.user)), ("item", Some(&event.item)), ("key", event.key.as_ref())]
+        {
+            if id.is_some_and(|id| id.0.is_empty() || id.0.contains(['\t', '\n', '\r'])) {
+                let problem = "expected an id that is not empty and has no tab or line end";
+                return Err(Problem::field(format!("#/events/{at}/{name}"), problem));
+            }
+        }
+        if event.weight.is_some_and(|weight| !weight.is_finite()) {
+            return Err(Problem::field(
+                format!("#/events/{at}/weight"),
+                "expected a finite number",
+            ));
+        }
+    }
+    match writer.append(events).await? {
+        Done::Appended(new) => {
+            let kept = new.iter().filter(|&&new| new).count();
+            Ok(axum::Json(Appended { kept, repeated: new.len() - kept }))
+        }
+        Done::Forgotten(_) => Err(Problem::internal("an answer to another question")),
+    }
+}
+
+/// Forgets a user: their events are deleted, and what a model learnt of them is no longer used. What they do afterwards counts
+/// again.
+#[utoipa::path(
+    delete, path = "/v1/users/{id}", tag = "events",
+    params(("id" = String, Path, description = "The user's id")),
+    responses(
+        (status = 200, body = Forgotten),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn forget(
+    State(app): State<Shared>,
+    PathId(user): PathId,
+) -> Result<axum::Json<Forgotten>, Problem> {
+    match writer(&app)?.forget(user.0.clone()).await? {
+        Done::Forgotten(events) => Ok(axum::Json(Forgotten { user, events })),
+        Done::Appended(_) => Err(Problem::internal("an answer to another question")),
+    }
+}
+
+fn writer(app: &App) -> Result<&Writer, Problem> {
+    let none =
+        || Problem::not_found("this server keeps no events: it was started without --events");
+    app.writer.as_ref().ok_or_else(none)
+}

@@ -1,0 +1,419 @@
+#![allow(clippy::unwrap_used)]
+use crate::testing::{
+    Gate, Kind, N_ITEMS, artefact, block_on, gated, named, patient, site, snapshot,
+};
+use crate::{Limits, Snapshot};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+fn items(answer: &Value) -> Vec<String> {
+    let items = answer["items"].as_array().unwrap_or_else(|| panic!("{answer}"));
+    items.iter().map(|item| item["item"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_user_gets_the_models_answer() {
+    let site = site(vec![snapshot(Kind::Factors)], patient());
+    block_on(async {
+        let (status, answer) = site.get("/v1/users/u3/recommendations?k=5").await;
+        assert_eq!(
+            (status.as_u16(), &answer["basis"], &answer["user"]),
+            (200, &json!("user"), &json!("u3"))
+        );
+        let snapshot = snapshot(Kind::Factors);
+        let query =
+            rankstill_core::Query { user: Some(3), history: snapshot.history(3), hidden: &[] };
+        let ranked = snapshot.rank(&[query], &rankstill_core::TopK::unseen(5)).unwrap();
+        let expected: Vec<String> = ranked.items(0).iter().map(|item| format!("i{item}")).collect();
+        assert_eq!(items(&answer), expected);
+        for (item, score) in answer["items"].as_array().unwrap().iter().zip(ranked.scores(0)) {
+            assert_eq!(item["score"].as_f64().unwrap() as f32, *score);
+        }
+        assert_eq!(answer["version"], snapshot.version);
+        let (_, posted) = site.post("/v1/recommendations", json!({"user": "u3", "k": 5})).await;
+        assert_eq!(posted, answer);
+        let (_, longer) = site.get("/v1/users/u3/recommendations?with_seen=true&k=40").await;
+        assert_eq!(items(&longer).len(), N_ITEMS);
+    });
+}
+
+#[test]
+fn nobody_gets_what_is_popular_and_a_history_its_own() {
+    let site = site(vec![snapshot(Kind::Factors)], patient());
+    block_on(async {
+        let (_, stranger) = site.get("/v1/users/new%20one/recommendations").await;
+        assert_eq!((&stranger["basis"], items(&stranger).len()), (&json!("popular"), 10));
+        let popular = snapshot(Kind::Factors).most_popular(10, &[], None);
+        assert_eq!(
+            items(&stranger),
+            popular.iter().map(|(item, _)| format!("i{item}")).collect::<Vec<_>>()
+        );
+        let body = json!({"history": ["i5", "no such item", "i9"], "k": 40});
+        let (_, answer) = site.post("/v1/recommendations", body).await;
+        assert_eq!(
+            (&answer["basis"], &answer["unknown_items"]),
+            (&json!("history"), &json!(["no such item"]))
+        );
+        let found = items(&answer);
+        assert!(
+            found.len() == 38 && !found.contains(&"i5".into()) && !found.contains(&"i9".into())
+        );
+        // A known user with a history since: this model has to be asked as for a stranger with all of it.
+        let (_, both) =
+            site.post("/v1/recommendations", json!({"user": "u0", "history": ["i5"]})).await;
+        let snapshot = snapshot(Kind::Factors);
+        let mut whole: Vec<String> = snapshot.history(0).iter().map(|i| format!("i{i}")).collect();
+        whole.push("i5".into());
+        let (_, alone) = site.post("/v1/recommendations", json!({ "history": whole })).await;
+        assert_eq!((items(&both), &both["basis"]), (items(&alone), &json!("history")));
+    });
+}
+
+#[test]
+fn lists_and_filters_say_what_may_be_recommended() {
+    let site = site(vec![snapshot(Kind::Factors)], patient());
+    block_on(async {
+        let ask = async |body: Value| site.post("/v1/recommendations", body).await.1;
+        let all = items(&ask(json!({"user": "u1", "k": 40})).await);
+        let number = |item: &String| item[1..].parse::<usize>().unwrap();
+        let expect = |may: &dyn Fn(usize) -> bool| -> Vec<String> {
+            all.iter().filter(|item| may(number(item))).cloned().collect()
+        };
+        let red = ask(json!({"user": "u1", "k": 40, "filter": {"colour": ["red"]}})).await;
+        assert_eq!(items(&red), expect(&|i| i % 2 == 0));
+        assert_eq!(red["items"][0]["attributes"]["colour"], json!(["red"]));
+        let both = json!({"colour": ["red", "blue"], "size": ["big"]});
+        let big = ask(json!({"user": "u1", "k": 40, "filter": both, "deny": ["i6", "?"]})).await;
+        assert_eq!(items(&big), expect(&|i| i % 3 == 0 && i != 6));
+        let few = ask(json!({"user": "u1", "k": 40, "allow": ["i2", "i3", "i4"], "filter": {"colour": ["red"]}})).await;
+        assert_eq!(items(&few), expect(&|i| i == 2 || i == 4));
+        assert_eq!(items(&ask(json!({"user": "u1", "allow": []})).await), [""; 0]);
+        let seen = ask(json!({"user": "u1", "k": 40, "with_seen": true, "deny": [all[0]]})).await;
+        assert_eq!(items(&seen).len(), N_ITEMS - 1);
+        assert!(!items(&seen).contains(&all[0]));
+        let unknown = ask(json!({"user": "u1", "filter": {"weight": ["heavy"]}})).await;
+        assert_eq!(unknown["errors"][0]["field"], "#/filter/weight");
+        assert!(
+            unknown["detail"].as_str().unwrap().contains("there are: colour, size"),
+            "{unknown}"
+        );
+    });
+}
+
+#[test]
+fn an_explanation_is_the_nearest_of_the_history() {
+    for kind in Kind::ALL {
+        let site = site(vec![snapshot(kind)], patient());
+        block_on(async {
+            let history = json!(["i5", "i9", "i0", "i11"]);
+            let body = json!({"history": history, "explain": 2, "k": 6});
+            let (_, answer) = site.post("/v1/recommendations", body).await;
+            for item in answer["items"].as_array().unwrap() {
+                let because = item["because"].as_array().cloned().unwrap_or_default();
+                assert!(because.len() <= 2);
+                let path = format!("/v1/items/{}/similar?k=40", item["item"].as_str().unwrap());
+                let (_, similar) = site.get(&path).await;
+                for reason in &because {
+                    assert!(history.as_array().unwrap().contains(&reason["item"]));
+                    assert_eq!(reason["title"].is_string(), reason["item"] == "i0");
+                    if kind != Kind::Rows {
+                        let all = similar["items"].as_array().unwrap();
+                        let same =
+                            all.iter().find(|other| other["item"] == reason["item"]).unwrap();
+                        let (a, b) =
+                            (same["score"].as_f64().unwrap(), reason["likeness"].as_f64().unwrap());
+                        assert!((a - b).abs() < 1e-6);
+                    }
+                }
+            }
+            assert!(answer["items"][0]["because"].is_array(), "{answer}");
+        });
+    }
+}
+
+#[test]
+fn a_batch_answers_each_by_itself() {
+    let models = vec![named("a", Kind::Factors), named("b", Kind::Rows)];
+    let site = site(models, Limits { batch: 30, ..patient() });
+    block_on(async {
+        let mut requests = Vec::new();
+        for user in 0..12 {
+            requests.push(json!({"user": format!("u{user}"), "k": 3 + user % 2}));
+            requests.push(json!({"user": format!("u{user}"), "model": "b", "history": ["i3"]}));
+        }
+        requests.push(json!({"user": "u1", "k": 0}));
+        requests.push(json!({"user": "u1", "model": "c"}));
+        let (status, batch) =
+            site.post("/v1/recommendations:batch", json!({ "requests": requests })).await;
+        assert_eq!(status, 200);
+        let answers = batch["answers"].as_array().unwrap();
+        assert_eq!(answers.len(), 26);
+        for (request, answer) in requests.iter().zip(answers).take(24) {
+            assert_eq!(&site.post("/v1/recommendations", request.clone()).await.1, answer);
+        }
+        assert_eq!(answers[24]["errors"][0]["field"], "#/requests/24/k");
+        assert_eq!(answers[25]["errors"][0]["field"], "#/requests/25/model");
+        assert!(answers[25]["detail"].as_str().unwrap().contains("there are: a, b"));
+        let (status, told) =
+            site.post("/v1/recommendations:batch", json!({"requests": vec![json!({}); 31]})).await;
+        assert_eq!((status.as_u16(), &told["errors"][0]["field"]), (422, &json!("#/requests")));
+    });
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    let limits = Limits { body: 4096, ..patient() };
+    let site = site(vec![snapshot(Kind::Factors)], limits);
+    block_on(async {
+        for (method, path, kind, body, status, field) in [
+            ("GET", "/v1/users/u1/recommendations?k=0", "", "", 422, "k"),
+            ("GET", "/v1/users/u1/recommendations?k=1001", "", "", 422, "k"),
+            ("GET", "/v1/users/u1/recommendations?k=-1", "", "", 422, "k"),
+            ("GET", "/v1/users/u1/recommendations?k=5&k=6", "", "", 422, "k"),
+            ("GET", "/v1/users/u1/recommendations?kk=5", "", "", 422, "kk"),
+            ("GET", "/v1/users/u1/recommendations?model=other", "", "", 422, "model"),
+            ("GET", "/v1/users/%ff/recommendations", "", "", 422, "id"),
+            ("GET", "/v1/items/i1/similar?k=0", "", "", 422, "k"),
+            ("GET", "/v1/items/none/similar", "", "", 404, ""),
+            ("GET", "/v1/nothing", "", "", 404, ""),
+            ("PUT", "/v1/recommendations", "", "", 405, ""),
+            ("POST", "/v1/recommendations", "text/plain", "{}", 415, ""),
+            ("POST", "/v1/recommendations", "application/json", "{", 400, ""),
+            ("POST", "/v1/recommendations", "application/json", "{} {}", 400, ""),
+            ("POST", "/v1/recommendations", "application/json", "[]", 422, "#"),
+            ("POST", "/v1/recommendations", "application/json", r#"{"k": "5"}"#, 422, "#/k"),
+            ("POST", "/v1/recommendations", "application/json", r#"{"k": -5}"#, 422, "#/k"),
+            ("POST", "/v1/recommendations", "application/json", r#"{"kk": 5}"#, 422, "#/kk"),
+            (
+                "POST",
+                "/v1/recommendations",
+                "application/json",
+                r#"{"history": ["a", {}]}"#,
+                422,
+                "#/history/1",
+            ),
+            (
+                "POST",
+                "/v1/recommendations",
+                "application/json",
+                r#"{"explain": 99}"#,
+                422,
+                "#/explain",
+            ),
+            (
+                "POST",
+                "/v1/recommendations:batch",
+                "application/json",
+                r#"{"requests": [{}, {"k": true}]}"#,
+                422,
+                "#/requests/1/k",
+            ),
+            ("POST", "/v1/recommendations:batch", "application/json", "{}", 422, "#"),
+            (
+                "POST",
+                "/v1/recommendations:batch",
+                "application/json",
+                r#"{"requests": [[]]}"#,
+                422,
+                "#/requests/0",
+            ),
+            (
+                "POST",
+                "/v1/events",
+                "application/json",
+                r#"{"events": [{"user": "a"}]}"#,
+                422,
+                "#/events/0",
+            ),
+            (
+                "POST",
+                "/v1/events",
+                "application/json",
+                r#"{"events": [{"user": "a", "item": ""}]}"#,
+                422,
+                "#/events/0/item",
+            ),
+            (
+                "POST",
+                "/v1/events",
+                "application/json",
+                r#"{"events": [{"user": "a\tb", "item": 1}]}"#,
+                422,
+                "#/events/0/user",
+            ),
+            (
+                "POST",
+                "/v1/events",
+                "application/json",
+                r#"{"events": [{"user": "a", "item": 1, "weight": 1e99}]}"#,
+                422,
+                "#/events/0/weight",
+            ),
+        ] {
+            let (found, told) = site.send(method, path, kind, body).await;
+            assert_eq!(found.as_u16(), status, "{method} {path} {body}: {told}");
+            let named = told["errors"][0]["field"].as_str().unwrap_or_default();
+            assert_eq!(named, field, "{method} {path} {body}: {told}");
+            assert!(told["type"].as_str().unwrap().starts_with("urn:rankstill:problem:"));
+        }
+        let long = format!(r#"{{"user": "{}"}}"#, "x".repeat(5000));
+        assert_eq!(site.send("POST", "/v1/recommendations", "application/json", long).await.0, 413);
+    });
+}
+
+#[test]
+fn events_are_in_the_very_next_answer() {
+    for kind in Kind::ALL {
+        let site = site(vec![snapshot(kind)], patient());
+        block_on(async {
+            // Somebody new.
+            let path = "/v1/users/new/recommendations?k=40";
+            assert_eq!(site.get(path).await.1["basis"], "popular");
+            let batch = json!({"events": [{"user": "new", "item": "i7", "key": 1}, {"user": "new", "item": "not yet known"}]});
+            let (status, kept) = site.post("/v1/events", batch.clone()).await;
+            assert_eq!((status.as_u16(), kept), (200, json!({"kept": 2, "repeated": 0})));
+            let (_, answer) = site.get(path).await;
+            let (_, by_history) =
+                site.post("/v1/recommendations", json!({"history": ["i7"], "k": 40})).await;
+            assert_eq!(
+                (&answer["items"], &answer["basis"]),
+                (&by_history["items"], &json!("history"))
+            );
+            let (_, again) = site.post("/v1/events", json!({"events": [batch["events"][0]]})).await;
+            assert_eq!(again, json!({"kept": 0, "repeated": 1}));
+            // Somebody known.
+            let path = "/v1/users/u2/recommendations?k=40";
+            let (_, before) = site.get(path).await;
+            let next = items(&before)[0].clone();
+            site.post("/v1/events", json!({"events": [{"user": "u2", "item": next}]})).await;
+            let (_, after) = site.get(path).await;
+            assert!(!items(&after).contains(&next));
+            assert_eq!(items(&after).len() + 1, items(&before).len());
+            let basis = if kind == Kind::Rows { "user_and_history" } else { "history" };
+            assert_eq!(after["basis"], basis);
+            // Forgotten: neither the events nor what the model learnt.
+            let (status, gone) = site.send("DELETE", "/v1/users/u2", "", "").await;
+            assert_eq!((status.as_u16(), gone), (200, json!({"user": "u2", "events": 1})));
+            assert_eq!(site.get(path).await.1["basis"], "popular");
+            site.post("/v1/events", json!({"events": [{"user": "u2", "item": "i1"}]})).await;
+            assert_eq!(site.get(path).await.1["basis"], "history");
+        });
+    }
+}
+
+#[test]
+fn what_the_model_was_trained_on_is_no_news() {
+    let site = site(vec![snapshot(Kind::Factors)], patient());
+    block_on(async {
+        let path = "/v1/users/u4/recommendations";
+        let (_, before) = site.get(path).await;
+        let known = format!("i{}", snapshot(Kind::Factors).history(4)[1]);
+        site.post("/v1/events", json!({"events": [{"user": "u4", "item": known}]})).await;
+        assert_eq!(site.get(path).await.1, before);
+    });
+}
+
+#[test]
+fn more_than_can_be_done_is_refused_and_what_is_late_is_not_computed() {
+    let gate = Gate::open();
+    let slow = Snapshot::new("slow", artefact(N_ITEMS), gated(&gate), Default::default()).unwrap();
+    let limits = Limits { queue: 4, deadline: Duration::from_millis(300), ..patient() };
+    let site = std::sync::Arc::new(site(vec![slow], limits));
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        gate.set(false);
+        // Requests of different lengths do not go together: two are being computed, four wait, the others are refused.
+        let ask = |k: usize| {
+            let site = std::sync::Arc::clone(&site);
+            tokio::spawn(async move {
+                site.get(&format!("/v1/users/u1/recommendations?k={}", k + 1)).await
+            })
+        };
+        let mut asked = Vec::new();
+        for k in 0..2 {
+            asked.push(ask(k));
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+        for k in 2..10 {
+            asked.push(ask(k));
+        }
+        let mut details = Vec::new();
+        for asked in asked {
+            let (status, told) = asked.await.unwrap();
+            assert_eq!(status.as_u16(), 503);
+            details.push(told["detail"].as_str().unwrap().to_owned());
+        }
+        let refused = details.iter().filter(|told| told.contains("too many")).count();
+        let late = details.iter().filter(|told| told.contains("deadline")).count();
+        assert_eq!((refused, late), (4, 6), "{details:?}");
+        gate.set(true);
+        let mut tries = 0;
+        while site.get("/v1/users/u1/recommendations").await.0 != 200 {
+            tries += 1;
+            assert!(tries < 100, "it has not recovered");
+        }
+    });
+}
+
+#[test]
+fn a_model_that_panics_fails_its_own_requests_only() {
+    let site = site(vec![snapshot(Kind::Panics)], patient());
+    block_on(async {
+        let (status, told) = site.post("/v1/recommendations", json!({"history": ["i13"]})).await;
+        assert_eq!((status.as_u16(), &told["title"]), (500, &json!("The server failed")));
+        let (status, _) = site.post("/v1/recommendations", json!({"history": ["i12"]})).await;
+        assert_eq!(status.as_u16(), 200);
+    });
+}
+
+#[test]
+fn the_document_describes_the_routes() {
+    let document: Value = serde_json::from_str(crate::openapi()).unwrap();
+    assert_eq!(document["openapi"], "3.1.0");
+    let paths = document["paths"].as_object().unwrap();
+    assert_eq!(paths.len(), 9, "{:?}", paths.keys());
+    let site = site(vec![snapshot(Kind::Factors)], patient());
+    block_on(async {
+        for (path, methods) in paths {
+            for method in methods.as_object().unwrap().keys() {
+                let path = path.replace("{id}", "1");
+                let (status, _) =
+                    site.send(&method.to_uppercase(), &path, "application/json", "{}").await;
+                let exists = status != 405 && (status != 404 || path.contains("/items/"));
+                assert!(exists, "{method} {path}: {status}");
+            }
+        }
+        assert_eq!(site.get("/openapi.json").await.1, document);
+    });
+    // Every reference leads somewhere.
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    for part in crate::openapi().split("#/components/schemas/").skip(1) {
+        let name = part.split('"').next().unwrap();
+        assert!(schemas.contains_key(name), "{name}");
+    }
+}
+
+#[test]
+fn a_request_keeps_its_number_where_it_may_be_written_back() {
+    use axum::body::Body;
+    use axum::http::Request;
+    use tower::ServiceExt as _;
+    let site = site(vec![snapshot(Kind::Factors)], patient());
+    block_on(async {
+        let id_of = async |given: Option<&str>| {
+            let mut request = Request::builder().uri("/health/live");
+            if let Some(given) = given {
+                request = request.header("x-request-id", given);
+            }
+            let request = request.body(Body::empty()).unwrap();
+            let response =
+                crate::router(std::sync::Arc::clone(&site.app)).oneshot(request).await.unwrap();
+            response.headers()["x-request-id"].to_str().unwrap().to_owned()
+        };
+        assert_eq!(id_of(Some("abc-1")).await, "abc-1");
+        assert_ne!(id_of(Some("a b")).await, "a b");
+        assert_ne!(id_of(Some(&"x".repeat(129))).await.len(), 129);
+        assert_ne!(id_of(None).await, id_of(None).await);
+    });
+}

@@ -1,0 +1,39 @@
+//! Serving: models that were fitted and kept, answering over HTTP.
+//!
+//! [`Snapshot`] is a model as it is served: checked, warmed, immutable. [`App`] holds the models by name, the threads that compute
+//! answers, and the [`EventStore`](store::EventStore) with what users did since the models were trained. [`run`] binds them to
+//! the network until the process is told to end.
+//!
+//! This crate knows `core` alone: whoever runs it loads the models and hands them in.
+
+mod answer;
+mod app;
+mod error;
+mod extract;
+mod http;
+mod items;
+mod limits;
+mod nearness;
+mod openapi;
+mod problem;
+mod request;
+mod scoring;
+mod server;
+mod snapshot;
+pub mod store;
+#[cfg(test)]
+mod testing;
+
+pub use app::App;
+pub use error::{Error, Result};
+pub use http::router;
+pub use items::{ItemRow, ItemTable};
+pub use limits::Limits;
+pub use openapi::openapi;
+pub use problem::{FieldProblem, Problem};
+pub use request::{
+    Basis, BatchAnswer, BatchRequest, Because, Id, ModelCard, ModelList, OneAnswer,
+    Recommendations, Recommended, Request, Similar,
+};
+pub use server::{Server, run};
+pub use snapshot::Snapshot;

@@ -1,0 +1,57 @@
+//! The OpenAPI 3.1 document, from the handlers and the types that they read and write.
+
+use crate::{http, problem, request, store};
+use std::sync::LazyLock;
+use utoipa::OpenApi;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Rankstill",
+        description = "Recommendations from distilled models. Problems are told as RFC 9457 has it, with the field that is wrong."
+    ),
+    paths(
+        http::for_user,
+        http::post,
+        http::batch,
+        http::similar,
+        http::models,
+        http::append,
+        http::forget,
+        http::live,
+        http::ready
+    ),
+    components(schemas(
+        request::Id,
+        request::Request,
+        request::BatchRequest,
+        request::Recommendations,
+        request::Recommended,
+        request::Because,
+        request::Basis,
+        request::BatchAnswer,
+        request::OneAnswer,
+        request::Similar,
+        request::ModelCard,
+        request::ModelList,
+        store::Event,
+        http::EventBatch,
+        http::Appended,
+        http::Forgotten,
+        http::Health,
+        problem::Problem,
+        problem::FieldProblem
+    ))
+)]
+struct Document;
+
+/// The document as JSON.
+#[must_use]
+pub fn openapi() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| {
+        Document::openapi()
+            .to_pretty_json()
+            .unwrap_or_else(|error| format!("{{\"error\": {:?}}}", error.to_string()))
+    });
+    &TEXT
+}

@@ -1,0 +1,162 @@
+//! What a client is told when a request cannot be answered: RFC 9457 problem details, naming the field.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// A problem (RFC 9457), as `application/problem+json`.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Problem {
+    /// Which kind of problem, for programs.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The same for people.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What is wrong here, and what would be right.
+    pub detail: String,
+    /// The fields that are wrong.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldProblem>,
+    /// Try again after so many seconds.
+    #[serde(skip)]
+    pub retry_after: Option<u32>,
+}
+
+/// A field that is wrong.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct FieldProblem {
+    /// Where: a JSON pointer into the body (`#/history/3`), or the name of a parameter.
+    pub field: String,
+    /// What is wrong with it.
+    pub detail: String,
+}
+
+impl Problem {
+    fn new(status: StatusCode, kind: &str, title: &str, detail: impl Into<String>) -> Self {
+        Self {
+            kind: format!("urn:rankstill:problem:{kind}"),
+            title: title.into(),
+            status: status.as_u16(),
+            detail: detail.into(),
+            errors: Vec::new(),
+            retry_after: None,
+        }
+    }
+
+    /// A field that cannot be.
+    pub fn field(field: impl Into<String>, detail: impl Into<String>) -> Self {
+        let (field, detail) = (field.into(), detail.into());
+        let mut problem = Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid-field",
+            "A field is invalid",
+            format!("{field}: {detail}"),
+        );
+        problem.errors.push(FieldProblem { field, detail });
+        problem
+    }
+
+    /// A request that cannot be read.
+    pub fn unreadable(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "unreadable", "The request cannot be read", detail)
+    }
+
+    /// A body of another type.
+    pub fn media_type(found: &str) -> Self {
+        let detail = format!("expected a body of type application/json, found `{found}`");
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "media-type",
+            "The body has another type",
+            detail,
+        )
+    }
+
+    /// More than the server takes.
+    pub fn too_large(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large", detail)
+    }
+
+    /// The client is too slow.
+    pub fn too_slow(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "too-slow",
+            "The body did not arrive in time",
+            detail,
+        )
+    }
+
+    /// Nothing of that name.
+    pub fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", "There is no such thing", detail)
+    }
+
+    /// Not with this method.
+    pub fn method() -> Self {
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method",
+            "The method is not allowed here",
+            "see /openapi.json for what is",
+        )
+    }
+
+    /// More to do than can be done: try later.
+    pub fn overloaded(detail: impl Into<String>) -> Self {
+        let title = "The server is overloaded";
+        let mut problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", title, detail);
+        problem.retry_after = Some(1);
+        problem
+    }
+
+    /// Our fault.
+    pub fn internal(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The server failed", detail)
+    }
+
+    /// The same problem of a request without a body: its fields are parameters.
+    #[must_use]
+    pub fn as_parameter(mut self) -> Self {
+        for error in &mut self.errors {
+            if let Some(name) = error.field.strip_prefix("#/") {
+                error.field = name.to_owned();
+            }
+        }
+        self.retold()
+    }
+
+    /// The same problem with a field that lies within another: for requests of a batch.
+    #[must_use]
+    pub fn within(mut self, place: &str) -> Self {
+        for error in &mut self.errors {
+            let rest = error.field.strip_prefix('#').unwrap_or(&error.field);
+            error.field = format!("{place}{rest}");
+        }
+        self.retold()
+    }
+
+    fn retold(mut self) -> Self {
+        if let [error] = &self.errors[..] {
+            self.detail = format!("{}: {}", error.field, error.detail);
+        }
+        self
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let mut response = (status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}

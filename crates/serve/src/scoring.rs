@@ -1,0 +1,233 @@
+//! Where answers are computed: threads of their own, so that no request waits for another one's products on the threads that
+//! read and write the network, and a queue that is never longer than can be worked off in time.
+//!
+//! What waits together is answered together: requests for the same model, of the same length and without a set of their own go
+//! through the items in one pass. An idle server answers each alone and at once; a busy one gains what the kernel gains on
+//! blocks of queries.
+
+use crate::answer::{self, Recommend};
+use crate::problem::Problem;
+use crate::request::{Recommendations, Similar};
+use crate::snapshot::Snapshot;
+use crate::store::EventStore;
+use crate::{Error, Result};
+use rankstill_core::ItemId;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+use tokio::sync::oneshot;
+
+/// The scoring threads and what waits for them.
+pub(crate) struct Scoring {
+    pool: rayon::ThreadPool,
+    queue: Arc<Queue>,
+}
+
+/// One question to one model.
+pub(crate) struct Ask {
+    pub snapshot: Arc<Snapshot>,
+    pub what: What,
+    /// An answer after this is of no use.
+    pub deadline: Instant,
+}
+
+pub(crate) enum What {
+    Recommend(Recommend),
+    Similar { item: ItemId, k: usize },
+}
+
+pub(crate) enum Answer {
+    Recommendations(Recommendations),
+    Similar(Similar),
+}
+
+/// Why there is none.
+#[derive(Debug)]
+pub(crate) enum NoAnswer {
+    /// Too many wait already.
+    Full,
+    /// It was not computed in time.
+    Late,
+    /// It cannot be computed.
+    Failed(String),
+}
+
+impl From<NoAnswer> for Problem {
+    fn from(reason: NoAnswer) -> Self {
+        match reason {
+            NoAnswer::Full => Problem::overloaded("too many requests wait for an answer"),
+            NoAnswer::Late => Problem::overloaded("the answer was not ready before the deadline"),
+            NoAnswer::Failed(why) => Problem::internal(why),
+        }
+    }
+}
+
+type Reply = std::result::Result<Answer, NoAnswer>;
+
+/// An answer that is owed.
+pub(crate) struct Owed {
+    receiver: oneshot::Receiver<Reply>,
+    deadline: Instant,
+}
+
+impl Owed {
+    pub async fn answer(self) -> Reply {
+        match tokio::time::timeout_at(self.deadline.into(), self.receiver).await {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(_)) => Err(NoAnswer::Failed("the computation ended early".into())),
+            Err(_) => Err(NoAnswer::Late),
+        }
+    }
+}
+
+impl Scoring {
+    /// # Errors
+    /// When the threads cannot be started.
+    pub fn new(
+        threads: usize,
+        most_waiting: usize,
+        store: Option<Arc<dyn EventStore>>,
+    ) -> Result<Self> {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|i| format!("scoring-{i}"))
+            .build();
+        let pool = pool.map_err(|error| Error::Setting {
+            key: "threads".into(),
+            problem: error.to_string(),
+        })?;
+        let queue = Queue { waiting: Mutex::default(), most_waiting, store };
+        Ok(Self { pool, queue: Arc::new(queue) })
+    }
+
+    /// Puts questions into the queue: all, or none.
+    pub fn ask(
+        &self,
+        asks: impl ExactSizeIterator<Item = Ask>,
+    ) -> std::result::Result<Vec<Owed>, NoAnswer> {
+        let n = asks.len();
+        let mut owed = Vec::with_capacity(n);
+        {
+            let mut waiting = self.queue.lock();
+            if waiting.len() + n > self.queue.most_waiting {
+                return Err(NoAnswer::Full);
+            }
+            for ask in asks {
+                let (reply, receiver) = oneshot::channel();
+                owed.push(Owed { receiver, deadline: ask.deadline });
+                waiting.push_back(Job { ask, reply });
+            }
+        }
+        for _ in 0..n {
+            let queue = Arc::clone(&self.queue);
+            self.pool.spawn(move || queue.work());
+        }
+        Ok(owed)
+    }
+}
+
+struct Queue {
+    waiting: Mutex<VecDeque<Job>>,
+    most_waiting: usize,
+    store: Option<Arc<dyn EventStore>>,
+}
+
+struct Job {
+    ask: Ask,
+    reply: oneshot::Sender<Reply>,
+}
+
+/// Answered in one pass: as many as the kernel holds in registers. More would make the first wait for the last.
+const TOGETHER: usize = 12;
+
+impl Queue {
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Job>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers the first that waits, and those that go with it.
+    fn work(&self) {
+        let jobs = self.take();
+        if jobs.is_empty() {
+            return; // others took it along
+        }
+        let store = self.store.as_deref();
+        let replies = catch_unwind(AssertUnwindSafe(|| compute(&jobs, store)));
+        let replies = replies.unwrap_or_else(|_| {
+            tracing::error!("a computation panicked");
+            jobs.iter().map(|_| Err(NoAnswer::Failed("the computation failed".into()))).collect()
+        });
+        for (job, reply) in jobs.into_iter().zip(replies) {
+            _ = job.reply.send(reply); // nobody may wait for it any more
+        }
+    }
+
+    fn take(&self) -> Vec<Job> {
+        let now = Instant::now();
+        let mut waiting = self.lock();
+        let mut taken: Vec<Job> = Vec::new();
+        while taken.is_empty() {
+            let Some(job) = waiting.pop_front() else { return taken };
+            if job.ask.deadline > now && !job.reply.is_closed() {
+                taken.push(job);
+            }
+        }
+        let mut at = 0;
+        while taken.len() < TOGETHER && at < waiting.len() {
+            if taken[0].ask.goes_with(&waiting[at].ask) {
+                taken.extend(waiting.remove(at));
+            } else {
+                at += 1;
+            }
+        }
+        taken
+    }
+}
+
+impl Ask {
+    fn goes_with(&self, other: &Self) -> bool {
+        match (&self.what, &other.what) {
+            (What::Recommend(a), What::Recommend(b)) => {
+                Arc::ptr_eq(&self.snapshot, &other.snapshot) && a.goes_with(b)
+            }
+            _ => false,
+        }
+    }
+}
+
+fn compute(jobs: &[Job], store: Option<&dyn EventStore>) -> Vec<Reply> {
+    let Some(first) = jobs.first() else { return Vec::new() };
+    let snapshot = &first.ask.snapshot;
+    let failed = |error: Error| {
+        tracing::error!(%error, "no answer");
+        NoAnswer::Failed(error.to_string())
+    };
+    if let What::Similar { item, k } = first.ask.what {
+        let answer = answer::similar(snapshot, item, k);
+        return vec![answer.map(Answer::Similar).map_err(failed)];
+    }
+    let asked: Vec<&Recommend> = jobs
+        .iter()
+        .filter_map(|job| match &job.ask.what {
+            What::Recommend(recommend) => Some(recommend),
+            What::Similar { .. } => None,
+        })
+        .collect();
+    match answer::recommend(snapshot, &asked, store) {
+        Ok(answers) => {
+            answers.into_iter().map(|answer| Ok(Answer::Recommendations(answer))).collect()
+        }
+        Err(error) => {
+            let why = failed(error);
+            jobs.iter()
+                .map(|_| {
+                    Err(NoAnswer::Failed(match &why {
+                        NoAnswer::Failed(why) => why.clone(),
+                        _ => String::new(),
+                    }))
+                })
+                .collect()
+        }
+    }
+}
