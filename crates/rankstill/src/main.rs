@@ -56,6 +56,9 @@ enum Command {
     /// What a server was told, as a log that `prepare` reads.
     #[cfg(feature = "serve")]
     Events(commands::events::Options),
+    /// How many requests a server answers, and how long each waits.
+    #[cfg(feature = "serve")]
+    Bench(commands::bench::Options),
     /// Test two runs against each other, case by case.
     Compare(commands::compare::Options),
     /// Say what a data set, an artefact or a run holds.
@@ -92,6 +95,8 @@ fn main() -> ExitCode {
         Command::Serve(options) => commands::serve::run(&options, cli.common.threads, &screen),
         #[cfg(feature = "serve")]
         Command::Events(options) => commands::events::run(&options, &screen),
+        #[cfg(feature = "serve")]
+        Command::Bench(options) => commands::bench::run(&options, cli.common.threads, &screen),
         Command::Compare(options) => commands::compare::run(&options, &screen),
         Command::Inspect(options) => commands::inspect::run(&options, &screen),
         Command::List(options) => commands::list::run(&options, &screen),

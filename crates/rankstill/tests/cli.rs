@@ -432,3 +432,38 @@ fn ctrl_c_ends_a_run_in_order_and_the_same_command_goes_on() {
     ok(rankstill(&args).args(longer));
     assert_same(&lasting(&whole), &lasting(&out), "interrupted and resumed");
 }
+
+#[test]
+fn recommendations_are_written_in_parts_that_can_be_gone_on_with() {
+    let (root, file) = experiment();
+    let run = root.path().join("run");
+    let only = ["--set", "models={POP={kind=\"pop\"},ItemCF={kind=\"item_cf\"}}"];
+    ok(rankstill(&["run", text(&file), "--quiet", "--out", text(&run)]).args(only));
+    let artefact = |name: &str| run.join("models").join(name).join("seed-1/artefact");
+    let recommend = |name: &str, out: &str, more: &[&str]| {
+        let (folder, out) = (artefact(name), root.path().join(out));
+        let mut command =
+            rankstill(&["recommend", text(&folder), "--all", "--quiet", "--out", text(&out)]);
+        command.args(more);
+        command
+    };
+    ok(&mut recommend("ItemCF", "whole.tsv", &[]));
+    ok(&mut recommend("ItemCF", "lists.tsv", &["--shard", "2/3"]));
+    let part = |i: usize| root.path().join(format!("lists-0000{i}-of-00003.tsv"));
+    let second = fs::read(part(2)).unwrap();
+    assert!(!part(1).exists() && !part(3).exists());
+    fs::write(part(1), "told by somebody else\n").unwrap();
+    ok(&mut recommend("ItemCF", "lists.tsv", &["--shards", "3"]));
+    assert_eq!(fs::read(part(1)).unwrap(), b"told by somebody else\n", "what is there is left");
+    fs::remove_file(part(1)).unwrap();
+    ok(&mut recommend("ItemCF", "lists.tsv", &["--shards", "3"]));
+    assert_eq!(fs::read(part(2)).unwrap(), second);
+    let lines = |path: &Path| -> Vec<String> {
+        fs::read_to_string(path).unwrap().lines().skip(1).map(str::to_owned).collect()
+    };
+    let together: Vec<String> = (1..=3).flat_map(|i| lines(&part(i))).collect();
+    assert_eq!(together, lines(&root.path().join("whole.tsv")));
+    let mut mixed = recommend("POP", "lists.tsv", &["--shards", "3"]);
+    let told = String::from_utf8(mixed.output().unwrap().stderr).unwrap();
+    assert!(told.contains("lists.tsv.parts.json") && told.contains("another model"), "{told}");
+}

@@ -347,3 +347,109 @@ fn what_cannot_be_served_is_named() {
             .contains("no such store")
     );
 }
+
+/// How long models are swapped under load: RANKSTILL_SOAK_SECONDS, or a few.
+fn soak() -> Duration {
+    Duration::from_secs(std::env::var("RANKSTILL_SOAK_SECONDS").map_or(4, |n| n.parse().unwrap()))
+}
+
+/// Memory that the process holds, in KiB; `None` where the system does not say.
+fn resident(server: &Server) -> Option<u64> {
+    let told = fs::read_to_string(format!("/proc/{}/status", server.child.id())).ok()?;
+    let line = told.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().trim_end_matches(" kB").parse().ok()
+}
+
+#[test]
+fn models_are_swapped_under_load_without_an_error_or_a_lost_event() {
+    let (root, given) = models();
+    let (store, keys) = (root.path().join("events.redb"), root.path().join("keys"));
+    fs::write(&keys, rankstill_core::artefact::sha256(b"secret")).unwrap();
+    let args = [given[0].as_str(), "--events", text(&store), "--admin-keys", text(&keys)];
+    let server = Server::start(&args);
+    let folders =
+        [artefact(&root.path().join("run"), "MF"), artefact(&root.path().join("run"), "Fossil")];
+    let (ends, began) = (Instant::now() + soak(), Instant::now());
+    let (kept, answers) = (Mutex::new(0u64), Mutex::new(0u64));
+    let (mut swaps, mut early, mut late) = (0, None, None);
+    std::thread::scope(|scope| {
+        for client in 0..3u64 {
+            let (server, kept, answers) = (&server, &kept, &answers);
+            scope.spawn(move || {
+                let mut connection = server.connect();
+                for number in 0u64.. {
+                    if Instant::now() > ends {
+                        break;
+                    }
+                    let user = (client + 3 * number) % 40;
+                    let (status, answer) = connection.get(&format!("/v1/users/{user}/recommendations?k=20"));
+                    assert_eq!((status, answer["items"].as_array().unwrap().len()), (200, 20), "{answer}");
+                    *answers.lock().unwrap() += 1;
+                    if number % 5 == 0 {
+                        let event = json!({ "user": format!("new {client} {}", number % 50), "item": number % 30 });
+                        let (status, told) = connection.post("/v1/events", &json!({ "events": [event] }));
+                        assert_eq!(status, 200, "{told}");
+                        *kept.lock().unwrap() += 1;
+                    }
+                }
+            });
+        }
+        let mut connection = server.connect();
+        while Instant::now() < ends {
+            let body = json!({ "artefact": text(&folders[swaps % 2]) });
+            let (status, told) = connection
+                .send_with("POST", "/admin/models/MF/swap", &body, Some("secret"))
+                .unwrap();
+            assert_eq!(status, 200, "{told}");
+            swaps += 1;
+            std::thread::sleep(Duration::from_millis(200));
+            let now = resident(&server);
+            if early.is_none() && began.elapsed() > soak() / 4 {
+                early = now;
+            }
+            late = now;
+        }
+    });
+    let (kept, answers) = (kept.into_inner().unwrap(), answers.into_inner().unwrap());
+    assert!(swaps > 3 && answers > 20, "{swaps} swaps, {answers} answers");
+    println!("{swaps} swaps, {answers} answers, {kept} events, {early:?} then {late:?} KiB");
+    if let (Some(early), Some(late)) = (early, late) {
+        // Swapping holds two versions and reads a third: it moves, and does not grow.
+        assert!(late < early + early / 2 + 20_000, "memory went from {early} to {late} KiB");
+    }
+    server.signal("-TERM");
+    let mut server = server;
+    assert!(server.child.wait().unwrap().success());
+    let log = root.path().join("log.jsonl");
+    ok(&mut rankstill(&["events", text(&store), "--out", text(&log), "--quiet"]));
+    assert_eq!(fs::read_to_string(&log).unwrap().lines().count() as u64, kept);
+}
+
+#[test]
+fn a_server_is_measured_at_a_given_rate() {
+    let args = [
+        "bench",
+        "serve",
+        "--catalogue",
+        "2000x8",
+        "--rate",
+        "50,0",
+        "--seconds",
+        "1",
+        "--connections",
+        "4",
+    ];
+    let found: Value =
+        serde_json::from_str(&ok(rankstill(&args).args(["--json", "--quiet", "--threads", "1"])))
+            .unwrap();
+    let [slow, fast] = &found.as_array().unwrap()[..] else { panic!("{found}") };
+    assert_eq!(
+        (&slow["catalogue"], &slow["answers"], &slow["refused"]),
+        (&json!("2000x8"), &json!(50), &json!(0))
+    );
+    assert!(fast["answers"].as_u64().unwrap() > 10);
+    for told in [slow, fast] {
+        let ms = |name: &str| told["ms"][name].as_f64().unwrap();
+        assert!(0.0 < ms("p50") && ms("p50") <= ms("p99") && ms("p99") <= ms("max"), "{told}");
+    }
+}

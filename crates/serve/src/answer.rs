@@ -66,6 +66,12 @@ impl Recommend {
         Ok(Self { user, history, unknown_items, k, with_seen, hidden, allowed, explain })
     }
 
+    /// Whether the answer is the user's plain list: what is worth remembering for when nothing can be computed.
+    pub fn is_plain(&self) -> bool {
+        let lists = self.allowed.is_some() || !self.hidden.is_empty() || self.with_seen;
+        self.user.is_some() && self.history.is_empty() && !lists
+    }
+
     /// Whether both can be answered in one pass over the items.
     pub fn goes_with(&self, other: &Self) -> bool {
         let plain = self.allowed.is_none() && other.allowed.is_none();
@@ -74,24 +80,35 @@ impl Recommend {
 }
 
 /// What is known of who asks.
-struct Known<'a> {
+pub(crate) struct Known<'a> {
     /// As the model is asked.
-    user: Option<UserId>,
-    history: Cow<'a, [ItemId]>,
-    basis: Basis,
+    pub user: Option<UserId>,
+    pub history: Cow<'a, [ItemId]>,
+    pub basis: Basis,
+    /// They asked to be.
+    pub forgotten: bool,
+}
+
+/// An answer, and the same in the model's own numbers.
+pub(crate) struct Answered {
+    pub found: Recommendations,
+    pub list: Vec<(ItemId, f32)>,
 }
 
 impl<'a> Known<'a> {
-    fn of(
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn of(
         snapshot: &'a Snapshot,
         ask: &'a Recommend,
         store: Option<&dyn EventStore>,
     ) -> crate::Result<Self> {
         let mut user = ask.user.as_ref().and_then(|id| snapshot.user(&id.0));
-        let mut since = Vec::new();
+        let (mut since, mut forgotten) = (Vec::new(), false);
         if let (Some(store), Some(id)) = (store, &ask.user) {
             let stored = store.of_user(&id.0)?;
-            if stored.forgotten {
+            forgotten = stored.forgotten;
+            if forgotten {
                 user = None;
             }
             let trained = user.map_or(&[][..], |user| snapshot.history(user));
@@ -108,13 +125,13 @@ impl<'a> Known<'a> {
             _ => Basis::History,
         };
         if since.is_empty() {
-            return Ok(Self { user, history: Cow::Borrowed(trained), basis });
+            return Ok(Self { user, history: Cow::Borrowed(trained), basis, forgotten });
         }
         if basis == Basis::History {
             user = None;
         }
         let history = if trained.is_empty() { since } else { [trained, &since].concat() };
-        Ok(Self { user, history: Cow::Owned(history), basis })
+        Ok(Self { user, history: Cow::Owned(history), basis, forgotten })
     }
 }
 
@@ -126,7 +143,7 @@ pub(crate) fn recommend(
     snapshot: &Snapshot,
     asked: &[&Recommend],
     store: Option<&dyn EventStore>,
-) -> crate::Result<Vec<Recommendations>> {
+) -> crate::Result<Vec<Answered>> {
     let known = asked.iter().map(|ask| Known::of(snapshot, ask, store));
     let known: Vec<Known<'_>> = known.collect::<crate::Result<_>>()?;
     let rests_on_model = |known: &Known<'_>| known.basis != Basis::Popular;
@@ -146,7 +163,7 @@ pub(crate) fn recommend(
     let mut rows = 0..;
     let mut answers = Vec::with_capacity(asked.len());
     for (known, ask) in known.iter().zip(asked) {
-        let list = if rests_on_model(known) {
+        let list: Vec<(ItemId, f32)> = if rests_on_model(known) {
             let row = rows.next().unwrap_or_default();
             ranked.items(row).iter().copied().zip(ranked.scores(row).iter().copied()).collect()
         } else {
@@ -158,14 +175,16 @@ pub(crate) fn recommend(
             let list: Vec<ItemId> = list.iter().map(|&(item, _)| item).collect();
             explain(snapshot, &list, &known.history, ask.explain, &mut items)?;
         }
-        answers.push(Recommendations {
+        let found = Recommendations {
             user: ask.user.clone(),
             model: snapshot.name.clone(),
             version: snapshot.version.clone(),
             basis: known.basis,
             items,
             unknown_items: ask.unknown_items.clone(),
-        });
+            degraded: None,
+        };
+        answers.push(Answered { found, list });
     }
     Ok(answers)
 }
@@ -215,7 +234,7 @@ fn explain(
     Ok(())
 }
 
-fn shown(snapshot: &Snapshot, item: ItemId, score: f32) -> Recommended {
+pub(crate) fn shown(snapshot: &Snapshot, item: ItemId, score: f32) -> Recommended {
     let owned = |(name, values): (&str, Vec<&str>)| {
         (name.to_owned(), values.into_iter().map(str::to_owned).collect())
     };

@@ -8,13 +8,19 @@
 
 mod answer;
 mod app;
+mod challenger;
 mod error;
 mod extract;
 mod http;
 mod items;
+mod keys;
+mod ladder;
 mod limits;
+mod metrics;
+mod models;
 mod nearness;
 mod openapi;
+mod page;
 mod problem;
 mod request;
 mod scoring;
@@ -24,16 +30,18 @@ pub mod store;
 #[cfg(test)]
 mod testing;
 
-pub use app::App;
+pub use app::{Admin, App, Load, Setup};
+pub use challenger::{Guard, Mode, Trial, TrialReport};
 pub use error::{Error, Result};
 pub use http::router;
 pub use items::{ItemRow, ItemTable};
+pub use keys::Keys;
 pub use limits::Limits;
 pub use openapi::openapi;
 pub use problem::{FieldProblem, Problem};
 pub use request::{
-    Basis, BatchAnswer, BatchRequest, Because, Id, ModelCard, ModelList, OneAnswer,
-    Recommendations, Recommended, Request, Similar,
+    Basis, BatchAnswer, BatchRequest, Because, ChallengerCard, Id, ModelCard, ModelList, OneAnswer,
+    Recommendations, Recommended, Request, Rung, Similar,
 };
 pub use server::{Server, run};
 pub use snapshot::Snapshot;

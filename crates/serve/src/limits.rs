@@ -24,6 +24,13 @@ pub struct Limits {
     pub queue: usize,
     /// From a request's arrival to its answer.
     pub deadline: Duration,
+    /// Answer from the ladder (what a user was told last, items like theirs, what is popular) where a model cannot answer in time,
+    /// instead of refusing.
+    pub degrade: bool,
+    /// Answers that are remembered for it.
+    pub remembered: usize,
+    /// Requests in progress beyond which even that is refused.
+    pub in_progress: usize,
     /// From a request's first byte to its last.
     pub arrival: Duration,
     /// Connections at a time; more wait until one ends.
@@ -43,6 +50,9 @@ impl Default for Limits {
             explain: 10,
             body: 1 << 20,
             queue: 1024,
+            degrade: true,
+            remembered: 100_000,
+            in_progress: 4096,
             deadline: Duration::from_secs(1),
             arrival: Duration::from_secs(10),
             connections: 10_000,

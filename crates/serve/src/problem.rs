@@ -90,6 +90,17 @@ impl Problem {
         )
     }
 
+    /// No key, or a wrong one.
+    pub fn unauthorised() -> Self {
+        let detail = "expected the header `authorization: Bearer KEY` with a key that is known";
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorised", "A key is needed", detail)
+    }
+
+    /// It cannot be done as things stand.
+    pub fn conflict(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", "It cannot be done now", detail)
+    }
+
     /// Nothing of that name.
     pub fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", "There is no such thing", detail)
@@ -154,6 +165,9 @@ impl IntoResponse for Problem {
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if self.status == StatusCode::UNAUTHORIZED.as_u16() {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

@@ -1,5 +1,6 @@
 //! What is asked and what is answered, as it stands on the wire. The OpenAPI document is made from these types.
 
+use crate::challenger::{Trial, TrialReport};
 use crate::limits::Limits;
 use crate::problem::Problem;
 use serde::de::value::MapAccessDeserializer;
@@ -79,6 +80,36 @@ pub struct SimilarParams {
     pub model: Option<String>,
 }
 
+/// Parameters of `GET /v1/items`.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct SearchParams {
+    /// What the title holds, whatever the case.
+    pub search: String,
+    /// At most so many items; 10 where it is left out.
+    #[param(minimum = 1)]
+    pub k: Option<usize>,
+    /// Of which model's catalogue; of the first one's where it is left out.
+    pub model: Option<String>,
+}
+
+/// Items by their titles.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct Found {
+    /// Titles that begin with what was searched first, popular ones before others.
+    pub items: Vec<FoundItem>,
+}
+
+/// An item with a title.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct FoundItem {
+    /// Its id.
+    pub item: Id,
+    /// What people call it.
+    pub title: String,
+}
+
 /// What is recommended.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 pub struct Recommendations {
@@ -96,6 +127,33 @@ pub struct Recommendations {
     /// Items of the request's history that the model does not know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unknown_items: Vec<Id>,
+    /// Set where the model could not answer in time: what was answered instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub degraded: Option<Rung>,
+}
+
+/// What is answered when the model cannot, best first.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Rung {
+    /// What this user was told last.
+    Cached,
+    /// Items like those that they acted on last.
+    ItemToItem,
+    /// The most popular items.
+    Popular,
+}
+
+impl Rung {
+    /// As it is written.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cached => "cached",
+            Self::ItemToItem => "item_to_item",
+            Self::Popular => "popular",
+        }
+    }
 }
 
 /// What an answer rests on.
@@ -200,6 +258,25 @@ pub struct ModelCard {
     /// What its experiment wrote down: the data, the metrics, the teachers.
     #[schema(value_type = Object)]
     pub card: serde_json::Value,
+    /// The version that `rollback` would bring back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<String>,
+    /// A second model that is tried beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub challenger: Option<ChallengerCard>,
+}
+
+/// A model that is tried beside another.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct ChallengerCard {
+    /// Its version.
+    pub version: String,
+    /// Which recipe.
+    pub kind: String,
+    /// How it is tried.
+    pub trial: Trial,
+    /// How it goes.
+    pub report: TrialReport,
 }
 
 /// The models that are served.

@@ -5,9 +5,9 @@
 //! through the items in one pass. An idle server answers each alone and at once; a busy one gains what the kernel gains on
 //! blocks of queries.
 
-use crate::answer::{self, Recommend};
+use crate::answer::{self, Answered, Recommend};
 use crate::problem::Problem;
-use crate::request::{Recommendations, Similar};
+use crate::request::Similar;
 use crate::snapshot::Snapshot;
 use crate::store::EventStore;
 use crate::{Error, Result};
@@ -15,7 +15,7 @@ use rankstill_core::ItemId;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// The scoring threads and what waits for them.
@@ -33,12 +33,13 @@ pub(crate) struct Ask {
 }
 
 pub(crate) enum What {
-    Recommend(Recommend),
+    Recommend(Arc<Recommend>),
     Similar { item: ItemId, k: usize },
 }
 
 pub(crate) enum Answer {
-    Recommendations(Recommendations),
+    /// And how long it took to compute, together with those that were computed with it.
+    Recommendations(Answered, Duration),
     Similar(Similar),
 }
 
@@ -125,6 +126,11 @@ impl Scoring {
         }
         Ok(owed)
     }
+
+    /// How many wait.
+    pub fn waiting(&self) -> usize {
+        self.queue.lock().len()
+    }
 }
 
 struct Queue {
@@ -210,13 +216,16 @@ fn compute(jobs: &[Job], store: Option<&dyn EventStore>) -> Vec<Reply> {
     let asked: Vec<&Recommend> = jobs
         .iter()
         .filter_map(|job| match &job.ask.what {
-            What::Recommend(recommend) => Some(recommend),
+            What::Recommend(recommend) => Some(&**recommend),
             What::Similar { .. } => None,
         })
         .collect();
-    match answer::recommend(snapshot, &asked, store) {
+    let began = Instant::now();
+    let answers = answer::recommend(snapshot, &asked, store);
+    let took = began.elapsed();
+    match answers {
         Ok(answers) => {
-            answers.into_iter().map(|answer| Ok(Answer::Recommendations(answer))).collect()
+            answers.into_iter().map(|answer| Ok(Answer::Recommendations(answer, took))).collect()
         }
         Err(error) => {
             let why = failed(error);

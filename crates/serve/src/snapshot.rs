@@ -8,6 +8,9 @@ use rankstill_core::artefact::{Artefact, Manifest, sha256};
 use rankstill_core::{
     Interactions, ItemId, ItemSet, Model, Packed, Query, Ranker as _, Rankings, TopK, UserId, Vocab,
 };
+use rayon::prelude::*;
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A model that answers.
@@ -29,7 +32,11 @@ pub struct Snapshot {
     pub reads_history: bool,
     /// How long checking and warming took.
     pub warmed_in: Duration,
+    /// The name again, to be shared.
+    pub(crate) label: Arc<str>,
     history: Interactions,
+    /// Items like the most popular ones, for when there is no time to look for them.
+    neighbours: HashMap<ItemId, Vec<(ItemId, f32)>>,
     packed: Packed<Box<dyn Model>>,
     nearness: Nearness,
     /// Every item and in how many histories it stands, most popular first, ties to the smaller id.
@@ -78,6 +85,8 @@ impl Snapshot {
             table,
             reads_history: true,
             warmed_in: Duration::ZERO,
+            label: name.into(),
+            neighbours: HashMap::new(),
             history,
             packed,
             nearness,
@@ -85,6 +94,7 @@ impl Snapshot {
         };
         snapshot.check()?;
         snapshot.reads_history = snapshot.probe_history()?;
+        snapshot.neighbours = snapshot.find_neighbours()?;
         snapshot.warmed_in = began.elapsed();
         Ok(snapshot)
     }
@@ -124,6 +134,27 @@ impl Snapshot {
         items.map(|&(item, count)| (item, count as f32)).collect()
     }
 
+    /// Up to `k` items whose titles hold `text`, whatever the case: those that begin with it first, popular ones before others.
+    #[must_use]
+    pub fn search(&self, text: &str, k: usize) -> Vec<ItemId> {
+        let text = text.to_lowercase();
+        let (mut begin, mut hold) = (Vec::new(), Vec::new());
+        for &(item, _) in &self.popular {
+            let Some(title) = self.table.title(item).map(str::to_lowercase) else { continue };
+            if title.starts_with(&text) {
+                begin.push(item);
+            } else if hold.len() < k && title.contains(&text) {
+                hold.push(item);
+            }
+            if begin.len() == k {
+                break;
+            }
+        }
+        begin.extend(hold);
+        begin.truncate(k);
+        begin
+    }
+
     /// The `k` items most like `item`, best first.
     ///
     /// # Errors
@@ -138,6 +169,22 @@ impl Snapshot {
     /// Never, for models in this process.
     pub fn likeness(&self, items: &[ItemId], others: &[ItemId]) -> Result<Vec<Vec<f32>>> {
         self.nearness.likeness(&self.packed, items, others)
+    }
+
+    /// The items most like one of the popular items; nothing for the others, and for models that are not factored.
+    pub(crate) fn neighbours(&self, item: ItemId) -> &[(ItemId, f32)] {
+        self.neighbours.get(&item).map_or(&[], Vec::as_slice)
+    }
+
+    fn find_neighbours(&self) -> Result<HashMap<ItemId, Vec<(ItemId, f32)>>> {
+        if !self.is_factored() {
+            return Ok(HashMap::new());
+        }
+        // Of a large catalogue fewer, so that loading is not kept waiting.
+        let most = if self.items.len() <= LARGE { 1000 } else { 100 };
+        let popular: Vec<ItemId> = self.popular.iter().take(most).map(|&(item, _)| item).collect();
+        let near = popular.par_iter().map(|&item| Ok((item, self.similar(item, NEIGHBOURS)?)));
+        near.collect()
     }
 
     /// What [`Snapshot::similar`] compares by, for people.
@@ -230,6 +277,10 @@ pub(crate) fn probes(history: &Interactions) -> Vec<UserId> {
 /// Length of the lists that are checked.
 const CHECKED: usize = 50;
 const PROBES: usize = 8;
+/// Kept of an item.
+const NEIGHBOURS: usize = 20;
+/// Items.
+const LARGE: usize = 200_000;
 
 #[cfg(test)]
 mod tests {
@@ -284,6 +335,22 @@ mod tests {
         };
         assert_eq!(of("a"), of("a"));
         assert_ne!(of("a"), of("b"));
+    }
+
+    #[test]
+    fn titles_that_begin_with_what_is_searched_come_first() {
+        let items = artefact(N_ITEMS).items;
+        let titled = |(item, title): (&str, &str)| crate::ItemRow {
+            item: item.into(),
+            title: Some(title.into()),
+            attributes: vec![],
+        };
+        let rows = [("i1", "The Étoile"), ("i2", "étoile"), ("i3", "Moon")].map(titled);
+        let table = ItemTable::new(&items, rows);
+        let snapshot = Snapshot::new("m", artefact(N_ITEMS), model(Kind::Factors), table).unwrap();
+        assert_eq!(snapshot.search("ÉTOILE", 5), [2, 1]);
+        assert_eq!(snapshot.search("ÉTOILE", 1), [2]);
+        assert_eq!(snapshot.search("sun", 5), [0; 0]);
     }
 
     #[test]

@@ -2,10 +2,10 @@
 #![allow(clippy::unwrap_used)]
 
 use crate::store::Embedded;
-use crate::{App, ItemRow, ItemTable, Limits, Snapshot, router};
+use crate::{Admin, App, ItemRow, ItemTable, Keys, Limits, Setup, Snapshot, router};
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
-use rankstill_core::artefact::{Artefact, FORMAT, Manifest};
+use rankstill_core::artefact::{Artefact, FORMAT, Manifest, sha256};
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::{
     Factored, Factors, Interactions, Lists, Model, Query, Scorer, Tensors, Vocab,
@@ -230,8 +230,37 @@ pub fn patient() -> Limits {
 pub fn site(models: Vec<Snapshot>, limits: Limits) -> Site {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(Embedded::open(folder.path().join("events")).unwrap());
-    let app = Arc::new(App::new(models, Some(store), limits, 2).unwrap());
-    Site { app, _folder: folder }
+    let setup = Setup { models, store: Some(store), limits, threads: 2, ..Setup::default() };
+    Site { app: Arc::new(App::new(setup).unwrap()), _folder: folder }
+}
+
+/// With the administrator's key `admin` and the answers' key `shop`. The artefact `rows` is [`Kind::Rows`], `other` another
+/// version of [`Kind::Factors`], everything else is refused.
+pub fn administered(limits: Limits) -> Site {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = |key: &[u8]| Keys::parse(&sha256(key)).unwrap();
+    let load = |name: &str, path: &std::path::Path| match path.to_str() {
+        Some("rows") => Ok(named(name, Kind::Rows)),
+        Some("other") => {
+            let mut artefact = artefact(N_ITEMS);
+            artefact.manifest.name = "other".into();
+            Ok(Snapshot::new(name, artefact, model(Kind::Factors), table()).unwrap())
+        }
+        Some("broken") => {
+            let broken = Snapshot::new(name, artefact(N_ITEMS), model(Kind::NotANumber), table());
+            broken.map_err(|error| error.to_string())
+        }
+        _ => Err("there is no such folder".into()),
+    };
+    let setup = Setup {
+        models: vec![snapshot(Kind::Factors)],
+        limits,
+        threads: 2,
+        keys: Some(keys(b"shop")),
+        admin: Some(Admin { keys: keys(b"admin"), load: Box::new(load) }),
+        ..Setup::default()
+    };
+    Site { app: Arc::new(App::new(setup).unwrap()), _folder: folder }
 }
 
 impl Site {
@@ -243,6 +272,9 @@ impl Site {
         body: impl Into<Body>,
     ) -> (StatusCode, Value) {
         let request = Request::builder().method(method).uri(path).header("content-type", kind);
+        let admin = path.starts_with("/admin");
+        let request =
+            request.header("authorization", if admin { "Bearer admin" } else { "Bearer shop" });
         let response = router(Arc::clone(&self.app))
             .oneshot(request.body(body.into()).unwrap())
             .await

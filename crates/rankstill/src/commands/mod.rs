@@ -1,5 +1,7 @@
 //! One file a subcommand: its options, and what it prints.
 
+#[cfg(feature = "serve")]
+pub mod bench;
 pub mod compare;
 pub mod distill;
 pub mod evaluate;

@@ -6,7 +6,8 @@ use rankstill::data::read_items;
 use rankstill::experiment::model;
 use rankstill::progress::Screen;
 use rankstill::serve::store::{Embedded, EventStore};
-use rankstill::serve::{App, ItemRow, ItemTable, Limits, Snapshot};
+use rankstill::serve::{Admin, App, ItemRow, ItemTable, Keys, Limits, Setup, Snapshot};
+use rankstill_core::Artefact;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,6 +36,15 @@ pub struct Options {
     /// Items in an answer.
     #[arg(long, default_value_t = 1000, value_name = "K", value_parser = positive)]
     max_k: usize,
+    /// Who may ask: a SHA-256 of a key a line. Without it, everybody who reaches the server.
+    #[arg(long, value_name = "FILE")]
+    keys: Option<PathBuf>,
+    /// Who may change what is served: a SHA-256 of a key a line. Without it, nobody.
+    #[arg(long, value_name = "FILE")]
+    admin_keys: Option<PathBuf>,
+    /// Refuse where a model cannot answer in time, instead of answering with what is known without it.
+    #[arg(long)]
+    no_degrade: bool,
     /// A line of JSON on standard error for every request.
     #[arg(long)]
     log: bool,
@@ -59,14 +69,13 @@ pub fn run(options: &Options, threads: usize, screen: &Screen) -> Result<()> {
     _ = log.with_target(false).with_writer(std::io::stderr).try_init();
 
     let described = options.items.as_deref().map(item_rows).transpose()?.unwrap_or_default();
+    let keys = options.keys.as_deref().map(read_keys).transpose()?;
+    let admin_keys = options.admin_keys.as_deref().map(read_keys).transpose()?;
     let mut models = Vec::new();
     for given in &options.artefacts {
         let (name, folder) = named(given)?;
-        let loaded = model::read(&folder)?;
-        let table = ItemTable::new(&loaded.artefact.items, described.iter().cloned());
-        let name = name.unwrap_or_else(|| loaded.artefact.manifest.name.clone());
-        let snapshot = Snapshot::new(&name, loaded.artefact, loaded.model, table);
-        let snapshot = snapshot.with_context(|| folder.display().to_string())?;
+        let snapshot = load(name.as_deref(), &folder, &described)?;
+        let name = &snapshot.name;
         screen.say(format!(
             "{name} {}: {} of {} users and {} items, checked in {:.0} ms",
             snapshot.version,
@@ -84,14 +93,48 @@ pub fn run(options: &Options, threads: usize, screen: &Screen) -> Result<()> {
     let limits = Limits {
         k: options.max_k,
         queue: options.queue,
+        degrade: !options.no_degrade,
         deadline: Duration::from_millis(options.deadline),
         ..Limits::default()
     };
-    let app = App::new(models, store, limits, threads)?;
+    let load = move |name: &str, folder: &Path| {
+        fits(folder)
+            .and_then(|()| load(Some(name), folder, &described))
+            .map_err(|error| format!("{error:#}"))
+    };
+    let admin = admin_keys.map(|keys| Admin { keys, load: Box::new(load) });
+    let app = App::new(Setup { models, store, limits, threads, keys, admin })?;
     let ready = |address| screen.print(format!("listening on http://{address}"));
     rankstill::serve::run(app, options.listen, threads, ready)?;
     screen.say("ended; every answer that was owed is given");
     Ok(())
+}
+
+/// Reads, checks and warms; without a name it is called as its experiment called it.
+fn load(name: Option<&str>, folder: &Path, described: &[ItemRow]) -> Result<Snapshot> {
+    let loaded = model::read(folder)?;
+    let table = ItemTable::new(&loaded.artefact.items, described.iter().cloned());
+    let name = name.map_or_else(|| loaded.artefact.manifest.name.clone(), str::to_owned);
+    let snapshot = Snapshot::new(&name, loaded.artefact, loaded.model, table);
+    snapshot.with_context(|| folder.display().to_string())
+}
+
+/// Whether there is memory for another version beside those that are served: its files are read, become tables, and are packed.
+fn fits(folder: &Path) -> Result<()> {
+    let needed = 3 * Artefact::bytes(&Artefact::read_manifest(folder)?);
+    // Only Linux says; elsewhere we have to try.
+    let Ok(told) = std::fs::read_to_string("/proc/meminfo") else { return Ok(()) };
+    let line = told.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    if let Some(free) = kib.map(|kib| kib * 1024).filter(|&free| free < needed) {
+        bail!("{}: needs some {} MiB, {} MiB are free", folder.display(), needed >> 20, free >> 20);
+    }
+    Ok(())
+}
+
+fn read_keys(path: &Path) -> Result<Keys> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    Keys::parse(&text).with_context(|| path.display().to_string())
 }
 
 /// `NAME=FOLDER`, or `FOLDER`, which may hold a `=` itself.

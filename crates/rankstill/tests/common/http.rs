@@ -72,9 +72,20 @@ impl Connection {
         path: &str,
         body: &Value,
     ) -> std::io::Result<(u16, Value)> {
+        self.send_with(method, path, body, None)
+    }
+
+    pub fn send_with(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: &Value,
+        key: Option<&str>,
+    ) -> std::io::Result<(u16, Value)> {
         let body = if body.is_null() { String::new() } else { body.to_string() };
+        let key = key.map_or(String::new(), |key| format!("authorization: Bearer {key}\r\n"));
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            "{method} {path} HTTP/1.1\r\nhost: test\r\n{key}content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         );
         self.stream.get_mut().write_all(request.as_bytes())?;

@@ -2,6 +2,7 @@
 
 use crate::app::{App, Shared};
 use crate::extract::{Json, PathId};
+use crate::metrics::EventLabels;
 use crate::problem::Problem;
 use crate::request::{Id, objects};
 use crate::store::{Done, Event, Writer};
@@ -80,7 +81,11 @@ pub(super) async fn append(
     match writer.append(events).await? {
         Done::Appended(new) => {
             let kept = new.iter().filter(|&&new| new).count();
-            Ok(axum::Json(Appended { kept, repeated: new.len() - kept }))
+            let repeated = new.len() - kept;
+            for (outcome, n) in [("kept", kept), ("repeated", repeated)] {
+                app.metrics.events.get_or_create(&EventLabels { outcome }).inc_by(n as u64);
+            }
+            Ok(axum::Json(Appended { kept, repeated }))
         }
         Done::Forgotten(_) => Err(Problem::internal("an answer to another question")),
     }

@@ -1,14 +1,19 @@
 //! Items like an item, and what is served.
 
+use super::observe::AnsweredBy;
 use crate::app::Shared;
 use crate::extract::{Params, PathId};
+use crate::models::Slot;
 use crate::problem::Problem;
-use crate::request::{ModelCard, ModelList, Similar, SimilarParams};
+use crate::request::{
+    ChallengerCard, Found, FoundItem, Id, ModelCard, ModelList, SearchParams, Similar,
+    SimilarParams,
+};
 use crate::scoring::{Answer, Ask, What};
-use crate::snapshot::Snapshot;
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use rankstill_core::Artefact;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// The items most like an item.
@@ -26,9 +31,10 @@ pub(super) async fn similar(
     State(app): State<Shared>,
     PathId(id): PathId,
     Params(params): Params<SimilarParams>,
-) -> Result<Json<Similar>, Problem> {
+) -> Result<(Extension<AnsweredBy>, Json<Similar>), Problem> {
     let k = app.limits.k("k", params.k)?;
-    let snapshot = app.models.get("model", params.model.as_deref())?;
+    let snapshot = app.models.slot("model", params.model.as_deref())?.current();
+    let by = AnsweredBy(Arc::clone(&snapshot.label));
     let item = snapshot.items.get(&id.0);
     let item = item.ok_or_else(|| Problem::not_found(format!("the model knows no item `{id}`")))?;
     let deadline = Instant::now() + app.limits.deadline;
@@ -36,18 +42,56 @@ pub(super) async fn similar(
     let owed = app.scoring.ask(std::iter::once(ask))?.pop();
     let owed = owed.ok_or_else(|| Problem::internal("nothing was asked"))?;
     match owed.answer().await? {
-        Answer::Similar(found) => Ok(Json(found)),
-        Answer::Recommendations(_) => Err(Problem::internal("an answer to another question")),
+        Answer::Similar(found) => Ok((Extension(by), Json(found))),
+        Answer::Recommendations(..) => Err(Problem::internal("an answer to another question")),
     }
+}
+
+/// Items whose titles hold a text; needs an item table.
+#[utoipa::path(
+    get, path = "/v1/items", tag = "items",
+    params(SearchParams),
+    responses(
+        (status = 200, body = Found),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn search(
+    State(app): State<Shared>,
+    Params(params): Params<SearchParams>,
+) -> Result<Json<Found>, Problem> {
+    let k = app.limits.k("k", params.k)?;
+    if params.search.is_empty() || params.search.len() > Id::LONGEST {
+        let problem = format!("expected 1 to {} bytes", Id::LONGEST);
+        return Err(Problem::field("search", problem));
+    }
+    let snapshot = app.models.slot("model", params.model.as_deref())?.current();
+    // All titles are read: not where the network is.
+    let found = tokio::task::spawn_blocking(move || {
+        let items = snapshot.search(&params.search, k).into_iter();
+        let shown = |item| FoundItem {
+            item: Id(snapshot.items.id(item).into_owned()),
+            title: snapshot.table.title(item).unwrap_or_default().to_owned(),
+        };
+        Found { items: items.map(shown).collect() }
+    });
+    found.await.map(Json).map_err(|_| Problem::internal("the search failed"))
 }
 
 /// What is served.
 #[utoipa::path(get, path = "/v1/models", tag = "models", responses((status = 200, body = ModelList)))]
 pub(super) async fn models(State(app): State<Shared>) -> Json<ModelList> {
-    Json(ModelList { models: app.models.all().map(|snapshot| card(&snapshot)).collect() })
+    Json(ModelList { models: app.models.all().map(card).collect() })
 }
 
-fn card(snapshot: &Snapshot) -> ModelCard {
+fn card(slot: &Slot) -> ModelCard {
+    let snapshot = slot.current();
+    let challenger = slot.challenger().map(|one| ChallengerCard {
+        version: one.snapshot.version.clone(),
+        kind: one.snapshot.manifest.kind.clone(),
+        trial: one.trial.clone(),
+        report: one.report(),
+    });
     ModelCard {
         name: snapshot.name.clone(),
         version: snapshot.version.clone(),
@@ -60,5 +104,7 @@ fn card(snapshot: &Snapshot) -> ModelCard {
         titles: snapshot.table.n_titles(),
         attributes: snapshot.table.attributes().map(str::to_owned).collect(),
         card: snapshot.manifest.card.clone(),
+        previous: slot.previous().map(|previous| previous.version.clone()),
+        challenger,
     }
 }

@@ -1,33 +1,64 @@
 //! What is done with every request: a number to find it by, and a line of the log.
 
-use axum::extract::{MatchedPath, Request};
+use crate::app::Shared;
+use crate::problem::Problem;
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-pub(super) async fn observe(request: Request, next: Next) -> Response {
+/// Which model answered: put into a response by its handler, taken out for the metrics.
+#[derive(Clone)]
+pub(super) struct AnsweredBy(pub Arc<str>);
+
+pub(super) async fn observe(State(app): State<Shared>, request: Request, next: Next) -> Response {
     let began = Instant::now();
+    let _progress = Progress::begin(&app.in_progress);
     let id = request.headers().get(&REQUEST_ID).filter(|id| sane(id)).cloned();
     let id = id.unwrap_or_else(new_id);
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let mut response = next.run(request).await;
+    let mut response = if app.in_progress.load(Ordering::Relaxed) > app.limits.in_progress {
+        Problem::overloaded("too many requests are in progress").into_response()
+    } else {
+        next.run(request).await
+    };
     let route = route.as_ref().map_or("other", MatchedPath::as_str);
-    let (status, ms) = (response.status().as_u16(), began.elapsed().as_secs_f64() * 1e3);
+    let (status, took) = (response.status().as_u16(), began.elapsed());
+    let model = response.extensions().get::<AnsweredBy>().map(|by| Arc::clone(&by.0));
+    let model = model.as_deref().unwrap_or_default();
+    app.metrics.request(method.as_str(), route, status, model, took);
+    let ms = took.as_secs_f64() * 1e3;
     let request_id = id.to_str().unwrap_or_default();
     // No ids of users and no parameters: a log is kept longer than what it speaks of should be.
     match status {
-        500.. => tracing::warn!(request_id, %method, route, status, ms, "request"),
-        _ => tracing::info!(request_id, %method, route, status, ms, "request"),
+        500.. => tracing::warn!(request_id, %method, route, status, model, ms, "request"),
+        _ => tracing::info!(request_id, %method, route, status, model, ms, "request"),
     }
     response.headers_mut().insert(REQUEST_ID.clone(), id);
     response
+}
+
+/// Counts a request as long as it is in progress, whatever becomes of it.
+struct Progress<'a>(&'a AtomicUsize);
+
+impl<'a> Progress<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Progress<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Whether it may be written back and logged.
