@@ -2,10 +2,10 @@
 //! an item are described by counts of the log ([`FEATURES`]); gradient-boosted trees say how likely the item comes next. The
 //! trees are learnt by the crate `perpetual`, whose one setting is a budget; nothing else of it is kept but their nodes.
 //!
-//! - Learnt from: of each user, `samples` items of theirs, and for each of these `negatives` items that they do not have. All
-//!   counts leave out that the user has the item that is asked for, as if it were still to come.
-//! - A query's `candidates` most similar items (by the summed cosine with its items) are scored by the trees, and so are the
-//!   negatives drawn: only these are ever ranked by them. All other items stand below, by popularity.
+//! - Learnt from: of each user, `samples` items of theirs, and for each of these `negatives` items that they do not have. The user
+//!   does not count among the others, nor as somebody who has the item that is asked for: as if it were still to come.
+//! - A query's `candidates` are what users with a like history have (the largest sums of b b / n). They are scored by the trees,
+//!   and what is learnt from is drawn from them: only they are ever ranked by the trees. All other items stand below, by popularity.
 //!
 //! No paper's method: the plain form of what is done with LightGBM or XGBoost on hand-made features. Strangers are answered by their
 //! history; one without a history gets the popular items.
@@ -24,8 +24,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
 
-/// What is known of a query and an item, in this order. c(i, j) is how many users have both, n(i) how many have one.
-pub const FEATURES: [&str; 9] = [
+/// What is known of a query and an item, in this order. c(i, j) is how many users have both, n(i) how many have one; of another user
+/// who has i, b is how many items of the history they have, n how many they have at all.
+pub const FEATURES: [&str; 11] = [
     "items in the history",
     "n(i)",
     "items of the history with c(i, j) > 0",
@@ -35,6 +36,8 @@ pub const FEATURES: [&str; 9] = [
     "largest c(i, j) / sqrt(n(i) n(j))",
     "c(i, j) of the latest item",
     "c(i, j) / sqrt(n(i) n(j)) of the latest item",
+    "sum of b / sqrt(n) over the users who have i",
+    "sum of b b / n over the users who have i",
 ];
 
 /// Gradient-boosted trees over counts.
@@ -92,7 +95,7 @@ impl BoostedTrees {
         let taught: Vec<Vec<([f32; N], f64)>> = users
             .par_iter()
             .map_init(
-                || Met::new(log.n_items()),
+                || Met::new(log),
                 |met, &user| {
                     let mut rows = Vec::new();
                     let line = train.history(user);
@@ -105,7 +108,8 @@ impl BoostedTrees {
                     for &target in asked.iter().take(self.samples) {
                         let history: Vec<ItemId> =
                             line.iter().copied().filter(|&item| item != target).collect();
-                        let mut near = log.candidates(&history, Some(target), self.candidates, met);
+                        let asked_for = Some((user, target));
+                        let mut near = log.candidates(&history, asked_for, self.candidates, met);
                         let Some(at) = near.iter().position(|(item, _)| *item == target) else {
                             continue; // it would not be ranked by the trees
                         };
@@ -178,12 +182,12 @@ impl Log {
         self.users_of.n_rows()
     }
 
-    /// The `most` items most similar to a history, with their features. With a `target`, the user whose history it is has that
-    /// item too: what is counted is what the other users have. Items of the history are among them.
+    /// The `most` items that users with a like history have, with their features; items of the history are among them. While
+    /// learning, of somebody who has the item that is asked for: neither counts then.
     fn candidates(
         &self,
         history: &[ItemId],
-        target: Option<ItemId>,
+        asked_for: Option<(u32, ItemId)>,
         most: usize,
         met: &mut Met,
     ) -> Vec<(ItemId, [f32; N])> {
@@ -191,13 +195,21 @@ impl Log {
         let latest = history.iter().rev().copied().find(known);
         let mut history = distinct(history);
         history.retain(known);
+        let others = |item: ItemId| {
+            let users = self.users_of.row(item as usize).iter().copied();
+            users.filter(move |&user| asked_for.is_none_or(|(own, _)| own != user))
+        };
         let n = |item: ItemId| {
-            let less = u32::from(target == Some(item));
+            let less = u32::from(asked_for.is_some_and(|(_, target)| target == item));
             (self.users_of.row(item as usize).len() as u32 - less).max(1) as f32
         };
-        // By rising item, so that the last bits of a sum do not depend on the order of the history.
+        // By rising item and user, so that the last bits of a sum do not depend on the order of the history.
         for &own in &history {
-            for &user in self.users_of.row(own as usize) {
+            for user in others(own) {
+                if met.shared[user as usize] == 0 {
+                    met.users.push(user);
+                }
+                met.shared[user as usize] += 1;
                 for &item in self.baskets.row(user as usize) {
                     if met.both[item as usize] == 0 {
                         met.items.push(item);
@@ -206,16 +218,11 @@ impl Log {
                 }
             }
             for item in met.items.drain(..) {
-                let mut both = std::mem::take(&mut met.both[item as usize]);
-                both -= u32::from(target == Some(item)); // the one who is asked about has both
-                if both == 0 || item == own {
-                    continue;
-                }
+                let both = std::mem::take(&mut met.both[item as usize]) as f32;
                 let features = &mut met.features[item as usize];
                 if features[2] == 0.0 {
                     met.all.push(item);
                 }
-                let both = both as f32;
                 let cosine = both / (n(item) * n(own)).sqrt();
                 features[2] += 1.0;
                 features[3] += both;
@@ -226,6 +233,17 @@ impl Log {
                     features[7] = both;
                     features[8] = cosine;
                 }
+            }
+        }
+        met.users.sort_unstable();
+        for user in met.users.drain(..) {
+            let basket = self.baskets.row(user as usize);
+            let shared = std::mem::take(&mut met.shared[user as usize]) as f32;
+            let alike = shared / (basket.len() as f32).sqrt();
+            for &item in basket {
+                let features = &mut met.features[item as usize];
+                features[9] += alike;
+                features[10] += alike * alike;
             }
         }
         let mut found: Vec<(ItemId, [f32; N])> = met
@@ -240,7 +258,7 @@ impl Log {
             .collect();
         if found.len() > most {
             let nearer = |a: &(ItemId, [f32; N]), b: &(ItemId, [f32; N])| {
-                b.1[5].total_cmp(&a.1[5]).then(a.0.cmp(&b.0))
+                b.1[10].total_cmp(&a.1[10]).then(a.0.cmp(&b.0))
             };
             found.select_nth_unstable_by(most - 1, nearer);
             found.truncate(most);
@@ -251,16 +269,27 @@ impl Log {
 
 /// What is met around a query; all zero and empty between two.
 struct Met {
+    /// By item: how many users have it and one item of the history.
     both: Vec<u32>,
     items: Vec<ItemId>,
+    /// By user: how many items of the history they have.
+    shared: Vec<u32>,
+    users: Vec<u32>,
     features: Vec<[f32; N]>,
     all: Vec<ItemId>,
 }
 
 impl Met {
-    fn new(n_items: usize) -> Self {
-        let features = vec![[0.0; N]; n_items];
-        Self { both: vec![0; n_items], items: Vec::new(), features, all: Vec::new() }
+    fn new(log: &Log) -> Self {
+        let (n_users, n_items) = (log.baskets.n_rows(), log.n_items());
+        Self {
+            both: vec![0; n_items],
+            items: Vec::new(),
+            shared: vec![0; n_users],
+            users: Vec::new(),
+            features: vec![[0.0; N]; n_items],
+            all: Vec::new(),
+        }
     }
 }
 
@@ -395,7 +424,7 @@ impl Scorer for Boosted {
         let popularity: Vec<f32> = (0..self.n_items())
             .map(|item| self.log.users_of.row(item).len() as f32 / n_users - 1.0)
             .collect();
-        let mut met = Met::new(self.n_items());
+        let mut met = Met::new(&self.log);
         for (query, row) in queries.iter().zip(out.chunks_exact_mut(self.n_items().max(1))) {
             row.copy_from_slice(&popularity);
             let mut near = self.log.candidates(query.history, None, self.candidates, &mut met);
@@ -441,15 +470,29 @@ mod tests {
 
     #[test]
     fn counts_by_hand() {
-        let (log, mut met) = (log(), Met::new(6));
-        // 1: two users have it with 0, one with 2; it has three users, 0 and 2 have two each.
+        let log = log();
+        let mut met = Met::new(&log);
+        // 1: two users have it with 0, one with 2; it has three users, 0 and 2 have two each. The first has both 0 and 2 and three
+        // items, the second 0 and two items.
         let found = log.candidates(&[2, 0], None, 9, &mut met);
         let cosines = [2.0 / 6f32.sqrt(), 1.0 / 6f32.sqrt()];
-        let by_hand =
-            [2.0, 3.0, 2.0, 3.0, 2.0, cosines[0] + cosines[1], cosines[0], 2.0, cosines[0]];
+        let alike = [2.0 / 3f32.sqrt(), 1.0 / 2f32.sqrt()];
+        let by_hand = [
+            2.0,
+            3.0,
+            2.0,
+            3.0,
+            2.0,
+            cosines[0] + cosines[1],
+            cosines[0],
+            2.0,
+            cosines[0],
+            alike[0] + alike[1],
+            4.0 / 3.0 + 0.5,
+        ];
         let ours = features(&found, 1).unwrap();
-        for (ours, by_hand) in ours.iter().zip(by_hand) {
-            assert!((ours - by_hand).abs() < 1e-6, "{ours:?} {by_hand:?}");
+        for (found, by_hand) in ours.iter().zip(by_hand) {
+            assert!((found - by_hand).abs() < 1e-6, "{ours:?} {by_hand:?}");
         }
         assert!(features(&found, 5).is_none(), "nobody has it");
         // The same asked again, and with a stranger in the history: nothing was left lying.
@@ -459,11 +502,12 @@ mod tests {
 
     #[test]
     fn the_one_who_is_asked_about_does_not_count() {
-        let (log, mut met) = (log(), Met::new(6));
+        let log = log();
+        let mut met = Met::new(&log);
         // The first user, who has 0, 1 and 2, is asked for 1: one other user has it with 0, nobody with 2.
-        let found = log.candidates(&[0, 2], Some(1), 9, &mut met);
+        let found = log.candidates(&[0, 2], Some((0, 1)), 9, &mut met);
         let ours = features(&found, 1).unwrap();
-        assert_eq!((ours[1], ours[2], ours[3]), (2.0, 1.0, 1.0));
+        assert_eq!((ours[1], ours[2], ours[3], ours[10]), (2.0, 1.0, 1.0, 0.5));
         assert_eq!(features(&found, 3).unwrap()[3], 1.0, "of the others, all count");
     }
 
