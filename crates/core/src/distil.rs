@@ -1,7 +1,8 @@
 //! The seam of distillation: what teachers said, and who turns it into an objective.
 
-use crate::{Cases, Error, Lists, Objective, Rankings, Result};
+use crate::{Cases, Embedded, Error, Lists, Objective, Rankings, Result};
 use serde_json::Value;
+use std::sync::Arc;
 
 /// Turns teachers' traces into an objective for a student.
 pub trait Distiller: Send + Sync {
@@ -16,6 +17,12 @@ pub trait Distiller: Send + Sync {
 
     /// Whether it wants to know how teachers rank what is labelled ([`Trace::labelled_ranks`]).
     fn wants_labelled_ranks(&self) -> bool {
+        false
+    }
+
+    /// Whether it wants the vectors that a teacher's scores are products of ([`Trace::embedded`]): of teachers that are no
+    /// factored models it cannot learn.
+    fn wants_vectors(&self) -> bool {
         false
     }
 
@@ -38,7 +45,7 @@ pub trait Distiller: Send + Sync {
 /// What a distiller needs of each teacher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lesson {
-    /// Length of the lists.
+    /// Length of the lists; 0 = none is wanted.
     pub k: usize,
     /// Of what.
     pub among: Among,
@@ -61,6 +68,7 @@ pub struct Trace {
     checkpoints: Vec<(usize, Rankings)>,
     deviations: Vec<Lists<f32>>,
     labelled_ranks: Option<Lists<u32>>,
+    embedded: Option<Arc<Embedded>>,
 }
 
 impl Trace {
@@ -76,7 +84,8 @@ impl Trace {
         if let Some((_, odd)) = checkpoints.iter().find(|(_, ranked)| ranked.len() != first.len()) {
             return Err(Error::Misaligned { teacher, found: odd.len(), expected: first.len() });
         }
-        Ok(Self { teacher, checkpoints, deviations: Vec::new(), labelled_ranks: None })
+        let (deviations, labelled_ranks, embedded) = (Vec::new(), None, None);
+        Ok(Self { teacher, checkpoints, deviations, labelled_ranks, embedded })
     }
 
     /// With how far each listed item's rank went to and fro around each checkpoint: the standard deviation of its rank over
@@ -111,6 +120,19 @@ impl Trace {
         Ok(self)
     }
 
+    /// With the vectors of the queries, and of all items.
+    ///
+    /// # Errors
+    /// When they answer another number of queries.
+    pub fn with_embedded(mut self, embedded: Embedded) -> Result<Self> {
+        let (found, expected) = (embedded.n_queries(), self.last().len());
+        if found != expected {
+            return Err(Error::Misaligned { teacher: self.teacher, found, expected });
+        }
+        self.embedded = Some(Arc::new(embedded));
+        Ok(self)
+    }
+
     /// The teacher's name.
     #[must_use]
     pub fn teacher(&self) -> &str {
@@ -136,6 +158,12 @@ impl Trace {
         self.labelled_ranks.as_ref()
     }
 
+    /// Where known: the vectors that its scores are products of.
+    #[must_use]
+    pub fn embedded(&self) -> Option<&Arc<Embedded>> {
+        self.embedded.as_ref()
+    }
+
     /// What it says when it is done learning.
     #[must_use]
     pub fn last(&self) -> &Rankings {
@@ -152,6 +180,7 @@ impl Trace {
             checkpoints: looks.map(|(epoch, said)| (*epoch, said.truncated(k))).collect(),
             deviations: self.deviations.iter().map(first).collect(),
             labelled_ranks: self.labelled_ranks.clone(),
+            embedded: self.embedded.clone(),
         }
     }
 

@@ -1,7 +1,8 @@
-//! How a model is taught, without knowing by whom: models meet distillers only through scores and their gradients.
+//! How a model is taught, without knowing by whom: models meet distillers only through scores and their gradients, or through
+//! vectors and theirs (see [`crate::vectors`]).
 
 use crate::kernel::rng::Rng;
-use crate::{Case, Cases, ItemId, Lists, Model, Ranker, Result, Scorer, Tensors};
+use crate::{Case, Cases, ItemId, Lists, Model, Ranker, Result, Scorer, Tensors, VectorObjective};
 use std::sync::OnceLock;
 
 /// A model in training.
@@ -160,6 +161,11 @@ pub trait Objective: Send + Sync {
         false
     }
 
+    /// What it asks of the student's vectors besides.
+    fn of_vectors(&self) -> Option<&dyn VectorObjective> {
+        None
+    }
+
     /// Curricula move their targets here, before an epoch, looking at the student as it is.
     ///
     /// # Errors
@@ -168,7 +174,7 @@ pub trait Objective: Send + Sync {
         Ok(())
     }
 
-    /// What [`Objective::refresh`] has accumulated, for checkpoints.
+    /// What [`Objective::refresh`] has accumulated, and parameters of its own, for checkpoints.
     fn state(&self) -> Tensors {
         Tensors::default()
     }

@@ -14,8 +14,10 @@ pub mod rank;
 pub mod rankings;
 pub mod recipe;
 pub mod registry;
+pub mod state;
 pub mod tensors;
 pub mod train;
+pub mod vectors;
 pub mod vocab;
 
 pub use artefact::{Artefact, Manifest};
@@ -29,4 +31,5 @@ pub use rank::{Factored, Factors, ItemSet, Packed, Ranker, Scorer, TopK};
 pub use rankings::Rankings;
 pub use recipe::{Fit, Model, Plan, Recipe, Sampling, Trainable};
 pub use tensors::{Data, Tensor, Tensors};
+pub use vectors::{Embedded, VectorGrads, VectorObjective, Vectors};
 pub use vocab::Vocab;

@@ -89,6 +89,11 @@ pub fn train<T: Trainable + ?Sized>(
             (at, recipe.resume(train, &state.with_prefix("learner."))?, best)
         }
     };
+    if objective.of_vectors().is_some() && learner.factored().is_none() {
+        let problem = "compares vectors, and this student's score is no product of two: take one that is factored, or a \
+            method that learns from rankings";
+        return Err(Error::Config { key: "distill".into(), problem: problem.into() });
+    }
     at.seed = fit.seed;
     let order = Order::new(cases, plan.sampling);
     let mut saved = Instant::now();

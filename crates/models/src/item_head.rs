@@ -10,10 +10,12 @@
 //! has two owners, so any number of threads gives the same bits.
 
 mod everything;
+mod of_vectors;
 mod wide;
 
 pub(crate) use everything::rows_to_gradients;
 
+use of_vectors::OfVectors;
 use rankstill_core::kernel::against::Against;
 use rankstill_core::kernel::dense::axpy;
 use rankstill_core::kernel::optimizer::{AdamMode, Optimizer};
@@ -49,6 +51,8 @@ pub(crate) struct ItemHead {
     /// Made when a slate first asks for the rest's mass; the slopes of that, one a row.
     against: Option<Against>,
     to_rest: Vec<f32>,
+    /// Where the objective looks at vectors besides.
+    of_vectors: OfVectors,
     stride: usize,
     /// A step follows the mean over the batch: 1 / its rows.
     scale: f32,
@@ -86,6 +90,7 @@ impl ItemHead {
             wide_scores: Vec::new(),
             against: None,
             to_rest: Vec::new(),
+            of_vectors: OfVectors::default(),
             stride: 0,
             scale: 0.0,
         }
@@ -106,12 +111,14 @@ impl ItemHead {
         self.to_all = !matches!(slate, Slate::Lists { .. });
         self.to_rows.clear();
         self.to_rows.resize(batch.len() * self.stride, 0.0);
-        let loss = match slate {
+        let of_vectors = objective.of_vectors();
+        self.of_vectors.look_at(of_vectors.map_or(Vec::new(), |of| of.items(batch, slate)));
+        let mut loss = match slate {
             Slate::Lists { listed, probes } => {
                 self.score(items, asked, listed);
                 self.score_probes(items, asked, probes);
                 let loss = self.ask(batch, listed, probes, &[], asked.counts, objective);
-                let sources = self.slots.slot_of();
+                let sources = &self.slots.slot_of()[..listed.values().len()];
                 let (rows, stride) = ((self.rows.as_slice(), self.stride), self.stride);
                 let (starts, grads) = (listed.starts(), &self.grads);
                 weighted_sums(starts, grads, sources, rows, stride, &mut self.to_rows);
@@ -124,6 +131,9 @@ impl ItemHead {
                 self.step_on_everything(items, asked, batch, slate, objective)
             }
         };
+        if let Some(of_vectors) = of_vectors {
+            loss += self.ask_of_vectors(items, asked, batch, of_vectors);
+        }
         let counts = |row: &[f32]| f32::from(u8::from(row.iter().any(|&x| x != 0.0)));
         self.row_counts.clear();
         self.row_counts.extend(self.to_rows.chunks_exact(self.stride.max(1)).map(counts));
@@ -160,15 +170,7 @@ impl ItemHead {
         if self.to_all {
             return items.apply_full(&self.to_items, self.scale);
         }
-        let terms = Terms {
-            coef: &self.grads,
-            source: &self.vector_of,
-            vectors: asked.vectors,
-            stride: self.stride,
-            scale: self.scale,
-            decay: 0.0,
-        };
-        items.apply(&self.slots, &terms);
+        self.with_terms(asked, &[], self.scale, |terms| items.apply(&self.slots, terms));
     }
 
     /// Instead of [`ItemHead::apply`], for learners whose items' vectors are made of parameters elsewhere: appends the
@@ -179,17 +181,9 @@ impl ItemHead {
             out.extend_from_slice(&self.to_items);
             return None;
         }
-        let terms = Terms {
-            coef: &self.grads,
-            source: &self.vector_of,
-            vectors: asked.vectors,
-            stride: self.stride,
-            scale: 1.0,
-            decay: 0.0,
-        };
         let from = out.len();
         out.resize(from + self.slots.len() * self.stride, 0.0);
-        terms.sums(&self.slots, &mut out[from..]);
+        self.with_terms(asked, &[], 1.0, |terms| terms.sums(&self.slots, &mut out[from..]));
         Some(&self.slots)
     }
 
@@ -210,30 +204,18 @@ impl ItemHead {
             }
             return items.apply_full(&self.to_items, self.scale);
         };
-        self.slots.assign(&[listed.values(), ids].concat());
-        let n_asked = asked.vectors.len() / stride;
-        let coef: Vec<f32> =
-            self.grads.iter().copied().chain(std::iter::repeat_n(1.0, ids.len())).collect();
-        let own = (n_asked..n_asked + ids.len()).map(|at| at as u32);
-        let source: Vec<u32> = self.vector_of.iter().copied().chain(own).collect();
-        let terms = Terms {
-            coef: &coef,
-            source: &source,
-            vectors: &[asked.vectors, gradients].concat(),
-            stride,
-            scale: self.scale,
-            decay: 0.0,
-        };
-        items.apply(&self.slots, &terms);
+        self.slots.assign(&[listed.values(), &self.of_vectors.items, ids].concat());
+        self.with_terms(asked, gradients, self.scale, |terms| items.apply(&self.slots, terms));
     }
 
     fn score(&mut self, items: &mut Table, asked: Asked<'_>, listed: &Lists<ItemId>) {
-        self.slots.assign(listed.values());
+        self.assign(listed.values());
         self.rows.resize(self.slots.len() * self.stride, 0.0);
         items.fetch(&self.slots, &mut self.rows);
         spread(asked.of_row, listed, &mut self.vector_of);
         self.scores.resize(listed.values().len(), 0.0);
-        let (rows, sources) = ((self.rows.as_slice(), self.stride), self.slots.slot_of());
+        let rows = (self.rows.as_slice(), self.stride);
+        let sources = &self.slots.slot_of()[..listed.values().len()];
         let vectors = asked.vectors;
         pair_dots(vectors, &self.vector_of, rows, sources, self.stride, &mut self.scores);
     }

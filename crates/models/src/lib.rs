@@ -54,7 +54,6 @@ pub mod pop;
 pub mod sar;
 pub mod sas_rec;
 pub mod simplex;
-mod state;
 #[doc(hidden)]
 pub mod testing;
 pub mod user_knn;

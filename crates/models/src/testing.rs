@@ -8,8 +8,8 @@ use rankstill_core::kernel::rng::Rng;
 use rankstill_core::registry::{Config, Entry};
 use rankstill_core::train::{Checkpointing, Unwatched, Watch};
 use rankstill_core::{
-    Batch, Cases, Data, Error, Fit, Grad, Interactions, Learner, Lists, Model, Objective, Query,
-    Recipe, Row, Scores, Slate, Span, Tensors, TopK,
+    Batch, Cases, Data, Error, Fit, Grad, Interactions, ItemId, Learner, Lists, Model, Objective,
+    Query, Recipe, Row, Scores, Slate, Span, Tensors, TopK, VectorGrads, VectorObjective, Vectors,
 };
 use serde_json::Value;
 use std::cell::RefCell;
@@ -245,6 +245,21 @@ fn steps_are_slopes(
     train: &Arc<Interactions>,
     cases: &Cases,
     objective: &dyn Objective,
+    parameters: Parameters<'_>,
+) {
+    slopes_of(recipe, learning_rate, train, cases, objective, parameters);
+    if recipe.trainable().unwrap().init(train, 1).unwrap().factored().is_some() {
+        let leaning = Leaning(objective);
+        slopes_of(recipe, learning_rate, train, cases, &leaning, parameters);
+    }
+}
+
+fn slopes_of(
+    recipe: &dyn Recipe,
+    learning_rate: f64,
+    train: &Arc<Interactions>,
+    cases: &Cases,
+    objective: &dyn Objective,
     (read, make): Parameters<'_>,
 ) {
     const EPS: f32 = 1e-2;
@@ -298,7 +313,9 @@ fn summed_loss(
     slate: &Slate,
     objective: &dyn Objective,
 ) -> f64 {
-    (0..batch.len()).fold(0.0, |sum, at| {
+    let of_vectors =
+        objective.of_vectors().map_or(0.0, |of| loss_of_vectors(model, batch, slate, of));
+    (0..batch.len()).fold(of_vectors, |sum, at| {
         let mut all = vec![0.0; model.n_items()];
         model.score(&[batch.case(at).query], &mut all);
         let (items, listed, log_rest) = slate_of(slate, at, &all);
@@ -310,6 +327,156 @@ fn summed_loss(
             Grad { listed: &mut grad, log_rest: &mut 0.0 },
         ))
     })
+}
+
+fn loss_of_vectors(
+    model: &dyn Model,
+    batch: &Batch<'_>,
+    slate: &Slate,
+    objective: &dyn VectorObjective,
+) -> f64 {
+    let factored = model.factored().unwrap();
+    let (table, asked) = (factored.items(), objective.items(batch, slate));
+    let items: Vec<f32> =
+        asked.iter().flat_map(|&item| table.row(item as usize).to_vec()).collect();
+    let mut queries = vec![0.0; batch.len() * table.dim];
+    let of_rows: Vec<Query<'_>> = (0..batch.len()).map(|at| batch.case(at).query).collect();
+    factored.embed(&of_rows, &mut queries);
+    let (mut to_queries, mut to_items) = (vec![0.0; queries.len()], vec![0.0; items.len()]);
+    objective.loss(
+        batch,
+        &Vectors {
+            dim: table.dim,
+            queries: &queries,
+            counts: &vec![true; batch.len()],
+            ids: &asked,
+            items: &items,
+        },
+        VectorGrads { queries: &mut to_queries, items: &mut to_items },
+    )
+}
+
+/// A weighted sum of the scores of a row's target and of another item: asked of the scores or, the very same, of the vectors
+/// that they are products of.
+pub struct Products {
+    pub of_vectors: bool,
+}
+
+const WEIGHTS: [f32; 2] = [1.0, -0.5];
+
+impl Objective for Products {
+    fn slate(&self, batch: &Batch<'_>) -> Slate {
+        let n_items = batch.cases.n_items() as u32;
+        let target = |at| batch.case(at).targets[0];
+        Slate::lists((0..batch.len()).map(|at| [target(at), (target(at) + 3) % n_items]).collect())
+    }
+    fn loss(&self, _: Row<'_>, scores: Scores<'_>, grad: Grad<'_>) -> f32 {
+        if self.of_vectors {
+            return 0.0;
+        }
+        grad.listed.copy_from_slice(&WEIGHTS);
+        scores.listed[0] * WEIGHTS[0] + scores.listed[1] * WEIGHTS[1]
+    }
+    fn of_vectors(&self) -> Option<&dyn VectorObjective> {
+        self.of_vectors.then_some(self)
+    }
+}
+
+impl VectorObjective for Products {
+    fn items(&self, batch: &Batch<'_>, _: &Slate) -> Vec<ItemId> {
+        (0..batch.cases.n_items() as u32).collect()
+    }
+    fn loss(&self, batch: &Batch<'_>, vectors: &Vectors<'_>, grads: VectorGrads<'_>) -> f64 {
+        let Slate::Lists { listed, .. } = self.slate(batch) else { unreachable!() };
+        let Vectors { dim, queries, items, .. } = *vectors;
+        let mut loss = 0.0;
+        for (at, row) in listed.iter().enumerate().filter(|(at, _)| vectors.counts[*at]) {
+            for (&item, weight) in row.iter().zip(WEIGHTS) {
+                for k in 0..dim {
+                    let (q, v) = (at * dim + k, item as usize * dim + k);
+                    grads.queries[q] += weight * items[v];
+                    grads.items[v] += weight * queries[q];
+                    loss += f64::from(weight * queries[q] * items[v]);
+                }
+            }
+        }
+        loss
+    }
+}
+
+/// A loss of scores and the same loss of vectors move every parameter alike. `recipe` must train by SGD.
+pub fn vectors_or_scores(recipe: &dyn Recipe, train: &Arc<Interactions>) {
+    let cases = recipe.trainable().unwrap().cases(train);
+    let rows: Vec<u32> = Rng::new(2).permutation(cases.len() as u32)[..20].to_vec();
+    let stepped = |of_vectors: bool| {
+        let mut learner = recipe.trainable().unwrap().init(train, 1).unwrap();
+        let (objective, batch) = (Products { of_vectors }, Batch::new(&cases, &rows, 0, 1));
+        let loss = learner.step(&batch, &objective.slate(&batch), &objective);
+        learner.settle();
+        (loss, learner.tensors())
+    };
+    let ((by_scores, expected), (by_vectors, found)) = (stepped(false), stepped(true));
+    assert!((by_scores - by_vectors).abs() < 1e-3, "{by_scores} {by_vectors}");
+    for ((name, a), (_, b)) in expected.iter().zip(found.iter()) {
+        let (Data::F32(a), Data::F32(b)) = (&a.data, &b.data) else { continue };
+        let far = a.iter().zip(b).position(|(a, b)| (a - b).abs() > 1e-4 * a.abs().max(1.0));
+        assert!(far.is_none(), "{name}: {far:?}");
+    }
+}
+
+/// An objective that wants vectors to lean against fixed directions, and each row's query against an item, besides what
+/// another one wants of scores.
+struct Leaning<'a>(&'a dyn Objective);
+
+impl Objective for Leaning<'_> {
+    fn slate(&self, batch: &Batch<'_>) -> Slate {
+        self.0.slate(batch)
+    }
+    fn loss(&self, row: Row<'_>, scores: Scores<'_>, grad: Grad<'_>) -> f32 {
+        self.0.loss(row, scores, grad)
+    }
+    fn of_vectors(&self) -> Option<&dyn VectorObjective> {
+        Some(self)
+    }
+}
+
+impl VectorObjective for Leaning<'_> {
+    fn items(&self, batch: &Batch<'_>, slate: &Slate) -> Vec<ItemId> {
+        let mut items = match slate {
+            Slate::Lists { listed, .. } | Slate::Against { listed, .. } => listed.values().to_vec(),
+            Slate::All => vec![0, batch.cases.n_items() as u32 - 1],
+        };
+        items.sort_unstable();
+        items.dedup();
+        items
+    }
+
+    fn loss(&self, batch: &Batch<'_>, vectors: &Vectors<'_>, grads: VectorGrads<'_>) -> f64 {
+        let Vectors { dim, queries, counts, items, .. } = *vectors;
+        let mut loss = 0.0;
+        let mut lean = |vectors: &[f32], grads: &mut [f32], counts: &dyn Fn(usize) -> bool| {
+            let each = vectors.chunks(dim).zip(grads.chunks_mut(dim)).enumerate();
+            for (at, (vector, grad)) in each.filter(|(at, _)| counts(*at)) {
+                for (k, (x, grad)) in vector.iter().zip(grad).enumerate() {
+                    let goal = ((at + 3 * k) % 5) as f32 * 0.1;
+                    *grad += x - goal;
+                    loss += 0.5 * f64::from(x - goal).powi(2);
+                }
+            }
+        };
+        lean(queries, grads.queries, &|at| counts[at] && batch.is_first(at));
+        lean(items, grads.items, &|_| true);
+        for at in (0..batch.len()).filter(|&at| counts[at]) {
+            let item = at % (items.len() / dim);
+            for k in 0..dim {
+                let (q, v) = (at * dim + k, item * dim + k);
+                grads.queries[q] += items[v];
+                grads.items[v] += queries[q];
+                loss += f64::from(queries[q] * items[v]);
+            }
+        }
+        loss
+    }
 }
 
 /// The items, their scores, and the log of the rest's mass, of one row of a slate: the naive twin of what learners do.

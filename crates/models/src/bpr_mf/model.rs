@@ -5,10 +5,10 @@
 use super::BprMf;
 use crate::fold_in::FoldIn;
 use crate::item_panels::{ItemPanels, factors};
-use crate::state;
 use rankstill_core::kernel::optimizer::{Optimizer, Sgd};
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::kernel::table::Table;
+use rankstill_core::state;
 use rankstill_core::{Error, Factored, Factors, Interactions, Model, Query, Result, Tensors};
 use rayon::prelude::*;
 use std::sync::OnceLock;

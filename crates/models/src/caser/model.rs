@@ -4,10 +4,10 @@ use super::Caser;
 use super::tower::{Pass, Tower};
 use crate::fold_in::FoldIn;
 use crate::item_panels::{ItemPanels, factors};
-use crate::state::{self, wrong};
 use rankstill_core::kernel::optimizer::{Optimizer, Sgd};
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::kernel::table::Table;
+use rankstill_core::state::{self, wrong};
 use rankstill_core::{
     Error, Factored, Factors, Interactions, ItemId, Model, Query, Result, Tensors,
 };

@@ -2,10 +2,10 @@
 
 use super::Cml;
 use crate::item_panels::{ItemPanels, factors};
-use crate::state;
 use rankstill_core::kernel::optimizer::{Optimizer, Sgd};
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::kernel::table::Table;
+use rankstill_core::state;
 use rankstill_core::{
     Error, Factored, Factors, Interactions, ItemId, Model, Query, Result, Tensors,
 };

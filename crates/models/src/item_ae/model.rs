@@ -4,11 +4,11 @@ use super::ItemAe;
 use crate::fold_in::FoldIn;
 use crate::item_panels::{ItemPanels, factors};
 use crate::mult_vae::VaeLearner;
-use crate::state::wrong;
 use rankstill_core::kernel::gemm::{Mat, MatMut, gemm};
 use rankstill_core::kernel::math::{exp_slice, ln};
 use rankstill_core::kernel::optimizer::{Optimizer, Sgd};
 use rankstill_core::kernel::table::Table;
+use rankstill_core::state::wrong;
 use rankstill_core::{
     Batch, Cases, Error, Factored, Factors, Interactions, Learner, Model, Objective, Query, Result,
     Scorer, Slate, Tensors,

@@ -3,12 +3,13 @@
 use super::LightGcn;
 use super::layers::{Given, Layers};
 use super::model::LightGcnModel;
+use crate::falling;
 use crate::item_head::{Asked, ItemHead, known_users};
-use crate::{falling, state};
 use rankstill_core::kernel::propagate::NONE;
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::kernel::slots::Slots;
 use rankstill_core::kernel::table::Table;
+use rankstill_core::state;
 use rankstill_core::{Batch, Interactions, Learner, Objective, Result, Slate, Tensors};
 
 /// The parameters, what was last made of them, and the scratch space of training.

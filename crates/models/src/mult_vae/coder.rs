@@ -4,7 +4,6 @@
 //! the gradients of rows, the weights' inputs for the gradients of weights; every sum has one order.
 
 use super::MultVae;
-use crate::state::wrong;
 use rankstill_core::kernel::activation::{Activation, activate, chain};
 use rankstill_core::kernel::affine::{affine, to_bias, to_weights, transpose};
 use rankstill_core::kernel::math::exp_slice;
@@ -13,6 +12,7 @@ use rankstill_core::kernel::panels::Rows;
 use rankstill_core::kernel::param::DenseParam;
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::kernel::simd::LANES;
+use rankstill_core::state::wrong;
 use rankstill_core::{Error, Result, Tensors};
 use rayon::prelude::*;
 use std::ops::Range;

@@ -4,12 +4,12 @@ use super::MultVae;
 use super::coder::{Coder, Pass, Shape, glorot};
 use crate::item_panels::{ItemPanels, factors};
 use crate::multinomial::distinct;
-use crate::state::{self, wrong};
 use rankstill_core::kernel::dropout::Dropout;
 use rankstill_core::kernel::optimizer::{Optimizer, Sgd};
 use rankstill_core::kernel::pairs::weighted_sums;
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::kernel::table::Table;
+use rankstill_core::state::{self, wrong};
 use rankstill_core::{Error, Factored, Factors, ItemId, Model, Query, Result, Scorer, Tensors};
 
 /// Tables and layers, with their optimiser while they learn.

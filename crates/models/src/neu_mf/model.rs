@@ -9,7 +9,6 @@
 use super::NeuMf;
 use super::tower::{Block, Half, Tower};
 use crate::multinomial::distinct;
-use crate::state::{self, wrong};
 use rankstill_core::kernel::dense::{axpy, dot};
 use rankstill_core::kernel::math::sigmoid;
 use rankstill_core::kernel::optimizer::{Adam, Optimizer, Sgd};
@@ -17,6 +16,7 @@ use rankstill_core::kernel::param::DenseParam;
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::kernel::sample::Positives;
 use rankstill_core::kernel::table::Table;
+use rankstill_core::state::{self, wrong};
 use rankstill_core::{Error, Interactions, ItemId, Model, Query, Result, Scorer, Tensors};
 use rayon::prelude::*;
 use std::sync::OnceLock;

@@ -3,10 +3,10 @@
 use super::SasRec;
 use super::tower::{Pass, Tower};
 use crate::item_panels::{ItemPanels, factors};
-use crate::state::{self, wrong};
 use rankstill_core::kernel::optimizer::{Optimizer, Sgd};
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::kernel::table::Table;
+use rankstill_core::state::{self, wrong};
 use rankstill_core::{Error, Factored, Factors, ItemId, Model, Query, Result, Tensors};
 
 /// A table and layers, with their optimiser while they learn.

@@ -107,6 +107,11 @@ fn a_score_is_that_of_the_definition() {
     }
 }
 
+#[test]
+fn a_loss_of_vectors_steps_as_that_of_their_products() {
+    testing::vectors_or_scores(&by_sgd(), &testing::blocks());
+}
+
 /// In f64, because attention is curved: in f32, steps long enough for the slope to be seen meet the curvature.
 #[test]
 fn a_step_is_the_slope_of_a_naive_twin_for_lists_and_for_everything() {

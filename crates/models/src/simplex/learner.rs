@@ -2,8 +2,8 @@
 
 use super::Simplex;
 use super::model::{SimplexModel, back_from_direction, direct};
+use crate::falling;
 use crate::item_head::{Asked, ItemHead, known_users};
-use crate::{falling, state};
 use rankstill_core::kernel::gemm::{Mat, MatMut, gemm, parallel};
 use rankstill_core::kernel::optimizer::{Adam, AdamMode, Optimizer};
 use rankstill_core::kernel::pairs::weighted_sums;
@@ -11,6 +11,7 @@ use rankstill_core::kernel::param::DenseParam;
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::kernel::slots::Slots;
 use rankstill_core::kernel::table::{Table, Terms};
+use rankstill_core::state;
 use rankstill_core::{
     Batch, Interactions, ItemId, Learner, Lists, Objective, Result, Slate, Tensors, UserId,
 };

@@ -2,9 +2,9 @@
 
 use super::Simplex;
 use crate::item_panels::{ItemPanels, factors};
-use crate::state;
 use rankstill_core::kernel::optimizer::{Optimizer, Sgd};
 use rankstill_core::kernel::table::Table;
+use rankstill_core::state;
 use rankstill_core::{Error, Factored, Factors, ItemId, Model, Query, Result, Tensors};
 use rayon::prelude::*;
 use std::sync::OnceLock;

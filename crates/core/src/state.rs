@@ -1,10 +1,10 @@
 //! Optimiser states as tensors, for checkpoints.
 
-use rankstill_core::kernel::table::{TableState, WrongLength};
-use rankstill_core::{Error, Result, Tensors};
+use crate::kernel::table::{TableState, WrongLength};
+use crate::{Error, Result, Tensors};
 
 /// Puts a table's or a dense parameter's state beside what is there, under `name`.
-pub(crate) fn insert(tensors: &mut Tensors, name: &str, state: TableState) {
+pub fn insert(tensors: &mut Tensors, name: &str, state: TableState) {
     tensors.insert(format!("{name}.step"), &[1], vec![state.step]);
     for (part, values) in [
         ("parameters", state.parameters),
@@ -21,7 +21,7 @@ pub(crate) fn insert(tensors: &mut Tensors, name: &str, state: TableState) {
 ///
 /// # Errors
 /// When a part is missing or of another type.
-pub(crate) fn read(tensors: &Tensors, name: &str) -> Result<TableState> {
+pub fn read(tensors: &Tensors, name: &str) -> Result<TableState> {
     let floats = |part: &str| {
         let key = format!("{name}.{part}");
         let len = tensors.get(&key).map_or(0, |tensor| tensor.data.len());
@@ -41,7 +41,7 @@ pub(crate) fn read(tensors: &Tensors, name: &str) -> Result<TableState> {
 }
 
 /// The error of a tensor of the wrong length.
-pub(crate) fn wrong(name: &str) -> impl Fn(WrongLength) -> Error {
+pub fn wrong(name: &str) -> impl Fn(WrongLength) -> Error {
     let name = name.to_owned();
     move |error| Error::Tensor { name: name.clone(), problem: error.to_string() }
 }
