@@ -11,7 +11,7 @@ use crate::rest::{Rest, own_loss};
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::{
     Batch, Cases, Error, Grad, ItemId, Lists, Objective, Ranker, Result, Row, Scores, Slate,
-    Tensors, Trace,
+    Tensors, Trace, VectorObjective,
 };
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -245,6 +245,10 @@ impl<T: Term> Objective for BesideOwn<T> {
 
     fn once_a_query(&self) -> bool {
         self.own.once_a_query()
+    }
+
+    fn of_vectors(&self) -> Option<&dyn VectorObjective> {
+        self.own.of_vectors()
     }
 
     fn refresh(&mut self, epoch: usize, student: &dyn Ranker, cases: &Cases) -> Result<()> {

@@ -12,13 +12,20 @@
 //! tanh(max((p - q) / divisor, 0)), or `floor` where that is less. In mode `direct`, the advice of the authors of HetComp, the
 //! items of the largest weights are taken, the earlier of two alike. The first term is [`Rrd`]'s, with the same settings.
 //!
+//! *The item's side*: for each item that the batch lists (at most `items` of them, by chance), users out of the teacher's first
+//! `user_window` whom the student ranks too low for it, above those that it ranks too high: at most `corrected` of either, drawn
+//! with the same weights, `floor` apart. The loss's weight is lambda `item_correction`.
+//!
 //! Source: the abstract and the public re-implementation (woriazzc/KDs), whose values are the defaults (there `corrected` is 100;
 //! the student's ranks are looked at before each epoch).
 //!
-//! Differs: the *item side* (the same correction over the users of an item) is left out: a slate has scores of one query's items. An
-//! item drawn as under-estimated is not drawn as over-estimated too.
+//! Differs: an item drawn as under-estimated is not drawn as over-estimated too. On the item's side users are those of the batch,
+//! and their ranks are among these, the student's as they are at each step; the teacher's order of an item's users is its lists
+//! turned round (see `item_side.rs`); and who is ranked right is not drawn.
 
-use crate::beside_own::{Asked, Said, Term, beside_own};
+use crate::beside_own::{Asked, Said, Term, beside_own, one_teacher};
+use crate::beside_vectors::BesideVectors;
+use crate::item_side::{By, Form, ItemSide};
 use crate::labelled::Labelled;
 use crate::listwise::{above, log_sum_exp, portion};
 use crate::places::weighted_places;
@@ -65,6 +72,15 @@ pub struct Dcd {
     pub correction: f32,
     /// Epochs between two looks at the student.
     pub refresh_every: usize,
+    /// The weight of the item's side beside RRD's 1. 0 leaves it out, as the re-implementation does; otherwise the student must be
+    /// factored.
+    pub item_correction: f32,
+    /// The users of an item that have a rank.
+    pub user_window: usize,
+    /// By what the teacher orders an item's users.
+    pub by: By,
+    /// At most so many items of a batch; 0 = all.
+    pub items: usize,
 }
 
 impl Default for Dcd {
@@ -82,6 +98,10 @@ impl Default for Dcd {
             floor: 1e-5,
             correction: 1.0,
             refresh_every: 1,
+            item_correction: 0.0,
+            user_window: 500,
+            by: By::Places,
+            items: 1000,
         }
     }
 }
@@ -100,7 +120,9 @@ impl Dcd {
         at_least_1(path, &[("corrected", self.corrected), ("refresh_every", self.refresh_every)])?;
         above_0(path, "divisor", self.divisor)?;
         above_0(path, "floor", self.floor)?;
-        not_negative(path, "correction", self.correction)
+        not_negative(path, "correction", self.correction)?;
+        at_least_1(path, &[("user_window", self.user_window)])?;
+        not_negative(path, "item_correction", self.item_correction)
     }
 
     fn rrd(&self) -> Rrd {
@@ -125,6 +147,7 @@ impl Distiller for Dcd {
         lessons: &[Trace],
     ) -> Result<Box<dyn Objective>> {
         self.check("")?;
+        let own = self.beside_items(own, cases, lessons)?;
         beside_own("dcd", self.lambda, own, cases, lessons, |trace, labelled| {
             Ok(Corrected::new(self.clone(), trace, Arc::clone(labelled)))
         })
@@ -136,6 +159,28 @@ impl Distiller for Dcd {
 }
 
 /// RRD's lists, then the under-estimated and the over-estimated items.
+impl Dcd {
+    /// The own objective with the item's side beside it.
+    fn beside_items(
+        &self,
+        own: Box<dyn Objective>,
+        cases: &Cases,
+        lessons: &[Trace],
+    ) -> Result<Box<dyn Objective>> {
+        let lambda = self.lambda * self.item_correction;
+        let trace = one_teacher("dcd", cases, lessons)?;
+        if lambda == 0.0 {
+            return Ok(own);
+        }
+        let draws = self.mode == Mode::Sampled;
+        let form = Form::Corrected { n: self.corrected, divisor: self.divisor, draws };
+        let labelled = Labelled::new(cases)?;
+        let users = (self.by, self.user_window, self.items);
+        let term = ItemSide::new(form, trace, &labelled, cases.n_items(), users);
+        Ok(Box::new(BesideVectors::new(own, term, lambda)))
+    }
+}
+
 struct Corrected {
     config: Dcd,
     rrd: Interesting,

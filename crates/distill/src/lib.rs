@@ -4,10 +4,17 @@ use rankstill_core::Distiller;
 use rankstill_core::registry::Entry;
 
 mod beside_own;
+mod beside_vectors;
 pub mod cd;
 pub mod dcd;
+pub mod de;
+mod experts;
+pub mod ftd;
 pub mod fusion;
 pub mod het_comp;
+pub mod htd;
+pub mod ir_rrd;
+mod item_side;
 pub mod labelled;
 mod listwise;
 mod marks;
@@ -19,20 +26,28 @@ mod rest;
 pub mod rrd;
 pub mod score_kd;
 mod settings;
+pub mod several;
 #[cfg(test)]
 mod testing;
+mod topology;
 pub mod trace;
 pub mod unkd;
 
 pub use cd::Cd;
 pub use dcd::Dcd;
+pub use de::De;
+pub use ftd::Ftd;
 pub use fusion::{Fused, Fusion};
 pub use het_comp::HetComp;
+pub use htd::Htd;
+pub use ir_rrd::IrRrd;
+pub use item_side::By;
 pub use rank_distil::RankDistil;
 pub use rce_kd::RceKd;
 pub use recorded::Recorded;
 pub use rrd::Rrd;
 pub use score_kd::ScoreKd;
+pub use several::Several;
 pub use unkd::UnKd;
 
 /// Every distiller, by the name that a configuration gives as `kind`.
@@ -51,6 +66,11 @@ pub static DISTILLERS: &[Entry<dyn Distiller>] = &[
         name: "rrd",
         about: "Relaxed Ranking Distillation (Kang et al., CIKM 2020): the order of interesting items above the rest",
         parse: |config| Ok(Box::new(Rrd::parse(config)?)),
+    },
+    Entry {
+        name: "ir_rrd",
+        about: "IR-RRD (Kang et al., Information Sciences 2021): RRD, and the order of an item's users above others",
+        parse: |config| Ok(Box::new(IrRrd::parse(config)?)),
     },
     Entry {
         name: "dcd",
@@ -73,8 +93,28 @@ pub static DISTILLERS: &[Entry<dyn Distiller>] = &[
         parse: |config| Ok(Box::new(RceKd::parse(config)?)),
     },
     Entry {
+        name: "de",
+        about: "Distillation Experts (Kang et al., CIKM 2020): the teacher's vectors, made out of the student's",
+        parse: |config| Ok(Box::new(De::parse(config)?)),
+    },
+    Entry {
+        name: "ftd",
+        about: "Full Topology Distillation (Kang et al., KDD 2021): the cosines of all pairs of a batch",
+        parse: |config| Ok(Box::new(Ftd::parse(config)?)),
+    },
+    Entry {
+        name: "htd",
+        about: "Hierarchical Topology Distillation (Kang et al., KDD 2021): cosines within groups, and to the groups",
+        parse: |config| Ok(Box::new(Htd::parse(config)?)),
+    },
+    Entry {
         name: "score_kd",
         about: "Point-wise distillation: the teacher's scores over its list as soft labels",
         parse: |config| Ok(Box::new(ScoreKd::parse(config)?)),
+    },
+    Entry {
+        name: "several",
+        about: "several methods at once, each beside what the ones before made of the student's own loss (DE-RRD)",
+        parse: |config| Ok(Box::new(Several::parse(config)?)),
     },
 ];

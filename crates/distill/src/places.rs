@@ -12,12 +12,9 @@ use rankstill_core::kernel::rng::Rng;
 pub(crate) fn weighted_places(log_weights: &[f32], k: usize, rng: Option<&mut Rng>) -> Vec<u32> {
     let mut keys = log_weights.to_vec();
     if let Some(rng) = rng {
-        let mut noise: Vec<f32> = keys.iter().map(|_| 1.0 - rng.uniform()).collect();
-        // -ln(-ln u) for u in (0, 1].
-        ln_slice(&mut noise);
-        noise.iter_mut().for_each(|x| *x = -*x);
-        ln_slice(&mut noise);
-        keys.iter_mut().zip(noise).for_each(|(key, noise)| *key -= noise);
+        let mut noise = vec![0.0; keys.len()];
+        fill_gumbel(rng, &mut noise);
+        keys.iter_mut().zip(noise).for_each(|(key, noise)| *key += noise);
     }
     let mut places: Vec<u32> = (0..keys.len() as u32).collect();
     let order = |a: &u32, b: &u32| keys[*b as usize].total_cmp(&keys[*a as usize]).then(a.cmp(b));
@@ -29,6 +26,15 @@ pub(crate) fn weighted_places(log_weights: &[f32], k: usize, rng: Option<&mut Rn
     }
     places.sort_unstable();
     places
+}
+
+/// Standard Gumbel noise: -ln(-ln u) for u in (0, 1]. Of u = 1, +inf.
+pub(crate) fn fill_gumbel(rng: &mut Rng, out: &mut [f32]) {
+    out.iter_mut().for_each(|x| *x = 1.0 - rng.uniform());
+    ln_slice(out);
+    out.iter_mut().for_each(|x| *x = -*x);
+    ln_slice(out);
+    out.iter_mut().for_each(|x| *x = -*x);
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Reading a method's settings, and the checks that many of them share.
 
+use rankstill_core::kernel::optimizer::Optimizer;
 use rankstill_core::registry::Config;
 use rankstill_core::{Error, Result};
 use serde::de::DeserializeOwned;
@@ -50,4 +51,10 @@ pub(crate) fn wrong(path: &str, name: &str, problem: String) -> Error {
 
 pub(crate) fn key(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
+/// # Errors
+/// When an optimiser's settings cannot work.
+pub(crate) fn optimizer(path: &str, optimizer: &Optimizer) -> Result<()> {
+    optimizer.check().map_err(|problem| wrong(path, "optimizer", problem.into()))
 }

@@ -5,8 +5,8 @@ use rankstill_core::kernel::rng::Rng;
 use rankstill_core::registry::{self, Config};
 use rankstill_core::train::{Checkpointing, Unwatched, Watch, train};
 use rankstill_core::{
-    Cases, Distiller, Fit, Interactions, ItemId, Lists, Model, Objective, Plan, Ranker, Rankings,
-    Result, Tensors, TopK, Trace, Trainable,
+    Cases, Distiller, Embedded, Factored, Factors, Fit, Interactions, ItemId, Lists, Model,
+    Objective, Plan, Query, Ranker, Rankings, Result, Tensors, TopK, Trace, Trainable,
 };
 use rankstill_distill::rank_distil::{Discrepancy, Form, Weighting};
 use rankstill_distill::{DISTILLERS, RankDistil, Recorded, trace};
@@ -20,14 +20,37 @@ use std::time::Duration;
 const USERS: usize = 120;
 const ITEMS: usize = 150;
 
-/// What every user thinks of every item: tastes of four dimensions.
+/// Tastes of four dimensions.
+struct Tastes {
+    users: Vec<f32>,
+    items: Vec<f32>,
+}
+
+impl Tastes {
+    fn drawn() -> Self {
+        let vectors = |n: usize, purpose: u64| {
+            let mut all = vec![0.0f32; n * 4];
+            Rng::keyed(3, [purpose]).fill_normal(&mut all, 0.0, 1.0);
+            all
+        };
+        Self { users: vectors(USERS, 1), items: vectors(ITEMS, 2) }
+    }
+}
+
+impl Factored for Tastes {
+    fn items(&self) -> Factors<'_> {
+        Factors { data: &self.items, len: ITEMS, dim: 4, stride: 4 }
+    }
+    fn embed(&self, queries: &[Query<'_>], out: &mut [f32]) {
+        for (query, out) in queries.iter().zip(out.chunks_mut(4)) {
+            out.copy_from_slice(&self.users[4 * query.user.unwrap() as usize..][..4]);
+        }
+    }
+}
+
+/// What every user thinks of every item.
 fn tastes() -> Vec<Vec<(ItemId, f32)>> {
-    let vectors = |n: usize, purpose: u64| {
-        let mut all = vec![0.0f32; n * 4];
-        Rng::keyed(3, [purpose]).fill_normal(&mut all, 0.0, 1.0);
-        all
-    };
-    let (users, items) = (vectors(USERS, 1), vectors(ITEMS, 2));
+    let Tastes { users, items } = Tastes::drawn();
     let order = |user: &[f32]| {
         let dot = |item: &[f32]| user.iter().zip(item).map(|(a, b)| a * b).sum::<f32>();
         let mut scored: Vec<(ItemId, f32)> = (0..).zip(items.chunks(4).map(dot)).collect();
@@ -63,7 +86,14 @@ fn student() -> BprMf {
 
 fn lesson(cases: &Cases, distil: &dyn Distiller) -> Trace {
     let mut go_on = |_, _| ControlFlow::Continue(());
-    trace::record("oracle", &teacher(), cases, distil.lesson(), &mut go_on).unwrap()
+    let trace = trace::record("oracle", &teacher(), cases, distil.lesson(), &mut go_on).unwrap();
+    match distil.wants_vectors() {
+        false => trace,
+        true => {
+            let said = Embedded::new("oracle", &Tastes::drawn(), &cases.distinct_queries());
+            trace.with_embedded(said.unwrap()).unwrap()
+        }
+    }
 }
 
 fn objective(
@@ -151,6 +181,15 @@ fn other_methods() -> Vec<Box<dyn Distiller>> {
         json!({"kind": "cd", "sampling": "exponential", "window": 60, "samples": 10, "lambda": 2.0, "refresh_every": 2}),
         json!({"kind": "rce_kd", "k": 20, "l": 20, "m": 2, "window": 60, "lambda": 5.0, "refresh_every": 2}),
         json!({"kind": "score_kd", "k": 30, "loss": "squares"}),
+        json!({"kind": "ir_rrd", "k": 20, "l": 20, "window": 60, "lambda": 0.05, "item_lambda": 0.02}),
+        json!({"kind": "dcd", "k": 20, "l": 20, "window": 60, "corrected": 20, "lambda": 0.05, "item_correction": 0.5}),
+        json!({"kind": "de", "experts": 4, "lambda": 0.1, "anneal_epochs": 30}),
+        json!({"kind": "ftd", "lambda": 0.01}),
+        json!({"kind": "htd", "groups": 4, "lambda": 0.05, "anneal_epochs": 30}),
+        json!({"kind": "several", "of": [
+            {"kind": "de", "experts": 4, "lambda": 0.1, "anneal_epochs": 30},
+            {"kind": "rrd", "k": 20, "l": 20, "window": 60, "lambda": 0.05},
+        ]}),
     ];
     let parse = |value| registry::parse(DISTILLERS, Config { path: "distill", value }).unwrap().1;
     settings.iter().map(parse).collect()
@@ -177,6 +216,18 @@ impl Watch for StopAfter {
         self.0 = self.0.saturating_sub(1);
         self.0 == 0
     }
+}
+
+#[test]
+fn a_student_without_vectors_is_refused_by_methods_that_compare_them() {
+    let log = log();
+    let recipe = rankstill_models::NeuMf::default();
+    let cases = recipe.cases(&log);
+    let de = rankstill_distill::De::default();
+    let objective = de.teach(recipe.objective(&log), &cases, &[lesson(&cases, &de)]).unwrap();
+    let mut fit = Fit { seed: 1, validate: None, watch: &mut Unwatched, checkpoints: None };
+    let error = train(&recipe, &log, &cases, objective, &mut fit).err().unwrap().to_string();
+    assert!(error.starts_with("distill: compares vectors, and this student's score"), "{error}");
 }
 
 #[test]

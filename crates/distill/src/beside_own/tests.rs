@@ -13,7 +13,8 @@ fn methods() -> Vec<Box<dyn Distiller>> {
     let with = |kind: &str, more: Value| {
         let mut settings = json!({"kind": kind});
         let table = settings.as_object_mut().unwrap();
-        let all = if kind == "rrd" || kind == "dcd" { sampled.clone() } else { json!({}) };
+        let ranked = ["rrd", "dcd", "ir_rrd"].contains(&kind);
+        let all = if ranked { sampled.clone() } else { json!({}) };
         for part in [all, more] {
             table.extend(part.as_object().unwrap().clone());
         }
@@ -23,7 +24,8 @@ fn methods() -> Vec<Box<dyn Distiller>> {
         with("rrd", json!({})),
         with("rrd", json!({"mode": "direct"})),
         with("dcd", json!({"corrected": 3, "correction": 0.5})),
-        with("dcd", json!({"corrected": 3, "mode": "direct"})),
+        with("dcd", json!({"corrected": 3, "mode": "direct", "item_correction": 2.0})),
+        with("ir_rrd", json!({"user_k": 2, "user_l": 3})),
         with("unkd", json!({"groups": 2, "pairs": 5, "temperature": 2.0})),
         with("cd", json!({"samples": 3, "window": 9})),
         with("cd", json!({"guide": "teacher", "sampling": "exponential", "shift": 1.0})),
@@ -206,7 +208,7 @@ fn traces_that_do_not_fit_are_refused_and_without_weight_the_own_loss_is_left_al
 
 #[test]
 fn settings_come_back_and_wrong_ones_are_named() {
-    for kind in ["rrd", "dcd", "unkd", "cd", "rce_kd", "score_kd"] {
+    for kind in ["rrd", "ir_rrd", "dcd", "unkd", "cd", "rce_kd", "score_kd"] {
         let read = |mut value: Value| {
             value["kind"] = kind.into();
             parse(DISTILLERS, Config { path: "distill", value: &value }).map(|found| found.1)

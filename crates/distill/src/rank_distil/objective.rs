@@ -11,7 +11,7 @@ use crate::rest::own_loss;
 use rankstill_core::kernel::math::{sigmoid_slice, softplus_slice};
 use rankstill_core::{
     Batch, Cases, Error, Grad, ItemId, Lists, Objective, Ranker, Result, Row, Scores, Slate, Span,
-    Tensors, TopK,
+    Tensors, TopK, VectorObjective,
 };
 use rayon::prelude::*;
 use std::ops::Range;
@@ -105,6 +105,10 @@ impl Objective for Taught {
         let rivals = &scores.listed[parts.rivals];
         let (to_list, to_rivals) = slopes[parts.list.start..].split_at_mut(taught.len());
         share * own + self.distil(row, taught, rivals, rank, to_list, to_rivals)
+    }
+
+    fn of_vectors(&self) -> Option<&dyn VectorObjective> {
+        self.own.of_vectors()
     }
 
     fn refresh(&mut self, epoch: usize, student: &dyn Ranker, cases: &Cases) -> Result<()> {

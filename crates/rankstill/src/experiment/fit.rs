@@ -72,8 +72,23 @@ fn model(job: &Job<'_>, fit: &mut Fit<'_>) -> Result<Box<dyn Model>> {
     };
     let cases = student.cases(job.train);
     let traces = lessons(&cases, Wants::of(&*distil.distiller))?;
-    let objective = distil.distiller.teach(student.objective(job.train), &cases, &traces)?;
-    Ok(train(student, job.train, &cases, objective, fit)?)
+    let table = format!("models.{}.distill", job.name);
+    let objective = distil
+        .distiller
+        .teach(student.objective(job.train), &cases, &traces)
+        .map_err(|error| under(&table, error))?;
+    Ok(train(student, job.train, &cases, objective, fit).map_err(|error| match error {
+        Error::Config { key, problem } if key == "distill" => Error::Config { key: table, problem },
+        other => other,
+    })?)
+}
+
+/// The same error, with its key in full.
+fn under(table: &str, error: Error) -> Error {
+    match error {
+        Error::Config { key, problem } => Error::Config { key: format!("{table}.{key}"), problem },
+        other => other,
+    }
 }
 
 /// The name of the file with a line of JSON an epoch.
@@ -95,7 +110,10 @@ pub fn record(
     screen: &Screen,
 ) -> Result<Vec<Trace>> {
     let one = |teacher: &Teacher<'_>| {
-        let title = format!("{} says its top {}", teacher.name, wants.lesson.k);
+        let title = match wants.lesson.k {
+            0 => format!("{} hands over its vectors", teacher.name),
+            k => format!("{} says its top {k}", teacher.name),
+        };
         let bar = screen.bar(title, cases.n_queries() as u64);
         let mut progress = |done, total| {
             bar.at_of(done as u64, total as u64);

@@ -9,7 +9,7 @@
 use super::trajectory;
 use anyhow::{Context as _, Result, ensure};
 use rankstill_core::{
-    Among, Cases, Distiller, Error, Lesson, Model, Ranker, Rankings, Trace, beside,
+    Among, Cases, Distiller, Embedded, Error, Lesson, Model, Ranker, Rankings, Trace, beside,
 };
 use rankstill_distill::{Fused, Fusion, Recorded, trace};
 use std::fs::{self, File};
@@ -53,13 +53,15 @@ impl Ready {
 
     /// As the teacher `name`.
     pub fn teacher<'b>(&self, name: &'b str) -> Teacher<'b> {
-        let (mut folder, mut states) = (None, Vec::new());
+        let (mut model, mut folder, mut states) = (None, None, Vec::new());
         match self {
-            Self::Fitted(_, here) => folder = Some(here.clone()),
+            Self::Fitted(fitted, here) => {
+                (model, folder) = (Some(fitted.clone()), Some(here.clone()));
+            }
             Self::Recorded(recorded) => states.clone_from(recorded),
             Self::Fused(_) => {}
         }
-        Teacher { name, ranker: self.ranker(), folder, states }
+        Teacher { name, ranker: self.ranker(), model, folder, states }
     }
 }
 
@@ -69,6 +71,8 @@ pub struct Teacher<'a> {
     pub name: &'a str,
     /// Answers.
     pub ranker: Arc<dyn Ranker>,
+    /// The same, where it was fitted here.
+    pub model: Option<Arc<dyn Model>>,
     /// Where what it says is kept, in `said` and `trajectory`; without one it is asked every time.
     pub folder: Option<PathBuf>,
     /// Its states, where they come from elsewhere; the last is the ranker.
@@ -97,14 +101,29 @@ pub fn lesson(
         }
         _ => None,
     };
-    let trace = match states {
+    let mut trace = match states {
         Some(trace) => trace,
+        None if wants.lesson.k == 0 => silent(teacher.name, cases)?,
         None => said(teacher, cases, wants.lesson, progress)?,
     };
-    if !wants.labelled_ranks {
-        return Ok(trace);
+    if wants.labelled_ranks {
+        trace = trace.with_labelled_ranks(trace::labelled_ranks(&*teacher.ranker, cases)?)?;
     }
-    Ok(trace.with_labelled_ranks(trace::labelled_ranks(&*teacher.ranker, cases)?)?)
+    // Of a teacher without vectors the distiller says what it thinks.
+    let factored =
+        teacher.model.as_ref().filter(|_| wants.vectors).and_then(|model| model.factored());
+    if let Some(factored) = factored {
+        let queries = cases.distinct_queries();
+        trace = trace.with_embedded(Embedded::new(teacher.name, factored, &queries)?)?;
+    }
+    Ok(trace)
+}
+
+/// No lists: where only vectors are wanted.
+fn silent(name: &str, cases: &Cases) -> Result<Trace> {
+    let mut nothing = Rankings::default();
+    (0..cases.n_queries()).for_each(|_| nothing.push([]));
+    Ok(Trace::new(name, vec![(0, nothing)])?)
 }
 
 /// What a distiller wants to know.
@@ -116,6 +135,8 @@ pub struct Wants {
     pub trajectory: bool,
     /// See [`Distiller::wants_labelled_ranks`].
     pub labelled_ranks: bool,
+    /// See [`Distiller::wants_vectors`].
+    pub vectors: bool,
 }
 
 impl Wants {
@@ -126,6 +147,7 @@ impl Wants {
             lesson: distiller.lesson(),
             trajectory: distiller.wants_trajectory(),
             labelled_ranks: distiller.wants_labelled_ranks(),
+            vectors: distiller.wants_vectors(),
         }
     }
 
@@ -331,6 +353,7 @@ mod tests {
         let at = |folder: Option<&Path>| Teacher {
             name: "counting",
             ranker: ranker.clone(),
+            model: None,
             folder: folder.map(Path::to_owned),
             states: Vec::new(),
         };
@@ -372,6 +395,7 @@ mod tests {
         let teacher = Teacher {
             name: "counting",
             ranker: ranker.clone(),
+            model: None,
             folder: Some(folder.path().into()),
             states: Vec::new(),
         };

@@ -113,6 +113,7 @@ impl Plan {
             .iter()
             .map(|name| planned(name, inherited(name, &spec.models)?, &names))
             .collect::<Result<Vec<_>>>()?;
+        models.iter().try_for_each(|student| vectors_are_there(student, &models))?;
         let order = teachers_first(&models)?;
         let weighed = |model: &&PlannedModel| matches!(&model.source, Source::Ensemble { fusion, .. } if fusion.user_weights > 0.0);
         if spec.evaluate.fit_on == FitOn::TrainValid
@@ -301,6 +302,29 @@ fn distil_of(path: &str, student: &str, mut value: Value, names: &[&String]) -> 
     let teachers = named(&format!("{path}.teachers"), student, teachers, names)?;
     let (entry, distiller) = registry::parse(DISTILLERS, Config { path, value: &value })?;
     Ok(Distil { kind: entry.name, distiller, teachers })
+}
+
+/// Of what is known before anything is fitted.
+fn vectors_are_there(student: &PlannedModel, models: &[PlannedModel]) -> Result<()> {
+    let Source::Fit { distil: Some(distil), .. } = &student.source else { return Ok(()) };
+    if !distil.distiller.wants_vectors() {
+        return Ok(());
+    }
+    for teacher in distil.teachers.iter().map(|&at| &models[at]) {
+        let what = match teacher.source {
+            Source::Fit { .. } => continue,
+            Source::Rankings(_) => "a file of rankings",
+            Source::Ensemble { .. } => "an ensemble",
+        };
+        bail!(
+            "models.{}.distill.teachers: `{}` is {what} and has no vectors, which {} compares; take a fitted model whose \
+             score is a product of two (bpr_mf, implicit_als, light_gcn), or a method that learns from rankings",
+            student.name,
+            teacher.name,
+            distil.kind
+        );
+    }
+    Ok(())
 }
 
 fn teachers_first(models: &[PlannedModel]) -> Result<Vec<usize>> {
