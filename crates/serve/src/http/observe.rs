@@ -24,7 +24,9 @@ pub(super) async fn observe(State(app): State<Shared>, request: Request, next: N
     let id = id.unwrap_or_else(new_id);
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let mut response = if app.in_progress.load(Ordering::Relaxed) > app.limits.in_progress {
+    // Whoever asks whether the process lives must not be told that it is busy: it would be ended.
+    let busy = app.in_progress.load(Ordering::Relaxed) > app.limits.in_progress;
+    let mut response = if busy && !request.uri().path().starts_with("/health/") {
         Problem::overloaded("too many requests are in progress").into_response()
     } else {
         next.run(request).await

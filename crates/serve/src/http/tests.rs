@@ -677,3 +677,14 @@ fn the_page_needs_nobody_else() {
         }
     });
 }
+
+#[test]
+fn a_busy_server_refuses_and_says_that_it_lives() {
+    let site = site(vec![snapshot(Kind::Factors)], Limits { in_progress: 0, ..patient() });
+    block_on(async {
+        let (status, told) = site.get("/v1/users/u1/recommendations").await;
+        assert_eq!((status.as_u16(), &told["title"]), (503, &json!("The server is overloaded")));
+        assert_eq!(site.get("/health/live").await.0.as_u16(), 200);
+        assert_eq!(site.get("/health/ready").await.0.as_u16(), 200);
+    });
+}
