@@ -158,6 +158,10 @@ impl HetComp {
         }
         not_negative(path, "overall_weight", self.overall_weight)?;
         not_negative(path, "fine_weight", self.fine_weight)?;
+        if self.fusion.user_weights != 0.0 {
+            let problem = "only an ensemble has validation data to weigh its members by";
+            return Err(wrong(&format!("{path}.fusion"), "user_weights", problem.into()));
+        }
         if self.fusion.weights.is_empty() {
             self.fusion.check(&format!("{path}.fusion"), 0)
         } else {

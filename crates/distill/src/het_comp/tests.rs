@@ -214,4 +214,5 @@ fn settings_are_filled_up_from_the_preset_and_checked() {
     assert_eq!(wrong(json!({"period": 0})), "d.period: must be at least 1");
     assert!(wrong(json!({"preset": "x"})).starts_with("d.preset: unknown preset \"x\""));
     assert!(wrong(json!({"fusion": {"temperature": -1}})).starts_with("d.fusion.temperature"));
+    assert!(wrong(json!({"fusion": {"user_weights": 1}})).starts_with("d.fusion.user_weights"));
 }
