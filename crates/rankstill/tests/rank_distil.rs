@@ -183,7 +183,8 @@ fn other_methods() -> Vec<Box<dyn Distiller>> {
         json!({"kind": "score_kd", "k": 30, "loss": "squares"}),
         json!({"kind": "ir_rrd", "k": 20, "l": 20, "window": 60, "lambda": 0.05, "item_lambda": 0.02}),
         json!({"kind": "dcd", "k": 20, "l": 20, "window": 60, "corrected": 20, "lambda": 0.05, "item_correction": 0.5}),
-        json!({"kind": "de", "experts": 4, "lambda": 0.1, "anneal_epochs": 30}),
+        // It carries over what vectors hold, not how they are ordered: it takes a lot to be seen here.
+        json!({"kind": "de", "experts": 4, "lambda": 3.0, "anneal_epochs": 3, "optimizer": {"kind": "adam", "learning_rate": 0.03}}),
         json!({"kind": "ftd", "lambda": 0.01}),
         json!({"kind": "htd", "groups": 4, "lambda": 0.05, "anneal_epochs": 30}),
         json!({"kind": "several", "of": [
