@@ -2,7 +2,7 @@
 //! quartile of single steps, the drawing of slates included.
 //!
 //! ```sh
-//! cargo bench -p rankstill-models --bench neural -- [--threads 2] [--steps 12]
+//! cargo bench -p rankstill-models --bench neural -- [--threads 2] [--steps 12] [--only NAME]
 //! ```
 //! Lines are `name value` pairs.
 
@@ -32,28 +32,37 @@ fn main() {
     };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(number("--threads", 2)).build();
     let steps = number("--steps", 12);
+    let only = arguments.iter().position(|argument| argument == "--only");
+    let only = only.and_then(|at| arguments.get(at + 1)).map_or("", String::as_str);
     pool.expect("a pool of a few threads").install(|| {
-        for (name, mode) in [("exact", AdamMode::Exact), ("sparse", AdamMode::Sparse)] {
-            let optimizer = || Optimizer::Adam(Adam { mode, ..Adam::default() });
-            let vae = MultVae { optimizer: optimizer(), ..MultVae::default() };
-            let milliseconds = step(&data, &vae, 500, steps).expect("settings that can be");
-            println!("mult_vae_{name}_ms {milliseconds:.3}");
-            let neu = NeuMf { optimizer: optimizer(), ..NeuMf::default() };
-            let milliseconds = step(&data, &neu, 1024, 10 * steps).expect("settings that can be");
-            println!("neu_mf_{name}_ms {milliseconds:.3}");
-            let sas = SasRec { optimizer: optimizer(), ..SasRec::default() };
-            let milliseconds = step(&data, &sas, 512, 3 * steps).expect("settings that can be");
-            println!("sas_rec_{name}_ms {milliseconds:.3}");
-        }
-        // Every row steps at every step, whatever the mode.
-        let milliseconds = step(&data, &LightGcn::default(), 2048, 2 * steps);
-        println!("light_gcn_ms {:.3}", milliseconds.expect("settings that can be"));
-        for (name, mode) in [("dense", AdamMode::Dense), ("sparse", AdamMode::Sparse)] {
-            let optimizer = Optimizer::Adam(Adam { mode, ..Adam::default() });
-            let milliseconds = step(&data, &Cml { optimizer, ..Cml::default() }, 2048, 4 * steps);
-            println!("cml_{name}_ms {:.3}", milliseconds.expect("settings that can be"));
+        for (name, recipe, batch_size, times) in models() {
+            if name.starts_with(only) {
+                let milliseconds = step(&data, &*recipe, batch_size, times * steps);
+                println!("{name}_ms {:.3}", milliseconds.expect("settings that can be"));
+            }
         }
     });
+}
+
+/// What is timed: its name, settings, batch size, and how many times the number of steps.
+fn models() -> Vec<(&'static str, Box<dyn Trainable>, usize, usize)> {
+    let adam = |mode| Optimizer::Adam(Adam { mode, ..Adam::default() });
+    let vae = |mode| Box::new(MultVae { optimizer: adam(mode), ..MultVae::default() });
+    let neu = |mode| Box::new(NeuMf { optimizer: adam(mode), ..NeuMf::default() });
+    let sas = |mode| Box::new(SasRec { optimizer: adam(mode), ..SasRec::default() });
+    let cml = |mode| Box::new(Cml { optimizer: adam(mode), ..Cml::default() });
+    vec![
+        ("mult_vae_exact", vae(AdamMode::Exact), 500, 1),
+        ("mult_vae_sparse", vae(AdamMode::Sparse), 500, 1),
+        ("neu_mf_exact", neu(AdamMode::Exact), 1024, 10),
+        ("neu_mf_sparse", neu(AdamMode::Sparse), 1024, 10),
+        ("sas_rec_exact", sas(AdamMode::Exact), 512, 3),
+        ("sas_rec_sparse", sas(AdamMode::Sparse), 512, 3),
+        // Every row steps at every step, whatever the mode.
+        ("light_gcn", Box::new(LightGcn::default()), 2048, 2),
+        ("cml_exact", cml(AdamMode::Exact), 2048, 10),
+        ("cml_sparse", cml(AdamMode::Sparse), 2048, 10),
+    ]
 }
 
 /// Milliseconds of a step on so many cases.

@@ -7,9 +7,8 @@
 //! The score is a dot product of longer vectors, (2u, -1, -|u|^2) . (v, |v|^2, 1), so that ranking, and every distiller's
 //! slate, go the way of other factored models. The two columns are computed, not learnt.
 //!
-//! - Points that leave the ball are put back onto it after the step that moved them. A step that Adam replays later could
-//!   not be, so `mode = "exact"` is refused.
-//! - A point without a gradient in a batch rests, but in the mode `dense`.
+//! - Points that leave the ball are put back onto it after the step that moved them, also where Adam replays it later.
+//! - A point without a gradient in a batch rests, but in the modes `exact` and `dense`.
 //!
 //! Differs from the paper: Adam or SGD instead of AdaGrad; no item features; the penalty counts squares (the paper subtracts
 //! norms of different powers, its code sums signed covariances). Not in the paper: a new user stands in the middle of their
@@ -24,7 +23,7 @@ mod tests;
 use crate::loss::{Hinge, Loss, LossKind, Sampled};
 use learner::CmlLearner;
 use model::CmlModel;
-use rankstill_core::kernel::optimizer::{Adam, AdamMode, Optimizer};
+use rankstill_core::kernel::optimizer::{Adam, Optimizer};
 use rankstill_core::registry::Config;
 use rankstill_core::{
     Cases, Interactions, Learner, Model, Objective, Plan, Recipe, Result, Tensors, Trainable,
@@ -94,11 +93,6 @@ impl Cml {
         }
         crate::falling::check(self.final_rate)?;
         self.optimizer.check().map_err(|problem| crate::invalid("optimizer", problem))?;
-        if let Optimizer::Adam(Adam { mode: AdamMode::Exact, .. }) = self.optimizer {
-            let problem = "`exact` replays steps without putting points back into the ball; \
-                take `sparse` or `dense`";
-            return Err(crate::invalid("optimizer.mode", problem));
-        }
         self.loss.check()
     }
 }

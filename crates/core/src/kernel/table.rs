@@ -19,7 +19,7 @@ use std::marker::PhantomData;
 use rayon::prelude::*;
 
 use self::kernels::{
-    Gradient, Rows, apply_full_rows, apply_rows, fetch_rows, settle_rows, sum_rows,
+    Gradient, Rows, apply_full_rows, apply_rows, fetch_rows, fill_rows, settle_rows, sum_rows,
 };
 
 use super::buffer::Buffer;
@@ -55,6 +55,8 @@ pub struct Table {
     step: u32,
     optimizer: Optimizer,
     schedule: Schedule,
+    /// The radius of the ball that rows stay in; infinite where there is none.
+    max_norm: f32,
 }
 
 /// Everything that a checkpoint must hold of a [`Table`] or of a [`DenseParam`](super::param::DenseParam) to go on to the
@@ -135,7 +137,18 @@ impl Table {
             step: 0,
             optimizer,
             schedule,
+            max_norm: f32::INFINITY,
         }
+    }
+
+    /// With rows that stay within a ball: one that a step moved out of it is put back onto its surface, steps that are
+    /// replayed included. A row that rests, by the mode or because its moments are 0, is left as it is.
+    ///
+    /// # Panics
+    /// If the radius is not above 0.
+    pub fn in_ball(self, max_norm: f32) -> Self {
+        assert!(max_norm > 0.0, "a ball has a radius above 0, not {max_norm}");
+        Self { max_norm, ..self }
     }
 
     /// Has every row's parameters filled by `fill(row, parameters)`, several rows at the same time.
@@ -145,6 +158,18 @@ impl Table {
             let rows = self.data.par_chunks_mut(record).enumerate().with_min_len(CHUNK);
             rows.for_each(|(row, record)| fill(row, &mut record[..dim]));
         }
+    }
+
+    /// Has the parameters of the slots' rows filled by `fill(slot, parameters)`, several at the same time.
+    ///
+    /// # Panics
+    /// If the slots are another table's.
+    pub fn init_rows(&mut self, slots: &Slots, fill: impl Fn(usize, &mut [f32]) + Sync) {
+        let dim = self.dim;
+        let rows = self.rows(slots);
+        slots.rows().par_chunks(CHUNK).enumerate().for_each(|(chunk, ids)| {
+            fill_rows(rows, chunk * CHUNK, ids, dim, &fill);
+        });
     }
 
     /// Brings the slots' rows up to the current step and copies their parameters to `out`, one row of
@@ -446,6 +471,7 @@ impl Table {
             data: self.data.as_mut_ptr(),
             last_step: (!self.last_step.is_empty()).then_some(self.last_step.as_mut_ptr()),
             schedule: &self.schedule,
+            max_norm: self.max_norm,
             sgd: matches!(self.optimizer, Optimizer::Sgd(_)),
             table: PhantomData,
         }

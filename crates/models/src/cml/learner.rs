@@ -5,13 +5,13 @@
 
 use super::Cml;
 use super::covariance;
-use super::model::{CmlModel, ask, lengthen, put_back};
+use super::model::{CmlModel, ask};
 use crate::falling;
 use crate::item_head::{Asked, ItemHead, known_users};
-use rankstill_core::kernel::optimizer::{Adam, AdamMode, Optimizer};
+use rankstill_core::kernel::simd::LANES;
 use rankstill_core::kernel::slots::Slots;
-use rankstill_core::kernel::table::Table;
-use rankstill_core::{Batch, Learner, Objective, Slate, Tensors};
+use rankstill_core::{Batch, Learner, Objective, Slate, Tensors, UserId};
+use rayon::prelude::*;
 
 /// A model with the scratch space of its training.
 pub(super) struct CmlLearner {
@@ -20,6 +20,9 @@ pub(super) struct CmlLearner {
     head: ItemHead,
     user_slots: Slots,
     item_slots: Slots,
+    /// One point of the tables' stride a slot.
+    user_points: Vec<f32>,
+    item_points: Vec<f32>,
     /// The longer vectors of the batch's users.
     asked: Vec<f32>,
     /// Gradients of longer vectors: of the batch's users, then of its items.
@@ -32,9 +35,14 @@ pub(super) struct CmlLearner {
 #[derive(Default)]
 struct Points {
     rows: Vec<u32>,
+    /// Where the gradient of each one's longer vector is.
+    places: Vec<u32>,
     points: Vec<f32>,
     gradients: Vec<f32>,
 }
+
+/// Points of one task.
+const CHUNK: usize = 128;
 
 impl CmlLearner {
     pub fn new(recipe: &Cml, model: CmlModel) -> Self {
@@ -43,6 +51,8 @@ impl CmlLearner {
             head: ItemHead::new(model.items.n_rows()),
             user_slots: Slots::new(model.users.n_rows()),
             item_slots: Slots::new(model.items.n_rows()),
+            user_points: Vec::new(),
+            item_points: Vec::new(),
             asked: Vec::new(),
             longer: Vec::new(),
             users: Points::default(),
@@ -52,110 +62,123 @@ impl CmlLearner {
     }
 
     fn step_on(&mut self, batch: &Batch<'_>, slate: &Slate, objective: &dyn Objective) -> f64 {
-        let Self { recipe, model, head, user_slots, item_slots, asked, longer, .. } = self;
-        let rate = falling::rate(&recipe.optimizer, recipe.final_rate, &recipe.train, batch.epoch);
-        falling::set(&mut model.users, rate);
-        falling::set(&mut model.items, rate);
+        self.set_rate(batch.epoch);
+        let (users, counts) = known_users(batch, self.model.users.n_rows());
+        self.ask_for(&users);
+        self.lengthen_items(batch, slate, objective);
 
-        let (users, counts) = known_users(batch, model.users.n_rows());
-        user_slots.assign(&users);
-        let (dim, stride) = (model.longer.dim(), model.longer.stride());
-        asked.resize(user_slots.len() * stride, 0.0);
-        for (asked, &user) in asked.chunks_exact_mut(stride).zip(user_slots.rows()) {
-            ask(model.users.row(user as usize), &mut asked[..dim]);
-        }
+        let Self { recipe, model, head, user_slots, item_slots, asked, longer, .. } = self;
         let asked = Asked { vectors: asked, of_row: user_slots.slot_of(), counts: &counts };
         let loss = head.step(&mut model.longer, asked, batch, slate, objective);
 
+        let (stride, longer_stride) = (model.users.stride(), model.longer.stride());
         longer.clear();
-        longer.resize(user_slots.len() * stride, 0.0);
+        longer.resize(user_slots.len() * longer_stride, 0.0);
         head.row_terms().sums(user_slots, longer);
         let of_items = longer.len();
         let every_item: Vec<u32>;
-        let items = match head.item_gradients(asked, longer) {
-            Some(slots) => slots.rows(),
+        // The head has the same slots, but for probes at the end, or none and means all items.
+        let (items, item_points) = match head.item_gradients(asked, longer) {
+            Some(slots) => (slots.rows(), (self.item_points.as_slice(), stride)),
             None => {
                 every_item = (0..model.items.n_rows() as u32).collect();
-                &every_item
+                (every_item.as_slice(), model.items.params())
             }
         };
+        let dim = model.users.dim();
         let (of_users, of_items) = longer.split_at(of_items);
-        self.users.gather(&model.users, user_slots.rows(), of_users, stride, |point, g, out| {
-            let end = point.len();
-            for (k, out) in out.iter_mut().enumerate() {
-                *out = 2.0 * g[k] - 2.0 * g[end + 1] * point[k];
+        let of_users = (of_users, longer_stride);
+        let user_points = (self.user_points.as_slice(), stride);
+        self.users.gather(dim, user_slots.rows(), user_points, of_users, |point, g, out| {
+            for ((out, g_k), x) in out.iter_mut().zip(g).zip(point) {
+                *out = 2.0 * g_k - 2.0 * g[dim + 1] * x;
             }
         });
-        self.items.gather(&model.items, items, of_items, stride, |point, g, out| {
-            let end = point.len();
-            for (k, out) in out.iter_mut().enumerate() {
-                *out = g[k] + 2.0 * g[end] * point[k];
+        self.items.gather(dim, items, item_points, (of_items, longer_stride), |point, g, out| {
+            for ((out, g_k), x) in out.iter_mut().zip(g).zip(point) {
+                *out = g_k + 2.0 * g[dim] * x;
             }
         });
 
         let scale = head.scale();
         // One penalty a batch, whatever its size: not a mean over rows.
         let strength = recipe.covariance as f32 / scale;
-        for (points, table) in [(&mut self.users, &model.users), (&mut self.items, &model.items)] {
-            let (dim, stride) = (table.dim(), table.stride());
+        for points in [&mut self.users, &mut self.items] {
             covariance::penalise(&points.points, dim, stride, strength, &mut points.gradients);
         }
         user_slots.assign(&self.users.rows);
         item_slots.assign(&self.items.rows);
-        model.users.apply_dense_rows(user_slots, &self.users.gradients, scale);
-        model.items.apply_dense_rows(item_slots, &self.items.gradients, scale);
-        model.users.advance();
-        model.items.advance();
-        self.put_back();
+        let CmlModel { users, items, .. } = model;
+        rayon::join(
+            || users.apply_dense_rows(user_slots, &self.users.gradients, scale),
+            || items.apply_dense_rows(item_slots, &self.items.gradients, scale),
+        );
+        users.advance();
+        items.advance();
         loss
     }
 
-    /// Puts what has moved back into the ball, and makes the items' longer vectors anew.
-    fn put_back(&mut self) {
-        let most = self.recipe.max_norm as f32;
-        let Self { model, .. } = self;
-        if let Optimizer::Adam(Adam { mode: AdamMode::Dense, .. }) = self.recipe.optimizer {
-            model.users.init(|_, point| put_back(point, most));
-            model.items.init(|_, point| put_back(point, most));
-            return model.lengthen_all();
+    /// The epoch's learning rate. A resumed learner comes to the same one.
+    fn set_rate(&mut self, epoch: usize) {
+        let Cml { optimizer, final_rate, train, .. } = &self.recipe;
+        let rate = falling::rate(optimizer, *final_rate, train, epoch);
+        for table in [&mut self.model.users, &mut self.model.items] {
+            falling::set(table, rate);
         }
-        for &user in &self.users.rows {
-            put_back(model.users.row_mut(user as usize), most);
-        }
-        for &item in &self.items.rows {
-            let item = item as usize;
-            put_back(model.items.row_mut(item), most);
-            lengthen(model.items.row(item), model.longer.row_mut(item));
-        }
+    }
+
+    /// The longer vectors of a batch's users.
+    fn ask_for(&mut self, users: &[UserId]) {
+        let Self { model, user_slots, user_points, asked, .. } = self;
+        user_slots.assign(users);
+        let (from, to) = (model.users.stride(), model.longer.stride());
+        let (dim, longer_dim) = (model.users.dim(), model.longer.dim());
+        user_points.resize(user_slots.len() * from, 0.0);
+        model.users.fetch(user_slots, user_points);
+        asked.resize(user_slots.len() * to, 0.0);
+        let pairs = asked.par_chunks_mut(to).zip(user_points.par_chunks(from));
+        pairs.with_min_len(CHUNK).for_each(|(asked, point)| {
+            ask(&point[..dim], &mut asked[..longer_dim]);
+        });
+    }
+
+    /// The longer vectors of the items that a step will read.
+    fn lengthen_items(&mut self, batch: &Batch<'_>, slate: &Slate, objective: &dyn Objective) {
+        let Slate::Lists { listed, probes } = slate else { return self.model.lengthen_all() };
+        let of_vectors = objective.of_vectors().map_or(Vec::new(), |of| of.items(batch, slate));
+        self.item_slots.assign(&[listed.values(), &of_vectors, probes.values()].concat());
+        self.model.lengthen(&self.item_slots, &mut self.item_points);
     }
 }
 
 impl Points {
-    /// Those with a gradient, which `turn` makes from that of their longer vector.
+    /// Those of `rows` with a gradient, which `turn` makes from that of their longer vector. Points, of `dim` numbers, and
+    /// gradients come in the order of the rows, so far apart.
     fn gather(
         &mut self,
-        table: &Table,
+        dim: usize,
         rows: &[u32],
-        longer: &[f32],
-        longer_stride: usize,
-        turn: impl Fn(&[f32], &[f32], &mut [f32]),
+        (points, distance): (&[f32], usize),
+        (longer, longer_stride): (&[f32], usize),
+        turn: impl Fn(&[f32], &[f32], &mut [f32]) + Sync,
     ) {
-        let (dim, stride) = (table.dim(), table.stride());
+        let stride = dim.next_multiple_of(LANES);
+        let gradients = longer.par_chunks_exact(longer_stride).with_min_len(CHUNK);
+        let moves: Vec<bool> = gradients.map(|g| g.iter().any(|&g| g != 0.0)).collect();
+        self.places.clear();
+        self.places.extend((0..rows.len() as u32).filter(|&place| moves[place as usize]));
         self.rows.clear();
-        self.points.clear();
-        self.gradients.clear();
-        for (&row, gradient) in rows.iter().zip(longer.chunks_exact(longer_stride)) {
-            if gradient.iter().all(|&g| g == 0.0) {
-                continue;
-            }
-            let from = self.points.len();
-            self.points.resize(from + stride, 0.0);
-            self.gradients.resize(from + stride, 0.0);
-            let point = &mut self.points[from..][..dim];
-            point.copy_from_slice(table.row(row as usize));
-            turn(point, gradient, &mut self.gradients[from..][..dim]);
-            self.rows.push(row);
-        }
+        self.rows.extend(self.places.iter().map(|&place| rows[place as usize]));
+        self.points.resize(self.rows.len() * stride, 0.0);
+        self.gradients.resize(self.rows.len() * stride, 0.0);
+        let moved = self.points.par_chunks_mut(stride).zip(self.gradients.par_chunks_mut(stride));
+        let moved = moved.zip(&self.places).with_min_len(CHUNK);
+        moved.for_each(|((point, gradient), &place)| {
+            let place = place as usize;
+            point[..dim].copy_from_slice(&points[place * distance..][..dim]);
+            let longer = &longer[place * longer_stride..][..longer_stride];
+            turn(&point[..dim], longer, &mut gradient[..dim]);
+        });
     }
 }
 
@@ -168,6 +191,11 @@ impl Learner for CmlLearner {
         let (loss, ()) = rayon::join(|| self.step_on(batch, slate, objective), || ());
         self.model.changed();
         loss
+    }
+
+    fn settle(&mut self) {
+        self.model.users.settle();
+        self.model.lengthen_all();
     }
 
     fn state(&self) -> Tensors {

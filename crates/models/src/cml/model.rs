@@ -2,8 +2,10 @@
 
 use super::Cml;
 use crate::item_panels::{ItemPanels, factors};
+use rankstill_core::kernel::dense::squared_norm;
 use rankstill_core::kernel::optimizer::{Optimizer, Sgd};
 use rankstill_core::kernel::rng::Rng;
+use rankstill_core::kernel::slots::Slots;
 use rankstill_core::kernel::table::Table;
 use rankstill_core::state;
 use rankstill_core::{
@@ -16,7 +18,7 @@ use std::sync::OnceLock;
 pub(super) struct CmlModel {
     pub users: Table,
     pub items: Table,
-    /// (v, |v|^2, 1) of every item. Takes no steps.
+    /// (v, |v|^2, 1) of every item. Takes no steps; made anew from items that are about to be read.
     pub longer: Table,
     panels: ItemPanels,
     middle: OnceLock<Vec<f32>>,
@@ -24,9 +26,10 @@ pub(super) struct CmlModel {
 
 impl CmlModel {
     fn new(recipe: &Cml, n_users: usize, n_items: usize, optimizer: &Optimizer) -> Self {
+        let ball = recipe.max_norm as f32;
         Self {
-            users: Table::new(n_users, recipe.dim, optimizer.clone()),
-            items: Table::new(n_items, recipe.dim, optimizer.clone()),
+            users: Table::new(n_users, recipe.dim, optimizer.clone()).in_ball(ball),
+            items: Table::new(n_items, recipe.dim, optimizer.clone()).in_ball(ball),
             longer: Table::new(n_items, recipe.dim + 2, Optimizer::Sgd(Sgd::default())),
             panels: ItemPanels::default(),
             middle: OnceLock::new(),
@@ -82,10 +85,20 @@ impl CmlModel {
         tensors
     }
 
-    /// Makes the longer vectors of all items.
+    /// Brings all items up to date, and makes their longer vectors.
     pub fn lengthen_all(&mut self) {
         let Self { items, longer, .. } = self;
+        items.settle();
         longer.init(|item, longer| lengthen(items.row(item), longer));
+    }
+
+    /// The same for some, whose points are copied to `points`, the table's stride apart.
+    pub fn lengthen(&mut self, slots: &Slots, points: &mut Vec<f32>) {
+        let Self { items, longer, .. } = self;
+        let (dim, stride) = (items.dim(), items.stride());
+        points.resize(slots.len() * stride, 0.0);
+        items.fetch(slots, points);
+        longer.init_rows(slots, |slot, longer| lengthen(&points[slot * stride..][..dim], longer));
     }
 
     /// Forgets what was derived from the tables.
@@ -121,9 +134,9 @@ fn middle_of(table: &Table, rows: impl ExactSizeIterator<Item = u32>) -> Vec<f32
     sum.iter().map(|sum| (sum / n) as f32).collect()
 }
 
-/// A point that has left the ball goes to its surface.
-pub(super) fn put_back(point: &mut [f32], max_norm: f32) {
-    let norm = squared_length(point).sqrt();
+/// A first point outside the ball goes to its surface.
+fn put_back(point: &mut [f32], max_norm: f32) {
+    let norm = squared_norm(point).sqrt();
     if norm > max_norm {
         let back = max_norm / norm;
         point.iter_mut().for_each(|x| *x *= back);
@@ -131,10 +144,10 @@ pub(super) fn put_back(point: &mut [f32], max_norm: f32) {
 }
 
 /// An item's point v as (v, |v|^2, 1).
-pub(super) fn lengthen(point: &[f32], longer: &mut [f32]) {
+fn lengthen(point: &[f32], longer: &mut [f32]) {
     let dim = point.len();
     longer[..dim].copy_from_slice(point);
-    longer[dim] = squared_length(point);
+    longer[dim] = squared_norm(point);
     longer[dim + 1] = 1.0;
 }
 
@@ -143,11 +156,7 @@ pub(super) fn ask(point: &[f32], longer: &mut [f32]) {
     let dim = point.len();
     longer.iter_mut().zip(point).for_each(|(longer, x)| *longer = 2.0 * x);
     longer[dim] = -1.0;
-    longer[dim + 1] = -squared_length(point);
-}
-
-fn squared_length(point: &[f32]) -> f32 {
-    point.iter().fold(0.0, |sum, x| sum + x * x)
+    longer[dim + 1] = -squared_norm(point);
 }
 
 crate::item_panels::scores_by_products!(CmlModel);

@@ -19,6 +19,7 @@ pub(super) struct Rows<'a> {
     pub step: u32,
     pub sgd: bool,
     pub schedule: &'a Schedule,
+    pub max_norm: f32,
     pub table: PhantomData<&'a mut Table>,
 }
 
@@ -47,11 +48,34 @@ impl<'a> Rows<'a> {
         missed
     }
 
+    /// Whether rows stay in a ball.
+    #[inline(always)]
+    fn bounded(&self) -> bool {
+        self.max_norm < f32::INFINITY
+    }
+
     #[inline(always)]
     fn prefetch(&self, row: usize, numbers: usize) {
         for line in (0..numbers).step_by(LANES) {
             prefetch(self.at(row).wrapping_add(line));
         }
+    }
+}
+
+/// Has the parameters of the rows of some slots filled, `ids` being those from slot `first` on.
+pub(super) fn fill_rows(
+    rows: Rows<'_>,
+    first: usize,
+    ids: &[u32],
+    dim: usize,
+    fill: impl Fn(usize, &mut [f32]),
+) {
+    for (k, &id) in ids.iter().enumerate() {
+        if let Some(&next) = ids.get(k + AHEAD) {
+            rows.prefetch(next as usize, rows.stride);
+        }
+        // SAFETY: a row of this task's own, whose record begins with `dim` parameters.
+        fill(first + k, unsafe { std::slice::from_raw_parts_mut(rows.at(id as usize), dim) });
     }
 }
 
@@ -136,23 +160,63 @@ fn catch_up_row<S: Simd>(s: S, rows: Rows<'_>, row: usize) {
     }
     let missed = rows.take_missed(row, rows.step);
     let at = rows.at(row);
-    for_tiles!(S, rows.stride, |column, V| {
-        // SAFETY: columns up to `stride` of this task's own record.
-        let mut state = unsafe { load::<S, V>(s, at.add(column), rows.stride) };
-        replay::<S, V>(s, &mut state, missed, rows.schedule);
-        // SAFETY: as above.
-        unsafe { store::<S, V>(s, at.add(column), rows.stride, &state) };
-    });
+    // All in registers, but in a ball, which follows every single step.
+    let at_once = if rows.bounded() { 1 } else { missed.len().max(1) };
+    for missed in missed.chunks(at_once) {
+        let mut rests = rows.schedule.weight_decay == 0.0;
+        for_tiles!(S, rows.stride, |column, V| {
+            // SAFETY: columns up to `stride` of this task's own record.
+            let mut state = unsafe { load::<S, V>(s, at.add(column), rows.stride) };
+            rests &= !replay::<S, V>(s, &mut state, missed, rows.schedule);
+            // SAFETY: as above.
+            unsafe { store::<S, V>(s, at.add(column), rows.stride, &state) };
+        });
+        if rests {
+            break;
+        }
+        put_back(s, rows, row);
+    }
 }
 
-/// The steps of `missed`, with a gradient of 0.
+/// The steps that the row has missed, for [`update`] to take before this one; in a ball they are taken now.
+#[inline(always)]
+fn missed_by<'a, S: Simd>(s: S, rows: Rows<'a>, row: usize) -> &'a [Correction] {
+    if rows.bounded() {
+        catch_up_row(s, rows, row);
+    }
+    rows.take_missed(row, rows.step + 1)
+}
+
+/// A row that has left the ball goes to its surface.
+#[inline(always)]
+fn put_back<S: Simd>(s: S, rows: Rows<'_>, row: usize) {
+    if !rows.bounded() {
+        return;
+    }
+    let at = rows.at(row);
+    let mut squares = s.zero();
+    // SAFETY of all pointers: columns up to `stride` of this task's own record.
+    for column in (0..rows.stride).step_by(LANES) {
+        let p = unsafe { s.load_ptr(at.add(column)) };
+        squares = s.fma(p, p, squares);
+    }
+    let squared = s.hsum(squares);
+    if squared > rows.max_norm * rows.max_norm {
+        let back = s.splat(rows.max_norm / squared.sqrt());
+        for column in (0..rows.stride).step_by(LANES) {
+            unsafe { s.store_ptr(at.add(column), s.mul(s.load_ptr(at.add(column)), back)) };
+        }
+    }
+}
+
+/// The steps of `missed`, with a gradient of 0. Whether anything can have moved.
 #[inline(always)]
 fn replay<S: Simd, const V: usize>(
     s: S,
     state: &mut State<S, V>,
     missed: &[Correction],
     schedule: &Schedule,
-) {
+) -> bool {
     // Without decay a row that has never had a gradient moves by 0 / epsilon: not at all.
     if schedule.weight_decay == 0.0 {
         let mut rests = true;
@@ -161,7 +225,7 @@ fn replay<S: Simd, const V: usize>(
             rests &= s.mask_bits(zero) == u16::MAX;
         }
         if rests {
-            return;
+            return false;
         }
     }
     let weight_decay = s.splat(schedule.weight_decay);
@@ -169,6 +233,7 @@ fn replay<S: Simd, const V: usize>(
     for &correction in missed {
         adam_step::<S, V>(s, state, [s.zero(); V], weight_decay, moments, correction);
     }
+    true
 }
 
 #[inline(always)]
@@ -181,7 +246,6 @@ fn apply_kernel<S: Simd>(
     gradient: Gradient<'_>,
 ) {
     let ids = slots.rows();
-    let rests = rows.last_step.is_none();
     for slot in first..end {
         if slot + AHEAD < end {
             rows.prefetch(ids[slot + AHEAD] as usize, rows.record);
@@ -192,10 +256,10 @@ fn apply_kernel<S: Simd>(
                 let per = terms.coef.len() / slots.n_occurrences();
                 let occurrences = slots.occurrences(slot);
                 let counted = count(occurrences, terms.coef, per);
-                if counted == 0 && rests {
-                    continue;
+                if counted == 0 {
+                    continue; // It rests, or takes this step when it catches up.
                 }
-                let missed = rows.take_missed(row, rows.step + 1);
+                let missed = missed_by(s, rows, row);
                 let decay = s.splat(terms.decay * counted as f32);
                 let scale = s.splat(terms.scale);
                 let at = rows.at(row);
@@ -209,6 +273,7 @@ fn apply_kernel<S: Simd>(
                     // SAFETY: as above.
                     unsafe { update::<S, V>(s, rows, at, sum, s.mul(decay, scale), missed) };
                 });
+                put_back(s, rows, row);
             }
             Gradient::Rows(gradients, scale) => {
                 let gradient = &gradients[slot * rows.stride..][..rows.stride];
@@ -227,7 +292,7 @@ fn apply_full_kernel<S: Simd>(s: S, rows: Rows<'_>, first: usize, gradients: &[f
 
 #[inline(always)]
 fn apply_row<S: Simd>(s: S, rows: Rows<'_>, row: usize, gradient: &[f32], scale: f32) {
-    let missed = rows.take_missed(row, rows.step + 1);
+    let missed = missed_by(s, rows, row);
     let scale = s.splat(scale);
     let at = rows.at(row);
     for_tiles!(S, rows.stride, |column, V| {
@@ -238,6 +303,7 @@ fn apply_row<S: Simd>(s: S, rows: Rows<'_>, row: usize, gradient: &[f32], scale:
         // SAFETY: columns up to `stride` of this task's own record.
         unsafe { update::<S, V>(s, rows, at.add(column), g, s.zero(), missed) };
     });
+    put_back(s, rows, row);
 }
 
 /// The sums of the terms of the slots from `first` on.

@@ -168,6 +168,61 @@ fn sparse_moves_the_rows_of_the_batch_and_no_others() {
 }
 
 #[test]
+fn rows_stay_in_the_ball_whether_their_steps_are_taken_or_replayed() {
+    for (dim, weight_decay) in [(6, 0.0), (20, 1e-2), (64, 0.0), (100, 0.0)] {
+        let radius = 0.09 * (dim as f32).sqrt();
+        let mut naive = NaiveAdam::new(&adam(AdamMode::Exact, weight_decay), start(dim));
+        let mut outside = 0;
+        for step in 0..70 {
+            let (gradient, _) = Batch::new(dim, step).gradient(dim, &naive.p);
+            naive.step_where(&gradient, |_| true);
+            for (p, m) in naive.p.chunks_mut(dim).zip(naive.m.chunks(dim)) {
+                let norm = p.iter().fold(0.0, |sum, x| sum + x * x).sqrt();
+                if norm > radius && m.iter().any(|&m| m != 0.0) {
+                    p.iter_mut().for_each(|x| *x *= radius / norm);
+                    outside += 1;
+                }
+            }
+        }
+        assert!(outside > 100);
+        let mut states = Vec::new();
+        for isa in Isa::ALL.into_iter().filter(|isa| isa.is_fused()) {
+            for (mode, threads) in
+                [(AdamMode::Exact, 1), (AdamMode::Exact, 3), (AdamMode::Dense, 2)]
+            {
+                states.extend(with_isa(isa, threads, || {
+                    let optimizer = Optimizer::Adam(adam(mode, weight_decay));
+                    let mut table = Table::new(ROWS, dim, optimizer).in_ball(radius);
+                    table.import(&start(dim)).unwrap();
+                    train(&mut table, 0..70, |_, _, _| ());
+                    table.settle();
+                    table.state()
+                }));
+            }
+        }
+        let far = |(a, b): (&f32, &f32)| (a - b).abs() > 1e-3;
+        assert!(!states[0].parameters.iter().zip(&naive.p).any(far), "dim {dim}");
+        assert!(states.iter().all(|state| *state == states[0]), "dim {dim}");
+    }
+}
+
+#[test]
+fn a_step_puts_a_row_back_onto_the_ball() {
+    let sgd = Sgd { learning_rate: 1.0, weight_decay: 0.0 };
+    let mut table = Table::new(3, 2, Optimizer::Sgd(sgd)).in_ball(1.0);
+    table.import(&[0.0, 0.0, 0.0, 0.0, 3.0, 4.0]).unwrap();
+    let mut slots = Slots::new(3);
+    slots.assign(&[1, 0]);
+    let mut gradients = [0.0; 32];
+    (gradients[0], gradients[1], gradients[16]) = (-6.0, -8.0, -0.5);
+    table.apply_dense_rows(&slots, &gradients, 0.5);
+    table.advance();
+    // Row 1 would be (3, 4); row 0 stays inside, and row 2, which takes no step, outside.
+    let expected = [0.25, 0.0, 0.6, 0.8, 3.0, 4.0];
+    assert!(table.export().iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6));
+}
+
+#[test]
 fn without_fma_the_steps_are_close() {
     let dim = 20;
     let train_on = |isa| {
@@ -308,6 +363,9 @@ fn rows_are_read_and_written_in_place() {
     assert_eq!(table.import(&[0.0; 14]), Err(WrongLength { expected: 15, found: 14 }));
     let mut slots = Slots::new(3);
     slots.assign(&[2, 1]);
+    table.init_rows(&slots, |slot, p| p[0] = 7.0 + slot as f32);
+    assert_eq!([table.row(0)[0], table.row(1)[0], table.row(2)[0]], [0.0, 8.0, 7.0]);
+    table.init_rows(&slots, |slot, p| p[0] = 2.0 - slot as f32);
     let mut out = vec![f32::NAN; 32];
     table.gather(&slots, &mut out);
     assert_eq!(out[..5], [2.0; 5]);
