@@ -8,6 +8,7 @@
 use std::time::Instant;
 
 use rankstill_core::kernel::gemm::{self, Mat, MatMut};
+use rankstill_core::kernel::narrow::{Narrow, Width, search};
 use rankstill_core::kernel::panels::{Order, Panels, Rows};
 use rankstill_core::kernel::ranks::target_ranks;
 use rankstill_core::kernel::simd;
@@ -72,20 +73,44 @@ fn case(dim: usize, skew: bool, masks: &[Vec<u32>]) {
     );
 }
 
-/// One query at a time, as a server asks.
+/// One query at a time, as a server asks, and twelve that waited together; from tables of every width, asked in turns.
 fn one_request() {
-    for (n, dim) in [(25_000, 20), (25_000, 64), (1_000_000, 32)] {
+    for (n, dim) in [(2_000, 32), (25_000, 20), (25_000, 64), (100_000, 32), (1_000_000, 32)] {
         let items = random(n * dim, 3);
-        let panels = Panels::pack(Rows::dense(&items, n, dim), Order::Norm);
-        let query = random(dim, 4);
-        let mut times: Vec<f64> = (0..if n > 100_000 { 50 } else { 500 })
-            .map(|_| {
-                let query = Rows::dense(&query, 1, dim);
-                seconds(|| drop(top_k(query, &panels, 20, |_| &[1, 2, 3], None)))
-            })
-            .collect();
-        times.sort_by(f64::total_cmp);
-        println!("one query, top-20 of {n} x {dim}: median {:.1} us", times[times.len() / 2] * 1e6);
+        let rows = Rows::dense(&items, n, dim);
+        let panels = Panels::pack(rows, Order::Norm);
+        let narrow =
+            [Width::Half, Width::Byte].map(|width| Narrow::pack(rows, width).expect("numbers"));
+        let mut rounds = 1_000_000 / n.max(20_000) * 10;
+        for together in [1, 12] {
+            let (mut times, mut rescored) = (vec![Vec::new(); 3], [0; 2]);
+            for round in 0..rounds {
+                let queries = random(together * dim, 100 + round as u64);
+                let queries = Rows::dense(&queries, together, dim);
+                let masked = |_: usize| &[1u32, 2, 3][..];
+                let mut time = |at: usize, work: &mut dyn FnMut()| times[at].push(seconds(work));
+                time(0, &mut || drop(top_k(queries, &panels, 20, masked, None)));
+                for (at, table) in narrow.iter().enumerate() {
+                    time(1 + at, &mut || {
+                        rescored[at] += search(queries, rows, table, 20, masked, None).rescored;
+                    });
+                }
+            }
+            let median = |times: &mut Vec<f64>| {
+                times.sort_by(f64::total_cmp);
+                times[times.len() / 2] * 1e6
+            };
+            let [full, half, byte] = [0, 1, 2].map(|at| median(&mut times[at]));
+            let scored = rescored.map(|n| n as f64 / (rounds * together) as f64);
+            println!(
+                "{together:2} queries, top-20 of {n} x {dim}: f32 {full:.1} us, f16 {half:.1} ({:.2}x, {:.0} rescored), int8 {byte:.1} ({:.2}x, {:.0} rescored)",
+                full / half,
+                scored[0],
+                full / byte,
+                scored[1],
+            );
+            rounds = (rounds / 4).max(5);
+        }
     }
 }
 

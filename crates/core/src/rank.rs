@@ -1,12 +1,9 @@
 //! Rankers: anything that answers a query with items, best first.
 
-use crate::kernel::panels::{Order, Panels, Rows};
-use crate::kernel::{ranks, topk};
+use crate::kernel::panels::Rows;
 use rayon::prelude::*;
-use std::ops::Deref;
-use std::sync::OnceLock;
 
-use crate::{Cases, Error, ItemId, Lists, Query, Rankings, Result};
+use crate::{Cases, Error, ItemId, Lists, Packed, Query, Rankings, Result};
 
 /// Anything that answers: in-process, cached, remote. May fail.
 pub trait Ranker: Send + Sync {
@@ -62,72 +59,6 @@ fn places(list: &[ItemId], targets: &[ItemId]) -> Vec<u32> {
     places
 }
 
-/// A scorer that is asked often: where it is factored, its items are packed once, not once a call. `P` is how the scorer is
-/// held: a reference while a model is measured, a box where it is served.
-pub struct Packed<P> {
-    scorer: P,
-    /// In the order that top-K wants; packed anew, once, in the order that counting places wants.
-    panels: Option<Panels>,
-    by_id: OnceLock<Panels>,
-}
-
-impl<P: Deref<Target: Scorer>> Packed<P> {
-    /// Packs the items of `scorer`.
-    #[must_use]
-    pub fn new(scorer: P) -> Self {
-        let pack = |factored: &dyn Factored| Panels::pack(factored.items().rows(), Order::Norm);
-        let panels = scorer.factored().map(pack);
-        Self { scorer, panels, by_id: OnceLock::new() }
-    }
-
-    /// What was packed.
-    #[must_use]
-    pub fn scorer(&self) -> &P::Target {
-        &self.scorer
-    }
-}
-
-/// The only masking and top-K code there is, parallel over blocks of queries: fused with the products for scorers that are
-/// factored, from rows of scores for the others. Both give the same order: larger scores first, ties to the smaller id, NaN
-/// last.
-impl<P: Deref<Target: Scorer> + Send + Sync> Ranker for Packed<P> {
-    fn rank(&self, queries: &[Query<'_>], top: &TopK<'_>) -> Result<Rankings> {
-        let masks = Masks::new(queries, top);
-        let allowed = top.allowed.map(ItemSet::words);
-        if let (Some(panels), Some(factored)) = (&self.panels, self.scorer.factored()) {
-            let vectors = embed(factored, queries);
-            let asked = Rows::dense(&vectors, queries.len(), panels.dim());
-            let lists = topk::top_k(asked, panels, top.k, |i| masks.of(i), allowed);
-            let items = Lists::from_parts(lists.offsets, lists.ids).unwrap_or_default();
-            return Rankings::new(items, lists.scores);
-        }
-        let lists = self
-            .scorer
-            .by_rows(queries, |i, scores| topk::select_row(scores, masks.of(i), allowed, top.k));
-        let mut ranked = Rankings::default();
-        lists.into_iter().for_each(|list| ranked.push(list));
-        Ok(ranked)
-    }
-
-    fn target_ranks(&self, cases: &Cases, top: &TopK<'_>) -> Result<Lists<u32>> {
-        let queries = cases.queries();
-        let masks = Masks::new(&queries, top);
-        let allowed = top.allowed.map(ItemSet::words);
-        let targets = |i: usize| cases.case(i).targets;
-        if let (Some(panels), Some(factored)) = (&self.panels, self.scorer.factored()) {
-            let vectors = embed(factored, &queries);
-            let asked = Rows::dense(&vectors, queries.len(), panels.dim());
-            let panels = self.by_id.get_or_init(|| panels.reordered(Order::Id));
-            let found = ranks::target_ranks(asked, panels, targets, |i| masks.of(i), allowed);
-            return Ok(Lists::from_parts(found.offsets, found.ranks).unwrap_or_default());
-        }
-        let rows = self.scorer.by_rows(&queries, |i, scores| {
-            ranks::rank_in_row(scores, targets(i), masks.of(i), allowed)
-        });
-        Ok(rows.into_iter().collect())
-    }
-}
-
 impl<S: Scorer + ?Sized> Ranker for S {
     fn rank(&self, queries: &[Query<'_>], top: &TopK<'_>) -> Result<Rankings> {
         Packed::new(self).rank(queries, top)
@@ -141,7 +72,7 @@ impl<S: Scorer + ?Sized> Ranker for S {
 impl<S: Scorer + ?Sized> ByRows for S {}
 
 /// For scorers that are not factored.
-trait ByRows: Scorer {
+pub(crate) trait ByRows: Scorer {
     /// Scores a few queries at a time and hands each row of scores to `take`, with the query's number.
     fn by_rows<T: Send>(
         &self,
@@ -162,7 +93,8 @@ trait ByRows: Scorer {
 /// Queries scored or embedded at a time: 16 rows of 100,000 items are 6.4 MB.
 const BLOCK: usize = 16;
 
-fn embed(factored: &dyn Factored, queries: &[Query<'_>]) -> Vec<f32> {
+/// The queries' vectors, `queries x dim`.
+pub(crate) fn embed(factored: &dyn Factored, queries: &[Query<'_>]) -> Vec<f32> {
     let dim = factored.items().dim;
     let mut vectors = vec![0.0; queries.len() * dim];
     vectors
@@ -173,14 +105,14 @@ fn embed(factored: &dyn Factored, queries: &[Query<'_>]) -> Vec<f32> {
 }
 
 /// What each query must not be recommended, as one slice. History and hidden items are copied only where both are there.
-struct Masks<'a> {
+pub(crate) struct Masks<'a> {
     queries: &'a [Query<'a>],
     both: Lists<ItemId>,
     skip: bool,
 }
 
 impl<'a> Masks<'a> {
-    fn new(queries: &'a [Query<'a>], top: &TopK<'_>) -> Self {
+    pub fn new(queries: &'a [Query<'a>], top: &TopK<'_>) -> Self {
         let skip = top.skip_seen;
         let mut both = Lists::with_capacity(queries.len(), 0);
         for query in queries {
@@ -192,7 +124,7 @@ impl<'a> Masks<'a> {
         Self { queries, both, skip }
     }
 
-    fn of(&self, i: usize) -> &[ItemId] {
+    pub fn of(&self, i: usize) -> &[ItemId] {
         let Query { history, hidden, .. } = self.queries[i];
         match (self.skip, hidden.is_empty(), history.is_empty()) {
             (false, ..) => &[],
@@ -341,6 +273,7 @@ impl<'a> Factors<'a> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::Table;
     use crate::kernel::rng::Rng;
     use crate::{Interactions, Span};
     use std::sync::Arc;
@@ -434,6 +367,13 @@ mod tests {
                 let sorted = by_sorting(&model, &cases, &top);
                 let ranked = model.rank(&cases.queries(), &top).unwrap();
                 let places = model.target_ranks(&cases, &top).unwrap();
+                for table in Table::ALL {
+                    let packed = Packed::with_table(&model, table);
+                    assert_eq!(packed.rank(&cases.queries(), &top).unwrap(), ranked, "{table}");
+                    assert_eq!(packed.target_ranks(&cases, &top).unwrap(), places, "{table}");
+                    let told = packed.table().map(|told| (told.table, told.queries));
+                    assert_eq!(told, factored.then_some((table, 40)));
+                }
                 for (i, (list, case)) in sorted.iter().zip(cases.iter()).enumerate() {
                     assert_eq!(ranked.items(i), &list[..20]);
                     for (target, place) in case.targets.iter().zip(places.row(i)) {

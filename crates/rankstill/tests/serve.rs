@@ -117,10 +117,17 @@ fn assert_online_is_offline(server: &Server, model: &str, artefact: &Path, k: us
 #[test]
 fn online_equals_offline_for_every_user() {
     let (root, given) = models();
+    let folder = |name: &str| artefact(&root.path().join("run"), name);
+    for table in ["f16", "int8"] {
+        let server = Server::start(&["--table", table, &given[0]]);
+        assert_online_is_offline(&server, MODELS[0], &folder(MODELS[0]), 20);
+        let (_, list) = server.connect().get("/v1/models");
+        assert_eq!(list["models"][0]["table"], table);
+    }
     let args: Vec<&str> = given.iter().map(String::as_str).collect();
     let server = Server::start(&args);
     for name in MODELS {
-        assert_online_is_offline(&server, name, &artefact(&root.path().join("run"), name), 20);
+        assert_online_is_offline(&server, name, &folder(name), 20);
     }
     let (_, list) = server.connect().get("/v1/models");
     let names: Vec<&str> =
@@ -432,6 +439,8 @@ fn a_server_is_measured_at_a_given_rate() {
         "serve",
         "--catalogue",
         "2000x8",
+        "--table",
+        "int8",
         "--rate",
         "50,0",
         "--seconds",
@@ -444,9 +453,11 @@ fn a_server_is_measured_at_a_given_rate() {
             .unwrap();
     let [slow, fast] = &found.as_array().unwrap()[..] else { panic!("{found}") };
     assert_eq!(
-        (&slow["catalogue"], &slow["answers"], &slow["refused"]),
-        (&json!("2000x8"), &json!(50), &json!(0))
+        (&slow["catalogue"], &slow["table"], &slow["answers"], &slow["refused"]),
+        (&json!("2000x8"), &json!("int8"), &json!(50), &json!(0))
     );
+    let rescored = slow["rescored_a_query"].as_f64().unwrap();
+    assert!((20.0..1000.0).contains(&rescored), "{rescored} of 2,000 items to find 20");
     assert!(fast["answers"].as_u64().unwrap() > 10);
     for told in [slow, fast] {
         let ms = |name: &str| told["ms"][name].as_f64().unwrap();

@@ -1,12 +1,14 @@
 //! What is counted and timed, for Prometheus: in the OpenMetrics text format at `/metrics`.
 
 use crate::challenger::Compared;
+use crate::snapshot::Snapshot;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 pub(crate) struct Metrics {
@@ -20,6 +22,8 @@ pub(crate) struct Metrics {
     rbo: Family<TrialLabels, Histogram, fn() -> Histogram>,
     slower: Family<TrialLabels, Histogram, fn() -> Histogram>,
     models: Family<ModelLabels, Gauge>,
+    searched: Family<TableLabels, Counter>,
+    rescored: Family<TableLabels, Counter>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -53,6 +57,13 @@ pub(crate) struct DegradedLabels {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct TrialLabels {
     model: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct TableLabels {
+    model: String,
+    version: String,
+    table: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -98,7 +109,25 @@ impl Metrics {
         registry.register("waiting", "Requests that wait to be computed", waiting.clone());
         let models = Family::default();
         registry.register("model", "Models that are served", models.clone());
-        Self { registry, requests, events, swaps, degraded, waiting, overlap, rbo, slower, models }
+        let (searched, rescored) = (Family::default(), Family::default());
+        let help = "Queries that were answered from the item table, checks included";
+        registry.register("table_queries", help, searched.clone());
+        let help = "Items of the table's shortlists that were scored from the full vectors";
+        registry.register("table_rescored", help, rescored.clone());
+        Self {
+            registry,
+            requests,
+            events,
+            swaps,
+            degraded,
+            waiting,
+            overlap,
+            rbo,
+            slower,
+            models,
+            searched,
+            rescored,
+        }
     }
 
     /// One comparison of a trial; `took` by the first model and by the one that is tried.
@@ -124,18 +153,25 @@ impl Metrics {
         self.requests.get_or_create(&labels).observe(took.as_secs_f64());
     }
 
-    /// The page that Prometheus reads; `models` are name, version and kind of those that are served now.
-    pub fn page<'a>(
-        &self,
-        models: impl Iterator<Item = (&'a str, &'a str, &'a str)>,
-        waiting: usize,
-    ) -> String {
+    /// The page that Prometheus reads; `models` are those that are served now.
+    pub fn page<'a>(&self, models: impl Iterator<Item = &'a Snapshot>, waiting: usize) -> String {
         self.waiting.set(waiting as i64);
         self.models.clear();
-        for (model, version, kind) in models {
-            let labels =
-                ModelLabels { model: model.into(), version: version.into(), kind: kind.into() };
-            self.models.get_or_create(&labels).set(1);
+        self.searched.clear();
+        self.rescored.clear();
+        for one in models {
+            let (model, version) = (one.name.clone(), one.version.clone());
+            let kind = one.manifest.kind.clone();
+            self.models.get_or_create(&ModelLabels { model, version, kind }).set(1);
+            if let Some(used) = one.table_use() {
+                let (model, version) = (one.name.clone(), one.version.clone());
+                let labels = TableLabels { model, version, table: used.table.name() };
+                let set = |family: &Family<TableLabels, Counter>, value: u64| {
+                    family.get_or_create(&labels).inner().store(value, Ordering::Relaxed);
+                };
+                set(&self.searched, used.queries);
+                set(&self.rescored, used.rescored);
+            }
         }
         let mut page = String::new();
         _ = text::encode(&mut page, &self.registry); // into a string it cannot fail

@@ -251,6 +251,12 @@ pub struct ModelCard {
     pub bytes: u64,
     /// Whether an answer is one pass over an item table.
     pub factored: bool,
+    /// What the item table is kept in while it is searched: `f32`, `f16` or `int8`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
+    /// Bytes of that table in memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table_bytes: Option<usize>,
     /// Items with a title.
     pub titles: usize,
     /// Attributes to filter by.

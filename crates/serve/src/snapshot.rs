@@ -6,7 +6,8 @@ use crate::nearness::Nearness;
 use crate::{Error, Result};
 use rankstill_core::artefact::{Artefact, Manifest, sha256};
 use rankstill_core::{
-    Interactions, ItemId, ItemSet, Model, Packed, Query, Ranker as _, Rankings, TopK, UserId, Vocab,
+    Interactions, ItemId, ItemSet, Model, Packed, Query, Ranker as _, Rankings, Table, TableUse,
+    TopK, UserId, Vocab,
 };
 use rayon::prelude::*;
 use std::collections::HashMap;
@@ -44,7 +45,8 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Checks and warms. `name` is what requests call it.
+    /// Checks and warms. `name` is what requests call it; `kept_in` is what the numbers of its item table are kept in while it is
+    /// searched, by the table's size where nothing is said. Answers do not depend on it.
     ///
     /// # Errors
     /// When artefact and model do not fit together, or an answer is not one: out of order, not a number, of items that the user
@@ -54,6 +56,7 @@ impl Snapshot {
         artefact: Artefact,
         model: Box<dyn Model>,
         table: ItemTable,
+        kept_in: Option<Table>,
     ) -> Result<Self> {
         let began = Instant::now();
         let refused = |problem: String| Error::Refused { model: name.to_owned(), problem };
@@ -74,7 +77,8 @@ impl Snapshot {
         let mut popular: Vec<(ItemId, u32)> = (0..).zip(counts).collect();
         popular.sort_by_key(|&(item, count)| (std::cmp::Reverse(count), item));
 
-        let packed = Packed::new(model);
+        let numbers = model.factored().map_or(0, |factored| items.len() * factored.items().dim);
+        let packed = Packed::with_table(model, kept_in.unwrap_or_else(|| table_for(numbers)));
         let nearness = Nearness::new(packed.scorer(), &history);
         let mut snapshot = Self {
             name: name.to_owned(),
@@ -169,6 +173,12 @@ impl Snapshot {
     /// Never, for models in this process.
     pub fn likeness(&self, items: &[ItemId], others: &[ItemId]) -> Result<Vec<Vec<f32>>> {
         self.nearness.likeness(&self.packed, items, others)
+    }
+
+    /// What the item table is kept in, and how it was used; `None` for models that are not factored.
+    #[must_use]
+    pub fn table_use(&self) -> Option<TableUse> {
+        self.packed.table()
     }
 
     /// The items most like one of the popular items; nothing for the others, and for models that are not factored.
@@ -266,6 +276,14 @@ impl Snapshot {
     }
 }
 
+/// What an item table of so many numbers is best kept in: docs/serving.md has the measurements.
+fn table_for(numbers: usize) -> Table {
+    if numbers < FULL { Table::F32 } else { Table::Int8 }
+}
+
+/// Numbers of a table that is searched as it is.
+const FULL: usize = 1 << 18;
+
 /// A few users with histories, spread over the log.
 pub(crate) fn probes(history: &Interactions) -> Vec<UserId> {
     let n_users = history.n_users();
@@ -314,12 +332,18 @@ mod tests {
     #[test]
     fn a_model_that_does_not_answer_is_refused() {
         let refused = |kind| {
-            let made = Snapshot::new("m", artefact(N_ITEMS), model(kind), ItemTable::default());
+            let made =
+                Snapshot::new("m", artefact(N_ITEMS), model(kind), ItemTable::default(), None);
             made.err().unwrap().to_string()
         };
         assert!(refused(Kind::NotANumber).contains("model `m`: the answer to"));
-        let fewer =
-            Snapshot::new("m", artefact(N_ITEMS + 1), model(Kind::Rows), ItemTable::default());
+        let fewer = Snapshot::new(
+            "m",
+            artefact(N_ITEMS + 1),
+            model(Kind::Rows),
+            ItemTable::default(),
+            None,
+        );
         let told = fewer.err().unwrap().to_string();
         assert!(told.contains("ranks 40 items, the catalogue has 41"), "{told}");
     }
@@ -329,7 +353,7 @@ mod tests {
         let of = |name: &str| {
             let mut artefact = artefact(N_ITEMS);
             artefact.manifest.name = name.into();
-            Snapshot::new("m", artefact, model(Kind::Factors), ItemTable::default())
+            Snapshot::new("m", artefact, model(Kind::Factors), ItemTable::default(), None)
                 .unwrap()
                 .version
         };
@@ -347,7 +371,8 @@ mod tests {
         };
         let rows = [("i1", "The Étoile"), ("i2", "étoile"), ("i3", "Moon")].map(titled);
         let table = ItemTable::new(&items, rows);
-        let snapshot = Snapshot::new("m", artefact(N_ITEMS), model(Kind::Factors), table).unwrap();
+        let snapshot =
+            Snapshot::new("m", artefact(N_ITEMS), model(Kind::Factors), table, None).unwrap();
         assert_eq!(snapshot.search("ÉTOILE", 5), [2, 1]);
         assert_eq!(snapshot.search("ÉTOILE", 1), [2]);
         assert_eq!(snapshot.search("sun", 5), [0; 0]);

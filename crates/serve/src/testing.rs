@@ -213,7 +213,7 @@ pub fn snapshot(kind: Kind) -> Snapshot {
 }
 
 pub fn named(name: &str, kind: Kind) -> Snapshot {
-    Snapshot::new(name, artefact(N_ITEMS), model(kind), table()).unwrap()
+    Snapshot::new(name, artefact(N_ITEMS), model(kind), table(), None).unwrap()
 }
 
 /// A server without a network, and its store's folder.
@@ -244,10 +244,11 @@ pub fn administered(limits: Limits) -> Site {
         Some("other") => {
             let mut artefact = artefact(N_ITEMS);
             artefact.manifest.name = "other".into();
-            Ok(Snapshot::new(name, artefact, model(Kind::Factors), table()).unwrap())
+            Ok(Snapshot::new(name, artefact, model(Kind::Factors), table(), None).unwrap())
         }
         Some("broken") => {
-            let broken = Snapshot::new(name, artefact(N_ITEMS), model(Kind::NotANumber), table());
+            let broken =
+                Snapshot::new(name, artefact(N_ITEMS), model(Kind::NotANumber), table(), None);
             broken.map_err(|error| error.to_string())
         }
         _ => Err("there is no such folder".into()),

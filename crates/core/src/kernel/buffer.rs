@@ -40,6 +40,18 @@ impl Buffer {
         unsafe { raw.write_bytes(0, layout.size()) };
         Self { start, len }
     }
+
+    /// The same memory as bytes: four to a number.
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: `4 len` initialised bytes owned by `self`, or none.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr().cast(), 4 * self.len) }
+    }
+
+    /// The same memory as bytes, to write. Whatever is written is a valid `f32`.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `bytes`, and `self` is borrowed mutably.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr().cast(), 4 * self.len) }
+    }
 }
 
 fn layout(len: usize) -> Layout {

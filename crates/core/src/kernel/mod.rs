@@ -14,6 +14,7 @@ pub mod dense;
 pub mod dropout;
 pub mod gemm;
 pub mod math;
+pub mod narrow;
 pub mod optimizer;
 pub mod pairs;
 pub mod panels;

@@ -105,7 +105,12 @@ pub fn top_k<'m>(
 
 impl TopLists {
     /// From lists of at most `k` that start `k` apart.
-    fn close_gaps(mut ids: Vec<u32>, mut scores: Vec<f32>, lens: &[usize], k: usize) -> Self {
+    pub(super) fn close_gaps(
+        mut ids: Vec<u32>,
+        mut scores: Vec<f32>,
+        lens: &[usize],
+        k: usize,
+    ) -> Self {
         let mut offsets = Vec::with_capacity(lens.len() + 1);
         offsets.push(0);
         let mut end = 0;
@@ -440,7 +445,7 @@ dispatch! {
     /// Looks for a score that at least `k` and at most some 9/8 k keys reach, by halving the range of scores, and keeps
     /// those keys. An exact selection moves keys about several times, and nobody needs it before the end. `None`, and nothing
     /// changed, where too many scores are equal.
-    fn cut(keys: &mut [u64], k: usize, ordered: &mut Vec<u32>) -> Option<(u32, usize)> = cut_kernel;
+    pub(super) fn cut(keys: &mut [u64], k: usize, ordered: &mut Vec<u32>) -> Option<(u32, usize)> = cut_kernel;
 }
 
 #[inline(always)]
@@ -516,12 +521,12 @@ pub(super) fn key(score: f32, id: u32) -> u64 {
 }
 
 #[inline(always)]
-fn id_of(key: u64) -> u32 {
+pub(super) fn id_of(key: u64) -> u32 {
     !(key as u32)
 }
 
 #[inline(always)]
-fn score_of(key: u64) -> f32 {
+pub(super) fn score_of(key: u64) -> f32 {
     let ordered = (key >> 32) as u32;
     if ordered == 0 {
         return f32::NAN;

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use rankstill::progress::Screen;
 use rankstill_core::artefact::{Artefact, FORMAT, Manifest};
 use rankstill_core::kernel::rng::Rng;
-use rankstill_core::{Interactions, Lists, Tensors, Vocab};
+use rankstill_core::{Interactions, Lists, Table, Tensors, Vocab};
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -35,6 +35,9 @@ struct Serve {
     /// Items and dimensions of the made-up models, such as 25000x20.
     #[arg(long, value_delimiter = ',', default_value = "25000x20,100000x32,1000000x32", value_parser = size)]
     catalogue: Vec<(usize, usize)>,
+    /// What the numbers of the item table are kept in: a server each.
+    #[arg(long, value_delimiter = ',', default_value = "f32,f16,int8")]
+    table: Vec<Table>,
     /// Requests that fall due a second; 0 = each connection asks as soon as it has its answer (closed loop).
     #[arg(long, value_delimiter = ',', default_value = "100,1000,0")]
     rate: Vec<u32>,
@@ -69,18 +72,30 @@ pub fn run(options: &Options, threads: usize, screen: &Screen) -> Result<()> {
         screen.say("measuring");
     } else {
         screen.print(format!(
-            "{:>14} {:>9} {:>10} {:>8} {:>8} {:>8} {:>8} {:>8}",
-            "items", "asked/s", "answered/s", "p50 ms", "p99 ms", "p99.9", "max ms", "refused"
+            "{:>14} {:>6} {:>8} {:>9} {:>9} {:>10} {:>8} {:>8} {:>8} {:>8} {:>8}",
+            "items",
+            "table",
+            "MB",
+            "rescored",
+            "asked/s",
+            "answered/s",
+            "p50 ms",
+            "p99 ms",
+            "p99.9",
+            "max ms",
+            "refused"
         ));
     }
     let mut measure = |name: &str, address: SocketAddr| -> Result<()> {
         load(address, options, 0, Duration::from_millis(500))?; // warm
         for &rate in &options.rate {
+            let before = Counted::ask(address)?;
             let told = load(address, options, rate, Duration::from_secs(options.seconds))?;
+            let table = Counted::ask(address)?.since(&before);
             if !screen.json {
-                screen.print(told.row(name, rate));
+                screen.print(told.row(name, &table, rate));
             }
-            found.push(told.json(name, rate));
+            found.push(told.json(name, &table, rate));
         }
         Ok(())
     };
@@ -90,8 +105,10 @@ pub fn run(options: &Options, threads: usize, screen: &Screen) -> Result<()> {
         for &(n_items, dim) in &options.catalogue {
             let folder = Scratch::new()?;
             made_up(n_items, dim)?.write(&folder.0)?;
-            let server = Server::start(&folder.0, threads)?;
-            measure(&format!("{n_items}x{dim}"), server.address)?;
+            for &table in &options.table {
+                let server = Server::start(&folder.0, threads, table)?;
+                measure(&format!("{n_items}x{dim}"), server.address)?;
+            }
         }
     }
     if screen.json {
@@ -158,11 +175,11 @@ struct Server {
 }
 
 impl Server {
-    fn start(folder: &Path, threads: usize) -> Result<Self> {
+    fn start(folder: &Path, threads: usize, table: Table) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["serve", "--quiet", "--no-degrade", "--listen", "127.0.0.1:0", "--threads"]);
-        let mut child =
-            command.arg(threads.to_string()).arg(folder).stdout(Stdio::piped()).spawn()?;
+        command.arg(threads.to_string()).args(["--table", table.name()]);
+        let mut child = command.arg(folder).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         if let Some(told) = child.stdout.take() {
             BufReader::new(told).read_line(&mut line)?;
@@ -206,10 +223,13 @@ impl Told {
         self.times.len() as f64 / self.elapsed
     }
 
-    fn row(&self, name: &str, asked: u32) -> String {
+    fn row(&self, name: &str, table: &Counted, asked: u32) -> String {
         let asked = if asked == 0 { "all".into() } else { asked.to_string() };
         format!(
-            "{name:>14} {asked:>9} {:>10.0} {:>8.2} {:>8.2} {:>8.2} {:>8.2} {:>8}",
+            "{name:>14} {:>6} {:>8.1} {:>9.0} {asked:>9} {:>10.0} {:>8.2} {:>8.2} {:>8.2} {:>8.2} {:>8}",
+            table.table,
+            table.bytes as f64 / 1e6,
+            table.rescored_a_query(),
             self.rate(),
             self.at(0.5),
             self.at(0.99),
@@ -219,15 +239,60 @@ impl Told {
         )
     }
 
-    fn json(&self, name: &str, asked: u32) -> Value {
+    fn json(&self, name: &str, table: &Counted, asked: u32) -> Value {
         json!({
             "catalogue": name,
+            "table": table.table,
+            "table_bytes": table.bytes,
+            "rescored_a_query": table.rescored_a_query(),
             "asked_per_second": asked,
             "answered_per_second": self.rate(),
             "answers": self.times.len(),
             "refused": self.refused,
             "ms": { "p50": self.at(0.5), "p99": self.at(0.99), "p99.9": self.at(0.999), "max": self.at(1.0) },
         })
+    }
+}
+
+/// How the first model's item table was used, as the server tells; nothing where it does not.
+#[derive(Default)]
+struct Counted {
+    table: String,
+    bytes: u64,
+    queries: u64,
+    rescored: u64,
+}
+
+impl Counted {
+    fn ask(address: SocketAddr) -> Result<Self> {
+        let mut connection = Connection::open(address)?;
+        if connection.get("/v1/models")? != 200 {
+            return Ok(Self::default());
+        }
+        let models: Value = serde_json::from_slice(&connection.body)?;
+        let (model, mut counted) = (&models["models"][0], Self::default());
+        counted.table = model["table"].as_str().unwrap_or_default().into();
+        counted.bytes = model["table_bytes"].as_u64().unwrap_or_default();
+        ensure!(connection.get("/metrics")? == 200, "the server does not tell its metrics");
+        for line in String::from_utf8_lossy(&connection.body).lines() {
+            let value = || line.rsplit(' ').next().and_then(|number| number.parse().ok());
+            if line.starts_with("rankstill_table_queries_total{") {
+                counted.queries += value().unwrap_or(0);
+            } else if line.starts_with("rankstill_table_rescored_total{") {
+                counted.rescored += value().unwrap_or(0);
+            }
+        }
+        Ok(counted)
+    }
+
+    fn since(mut self, before: &Self) -> Self {
+        self.queries -= before.queries.min(self.queries);
+        self.rescored -= before.rescored.min(self.rescored);
+        self
+    }
+
+    fn rescored_a_query(&self) -> f64 {
+        self.rescored as f64 / self.queries.max(1) as f64
     }
 }
 
@@ -252,7 +317,9 @@ fn load(address: SocketAddr, options: &Serve, rate: u32, seconds: Duration) -> R
             if let Some(early) = due.checked_sub(began.elapsed()) {
                 std::thread::sleep(early);
             }
-            let status = stream.get(rng.below(USERS as u32), options.k)?;
+            let user = rng.below(USERS as u32);
+            let status =
+                stream.get(&format!("/v1/users/{user}/recommendations?k={}", options.k))?;
             match status {
                 200 => told.times.push((began.elapsed() - due).as_secs_f64()),
                 503 => told.refused += 1,
@@ -294,9 +361,9 @@ impl Connection {
         Ok(Self { stream: BufReader::new(stream), line: String::new(), body: Vec::new() })
     }
 
-    fn get(&mut self, user: u32, k: usize) -> Result<u16> {
-        let request =
-            format!("GET /v1/users/{user}/recommendations?k={k} HTTP/1.1\r\nhost: bench\r\n\r\n");
+    /// The status; the body is kept.
+    fn get(&mut self, path: &str) -> Result<u16> {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: bench\r\n\r\n");
         self.stream.get_mut().write_all(request.as_bytes())?;
         let (mut status, mut length) = (0, 0);
         loop {
@@ -352,6 +419,7 @@ mod tests {
         });
         let options = Serve {
             catalogue: vec![],
+            table: vec![],
             rate: vec![],
             seconds: 1,
             connections: 1,

@@ -7,7 +7,7 @@ use rankstill::experiment::model;
 use rankstill::progress::Screen;
 use rankstill::serve::store::{Embedded, EventStore};
 use rankstill::serve::{Admin, App, ItemRow, ItemTable, Keys, Limits, Setup, Snapshot};
-use rankstill_core::Artefact;
+use rankstill_core::{Artefact, Table};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,6 +36,10 @@ pub struct Options {
     /// Items in an answer.
     #[arg(long, default_value_t = 1000, value_name = "K", value_parser = positive)]
     max_k: usize,
+    /// What the numbers of item tables are kept in while they are searched: f32, f16 or int8. Answers do not depend on it. By
+    /// the table's size where it is left out.
+    #[arg(long)]
+    table: Option<Table>,
     /// Who may ask: a SHA-256 of a key a line. Without it, everybody who reaches the server.
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
@@ -74,10 +78,13 @@ pub fn run(options: &Options, threads: usize, screen: &Screen) -> Result<()> {
     let mut models = Vec::new();
     for given in &options.artefacts {
         let (name, folder) = named(given)?;
-        let snapshot = load(name.as_deref(), &folder, &described)?;
+        let snapshot = load(name.as_deref(), &folder, &described, options.table)?;
         let name = &snapshot.name;
+        let table = snapshot.table_use().map_or_else(String::new, |used| {
+            format!(", its item table in {} ({:.1} MB)", used.table, used.bytes as f64 / 1e6)
+        });
         screen.say(format!(
-            "{name} {}: {} of {} users and {} items, checked in {:.0} ms",
+            "{name} {}: {} of {} users and {} items{table}, checked in {:.0} ms",
             snapshot.version,
             snapshot.manifest.kind,
             snapshot.users.len(),
@@ -97,9 +104,10 @@ pub fn run(options: &Options, threads: usize, screen: &Screen) -> Result<()> {
         deadline: Duration::from_millis(options.deadline),
         ..Limits::default()
     };
+    let table = options.table;
     let load = move |name: &str, folder: &Path| {
         fits(folder)
-            .and_then(|()| load(Some(name), folder, &described))
+            .and_then(|()| load(Some(name), folder, &described, table))
             .map_err(|error| format!("{error:#}"))
     };
     let admin = admin_keys.map(|keys| Admin { keys, load: Box::new(load) });
@@ -111,11 +119,16 @@ pub fn run(options: &Options, threads: usize, screen: &Screen) -> Result<()> {
 }
 
 /// Reads, checks and warms; without a name it is called as its experiment called it.
-fn load(name: Option<&str>, folder: &Path, described: &[ItemRow]) -> Result<Snapshot> {
+fn load(
+    name: Option<&str>,
+    folder: &Path,
+    described: &[ItemRow],
+    kept_in: Option<Table>,
+) -> Result<Snapshot> {
     let loaded = model::read(folder)?;
     let table = ItemTable::new(&loaded.artefact.items, described.iter().cloned());
     let name = name.map_or_else(|| loaded.artefact.manifest.name.clone(), str::to_owned);
-    let snapshot = Snapshot::new(&name, loaded.artefact, loaded.model, table);
+    let snapshot = Snapshot::new(&name, loaded.artefact, loaded.model, table, kept_in);
     snapshot.with_context(|| folder.display().to_string())
 }
 

@@ -197,8 +197,7 @@ pub(super) async fn promote(
 /// What is counted and timed, for Prometheus (OpenMetrics text).
 pub(super) async fn metrics(State(app): State<Shared>) -> impl IntoResponse {
     let served: Vec<_> = app.models.all().map(Slot::current).collect();
-    let models = served.iter().map(|one| (&*one.name, &*one.version, &*one.manifest.kind));
-    let page = app.metrics.page(models, app.scoring.waiting());
+    let page = app.metrics.page(served.iter().map(|one| &**one), app.scoring.waiting());
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], page)
 }

@@ -92,6 +92,7 @@ fn card(slot: &Slot) -> ModelCard {
         trial: one.trial.clone(),
         report: one.report(),
     });
+    let table = snapshot.table_use();
     ModelCard {
         name: snapshot.name.clone(),
         version: snapshot.version.clone(),
@@ -101,6 +102,8 @@ fn card(slot: &Slot) -> ModelCard {
         parameters: snapshot.manifest.n_parameters,
         bytes: Artefact::bytes(&snapshot.manifest),
         factored: snapshot.is_factored(),
+        table: table.map(|used| used.table.to_string()),
+        table_bytes: table.map(|used| used.bytes),
         titles: snapshot.table.n_titles(),
         attributes: snapshot.table.attributes().map(str::to_owned).collect(),
         card: snapshot.manifest.card.clone(),

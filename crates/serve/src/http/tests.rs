@@ -317,7 +317,8 @@ fn what_the_model_was_trained_on_is_no_news() {
 #[test]
 fn more_than_can_be_done_is_refused_and_what_is_late_is_not_computed() {
     let gate = Gate::open();
-    let slow = Snapshot::new("slow", artefact(N_ITEMS), gated(&gate), Default::default()).unwrap();
+    let slow =
+        Snapshot::new("slow", artefact(N_ITEMS), gated(&gate), Default::default(), None).unwrap();
     let limits =
         Limits { queue: 4, deadline: Duration::from_millis(300), degrade: false, ..patient() };
     let site = std::sync::Arc::new(site(vec![slow], limits));
@@ -426,7 +427,8 @@ fn a_request_keeps_its_number_where_it_may_be_written_back() {
 #[test]
 fn a_model_that_cannot_answer_is_stood_in_for() {
     let gate = Gate::open();
-    let slow = Snapshot::new("slow", artefact(N_ITEMS), gated(&gate), Default::default()).unwrap();
+    let slow =
+        Snapshot::new("slow", artefact(N_ITEMS), gated(&gate), Default::default(), None).unwrap();
     let late = Limits { deadline: Duration::from_millis(200), ..patient() };
     let site = site(vec![slow], late);
     let runtime =

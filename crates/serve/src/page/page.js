@@ -170,7 +170,7 @@ function card(model) {
   const facts = [
     ['version', model.version], ['users', model.users.toLocaleString('en')], ['items', model.items.toLocaleString('en')],
     ['parameters', model.parameters.toLocaleString('en')], ['on disk', size(model.bytes)],
-    ['answers by', model.factored ? 'one pass over an item table' : 'computing'],
+    ['answers by', model.table ? `one pass over an item table (${model.table}, ${size(model.table_bytes)})` : 'computing'],
   ];
   if (model.titles) facts.push(['titles', model.titles.toLocaleString('en')]);
   if (model.attributes.length) facts.push(['attributes', model.attributes.join(', ')]);

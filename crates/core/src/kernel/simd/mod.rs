@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 #[cfg(target_arch = "aarch64")]
 pub use neon::Neon;
 pub use portable::Portable;
+pub(super) use portable::half_to_float;
 #[cfg(target_arch = "x86_64")]
 pub use x86::{Avx2, Avx512};
 
@@ -61,6 +62,10 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `to` is valid for writing 16 `i32`.
     unsafe fn store_int_ptr(self, to: *mut i32, x: Self::I);
+    /// Loads 16 half-precision numbers (IEEE binary16), at any alignment, as the same `f32`. For finite ones.
+    /// # Safety
+    /// `from` is valid for reading 16 `u16`.
+    unsafe fn load_half_ptr(self, from: *const u16) -> Self::F;
     /// Loads the first `from.len().min(16)` values; the other lanes are 0.
     fn load_part(self, from: &[f32]) -> Self::F;
     /// Stores the first `to.len().min(16)` lanes.
@@ -141,6 +146,19 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn sra(self, a: Self::I, n: u32) -> Self::I;
     /// `counter + 1` where the mask is set, else `counter`.
     fn count(self, counter: Self::I, mask: Self::M) -> Self::I;
+    /// Whether lane `i` is negative, in bit `i`.
+    fn sign_bits(self, x: Self::I) -> u16;
+    /// `sum + a0 b0 + a1 b1 + a2 b2 + a3 b3` in every lane, where the four bytes of a lane of `a` are unsigned and those of
+    /// `b` are signed and within -64..=64: 2 * 255 * 64 fits into 16 bits, so what x86 had before VNNI is exact too. Wraps
+    /// as [`add_int`](Simd::add_int).
+    fn dot4(self, sum: Self::I, a: Self::I, b: Self::I) -> Self::I;
+    /// [`dot4`](Simd::dot4) in the one instruction that newer processors have for it.
+    /// # Safety
+    /// The processor has AVX512-VNNI, where this is [`Isa::Avx512`].
+    #[inline(always)]
+    unsafe fn dot4_vnni(self, sum: Self::I, a: Self::I, b: Self::I) -> Self::I {
+        self.dot4(sum, a, b)
+    }
 
     /// The sum of the lanes, by halves: lanes i and i+8, then i and i+4, then i and i+2, then the last two. The one
     /// order for every instruction set.
@@ -195,7 +213,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
 pub enum Isa {
     /// Arrays of 16 `f32`, compiled for the target's baseline (SSE2 on x86-64, without FMA).
     Portable = 1,
-    /// AVX2 and FMA: two registers of 8.
+    /// AVX2, FMA and F16C: two registers of 8.
     Avx2 = 2,
     /// AVX-512 F, BW, DQ and VL: one register of 16.
     Avx512 = 3,
@@ -223,7 +241,11 @@ impl Isa {
             Isa::Portable => true,
             Isa::Neon => cfg!(target_arch = "aarch64"),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            Isa::Avx2 => {
+                is_x86_feature_detected!("avx2")
+                    && is_x86_feature_detected!("fma")
+                    && is_x86_feature_detected!("f16c")
+            }
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => {
                 Isa::Avx2.is_available()
@@ -337,14 +359,14 @@ macro_rules! dispatch {
         $vis fn $name $(<$(const $n: $nty),+>)? ($($arg: $ty),*) $(-> $ret)? {
             #[cfg(target_arch = "x86_64")]
             {
-                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt")]
                 #[allow(clippy::too_many_arguments)]
                 fn avx512 $(<$(const $n: $nty),+>)? ($($arg: $ty),*) $(-> $ret)? {
                     // SAFETY: this function has the features.
                     let token = unsafe { $crate::kernel::simd::Avx512::new() };
                     $kernel::<_ $($(, $n)+)?>(token, $($arg),*)
                 }
-                #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+                #[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt")]
                 #[allow(clippy::too_many_arguments)]
                 fn avx2 $(<$(const $n: $nty),+>)? ($($arg: $ty),*) $(-> $ret)? {
                     // SAFETY: this function has the features.

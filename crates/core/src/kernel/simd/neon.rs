@@ -87,6 +87,26 @@ impl Simd for Neon {
         }
     }
     #[inline(always)]
+    unsafe fn load_half_ptr(self, from: *const u16) -> F {
+        // As `half_to_float` has it, four at a time: the conversion that NEON has is not stable in Rust.
+        unsafe {
+            let scale = vreinterpretq_f32_u32(vdupq_n_u32((254 - 15) << 23));
+            let quarter = |half: uint32x4_t| {
+                let magnitude = vshlq_n_u32::<13>(vandq_u32(half, vdupq_n_u32(0x7fff)));
+                let magnitude = vmulq_f32(vreinterpretq_f32_u32(magnitude), scale);
+                let sign = vshlq_n_u32::<16>(vandq_u32(half, vdupq_n_u32(0x8000)));
+                vreinterpretq_f32_u32(vorrq_u32(vreinterpretq_u32_f32(magnitude), sign))
+            };
+            let (low, high) = (vld1q_u16(from), vld1q_u16(from.add(8)));
+            [
+                quarter(vmovl_u16(vget_low_u16(low))),
+                quarter(vmovl_u16(vget_high_u16(low))),
+                quarter(vmovl_u16(vget_low_u16(high))),
+                quarter(vmovl_u16(vget_high_u16(high))),
+            ]
+        }
+    }
+    #[inline(always)]
     fn load_part(self, from: &[f32]) -> F {
         let mut all = [0.0; LANES];
         let n = from.len().min(LANES);
@@ -270,6 +290,26 @@ impl Simd for Neon {
     fn count(self, counter: I, mask: M) -> I {
         // A set lane is -1.
         quarters!(|counter, mask| vsubq_s32(counter, vreinterpretq_s32_u32(mask)))
+    }
+    #[inline(always)]
+    fn sign_bits(self, x: I) -> u16 {
+        self.mask_bits(quarters!(|x| vcltzq_s32(x)))
+    }
+    #[inline(always)]
+    fn dot4(self, sum: I, a: I, b: I) -> I {
+        quarters!(|sum, a, b| {
+            let (a, b) = (vreinterpretq_u8_s32(a), vreinterpretq_s8_s32(b));
+            let a_low = vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(a)));
+            let a_high = vreinterpretq_s16_u16(vmovl_u8(vget_high_u8(a)));
+            let (b_low, b_high) = (vmovl_s8(vget_low_s8(b)), vmovl_s8(vget_high_s8(b)));
+            // Four products of each lane, then their sums in pairs, twice.
+            let first = vmull_s16(vget_low_s16(a_low), vget_low_s16(b_low));
+            let second = vmull_s16(vget_high_s16(a_low), vget_high_s16(b_low));
+            let third = vmull_s16(vget_low_s16(a_high), vget_low_s16(b_high));
+            let fourth = vmull_s16(vget_high_s16(a_high), vget_high_s16(b_high));
+            let sums = vpaddq_s32(vpaddq_s32(first, second), vpaddq_s32(third, fourth));
+            vaddq_s32(sum, sums)
+        })
     }
     #[inline(always)]
     fn hsum(self, x: F) -> f32 {

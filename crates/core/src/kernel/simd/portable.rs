@@ -43,6 +43,15 @@ fn multiply_add(a: f32, b: f32, c: f32) -> f32 {
     if Portable::FUSED { a.mul_add(b, c) } else { a * b + c }
 }
 
+/// The same number, for finite ones: exponent and fraction moved into their places, then the difference of the two biases
+/// made up by a product, which is exact for subnormal ones too.
+#[inline(always)]
+pub(in crate::kernel) fn half_to_float(half: u16) -> f32 {
+    let magnitude =
+        f32::from_bits(u32::from(half & 0x7fff) << 13) * f32::from_bits((254 - 15) << 23);
+    f32::from_bits(magnitude.to_bits() | u32::from(half & 0x8000) << 16)
+}
+
 #[allow(clippy::needless_range_loop)]
 impl Simd for Portable {
     type F = F;
@@ -71,6 +80,12 @@ impl Simd for Portable {
     unsafe fn store_int_ptr(self, to: *mut i32, x: I) {
         // SAFETY: the caller's promise.
         unsafe { to.cast::<I>().write_unaligned(x) }
+    }
+    #[inline(always)]
+    unsafe fn load_half_ptr(self, from: *const u16) -> F {
+        // SAFETY: the caller's promise.
+        let halves = unsafe { from.cast::<[u16; LANES]>().read_unaligned() };
+        lanes!(|halves| half_to_float(halves))
     }
     #[inline(always)]
     fn load_part(self, from: &[f32]) -> F {
@@ -245,6 +260,21 @@ impl Simd for Portable {
     #[inline(always)]
     fn count(self, counter: I, mask: M) -> I {
         lanes!(|counter, mask| counter.wrapping_sub(mask))
+    }
+    #[inline(always)]
+    fn sign_bits(self, x: I) -> u16 {
+        self.mask_bits(lanes!(|x| x >> 31))
+    }
+    #[inline(always)]
+    fn dot4(self, sum: I, a: I, b: I) -> I {
+        lanes!(|sum, a, b| {
+            let mut sum = sum;
+            for byte in 0..4 {
+                let (a, b) = (a >> (8 * byte) & 0xff, b << (24 - 8 * byte) >> 24);
+                sum = sum.wrapping_add(a * b);
+            }
+            sum
+        })
     }
     #[inline(always)]
     fn hsum(self, x: F) -> f32 {

@@ -37,6 +37,7 @@ fn all_operations<S: Simd>(s: S, a: &[f32], b: &[f32], c: &[f32]) -> Vec<u32> {
         s.shr(ia, 5),
         s.sra(ia, 5),
         s.count(ia, s.gt(va, vb)),
+        s.dot4(ia, ib, s.splat_int(i32::from_le_bytes([64, 192, 0, 13]))),
     ];
     let mut out: Vec<u32> = Vec::new();
     for x in floats {
@@ -46,6 +47,10 @@ fn all_operations<S: Simd>(s: S, a: &[f32], b: &[f32], c: &[f32]) -> Vec<u32> {
         out.extend(s.to_int_array(x).map(|x| x as u32));
     }
     out.push(u32::from(s.mask_bits(s.gt(va, vb))));
+    out.push(u32::from(s.sign_bits(ia)));
+    let halves: [u16; LANES] = std::array::from_fn(|i| (ia_half(a[i])) ^ (i as u16));
+    // SAFETY: the array has 16 places.
+    out.extend(s.to_array(unsafe { s.load_half_ptr(halves.as_ptr()) }).map(f32::to_bits));
     out.push(s.hsum(va).to_bits());
     out.push(s.hmax(va).to_bits());
     for n in 0..=a.len() {
@@ -55,6 +60,12 @@ fn all_operations<S: Simd>(s: S, a: &[f32], b: &[f32], c: &[f32]) -> Vec<u32> {
         out.extend(to.iter().map(|x| x.to_bits()));
     }
     out
+}
+
+/// Any half-precision number that is finite.
+fn ia_half(x: f32) -> u16 {
+    let half = (x.to_bits() >> 7) as u16;
+    if half & 0x7c00 == 0x7c00 { half & 0x83ff } else { half }
 }
 
 #[inline(always)]
@@ -149,6 +160,70 @@ fn fma_rounds_once_where_it_says_so() {
             let mut found = Vec::new();
             with_isa(isa, 1, || fused(&a, &b, &c, &mut found));
             assert_eq!(found, once, "{}", isa.name());
+        }
+    }
+}
+
+#[test]
+fn halves_are_what_the_standard_says() {
+    let known = [
+        (0x3c00, 1.0),
+        (0xc000, -2.0),
+        (0x0001, 2f32.powi(-24)),
+        (0x83ff, -1023.0 * 2f32.powi(-24)),
+        (0x0400, 2f32.powi(-14)),
+        (0x7bff, 65_504.0),
+        (0x3555, 0.333_251_95),
+        (0x8000, -0.0),
+    ];
+    for (half, float) in known {
+        assert_eq!(portable::half_to_float(half).to_bits(), float.to_bits(), "{half:#x}");
+    }
+}
+
+#[inline(always)]
+fn dots_kernel<S: Simd>(s: S, a: &[i32; LANES], b: &[i32; LANES], out: &mut Vec<i32>) {
+    // SAFETY: both have 16 places.
+    let (a, b) = unsafe { (s.load_int_ptr(a.as_ptr()), s.load_int_ptr(b.as_ptr())) };
+    out.extend(s.to_int_array(s.dot4(s.splat_int(-7), a, b)));
+}
+
+dispatch! {
+    fn dots(a: &[i32; LANES], b: &[i32; LANES], out: &mut Vec<i32>) = dots_kernel;
+}
+
+#[test]
+fn products_of_bytes_are_summed_exactly_up_to_their_limits() {
+    let mut state = 5u64;
+    for round in 0..200 {
+        let bytes: Vec<([u8; 4], [i8; 4])> = (0..LANES)
+            .map(|_| {
+                state = state.wrapping_mul(6364136223846793005).wrapping_add(99);
+                let draw = state.to_be_bytes();
+                let a = std::array::from_fn(|i| if round < 9 { 255 } else { draw[i] });
+                let b = |i: usize| (draw[i] as i8).clamp(-64, 64);
+                let b = |i| {
+                    if round % 3 == 0 {
+                        64
+                    } else if round % 3 == 1 {
+                        -64
+                    } else {
+                        b(i)
+                    }
+                };
+                (a, std::array::from_fn(b))
+            })
+            .collect();
+        let naive: Vec<i32> = bytes
+            .iter()
+            .map(|(a, b)| (0..4).map(|i| i32::from(a[i]) * i32::from(b[i])).sum::<i32>() - 7)
+            .collect();
+        let a = std::array::from_fn(|lane| i32::from_le_bytes(bytes[lane].0));
+        let b = std::array::from_fn(|lane| i32::from_le_bytes(bytes[lane].1.map(|b| b as u8)));
+        for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+            let mut found = Vec::new();
+            with_isa(isa, 1, || dots(&a, &b, &mut found));
+            assert_eq!(found, naive, "{}", isa.name());
         }
     }
 }

@@ -8,13 +8,13 @@ use super::{Isa, LANES, Simd};
 #[derive(Clone, Copy)]
 pub struct Avx512(());
 
-/// Proof of AVX2 and FMA.
+/// Proof of AVX2, FMA and F16C.
 #[derive(Clone, Copy)]
 pub struct Avx2(());
 
 impl Avx512 {
     /// # Safety
-    /// The processor has AVX-512 F, BW, DQ, VL, AVX2 and FMA.
+    /// The processor has AVX-512 F, BW, DQ, VL, AVX2, FMA and F16C.
     #[inline(always)]
     pub unsafe fn new() -> Self {
         Avx512(())
@@ -23,7 +23,7 @@ impl Avx512 {
 
 impl Avx2 {
     /// # Safety
-    /// The processor has AVX2 and FMA.
+    /// The processor has AVX2, FMA and F16C.
     #[inline(always)]
     pub unsafe fn new() -> Self {
         Avx2(())
@@ -61,6 +61,10 @@ impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn store_int_ptr(self, to: *mut i32, x: __m512i) {
         unsafe { _mm512_storeu_epi32(to, x) }
+    }
+    #[inline(always)]
+    unsafe fn load_half_ptr(self, from: *const u16) -> __m512 {
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) }
     }
     #[inline(always)]
     fn load_part(self, from: &[f32]) -> __m512 {
@@ -215,6 +219,21 @@ impl Simd for Avx512 {
         unsafe { _mm512_mask_add_epi32(counter, mask, counter, _mm512_set1_epi32(1)) }
     }
     #[inline(always)]
+    fn sign_bits(self, x: __m512i) -> u16 {
+        unsafe { _mm512_movepi32_mask(x) }
+    }
+    #[inline(always)]
+    fn dot4(self, sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
+        unsafe {
+            let pairs = _mm512_maddubs_epi16(a, b);
+            _mm512_add_epi32(sum, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))
+        }
+    }
+    #[inline(always)]
+    unsafe fn dot4_vnni(self, sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
+        unsafe { _mm512_dpbusd_epi32(sum, a, b) }
+    }
+    #[inline(always)]
     fn hsum(self, x: __m512) -> f32 {
         unsafe { hsum8(_mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps::<1>(x))) }
     }
@@ -313,6 +332,13 @@ impl Simd for Avx2 {
         unsafe {
             _mm256_storeu_si256(to.cast(), x.0);
             _mm256_storeu_si256(to.add(8).cast(), x.1);
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_half_ptr(self, from: *const u16) -> F2 {
+        unsafe {
+            let (low, high) = (_mm_loadu_si128(from.cast()), _mm_loadu_si128(from.add(8).cast()));
+            (_mm256_cvtph_ps(low), _mm256_cvtph_ps(high))
         }
     }
     #[inline(always)]
@@ -491,6 +517,19 @@ impl Simd for Avx2 {
     fn count(self, counter: I2, mask: F2) -> I2 {
         // A set lane is -1.
         self.sub_int(counter, self.bits(mask))
+    }
+    #[inline(always)]
+    fn sign_bits(self, x: I2) -> u16 {
+        self.mask_bits(self.float_from_bits(x))
+    }
+    #[inline(always)]
+    fn dot4(self, sum: I2, a: I2, b: I2) -> I2 {
+        unsafe {
+            let ones = _mm256_set1_epi16(1);
+            let low = _mm256_madd_epi16(_mm256_maddubs_epi16(a.0, b.0), ones);
+            let high = _mm256_madd_epi16(_mm256_maddubs_epi16(a.1, b.1), ones);
+            (_mm256_add_epi32(sum.0, low), _mm256_add_epi32(sum.1, high))
+        }
     }
     #[inline(always)]
     fn hsum(self, x: F2) -> f32 {

@@ -30,7 +30,7 @@ pub(crate) struct Problem {
     pub n_queries: usize,
     pub n_items: usize,
     dim: usize,
-    k: usize,
+    pub k: usize,
     queries: Vec<f32>,
     items: Vec<f32>,
     pub masks: Vec<Vec<u32>>,
@@ -44,6 +44,18 @@ impl Problem {
 
     pub fn items(&self) -> Rows<'_> {
         Rows::new(&self.items, self.n_items, self.dim, self.dim + 1)
+    }
+
+    /// Makes every number of an item anew, from what it was and its column.
+    pub fn set_items(&mut self, make: impl Fn(f32, usize) -> f32) {
+        let columns = (0..self.dim + 1).cycle();
+        self.items.iter_mut().zip(columns).for_each(|(x, column)| *x = make(*x, column));
+    }
+
+    /// Makes every number of a query anew, in their order, the unused ones between the rows too.
+    pub fn set_queries(&mut self, mut make: impl FnMut(f32, usize) -> f32) {
+        let columns = (0..self.dim + 2).cycle();
+        self.queries.iter_mut().zip(columns).for_each(|(x, column)| *x = make(*x, column));
     }
 
     fn run(&self, order: Order) -> TopLists {

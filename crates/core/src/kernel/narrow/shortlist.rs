@@ -1,0 +1,177 @@
+//! Items that may be among the best: kept as they are found, scored exactly a few at a time, the worse dropped.
+
+use crate::kernel::panels::{Rows, is_set};
+use crate::kernel::simd::{Simd, dispatch, prefetch};
+use crate::kernel::topk::{cut, id_of, key, score_of};
+
+/// The shortlists of the queries of a block.
+#[derive(Default)]
+pub(super) struct Shortlists {
+    k: usize,
+    /// Places in a list.
+    capacity: usize,
+    /// First those that were scored, as sortable keys, then the items that were found since.
+    keys: Vec<u64>,
+    lens: Vec<usize>,
+    scored: Vec<usize>,
+    /// A score that k items so far reach: NaN until there are k. No item below it is needed.
+    pub bars: Vec<f32>,
+    bar_keys: Vec<u64>,
+    /// What each query must not get, sorted.
+    masks: Vec<Vec<u32>>,
+    /// Scratch of [`cut`].
+    ordered: Vec<u32>,
+    /// Items that were scored exactly.
+    pub rescored: u64,
+}
+
+/// What an exact score is computed from.
+#[derive(Clone, Copy)]
+pub(super) struct Exact<'a> {
+    /// The block's queries.
+    pub queries: Rows<'a>,
+    /// The first of them.
+    pub first: usize,
+    pub items: Rows<'a>,
+    pub allowed: Option<&'a [u64]>,
+}
+
+impl Shortlists {
+    pub fn start<'m>(
+        &mut self,
+        masks: impl ExactSizeIterator<Item = &'m [u32]>,
+        padded: usize,
+        k: usize,
+    ) {
+        let n = masks.len();
+        self.k = k;
+        // The sooner exact scores are known the sooner the bar rises; but a few at a time are scored faster than one.
+        self.capacity = k + k / 8 + 2 + (k / 2).clamp(32, 256);
+        self.keys.resize(n * self.capacity, 0);
+        for list in [&mut self.lens, &mut self.scored] {
+            list.clear();
+            list.resize(n, 0);
+        }
+        self.bars.clear();
+        self.bars.resize(n, f32::NAN);
+        // Nothing reaches the bar of those that fill up the last group.
+        self.bars.resize(padded, f32::INFINITY);
+        self.bar_keys.clear();
+        self.bar_keys.resize(n, 0);
+        self.masks.resize_with(n, Vec::new);
+        for (own, mask) in self.masks.iter_mut().zip(masks) {
+            own.clear();
+            own.extend_from_slice(mask);
+            own.sort_unstable();
+        }
+        self.rescored = 0;
+    }
+
+    /// Finds nothing more for this query.
+    pub fn close(&mut self, query: usize) {
+        self.bars[query] = f32::INFINITY;
+    }
+
+    /// Takes an item; whether the bar rose.
+    #[inline(always)]
+    pub fn take(&mut self, query: usize, id: u32, exact: &Exact<'_>) -> bool {
+        let row = exact.items.row(id as usize);
+        for line in row.chunks(16).take(4) {
+            prefetch(line.as_ptr());
+        }
+        let len = self.lens[query];
+        self.keys[query * self.capacity + len] = u64::from(id);
+        self.lens[query] = len + 1;
+        let full = len + 1 == self.capacity;
+        if full {
+            self.settle(query, exact);
+        }
+        full
+    }
+
+    /// Scores what was found since, drops what is not among the best, raises the bar.
+    #[inline(never)]
+    fn settle(&mut self, query: usize, exact: &Exact<'_>) {
+        let keys = &mut self.keys[query * self.capacity..][..self.lens[query]];
+        let (scored, mask) = (self.scored[query], &self.masks[query]);
+        let mut len = scored;
+        for i in scored..keys.len() {
+            let id = keys[i] as u32;
+            keys[len] = u64::from(id);
+            let masked = !mask.is_empty() && mask.binary_search(&id).is_ok();
+            len += usize::from(!masked && exact.allowed.is_none_or(|allowed| is_set(allowed, id)));
+        }
+        self.rescored += (len - scored) as u64;
+        score(exact.queries.row(exact.first + query), exact.items, &mut keys[scored..len]);
+        let (found, bar) = (len, self.bar_keys[query]);
+        len = scored;
+        for i in scored..found {
+            let key = keys[i];
+            keys[len] = key;
+            len += usize::from(key > bar);
+        }
+        let keys = &mut keys[..len];
+        if len >= self.k {
+            if let Some((ordered, kept)) = cut(keys, self.k, &mut self.ordered) {
+                self.bar_keys[query] = u64::from(ordered) << 32;
+                len = kept;
+            } else {
+                let (_, kth, _) = keys.select_nth_unstable_by(self.k - 1, |a, b| b.cmp(a));
+                // That one is kept and found no second time: only what is better is needed.
+                self.bar_keys[query] = *kth;
+                len = self.k;
+            }
+            self.bars[query] = score_of(self.bar_keys[query]);
+        }
+        (self.lens[query], self.scored[query]) = (len, len);
+    }
+
+    /// Writes a query's list, best first; its length.
+    pub fn finish(
+        &mut self,
+        query: usize,
+        exact: &Exact<'_>,
+        ids: &mut [u32],
+        scores: &mut [f32],
+    ) -> usize {
+        self.settle(query, exact);
+        let keys = &mut self.keys[query * self.capacity..][..self.lens[query]];
+        keys.sort_unstable_by(|a, b| b.cmp(a));
+        for ((key, id), score) in keys.iter().zip(ids).zip(scores) {
+            (*id, *score) = (id_of(*key), score_of(*key));
+        }
+        keys.len().min(self.k)
+    }
+}
+
+dispatch! {
+    /// Turns items into keys of their scores: the chain of multiply-adds that `score_one` is, of several items at a time,
+    /// because one alone waits for itself.
+    fn score(query: &[f32], items: Rows<'_>, keys: &mut [u64]) = score_kernel;
+}
+
+/// Chains at a time.
+const CHAINS: usize = 8;
+
+#[inline(always)]
+fn score_kernel<S: Simd>(_: S, query: &[f32], items: Rows<'_>, keys: &mut [u64]) {
+    assert!(query.len() == items.dim());
+    for keys in keys.chunks_mut(CHAINS) {
+        let mut rows = [query.as_ptr(); CHAINS];
+        for (row, key) in rows.iter_mut().zip(keys.iter()) {
+            *row = items.row(*key as usize).as_ptr();
+        }
+        let mut sums = [0.0f32; CHAINS];
+        for (k, q) in query.iter().enumerate() {
+            for chain in 0..CHAINS {
+                // SAFETY: every row, and the query, has as many numbers as the query.
+                let v = unsafe { *rows[chain].add(k) };
+                sums[chain] =
+                    if S::FUSED { q.mul_add(v, sums[chain]) } else { q * v + sums[chain] };
+            }
+        }
+        for (to, sum) in keys.iter_mut().zip(sums) {
+            *to = key(sum, *to as u32);
+        }
+    }
+}
