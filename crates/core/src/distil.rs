@@ -1,7 +1,8 @@
 //! The seam of distillation: what teachers said, and who turns it into an objective.
 
-use crate::{Cases, Embedded, Error, Lists, Objective, Rankings, Result};
+use crate::{Cases, Embedded, Error, Interactions, Lists, Objective, Rankings, Recipe, Result};
 use serde_json::Value;
+use std::fmt;
 use std::sync::Arc;
 
 /// Turns teachers' traces into an objective for a student.
@@ -23,6 +24,12 @@ pub trait Distiller: Send + Sync {
     /// Whether it wants the vectors that a teacher's scores are products of ([`Trace::embedded`]): of teachers that are no
     /// factored models it cannot learn.
     fn wants_vectors(&self) -> bool {
+        false
+    }
+
+    /// Whether it trains its teachers along with the student ([`Trace::learning`]): of teachers that do not learn by gradient
+    /// it cannot learn.
+    fn wants_learning(&self) -> bool {
         false
     }
 
@@ -69,6 +76,27 @@ pub struct Trace {
     deviations: Vec<Lists<f32>>,
     labelled_ranks: Option<Lists<u32>>,
     embedded: Option<Arc<Embedded>>,
+    learning: Option<Learning>,
+}
+
+/// How a teacher comes about, for methods that train it along.
+#[derive(Clone)]
+pub struct Learning {
+    /// Its settings.
+    pub recipe: Arc<dyn Recipe>,
+    /// What it learns from.
+    pub train: Arc<Interactions>,
+    /// Same seed, same bytes.
+    pub seed: u64,
+}
+
+impl fmt::Debug for Learning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Learning")
+            .field("recipe", &self.recipe.config())
+            .field("seed", &self.seed)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Trace {
@@ -84,8 +112,8 @@ impl Trace {
         if let Some((_, odd)) = checkpoints.iter().find(|(_, ranked)| ranked.len() != first.len()) {
             return Err(Error::Misaligned { teacher, found: odd.len(), expected: first.len() });
         }
-        let (deviations, labelled_ranks, embedded) = (Vec::new(), None, None);
-        Ok(Self { teacher, checkpoints, deviations, labelled_ranks, embedded })
+        let (deviations, labelled_ranks, embedded, learning) = (Vec::new(), None, None, None);
+        Ok(Self { teacher, checkpoints, deviations, labelled_ranks, embedded, learning })
     }
 
     /// With how far each listed item's rank went to and fro around each checkpoint: the standard deviation of its rank over
@@ -133,6 +161,12 @@ impl Trace {
         Ok(self)
     }
 
+    /// With how it comes about.
+    #[must_use]
+    pub fn with_learning(self, learning: Learning) -> Self {
+        Self { learning: Some(learning), ..self }
+    }
+
     /// The teacher's name.
     #[must_use]
     pub fn teacher(&self) -> &str {
@@ -164,6 +198,12 @@ impl Trace {
         self.embedded.as_ref()
     }
 
+    /// Where known: how it comes about.
+    #[must_use]
+    pub fn learning(&self) -> Option<&Learning> {
+        self.learning.as_ref()
+    }
+
     /// What it says when it is done learning.
     #[must_use]
     pub fn last(&self) -> &Rankings {
@@ -181,6 +221,7 @@ impl Trace {
             deviations: self.deviations.iter().map(first).collect(),
             labelled_ranks: self.labelled_ranks.clone(),
             embedded: self.embedded.clone(),
+            learning: self.learning.clone(),
         }
     }
 

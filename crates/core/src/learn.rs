@@ -2,7 +2,7 @@
 //! vectors and theirs (see [`crate::vectors`]).
 
 use crate::kernel::rng::Rng;
-use crate::{Case, Cases, ItemId, Lists, Model, Ranker, Result, Scorer, Tensors, VectorObjective};
+use crate::{Case, Cases, ItemId, Lists, Model, Result, Scorer, Tensors, VectorObjective};
 use std::sync::OnceLock;
 
 /// A model in training.
@@ -170,7 +170,7 @@ pub trait Objective: Send + Sync {
     ///
     /// # Errors
     /// When the student cannot be asked.
-    fn refresh(&mut self, _epoch: usize, _student: &dyn Ranker, _cases: &Cases) -> Result<()> {
+    fn refresh(&mut self, _epoch: usize, _student: &dyn Model, _cases: &Cases) -> Result<()> {
         Ok(())
     }
 

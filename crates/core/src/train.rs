@@ -1,6 +1,9 @@
 //! The one training loop: shuffle, step, validate, keep the best, checkpoint, stop.
 
+mod course;
 mod order;
+
+pub use course::Course;
 
 use crate::{Batch, Cases, Error, Fit, Interactions, Learner, Lists, Model, Objective, Result};
 use crate::{Tensors, Trainable, recipe::Plan};
@@ -104,51 +107,20 @@ pub fn train<T: Trainable + ?Sized>(
             objective.refresh(at.epoch, &*learner, cases)?;
         }
         let began = Instant::now();
-        let rows = order.epoch(fit.seed, at.epoch);
-        let fused = (order.visits_each_once())
-            .then(|| learner.epoch(at.epoch, fit.seed, &*objective))
-            .flatten();
-        match fused {
-            Some(loss) => at.loss = loss,
-            None => {
-                let drawn = |from: usize| from..(from + plan.batch_size).min(rows.len());
-                let once = objective.once_a_query().then(|| {
-                    let batches = (0..rows.len()).step_by(plan.batch_size);
-                    batches.map(|from| first_of_each_query(cases, &rows[drawn(from)])).collect()
-                });
-                let once: Option<Lists<u32>> = once;
-                let batch = |from: usize| {
-                    let rows = match &once {
-                        Some(once) if from < rows.len() => once.row(from / plan.batch_size),
-                        _ => &rows[drawn(from)],
-                    };
-                    Batch::new(cases, rows, at.epoch, order.batch_seed(fit.seed, from))
-                };
-                let (mut row, mut loss, mut slate) = (at.row, at.loss, None);
-                while row < rows.len() {
-                    let now = batch(row);
-                    let after = drawn(row).end;
-                    let next = batch(after);
-                    let this = slate.take().unwrap_or_else(|| objective.slate(&now));
-                    // What the next step scores does not depend on this step: one is drawn while the other is taken.
-                    let ahead = || (!next.is_empty()).then(|| objective.slate(&next));
-                    let (stepped, ahead) =
-                        rayon::join(|| learner.step(&now, &this, &*objective), ahead);
-                    (row, loss, slate) = (after, loss + stepped, ahead);
-                    let stop = fit.watch.step(at.epoch, row, rows.len());
-                    let due = fit.checkpoints.as_ref().is_some_and(|k| saved.elapsed() >= k.every);
-                    if stop || due {
-                        let here = Position { row, loss, ..at.clone() };
-                        save(fit, &here, &mut *learner, &*objective, best.as_ref())?;
-                        saved = Instant::now();
-                    }
-                    if stop {
-                        return Err(Error::Interrupted);
-                    }
+        let pass = Pass { cases, plan: &plan, order: &order, seed: fit.seed, epoch: at.epoch };
+        at.loss =
+            pass.take(&mut *learner, &*objective, (at.row, at.loss), &mut |learner, done| {
+                let (row, loss) = done;
+                let stop = fit.watch.step(at.epoch, row, cases.len());
+                let due =
+                    fit.checkpoints.as_ref().is_some_and(|keep| saved.elapsed() >= keep.every);
+                if stop || due {
+                    let here = Position { row, loss, ..at.clone() };
+                    save(fit, &here, learner, &*objective, best.as_ref())?;
+                    saved = Instant::now();
                 }
-                (at.row, at.loss) = (row, loss);
-            }
-        }
+                if stop { Err(Error::Interrupted) } else { Ok(()) }
+            })?;
         let seconds = began.elapsed().as_secs_f64();
         let loss = at.loss / cases.len() as f64;
         if !loss.is_finite() {
@@ -194,6 +166,63 @@ pub fn train<T: Trainable + ?Sized>(
     match best {
         Some(tensors) => recipe.load(&tensors),
         None => Ok(learner),
+    }
+}
+
+/// One pass over the cases.
+struct Pass<'a> {
+    cases: &'a Cases,
+    plan: &'a Plan,
+    order: &'a Order,
+    seed: u64,
+    epoch: usize,
+}
+
+/// Sees the learner between two steps, with the cases that are done and their summed loss.
+type After<'a> = dyn FnMut(&mut dyn Learner, (usize, f64)) -> Result<()> + 'a;
+
+impl Pass<'_> {
+    /// Takes its steps from where `done` cases have come to so much loss; returns the summed loss of all.
+    fn take(
+        &self,
+        learner: &mut dyn Learner,
+        objective: &dyn Objective,
+        done: (usize, f64),
+        after: &mut After<'_>,
+    ) -> Result<f64> {
+        let Self { cases, order, seed, epoch, .. } = *self;
+        let batch_size = self.plan.batch_size;
+        let fused = order.visits_each_once().then(|| learner.epoch(epoch, seed, objective));
+        if let Some(loss) = fused.flatten() {
+            return Ok(loss);
+        }
+        let rows = order.epoch(seed, epoch);
+        let drawn = |from: usize| from..(from + batch_size).min(rows.len());
+        let once = objective.once_a_query().then(|| {
+            let batches = (0..rows.len()).step_by(batch_size);
+            batches.map(|from| first_of_each_query(cases, &rows[drawn(from)])).collect()
+        });
+        let once: Option<Lists<u32>> = once;
+        let batch = |from: usize| {
+            let rows = match &once {
+                Some(once) if from < rows.len() => once.row(from / batch_size),
+                _ => &rows[drawn(from)],
+            };
+            Batch::new(cases, rows, epoch, order.batch_seed(seed, from))
+        };
+        let ((mut row, mut loss), mut slate) = (done, None);
+        while row < rows.len() {
+            let now = batch(row);
+            let end = drawn(row).end;
+            let next = batch(end);
+            let this = slate.take().unwrap_or_else(|| objective.slate(&now));
+            // What the next step scores does not depend on this step: one is drawn while the other is taken.
+            let ahead = || (!next.is_empty()).then(|| objective.slate(&next));
+            let (stepped, ahead) = rayon::join(|| learner.step(&now, &this, objective), ahead);
+            (row, loss, slate) = (end, loss + stepped, ahead);
+            after(learner, (row, loss))?;
+        }
+        Ok(loss)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::rank_distil::Scratch;
 use crate::rest::{Rest, own_loss};
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::{
-    Batch, Cases, Error, Grad, ItemId, Lists, Objective, Ranker, Result, Row, Scores, Slate,
+    Batch, Cases, Error, Grad, ItemId, Lists, Model, Objective, Result, Row, Scores, Slate,
     Tensors, Trace, VectorObjective,
 };
 use rayon::prelude::*;
@@ -41,7 +41,7 @@ pub(crate) trait Term: Send + Sync {
     fn loss(&self, asked: Asked, said: Said<'_>, slopes: &mut [f32], to_rest: &mut f64) -> f32;
 
     /// See [`Objective::refresh`].
-    fn refresh(&mut self, _epoch: usize, _student: &dyn Ranker, _cases: &Cases) -> Result<()> {
+    fn refresh(&mut self, _epoch: usize, _student: &dyn Model, _cases: &Cases) -> Result<()> {
         Ok(())
     }
 
@@ -61,6 +61,8 @@ pub(crate) trait Term: Send + Sync {
 pub(crate) struct Asked {
     /// The number of the distinct query.
     pub query: usize,
+    /// That of the case.
+    pub case: usize,
     pub epoch: usize,
     pub seed: u64,
 }
@@ -150,6 +152,11 @@ impl<T: Term> BesideOwn<T> {
         let first = Batch::new(cases, &[0], 0, 0);
         let own_against = !cases.is_empty() && matches!(own.slate(&first), Slate::Against { .. });
         Self { own, term, lambda, labelled, own_against }
+    }
+
+    /// What is taught.
+    pub fn term_mut(&mut self) -> &mut T {
+        &mut self.term
     }
 }
 
@@ -251,7 +258,7 @@ impl<T: Term> Objective for BesideOwn<T> {
         self.own.of_vectors()
     }
 
-    fn refresh(&mut self, epoch: usize, student: &dyn Ranker, cases: &Cases) -> Result<()> {
+    fn refresh(&mut self, epoch: usize, student: &dyn Model, cases: &Cases) -> Result<()> {
         self.own.refresh(epoch, student, cases)?;
         self.term.refresh(epoch, student, cases)
     }
@@ -312,8 +319,9 @@ impl<T: Term> BesideOwn<T> {
 }
 
 fn asked_of(batch: &Batch<'_>, at: usize) -> Asked {
-    let query = batch.cases.query_of(batch.rows[at] as usize);
-    Asked { query, epoch: batch.epoch, seed: batch.seed }
+    let case = batch.rows[at] as usize;
+    let query = batch.cases.query_of(case);
+    Asked { query, case, epoch: batch.epoch, seed: batch.seed }
 }
 
 /// What both leave out; what only one does is added to the listed items, for the other one to count.

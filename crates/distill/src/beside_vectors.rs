@@ -7,7 +7,7 @@ use crate::settings::wrong;
 use rankstill_core::kernel::dense::axpy;
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::{
-    Batch, Cases, Embedded, Error, Grad, ItemId, Objective, Ranker, Result, Row, Scores, Slate,
+    Batch, Cases, Embedded, Error, Grad, ItemId, Model, Objective, Result, Row, Scores, Slate,
     Tensors, Trace, VectorGrads, VectorObjective, Vectors,
 };
 use std::sync::Arc;
@@ -135,7 +135,7 @@ impl<T: VectorTerm> Objective for BesideVectors<T> {
         Some(self)
     }
 
-    fn refresh(&mut self, epoch: usize, student: &dyn Ranker, cases: &Cases) -> Result<()> {
+    fn refresh(&mut self, epoch: usize, student: &dyn Model, cases: &Cases) -> Result<()> {
         self.own.refresh(epoch, student, cases)
     }
 

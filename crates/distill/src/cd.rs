@@ -25,8 +25,7 @@ use crate::settings::{self, above_0, at_least_1, not_negative};
 use rankstill_core::kernel::math::{ln_slice, sigmoid};
 use rankstill_core::registry::Config;
 use rankstill_core::{
-    Among, Cases, Distiller, Error, ItemId, Lesson, Lists, Objective, Ranker, Result, Tensors,
-    Trace,
+    Among, Cases, Distiller, Error, ItemId, Lesson, Lists, Model, Objective, Result, Tensors, Trace,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -214,7 +213,7 @@ impl Term for Softened {
         loss
     }
 
-    fn refresh(&mut self, epoch: usize, student: &dyn Ranker, cases: &Cases) -> Result<()> {
+    fn refresh(&mut self, epoch: usize, student: &dyn Model, cases: &Cases) -> Result<()> {
         let due = self.places.is_empty() || epoch.is_multiple_of(self.config.refresh_every);
         if self.config.guide == Guide::Student && due {
             let ranks = exact_ranks(student, cases, &self.lists, PassOver::Labelled)?;

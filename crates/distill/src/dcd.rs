@@ -35,8 +35,7 @@ use crate::settings::{self, above_0, at_least_1, not_negative};
 use rankstill_core::kernel::math::{ln_slice, tanh_slice};
 use rankstill_core::registry::Config;
 use rankstill_core::{
-    Among, Cases, Distiller, Error, ItemId, Lesson, Lists, Objective, Ranker, Result, Tensors,
-    Trace,
+    Among, Cases, Distiller, Error, ItemId, Lesson, Lists, Model, Objective, Result, Tensors, Trace,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -281,7 +280,7 @@ impl Term for Corrected {
         loss + above(low, high, |_| weight, to_low, to_high) as f32
     }
 
-    fn refresh(&mut self, epoch: usize, student: &dyn Ranker, cases: &Cases) -> Result<()> {
+    fn refresh(&mut self, epoch: usize, student: &dyn Model, cases: &Cases) -> Result<()> {
         if self.ranks.is_empty() || epoch.is_multiple_of(self.config.refresh_every) {
             self.ranks = exact_ranks(student, cases, &self.window, PassOver::Labelled)?;
         }

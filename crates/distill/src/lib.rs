@@ -3,6 +3,7 @@
 use rankstill_core::Distiller;
 use rankstill_core::registry::Entry;
 
+pub mod bd;
 mod beside_own;
 mod beside_vectors;
 pub mod cd;
@@ -33,6 +34,7 @@ mod topology;
 pub mod trace;
 pub mod unkd;
 
+pub use bd::Bd;
 pub use cd::Cd;
 pub use dcd::Dcd;
 pub use de::De;
@@ -86,6 +88,11 @@ pub static DISTILLERS: &[Entry<dyn Distiller>] = &[
         name: "cd",
         about: "Collaborative Distillation (Lee et al., ICDM 2019): the teacher's soft labels on items sampled by rank",
         parse: |config| Ok(Box::new(Cd::parse(config)?)),
+    },
+    Entry {
+        name: "bd",
+        about: "Bidirectional Distillation (Kweon et al., WWW 2021): the teacher learns along, from what the two rank apart",
+        parse: |config| Ok(Box::new(Bd::parse(config)?)),
     },
     Entry {
         name: "rce_kd",

@@ -26,8 +26,8 @@ use crate::settings::{self, above_0, at_least_1, not_negative};
 use rankstill_core::kernel::math::exp;
 use rankstill_core::registry::Config;
 use rankstill_core::{
-    Among, Cases, Distiller, Error, ItemId, Lesson, Lists, Objective, Ranker, Result, Tensors,
-    TopK, Trace,
+    Among, Cases, Distiller, Error, ItemId, Lesson, Lists, Model, Objective, Result, Tensors, TopK,
+    Trace,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -230,7 +230,7 @@ impl Term for Closed {
         loss
     }
 
-    fn refresh(&mut self, epoch: usize, student: &dyn Ranker, cases: &Cases) -> Result<()> {
+    fn refresh(&mut self, epoch: usize, student: &dyn Model, cases: &Cases) -> Result<()> {
         if self.student.is_empty() || epoch.is_multiple_of(self.config.refresh_every) {
             let top = TopK::unseen((self.config.m * self.config.k).min(self.n_items));
             self.student = student.rank(&cases.distinct_queries(), &top)?.lists().clone();

@@ -235,7 +235,7 @@ mod tests {
         assert_eq!(items_of(&term, 0, 0), term.lists.row(0)[..3]);
         let (mut slopes, mut to_rest) = ([0.0; 2], 0.0);
         let said = Said { items: &[0, 1], scores: &[0.0, 0.0], log_rest: 0.0 };
-        let asked = Asked { query: 0, epoch: 0, seed: 1 };
+        let asked = Asked { query: 0, case: 0, epoch: 0, seed: 1 };
         let loss = term.loss(asked, said, &mut slopes, &mut to_rest);
         assert!((loss - 6f32.ln()).abs() < 1e-6, "-ln(1/3) - ln(1/2)");
         assert!((to_rest - (1.0 / 3.0 + 0.5)).abs() < 1e-6);

@@ -79,6 +79,10 @@ impl Distiller for Several {
         self.any(|one| one.wants_vectors())
     }
 
+    fn wants_learning(&self) -> bool {
+        self.any(|one| one.wants_learning())
+    }
+
     /// # Errors
     /// What the first one of them says that fails.
     fn teach(

@@ -5,9 +5,11 @@ use crate::beside_own::{Asked, Term};
 use crate::rank_distil::Scratch;
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::{
-    Batch, Cases, Grad, Interactions, ItemId, Objective, Query, Rankings, Row, Scorer, Scores,
-    Slate, Trace,
+    Batch, Cases, Grad, Interactions, ItemId, Learner, Learning, Model, Objective, Plan, Query,
+    Rankings, Result, Row, Scorer, Scores, Slate, Tensors, Trace, Trainable,
 };
+use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// Items.
 pub(crate) const N: usize = 30;
@@ -15,16 +17,20 @@ pub(crate) const N: usize = 30;
 pub(crate) const K: usize = 12;
 
 /// 12 users; user 5 has labelled everything but two items.
-pub(crate) fn cases() -> Cases {
+pub(crate) fn log() -> Interactions {
     let line = |u: u64| {
         let n = if u == 5 { N - 2 } else { 1 + u as usize % 4 };
         Rng::keyed(1, [u]).permutation(N as u32)[..n].to_vec()
     };
-    let log = Interactions::new(N, (0..12).map(line).collect(), None, None).unwrap();
-    Cases::each_interaction(&log)
+    Interactions::new(N, (0..12).map(line).collect(), None, None).unwrap()
 }
 
-/// Ranks by chance; says nothing to user 3.
+/// One for each of its interactions.
+pub(crate) fn cases() -> Cases {
+    Cases::each_interaction(&log())
+}
+
+/// Ranks by chance; says nothing to user 3. Comes about as [`Free`] does.
 pub(crate) fn trace(cases: &Cases) -> Trace {
     let mut said = Rankings::default();
     for (u, query) in cases.distinct_queries().iter().enumerate() {
@@ -33,11 +39,20 @@ pub(crate) fn trace(cases: &Cases) -> Trace {
         let scores = (0..).map(|place| 3.0 - 0.4 * place as f32);
         said.push(unlabelled.zip(scores).take(if u == 3 { 0 } else { K }));
     }
-    Trace::new("chance", vec![(0, said)]).unwrap()
+    Trace::new("chance", vec![(0, said)]).unwrap().with_learning(learning(8))
+}
+
+/// How a [`Free`] comes about.
+pub(crate) fn learning(seed: u64) -> Learning {
+    Learning {
+        recipe: Arc::new(Free(Plan { batch_size: 5, ..Plan::default() })),
+        train: Arc::new(log()),
+        seed,
+    }
 }
 
 pub(crate) fn asked(query: usize, epoch: usize) -> Asked {
-    Asked { query, epoch, seed: 5 }
+    Asked { query, case: 0, epoch, seed: 5 }
 }
 
 /// What a term asks for, which must be as many items as it says.
@@ -58,6 +73,93 @@ impl Scorer for Chance {
         for (query, row) in queries.iter().zip(out.chunks_mut(N)) {
             Rng::keyed(self.0, [u64::from(query.user.unwrap())]).fill_normal(row, 0.0, 1.0);
         }
+    }
+}
+
+impl Model for Chance {
+    fn tensors(&self) -> Tensors {
+        Tensors::default()
+    }
+    fn n_parameters(&self) -> usize {
+        0
+    }
+}
+
+/// The simplest model that learns: a number for each user and item.
+pub(crate) struct Free(pub Plan);
+
+/// The numbers.
+pub(crate) struct FreeModel(Vec<f32>);
+
+impl Trainable for Free {
+    fn plan(&self) -> &Plan {
+        &self.0
+    }
+    fn cases(&self, train: &Interactions) -> Cases {
+        Cases::each_interaction(train)
+    }
+    fn objective(&self, _train: &Interactions) -> Box<dyn Objective> {
+        Box::new(Own::Pairs)
+    }
+    fn init(&self, train: &Arc<Interactions>, seed: u64) -> Result<Box<dyn Learner>> {
+        let mut numbers = vec![0.0; train.n_users() * N];
+        Rng::keyed(seed, [9]).fill_normal(&mut numbers, 0.0, 1.0);
+        Ok(Box::new(FreeModel(numbers)))
+    }
+    fn resume(&self, train: &Arc<Interactions>, state: &Tensors) -> Result<Box<dyn Learner>> {
+        Ok(Box::new(FreeModel(state.f32s("numbers", train.n_users() * N)?.to_vec())))
+    }
+    fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
+        Ok(Box::new(FreeModel(tensors.f32s("numbers", 12 * N)?.to_vec())))
+    }
+    fn config(&self) -> Value {
+        json!({"kind": "free"})
+    }
+    fn memory(&self, _n_users: usize, _n_items: usize, _n_interactions: usize) -> u64 {
+        0
+    }
+}
+
+impl Scorer for FreeModel {
+    fn n_items(&self) -> usize {
+        N
+    }
+    fn score(&self, queries: &[Query<'_>], out: &mut [f32]) {
+        for (query, row) in queries.iter().zip(out.chunks_mut(N)) {
+            row.copy_from_slice(&self.0[query.user.unwrap() as usize * N..][..N]);
+        }
+    }
+}
+
+impl Model for FreeModel {
+    fn tensors(&self) -> Tensors {
+        self.state()
+    }
+    fn n_parameters(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl Learner for FreeModel {
+    /// By plain gradient descent on lists, at a rate of 0.3.
+    fn step(&mut self, batch: &Batch<'_>, slate: &Slate, objective: &dyn Objective) -> f64 {
+        let Slate::Lists { listed, .. } = slate else { panic!("learns from lists") };
+        let (mut loss, mut moves) = (0.0, Vec::new());
+        for at in 0..batch.len() {
+            let user = batch.case(at).query.user.unwrap() as usize;
+            let items = listed.row(at);
+            let scores: Vec<f32> = items.iter().map(|&i| self.0[user * N + i as usize]).collect();
+            let mut grad = vec![0.0; items.len()];
+            let scores = Scores { listed: &scores, probes: &[], log_rest: f32::NEG_INFINITY };
+            let to = Grad { listed: &mut grad, log_rest: &mut 0.0 };
+            loss += f64::from(objective.loss(Row { batch, at, items }, scores, to));
+            moves.extend(items.iter().map(|&i| user * N + i as usize).zip(grad));
+        }
+        moves.into_iter().for_each(|(at, slope)| self.0[at] -= 0.3 * slope);
+        loss
+    }
+    fn state(&self) -> Tensors {
+        Tensors::from_iter([("numbers", self.0.clone().into())])
     }
 }
 

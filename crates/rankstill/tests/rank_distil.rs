@@ -5,11 +5,11 @@ use rankstill_core::kernel::rng::Rng;
 use rankstill_core::registry::{self, Config};
 use rankstill_core::train::{Checkpointing, Unwatched, Watch, train};
 use rankstill_core::{
-    Cases, Distiller, Embedded, Factored, Factors, Fit, Interactions, ItemId, Lists, Model,
-    Objective, Plan, Query, Ranker, Rankings, Result, Tensors, TopK, Trace, Trainable,
+    Cases, Distiller, Embedded, Factored, Factors, Fit, Interactions, ItemId, Learning, Lists,
+    Model, Objective, Plan, Query, Ranker, Rankings, Result, Tensors, TopK, Trace, Trainable,
 };
 use rankstill_distill::rank_distil::{Discrepancy, Form, Weighting};
-use rankstill_distill::{DISTILLERS, RankDistil, Recorded, trace};
+use rankstill_distill::{Bd, DISTILLERS, RankDistil, Recorded, trace};
 use rankstill_models::BprMf;
 use serde_json::json;
 use std::cell::RefCell;
@@ -87,6 +87,12 @@ fn student() -> BprMf {
 fn lesson(cases: &Cases, distil: &dyn Distiller) -> Trace {
     let mut go_on = |_, _| ControlFlow::Continue(());
     let trace = trace::record("oracle", &teacher(), cases, distil.lesson(), &mut go_on).unwrap();
+    // Where the teacher learns along it is no oracle but a larger student.
+    let recipe = Arc::new(BprMf { dim: 16, ..student() });
+    let trace = match distil.wants_learning() {
+        false => trace,
+        true => trace.with_learning(Learning { recipe, train: log(), seed: 5 }),
+    };
     match distil.wants_vectors() {
         false => trace,
         true => {
@@ -200,6 +206,7 @@ fn other_methods() -> Vec<Box<dyn Distiller>> {
 fn drawing_settings() -> Vec<Box<dyn Distiller>> {
     let base = RankDistil { loss: Form::PairWise, warm_up: 1, epsilon: 20, ..RankDistil::paper() };
     let mut all = other_methods();
+    all.push(Box::new(Bd { warm_up: 1, refresh_every: 2, ..Bd::default() }));
     all.push(Box::new(RankDistil { shared_samples: true, ..base.clone() }));
     all.push(Box::new(RankDistil {
         discrepancy: Discrepancy::Exact,

@@ -33,6 +33,7 @@ fn methods() -> Vec<Box<dyn Distiller>> {
             "rce_kd",
             json!({"k": 4, "l": 3, "m": 3, "temperature": 2.0, "tau": 0.8, "lambda": 0.5}),
         ),
+        with("bd", json!({"warm_up": 0, "to_student": 0.3})),
         with("score_kd", json!({"k": 6})),
         with("score_kd", json!({"k": 6, "loss": "squares", "temperature": 2.0})),
     ]
@@ -125,9 +126,10 @@ fn a_query_is_taught_once_a_batch_where_the_method_says_so() {
             Slate::All => unreachable!(),
         };
         let kind = method.config();
-        let once = !(kind.get("samples").is_some() || kind.get("pairs").is_some());
+        let once = !["samples", "pairs", "warm_up"].iter().any(|key| kind.get(*key).is_some());
         for (at, &row) in rows.iter().enumerate() {
-            let silent = cases.query_of(row as usize) == 3;
+            // To user 3 a teacher's list says nothing; one that learns along has no lists.
+            let silent = cases.query_of(row as usize) == 3 && kind.get("warm_up").is_none();
             // User 5 has two items to learn of, which may be too few for a group.
             let few = cases.query_of(row as usize) == 5;
             let expected = !silent && (!once || batch.is_first(at));

@@ -5,7 +5,7 @@ use super::transfer::{Scored, Slopes, fine, overall};
 use super::{HetComp, Transfer};
 use crate::fusion::Said;
 use rankstill_core::{
-    Batch, Cases, Error, Grad, ItemId, Lists, Objective, Ranker, Result, Row, Scores, Slate,
+    Batch, Cases, Error, Grad, ItemId, Lists, Model, Objective, Result, Row, Scores, Slate,
     Tensors, TopK, Trace,
 };
 use rayon::prelude::*;
@@ -128,7 +128,7 @@ impl Objective for Taught {
         loss as f32
     }
 
-    fn refresh(&mut self, epoch: usize, student: &dyn Ranker, cases: &Cases) -> Result<()> {
+    fn refresh(&mut self, epoch: usize, student: &dyn Model, cases: &Cases) -> Result<()> {
         let looks = self.config.curriculum && !self.over;
         if looks && epoch > 0 && epoch.is_multiple_of(self.config.period) {
             let top = TopK::unseen(self.config.cutoff);

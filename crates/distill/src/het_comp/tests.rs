@@ -2,7 +2,7 @@
 use super::*;
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::{
-    Batch, Grad, Interactions, Query, Ranker, Rankings, Row, Scores, Slate, TopK,
+    Batch, Grad, Interactions, Model, Query, Rankings, Row, Scorer, Scores, Slate, Tensors,
 };
 
 const N: usize = 40;
@@ -68,11 +68,23 @@ fn lists(slate: Slate) -> (Lists<ItemId>, Lists<ItemId>) {
 
 /// Likes the same items for everybody, in the order of `liked`.
 struct Likes(Vec<ItemId>);
-impl Ranker for Likes {
-    fn rank(&self, queries: &[Query<'_>], top: &TopK<'_>) -> Result<Rankings> {
-        let mut said = Rankings::default();
-        queries.iter().for_each(|_| said.push(self.0.iter().take(top.k).map(|&i| (i, 0.0))));
-        Ok(said)
+impl Scorer for Likes {
+    fn n_items(&self) -> usize {
+        N
+    }
+    fn score(&self, _queries: &[Query<'_>], out: &mut [f32]) {
+        for row in out.chunks_mut(N) {
+            row.fill(0.0);
+            self.0.iter().zip(1..).for_each(|(&i, place)| row[i as usize] = 1.0 / place as f32);
+        }
+    }
+}
+impl Model for Likes {
+    fn tensors(&self) -> Tensors {
+        Tensors::default()
+    }
+    fn n_parameters(&self) -> usize {
+        0
     }
 }
 

@@ -10,8 +10,8 @@ use crate::listwise::above;
 use crate::rest::own_loss;
 use rankstill_core::kernel::math::{sigmoid_slice, softplus_slice};
 use rankstill_core::{
-    Batch, Cases, Error, Grad, ItemId, Lists, Objective, Ranker, Result, Row, Scores, Slate, Span,
-    Tensors, TopK, VectorObjective,
+    Batch, Cases, Error, Grad, ItemId, Lists, Model, Objective, Ranker, Result, Row, Scores, Slate,
+    Span, Tensors, TopK, VectorObjective,
 };
 use rayon::prelude::*;
 use std::ops::Range;
@@ -111,7 +111,7 @@ impl Objective for Taught {
         self.own.of_vectors()
     }
 
-    fn refresh(&mut self, epoch: usize, student: &dyn Ranker, cases: &Cases) -> Result<()> {
+    fn refresh(&mut self, epoch: usize, student: &dyn Model, cases: &Cases) -> Result<()> {
         self.own.refresh(epoch, student, cases)?;
         let looks = self.config.discrepancy == Discrepancy::Exact && self.discerns(epoch);
         let due = || (epoch - self.config.warm_up).is_multiple_of(self.config.refresh_every);

@@ -2,7 +2,8 @@
 use super::*;
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::{
-    Batch, Grad, Interactions, ItemId, Query, Ranker, Rankings, Row, Scorer, Scores, Slate, Tensors,
+    Batch, Grad, Interactions, ItemId, Model, Query, Ranker, Rankings, Row, Scorer, Scores, Slate,
+    Tensors,
 };
 use serde_json::json;
 
@@ -484,6 +485,14 @@ impl Scorer for Chance {
             let user = u64::from(query.user.unwrap());
             Rng::keyed(self.version, [user]).fill_normal(row, 0.0, 1.0);
         }
+    }
+}
+impl Model for Chance {
+    fn tensors(&self) -> Tensors {
+        Tensors::default()
+    }
+    fn n_parameters(&self) -> usize {
+        0
     }
 }
 

@@ -54,7 +54,9 @@ impl Fitter<'_> {
         };
         let lessons = |cases: &Cases, wants: Wants| -> Result<Vec<Trace>> {
             let teachers = distil.iter().flat_map(|distil| &distil.teachers);
-            let teachers: Vec<Teacher<'_>> = teachers.map(|&at| ask(at)).collect();
+            let learning = |at: usize| plan.models[at].learning(self.train, seed);
+            let teachers: Vec<Teacher<'_>> =
+                teachers.map(|&at| ask(at).with_learning(learning(at))).collect();
             fit::record(&teachers, cases, wants, self.screen)
         };
         let valid = |model: &dyn Model| self.validation(&planned.name, model);

@@ -9,7 +9,8 @@
 use super::trajectory;
 use anyhow::{Context as _, Result, ensure};
 use rankstill_core::{
-    Among, Cases, Distiller, Embedded, Error, Lesson, Model, Ranker, Rankings, Trace, beside,
+    Among, Cases, Distiller, Embedded, Error, Learning, Lesson, Model, Ranker, Rankings, Trace,
+    beside,
 };
 use rankstill_distill::{Fused, Fusion, Recorded, trace};
 use std::fs::{self, File};
@@ -61,7 +62,7 @@ impl Ready {
             Self::Recorded(recorded) => states.clone_from(recorded),
             Self::Fused(_) => {}
         }
-        Teacher { name, ranker: self.ranker(), model, folder, states }
+        Teacher { name, ranker: self.ranker(), model, folder, states, learning: None }
     }
 }
 
@@ -77,6 +78,16 @@ pub struct Teacher<'a> {
     pub folder: Option<PathBuf>,
     /// Its states, where they come from elsewhere; the last is the ranker.
     pub states: Vec<Arc<Recorded>>,
+    /// How it comes about, where it is fitted here.
+    pub learning: Option<Learning>,
+}
+
+impl Teacher<'_> {
+    /// Of a model that is fitted here.
+    #[must_use]
+    pub fn with_learning(self, learning: Option<Learning>) -> Self {
+        Self { learning, ..self }
+    }
 }
 
 /// All that `distiller` wants to know of a teacher about the distinct queries of `cases`.
@@ -116,6 +127,9 @@ pub fn lesson(
         let queries = cases.distinct_queries();
         trace = trace.with_embedded(Embedded::new(teacher.name, factored, &queries)?)?;
     }
+    if let Some(learning) = teacher.learning.as_ref().filter(|_| wants.learning) {
+        trace = trace.with_learning(learning.clone());
+    }
     Ok(trace)
 }
 
@@ -137,6 +151,8 @@ pub struct Wants {
     pub labelled_ranks: bool,
     /// See [`Distiller::wants_vectors`].
     pub vectors: bool,
+    /// See [`Distiller::wants_learning`].
+    pub learning: bool,
 }
 
 impl Wants {
@@ -148,6 +164,7 @@ impl Wants {
             trajectory: distiller.wants_trajectory(),
             labelled_ranks: distiller.wants_labelled_ranks(),
             vectors: distiller.wants_vectors(),
+            learning: distiller.wants_learning(),
         }
     }
 

@@ -2,13 +2,14 @@
 //! before its students.
 
 use super::spec::{FitOn, Spec};
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use rankstill_core::registry::{self, Config};
-use rankstill_core::{Distiller, Recipe};
+use rankstill_core::{Distiller, Interactions, Learning, Recipe};
 use rankstill_distill::{DISTILLERS, Fusion};
 use rankstill_models::MODELS;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// What will be run.
 pub struct Plan {
@@ -37,7 +38,7 @@ pub enum Source {
         /// Of [`MODELS`].
         kind: &'static str,
         /// Its settings.
-        recipe: Box<dyn Recipe>,
+        recipe: Arc<dyn Recipe>,
         /// Set for students.
         distil: Option<Distil>,
     },
@@ -60,6 +61,13 @@ impl PlannedModel {
             Source::Fit { distil: Some(distil), .. } => &distil.teachers,
             _ => &[],
         }
+    }
+
+    /// How it comes about from `train`, where it is fitted.
+    #[must_use]
+    pub fn learning(&self, train: &Arc<Interactions>, seed: u64) -> Option<Learning> {
+        let Source::Fit { recipe, .. } = &self.source else { return None };
+        Some(Learning { recipe: recipe.clone(), train: train.clone(), seed })
     }
 
     /// The models without which it cannot be: its teachers, or its members.
@@ -114,6 +122,7 @@ impl Plan {
             .map(|name| planned(name, inherited(name, &spec.models)?, &names))
             .collect::<Result<Vec<_>>>()?;
         models.iter().try_for_each(|student| vectors_are_there(student, &models))?;
+        models.iter().try_for_each(|student| teachers_learn_here(student, &models))?;
         let order = teachers_first(&models)?;
         let weighed = |model: &&PlannedModel| matches!(&model.source, Source::Ensemble { fusion, .. } if fusion.user_weights > 0.0);
         if spec.evaluate.fit_on == FitOn::TrainValid
@@ -252,7 +261,7 @@ fn planned(
     };
     Ok(PlannedModel {
         name: name.into(),
-        source: Source::Fit { kind: entry.name, recipe, distil },
+        source: Source::Fit { kind: entry.name, recipe: recipe.into(), distil },
         resolved,
     })
 }
@@ -305,6 +314,29 @@ fn distil_of(path: &str, student: &str, mut value: Value, names: &[&String]) -> 
 }
 
 /// Of what is known before anything is fitted.
+fn teachers_learn_here(student: &PlannedModel, models: &[PlannedModel]) -> Result<()> {
+    let Source::Fit { distil: Some(distil), .. } = &student.source else { return Ok(()) };
+    if !distil.distiller.wants_learning() {
+        return Ok(());
+    }
+    for teacher in distil.teachers.iter().map(|&at| &models[at]) {
+        let learns = match &teacher.source {
+            Source::Fit { recipe, .. } => recipe.trainable().is_some(),
+            Source::Rankings(_) | Source::Ensemble { .. } => false,
+        };
+        ensure!(
+            learns,
+            "models.{}.distill.teachers: `{}` does not learn by gradient here, and {} trains its teacher along; take a model \
+             that does (bpr_mf, light_gcn, caser), or a method that learns from rankings",
+            student.name,
+            teacher.name,
+            distil.kind
+        );
+    }
+    Ok(())
+}
+
+/// Likewise.
 fn vectors_are_there(student: &PlannedModel, models: &[PlannedModel]) -> Result<()> {
     let Source::Fit { distil: Some(distil), .. } = &student.source else { return Ok(()) };
     if !distil.distiller.wants_vectors() {

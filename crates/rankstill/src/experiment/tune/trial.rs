@@ -144,8 +144,12 @@ impl<'a> Bench<'a> {
         let valid = |model: &dyn Model| self.fitter.validation(self.name, model);
         let lessons = |cases: &Cases, wants: Wants| -> Result<Vec<Trace>> {
             let teachers = distil.iter().flat_map(|distil| &distil.teachers);
-            let teachers: Vec<Teacher<'_>> =
-                teachers.map(|&at| self.teachers.teacher(at, &plan.models[at].name)).collect();
+            let teacher = |at: usize| {
+                let planned = &plan.models[at];
+                let learning = planned.learning(self.fitter.train, self.seed);
+                self.teachers.teacher(at, &planned.name).with_learning(learning)
+            };
+            let teachers: Vec<Teacher<'_>> = teachers.map(|&at| teacher(at)).collect();
             self.lessons(&teachers, cases, wants)
         };
         // A plan without early stopping does not look itself.
