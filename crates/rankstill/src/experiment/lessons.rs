@@ -373,6 +373,7 @@ mod tests {
             model: None,
             folder: folder.map(Path::to_owned),
             states: Vec::new(),
+            learning: None,
         };
         let ask = |folder: Option<&Path>, lesson| {
             let before = ranker.0.load(Ordering::Relaxed);
@@ -415,6 +416,7 @@ mod tests {
             model: None,
             folder: Some(folder.path().into()),
             states: Vec::new(),
+            learning: None,
         };
         let stopped = said(&teacher, &cases, lesson, &mut |_, _| ControlFlow::Break(()));
         let stopped = stopped.unwrap_err();

@@ -431,4 +431,25 @@ mod tests {
         assert_eq!(of("C")["train"], json!({"batch_size": 7, "epochs": 9, "patience": 0}));
         assert_eq!((&of("C")["dim"], &of("C")["loss"]), (&json!(8), &json!({"kind": "softmax"})));
     }
+    #[test]
+    fn teachers_that_cannot_teach_so_are_named_before_any_work() {
+        let refused = |kind: &str, teacher: &str| {
+            let spec = json!({
+                "data": {"path": "log.tsv"},
+                "models": {
+                    "POP": {"kind": "pop"},
+                    "MF": {"kind": "bpr_mf"},
+                    "Both": {"kind": "ensemble", "members": ["POP", "MF"]},
+                    "Student": {"kind": "bpr_mf", "distill": {"kind": kind, "teachers": [teacher]}},
+                },
+            });
+            let spec: Spec = serde_json::from_value(spec).unwrap();
+            Plan::new(spec).err().map_or(String::new(), |error| error.to_string())
+        };
+        let about = |kind| refused(kind, "Both");
+        assert!(about("de").starts_with("models.Student.distill.teachers: `Both` is an ensemble"));
+        assert!(about("bd").starts_with("models.Student.distill.teachers: `Both` does not learn"));
+        assert!(refused("bd", "POP").contains("`POP` does not learn by gradient"));
+        assert_eq!(refused("bd", "MF") + &refused("de", "MF"), "");
+    }
 }
