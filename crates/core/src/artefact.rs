@@ -4,6 +4,7 @@
 //! array is built on them, numbers must be finite, ids must lie in the catalogue.
 
 use crate::beside;
+use crate::kernel::mapped::MappedFile;
 use crate::{Data, Error, Interactions, Lists, Result, Tensors, Vocab};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
@@ -125,9 +126,29 @@ impl Artefact {
     /// # Errors
     /// When it is not an artefact, was changed since it was written, or holds what cannot be.
     pub fn read(folder: &Path) -> Result<Self> {
+        Self::read_by(folder, false)
+    }
+
+    /// As [`Artefact::read`], checks included, but floats stay on the disk and are read where they lie: what a model does not copy
+    /// takes no memory that the system could not have back. The folder must not be changed in place while the model lives
+    /// (see [`mapped`](crate::kernel::mapped)); to put another one in its place, as [`Artefact::write`] does, is no such change.
+    ///
+    /// # Errors
+    /// As [`Artefact::read`].
+    pub fn read_mapped(folder: &Path) -> Result<Self> {
+        Self::read_by(folder, true)
+    }
+
+    fn read_by(folder: &Path, map: bool) -> Result<Self> {
         let manifest = Self::read_manifest(folder)?;
         let read = |name: &str| read_stamped(folder, name, &manifest);
-        let (_, tensors) = tensors_from_bytes(&read(TENSORS)?, &folder.join(TENSORS))?;
+        let path = folder.join(TENSORS);
+        let (_, tensors) = if map {
+            let file = map_stamped(folder, TENSORS, &manifest)?;
+            tensors_from_bytes(file.bytes(), Some(&file), &path)?
+        } else {
+            tensors_from_bytes(&read(TENSORS)?, None, &path)?
+        };
         let vocab = |name: &str, expected: usize| {
             let path = folder.join(name);
             let bad = |problem: String| Error::File { path: path.clone(), problem };
@@ -140,7 +161,7 @@ impl Artefact {
         let users = vocab(USERS, manifest.n_users)?;
         let items = vocab(ITEMS, manifest.n_items)?;
         let path = folder.join(HISTORY);
-        let (_, history) = tensors_from_bytes(&read(HISTORY)?, &path)?;
+        let (_, history) = tensors_from_bytes(&read(HISTORY)?, None, &path)?;
         let history = read_history(&history, &manifest)
             .map_err(|error| Error::File { path, problem: error.to_string() })?;
         Ok(Self { manifest, tensors, users, items, history })
@@ -189,7 +210,7 @@ pub fn write_tensors(path: &Path, text: &str, tensors: &Tensors) -> Result<()> {
 /// When the file is not sound.
 pub fn read_tensors(path: &Path) -> Result<Option<(String, Tensors)>> {
     match fs::read(path) {
-        Ok(bytes) => tensors_from_bytes(&bytes, path).map(Some),
+        Ok(bytes) => tensors_from_bytes(&bytes, None, path).map(Some),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::io(path)(error)),
     }
@@ -211,9 +232,8 @@ fn tensors_to_bytes(text: &str, tensors: &Tensors) -> Vec<u8> {
         .iter()
         .map(|(name, tensor)| {
             let (dtype, bytes) = match &tensor.data {
-                Data::F32(data) => {
-                    (Dtype::F32, data.iter().flat_map(|number| number.to_le_bytes()).collect())
-                }
+                Data::F32(data) => (Dtype::F32, f32_bytes(data)),
+                Data::Mapped(data) => (Dtype::F32, f32_bytes(data)),
                 Data::U32(data) => {
                     (Dtype::U32, data.iter().flat_map(|number| number.to_le_bytes()).collect())
                 }
@@ -232,21 +252,38 @@ fn tensors_to_bytes(text: &str, tensors: &Tensors) -> Vec<u8> {
     safetensors::serialize(views, text).expect("checked arrays serialise")
 }
 
-fn tensors_from_bytes(bytes: &[u8], path: &Path) -> Result<(String, Tensors)> {
+fn f32_bytes(numbers: &[f32]) -> Vec<u8> {
+    numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
+}
+
+/// `file` is where the bytes lie, if floats are to stay there.
+fn tensors_from_bytes(
+    bytes: &[u8],
+    file: Option<&MappedFile>,
+    path: &Path,
+) -> Result<(String, Tensors)> {
     let bad = |problem: String| Error::File { path: path.to_owned(), problem };
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| bad(e.to_string()))?;
     let text = metadata.metadata().as_ref().and_then(|text| text.get(TEXT)).cloned();
-    let file = SafeTensors::deserialize(bytes).map_err(|error| bad(error.to_string()))?;
+    let arrays = SafeTensors::deserialize(bytes).map_err(|error| bad(error.to_string()))?;
     let mut tensors = Tensors::default();
-    for (name, view) in file.iter() {
+    for (name, view) in arrays.iter() {
         let data: Data = match view.dtype() {
             Dtype::F32 => {
-                let (numbers, _) = view.data().as_chunks();
-                let numbers: Vec<f32> = numbers.iter().map(|&n| f32::from_le_bytes(n)).collect();
-                if let Some(at) = numbers.iter().position(|number| !number.is_finite()) {
-                    return Err(bad(format!("tensor `{name}`: {} at {at}", numbers[at])));
+                let start = view.data().as_ptr().addr() - bytes.as_ptr().addr();
+                let mapped = file.and_then(|file| file.floats(start..start + view.data().len()));
+                let numbers = mapped.map_or_else(
+                    || {
+                        let (numbers, _) = view.data().as_chunks();
+                        Data::F32(numbers.iter().map(|&n| f32::from_le_bytes(n)).collect())
+                    },
+                    Data::Mapped,
+                );
+                let floats = numbers.floats().unwrap_or_default();
+                if let Some(at) = floats.iter().position(|number| !number.is_finite()) {
+                    return Err(bad(format!("tensor `{name}`: {} at {at}", floats[at])));
                 }
-                numbers.into()
+                numbers
             }
             Dtype::U32 => {
                 let (numbers, _) = view.data().as_chunks();
@@ -268,18 +305,48 @@ fn tensors_from_bytes(bytes: &[u8], path: &Path) -> Result<(String, Tensors)> {
 
 fn read_stamped(folder: &Path, name: &str, manifest: &Manifest) -> Result<Vec<u8>> {
     let path: PathBuf = folder.join(name);
-    let bad = |problem: String| Error::File { path: path.clone(), problem };
-    let stamp = manifest.files.get(name).ok_or_else(|| bad("is not in the manifest".into()))?;
     let found = fs::metadata(&path).map_err(Error::io(&path))?.len();
-    if found != stamp.bytes {
-        return Err(bad(format!("{found} bytes, the manifest says {}", stamp.bytes)));
-    }
+    let stamp = Stamped::of_length(&path, name, manifest, found)?;
     let bytes = fs::read(&path).map_err(Error::io(&path))?;
-    let found = sha256(&bytes);
-    if found != stamp.sha256 {
-        return Err(bad(format!("SHA-256 {found}, the manifest says {}", stamp.sha256)));
-    }
+    stamp.check(&bytes)?;
     Ok(bytes)
+}
+
+/// As [`read_stamped`], where it lies.
+fn map_stamped(folder: &Path, name: &str, manifest: &Manifest) -> Result<MappedFile> {
+    let path: PathBuf = folder.join(name);
+    let file = fs::File::open(&path).map_err(Error::io(&path))?;
+    let found = file.metadata().map_err(Error::io(&path))?.len();
+    let stamp = Stamped::of_length(&path, name, manifest, found)?;
+    let mapped = MappedFile::open(&file).map_err(Error::io(&path))?;
+    stamp.check(mapped.bytes())?;
+    Ok(mapped)
+}
+
+/// A file that is as long as the manifest says.
+struct Stamped<'a> {
+    path: &'a Path,
+    stamp: &'a FileStamp,
+}
+
+impl<'a> Stamped<'a> {
+    fn of_length(path: &'a Path, name: &str, manifest: &'a Manifest, found: u64) -> Result<Self> {
+        let bad = |problem: String| Error::File { path: path.to_owned(), problem };
+        let stamp = manifest.files.get(name).ok_or_else(|| bad("is not in the manifest".into()))?;
+        if found != stamp.bytes {
+            return Err(bad(format!("{found} bytes, the manifest says {}", stamp.bytes)));
+        }
+        Ok(Self { path, stamp })
+    }
+
+    fn check(&self, bytes: &[u8]) -> Result<()> {
+        let (found, expected) = (sha256(bytes), &self.stamp.sha256);
+        if &found != expected {
+            let problem = format!("SHA-256 {found}, the manifest says {expected}");
+            return Err(Error::File { path: self.path.to_owned(), problem });
+        }
+        Ok(())
+    }
 }
 
 fn read_history(tensors: &Tensors, manifest: &Manifest) -> Result<Interactions> {
@@ -347,6 +414,15 @@ mod tests {
         assert_eq!(read.items.get("-4"), Some(1));
         assert_eq!(read.manifest.config, made.manifest.config);
         assert_eq!(read.manifest.files.len(), 4);
+        let mapped = Artefact::read_mapped(&folder).unwrap();
+        assert!(mapped.tensors.mapped("items").is_some() && read.tensors.mapped("items").is_none());
+        assert_eq!((&made.tensors, &made.history), (&mapped.tensors, &mapped.history));
+        // Another one in its place leaves what was mapped as it was.
+        let mut other = artefact();
+        other.tensors.insert("items", &[3, 2], vec![9.0f32; 6]);
+        other.write(&folder).unwrap();
+        assert_eq!(made.tensors, mapped.tensors);
+        assert_ne!(made.tensors, Artefact::read_mapped(&folder).unwrap().tensors);
     }
 
     #[test]
@@ -368,10 +444,12 @@ mod tests {
                 fs::write(folder.join(name), &changed).unwrap();
                 let error = Artefact::read(&folder).unwrap_err().to_string();
                 assert!(error.contains(name) && error.contains("SHA-256"), "{error}");
+                assert_eq!(Artefact::read_mapped(&folder).unwrap_err().to_string(), error);
             }
             fs::write(folder.join(name), &bytes[1..]).unwrap();
             let error = Artefact::read(&folder).unwrap_err().to_string();
             assert!(error.contains("the manifest says"), "{error}");
+            assert_eq!(Artefact::read_mapped(&folder).unwrap_err().to_string(), error);
             fs::remove_file(folder.join(name)).unwrap();
             assert!(Artefact::read(&folder).is_err());
         }
@@ -384,7 +462,9 @@ mod tests {
         manifest.files.insert(name.into(), stamp);
         fs::write(folder.join(name), bytes).unwrap();
         fs::write(folder.join(MANIFEST), serde_json::to_string(&manifest).unwrap()).unwrap();
-        Artefact::read(folder).unwrap_err().to_string()
+        let error = Artefact::read(folder).unwrap_err().to_string();
+        assert_eq!(Artefact::read_mapped(folder).unwrap_err().to_string(), error);
+        error
     }
 
     #[test]

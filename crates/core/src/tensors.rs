@@ -1,5 +1,6 @@
 //! Named arrays: what a model is made of when it is not running.
 
+use crate::kernel::mapped::MappedFloats;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 
@@ -17,20 +18,54 @@ pub struct Tensor {
 }
 
 /// The numbers of a tensor.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 #[allow(missing_docs)]
 pub enum Data {
     F32(Vec<f32>),
+    /// Floats that are read where they lie in a file.
+    Mapped(MappedFloats),
     U32(Vec<u32>),
     U64(Vec<u64>),
 }
 
+impl PartialEq for Data {
+    /// Where floats lie makes no difference.
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::U32(a), Self::U32(b)) => a == b,
+            (Self::U64(a), Self::U64(b)) => a == b,
+            _ => self.floats().is_some() && self.floats() == other.floats(),
+        }
+    }
+}
+
 impl Data {
+    /// The floats, wherever they are.
+    #[must_use]
+    pub fn floats(&self) -> Option<&[f32]> {
+        match self {
+            Self::F32(data) => Some(data),
+            Self::Mapped(data) => Some(data),
+            Self::U32(_) | Self::U64(_) => None,
+        }
+    }
+
+    /// What a number is.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::F32(_) | Self::Mapped(_) => "f32",
+            Self::U32(_) => "u32",
+            Self::U64(_) => "u64",
+        }
+    }
+
     /// How many numbers.
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
             Self::F32(data) => data.len(),
+            Self::Mapped(data) => data.len(),
             Self::U32(data) => data.len(),
             Self::U64(data) => data.len(),
         }
@@ -117,10 +152,8 @@ impl Tensors {
     /// When it is missing, of another type or rank.
     pub fn matrix(&self, name: &str) -> Result<(&[f32], usize, usize)> {
         let tensor = self.need(name)?;
-        match (&tensor.data, tensor.shape.as_slice()) {
-            (Data::F32(data), &[rows, columns])
-                if rows.checked_mul(columns) == Some(data.len()) =>
-            {
+        match (tensor.data.floats(), tensor.shape.as_slice()) {
+            (Some(data), &[rows, columns]) if rows.checked_mul(columns) == Some(data.len()) => {
                 Ok((data, rows, columns))
             }
             _ => Err(mismatch(name, tensor, "a matrix of f32")),
@@ -133,9 +166,18 @@ impl Tensors {
     /// When it is missing, of another type or length.
     pub fn f32s(&self, name: &str, len: usize) -> Result<&[f32]> {
         let tensor = self.need(name)?;
-        match &tensor.data {
-            Data::F32(data) if data.len() == len => Ok(data),
+        match tensor.data.floats() {
+            Some(data) if data.len() == len => Ok(data),
             _ => Err(mismatch(name, tensor, &format!("{len} f32"))),
+        }
+    }
+
+    /// The floats of an array that are read where they lie in a file; `None` where it is missing or in memory.
+    #[must_use]
+    pub fn mapped(&self, name: &str) -> Option<MappedFloats> {
+        match &self.0.get(name)?.data {
+            Data::Mapped(data) => Some(data.clone()),
+            _ => None,
         }
     }
 
@@ -175,11 +217,7 @@ impl Tensors {
 }
 
 fn mismatch(name: &str, found: &Tensor, expected: &str) -> Error {
-    let kind = match found.data {
-        Data::F32(_) => "f32",
-        Data::U32(_) => "u32",
-        Data::U64(_) => "u64",
-    };
+    let kind = found.data.kind();
     Error::Tensor {
         name: name.to_owned(),
         problem: format!("expected {expected}, found {kind} of shape {:?}", found.shape),

@@ -57,6 +57,7 @@ pub mod simplex;
 #[doc(hidden)]
 pub mod testing;
 pub mod user_knn;
+mod users;
 
 #[cfg(feature = "trees")]
 pub use boosted_trees::BoostedTrees;

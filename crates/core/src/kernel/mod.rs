@@ -13,6 +13,7 @@ pub mod csr;
 pub mod dense;
 pub mod dropout;
 pub mod gemm;
+pub mod mapped;
 pub mod math;
 pub mod narrow;
 pub mod optimizer;

@@ -23,7 +23,8 @@ use self::kernels::{
 };
 
 use super::buffer::Buffer;
-use super::optimizer::{AdamMode, Optimizer, Schedule};
+use super::mapped::MappedFloats;
+use super::optimizer::{AdamMode, Optimizer, Schedule, Sgd};
 use super::simd::{LANES, prefetch};
 use super::slots::Slots;
 
@@ -49,6 +50,8 @@ pub struct Table {
     n_rows: usize,
     dim: usize,
     data: Buffer,
+    /// Rows without gaps that lie in a file, in the place of `data`, until one is to be changed.
+    fixed: Option<MappedFloats>,
     /// The last step that each row has taken; kept only where rows that a batch does not name take steps too.
     last_step: Vec<u32>,
     /// Steps that are over.
@@ -133,11 +136,31 @@ impl Table {
             n_rows,
             dim,
             data: Buffer::zeros(n_rows * record),
+            fixed: None,
             last_step: vec![0; if optimizer.touches_all() { n_rows } else { 0 }],
             step: 0,
             optimizer,
             schedule,
             max_norm: f32::INFINITY,
+        }
+    }
+
+    /// Rows without gaps that are read where they lie in a file. They are copied into memory when the first one is to be changed.
+    ///
+    /// # Errors
+    /// If there are not `n_rows * dim` numbers.
+    pub fn over(rows: MappedFloats, n_rows: usize, dim: usize) -> Result<Self, WrongLength> {
+        let expected = n_rows.saturating_mul(dim);
+        check(expected, rows.len())?;
+        let empty = Self::new(0, dim, Optimizer::Sgd(Sgd::default()));
+        Ok(Self { n_rows, fixed: Some(rows), ..empty })
+    }
+
+    /// Has the rows in memory, so that they can be changed.
+    fn own(&mut self) {
+        if let Some(rows) = self.fixed.take() {
+            self.data = Buffer::zeros(self.n_rows * self.record());
+            self.set_part(0, &rows);
         }
     }
 
@@ -153,6 +176,7 @@ impl Table {
 
     /// Has every row's parameters filled by `fill(row, parameters)`, several rows at the same time.
     pub fn init(&mut self, fill: impl Fn(usize, &mut [f32]) + Sync) {
+        self.own();
         let (dim, record) = (self.dim, self.record());
         if record > 0 {
             let rows = self.data.par_chunks_mut(record).enumerate().with_min_len(CHUNK);
@@ -207,6 +231,13 @@ impl Table {
         assert_eq!(slots.n_rows(), self.n_rows, "slots of this table");
         let (stride, record) = (self.stride(), self.record());
         if out.is_empty() {
+            return;
+        }
+        if self.fixed.is_some() {
+            out.fill(0.0);
+            for (out, &id) in out.chunks_exact_mut(stride).zip(slots.rows()) {
+                out[..self.dim].copy_from_slice(self.row(id as usize));
+            }
             return;
         }
         let chunks = out.par_chunks_mut(CHUNK * stride).zip(slots.rows().par_chunks(CHUNK));
@@ -352,22 +383,30 @@ impl Table {
 
     /// The parameters of a row.
     pub fn row(&self, row: usize) -> &[f32] {
-        &self.data[row * self.record()..][..self.dim]
+        match &self.fixed {
+            None => &self.data[row * self.record()..][..self.dim],
+            Some(rows) => &rows[row * self.dim..][..self.dim],
+        }
     }
 
     /// The parameters of a row, to be changed.
     pub fn row_mut(&mut self, row: usize) -> &mut [f32] {
+        self.own();
         let at = row * self.record();
         &mut self.data[at..][..self.dim]
     }
 
     /// The parameters in place: row r starts at `r * distance` of the slice, for the (slice, distance) returned.
     pub fn params(&self) -> (&[f32], usize) {
-        (&self.data, self.record())
+        match &self.fixed {
+            None => (&self.data, self.record()),
+            Some(rows) => (rows, self.dim),
+        }
     }
 
     /// As [`Table::params`], to be changed: the kernels' way in, which minds the padding.
     pub(super) fn params_mut(&mut self) -> (&mut [f32], usize) {
+        self.own();
         let record = self.record();
         (&mut self.data, record)
     }
@@ -384,6 +423,7 @@ impl Table {
     /// If there are not `n_rows * dim` numbers; nothing is changed then.
     pub fn import(&mut self, parameters: &[f32]) -> Result<(), WrongLength> {
         check(self.n_parameters(), parameters.len())?;
+        self.own();
         self.data.fill(0.0);
         self.set_part(0, parameters);
         self.last_step.fill(0);
@@ -413,6 +453,7 @@ impl Table {
         check(moments, state.first_moments.len())?;
         check(moments, state.second_moments.len())?;
         check(self.last_step.len(), state.last_step.len())?;
+        self.own();
         self.set_part(0, &state.parameters);
         if moments > 0 {
             self.set_part(1, &state.first_moments);
@@ -433,6 +474,9 @@ impl Table {
 
     /// The parameters (0), first (1) or second moments (2), without gaps.
     fn part(&self, part: usize) -> Vec<f32> {
+        if let Some(rows) = &self.fixed {
+            return rows.to_vec();
+        }
         let mut out = Vec::with_capacity(self.n_parameters());
         let (record, from) = (self.record(), part * self.stride());
         for row in 0..self.n_rows {
@@ -463,6 +507,7 @@ impl Table {
     }
 
     fn all_rows(&mut self) -> Rows<'_> {
+        self.own();
         Rows {
             stride: self.stride(),
             record: self.record(),

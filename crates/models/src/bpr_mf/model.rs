@@ -54,7 +54,7 @@ impl Mf {
 
     /// From [`Model::tensors`]; without an optimiser's state.
     pub fn loaded(recipe: &BprMf, tensors: &Tensors) -> Result<Self> {
-        let (users, n_users, user_dim) = tensors.matrix("users")?;
+        let (_, _, user_dim) = tensors.matrix("users")?;
         let (items, n_items, item_dim) = tensors.matrix("items")?;
         for (name, found, expected) in
             [("users", user_dim, recipe.dim), ("items", item_dim, recipe.columns())]
@@ -64,12 +64,9 @@ impl Mf {
                 return Err(Error::Tensor { name: name.into(), problem });
             }
         }
-        let mut model = Self::new(recipe, n_users, n_items, &Optimizer::Sgd(Sgd::default()));
-        for user in 0..n_users {
-            let row = model.users.row_mut(user);
-            row.fill(1.0);
-            row[..user_dim].copy_from_slice(&users[user * user_dim..][..user_dim]);
-        }
+        let mut model = Self::new(recipe, 0, n_items, &Optimizer::Sgd(Sgd::default()));
+        // Without the column against the items' bias, which is 1 whatever the table says.
+        model.users = crate::users::loaded(tensors, recipe.dim)?;
         model.items.import(items).map_err(state::wrong("items"))?;
         Ok(model)
     }
@@ -99,7 +96,7 @@ impl Mf {
 
     /// Length of the vectors, without the bias.
     fn dim(&self) -> usize {
-        self.users.dim() - usize::from(self.item_bias)
+        self.items.dim() - usize::from(self.item_bias)
     }
 
     /// A known user's vector, or that of whoever has such a history.

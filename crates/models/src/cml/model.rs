@@ -52,7 +52,7 @@ impl CmlModel {
 
     /// From [`Model::tensors`]; without an optimiser's state.
     pub fn loaded(recipe: &Cml, tensors: &Tensors) -> Result<Self> {
-        let (users, n_users, user_dim) = tensors.matrix("users")?;
+        let (_, _, user_dim) = tensors.matrix("users")?;
         let (items, n_items, item_dim) = tensors.matrix("items")?;
         for (name, found) in [("users", user_dim), ("items", item_dim)] {
             if found != recipe.dim {
@@ -60,8 +60,8 @@ impl CmlModel {
                 return Err(Error::Tensor { name: name.into(), problem });
             }
         }
-        let mut model = Self::new(recipe, n_users, n_items, &Optimizer::Sgd(Sgd::default()));
-        model.users.import(users).map_err(state::wrong("users"))?;
+        let mut model = Self::new(recipe, 0, n_items, &Optimizer::Sgd(Sgd::default()));
+        model.users = crate::users::loaded(tensors, recipe.dim)?;
         model.items.import(items).map_err(state::wrong("items"))?;
         model.lengthen_all();
         Ok(model)

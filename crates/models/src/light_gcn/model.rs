@@ -33,7 +33,7 @@ impl LightGcnModel {
 
     /// From [`Model::tensors`].
     pub fn loaded(recipe: &LightGcn, tensors: &Tensors) -> Result<Self> {
-        let (users, n_users, user_dim) = tensors.matrix("users")?;
+        let (_, _, user_dim) = tensors.matrix("users")?;
         let (items, n_items, item_dim) = tensors.matrix("items")?;
         let degrees = tensors.u32s("item_degrees")?;
         for (name, what, found, expected) in [
@@ -46,8 +46,8 @@ impl LightGcnModel {
                 return Err(Error::Tensor { name: name.into(), problem });
             }
         }
-        let mut model = Self::new(recipe.dim, n_users, n_items, degrees.to_vec());
-        model.users.import(users).map_err(state::wrong("users"))?;
+        let mut model = Self::new(recipe.dim, 0, n_items, degrees.to_vec());
+        model.users = crate::users::loaded(tensors, recipe.dim)?;
         model.items.import(items).map_err(state::wrong("items"))?;
         Ok(model)
     }

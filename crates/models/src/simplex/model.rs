@@ -37,7 +37,7 @@ impl SimplexModel {
 
     /// From [`Model::tensors`]; without an optimiser's state.
     pub fn loaded(recipe: &Simplex, tensors: &Tensors) -> Result<Self> {
-        let (users, n_users, user_dim) = tensors.matrix("users")?;
+        let (_, _, user_dim) = tensors.matrix("users")?;
         let (items, n_items, item_dim) = tensors.matrix("items")?;
         for (name, found) in [("users", user_dim), ("items", item_dim)] {
             if found != recipe.dim {
@@ -45,8 +45,8 @@ impl SimplexModel {
                 return Err(Error::Tensor { name: name.into(), problem });
             }
         }
-        let mut model = Self::new(recipe, n_users, n_items, &Optimizer::Sgd(Sgd::default()));
-        model.users.import(users).map_err(state::wrong("users"))?;
+        let mut model = Self::new(recipe, 0, n_items, &Optimizer::Sgd(Sgd::default()));
+        model.users = crate::users::loaded(tensors, recipe.dim)?;
         model.items.import(items).map_err(state::wrong("items"))?;
         if recipe.mixes() {
             model.map = tensors.f32s("map", recipe.dim * recipe.dim)?.to_vec();

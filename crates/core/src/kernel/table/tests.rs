@@ -391,3 +391,37 @@ fn empty_tables_and_batches_are_fine() {
         assert_eq!(table.export().len(), rows * dim);
     }
 }
+
+#[test]
+fn rows_that_lie_in_a_file_are_as_good_as_rows_in_memory() {
+    use super::super::mapped::MappedFile as Mapping;
+    use std::io::Write as _;
+    let (n, dim) = (9, 5);
+    let numbers: Vec<f32> = (0..n * dim).map(|i| i as f32 * 0.5 - 3.0).collect();
+    let mut file = tempfile::tempfile().unwrap();
+    numbers.iter().for_each(|x| file.write_all(&x.to_le_bytes()).unwrap());
+    let mapped = Mapping::open(&file).unwrap();
+    let floats = mapped.floats(0..4 * n * dim).unwrap();
+    assert!(Table::over(floats.clone(), n, dim + 1).is_err());
+    let mut fixed = Table::over(floats, n, dim).unwrap();
+    let mut table = Table::new(n, dim, Optimizer::Sgd(Sgd::default()));
+    table.import(&numbers).unwrap();
+    for row in 0..n {
+        assert_eq!(fixed.row(row), table.row(row));
+    }
+    assert_eq!((fixed.export(), fixed.params()), (numbers.clone(), (&numbers[..], dim)));
+    let mut slots = Slots::new(n);
+    slots.assign(&[3, 8, 3, 0]);
+    let (mut a, mut b) = (vec![7.0; 3 * 16], vec![8.0; 3 * 16]);
+    fixed.gather(&slots, &mut a);
+    table.gather(&slots, &mut b);
+    assert_eq!(a, b);
+    // The first change brings them into memory.
+    for table in [&mut fixed, &mut table] {
+        table.row_mut(2)[1] = 99.0;
+        table.init(|row, x| x[0] += row as f32);
+    }
+    assert_eq!(fixed.state(), table.state());
+    assert_ne!(fixed.export(), numbers);
+    assert_eq!(mapped.floats(0..4 * n * dim).unwrap()[..], numbers[..]);
+}

@@ -1,0 +1,91 @@
+//! Files as memory: numbers that are read where they lie, and leave memory when it is needed for something else.
+//!
+//! **What is asked of the system's administrator**: a mapped file is not changed in place while it is mapped. Programs that replace a
+//! file by renaming another one over it (as this project does) leave the mapped one as it was. What a change in place would do
+//! is undefined; cutting the file short ends the process. That is why nothing is mapped unless it is asked for.
+
+use std::io;
+use std::ops::{Deref, Range};
+use std::sync::Arc;
+
+use memmap2::{Mmap, MmapAsRawDesc};
+
+/// A whole file, to be read.
+#[derive(Clone, Debug)]
+pub struct MappedFile(Arc<Mmap>);
+
+impl MappedFile {
+    /// # Errors
+    /// When the system refuses.
+    pub fn open(file: impl MmapAsRawDesc) -> io::Result<Self> {
+        // SAFETY: the file is only read through this map; that nobody else changes it in place is asked of whoever asks for
+        // mapping, see above.
+        let map = unsafe { Mmap::map(file)? };
+        Ok(Self(Arc::new(map)))
+    }
+
+    /// The file's bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Some of the bytes as little-endian numbers. `None` where they cannot be read as they lie: beyond the file's end, not a
+    /// whole number of numbers, not aligned, or on a machine that orders bytes otherwise.
+    #[must_use]
+    pub fn floats(&self, bytes: Range<usize>) -> Option<MappedFloats> {
+        let found = self.0.get(bytes.clone())?;
+        let aligned = found.as_ptr().addr().is_multiple_of(align_of::<f32>());
+        if !aligned || !found.len().is_multiple_of(4) || cfg!(target_endian = "big") {
+            return None;
+        }
+        Some(MappedFloats { file: self.clone(), start: bytes.start, len: found.len() / 4 })
+    }
+}
+
+/// Numbers of a [`MappedFile`].
+#[derive(Clone, Debug)]
+pub struct MappedFloats {
+    file: MappedFile,
+    /// The first one's byte.
+    start: usize,
+    len: usize,
+}
+
+impl Deref for MappedFloats {
+    type Target = [f32];
+
+    #[inline(always)]
+    fn deref(&self) -> &[f32] {
+        // SAFETY: `floats` checked that as many aligned bytes lie within the file; all bytes are valid `f32`s.
+        unsafe { std::slice::from_raw_parts(self.file.0.as_ptr().add(self.start).cast(), self.len) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::io::Write as _;
+
+    #[test]
+    fn numbers_are_read_where_they_lie_and_nowhere_else() {
+        let mut file = tempfile::tempfile().unwrap();
+        let numbers = [1.5f32, -0.0, f32::MAX, 7.0];
+        file.write_all(b"head").unwrap();
+        numbers.iter().for_each(|x| file.write_all(&x.to_le_bytes()).unwrap());
+        let mapped = MappedFile::open(&file).unwrap();
+        assert_eq!(mapped.bytes().len(), 20);
+        let bits = |floats: &[f32]| floats.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&mapped.floats(4..20).unwrap()), bits(&numbers));
+        assert_eq!(bits(&mapped.floats(8..16).unwrap()), bits(&numbers[1..3]));
+        assert!(mapped.floats(20..20).unwrap().is_empty());
+        for wrong in [5..9, 4..19, 4..24, 24..28] {
+            assert!(mapped.floats(wrong.clone()).is_none(), "{wrong:?}");
+        }
+        // The map outlives the file's name and handle.
+        let kept = mapped.floats(4..8).unwrap();
+        drop((file, mapped));
+        assert_eq!(kept[0], 1.5);
+    }
+}
