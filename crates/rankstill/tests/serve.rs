@@ -135,6 +135,54 @@ fn online_equals_offline_for_every_user() {
     assert_eq!(names, MODELS);
 }
 
+const FACTORED: &str = r#"
+[data]
+simulate = { interactions = 4_000, seed = 3 }
+filter = { user_core = 5 }
+[evaluate]
+metrics = ["ndcg@10"]
+latency_seconds = 0.0
+[models.MF]
+kind = "bpr_mf"
+dim = 7
+item_bias = true
+train = { epochs = 2 }
+[models.CML]
+kind = "cml"
+dim = 16
+train = { epochs = 2 }
+[models.LightGCN]
+kind = "light_gcn"
+dim = 9
+train = { epochs = 2 }
+[models.SimpleX]
+kind = "simplex"
+dim = 8
+train = { epochs = 2 }
+"#;
+
+#[test]
+fn users_who_stay_on_the_disk_get_the_same_answers() {
+    let (root, file) = in_folder(FACTORED);
+    let out = root.path().join("run");
+    ok(&mut rankstill(&["run", text(&file), "--quiet", "--out", text(&out)]));
+    for name in ["MF", "CML", "LightGCN", "SimpleX"] {
+        let folder = artefact(&out, name);
+        let server = Server::start(&["--map", text(&folder)]);
+        assert_online_is_offline(&server, name, &folder, 15);
+        let in_memory = Server::start(&[text(&folder)]);
+        // Somebody unknown rests on what is known of all users.
+        let ids: Vec<String> =
+            recommended(&folder, 3).into_values().flatten().map(|x| x.0).collect();
+        for stranger in [json!({}), json!({ "history": [ids[0], ids[9], ids[20]] })] {
+            let answers = [&server, &in_memory]
+                .map(|server| server.connect().post("/v1/recommendations", &stranger));
+            assert_eq!(answers[0].0, 200, "{name}: {:?}", answers[0]);
+            assert_eq!(list(&answers[0].1), list(&answers[1].1), "{name} {stranger}");
+        }
+    }
+}
+
 #[test]
 fn online_equals_offline_on_movielens() {
     let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");

@@ -11,6 +11,8 @@ mod app;
 mod challenger;
 mod error;
 mod extract;
+#[cfg(feature = "hnsw")]
+mod graph;
 mod http;
 mod items;
 mod keys;
@@ -40,8 +42,8 @@ pub use limits::Limits;
 pub use openapi::openapi;
 pub use problem::{FieldProblem, Problem};
 pub use request::{
-    Basis, BatchAnswer, BatchRequest, Because, ChallengerCard, Id, ModelCard, ModelList, OneAnswer,
-    Recommendations, Recommended, Request, Rung, Similar,
+    Basis, BatchAnswer, BatchRequest, Because, ChallengerCard, GraphCard, Id, ModelCard, ModelList,
+    OneAnswer, Recommendations, Recommended, Request, Rung, Similar,
 };
 pub use server::{Server, run};
 pub use snapshot::Snapshot;

@@ -2,7 +2,8 @@
 
 use crate::{http, problem, request, store};
 use std::sync::LazyLock;
-use utoipa::OpenApi;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::{Modify, OpenApi};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -10,6 +11,7 @@ use utoipa::OpenApi;
         title = "Rankstill",
         description = "Recommendations from distilled models. Problems are told as RFC 9457 has it, with the field that is wrong."
     ),
+    modifiers(&Keys),
     paths(
         http::for_user,
         http::post,
@@ -19,6 +21,7 @@ use utoipa::OpenApi;
         http::models,
         http::append,
         http::forget,
+        http::export,
         http::swap,
         http::rollback,
         http::challenge,
@@ -44,6 +47,7 @@ use utoipa::OpenApi;
         request::Found,
         request::FoundItem,
         request::ChallengerCard,
+        request::GraphCard,
         crate::challenger::Trial,
         crate::challenger::Mode,
         crate::challenger::Guard,
@@ -62,6 +66,35 @@ use utoipa::OpenApi;
     ))
 )]
 struct Document;
+
+/// Says which routes ask for a key.
+struct Keys;
+
+impl Modify for Keys {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let bearer = |what: &str| {
+            let mut scheme = Http::new(HttpAuthScheme::Bearer);
+            scheme.description = Some(what.into());
+            SecurityScheme::Http(scheme)
+        };
+        let components = document.components.get_or_insert_default();
+        components
+            .add_security_scheme("key", bearer("One of `--keys`; none where the server has none."));
+        components.add_security_scheme("admin", bearer("One of `--admin-keys`."));
+        for (path, item) in &mut document.paths.paths {
+            let needed = |name: &str| SecurityRequirement::new(name, Vec::<String>::new());
+            let security = match path.split('/').nth(1) {
+                Some("v1") => vec![needed("key"), SecurityRequirement::default()],
+                Some("admin") => vec![needed("admin")],
+                _ => continue,
+            };
+            let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete]
+                .into_iter()
+                .flatten();
+            operations.for_each(|operation| operation.security = Some(security.clone()));
+        }
+    }
+}
 
 /// The document as JSON.
 #[must_use]

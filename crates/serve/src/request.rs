@@ -257,6 +257,9 @@ pub struct ModelCard {
     /// Bytes of that table in memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table_bytes: Option<usize>,
+    /// The graph that finds most of the best items where not all are looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub graph: Option<GraphCard>,
     /// Items with a title.
     pub titles: usize,
     /// Attributes to filter by.
@@ -270,6 +273,21 @@ pub struct ModelCard {
     /// A second model that is tried beside it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub challenger: Option<ChallengerCard>,
+}
+
+/// A graph (HNSW) that items are searched in approximately.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct GraphCard {
+    /// Share of the exact answers to a few hundred users that it finds.
+    pub recall: f64,
+    /// Items in those answers.
+    pub recall_at: usize,
+    /// Items that a search keeps in view.
+    pub reach: usize,
+    /// In memory.
+    pub bytes: usize,
+    /// Seconds that building it took.
+    pub built_in_seconds: f64,
 }
 
 /// A model that is tried beside another.

@@ -4,10 +4,13 @@
 //! What waits together is answered together: requests for the same model, of the same length and without a set of their own go
 //! through the items in one pass. An idle server answers each alone and at once; a busy one gains what the kernel gains on
 //! blocks of queries.
+//!
+//! Handing a question over and its answer back wakes two threads, which on a machine that sleeps takes longer than the product with a
+//! small item table. Where that is known ([`Snapshot::is_quick`]) and nothing waits, the thread that reads the network answers itself.
 
-use crate::answer::{self, Answered, Recommend};
+use crate::answer::{self, Answered, Known, Recommend};
 use crate::problem::Problem;
-use crate::request::Similar;
+use crate::request::{Basis, Similar};
 use crate::snapshot::Snapshot;
 use crate::store::EventStore;
 use crate::{Error, Result};
@@ -127,6 +130,17 @@ impl Scoring {
         Ok(owed)
     }
 
+    /// As [`Scoring::ask`] for one, answered on this very thread where that takes less time than to hand it over.
+    pub fn ask_one(&self, ask: Ask) -> std::result::Result<Owed, NoAnswer> {
+        if self.queue.is_quick(&ask) && self.queue.lock().is_empty() {
+            let (reply, receiver) = oneshot::channel();
+            let owed = Owed { receiver, deadline: ask.deadline };
+            self.queue.answer(vec![Job { ask, reply }]);
+            return Ok(owed);
+        }
+        self.ask(std::iter::once(ask))?.pop().ok_or(NoAnswer::Full)
+    }
+
     /// How many wait.
     pub fn waiting(&self) -> usize {
         self.queue.lock().len()
@@ -152,12 +166,26 @@ impl Queue {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether nothing but one pass over a small item table is to be done: nothing is solved for, nothing explained.
+    fn is_quick(&self, ask: &Ask) -> bool {
+        let What::Recommend(recommend) = &ask.what else { return false };
+        let (snapshot, store) = (&ask.snapshot, self.store.as_deref());
+        snapshot.is_quick()
+            && recommend.explain == 0
+            && recommend.k <= 100
+            && recommend.allowed.is_none()
+            && Known::of(snapshot, recommend, store).is_ok_and(|known| known.basis == Basis::User)
+    }
+
     /// Answers the first that waits, and those that go with it.
     fn work(&self) {
         let jobs = self.take();
-        if jobs.is_empty() {
-            return; // others took it along
+        if !jobs.is_empty() {
+            self.answer(jobs); // if not others took it along
         }
+    }
+
+    fn answer(&self, jobs: Vec<Job>) {
         let store = self.store.as_deref();
         let replies = catch_unwind(AssertUnwindSafe(|| compute(&jobs, store)));
         let replies = replies.unwrap_or_else(|_| {

@@ -2,7 +2,9 @@
 //! It never changes; another version is another snapshot.
 
 use crate::items::ItemTable;
+use crate::limits::Limits;
 use crate::nearness::Nearness;
+use crate::request::GraphCard;
 use crate::{Error, Result};
 use rankstill_core::artefact::{Artefact, Manifest, sha256};
 use rankstill_core::{
@@ -39,6 +41,10 @@ pub struct Snapshot {
     /// Items like the most popular ones, for when there is no time to look for them.
     neighbours: HashMap<ItemId, Vec<(ItemId, f32)>>,
     packed: Packed<Box<dyn Model>>,
+    #[cfg(feature = "hnsw")]
+    graph: Option<crate::graph::Graph>,
+    /// How long an answer to one user took.
+    one_takes: Duration,
     nearness: Nearness,
     /// Every item and in how many histories it stands, most popular first, ties to the smaller id.
     popular: Vec<(ItemId, u32)>,
@@ -93,14 +99,43 @@ impl Snapshot {
             neighbours: HashMap::new(),
             history,
             packed,
+            #[cfg(feature = "hnsw")]
+            graph: None,
+            one_takes: Duration::MAX,
             nearness,
             popular,
         };
         snapshot.check()?;
         snapshot.reads_history = snapshot.probe_history()?;
         snapshot.neighbours = snapshot.find_neighbours()?;
+        snapshot.one_takes = snapshot.time_one()?;
         snapshot.warmed_in = began.elapsed();
         Ok(snapshot)
+    }
+
+    /// Searches items approximately from now on, in a graph that finds at least `recall` of the exact answers; checks again.
+    ///
+    /// # Errors
+    /// When the model's score is no product of two vectors, memory is short, no graph finds so much, or an answer is not one.
+    #[cfg(feature = "hnsw")]
+    pub fn with_graph(mut self, recall: f64) -> Result<Self> {
+        let users = spread(&self.history, SAMPLED);
+        let queries: Vec<Query<'_>> = users
+            .map(|user| Query { user: Some(user), history: self.history(user), hidden: &[] })
+            .collect();
+        self.graph = Some(crate::graph::Graph::new(&self.packed, &queries, recall)?);
+        self.check()?;
+        self.one_takes = self.time_one()?;
+        Ok(self)
+    }
+
+    /// The graph that answers, where there is one.
+    #[must_use]
+    pub fn graph_card(&self) -> Option<&GraphCard> {
+        #[cfg(feature = "hnsw")]
+        return self.graph.as_ref().map(|graph| &graph.card);
+        #[cfg(not(feature = "hnsw"))]
+        None
     }
 
     /// What the user did before the model was trained, oldest first.
@@ -120,6 +155,12 @@ impl Snapshot {
     /// # Errors
     /// Never, for models in this process.
     pub fn rank(&self, queries: &[Query<'_>], top: &TopK<'_>) -> Result<Rankings> {
+        #[cfg(feature = "hnsw")]
+        if let (Some(graph), Some(factored)) = (&self.graph, self.packed.scorer().factored())
+            && let Some(found) = graph.rank(factored, queries, top)
+        {
+            return Ok(found);
+        }
         Ok(self.packed.rank(queries, top)?)
     }
 
@@ -173,6 +214,24 @@ impl Snapshot {
     /// Never, for models in this process.
     pub fn likeness(&self, items: &[ItemId], others: &[ItemId]) -> Result<Vec<Vec<f32>>> {
         self.nearness.likeness(&self.packed, items, others)
+    }
+
+    /// Whether a known user's answer takes less time than to hand it to another thread: one pass over a small item table.
+    pub(crate) fn is_quick(&self) -> bool {
+        self.is_factored() && self.one_takes < QUICK
+    }
+
+    /// The median of a few users' answers.
+    fn time_one(&self) -> Result<Duration> {
+        let mut times = Vec::new();
+        for user in probes(&self.history) {
+            let query = Query { user: Some(user), history: self.history(user), hidden: &[] };
+            let began = Instant::now();
+            self.rank(&[query], &TopK::unseen(Limits::DEFAULT_K))?;
+            times.push(began.elapsed());
+        }
+        times.sort();
+        Ok(times.get(times.len() / 2).copied().unwrap_or(Duration::MAX))
     }
 
     /// What the item table is kept in, and how it was used; `None` for models that are not factored.
@@ -286,15 +345,25 @@ const FULL: usize = 1 << 18;
 
 /// A few users with histories, spread over the log.
 pub(crate) fn probes(history: &Interactions) -> Vec<UserId> {
-    let n_users = history.n_users();
-    let step = (n_users / PROBES).max(1);
-    let with = (0..n_users as UserId).filter(|&user| history.history(user).len() > 1);
-    with.step_by(step).take(PROBES).collect()
+    spread(history, PROBES).collect()
 }
 
+/// `n` users with histories, spread over the log.
+fn spread(history: &Interactions, n: usize) -> impl Iterator<Item = UserId> {
+    let n_users = history.n_users();
+    let step = (n_users / n).max(1);
+    let with = (0..n_users as UserId).filter(|&user| history.history(user).len() > 1);
+    with.step_by(step).take(n)
+}
+
+/// Answers that take no longer are computed where they are asked for.
+const QUICK: Duration = Duration::from_micros(200);
 /// Length of the lists that are checked.
 const CHECKED: usize = 50;
 const PROBES: usize = 8;
+/// Users whose answers a graph is measured by.
+#[cfg(feature = "hnsw")]
+const SAMPLED: usize = 400;
 /// Kept of an item.
 const NEIGHBOURS: usize = 20;
 /// Items.

@@ -264,6 +264,18 @@ pub fn administered(limits: Limits) -> Site {
     Site { app: Arc::new(App::new(setup).unwrap()), _folder: folder }
 }
 
+/// As [`administered`], and keeps events.
+pub fn administered_with_store() -> Site {
+    let site = site(vec![snapshot(Kind::Factors)], Limits::default());
+    let store = site.app.store.clone();
+    let keys = Keys::parse(&sha256(b"admin")).unwrap();
+    let load = |_: &str, _: &std::path::Path| Err("there is no such folder".to_owned());
+    let admin = Some(Admin { keys, load: Box::new(load) });
+    let models = vec![snapshot(Kind::Factors)];
+    let app = App::new(Setup { models, store, threads: 1, admin, ..Setup::default() }).unwrap();
+    Site { app: Arc::new(app), _folder: site._folder }
+}
+
 impl Site {
     pub async fn send(
         &self,

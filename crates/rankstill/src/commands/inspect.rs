@@ -9,7 +9,6 @@ use rankstill::experiment::data::is_prepared;
 use rankstill::experiment::{model, run};
 use rankstill::progress::Screen;
 use rankstill_core::Artefact;
-use rankstill_core::tensors::Data;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -93,12 +92,7 @@ fn show_artefact(path: &Path, screen: &Screen) -> Result<()> {
             format!("card {:#}", manifest.card),
         ];
         for (name, tensor) in tensors.iter() {
-            let kind = match tensor.data {
-                Data::F32(_) => "f32",
-                Data::U32(_) => "u32",
-                Data::U64(_) => "u64",
-            };
-            lines.push(format!("  {name}: {kind} {:?}", tensor.shape));
+            lines.push(format!("  {name}: {} {:?}", tensor.data.kind(), tensor.shape));
         }
         lines.join("\n")
     };

@@ -40,6 +40,15 @@ pub struct Options {
     /// the table's size where it is left out.
     #[arg(long)]
     table: Option<Table>,
+    /// Search items approximately, in a graph that is built at the start and finds at least this share of the exact answers. For
+    /// catalogues of many millions.
+    #[cfg(feature = "hnsw")]
+    #[arg(long, value_name = "RECALL", num_args = 0..=1, default_missing_value = "0.95", value_parser = share)]
+    hnsw: Option<f64>,
+    /// Leave users' vectors on the disk and read them where they lie, so that any number of users fits. Artefacts must not be changed
+    /// in place meanwhile; replacing them as a whole is fine.
+    #[arg(long)]
+    map: bool,
     /// Who may ask: a SHA-256 of a key a line. Without it, everybody who reaches the server.
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
@@ -52,6 +61,23 @@ pub struct Options {
     /// A line of JSON on standard error for every request.
     #[arg(long)]
     log: bool,
+}
+
+/// How the items of a model are searched.
+#[derive(Clone, Copy)]
+struct Search {
+    table: Option<Table>,
+    map: bool,
+    #[cfg(feature = "hnsw")]
+    hnsw: Option<f64>,
+}
+
+#[cfg(feature = "hnsw")]
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if share > 0.0 && share <= 1.0 => Ok(share),
+        _ => Err("expected a share of the exact answers, such as 0.95".into()),
+    }
 }
 
 fn positive(text: &str) -> Result<usize, String> {
@@ -75,16 +101,31 @@ pub fn run(options: &Options, threads: usize, screen: &Screen) -> Result<()> {
     let described = options.items.as_deref().map(item_rows).transpose()?.unwrap_or_default();
     let keys = options.keys.as_deref().map(read_keys).transpose()?;
     let admin_keys = options.admin_keys.as_deref().map(read_keys).transpose()?;
+    let search = Search {
+        table: options.table,
+        map: options.map,
+        #[cfg(feature = "hnsw")]
+        hnsw: options.hnsw,
+    };
     let mut models = Vec::new();
     for given in &options.artefacts {
         let (name, folder) = named(given)?;
-        let snapshot = load(name.as_deref(), &folder, &described, options.table)?;
+        let snapshot = load(name.as_deref(), &folder, &described, search)?;
         let name = &snapshot.name;
         let table = snapshot.table_use().map_or_else(String::new, |used| {
             format!(", its item table in {} ({:.1} MB)", used.table, used.bytes as f64 / 1e6)
         });
+        let graph = snapshot.graph_card().map_or_else(String::new, |graph| {
+            format!(
+                ", a graph of {:.1} MB that finds {:.4} of the exact {} best, built in {:.0} s",
+                graph.bytes as f64 / 1e6,
+                graph.recall,
+                graph.recall_at,
+                graph.built_in_seconds
+            )
+        });
         screen.say(format!(
-            "{name} {}: {} of {} users and {} items{table}, checked in {:.0} ms",
+            "{name} {}: {} of {} users and {} items{table}{graph}, checked in {:.0} ms",
             snapshot.version,
             snapshot.manifest.kind,
             snapshot.users.len(),
@@ -104,10 +145,9 @@ pub fn run(options: &Options, threads: usize, screen: &Screen) -> Result<()> {
         deadline: Duration::from_millis(options.deadline),
         ..Limits::default()
     };
-    let table = options.table;
     let load = move |name: &str, folder: &Path| {
         fits(folder)
-            .and_then(|()| load(Some(name), folder, &described, table))
+            .and_then(|()| load(Some(name), folder, &described, search))
             .map_err(|error| format!("{error:#}"))
     };
     let admin = admin_keys.map(|keys| Admin { keys, load: Box::new(load) });
@@ -123,12 +163,17 @@ fn load(
     name: Option<&str>,
     folder: &Path,
     described: &[ItemRow],
-    kept_in: Option<Table>,
+    search: Search,
 ) -> Result<Snapshot> {
-    let loaded = model::read(folder)?;
+    let loaded = if search.map { model::read_mapped(folder)? } else { model::read(folder)? };
     let table = ItemTable::new(&loaded.artefact.items, described.iter().cloned());
     let name = name.map_or_else(|| loaded.artefact.manifest.name.clone(), str::to_owned);
-    let snapshot = Snapshot::new(&name, loaded.artefact, loaded.model, table, kept_in);
+    let snapshot = Snapshot::new(&name, loaded.artefact, loaded.model, table, search.table);
+    #[cfg(feature = "hnsw")]
+    let snapshot = match search.hnsw {
+        Some(recall) => snapshot.and_then(|snapshot| snapshot.with_graph(recall)),
+        None => snapshot,
+    };
     snapshot.with_context(|| folder.display().to_string())
 }
 

@@ -67,7 +67,19 @@ pub struct Loaded {
 /// # Errors
 /// When the folder cannot be trusted, or its recipe is unknown to this program.
 pub fn read(folder: &Path) -> Result<Loaded> {
-    let artefact = Artefact::read(folder)?;
+    loaded(folder, Artefact::read(folder)?)
+}
+
+/// As [`read`], with floats that stay on the disk where the model can read them there: users' vectors, mostly. See
+/// [`Artefact::read_mapped`] for what is asked for it.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_mapped(folder: &Path) -> Result<Loaded> {
+    loaded(folder, Artefact::read_mapped(folder)?)
+}
+
+fn loaded(folder: &Path, artefact: Artefact) -> Result<Loaded> {
     let model = build(&artefact).with_context(|| folder.display().to_string())?;
     Ok(Loaded { model, artefact })
 }

@@ -1,15 +1,19 @@
 //! What users did, as it happens; and their right to be forgotten.
 
 use crate::app::{App, Shared};
-use crate::extract::{Json, PathId};
+use crate::extract::{Json, Params, PathId};
 use crate::metrics::EventLabels;
 use crate::problem::Problem;
 use crate::request::{Id, objects};
 use crate::store::{Done, Event, Writer};
 use axum::extract::State;
+use axum::http::{HeaderName, header};
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 /// Events, in the order in which they happened.
 #[derive(Deserialize, ToSchema)]
@@ -114,8 +118,69 @@ pub(super) async fn forget(
     }
 }
 
+/// Which events.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ExportParams {
+    /// Those that arrived after this number.
+    pub after: u64,
+    /// At most so many; 65,536 where it is left out.
+    #[param(minimum = 1, maximum = 65536)]
+    pub limit: Option<usize>,
+}
+
+/// Events in an answer.
+const EXPORTED: usize = 65_536;
+/// The number of the last event in an answer: what to go on after.
+static LAST: HeaderName = HeaderName::from_static("rankstill-last");
+
+/// What users did, in the order in which it arrived, as a log that `prepare` reads. The header `rankstill-last` says what to go on
+/// after; an answer without a row is the end.
+#[utoipa::path(
+    get, path = "/admin/events", tag = "admin",
+    params(ExportParams),
+    responses(
+        (status = 200, body = String, content_type = "text/tab-separated-values"),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn export(
+    State(app): State<Shared>,
+    Params(params): Params<ExportParams>,
+) -> Result<Response, Problem> {
+    let store = Arc::clone(app.store.as_ref().ok_or_else(no_store)?);
+    let limit = params.limit.unwrap_or(EXPORTED);
+    if !(1..=EXPORTED).contains(&limit) {
+        return Err(Problem::field("limit", format!("expected 1 to {EXPORTED}")));
+    }
+    let after = params.after;
+    let read = tokio::task::spawn_blocking(move || store.read(after, limit)).await;
+    let failed = |error: &dyn std::fmt::Display| Problem::internal(error.to_string());
+    let stored = read.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
+    let mut log = String::from("user_id\titem_id\ttimestamp\tweight\n");
+    for Event { user, item, time, weight, .. } in stored.iter().map(|stored| &stored.event) {
+        let (user, item) = (quoted(&user.0), quoted(&item.0));
+        let (time, weight) = (time.unwrap_or_default(), weight.unwrap_or(1.0));
+        _ = writeln!(log, "{user}\t{item}\t{time}\t{weight}"); // into a string it cannot fail
+    }
+    let last = stored.last().map_or(after, |last| last.number);
+    let kind = "text/tab-separated-values; charset=utf-8";
+    let headers = [(header::CONTENT_TYPE, kind.to_owned()), (LAST.clone(), last.to_string())];
+    Ok((headers, log).into_response())
+}
+
+/// As RFC 4180 has it. Ids have no tabs and no line ends: those are refused when they come in.
+fn quoted(id: &str) -> std::borrow::Cow<'_, str> {
+    if id.contains('"') { format!("\"{}\"", id.replace('"', "\"\"")).into() } else { id.into() }
+}
+
 fn writer(app: &App) -> Result<&Writer, Problem> {
-    let none =
-        || Problem::not_found("this server keeps no events: it was started without --events");
-    app.writer.as_ref().ok_or_else(none)
+    app.writer.as_ref().ok_or_else(no_store)
+}
+
+fn no_store() -> Problem {
+    Problem::not_found("this server keeps no events: it was started without --events")
 }

@@ -102,6 +102,7 @@ fn card(slot: &Slot) -> ModelCard {
         parameters: snapshot.manifest.n_parameters,
         bytes: Artefact::bytes(&snapshot.manifest),
         factored: snapshot.is_factored(),
+        graph: snapshot.graph_card().cloned(),
         table: table.map(|used| used.table.to_string()),
         table_bytes: table.map(|used| used.bytes),
         titles: snapshot.table.n_titles(),

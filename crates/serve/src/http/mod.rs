@@ -12,7 +12,7 @@ mod tests;
 pub(crate) use admin::{
     __path_challenge, __path_dismiss, __path_promote, __path_rollback, __path_swap,
 };
-pub(crate) use events::{__path_append, __path_forget};
+pub(crate) use events::{__path_append, __path_export, __path_forget};
 pub(crate) use health::{__path_live, __path_ready};
 pub(crate) use items::{__path_models, __path_search, __path_similar};
 pub(crate) use recommend::{__path_batch, __path_for_user, __path_post};
@@ -45,6 +45,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/metrics", get(admin::metrics))
         .route_layer(from_fn_with_state(Arc::clone(&app), admin::guard_answers));
     let administration = Router::new()
+        .route("/admin/events", get(events::export))
         .route("/admin/models/{id}/swap", post(admin::swap))
         .route("/admin/models/{id}/rollback", post(admin::rollback))
         .route("/admin/models/{id}/challenger", put(admin::challenge).delete(admin::dismiss))

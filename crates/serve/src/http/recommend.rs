@@ -153,8 +153,7 @@ impl Asked {
     }
 
     async fn answer(self) -> Result<Recommendations, Problem> {
-        let owed = self.app.scoring.ask(std::iter::once(self.ask()));
-        let owed = owed.and_then(|mut owed| owed.pop().ok_or(NoAnswer::Full));
+        let owed = self.app.scoring.ask_one(self.ask());
         self.finish(owed).await
     }
 

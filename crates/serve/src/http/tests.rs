@@ -375,7 +375,7 @@ fn the_document_describes_the_routes() {
     let document: Value = serde_json::from_str(crate::openapi()).unwrap();
     assert_eq!(document["openapi"], "3.1.0");
     let paths = document["paths"].as_object().unwrap();
-    assert_eq!(paths.len(), 14, "{:?}", paths.keys());
+    assert_eq!(paths.len(), 15, "{:?}", paths.keys());
     let site = administered(patient());
     block_on(async {
         for (path, methods) in paths {
@@ -691,4 +691,59 @@ fn a_busy_server_refuses_and_says_that_it_lives() {
         assert_eq!(site.get("/health/live").await.0.as_u16(), 200);
         assert_eq!(site.get("/health/ready").await.0.as_u16(), 200);
     });
+}
+
+#[test]
+fn an_administrator_reads_the_events_of_a_running_server() {
+    block_on(async {
+        let site = crate::testing::administered_with_store();
+        let event =
+            |user: &str, item: &str, time| json!({ "user": user, "item": item, "time": time });
+        let events = [event("u1", "i2", 5), event("a \"b\"", "i3", 4), event("u1", "new", 9)];
+        let (status, _) = site.post("/v1/events", json!({ "events": events })).await;
+        assert_eq!(status, 200);
+        let read = async |path: &str, key: &str| {
+            let request = axum::http::Request::builder().uri(path);
+            let request = request.header("authorization", format!("Bearer {key}"));
+            let request = request.body(axum::body::Body::empty()).unwrap();
+            let router = crate::http::router(std::sync::Arc::clone(&site.app));
+            let response = tower::ServiceExt::oneshot(router, request).await.unwrap();
+            let last = response.headers().get("rankstill-last").cloned();
+            let last = last.map(|last| last.to_str().unwrap().to_owned()).unwrap_or_default();
+            let status = response.status().as_u16();
+            let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+            (status, last, String::from_utf8(body.to_vec()).unwrap())
+        };
+        let head = "user_id\titem_id\ttimestamp\tweight\n";
+        let first = format!("{head}u1\ti2\t5\t1\n\"a \"\"b\"\"\"\ti3\t4\t1\n");
+        assert_eq!(read("/admin/events?limit=2", "admin").await, (200, "2".into(), first));
+        let rest = format!("{head}u1\tnew\t9\t1\n");
+        assert_eq!(read("/admin/events?after=2", "admin").await, (200, "3".into(), rest));
+        assert_eq!(read("/admin/events?after=3", "admin").await, (200, "3".into(), head.into()));
+        assert_eq!(read("/admin/events", "guess").await.0, 401);
+        assert_eq!(read("/admin/events?limit=0", "admin").await.0, 422);
+        assert_eq!(read("/admin/events?limit=65537", "admin").await.0, 422);
+        let none = administered(patient());
+        assert_eq!(none.get("/admin/events").await.0, 404);
+    });
+}
+
+#[test]
+fn the_document_says_which_routes_ask_for_a_key() {
+    let document: Value = serde_json::from_str(crate::openapi()).unwrap();
+    let schemes = &document["components"]["securitySchemes"];
+    assert_eq!(
+        (&schemes["key"]["scheme"], &schemes["admin"]["type"]),
+        (&json!("bearer"), &json!("http"))
+    );
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        let expected = match path.split('/').nth(1).unwrap() {
+            "v1" => json!([{ "key": [] }, {}]),
+            "admin" => json!([{ "admin": [] }]),
+            _ => Value::Null,
+        };
+        for (method, operation) in operations.as_object().unwrap() {
+            assert_eq!(operation["security"], expected, "{method} {path}");
+        }
+    }
 }
