@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that must hold before a change lands: formatting, lints, tests, documentation. Needs Rust stable and a C compiler.
+# Everything that must hold before a change lands: formatting, lints, tests, documentation. Needs Rust stable, a C and a C++ compiler.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 step() { printf '\n== %s\n' "$*"; "$@"; }
