@@ -401,15 +401,7 @@ impl Selection {
             unmark(&mut self.marked, masked);
         }
         if len >= self.k {
-            let keys = &mut keys[..len];
-            if let Some((ordered, kept)) = cut(keys, self.k, &mut self.ordered) {
-                self.bar_keys[query] = u64::from(ordered) << 32;
-                len = kept;
-            } else {
-                let (_, kth, _) = keys.select_nth_unstable_by(self.k - 1, |a, b| b.cmp(a));
-                self.bar_keys[query] = *kth;
-                len = self.k;
-            }
+            (self.bar_keys[query], len) = raise(&mut keys[..len], self.k, &mut self.ordered);
             self.bars[query] = score_of(self.bar_keys[query]);
         }
         self.lens[query] = len;
@@ -433,19 +425,35 @@ impl Selection {
     ) -> usize {
         self.shrink(query, masked);
         let keys = &mut self.keys[query * self.capacity..][..self.lens[query]];
-        keys.sort_unstable_by(|a, b| b.cmp(a));
-        for ((key, id), score) in keys.iter().zip(ids).zip(scores) {
-            (*id, *score) = (id_of(*key), score_of(*key));
-        }
-        keys.len().min(self.k)
+        write(keys, self.k, ids, scores)
     }
+}
+
+/// Drops what is not among the best `k` of at least as many keys, or leaves a few more than them in front. The key that a
+/// further one must exceed, and how many are kept.
+pub(super) fn raise(keys: &mut [u64], k: usize, ordered: &mut Vec<u32>) -> (u64, usize) {
+    if let Some((ordered, kept)) = cut(keys, k, ordered) {
+        return (u64::from(ordered) << 32, kept);
+    }
+    let (_, kth, _) = keys.select_nth_unstable_by(k - 1, |a, b| b.cmp(a));
+    // That one is kept and found no second time: only what is better is needed.
+    (*kth, k)
+}
+
+/// Writes the best `k` keys as a list, best first; its length.
+pub(super) fn write(keys: &mut [u64], k: usize, ids: &mut [u32], scores: &mut [f32]) -> usize {
+    keys.sort_unstable_by(|a, b| b.cmp(a));
+    for ((key, id), score) in keys.iter().zip(ids).zip(scores) {
+        (*id, *score) = (id_of(*key), score_of(*key));
+    }
+    keys.len().min(k)
 }
 
 dispatch! {
     /// Looks for a score that at least `k` and at most some 9/8 k keys reach, by halving the range of scores, and keeps
     /// those keys. An exact selection moves keys about several times, and nobody needs it before the end. `None`, and nothing
     /// changed, where too many scores are equal.
-    pub(super) fn cut(keys: &mut [u64], k: usize, ordered: &mut Vec<u32>) -> Option<(u32, usize)> = cut_kernel;
+    fn cut(keys: &mut [u64], k: usize, ordered: &mut Vec<u32>) -> Option<(u32, usize)> = cut_kernel;
 }
 
 #[inline(always)]

@@ -2,7 +2,7 @@
 
 use crate::kernel::panels::{Rows, is_set};
 use crate::kernel::simd::{Simd, dispatch, prefetch};
-use crate::kernel::topk::{cut, id_of, key, score_of};
+use crate::kernel::topk::{key, raise, score_of, write};
 
 /// The shortlists of the queries of a block.
 #[derive(Default)]
@@ -19,7 +19,7 @@ pub(super) struct Shortlists {
     bar_keys: Vec<u64>,
     /// What each query must not get, sorted.
     masks: Vec<Vec<u32>>,
-    /// Scratch of [`cut`].
+    /// Scratch of [`raise`].
     ordered: Vec<u32>,
     /// Items that were scored exactly.
     pub rescored: u64,
@@ -112,15 +112,7 @@ impl Shortlists {
         }
         let keys = &mut keys[..len];
         if len >= self.k {
-            if let Some((ordered, kept)) = cut(keys, self.k, &mut self.ordered) {
-                self.bar_keys[query] = u64::from(ordered) << 32;
-                len = kept;
-            } else {
-                let (_, kth, _) = keys.select_nth_unstable_by(self.k - 1, |a, b| b.cmp(a));
-                // That one is kept and found no second time: only what is better is needed.
-                self.bar_keys[query] = *kth;
-                len = self.k;
-            }
+            (self.bar_keys[query], len) = raise(keys, self.k, &mut self.ordered);
             self.bars[query] = score_of(self.bar_keys[query]);
         }
         (self.lens[query], self.scored[query]) = (len, len);
@@ -136,11 +128,7 @@ impl Shortlists {
     ) -> usize {
         self.settle(query, exact);
         let keys = &mut self.keys[query * self.capacity..][..self.lens[query]];
-        keys.sort_unstable_by(|a, b| b.cmp(a));
-        for ((key, id), score) in keys.iter().zip(ids).zip(scores) {
-            (*id, *score) = (id_of(*key), score_of(*key));
-        }
-        keys.len().min(self.k)
+        write(keys, self.k, ids, scores)
     }
 }
 
