@@ -83,7 +83,7 @@ pub(crate) fn taught(teacher: &Embedded, met: &Met<'_>) -> [Vec<f32>; 2] {
 ///
 /// # Errors
 /// When there is not exactly one teacher, it answers other cases, or it came without vectors.
-pub(crate) fn one_factored(name: &str, cases: &Cases, lessons: &[Trace]) -> Result<Arc<Embedded>> {
+fn one_factored(name: &str, cases: &Cases, lessons: &[Trace]) -> Result<Arc<Embedded>> {
     let trace = crate::beside_own::one_teacher(name, cases, lessons)?;
     let Some(embedded) = trace.embedded() else {
         let problem = format!(
@@ -98,6 +98,26 @@ pub(crate) fn one_factored(name: &str, cases: &Cases, lessons: &[Trace]) -> Resu
         return Err(Error::Length { what: "the teacher's items".into(), expected, found });
     }
     Ok(Arc::clone(embedded))
+}
+
+/// The objective of a method that learns from one teacher's vectors: own + lambda * the term, which is made of them. Without a
+/// weight the own objective itself: what is fused for it stays fused.
+///
+/// # Errors
+/// See [`one_factored`].
+pub(crate) fn beside_vectors<T: VectorTerm + 'static>(
+    name: &str,
+    lambda: f32,
+    own: Box<dyn Objective>,
+    cases: &Cases,
+    lessons: &[Trace],
+    term: impl FnOnce(Arc<Embedded>) -> T,
+) -> Result<Box<dyn Objective>> {
+    let teacher = one_factored(name, cases, lessons)?;
+    if lambda == 0.0 {
+        return Ok(own);
+    }
+    Ok(Box::new(BesideVectors::new(own, term(teacher), lambda)))
 }
 
 /// Own loss + lambda * the term's.

@@ -18,7 +18,7 @@
 //! the whole catalogue, items are those that it lists besides or, of none, the targets; "user" is any query, so that a student of
 //! histories learns too.
 
-use crate::beside_vectors::{BesideVectors, Met, VectorTerm, one_factored, taught};
+use crate::beside_vectors::{Met, VectorTerm, beside_vectors, taught};
 use crate::experts::{BothExperts, Lesson as Vectors, annealed};
 use crate::settings::{self, above_0, at_least_1, not_negative};
 use rankstill_core::kernel::optimizer::{Adam, Optimizer};
@@ -107,11 +107,9 @@ impl Distiller for De {
         lessons: &[Trace],
     ) -> Result<Box<dyn Objective>> {
         self.check("")?;
-        let teacher = one_factored("de", cases, lessons)?;
-        if self.lambda == 0.0 {
-            return Ok(own);
-        }
-        Ok(Box::new(BesideVectors::new(own, Mixture::new(self.clone(), teacher), self.lambda)))
+        beside_vectors("de", self.lambda, own, cases, lessons, |teacher| {
+            Mixture::new(self.clone(), teacher)
+        })
     }
 
     fn config(&self) -> Value {

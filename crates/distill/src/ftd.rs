@@ -11,7 +11,7 @@
 //!
 //! Differs in the way only: the sum over pairs is found from products of columns (see `topology.rs`), at a hundredth of the cost.
 
-use crate::beside_vectors::{BesideVectors, Met, VectorTerm, one_factored, taught};
+use crate::beside_vectors::{Met, VectorTerm, beside_vectors, taught};
 use crate::settings::{self, not_negative};
 use crate::topology::{Units, pairs};
 use rankstill_core::registry::Config;
@@ -68,11 +68,7 @@ impl Distiller for Ftd {
         lessons: &[Trace],
     ) -> Result<Box<dyn Objective>> {
         self.check("")?;
-        let teacher = one_factored("ftd", cases, lessons)?;
-        if self.lambda == 0.0 {
-            return Ok(own);
-        }
-        Ok(Box::new(BesideVectors::new(own, Full(teacher), self.lambda)))
+        beside_vectors("ftd", self.lambda, own, cases, lessons, Full)
     }
 
     fn config(&self) -> Value {

@@ -17,7 +17,7 @@
 //! count whatever their cosine (there, where the teacher's is above 0: the paper has no such condition), and the temperature of
 //! the shares falls as in the paper (there it is 0.1). Sums over pairs are found from products of columns (see `topology.rs`).
 
-use crate::beside_vectors::{BesideVectors, Met, VectorTerm, one_factored, taught};
+use crate::beside_vectors::{Met, VectorTerm, beside_vectors, taught};
 use crate::experts::{BothExperts, Lesson as Vectors, annealed};
 use crate::settings::{self, above_0, at_least_1, not_negative, wrong};
 use crate::topology::{Units, pairs, to_landmarks};
@@ -111,11 +111,9 @@ impl Distiller for Htd {
         lessons: &[Trace],
     ) -> Result<Box<dyn Objective>> {
         self.check("")?;
-        let teacher = one_factored("htd", cases, lessons)?;
-        if self.lambda == 0.0 {
-            return Ok(own);
-        }
-        Ok(Box::new(BesideVectors::new(own, Groups::new(self.clone(), teacher), self.lambda)))
+        beside_vectors("htd", self.lambda, own, cases, lessons, |teacher| {
+            Groups::new(self.clone(), teacher)
+        })
     }
 
     fn config(&self) -> Value {
