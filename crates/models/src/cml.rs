@@ -83,6 +83,8 @@ impl Cml {
             return Err(crate::invalid("dim", format!("must be from 1 to 4096, is {}", self.dim)));
         }
         for (key, value) in [("max_norm", self.max_norm), ("init_std", self.init_std)] {
+            // As the model will hold it.
+            let value = value as f32;
             if !(value > 0.0 && value.is_finite()) {
                 return Err(crate::invalid(key, format!("must be above 0, is {value}")));
             }

@@ -163,6 +163,8 @@ fn settings_and_models_that_cannot_be_are_refused() {
     };
     use serde_json::json;
     assert!(error(json!({"max_norm": 0.0})).starts_with("teacher.max_norm: must be above 0"));
+    assert!(error(json!({"max_norm": 1e-60})).starts_with("teacher.max_norm: must be above 0"));
+    assert!(error(json!({"max_norm": 1e60})).starts_with("teacher.max_norm: must be above 0"));
     assert!(error(json!({"covariance": -1.0})).starts_with("teacher.covariance: must be at"));
     let tensors = by_sgd().init(&testing::blocks(), 1).unwrap().tensors();
     let error = Trainable::load(&Cml { dim: 6, ..by_sgd() }, &tensors).err().unwrap().to_string();
