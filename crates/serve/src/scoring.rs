@@ -235,11 +235,11 @@ fn compute(jobs: &[Job], store: Option<&dyn EventStore>) -> Vec<Reply> {
     let snapshot = &first.ask.snapshot;
     let failed = |error: Error| {
         tracing::error!(%error, "no answer");
-        NoAnswer::Failed(error.to_string())
+        error.to_string()
     };
     if let What::Similar { item, k } = first.ask.what {
         let answer = answer::similar(snapshot, item, k);
-        return vec![answer.map(Answer::Similar).map_err(failed)];
+        return vec![answer.map(Answer::Similar).map_err(|error| NoAnswer::Failed(failed(error)))];
     }
     let asked: Vec<&Recommend> = jobs
         .iter()
@@ -257,14 +257,7 @@ fn compute(jobs: &[Job], store: Option<&dyn EventStore>) -> Vec<Reply> {
         }
         Err(error) => {
             let why = failed(error);
-            jobs.iter()
-                .map(|_| {
-                    Err(NoAnswer::Failed(match &why {
-                        NoAnswer::Failed(why) => why.clone(),
-                        _ => String::new(),
-                    }))
-                })
-                .collect()
+            jobs.iter().map(|_| Err(NoAnswer::Failed(why.clone()))).collect()
         }
     }
 }
