@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from importlib.util import find_spec
 
 from peers import ROOT, arguments, use_threads
 
@@ -24,6 +25,7 @@ USERS = 1000
 def main():
     parser = arguments(__doc__)
     parser.add_argument("--catalogue", default="25000x20")
+    parser.add_argument("--table", default="int8", help="what ours keeps the item table in: f32, f16 or int8; answers are the same")
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--rate", type=int, default=500)
     parser.add_argument("--connections", type=int, default=16)
@@ -32,6 +34,8 @@ def main():
     args = parser.parse_args()
     if args.peer:
         return peer(args.catalogue, args.peer)
+    if missing := [name for name in ("fastapi", "uvicorn", "numpy") if find_spec(name) is None]:
+        sys.exit(f"{', '.join(missing)} missing: benches/setup.sh installs it")
     use_threads(args.threads)
     binary = args.binary or release()
     port = free_port()
@@ -41,7 +45,7 @@ def main():
             wait(port)
             ours, theirs = [], []
             for _ in range(args.rounds):
-                ours.append(ask(binary, args, ["--catalogue", args.catalogue]))
+                ours.append(ask(binary, args, ["--catalogue", args.catalogue, "--table", args.table]))
                 theirs.append(ask(binary, args, ["--address", f"127.0.0.1:{port}"]))
         finally:
             server.terminate()
@@ -84,7 +88,7 @@ def peer(catalogue, port):
     app = FastAPI()
 
     @app.get("/v1/users/{user}/recommendations")
-    def recommend(user: int, k: int = 10):
+    async def recommend(user: int, k: int = 10):  # Not a thread each: those would wait for one another's turn.
         scores = items @ users[user]
         scores[seen[user]] = -numpy.inf
         best = numpy.argpartition(scores, -k)[-k:]
