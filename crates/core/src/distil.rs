@@ -7,31 +7,8 @@ use std::sync::Arc;
 
 /// Turns teachers' traces into an objective for a student.
 pub trait Distiller: Send + Sync {
-    /// How the traces are to be recorded: how long the lists are.
-    fn lesson(&self) -> Lesson;
-
-    /// Whether it wants the states that a teacher went through, where they were recorded ([`Trace::checkpoints`]), and not
-    /// only what it says in the end.
-    fn wants_trajectory(&self) -> bool {
-        false
-    }
-
-    /// Whether it wants to know how teachers rank what is labelled ([`Trace::labelled_ranks`]).
-    fn wants_labelled_ranks(&self) -> bool {
-        false
-    }
-
-    /// Whether it wants the vectors that a teacher's scores are products of ([`Trace::embedded`]): of teachers that are no
-    /// factored models it cannot learn.
-    fn wants_vectors(&self) -> bool {
-        false
-    }
-
-    /// Whether it trains its teachers along with the student ([`Trace::learning`]): of teachers that do not learn by gradient
-    /// it cannot learn.
-    fn wants_learning(&self) -> bool {
-        false
-    }
+    /// What it needs of each teacher.
+    fn wants(&self) -> Wants;
 
     /// The student's objective: its own and the teachers' word. Row *q* of a trace answers distinct query *q* of `cases`
     /// (see [`Cases::n_queries`]).
@@ -49,7 +26,40 @@ pub trait Distiller: Send + Sync {
     fn config(&self) -> Value;
 }
 
-/// What a distiller needs of each teacher.
+/// What a distiller needs of each teacher: lists, and what goes beyond them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wants {
+    /// The lists.
+    pub lesson: Lesson,
+    /// The states that the teacher went through, where they were recorded ([`Trace::checkpoints`]), and not only what it
+    /// says in the end.
+    pub trajectory: bool,
+    /// How it ranks what is labelled ([`Trace::labelled_ranks`]).
+    pub labelled_ranks: bool,
+    /// The vectors that its scores are products of ([`Trace::embedded`]): of teachers that are no factored models nothing can
+    /// be learnt.
+    pub vectors: bool,
+    /// To train it along with the student ([`Trace::learning`]): of teachers that do not learn by gradient nothing can be
+    /// learnt.
+    pub learning: bool,
+}
+
+impl Wants {
+    /// Nothing but lists of the best `k` unlabelled items; 0 = no lists either.
+    #[must_use]
+    pub fn lists(k: usize) -> Self {
+        let lesson = Lesson { k, among: Among::Unlabelled };
+        Self { lesson, trajectory: false, labelled_ranks: false, vectors: false, learning: false }
+    }
+
+    /// With lists of at least `k`.
+    #[must_use]
+    pub fn with_k(self, k: usize) -> Self {
+        Self { lesson: Lesson { k: k.max(self.lesson.k), ..self.lesson }, ..self }
+    }
+}
+
+/// How a teacher's lists are to be recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lesson {
     /// Length of the lists; 0 = none is wanted.

@@ -23,7 +23,7 @@ pub mod vocab;
 
 pub use artefact::{Artefact, Manifest};
 pub use cases::{Case, Cases, Query, Span};
-pub use distil::{Among, Distiller, Learning, Lesson, Trace};
+pub use distil::{Among, Distiller, Learning, Lesson, Trace, Wants};
 pub use error::{Error, Result};
 pub use interactions::{Interactions, ItemId, UserId};
 pub use learn::{Batch, Grad, Learner, Objective, Row, Scores, Slate};

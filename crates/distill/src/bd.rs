@@ -29,8 +29,8 @@ use rankstill_core::kernel::rng::Rng;
 use rankstill_core::registry::Config;
 use rankstill_core::train::Course;
 use rankstill_core::{
-    Among, Cases, Distiller, Error, ItemId, Lesson, Lists, Model, Objective, Query, Result, Scorer,
-    Tensors, Trace,
+    Cases, Distiller, Error, ItemId, Lists, Model, Objective, Query, Result, Scorer, Tensors,
+    Trace, Wants,
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -97,12 +97,8 @@ impl Bd {
 }
 
 impl Distiller for Bd {
-    fn lesson(&self) -> Lesson {
-        Lesson { k: 0, among: Among::Unlabelled }
-    }
-
-    fn wants_learning(&self) -> bool {
-        true
+    fn wants(&self) -> Wants {
+        Wants { learning: true, ..Wants::lists(0) }
     }
 
     /// # Errors

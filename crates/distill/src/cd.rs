@@ -25,7 +25,7 @@ use crate::settings::{self, above_0, at_least_1, not_negative};
 use rankstill_core::kernel::math::{ln_slice, sigmoid};
 use rankstill_core::registry::Config;
 use rankstill_core::{
-    Among, Cases, Distiller, Error, ItemId, Lesson, Lists, Model, Objective, Result, Tensors, Trace,
+    Cases, Distiller, Error, ItemId, Lists, Model, Objective, Result, Tensors, Trace, Wants,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -118,8 +118,8 @@ impl Cd {
 }
 
 impl Distiller for Cd {
-    fn lesson(&self) -> Lesson {
-        Lesson { k: self.window, among: Among::Unlabelled }
+    fn wants(&self) -> Wants {
+        Wants::lists(self.window)
     }
 
     /// Learns from one teacher; of a trace with checkpoints it takes the last.

@@ -35,7 +35,7 @@ use crate::settings::{self, above_0, at_least_1, not_negative};
 use rankstill_core::kernel::math::{ln_slice, tanh_slice};
 use rankstill_core::registry::Config;
 use rankstill_core::{
-    Among, Cases, Distiller, Error, ItemId, Lesson, Lists, Model, Objective, Result, Tensors, Trace,
+    Cases, Distiller, Error, ItemId, Lists, Model, Objective, Result, Tensors, Trace, Wants,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -131,8 +131,8 @@ impl Dcd {
 }
 
 impl Distiller for Dcd {
-    fn lesson(&self) -> Lesson {
-        Lesson { k: self.window.max(self.k), among: Among::Unlabelled }
+    fn wants(&self) -> Wants {
+        Wants::lists(self.window.max(self.k))
     }
 
     /// Learns from one teacher; of a trace with checkpoints it takes the last.

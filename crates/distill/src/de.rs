@@ -19,13 +19,11 @@
 //! histories learns too.
 
 use crate::beside_vectors::{Met, VectorTerm, beside_vectors, taught};
-use crate::experts::{BothExperts, Lesson as Vectors, annealed};
+use crate::experts::{BothExperts, Lesson, annealed};
 use crate::settings::{self, above_0, at_least_1, not_negative};
 use rankstill_core::kernel::optimizer::{Adam, Optimizer};
 use rankstill_core::registry::Config;
-use rankstill_core::{
-    Among, Cases, Distiller, Embedded, Lesson, Objective, Result, Tensors, Trace,
-};
+use rankstill_core::{Cases, Distiller, Embedded, Objective, Result, Tensors, Trace, Wants};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
@@ -88,12 +86,8 @@ impl De {
 }
 
 impl Distiller for De {
-    fn lesson(&self) -> Lesson {
-        Lesson { k: 0, among: Among::Unlabelled }
-    }
-
-    fn wants_vectors(&self) -> bool {
-        true
+    fn wants(&self) -> Wants {
+        Wants { vectors: true, ..Wants::lists(0) }
     }
 
     /// Learns from the vectors of one teacher.
@@ -143,7 +137,7 @@ impl VectorTerm for Mixture {
                 let mut loss = 0.0;
                 for (side, (experts, grads)) in experts.iter_mut().zip(grads).enumerate() {
                     let weight = [1.0, items_weight][side];
-                    let vectors = Vectors {
+                    let vectors = Lesson {
                         teacher: &teacher[side],
                         temperature,
                         rng: &|id| met.rng(NOISE[side], id),

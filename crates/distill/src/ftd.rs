@@ -15,7 +15,7 @@ use crate::beside_vectors::{Met, VectorTerm, beside_vectors, taught};
 use crate::settings::{self, not_negative};
 use crate::topology::{Units, pairs};
 use rankstill_core::registry::Config;
-use rankstill_core::{Among, Cases, Distiller, Embedded, Lesson, Objective, Result, Trace};
+use rankstill_core::{Cases, Distiller, Embedded, Objective, Result, Trace, Wants};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
@@ -49,12 +49,8 @@ impl Ftd {
 }
 
 impl Distiller for Ftd {
-    fn lesson(&self) -> Lesson {
-        Lesson { k: 0, among: Among::Unlabelled }
-    }
-
-    fn wants_vectors(&self) -> bool {
-        true
+    fn wants(&self) -> Wants {
+        Wants { vectors: true, ..Wants::lists(0) }
     }
 
     /// Learns from the vectors of one teacher.

@@ -42,9 +42,7 @@ use crate::fusion::{Fusion, Said};
 use crate::settings::{at_least_1, not_negative, wrong};
 use objective::Taught;
 use rankstill_core::registry::{Config, lay_under};
-use rankstill_core::{
-    Among, Cases, Distiller, Error, ItemId, Lesson, Lists, Objective, Result, Trace,
-};
+use rankstill_core::{Cases, Distiller, Error, ItemId, Lists, Objective, Result, Trace, Wants};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -171,16 +169,12 @@ impl HetComp {
 }
 
 impl Distiller for HetComp {
-    fn lesson(&self) -> Lesson {
-        Lesson { k: self.k.max(self.cutoff).max(self.fusion.cut), among: Among::Unlabelled }
-    }
-
-    fn wants_trajectory(&self) -> bool {
-        true
-    }
-
-    fn wants_labelled_ranks(&self) -> bool {
-        true
+    fn wants(&self) -> Wants {
+        Wants {
+            trajectory: true,
+            labelled_ranks: true,
+            ..Wants::lists(self.k.max(self.cutoff).max(self.fusion.cut))
+        }
     }
 
     fn teach(

@@ -18,15 +18,13 @@
 //! the shares falls as in the paper (there it is 0.1). Sums over pairs are found from products of columns (see `topology.rs`).
 
 use crate::beside_vectors::{Met, VectorTerm, beside_vectors, taught};
-use crate::experts::{BothExperts, Lesson as Vectors, annealed};
+use crate::experts::{BothExperts, Lesson, annealed};
 use crate::settings::{self, above_0, at_least_1, not_negative, wrong};
 use crate::topology::{Units, pairs, to_landmarks};
 use rankstill_core::kernel::dense::axpy;
 use rankstill_core::kernel::optimizer::{Adam, Optimizer};
 use rankstill_core::registry::Config;
-use rankstill_core::{
-    Among, Cases, Distiller, Embedded, Lesson, Objective, Result, Tensors, Trace,
-};
+use rankstill_core::{Cases, Distiller, Embedded, Objective, Result, Tensors, Trace, Wants};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
@@ -92,12 +90,8 @@ impl Htd {
 }
 
 impl Distiller for Htd {
-    fn lesson(&self) -> Lesson {
-        Lesson { k: 0, among: Among::Unlabelled }
-    }
-
-    fn wants_vectors(&self) -> bool {
-        true
+    fn wants(&self) -> Wants {
+        Wants { vectors: true, ..Wants::lists(0) }
     }
 
     /// Learns from the vectors of one teacher.
@@ -179,7 +173,7 @@ impl VectorTerm for Groups {
                         groups[side * self.config.groups + group].push(before + at);
                     });
                     before += met.sides[side].ids.len();
-                    let vectors = Vectors {
+                    let vectors = Lesson {
                         teacher: &teacher[side],
                         temperature,
                         rng: &|id| met.rng(NOISE[side], id),

@@ -20,7 +20,7 @@ use crate::labelled::Labelled;
 use crate::rrd::{Mode, Rrd};
 use crate::settings::{self, at_least_1, not_negative};
 use rankstill_core::registry::Config;
-use rankstill_core::{Cases, Distiller, Lesson, Objective, Result, Trace};
+use rankstill_core::{Cases, Distiller, Objective, Result, Trace, Wants};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -99,8 +99,8 @@ impl IrRrd {
 }
 
 impl Distiller for IrRrd {
-    fn lesson(&self) -> Lesson {
-        Lesson { k: self.window.max(self.k), ..self.rrd().lesson() }
+    fn wants(&self) -> Wants {
+        self.rrd().wants().with_k(self.window.max(self.k))
     }
 
     /// Learns from one teacher; of a trace with checkpoints it takes the last.

@@ -47,7 +47,9 @@ use crate::settings::key;
 use objective::Taught;
 pub(crate) use objective::exact_ranks;
 use rankstill_core::registry::{Config, lay_under};
-use rankstill_core::{Among, Cases, Distiller, Error, Lesson, Lists, Objective, Result, Trace};
+use rankstill_core::{
+    Among, Cases, Distiller, Error, Lesson, Lists, Objective, Result, Trace, Wants,
+};
 pub(crate) use samples::Scratch;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -270,12 +272,12 @@ impl RankDistil {
 }
 
 impl Distiller for RankDistil {
-    fn lesson(&self) -> Lesson {
+    fn wants(&self) -> Wants {
         let among = match self.pass_over {
             PassOver::Labelled => Among::Unlabelled,
             PassOver::Targets => Among::Everything,
         };
-        Lesson { k: self.k, among }
+        Wants { lesson: Lesson { k: self.k, among }, ..Wants::lists(self.k) }
     }
 
     /// Learns from one teacher; of a trace with checkpoints it takes the last.

@@ -26,8 +26,7 @@ use crate::settings::{self, above_0, at_least_1, not_negative};
 use rankstill_core::kernel::math::exp;
 use rankstill_core::registry::Config;
 use rankstill_core::{
-    Among, Cases, Distiller, Error, ItemId, Lesson, Lists, Model, Objective, Result, Tensors, TopK,
-    Trace,
+    Cases, Distiller, Error, ItemId, Lists, Model, Objective, Result, Tensors, TopK, Trace, Wants,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -101,8 +100,8 @@ impl RceKd {
 }
 
 impl Distiller for RceKd {
-    fn lesson(&self) -> Lesson {
-        Lesson { k: self.window.max(self.k), among: Among::Unlabelled }
+    fn wants(&self) -> Wants {
+        Wants::lists(self.window.max(self.k))
     }
 
     /// Learns from one teacher; of a trace with checkpoints it takes the last.

@@ -23,7 +23,7 @@ use crate::places::weighted_places;
 use crate::rank_distil::{Scratch, unlabelled_lists};
 use crate::settings::{self, above_0, at_least_1, not_negative};
 use rankstill_core::registry::Config;
-use rankstill_core::{Among, Cases, Distiller, ItemId, Lesson, Lists, Objective, Result, Trace};
+use rankstill_core::{Cases, Distiller, ItemId, Lists, Objective, Result, Trace, Wants};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
@@ -95,8 +95,8 @@ impl Rrd {
 }
 
 impl Distiller for Rrd {
-    fn lesson(&self) -> Lesson {
-        Lesson { k: self.depth(), among: Among::Unlabelled }
+    fn wants(&self) -> Wants {
+        Wants::lists(self.depth())
     }
 
     /// Learns from one teacher; of a trace with checkpoints it takes the last.

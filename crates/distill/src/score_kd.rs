@@ -16,9 +16,7 @@ use crate::rank_distil::Scratch;
 use crate::settings::{self, above_0, at_least_1, not_negative};
 use rankstill_core::kernel::math::{sigmoid, softplus};
 use rankstill_core::registry::Config;
-use rankstill_core::{
-    Among, Cases, Distiller, Error, ItemId, Lesson, Lists, Objective, Result, Trace,
-};
+use rankstill_core::{Cases, Distiller, Error, ItemId, Lists, Objective, Result, Trace, Wants};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -71,8 +69,8 @@ impl ScoreKd {
 }
 
 impl Distiller for ScoreKd {
-    fn lesson(&self) -> Lesson {
-        Lesson { k: self.k, among: Among::Unlabelled }
+    fn wants(&self) -> Wants {
+        Wants::lists(self.k)
     }
 
     /// Learns from one teacher; of a trace with checkpoints it takes the last.

@@ -7,7 +7,7 @@
 use crate::DISTILLERS;
 use crate::settings::wrong;
 use rankstill_core::registry::{Config, parse};
-use rankstill_core::{Cases, Distiller, Lesson, Objective, Result, Trace};
+use rankstill_core::{Cases, Distiller, Objective, Result, Trace, Wants};
 use serde_json::{Value, json};
 
 /// The methods, in their order.
@@ -42,9 +42,10 @@ impl Several {
             let problem = "`het_comp` takes the place of the student's own loss: put it first";
             return Err(wrong(path, "of", problem.into()));
         }
-        let mut wanted = of.iter().filter(|(_, one)| one.lesson().k > 0);
+        let mut wanted = of.iter().filter(|(_, one)| one.wants().lesson.k > 0);
         if let Some((first, one)) = wanted.next() {
-            let other = wanted.find(|(_, other)| other.lesson().among != one.lesson().among);
+            let other =
+                wanted.find(|(_, other)| other.wants().lesson.among != one.wants().lesson.among);
             if let Some((other, _)) = other {
                 let problem = format!(
                     "`{first}` and `{other}` want lists of different things; set `pass_over` so that they do not"
@@ -54,33 +55,20 @@ impl Several {
         }
         Ok(Self { of })
     }
-
-    fn any(&self, wants: impl Fn(&dyn Distiller) -> bool) -> bool {
-        self.of.iter().any(|(_, one)| wants(&**one))
-    }
 }
 
 impl Distiller for Several {
     /// The longest.
-    fn lesson(&self) -> Lesson {
-        let all = self.of.iter().map(|(_, one)| one.lesson());
-        all.max_by_key(|lesson| lesson.k).unwrap_or_else(|| self.of[0].1.lesson())
-    }
-
-    fn wants_trajectory(&self) -> bool {
-        self.any(|one| one.wants_trajectory())
-    }
-
-    fn wants_labelled_ranks(&self) -> bool {
-        self.any(|one| one.wants_labelled_ranks())
-    }
-
-    fn wants_vectors(&self) -> bool {
-        self.any(|one| one.wants_vectors())
-    }
-
-    fn wants_learning(&self) -> bool {
-        self.any(|one| one.wants_learning())
+    fn wants(&self) -> Wants {
+        let all = self.of.iter().map(|(_, one)| one.wants());
+        all.reduce(|a, b| Wants {
+            lesson: if b.lesson.k > a.lesson.k { b.lesson } else { a.lesson },
+            trajectory: a.trajectory || b.trajectory,
+            labelled_ranks: a.labelled_ranks || b.labelled_ranks,
+            vectors: a.vectors || b.vectors,
+            learning: a.learning || b.learning,
+        })
+        .unwrap_or_else(|| Wants::lists(0))
     }
 
     /// # Errors

@@ -22,7 +22,7 @@ use crate::settings::{self, above_0, at_least_1, not_negative};
 use rankstill_core::kernel::math::{sigmoid, softplus};
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::registry::Config;
-use rankstill_core::{Among, Cases, Distiller, ItemId, Lesson, Lists, Objective, Result, Trace};
+use rankstill_core::{Cases, Distiller, ItemId, Lists, Objective, Result, Trace, Wants};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -76,8 +76,8 @@ impl UnKd {
 }
 
 impl Distiller for UnKd {
-    fn lesson(&self) -> Lesson {
-        Lesson { k: self.depth, among: Among::Unlabelled }
+    fn wants(&self) -> Wants {
+        Wants::lists(self.depth)
     }
 
     /// Learns from one teacher; of a trace with checkpoints it takes the last.

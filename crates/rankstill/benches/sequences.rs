@@ -179,7 +179,7 @@ fn fit(recipe: &dyn Recipe, log: &Arc<Interactions>) -> Box<dyn Model> {
 
 fn record(teacher: &dyn Ranker, cases: &Cases, distil: &RankDistil) -> Trace {
     let mut go_on = |_, _| ControlFlow::Continue(());
-    trace::record("teacher", teacher, cases, distil.lesson(), &mut go_on).expect("it answers")
+    trace::record("teacher", teacher, cases, distil.wants().lesson, &mut go_on).expect("it answers")
 }
 
 /// Users in the order of their first line, their items by time; ids are numbered as they come. A header line; user, item and

@@ -86,14 +86,15 @@ fn student() -> BprMf {
 
 fn lesson(cases: &Cases, distil: &dyn Distiller) -> Trace {
     let mut go_on = |_, _| ControlFlow::Continue(());
-    let trace = trace::record("oracle", &teacher(), cases, distil.lesson(), &mut go_on).unwrap();
+    let trace =
+        trace::record("oracle", &teacher(), cases, distil.wants().lesson, &mut go_on).unwrap();
     // Where the teacher learns along it is no oracle but a larger student.
     let recipe = Arc::new(BprMf { dim: 16, ..student() });
-    let trace = match distil.wants_learning() {
+    let trace = match distil.wants().learning {
         false => trace,
         true => trace.with_learning(Learning { recipe, train: log(), seed: 5 }),
     };
-    match distil.wants_vectors() {
+    match distil.wants().vectors {
         false => trace,
         true => {
             let said = Embedded::new("oracle", &Tastes::drawn(), &cases.distinct_queries());

@@ -170,7 +170,7 @@ fn what_was_learnt_survives_a_checkpoint_and_threads_do_not_matter() {
             let mut after = fresh();
             after.restore(&before.state()).unwrap();
             assert!(steps(&*after, stop..6) == whole[stop..], "{}", method.config());
-            if method.wants_vectors() && after.state().iter().next().is_some() {
+            if method.wants().vectors && after.state().iter().next().is_some() {
                 assert_eq!(after.state().iter().count(), 11);
                 let mut wrong = after.state();
                 wrong.insert("term.student", &[1], vec![DIM as u32 + 1]);
@@ -189,7 +189,7 @@ fn teachers_without_vectors_are_refused_and_without_weight_the_own_loss_is_left_
         assert!(refuse(&[]).contains("one teacher, not 0"));
         let error = refuse(&[trace(&cases)]);
         assert!(error.starts_with("teachers: `chance` has no vectors, which"), "{error}");
-        assert!(method.wants_vectors() && method.lesson().k == 0);
+        assert!(method.wants().vectors && method.wants().lesson.k == 0);
         let mut none = method.config();
         none["lambda"] = 0.0.into();
         none["kind"] = if none.get("experts").is_some() {
@@ -222,7 +222,10 @@ fn several_methods_teach_one_beside_the_other() {
     let read = |value: Value| parse(DISTILLERS, Config { path: "d", value: &value });
     let of = json!([{"kind": "rrd", "k": 3, "window": 9}, {"kind": "ftd", "lambda": 0.5}]);
     let both = read(json!({"kind": "several", "of": of})).unwrap().1;
-    assert_eq!((both.lesson().k, both.wants_vectors(), both.wants_trajectory()), (9, true, false));
+    assert_eq!(
+        (both.wants().lesson.k, both.wants().vectors, both.wants().trajectory),
+        (9, true, false)
+    );
     let mut again = both.config();
     again["kind"] = "several".into();
     assert_eq!(read(again).unwrap().1.config(), both.config());

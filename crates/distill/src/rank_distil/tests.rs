@@ -406,7 +406,7 @@ fn passing_over_targets_alone_a_case_may_be_taught_the_users_other_items() {
     (0..2).for_each(|_| said.push([4, 1, 7, 9, 5].map(|item| (item, 0.0))));
     let trace = Trace::new("all", vec![(0, said)]).unwrap();
     let config = RankDistil { k: 3, pass_over: PassOver::Targets, ..RankDistil::authors_code() };
-    assert_eq!(Distiller::lesson(&config).among, Among::Everything);
+    assert_eq!(config.wants().lesson.among, Among::Everything);
     let cases = Cases::each_interaction(&log);
     let lists = lists_but_targets(trace.last().lists(), &cases, 3);
     let expected = [[4, 1, 7], [4, 7, 9], [1, 7, 9], [4, 1, 7], [4, 1, 7]];
@@ -621,5 +621,5 @@ fn the_registry_knows_it() {
     let value = json!({"kind": "rank_distil", "k": 3});
     let config = Config { path: "distil", value: &value };
     let (entry, distiller) = rankstill_core::registry::parse(crate::DISTILLERS, config).unwrap();
-    assert_eq!((entry.name, distiller.lesson().k), ("rank_distil", 3));
+    assert_eq!((entry.name, distiller.wants().lesson.k), ("rank_distil", 3));
 }

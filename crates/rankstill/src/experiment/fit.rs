@@ -1,13 +1,13 @@
 //! Fitting one model of an experiment: alone or taught, watched, checkpointed, and kept as an artefact.
 
-use super::lessons::{self, Teacher, Wants};
+use super::lessons::{self, Teacher};
 use super::plan::Distil;
 use crate::progress::{Bar, Screen, interrupted};
 use anyhow::{Context as _, Result};
 use rankstill_core::artefact::{read_tensors, write_tensors};
 use rankstill_core::recipe::Validate;
 use rankstill_core::train::{Checkpointing, EpochReport, Watch, train};
-use rankstill_core::{Cases, Error, Fit, Interactions, Model, Recipe, Trace, beside};
+use rankstill_core::{Cases, Error, Fit, Interactions, Model, Recipe, Trace, Wants, beside};
 use serde_json::{Map, Value};
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -71,7 +71,7 @@ fn model(job: &Job<'_>, fit: &mut Fit<'_>) -> Result<Box<dyn Model>> {
         return Ok(job.recipe.fit(job.train, fit)?);
     };
     let cases = student.cases(job.train);
-    let traces = lessons(&cases, Wants::of(&*distil.distiller))?;
+    let traces = lessons(&cases, distil.distiller.wants())?;
     let table = format!("models.{}.distill", job.name);
     let objective = distil
         .distiller

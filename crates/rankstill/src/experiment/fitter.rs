@@ -1,14 +1,14 @@
 //! A model of an experiment: read from its folder, or fitted and kept there.
 
 use super::fit::{self, Job, Look};
-use super::lessons::{Teacher, Wants};
+use super::lessons::Teacher;
 use super::plan::{Plan, Source};
 use super::trajectory::Recorder;
 use super::{measure, model};
 use crate::progress::Screen;
 use anyhow::{Context as _, Result};
 use rankstill_core::train::EpochReport;
-use rankstill_core::{Cases, Error, Interactions, Model, Packed, Trace, beside};
+use rankstill_core::{Cases, Error, Interactions, Model, Packed, Trace, Wants, beside};
 use rankstill_data::dataset::Dataset;
 use serde_json::json;
 use std::path::Path;

@@ -9,8 +9,7 @@
 use super::trajectory;
 use anyhow::{Context as _, Result, ensure};
 use rankstill_core::{
-    Among, Cases, Distiller, Embedded, Error, Learning, Lesson, Model, Ranker, Rankings, Trace,
-    beside,
+    Among, Cases, Embedded, Error, Learning, Lesson, Model, Ranker, Rankings, Trace, Wants, beside,
 };
 use rankstill_distill::{Fused, Fusion, Recorded, trace};
 use std::fs::{self, File};
@@ -90,7 +89,7 @@ impl Teacher<'_> {
     }
 }
 
-/// All that `distiller` wants to know of a teacher about the distinct queries of `cases`.
+/// All that a distiller wants to know of a teacher about the distinct queries of `cases`.
 ///
 /// # Errors
 /// When the teacher does not answer, somebody interrupts, or the disk is full.
@@ -138,41 +137,6 @@ fn silent(name: &str, cases: &Cases) -> Result<Trace> {
     let mut nothing = Rankings::default();
     (0..cases.n_queries()).for_each(|_| nothing.push([]));
     Ok(Trace::new(name, vec![(0, nothing)])?)
-}
-
-/// What a distiller wants to know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wants {
-    /// The lists.
-    pub lesson: Lesson,
-    /// See [`Distiller::wants_trajectory`].
-    pub trajectory: bool,
-    /// See [`Distiller::wants_labelled_ranks`].
-    pub labelled_ranks: bool,
-    /// See [`Distiller::wants_vectors`].
-    pub vectors: bool,
-    /// See [`Distiller::wants_learning`].
-    pub learning: bool,
-}
-
-impl Wants {
-    /// Of `distiller`.
-    #[must_use]
-    pub fn of(distiller: &dyn Distiller) -> Self {
-        Self {
-            lesson: distiller.lesson(),
-            trajectory: distiller.wants_trajectory(),
-            labelled_ranks: distiller.wants_labelled_ranks(),
-            vectors: distiller.wants_vectors(),
-            learning: distiller.wants_learning(),
-        }
-    }
-
-    /// With lists of at least `k`.
-    #[must_use]
-    pub fn with_k(self, k: usize) -> Self {
-        Self { lesson: Lesson { k: k.max(self.lesson.k), ..self.lesson }, ..self }
-    }
 }
 
 /// What the teacher says about the distinct queries of `cases`: as it is kept, as far as that goes, and asked from there on.

@@ -156,9 +156,9 @@ impl Plan {
     pub fn trajectory_length(&self, at: usize) -> Option<usize> {
         let wanted = |student: &PlannedModel| match &student.source {
             Source::Fit { distil: Some(Distil { teachers, distiller, .. }), .. }
-                if teachers.contains(&at) && distiller.wants_trajectory() =>
+                if teachers.contains(&at) && distiller.wants().trajectory =>
             {
-                Some(distiller.lesson().k)
+                Some(distiller.wants().lesson.k)
             }
             _ => None,
         };
@@ -316,7 +316,7 @@ fn distil_of(path: &str, student: &str, mut value: Value, names: &[&String]) -> 
 /// Of what is known before anything is fitted.
 fn teachers_learn_here(student: &PlannedModel, models: &[PlannedModel]) -> Result<()> {
     let Source::Fit { distil: Some(distil), .. } = &student.source else { return Ok(()) };
-    if !distil.distiller.wants_learning() {
+    if !distil.distiller.wants().learning {
         return Ok(());
     }
     for teacher in distil.teachers.iter().map(|&at| &models[at]) {
@@ -339,7 +339,7 @@ fn teachers_learn_here(student: &PlannedModel, models: &[PlannedModel]) -> Resul
 /// Likewise.
 fn vectors_are_there(student: &PlannedModel, models: &[PlannedModel]) -> Result<()> {
     let Source::Fit { distil: Some(distil), .. } = &student.source else { return Ok(()) };
-    if !distil.distiller.wants_vectors() {
+    if !distil.distiller.wants().vectors {
         return Ok(());
     }
     for teacher in distil.teachers.iter().map(|&at| &models[at]) {

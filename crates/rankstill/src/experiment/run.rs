@@ -203,7 +203,7 @@ impl<'a> Run<'a> {
                 let lists = match (distil, recipe.trainable()) {
                     (Some(distil), Some(student)) => {
                         let cases = student.cases(&self.train);
-                        lessons::disk(&cases, distil.distiller.lesson())
+                        lessons::disk(&cases, distil.distiller.wants().lesson)
                             * distil.teachers.len() as u64
                     }
                     _ => 0,

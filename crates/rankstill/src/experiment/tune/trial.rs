@@ -4,12 +4,12 @@ use super::ladder::Rung;
 use super::{Teachers, write};
 use crate::experiment::fit::{self, EPOCHS, Job, Look};
 use crate::experiment::fitter::{Fitter, checkpoint_every};
-use crate::experiment::lessons::{Teacher, Wants};
+use crate::experiment::lessons::Teacher;
 use crate::experiment::plan::{Plan, Source};
 use crate::progress::interrupted;
 use anyhow::{Context as _, Result};
 use rankstill_core::train::EpochReport;
-use rankstill_core::{Cases, Error, Model, Recipe, Trace};
+use rankstill_core::{Cases, Error, Model, Recipe, Trace, Wants};
 use rankstill_distill::trace::question;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -73,7 +73,7 @@ impl<'a> Bench<'a> {
         seed: u64,
     ) -> Self {
         let k = plans.iter().map(|plan| match &plan.models[plan.at(name)].source {
-            Source::Fit { distil: Some(distil), .. } => distil.distiller.lesson().k,
+            Source::Fit { distil: Some(distil), .. } => distil.distiller.wants().lesson.k,
             _ => 0,
         });
         let k = k.max().unwrap_or(0);
