@@ -41,6 +41,14 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
+    /// A certificate or its key cannot be used.
+    #[error("{path}: {problem}", path = path.display())]
+    Tls {
+        /// Where it lies.
+        path: PathBuf,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
     /// From the ground floor.
     #[error(transparent)]
     Core(#[from] rankstill_core::Error),

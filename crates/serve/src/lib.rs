@@ -31,6 +31,8 @@ mod snapshot;
 pub mod store;
 #[cfg(test)]
 mod testing;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use app::{Admin, App, Load, Setup};
 pub use challenger::{Guard, Mode, Trial, TrialReport};
@@ -45,5 +47,7 @@ pub use request::{
     Basis, BatchAnswer, BatchRequest, Because, ChallengerCard, GraphCard, Id, ModelCard, ModelList,
     OneAnswer, Recommendations, Recommended, Request, Rung, Similar,
 };
-pub use server::{Server, run};
+pub use server::{Listen, Server, run};
 pub use snapshot::Snapshot;
+#[cfg(feature = "tls")]
+pub use tls::Tls;

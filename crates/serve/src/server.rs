@@ -13,13 +13,28 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+
+/// Where and how a server listens.
+#[derive(Debug)]
+pub struct Listen {
+    /// Port 0 = any that is free.
+    pub address: SocketAddr,
+    /// Threads of the network; 0 = one a core.
+    pub threads: usize,
+    /// What connections are encrypted with; none = plain HTTP.
+    #[cfg(feature = "tls")]
+    pub tls: Option<crate::Tls>,
+}
 
 /// A server that listens and does not yet answer.
 pub struct Server {
     app: Arc<App>,
     listener: TcpListener,
+    #[cfg(feature = "tls")]
+    tls: Option<Arc<crate::Tls>>,
 }
 
 impl Server {
@@ -27,11 +42,16 @@ impl Server {
     ///
     /// # Errors
     /// When it is taken or not ours.
-    pub async fn bind(app: Arc<App>, address: SocketAddr) -> Result<Self> {
-        let listener = TcpListener::bind(address).await;
-        let listener =
-            listener.map_err(|source| Error::Network { what: address.to_string(), source })?;
-        Ok(Self { app, listener })
+    pub async fn bind(app: Arc<App>, listen: Listen) -> Result<Self> {
+        let listener = TcpListener::bind(listen.address).await;
+        let listener = listener
+            .map_err(|source| Error::Network { what: listen.address.to_string(), source })?;
+        Ok(Self {
+            app,
+            listener,
+            #[cfg(feature = "tls")]
+            tls: listen.tls.map(Arc::new),
+        })
     }
 
     /// Where it listens: the port that was given, where 0 was asked for.
@@ -47,7 +67,9 @@ impl Server {
     /// Answers until `end`; then takes no more connections, finishes the answers that are owed, and returns. Says whether all
     /// were finished in time.
     pub async fn serve(self, end: impl Future<Output = ()>) -> bool {
-        let Self { app, listener } = self;
+        let Self { app, listener, .. } = self;
+        #[cfg(feature = "tls")]
+        let renewal = self.tls.clone().map(|tls| tokio::spawn(async move { tls.renew().await }));
         let routes = router(Arc::clone(&app));
         let graceful = GracefulShutdown::new();
         let places = Arc::new(Semaphore::new(app.limits.connections));
@@ -68,12 +90,29 @@ impl Server {
                     continue;
                 }
             };
-            let connection = connection(&app, stream, routes.clone());
-            let watched = graceful.watch(connection);
+            _ = stream.set_nodelay(true); // an answer is one small write
+            let (watcher, routes, arrival) =
+                (graceful.watcher(), routes.clone(), app.limits.arrival);
+            #[cfg(feature = "tls")]
+            if let Some(tls) = &self.tls {
+                let acceptor = tls.acceptor();
+                tokio::spawn(async move {
+                    if let Ok(stream) = crate::tls::shake_hands(acceptor, stream, arrival).await {
+                        _ = watcher.watch(connection(stream, routes, arrival)).await;
+                    }
+                    drop(place);
+                });
+                continue;
+            }
             tokio::spawn(async move {
-                _ = watched.await; // what the client did wrong is its own business
+                // What the client did wrong is its own business.
+                _ = watcher.watch(connection(stream, routes, arrival)).await;
                 drop(place);
             });
+        }
+        #[cfg(feature = "tls")]
+        if let Some(renewal) = renewal {
+            renewal.abort();
         }
         app.draining.store(true, Ordering::Relaxed);
         drop(listener);
@@ -81,40 +120,37 @@ impl Server {
     }
 }
 
-type Connection = http1::Connection<TokioIo<TcpStream>, TowerToHyperService<Router>>;
+type Connection<S> = http1::Connection<TokioIo<S>, TowerToHyperService<Router>>;
 
-fn connection(app: &App, stream: TcpStream, routes: Router) -> Connection {
-    _ = stream.set_nodelay(true); // an answer is one small write
+fn connection<S>(stream: S, routes: Router, arrival: Duration) -> Connection<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
     http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(app.limits.arrival)
+        .header_read_timeout(arrival)
         .max_buf_size(64 << 10)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes))
 }
 
-/// Serves at `address` until the process gets SIGINT or SIGTERM; `ready` hears where. Blocks.
+/// Serves until the process gets SIGINT or SIGTERM; `ready` hears where. Blocks.
 ///
 /// # Errors
 /// When the address cannot be had.
-pub fn run(
-    app: App,
-    address: SocketAddr,
-    threads: usize,
-    ready: impl FnOnce(SocketAddr),
-) -> Result<()> {
+pub fn run(app: App, listen: Listen, ready: impl FnOnce(SocketAddr)) -> Result<()> {
     let network = |what: &str| {
         let what = what.to_owned();
         move |source| Error::Network { what, source }
     };
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if threads > 0 {
-        runtime.worker_threads(threads);
+    if listen.threads > 0 {
+        runtime.worker_threads(listen.threads);
     }
     let runtime = runtime.enable_all().thread_name("network").build();
     let runtime = runtime.map_err(network("starting the network's threads"))?;
     let app = Arc::new(app);
     runtime.block_on(async {
-        let server = Server::bind(Arc::clone(&app), address).await?;
+        let server = Server::bind(Arc::clone(&app), listen).await?;
         let signals = signals().map_err(network("listening for signals"))?;
         ready(server.address()?);
         if !server.serve(signals).await {

@@ -5,8 +5,10 @@ use clap::Args;
 use rankstill::data::read_items;
 use rankstill::experiment::model;
 use rankstill::progress::Screen;
+#[cfg(feature = "tls")]
+use rankstill::serve::Tls;
 use rankstill::serve::store::{Embedded, EventStore};
-use rankstill::serve::{Admin, App, ItemRow, ItemTable, Keys, Limits, Setup, Snapshot};
+use rankstill::serve::{Admin, App, ItemRow, ItemTable, Keys, Limits, Listen, Setup, Snapshot};
 use rankstill_core::{Artefact, Table};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -49,6 +51,15 @@ pub struct Options {
     /// in place meanwhile; replacing them as a whole is fine.
     #[arg(long)]
     map: bool,
+    /// Answer over HTTPS, with this certificate (PEM; the ones between it and the root's behind it). It is read anew when it is
+    /// renewed.
+    #[cfg(feature = "tls")]
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_certificate: Option<PathBuf>,
+    /// Its private key (PEM).
+    #[cfg(feature = "tls")]
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    tls_key: Option<PathBuf>,
     /// Who may ask: a SHA-256 of a key a line. Without it, everybody who reaches the server.
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
@@ -101,6 +112,11 @@ pub fn run(options: &Options, threads: usize, screen: &Screen) -> Result<()> {
     let described = options.items.as_deref().map(item_rows).transpose()?.unwrap_or_default();
     let keys = options.keys.as_deref().map(read_keys).transpose()?;
     let admin_keys = options.admin_keys.as_deref().map(read_keys).transpose()?;
+    #[cfg(feature = "tls")]
+    let tls = match (&options.tls_certificate, &options.tls_key) {
+        (Some(certificate), Some(key)) => Some(Tls::read(certificate, key)?),
+        _ => None,
+    };
     let search = Search {
         table: options.table,
         map: options.map,
@@ -152,8 +168,18 @@ pub fn run(options: &Options, threads: usize, screen: &Screen) -> Result<()> {
     };
     let admin = admin_keys.map(|keys| Admin { keys, load: Box::new(load) });
     let app = App::new(Setup { models, store, limits, threads, keys, admin })?;
-    let ready = |address| screen.print(format!("listening on http://{address}"));
-    rankstill::serve::run(app, options.listen, threads, ready)?;
+    #[cfg(feature = "tls")]
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    #[cfg(not(feature = "tls"))]
+    let scheme = "http";
+    let ready = |address| screen.print(format!("listening on {scheme}://{address}"));
+    let listen = Listen {
+        address: options.listen,
+        threads,
+        #[cfg(feature = "tls")]
+        tls,
+    };
+    rankstill::serve::run(app, listen, ready)?;
     screen.say("ended; every answer that was owed is given");
     Ok(())
 }

@@ -1,0 +1,147 @@
+#![allow(clippy::unwrap_used)]
+
+use super::Tls;
+use crate::testing::{Kind, snapshot};
+use crate::{App, Limits, Listen, Server, Setup};
+use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::crypto::ring::default_provider;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+/// A certificate for `localhost` that vouches for itself, written with its key.
+fn issue(folder: &Path) -> CertificateDer<'static> {
+    let CertifiedKey { cert, signing_key } =
+        generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    fs::write(folder.join("certificate.pem"), cert.pem()).unwrap();
+    fs::write(folder.join("key.pem"), signing_key.serialize_pem()).unwrap();
+    cert.der().clone()
+}
+
+fn read(folder: &Path) -> crate::Result<Tls> {
+    Tls::read(&folder.join("certificate.pem"), &folder.join("key.pem"))
+}
+
+/// The whole answer to one request by somebody who trusts `root` alone.
+async fn get(address: SocketAddr, root: &CertificateDer<'static>) -> std::io::Result<String> {
+    let mut roots = RootCertStore::empty();
+    roots.add(root.clone()).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()));
+    let config = config.with_safe_default_protocol_versions().unwrap();
+    let config = config.with_root_certificates(roots).with_no_client_auth();
+    let stream = TcpStream::connect(address).await?;
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+    let request = "GET /v1/users/u3/recommendations?k=2 HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
+fn app(limits: Limits) -> Arc<App> {
+    let setup = Setup {
+        models: vec![snapshot(Kind::Factors)],
+        store: None,
+        limits,
+        threads: 1,
+        keys: None,
+        admin: None,
+    };
+    Arc::new(App::new(setup).unwrap())
+}
+
+#[tokio::test]
+async fn answers_over_tls_and_to_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = issue(folder.path());
+    let listen = Listen {
+        address: ([127, 0, 0, 1], 0).into(),
+        threads: 0,
+        tls: Some(read(folder.path()).unwrap()),
+    };
+    let limits = Limits { arrival: Duration::from_millis(300), ..Limits::default() };
+    let server = Server::bind(app(limits), listen).await.unwrap();
+    let address = server.address().unwrap();
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    let serving = tokio::spawn(server.serve(async {
+        _ = ended.await;
+    }));
+
+    // Who says nothing does not stay, and stands in nobody's way meanwhile.
+    let mut silent = TcpStream::connect(address).await.unwrap();
+    let answer = get(address, &root).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.contains("\"items\":[{\"item\":\"i"), "{answer}");
+    let mut nothing = Vec::new();
+    tokio::time::timeout(Duration::from_secs(20), silent.read_to_end(&mut nothing))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(nothing.is_empty(), "{nothing:?}");
+
+    // Plain HTTP gets at most an alert, and no answer.
+    let mut plain = TcpStream::connect(address).await.unwrap();
+    plain.write_all(b"GET /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    _ = plain.read_to_end(&mut answer).await;
+    assert!(answer.len() < 16 && !answer.starts_with(b"HTTP"), "{answer:?}");
+
+    let stranger = tempfile::tempdir().unwrap();
+    let error = get(address, &issue(stranger.path())).await.unwrap_err().to_string();
+    assert!(error.contains("certificate"), "{error}");
+
+    end.send(()).unwrap();
+    assert!(serving.await.unwrap(), "all answers were finished");
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_taken_and_half_a_renewal_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    issue(folder.path());
+    let tls = read(folder.path()).unwrap();
+    let first = tls.current.load_full();
+    assert!(!tls.refresh().unwrap(), "nothing has changed");
+
+    // As if a minute had passed: clocks of files are coarse.
+    let later = |name: &str| {
+        let file = fs::File::options().write(true).open(folder.path().join(name)).unwrap();
+        file.set_modified(SystemTime::now() + Duration::from_secs(60)).unwrap();
+    };
+    fs::write(folder.path().join("key.pem"), KeyPair::generate().unwrap().serialize_pem()).unwrap();
+    later("key.pem");
+    let error = tls.refresh().unwrap_err().to_string();
+    assert!(error.contains("key.pem: is not the key of"), "{error}");
+    assert!(Arc::ptr_eq(&first, &tls.current.load_full()));
+
+    issue(folder.path());
+    later("certificate.pem");
+    assert!(tls.refresh().unwrap());
+    assert!(!Arc::ptr_eq(&first, &tls.current.load_full()));
+    assert!(!tls.refresh().unwrap(), "once");
+}
+
+#[test]
+fn files_that_cannot_be_used_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = |folder: &Path| read(folder).unwrap_err().to_string();
+    assert!(error(folder.path()).contains("certificate.pem: No such file"));
+    issue(folder.path());
+    fs::write(folder.path().join("certificate.pem"), "not a certificate\n").unwrap();
+    let said = error(folder.path());
+    assert!(said.contains("certificate.pem: holds no certificate; expected -----BEGIN"), "{said}");
+    let broken = "-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n";
+    fs::write(folder.path().join("certificate.pem"), broken).unwrap();
+    assert!(error(folder.path()).contains("certificate.pem: no PEM: "), "{}", error(folder.path()));
+    issue(folder.path());
+    fs::copy(folder.path().join("certificate.pem"), folder.path().join("key.pem")).unwrap();
+    let said = error(folder.path());
+    assert!(said.contains("key.pem: holds no private key; expected -----BEGIN"), "{said}");
+}
