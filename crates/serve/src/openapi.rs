@@ -2,7 +2,9 @@
 
 use crate::{http, problem, request, store};
 use std::sync::LazyLock;
+use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{Content, Ref, RefOr};
 use utoipa::{Modify, OpenApi};
 
 #[derive(OpenApi)]
@@ -11,7 +13,7 @@ use utoipa::{Modify, OpenApi};
         title = "Rankstill",
         description = "Recommendations from distilled models. Problems are told as RFC 9457 has it, with the field that is wrong."
     ),
-    modifiers(&Keys),
+    modifiers(&Keys, &Problems),
     paths(
         http::for_user,
         http::post,
@@ -88,12 +90,29 @@ impl Modify for Keys {
                 Some("admin") => vec![needed("admin")],
                 _ => continue,
             };
-            let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete]
-                .into_iter()
-                .flatten();
-            operations.for_each(|operation| operation.security = Some(security.clone()));
+            operations(item).for_each(|operation| operation.security = Some(security.clone()));
         }
     }
+}
+
+/// Says what is told where a request is not answered: whatever the status, a [`problem::Problem`].
+struct Problems;
+
+impl Modify for Problems {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let told = RefOr::T(Content::new(Some(Ref::from_schema_name("Problem"))));
+        for operation in document.paths.paths.values_mut().flat_map(operations) {
+            for (status, response) in &mut operation.responses.responses {
+                if let (RefOr::T(response), Some('4' | '5')) = (response, status.chars().next()) {
+                    response.content.insert("application/problem+json".into(), told.clone());
+                }
+            }
+        }
+    }
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [&mut item.get, &mut item.put, &mut item.post, &mut item.delete].into_iter().flatten()
 }
 
 /// The document as JSON.

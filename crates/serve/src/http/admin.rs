@@ -68,13 +68,13 @@ pub(crate) struct TrialState {
     request_body = SwapRequest,
     responses(
         (status = 200, body = Swapped),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 409, body = Problem, content_type = "application/problem+json"),
-        (status = 408, body = Problem, content_type = "application/problem+json"),
-        (status = 413, body = Problem, content_type = "application/problem+json"),
-        (status = 415, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 400),
+        (status = 401),
+        (status = 409),
+        (status = 408),
+        (status = 413),
+        (status = 415),
+        (status = 422),
     )
 )]
 pub(super) async fn swap(
@@ -101,9 +101,9 @@ pub(super) async fn swap(
     params(("id" = String, Path, description = "The model's name")),
     responses(
         (status = 200, body = Swapped),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 409, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 401),
+        (status = 409),
+        (status = 422),
     )
 )]
 pub(super) async fn rollback(
@@ -127,13 +127,13 @@ pub(super) async fn rollback(
     request_body = TrialRequest,
     responses(
         (status = 200, body = TrialState),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 409, body = Problem, content_type = "application/problem+json"),
-        (status = 408, body = Problem, content_type = "application/problem+json"),
-        (status = 413, body = Problem, content_type = "application/problem+json"),
-        (status = 415, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 400),
+        (status = 401),
+        (status = 409),
+        (status = 408),
+        (status = 413),
+        (status = 415),
+        (status = 422),
     )
 )]
 pub(super) async fn challenge(
@@ -156,9 +156,9 @@ pub(super) async fn challenge(
     params(("id" = String, Path, description = "The model's name")),
     responses(
         (status = 200, body = TrialState),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 409, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 401),
+        (status = 409),
+        (status = 422),
     )
 )]
 pub(super) async fn dismiss(
@@ -177,9 +177,9 @@ pub(super) async fn dismiss(
     params(("id" = String, Path, description = "The model's name")),
     responses(
         (status = 200, body = TrialState),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 409, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 401),
+        (status = 409),
+        (status = 422),
     )
 )]
 pub(super) async fn promote(

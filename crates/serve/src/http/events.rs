@@ -48,13 +48,13 @@ pub(crate) struct Forgotten {
     request_body = EventBatch,
     responses(
         (status = 200, body = Appended),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 408, body = Problem, content_type = "application/problem+json"),
-        (status = 413, body = Problem, content_type = "application/problem+json"),
-        (status = 415, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json"),
+        (status = 400),
+        (status = 404),
+        (status = 408),
+        (status = 413),
+        (status = 415),
+        (status = 422),
+        (status = 503),
     )
 )]
 pub(super) async fn append(
@@ -103,9 +103,9 @@ pub(super) async fn append(
     params(("id" = String, Path, description = "The user's id")),
     responses(
         (status = 200, body = Forgotten),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json"),
+        (status = 404),
+        (status = 422),
+        (status = 503),
     )
 )]
 pub(super) async fn forget(
@@ -142,9 +142,9 @@ static LAST: HeaderName = HeaderName::from_static("rankstill-last");
     params(ExportParams),
     responses(
         (status = 200, body = String, content_type = "text/tab-separated-values"),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 401),
+        (status = 404),
+        (status = 422),
     )
 )]
 pub(super) async fn export(

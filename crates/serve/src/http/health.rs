@@ -27,7 +27,7 @@ pub(super) async fn live() -> Json<Health> {
     get, path = "/health/ready", tag = "health",
     responses(
         (status = 200, body = Health),
-        (status = 503, body = Problem, content_type = "application/problem+json"),
+        (status = 503),
     )
 )]
 pub(super) async fn ready(State(app): State<Shared>) -> Response {

@@ -22,9 +22,9 @@ use std::time::Instant;
     params(("id" = String, Path, description = "The item's id"), SimilarParams),
     responses(
         (status = 200, body = Similar),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json"),
+        (status = 404),
+        (status = 422),
+        (status = 503),
     )
 )]
 pub(super) async fn similar(
@@ -53,7 +53,7 @@ pub(super) async fn similar(
     params(SearchParams),
     responses(
         (status = 200, body = Found),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 422),
     )
 )]
 pub(super) async fn search(

@@ -24,8 +24,8 @@ use std::time::{Duration, Instant};
     params(("id" = String, Path, description = "The user's id"), UserParams),
     responses(
         (status = 200, body = Recommendations),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json"),
+        (status = 422),
+        (status = 503),
     )
 )]
 pub(super) async fn for_user(
@@ -52,12 +52,12 @@ pub(super) async fn for_user(
     request_body = Request,
     responses(
         (status = 200, body = Recommendations),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 408, body = Problem, content_type = "application/problem+json"),
-        (status = 413, body = Problem, content_type = "application/problem+json"),
-        (status = 415, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json"),
+        (status = 400),
+        (status = 408),
+        (status = 413),
+        (status = 415),
+        (status = 422),
+        (status = 503),
     )
 )]
 pub(super) async fn post(
@@ -75,12 +75,12 @@ pub(super) async fn post(
     request_body = BatchRequest,
     responses(
         (status = 200, body = BatchAnswer),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 408, body = Problem, content_type = "application/problem+json"),
-        (status = 413, body = Problem, content_type = "application/problem+json"),
-        (status = 415, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json"),
+        (status = 400),
+        (status = 408),
+        (status = 413),
+        (status = 415),
+        (status = 422),
+        (status = 503),
     )
 )]
 pub(super) async fn batch(

@@ -729,6 +729,28 @@ fn an_administrator_reads_the_events_of_a_running_server() {
 }
 
 #[test]
+fn the_document_says_what_a_problem_looks_like() {
+    let document: Value = serde_json::from_str(crate::openapi()).unwrap();
+    let problem = json!({ "schema": { "$ref": "#/components/schemas/Problem" } });
+    let mut problems = 0;
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                let told = &response["content"]["application/problem+json"];
+                let is_problem = status.as_str() >= "400";
+                assert_eq!(
+                    told,
+                    if is_problem { &problem } else { &Value::Null },
+                    "{method} {path} {status}"
+                );
+                problems += usize::from(is_problem);
+            }
+        }
+    }
+    assert!(problems > 50, "{problems}");
+}
+
+#[test]
 fn the_document_says_which_routes_ask_for_a_key() {
     let document: Value = serde_json::from_str(crate::openapi()).unwrap();
     let schemes = &document["components"]["securitySchemes"];
