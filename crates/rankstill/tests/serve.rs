@@ -16,13 +16,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-const EXPERIMENT: &str = r#"
+/// A small log; what is fitted on it comes behind.
+const LOG: &str = r#"
 [data]
 simulate = { interactions = 4_000, seed = 3 }
 filter = { user_core = 5 }
 [evaluate]
 metrics = ["ndcg@10"]
 latency_seconds = 0.0
+"#;
+const FITTED: &str = r#"
 [models.POP]
 kind = "pop"
 [models.ItemCF]
@@ -45,9 +48,9 @@ train = { epochs = 2 }
 "#;
 const MODELS: [&str; 5] = ["MF", "POP", "ItemCF", "Fossil", "Caser"];
 
-/// The models of [`EXPERIMENT`], as `NAME=FOLDER`.
+/// The models of [`FITTED`], as `NAME=FOLDER`.
 fn models() -> (tempfile::TempDir, Vec<String>) {
-    let (root, file) = in_folder(EXPERIMENT);
+    let (root, file) = in_folder(&format!("{LOG}{FITTED}"));
     let out = root.path().join("run");
     ok(&mut rankstill(&["run", text(&file), "--quiet", "--out", text(&out)]));
     let folder = |name: &&str| format!("{name}={}", artefact(&out, name).display());
@@ -136,12 +139,6 @@ fn online_equals_offline_for_every_user() {
 }
 
 const FACTORED: &str = r#"
-[data]
-simulate = { interactions = 4_000, seed = 3 }
-filter = { user_core = 5 }
-[evaluate]
-metrics = ["ndcg@10"]
-latency_seconds = 0.0
 [models.MF]
 kind = "bpr_mf"
 dim = 7
@@ -163,7 +160,7 @@ train = { epochs = 2 }
 
 #[test]
 fn users_who_stay_on_the_disk_get_the_same_answers() {
-    let (root, file) = in_folder(FACTORED);
+    let (root, file) = in_folder(&format!("{LOG}{FACTORED}"));
     let out = root.path().join("run");
     ok(&mut rankstill(&["run", text(&file), "--quiet", "--out", text(&out)]));
     for name in ["MF", "CML", "LightGCN", "SimpleX"] {

@@ -47,14 +47,8 @@ async fn get(address: SocketAddr, root: &CertificateDer<'static>) -> std::io::Re
 }
 
 fn app(limits: Limits) -> Arc<App> {
-    let setup = Setup {
-        models: vec![snapshot(Kind::Factors)],
-        store: None,
-        limits,
-        threads: 1,
-        keys: None,
-        admin: None,
-    };
+    let models = vec![snapshot(Kind::Factors)];
+    let setup = Setup { models, limits, threads: 1, ..Setup::default() };
     Arc::new(App::new(setup).unwrap())
 }
 
