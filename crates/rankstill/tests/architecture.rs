@@ -16,11 +16,11 @@ const SIBLINGS: [&str; 5] = [
 ];
 
 /// What `serve` alone may depend on: the network, threads that wait for it, and the event store.
-const SERVING: [&str; 7] =
-    ["axum", "hyper", "hyper-util", "redb", "tokio", "tokio-rustls", "tower"];
+const SERVING: [&str; 8] =
+    ["axum", "hyper", "hyper-util", "redb", "tokio", "tokio-postgres", "tokio-rustls", "tower"];
 
-/// Engines that a newcomer must not wait for.
-const HEAVY: [&str; 10] = [
+/// What a newcomer must not wait for.
+const HEAVY: [&str; 11] = [
     "arrow",
     "datafusion",
     "ballista",
@@ -30,6 +30,7 @@ const HEAVY: [&str; 10] = [
     "tch",
     "lightgbm3",
     "perpetual",
+    "tokio-postgres",
     "usearch",
 ];
 

@@ -314,6 +314,82 @@ fn an_acknowledged_event_survives_any_kill() {
     println!("{} kills, {} events acknowledged, {kept} kept", kills(), acknowledged.len());
 }
 
+/// A PostgreSQL of its own, if there is one; it ends when this is dropped.
+#[cfg(feature = "postgres")]
+fn database() -> Option<(std::process::Child, String)> {
+    use std::process::{Command, Stdio};
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/postgres.sh");
+    let mut command = Command::new("sh");
+    command.arg(script).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut script = command.spawn().unwrap();
+    let mut url = String::new();
+    let mut answers = std::io::BufReader::new(script.stdout.take().unwrap());
+    std::io::BufRead::read_line(&mut answers, &mut url).unwrap();
+    if url.is_empty() {
+        assert_eq!(script.wait().unwrap().code(), Some(3));
+        println!("skipped: no PostgreSQL on this machine");
+        return None;
+    }
+    Some((script, url.trim().to_owned()))
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn servers_share_a_database_and_lose_nothing_when_one_is_killed() {
+    let Some((mut script, url)) = database() else { return };
+    let (root, given) = models();
+    let start = || Server::start(&[&given[0], "--events", &url, "--deadline", "20000"]);
+    let (mut one, other) = (start(), start());
+    let (_, before) = other.connect().get("/v1/users/7/recommendations");
+    let first = list(&before)[0].0.clone();
+    let event = json!({ "events": [{ "user": "7", "item": first, "time": 1, "key": "k" }] });
+    assert_eq!(one.connect().post("/v1/events", &event).0, 200);
+    let (_, after) = other.connect().get("/v1/users/7/recommendations");
+    assert!(list(&after).iter().all(|(item, _)| *item != first), "in the other's next answer");
+
+    let acknowledged = Mutex::new(BTreeSet::new());
+    std::thread::scope(|scope| {
+        for client in 0..4 {
+            let (one, other) = (one.address.clone(), other.address.clone());
+            let acknowledged = &acknowledged;
+            scope.spawn(move || {
+                let mut address = &one;
+                let mut connection = Connection::open(address).unwrap();
+                for number in 0..100 {
+                    let key = format!("{client} {number}");
+                    let event = json!({ "events": [{ "user": "u", "item": 0, "key": key }] });
+                    match connection.send("POST", "/v1/events", &event) {
+                        Ok((status, told)) => assert_eq!(status, 200, "{told}"),
+                        Err(_) => {
+                            // The server was killed: this one was not acknowledged, and goes to the other.
+                            assert_eq!(address, &one);
+                            address = &other;
+                            connection = Connection::open(address).unwrap();
+                            assert_eq!(connection.post("/v1/events", &event).0, 200);
+                        }
+                    }
+                    acknowledged.lock().unwrap().insert(key);
+                }
+            });
+        }
+        while acknowledged.lock().unwrap().len() < 40 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        one.child.kill().unwrap(); // SIGKILL
+    });
+    let log = root.path().join("log.tsv");
+    let told = ok(&mut rankstill(&["events", &url, "--out", text(&log), "--json", "--quiet"]));
+    // What was sent again because nobody had acknowledged it is not there twice.
+    assert_eq!(
+        serde_json::from_str::<Value>(&told).unwrap(),
+        json!({ "events": 401, "last": 401 })
+    );
+    assert_eq!(fs::read_to_string(&log).unwrap().lines().count(), 402);
+    drop(other);
+    drop(script.stdin.take());
+    script.wait().unwrap();
+}
+
 #[test]
 fn an_ending_server_finishes_what_it_took() {
     let (_root, given) = models();

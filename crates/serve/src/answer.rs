@@ -4,7 +4,7 @@ use crate::limits::Limits;
 use crate::problem::Problem;
 use crate::request::{Basis, Because, Id, Recommendations, Recommended, Request, Similar};
 use crate::snapshot::Snapshot;
-use crate::store::EventStore;
+use crate::store::OfUser;
 use rankstill_core::{ItemId, ItemSet, Query, TopK, UserId};
 use std::borrow::Cow;
 
@@ -96,28 +96,16 @@ pub(crate) struct Answered {
 }
 
 impl<'a> Known<'a> {
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn of(
-        snapshot: &'a Snapshot,
-        ask: &'a Recommend,
-        store: Option<&dyn EventStore>,
-    ) -> crate::Result<Self> {
+    /// With what the store knows of them.
+    pub fn of(snapshot: &'a Snapshot, ask: &Recommend, stored: &OfUser) -> Self {
+        let forgotten = stored.forgotten;
         let mut user = ask.user.as_ref().and_then(|id| snapshot.user(&id.0));
-        let (mut since, mut forgotten) = (Vec::new(), false);
-        if let (Some(store), Some(id)) = (store, &ask.user) {
-            let stored = store.of_user(&id.0)?;
-            forgotten = stored.forgotten;
-            if forgotten {
-                user = None;
-            }
-            let trained = user.map_or(&[][..], |user| snapshot.history(user));
-            // What the model was trained on is no news, though it stands in the store as well.
-            let known = stored.items.iter().filter_map(|item| snapshot.items.get(item));
-            since.extend(known.filter(|item| !trained.contains(item)));
-        }
-        since.extend(&ask.history);
+        user = user.filter(|_| !forgotten);
         let trained = user.map_or(&[][..], |user| snapshot.history(user));
+        // What the model was trained on is no news, though it stands in the store as well.
+        let news = stored.items.iter().filter_map(|item| snapshot.items.get(item));
+        let mut since: Vec<ItemId> = news.filter(|item| !trained.contains(item)).collect();
+        since.extend(&ask.history);
         let basis = match (user, since.is_empty(), trained.is_empty()) {
             (Some(_), true, _) => Basis::User,
             (Some(_), false, _) if snapshot.reads_history => Basis::UserAndHistory,
@@ -125,31 +113,31 @@ impl<'a> Known<'a> {
             _ => Basis::History,
         };
         if since.is_empty() {
-            return Ok(Self { user, history: Cow::Borrowed(trained), basis, forgotten });
+            return Self { user, history: Cow::Borrowed(trained), basis, forgotten };
         }
         if basis == Basis::History {
             user = None;
         }
         let history = if trained.is_empty() { since } else { [trained, &since].concat() };
-        Ok(Self { user, history: Cow::Owned(history), basis, forgotten })
+        Self { user, history: Cow::Owned(history), basis, forgotten }
     }
 }
 
-/// Answers requests that [go with](Recommend::goes_with) each other.
+/// Answers requests that [go with](Recommend::goes_with) each other, each with what the store knows of who asks.
 ///
 /// # Errors
-/// When the store cannot be read.
+/// Never, for models in this process.
 pub(crate) fn recommend(
     snapshot: &Snapshot,
-    asked: &[&Recommend],
-    store: Option<&dyn EventStore>,
+    asked: &[(&Recommend, &OfUser)],
 ) -> crate::Result<Vec<Answered>> {
-    let known = asked.iter().map(|ask| Known::of(snapshot, ask, store));
-    let known: Vec<Known<'_>> = known.collect::<crate::Result<_>>()?;
+    let known: Vec<Known<'_>> =
+        asked.iter().map(|(ask, stored)| Known::of(snapshot, ask, stored)).collect();
+    let asked: Vec<&Recommend> = asked.iter().map(|(ask, _)| *ask).collect();
     let rests_on_model = |known: &Known<'_>| known.basis != Basis::Popular;
     let queries: Vec<Query<'_>> = known
         .iter()
-        .zip(asked)
+        .zip(&asked)
         .filter(|(known, _)| rests_on_model(known))
         .map(|(known, ask)| Query {
             user: known.user,
@@ -162,7 +150,7 @@ pub(crate) fn recommend(
     let ranked = snapshot.rank(&queries, &top)?;
     let mut rows = 0..;
     let mut answers = Vec::with_capacity(asked.len());
-    for (known, ask) in known.iter().zip(asked) {
+    for (known, ask) in known.iter().zip(&asked) {
         let list: Vec<(ItemId, f32)> = if rests_on_model(known) {
             let row = rows.next().unwrap_or_default();
             ranked.items(row).iter().copied().zip(ranked.scores(row).iter().copied()).collect()

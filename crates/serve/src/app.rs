@@ -6,12 +6,15 @@ use crate::ladder::Ladder;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::models::Models;
-use crate::scoring::Scoring;
+use crate::request::Id;
+use crate::scoring::{NoAnswer, Scoring};
 use crate::snapshot::Snapshot;
-use crate::store::{EventStore, Writer};
+use crate::store::{EventStore, OfUser, Writer};
+use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::time::Instant;
 
 pub(crate) type Shared = Arc<App>;
 
@@ -65,7 +68,7 @@ impl App {
     /// When there is no model, two have one name, or no threads can be started.
     pub fn new(setup: Setup) -> Result<Self> {
         let Setup { models, store, limits, threads, keys, admin } = setup;
-        let writer = store.clone().map(|store| Writer::start(store, limits.queue)).transpose()?;
+        let writer = store.clone().map(|store| Writer::start(store, &limits)).transpose()?;
         Ok(Self {
             models: Models::new(models)?,
             scoring: Scoring::new(threads, limits.queue, store.clone())?,
@@ -79,5 +82,32 @@ impl App {
             in_progress: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
         })
+    }
+
+    /// The store, where reading it waits for another process.
+    pub(crate) fn remote_store(&self) -> Option<&Arc<dyn EventStore>> {
+        self.store.as_ref().filter(|store| store.is_remote())
+    }
+
+    /// What the store knows of a user, `until` then; for handlers, which must not wait on the network's threads.
+    ///
+    /// # Errors
+    /// When it does not say; the log says why.
+    pub(crate) async fn of_user(&self, user: &Id, until: Instant) -> Result<OfUser, NoAnswer> {
+        let unknown = |error: &dyn Display| {
+            tracing::error!(%error, "no answer");
+            NoAnswer::Unknown
+        };
+        let Some(store) = &self.store else { return Ok(OfUser::default()) };
+        if !store.is_remote() {
+            return store.of_user(&user.0).map_err(|error| unknown(&error));
+        }
+        let (store, user) = (Arc::clone(store), user.0.clone());
+        let read = tokio::task::spawn_blocking(move || store.of_user(&user));
+        match tokio::time::timeout_at(until.into(), read).await {
+            Ok(Ok(read)) => read.map_err(|error| unknown(&error)),
+            Ok(Err(error)) => Err(unknown(&error)),
+            Err(error) => Err(unknown(&error)),
+        }
     }
 }

@@ -34,10 +34,10 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The event store cannot be opened, read or written.
-    #[error("{path}: {problem}", path = path.display())]
+    #[error("{place}: {problem}")]
     Store {
-        /// Where it lies.
-        path: PathBuf,
+        /// The file, or the database without its password.
+        place: String,
         /// What is wrong.
         problem: String,
     },

@@ -5,7 +5,7 @@
 use crate::answer::{Known, Recommend, shown};
 use crate::request::{Basis, Recommendations, Rung};
 use crate::snapshot::Snapshot;
-use crate::store::EventStore;
+use crate::store::OfUser;
 use rankstill_core::ItemId;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -64,16 +64,13 @@ impl Ladder {
     }
 
     /// The best that can be said without computing; always something, unless nothing may be recommended.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
     pub fn answer(
         &self,
         snapshot: &Arc<Snapshot>,
         ask: &Recommend,
-        store: Option<&dyn EventStore>,
-    ) -> crate::Result<Recommendations> {
-        let known = Known::of(snapshot, ask, store)?;
+        stored: &OfUser,
+    ) -> Recommendations {
+        let known = Known::of(snapshot, ask, stored);
         let seen = if ask.with_seen { &[][..] } else { &known.history[..] };
         let may = |item: ItemId| {
             let allowed = ask.allowed.as_ref().is_none_or(|allowed| allowed.contains(item));
@@ -107,7 +104,7 @@ impl Ladder {
             list = snapshot.most_popular(ask.k, &masked, ask.allowed.as_ref());
         }
         let basis = if rung == Rung::Popular { Basis::Popular } else { known.basis };
-        Ok(Recommendations {
+        Recommendations {
             user: ask.user.clone(),
             model: snapshot.name.clone(),
             version: snapshot.version.clone(),
@@ -115,6 +112,6 @@ impl Ladder {
             items: list.into_iter().map(|(item, score)| shown(snapshot, item, score)).collect(),
             unknown_items: ask.unknown_items.clone(),
             degraded: Some(rung),
-        })
+        }
     }
 }

@@ -124,6 +124,14 @@ impl Problem {
         problem
     }
 
+    /// Something that an answer needs is not there: try later.
+    pub fn unavailable(detail: impl Into<String>) -> Self {
+        let title = "The server lacks what it needs";
+        let mut problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", title, detail);
+        problem.retry_after = Some(1);
+        problem
+    }
+
     /// Our fault.
     pub fn internal(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The server failed", detail)

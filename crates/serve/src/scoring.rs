@@ -6,13 +6,15 @@
 //! blocks of queries.
 //!
 //! Handing a question over and its answer back wakes two threads, which on a machine that sleeps takes longer than the product with a
-//! small item table. Where that is known ([`Snapshot::is_quick`]) and nothing waits, the thread that reads the network answers itself.
+//! small item table. Where that is known ([`Snapshot::is_quick`]) and nothing waits, the thread that reads the network answers itself,
+//! unless the event store is remote: what waits for another process waits here, with one question to it for all that are answered
+//! together.
 
 use crate::answer::{self, Answered, Known, Recommend};
 use crate::problem::Problem;
 use crate::request::{Basis, Similar};
 use crate::snapshot::Snapshot;
-use crate::store::EventStore;
+use crate::store::{EventStore, OfUser};
 use crate::{Error, Result};
 use rankstill_core::ItemId;
 use std::collections::VecDeque;
@@ -33,6 +35,8 @@ pub(crate) struct Ask {
     pub what: What,
     /// An answer after this is of no use.
     pub deadline: Instant,
+    /// What the store knows of the user, where it was asked already.
+    pub stored: Option<OfUser>,
 }
 
 pub(crate) enum What {
@@ -53,6 +57,8 @@ pub(crate) enum NoAnswer {
     Full,
     /// It was not computed in time.
     Late,
+    /// The event store does not say what is known of the user, and whether they are to be forgotten.
+    Unknown,
     /// It cannot be computed.
     Failed(String),
 }
@@ -62,6 +68,8 @@ impl From<NoAnswer> for Problem {
         match reason {
             NoAnswer::Full => Problem::overloaded("too many requests wait for an answer"),
             NoAnswer::Late => Problem::overloaded("the answer was not ready before the deadline"),
+            // Where it is and what it says is in the log, and nothing that clients are told.
+            NoAnswer::Unknown => Problem::unavailable("the event store does not answer"),
             NoAnswer::Failed(why) => Problem::internal(why),
         }
     }
@@ -131,8 +139,8 @@ impl Scoring {
     }
 
     /// As [`Scoring::ask`] for one, answered on this very thread where that takes less time than to hand it over.
-    pub fn ask_one(&self, ask: Ask) -> std::result::Result<Owed, NoAnswer> {
-        if self.queue.is_quick(&ask) && self.queue.lock().is_empty() {
+    pub fn ask_one(&self, mut ask: Ask) -> std::result::Result<Owed, NoAnswer> {
+        if self.queue.is_quick(&mut ask) && self.queue.lock().is_empty() {
             let (reply, receiver) = oneshot::channel();
             let owed = Owed { receiver, deadline: ask.deadline };
             self.queue.answer(vec![Job { ask, reply }]);
@@ -166,15 +174,20 @@ impl Queue {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether nothing but one pass over a small item table is to be done: nothing is solved for, nothing explained.
-    fn is_quick(&self, ask: &Ask) -> bool {
+    /// Whether nothing but one pass over a small item table is to be done: nothing is waited for, solved for or explained.
+    fn is_quick(&self, ask: &mut Ask) -> bool {
         let What::Recommend(recommend) = &ask.what else { return false };
-        let (snapshot, store) = (&ask.snapshot, self.store.as_deref());
-        snapshot.is_quick()
-            && recommend.explain == 0
-            && recommend.k <= 100
-            && recommend.allowed.is_none()
-            && Known::of(snapshot, recommend, store).is_ok_and(|known| known.basis == Basis::User)
+        let plain = recommend.explain == 0 && recommend.k <= 100 && recommend.allowed.is_none();
+        let remote = self.store.as_ref().is_some_and(|store| store.is_remote());
+        if remote || !plain || !ask.snapshot.is_quick() {
+            return false;
+        }
+        ask.stored = match (&self.store, &recommend.user) {
+            (Some(store), Some(user)) => store.of_user(&user.0).ok(), // asked again, and told, in the queue
+            _ => Some(OfUser::default()),
+        };
+        let known = |stored| Known::of(&ask.snapshot, recommend, stored);
+        ask.stored.as_ref().map(known).is_some_and(|known| known.basis == Basis::User)
     }
 
     /// Answers the first that waits, and those that go with it.
@@ -185,9 +198,9 @@ impl Queue {
         }
     }
 
-    fn answer(&self, jobs: Vec<Job>) {
+    fn answer(&self, mut jobs: Vec<Job>) {
         let store = self.store.as_deref();
-        let replies = catch_unwind(AssertUnwindSafe(|| compute(&jobs, store)));
+        let replies = catch_unwind(AssertUnwindSafe(|| compute(&mut jobs, store)));
         let replies = replies.unwrap_or_else(|_| {
             tracing::error!("a computation panicked");
             jobs.iter().map(|_| Err(NoAnswer::Failed("the computation failed".into()))).collect()
@@ -230,26 +243,31 @@ impl Ask {
     }
 }
 
-fn compute(jobs: &[Job], store: Option<&dyn EventStore>) -> Vec<Reply> {
-    let Some(first) = jobs.first() else { return Vec::new() };
-    let snapshot = &first.ask.snapshot;
+fn compute(jobs: &mut [Job], store: Option<&dyn EventStore>) -> Vec<Reply> {
     let failed = |error: Error| {
         tracing::error!(%error, "no answer");
         error.to_string()
     };
+    let began = Instant::now();
+    if let Err(error) = look_up(jobs, store) {
+        failed(error);
+        return jobs.iter().map(|_| Err(NoAnswer::Unknown)).collect();
+    }
+    let Some(first) = jobs.first() else { return Vec::new() };
+    let snapshot = &first.ask.snapshot;
     if let What::Similar { item, k } = first.ask.what {
         let answer = answer::similar(snapshot, item, k);
         return vec![answer.map(Answer::Similar).map_err(|error| NoAnswer::Failed(failed(error)))];
     }
-    let asked: Vec<&Recommend> = jobs
+    let nothing = OfUser::default();
+    let asked: Vec<(&Recommend, &OfUser)> = jobs
         .iter()
         .filter_map(|job| match &job.ask.what {
-            What::Recommend(recommend) => Some(&**recommend),
+            What::Recommend(ask) => Some((&**ask, job.ask.stored.as_ref().unwrap_or(&nothing))),
             What::Similar { .. } => None,
         })
         .collect();
-    let began = Instant::now();
-    let answers = answer::recommend(snapshot, &asked, store);
+    let answers = answer::recommend(snapshot, &asked);
     let took = began.elapsed();
     match answers {
         Ok(answers) => {
@@ -260,4 +278,26 @@ fn compute(jobs: &[Job], store: Option<&dyn EventStore>) -> Vec<Reply> {
             jobs.iter().map(|_| Err(NoAnswer::Failed(why.clone()))).collect()
         }
     }
+}
+
+/// Asks the store, once, about all users of whom it was not asked yet.
+fn look_up(jobs: &mut [Job], store: Option<&dyn EventStore>) -> Result<()> {
+    let Some(store) = store else { return Ok(()) };
+    let (mut places, mut users) = (Vec::new(), Vec::new());
+    for (place, job) in jobs.iter().enumerate() {
+        if let What::Recommend(ask) = &job.ask.what
+            && let (None, Some(user)) = (&job.ask.stored, &ask.user)
+        {
+            places.push(place);
+            users.push(user.0.as_str());
+        }
+    }
+    if users.is_empty() {
+        return Ok(());
+    }
+    let found = store.of_users(&users)?;
+    for (place, stored) in places.into_iter().zip(found) {
+        jobs[place].ask.stored = Some(stored);
+    }
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! Small models with known answers, and a server over them without a network.
 #![allow(clippy::unwrap_used)]
 
-use crate::store::Embedded;
+use crate::store::{Embedded, EventStore};
 use crate::{Admin, App, ItemRow, ItemTable, Keys, Limits, Setup, Snapshot, router};
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
@@ -264,16 +264,25 @@ pub fn administered(limits: Limits) -> Site {
     Site { app: Arc::new(App::new(setup).unwrap()), _folder: folder }
 }
 
-/// As [`administered`], and keeps events.
+/// Keeps events, and has the administrator's key `admin`.
 pub fn administered_with_store() -> Site {
-    let site = site(vec![snapshot(Kind::Factors)], Limits::default());
-    let store = site.app.store.clone();
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(Embedded::open(folder.path().join("events")).unwrap());
+    let models = vec![snapshot(Kind::Factors)];
+    Site { _folder: folder, ..administered_over(store, models, Limits::default()) }
+}
+
+/// The same over this store.
+pub fn administered_over(
+    store: Arc<dyn EventStore>,
+    models: Vec<Snapshot>,
+    limits: Limits,
+) -> Site {
     let keys = Keys::parse(&sha256(b"admin")).unwrap();
     let load = |_: &str, _: &std::path::Path| Err("there is no such folder".to_owned());
     let admin = Some(Admin { keys, load: Box::new(load) });
-    let models = vec![snapshot(Kind::Factors)];
-    let app = App::new(Setup { models, store, threads: 1, admin, ..Setup::default() }).unwrap();
-    Site { app: Arc::new(app), _folder: site._folder }
+    let setup = Setup { models, store: Some(store), limits, threads: 2, keys: None, admin };
+    Site { app: Arc::new(App::new(setup).unwrap()), _folder: tempfile::tempdir().unwrap() }
 }
 
 impl Site {

@@ -1,10 +1,10 @@
 //! `rankstill events`: what a server was told, as a log that `prepare` reads.
 
+use super::store;
 use anyhow::Result;
 use clap::Args;
 use rankstill::data::{Column, Kind, TableWriter};
 use rankstill::progress::Screen;
-use rankstill::serve::store::{Embedded, EventStore as _};
 use std::path::PathBuf;
 
 /// Events read and written at a time.
@@ -12,7 +12,8 @@ const BLOCK: usize = 65_536;
 
 #[derive(Args)]
 pub struct Options {
-    /// The file that was given to `serve --events`; no server may have it open.
+    /// What was given to `serve --events`: a file, which no server may have open, or the URL of a database.
+    #[arg(value_name = "FILE|URL")]
     store: PathBuf,
     /// Where to write: .parquet, .tsv, .csv or .jsonl.
     #[arg(long)]
@@ -26,8 +27,7 @@ pub struct Options {
 }
 
 pub fn run(options: &Options, screen: &Screen) -> Result<()> {
-    anyhow::ensure!(options.store.is_file(), "{}: there is no such store", options.store.display());
-    let store = Embedded::open(&options.store)?;
+    let store = store::existing(&options.store)?;
     let columns = [
         ("user_id", Kind::Text),
         ("item_id", Kind::Text),

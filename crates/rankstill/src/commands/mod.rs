@@ -16,5 +16,7 @@ pub mod run;
 #[cfg(feature = "serve")]
 pub mod serve;
 pub mod simulate;
+#[cfg(feature = "serve")]
+mod store;
 pub mod train;
 pub mod tune;

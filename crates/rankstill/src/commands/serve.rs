@@ -1,5 +1,6 @@
 //! `rankstill serve`: artefacts answering over HTTP.
 
+use super::store;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use rankstill::data::read_items;
@@ -7,12 +8,10 @@ use rankstill::experiment::model;
 use rankstill::progress::Screen;
 #[cfg(feature = "tls")]
 use rankstill::serve::Tls;
-use rankstill::serve::store::{Embedded, EventStore};
 use rankstill::serve::{Admin, App, ItemRow, ItemTable, Keys, Limits, Listen, Setup, Snapshot};
 use rankstill_core::{Artefact, Table};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 #[derive(Args)]
@@ -26,8 +25,9 @@ pub struct Options {
     /// Titles and attributes of the items: CSV, TSV or RecBole's .item.
     #[arg(long, value_name = "FILE")]
     items: Option<PathBuf>,
-    /// Keep what users do in this file; without it there are no events.
-    #[arg(long, value_name = "FILE")]
+    /// Keep what users do in this file, or in a database that several servers share (postgres://USER@HOST/DATABASE, in builds with the
+    /// feature postgres; PGPASSWORD is its password). Without it there are no events.
+    #[arg(long, value_name = "FILE|URL")]
     events: Option<PathBuf>,
     /// From a request's arrival to its answer.
     #[arg(long, default_value_t = 1000, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u64).range(1..))]
@@ -150,15 +150,13 @@ pub fn run(options: &Options, threads: usize, screen: &Screen) -> Result<()> {
         ));
         models.push(snapshot);
     }
-    let store = match &options.events {
-        Some(path) => Some(Arc::new(Embedded::open(path)?) as Arc<dyn EventStore>),
-        None => None,
-    };
+    let deadline = Duration::from_millis(options.deadline);
+    let store = options.events.as_deref().map(|given| store::open(given, deadline)).transpose()?;
     let limits = Limits {
         k: options.max_k,
         queue: options.queue,
         degrade: !options.no_degrade,
-        deadline: Duration::from_millis(options.deadline),
+        deadline,
         ..Limits::default()
     };
     let load = move |name: &str, folder: &Path| {

@@ -71,8 +71,8 @@ pub(super) async fn append(
         for (name, id) in
             [("user", Some(&event.user)), ("item", Some(&event.item)), ("key", event.key.as_ref())]
         {
-            if id.is_some_and(|id| id.0.is_empty() || id.0.contains(['\t', '\n', '\r'])) {
-                let problem = "expected an id that is not empty and has no tab or line end";
+            if id.is_some_and(|id| id.0.is_empty() || id.0.contains(['\t', '\n', '\r', '\0'])) {
+                let problem = "expected an id that is not empty and has no tab, line end or NUL";
                 return Err(Problem::field(format!("#/events/{at}/{name}"), problem));
             }
         }
@@ -112,6 +112,9 @@ pub(super) async fn forget(
     State(app): State<Shared>,
     PathId(user): PathId,
 ) -> Result<axum::Json<Forgotten>, Problem> {
+    if user.0.contains('\0') {
+        return Err(Problem::field("id", "expected an id without NUL: no event has one"));
+    }
     match writer(&app)?.forget(user.0.clone()).await? {
         Done::Forgotten(events) => Ok(axum::Json(Forgotten { user, events })),
         Done::Appended(_) => Err(Problem::internal("an answer to another question")),
@@ -145,6 +148,7 @@ static LAST: HeaderName = HeaderName::from_static("rankstill-last");
         (status = 401),
         (status = 404),
         (status = 422),
+        (status = 503),
     )
 )]
 pub(super) async fn export(
@@ -158,8 +162,11 @@ pub(super) async fn export(
     }
     let after = params.after;
     let read = tokio::task::spawn_blocking(move || store.read(after, limit)).await;
-    let failed = |error: &dyn std::fmt::Display| Problem::internal(error.to_string());
-    let stored = read.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
+    let stored = read.map_err(|error| Problem::internal(error.to_string()))?;
+    let stored = stored.map_err(|error| {
+        tracing::error!(%error, "the event store failed");
+        Problem::unavailable("the event store does not answer")
+    })?;
     let mut log = String::from("user_id\titem_id\ttimestamp\tweight\n");
     for Event { user, item, time, weight, .. } in stored.iter().map(|stored| &stored.event) {
         let (user, item) = (quoted(&user.0), quoted(&item.0));

@@ -38,7 +38,7 @@ pub(super) async fn similar(
     let item = snapshot.items.get(&id.0);
     let item = item.ok_or_else(|| Problem::not_found(format!("the model knows no item `{id}`")))?;
     let deadline = Instant::now() + app.limits.deadline;
-    let ask = Ask { snapshot, what: What::Similar { item, k }, deadline };
+    let ask = Ask { snapshot, what: What::Similar { item, k }, deadline, stored: None };
     let owed = app.scoring.ask(std::iter::once(ask))?.pop();
     let owed = owed.ok_or_else(|| Problem::internal("nothing was asked"))?;
     match owed.answer().await? {

@@ -13,6 +13,7 @@ use crate::request::{
 };
 use crate::scoring::{Answer, Ask, NoAnswer, Owed, What};
 use crate::snapshot::Snapshot;
+use crate::store::OfUser;
 use axum::Extension;
 use axum::extract::State;
 use std::sync::Arc;
@@ -117,7 +118,10 @@ struct Asked {
     slot: Arc<Slot>,
     answering: Arc<Snapshot>,
     recommend: Arc<Recommend>,
+    /// Of the model's answer.
     deadline: Instant,
+    /// Of any answer.
+    until: Instant,
     /// A trial that takes this request, and the same request in the numbers of the model that answers silently.
     trial: Option<(Arc<Challenger>, Arc<Snapshot>, Arc<Recommend>)>,
 }
@@ -126,7 +130,10 @@ impl Asked {
     /// # Errors
     /// Names the field that is wrong.
     fn new(app: &Shared, mut request: Request) -> Result<Self, Problem> {
-        let deadline = Instant::now() + app.limits.deadline;
+        let until = Instant::now() + app.limits.deadline;
+        // A remote store may have to be asked once more, for the ladder.
+        let deadline =
+            if app.remote_store().is_some() { until - app.limits.deadline / 4 } else { until };
         let slot = Arc::clone(app.models.slot("#/model", request.model.take().as_deref())?);
         let current = slot.current();
         let challenger =
@@ -144,12 +151,13 @@ impl Asked {
                 .map(|ask| (challenger, silent, Arc::new(ask)));
         }
         let recommend = Arc::new(Recommend::new(request, &answering, &app.limits)?);
-        Ok(Self { app: Arc::clone(app), slot, answering, recommend, deadline, trial })
+        Ok(Self { app: Arc::clone(app), slot, answering, recommend, deadline, until, trial })
     }
 
     fn ask(&self) -> Ask {
         let what = What::Recommend(Arc::clone(&self.recommend));
-        Ask { snapshot: Arc::clone(&self.answering), what, deadline: self.deadline }
+        let snapshot = Arc::clone(&self.answering);
+        Ask { snapshot, what, deadline: self.deadline, stored: None }
     }
 
     async fn answer(self) -> Result<Recommendations, Problem> {
@@ -177,19 +185,22 @@ impl Asked {
             Ok(Answer::Similar(_)) => Err(Problem::internal("an answer to another question")),
             Err(reason) => {
                 self.blame(&reason);
-                self.degrade(reason)
+                self.degrade(reason).await
             }
         }
     }
 
     /// The best that can be said without the model.
-    fn degrade(&self, reason: NoAnswer) -> Result<Recommendations, Problem> {
-        if !self.app.limits.degrade {
+    async fn degrade(&self, reason: NoAnswer) -> Result<Recommendations, Problem> {
+        // Somebody who may have asked to be forgotten, and of whom nobody knows what they have seen, is not answered by guess.
+        if !self.app.limits.degrade || matches!(reason, NoAnswer::Unknown) {
             return Err(reason.into());
         }
-        let store = self.app.store.as_deref();
-        let found = self.app.ladder.answer(&self.answering, &self.recommend, store);
-        let found = found.map_err(|error| Problem::internal(error.to_string()))?;
+        let stored = match &self.recommend.user {
+            Some(user) => self.app.of_user(user, self.until).await?,
+            None => OfUser::default(),
+        };
+        let found = self.app.ladder.answer(&self.answering, &self.recommend, &stored);
         let rung = found.degraded.map_or("none", Rung::name);
         let labels = DegradedLabels { model: self.slot.name.clone(), rung };
         self.app.metrics.degraded.get_or_create(&labels).inc();
@@ -206,6 +217,7 @@ impl Asked {
             snapshot: Arc::clone(silent),
             what: What::Recommend(Arc::clone(recommend)),
             deadline: Instant::now() + self.app.limits.deadline,
+            stored: None,
         };
         let Ok(Some(owed)) = self.app.scoring.ask(std::iter::once(ask)).map(|mut owed| owed.pop())
         else {
@@ -238,7 +250,7 @@ impl Asked {
     fn blame(&self, reason: &NoAnswer) {
         let Some((challenger, _, _)) = &self.trial else { return };
         let its_own = Arc::ptr_eq(&self.answering, &challenger.snapshot);
-        if its_own && !matches!(reason, NoAnswer::Full) {
+        if its_own && !matches!(reason, NoAnswer::Full | NoAnswer::Unknown) {
             end(&self.app, &self.slot, challenger, challenger.failed());
         }
     }

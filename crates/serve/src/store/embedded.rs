@@ -86,10 +86,14 @@ impl Embedded {
 }
 
 fn at(path: &Path) -> impl Fn(&dyn Display) -> Error {
-    |problem| Error::Store { path: path.to_owned(), problem: problem.to_string() }
+    |problem| Error::Store { place: path.display().to_string(), problem: problem.to_string() }
 }
 
 impl EventStore for Embedded {
+    fn is_remote(&self) -> bool {
+        false
+    }
+
     fn append(&self, events: &[Event]) -> Result<Vec<bool>> {
         let bytes = events.iter().map(serde_json::to_vec).collect::<Result<Vec<_>, _>>();
         let bytes = bytes.map_err(|error| at(&self.path)(&error))?;
@@ -120,31 +124,35 @@ impl EventStore for Embedded {
         })
     }
 
-    fn of_user(&self, user: &str) -> Result<OfUser> {
-        let (forgotten, events) = self.see(|transaction| {
+    fn of_users(&self, users: &[&str]) -> Result<Vec<OfUser>> {
+        let found = self.see(|transaction| {
             let by_user = transaction.open_table(BY_USER)?;
-            let mut events: Vec<(u64, Vec<u8>)> = Vec::new();
-            let mut table = None;
-            for entry in by_user.range((user, 0)..=(user, u64::MAX))? {
-                let number = entry?.0.value().1;
-                let table = match &table {
-                    Some(table) => table,
-                    none => {
-                        _ = none;
-                        table.insert(transaction.open_table(EVENTS)?)
+            let forgotten = transaction.open_table(FORGOTTEN)?;
+            let mut found = Vec::with_capacity(users.len());
+            for &user in users {
+                let numbers = by_user.range((user, 0)..=(user, u64::MAX))?;
+                let numbers = numbers
+                    .map(|entry| Ok(entry?.0.value().1))
+                    .collect::<Result<Vec<u64>, redb::Error>>()?;
+                let mut events: Vec<(u64, Vec<u8>)> = Vec::with_capacity(numbers.len());
+                if !numbers.is_empty() {
+                    let table = transaction.open_table(EVENTS)?; // most users have none
+                    for number in numbers {
+                        let bytes = table.get(number)?;
+                        events.extend(bytes.map(|bytes| (number, bytes.value().to_vec())));
                     }
-                };
-                if let Some(bytes) = table.get(number)? {
-                    events.push((number, bytes.value().to_vec()));
                 }
+                found.push((events, forgotten.get(user)?.is_some()));
             }
-            let forgotten = transaction.open_table(FORGOTTEN)?.get(user)?.is_some();
-            Ok((forgotten, events))
+            Ok(found)
         })?;
-        let parsed = events.iter().map(|(number, bytes)| self.parse(*number, bytes));
-        let mut events = parsed.collect::<Result<Vec<_>>>()?;
-        events.sort_by_key(|event| event.time); // stable: by arrival where times are the same
-        Ok(OfUser { items: events.into_iter().map(|event| event.item.0).collect(), forgotten })
+        let of_user = |(events, forgotten): (Vec<(u64, Vec<u8>)>, bool)| {
+            let parsed = events.iter().map(|(number, bytes)| self.parse(*number, bytes));
+            let mut events = parsed.collect::<Result<Vec<_>>>()?;
+            events.sort_by_key(|event| event.time); // stable: by arrival where times are the same
+            Ok(OfUser { items: events.into_iter().map(|event| event.item.0).collect(), forgotten })
+        };
+        found.into_iter().map(of_user).collect()
     }
 
     fn forget(&self, user: &str) -> Result<u64> {
@@ -205,71 +213,22 @@ impl EventStore for Embedded {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::promises::{Place, promises};
     use super::*;
-    use crate::request::Id;
+    use std::sync::Arc;
 
-    fn event(user: &str, item: &str, time: i64, key: Option<&str>) -> Event {
-        let id = |text: &str| Id(text.to_owned());
-        Event { user: id(user), item: id(item), time: Some(time), weight: None, key: key.map(id) }
-    }
-
-    fn items(store: &Embedded, user: &str) -> Vec<String> {
-        store.of_user(user).unwrap().items
-    }
-
-    #[test]
-    fn what_was_appended_is_there_after_opening_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("events.redb");
-        {
-            let store = Embedded::open(&path).unwrap();
-            let batch =
-                [event("a", "x", 5, None), event("b", "y", 1, None), event("a", "z", 2, None)];
-            assert_eq!(store.append(&batch).unwrap(), [true, true, true]);
-            assert!(Embedded::open(&path).is_err(), "one process at a time");
+    impl Place for tempfile::TempDir {
+        fn open(&self) -> Arc<dyn EventStore> {
+            Arc::new(Embedded::open(self.path().join("events.redb")).unwrap())
         }
-        let store = Embedded::open(&path).unwrap();
-        assert_eq!(items(&store, "a"), ["z", "x"], "by time");
-        assert_eq!(items(&store, "ab"), [""; 0]);
-        let all = store.read(0, 10).unwrap();
-        assert_eq!(all.iter().map(|stored| stored.number).collect::<Vec<_>>(), [1, 2, 3]);
-        assert_eq!(all[1].event, event("b", "y", 1, None));
-        assert_eq!(store.read(1, 1).unwrap()[0].number, 2);
-        assert_eq!(store.n_events().unwrap(), 3);
+
+        fn beside(&self, store: &Arc<dyn EventStore>) -> Vec<Arc<dyn EventStore>> {
+            assert!(Embedded::open(self.path().join("events.redb")).is_err(), "one process");
+            vec![Arc::clone(store)]
+        }
     }
 
-    #[test]
-    fn a_key_counts_once_for_its_user() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Embedded::open(folder.path().join("events")).unwrap();
-        let first = event("a", "x", 1, Some("k"));
-        let other = event("b", "x", 1, Some("k"));
-        let batch = [first.clone(), first.clone(), other.clone()];
-        assert_eq!(store.append(&batch).unwrap(), [true, false, true]);
-        assert_eq!(store.append(&[first, event("a", "y", 1, None)]).unwrap(), [false, true]);
-        assert_eq!(items(&store, "a"), ["x", "y"]);
-        assert_eq!(store.n_events().unwrap(), 3);
-    }
-
-    #[test]
-    fn a_forgotten_user_leaves_nothing_but_the_mark() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Embedded::open(folder.path().join("events")).unwrap();
-        let of_a = event("a", "x", 1, Some("k"));
-        store
-            .append(&[of_a.clone(), event("ab", "y", 1, Some("k")), event("a", "z", 1, None)])
-            .unwrap();
-        assert_eq!(store.forget("a").unwrap(), 2);
-        assert_eq!(store.of_user("a").unwrap(), OfUser { items: vec![], forgotten: true });
-        assert_eq!(items(&store, "ab"), ["y"], "somebody else");
-        assert_eq!(store.forgotten().unwrap(), ["a"]);
-        assert_eq!(store.append(&[of_a, event("ab", "y", 1, Some("k"))]).unwrap(), [true, false]);
-        let numbers: Vec<u64> =
-            store.read(0, 10).unwrap().iter().map(|stored| stored.number).collect();
-        assert_eq!(numbers, [2, 4], "numbers are not used twice");
-        assert_eq!(items(&store, "a"), ["x"], "what they do afterwards counts");
-        assert_eq!(store.forget("nobody").unwrap(), 0);
-    }
+    promises!(Some(tempfile::tempdir().unwrap()));
 
     #[test]
     fn a_file_that_is_no_store_is_refused() {

@@ -2,9 +2,15 @@
 //! next training.
 
 mod embedded;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(test)]
+mod promises;
 mod writer;
 
 pub use embedded::Embedded;
+#[cfg(feature = "postgres")]
+pub use postgres::{Database, Postgres};
 pub(crate) use writer::{Done, Writer};
 
 use crate::Result;
@@ -52,18 +58,30 @@ pub struct OfUser {
 
 /// Keeps events. Calls block until what they promise is done; they come from threads that may wait.
 pub trait EventStore: Send + Sync {
-    /// Keeps all of `events` (with their times set) or none, durably: when this returns they survive the loss of power. Says for
-    /// each whether it is new.
+    /// Whether reading waits for another process. Then it is never asked on a thread that reads the network, which answers others
+    /// meanwhile.
+    fn is_remote(&self) -> bool;
+
+    /// Keeps all of `events` (with their times set, and no NUL in their ids) or none, durably: when this returns they survive the loss
+    /// of power. Says for each whether it is new.
     ///
     /// # Errors
     /// When it cannot be written.
     fn append(&self, events: &[Event]) -> Result<Vec<bool>>;
 
-    /// What they did, if it was not forgotten.
+    /// What each of `users` did, if it was not forgotten; in their order.
     ///
     /// # Errors
     /// When it cannot be read.
-    fn of_user(&self, user: &str) -> Result<OfUser>;
+    fn of_users(&self, users: &[&str]) -> Result<Vec<OfUser>>;
+
+    /// The same for one.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn of_user(&self, user: &str) -> Result<OfUser> {
+        Ok(self.of_users(&[user])?.pop().unwrap_or_default())
+    }
 
     /// Forgets a user, durably: their events, and by a mark what a model learnt of them. Says how many events there were.
     ///

@@ -2,22 +2,30 @@
 //! next one together.
 
 use super::{Event, EventStore};
+use crate::limits::Limits;
 use crate::problem::Problem;
 use crate::{Error, Result};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// Acknowledges events once they are on the disk.
 pub(crate) struct Writer {
     sender: mpsc::SyncSender<Job>,
     thread: Option<JoinHandle<()>>,
+    /// Waited for an acknowledgement, where another process gives it.
+    patience: Option<Duration>,
 }
 
 struct Job {
     work: Work,
-    reply: oneshot::Sender<Result<Done, String>>,
+    reply: oneshot::Sender<Result<Done, Unwritten>>,
 }
+
+/// Why is in the log: clients are not told where the store is.
+#[derive(Clone, Copy)]
+struct Unwritten;
 
 enum Work {
     Append(Vec<Event>),
@@ -37,17 +45,16 @@ pub(crate) enum Done {
 const TOGETHER: usize = 4096;
 
 impl Writer {
-    /// `most_waiting` requests wait at most.
-    ///
     /// # Errors
     /// When no thread can be started.
-    pub fn start(store: Arc<dyn EventStore>, most_waiting: usize) -> Result<Self> {
-        let (sender, receiver) = mpsc::sync_channel(most_waiting);
+    pub fn start(store: Arc<dyn EventStore>, limits: &Limits) -> Result<Self> {
+        let patience = store.is_remote().then_some(limits.deadline);
+        let (sender, receiver) = mpsc::sync_channel(limits.queue);
         let thread = std::thread::Builder::new().name("events".into());
         let thread = thread.spawn(move || write(&*store, &receiver));
         let thread =
             thread.map_err(|source| Error::Network { what: "starting a thread".into(), source })?;
-        Ok(Self { sender, thread: Some(thread) })
+        Ok(Self { sender, thread: Some(thread), patience })
     }
 
     pub async fn append(&self, events: Vec<Event>) -> std::result::Result<Done, Problem> {
@@ -62,10 +69,19 @@ impl Writer {
         let (reply, receiver) = oneshot::channel();
         let full = |_| Problem::overloaded("too many events wait to be written");
         self.sender.try_send(Job { work, reply }).map_err(full)?;
-        match receiver.await {
-            Ok(Ok(done)) => Ok(done),
-            Ok(Err(problem)) => Err(Problem::overloaded(format!("not acknowledged: {problem}"))),
-            Err(_) => Err(Problem::overloaded("the server is shutting down")),
+        let reply = match self.patience {
+            Some(patience) => tokio::time::timeout(patience, receiver).await,
+            None => Ok(receiver.await),
+        };
+        match reply {
+            Ok(Ok(Ok(done))) => Ok(done),
+            Ok(Ok(Err(Unwritten))) => {
+                Err(Problem::unavailable("not acknowledged: the event store cannot be written"))
+            }
+            Ok(Err(_)) => Err(Problem::overloaded("the server is shutting down")),
+            Err(_) => Err(Problem::unavailable(
+                "not acknowledged before the deadline; it may be kept all the same: send it again with its key",
+            )),
         }
     }
 }
@@ -118,13 +134,13 @@ fn write(store: &dyn EventStore, jobs: &mpsc::Receiver<Job>) {
             }
             Err(error) => {
                 let problem = told(&error);
-                parts.into_iter().for_each(|(_, reply)| _ = reply.send(Err(problem.clone())));
+                parts.into_iter().for_each(|(_, reply)| _ = reply.send(Err(problem)));
             }
         }
     }
 }
 
-fn told(error: &Error) -> String {
+fn told(error: &Error) -> Unwritten {
     tracing::error!(%error, "the event store failed");
-    error.to_string()
+    Unwritten
 }

@@ -1,0 +1,43 @@
+//! Where events are kept: a file of this machine, or a database that several servers share.
+
+use anyhow::Result;
+use rankstill::serve::store::{Embedded, EventStore};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// For a server, which makes what is not there; `patience` is how long a database may take to acknowledge events.
+pub fn open(given: &Path, patience: Duration) -> Result<Arc<dyn EventStore>> {
+    match url(given) {
+        Some(url) => postgres(url, patience, true),
+        None => Ok(Arc::new(Embedded::open(given)?)),
+    }
+}
+
+/// To read what is there.
+pub fn existing(given: &Path) -> Result<Arc<dyn EventStore>> {
+    if let Some(url) = url(given) {
+        return postgres(url, Duration::from_secs(60), false);
+    }
+    anyhow::ensure!(given.is_file(), "{}: there is no such store", given.display());
+    Ok(Arc::new(Embedded::open(given)?))
+}
+
+fn url(given: &Path) -> Option<&str> {
+    let schemes = ["postgres://", "postgresql://"];
+    given.to_str().filter(|text| schemes.iter().any(|scheme| text.starts_with(scheme)))
+}
+
+#[cfg(feature = "postgres")]
+fn postgres(url: &str, patience: Duration, make: bool) -> Result<Arc<dyn EventStore>> {
+    use rankstill::serve::store::{Database, Postgres};
+    let password = std::env::var("PGPASSWORD").ok();
+    let database = Database { url: url.into(), password, patience };
+    let open = if make { Postgres::open } else { Postgres::existing };
+    Ok(Arc::new(open(&database)?))
+}
+
+#[cfg(not(feature = "postgres"))]
+fn postgres(_: &str, _: Duration, _: bool) -> Result<Arc<dyn EventStore>> {
+    anyhow::bail!("this build knows no databases: `--features postgres` brings PostgreSQL")
+}

@@ -1,0 +1,440 @@
+//! Against a real server: that of RANKSTILL_POSTGRES (a URL), or one that `scripts/postgres.sh` starts; skipped where there is none.
+#![allow(clippy::unwrap_used)]
+
+use super::super::promises::{Place, event, items, numbers, promises};
+use super::connection::Connection;
+use super::*;
+use crate::Limits;
+use crate::Snapshot;
+use crate::testing::{Gate, Kind, N_ITEMS, administered_over, artefact, gated, patient, snapshot};
+use serde_json::{Value, json};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
+
+/// A server that ends with this process, or before.
+struct Server {
+    url: String,
+    /// The script ends when this is closed, by whatever.
+    orders: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+    script: Child,
+}
+
+impl Server {
+    fn start() -> Option<Self> {
+        let script_path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/postgres.sh");
+        let mut script = Command::new("sh");
+        script.arg(script_path).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut script = script.spawn().ok()?;
+        let mut answers = BufReader::new(script.stdout.take().unwrap());
+        let mut url = String::new();
+        answers.read_line(&mut url).unwrap();
+        if url.is_empty() {
+            let status = script.wait().unwrap();
+            assert_eq!(status.code(), Some(3), "scripts/postgres.sh failed");
+            println!("skipped: no RANKSTILL_POSTGRES, and no PostgreSQL on this machine");
+            return None;
+        }
+        let orders = script.stdin.take();
+        Some(Self { url: url.trim().into(), orders, answers, script })
+    }
+
+    fn order(&mut self, order: &str, done: &str) {
+        writeln!(self.orders.as_mut().unwrap(), "{order}").unwrap();
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer).unwrap();
+        assert_eq!(answer.trim(), done);
+    }
+
+    fn kill(&mut self) {
+        self.order("kill", "killed");
+    }
+
+    fn start_again(&mut self) {
+        self.order("start", "started");
+    }
+
+    fn schema(&self) -> Schema {
+        Schema::of(&self.url)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.orders = None;
+        _ = self.script.wait();
+    }
+}
+
+/// A schema of its own in a database, taken away in the end.
+struct Schema {
+    admin: String,
+    name: String,
+    database: Database,
+}
+
+impl Schema {
+    fn new() -> Option<Self> {
+        static URL: LazyLock<Option<String>> = LazyLock::new(|| {
+            static SERVER: Mutex<Option<Server>> = Mutex::new(None);
+            std::env::var("RANKSTILL_POSTGRES").ok().or_else(|| {
+                let mut server = SERVER.lock().unwrap();
+                *server = Server::start();
+                server.as_ref().map(|server| server.url.clone())
+            })
+        });
+        URL.as_deref().map(Self::of)
+    }
+
+    fn of(url: &str) -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("rankstill_test_{}_{number}", std::process::id());
+        let separator = if url.contains('?') { '&' } else { '?' };
+        let schema = Self {
+            admin: url.into(),
+            database: Database {
+                url: format!("{url}{separator}options=-csearch_path%3D{name}"),
+                password: None,
+                patience: Duration::from_secs(20), // a busy machine is not what is tested
+            },
+            name,
+        };
+        schema.run(&format!("CREATE SCHEMA {}", schema.name)).unwrap();
+        schema
+    }
+
+    /// As whoever owns the server.
+    fn run(&self, statements: &str) -> Option<()> {
+        let until = Instant::now() + LONG;
+        let connection = Connection::open(&self.admin.parse().unwrap(), LONG, until).ok()?;
+        connection.run(until, async |client| client.batch_execute(statements).await).ok()
+    }
+
+    fn store(&self) -> Arc<dyn EventStore> {
+        Arc::new(Postgres::open(&self.database).unwrap())
+    }
+
+    /// What is told where it cannot be opened.
+    fn refusal(database: &Database) -> String {
+        let told = Postgres::open(database).err().unwrap().to_string();
+        assert!(!told.contains("secret"), "{told}");
+        told
+    }
+}
+
+impl Drop for Schema {
+    fn drop(&mut self) {
+        _ = self.run(&format!("DROP SCHEMA {} CASCADE", self.name));
+    }
+}
+
+impl Place for Schema {
+    fn open(&self) -> Arc<dyn EventStore> {
+        self.store()
+    }
+
+    fn beside(&self, store: &Arc<dyn EventStore>) -> Vec<Arc<dyn EventStore>> {
+        vec![Arc::clone(store), self.store()]
+    }
+}
+
+promises!(Schema::new());
+
+#[test]
+fn two_instances_see_each_other_at_once() {
+    let Some(schema) = Schema::new() else { return };
+    let (one, other) = (schema.store(), schema.store());
+    for round in 0..50 {
+        let (user, key) = (format!("u{round}"), round.to_string());
+        assert_eq!(one.append(&[event(&user, "x", 0, Some(&key))]).unwrap(), [true]);
+        assert_eq!(items(&*other, &user), ["x"]);
+        assert_eq!(other.append(&[event(&user, "x", 0, Some(&key))]).unwrap(), [false]);
+        assert_eq!(other.forget(&user).unwrap(), 1);
+        assert_eq!(one.of_user(&user).unwrap(), OfUser { items: vec![], forgotten: true });
+    }
+}
+
+#[test]
+fn however_much_there_is_only_what_is_asked_is_read() {
+    let Some(schema) = Schema::new() else { return };
+    let single = |round: usize| event(&format!("u{round}"), "x", 0, Some("k"));
+    {
+        let store = schema.store();
+        // The first plans are made for an empty table, and kept.
+        (0..10).for_each(|round| drop(store.append(&[single(round)]).unwrap()));
+        let many: Vec<Event> = (100..3100).map(single).collect();
+        store.append(&many).unwrap();
+        schema.run(&format!("ANALYZE {}.rankstill_events", schema.name)).unwrap();
+        for round in 10..50 {
+            store.append(&[single(round)]).unwrap();
+            assert_eq!(store.of_users(&["u7", "nobody"]).unwrap()[0].items, ["x"]);
+        }
+        store.append(&many[..10]).unwrap();
+        store.forget("u3").unwrap();
+    }
+    // Counted when the connections have ended, which takes a moment.
+    let counts = Postgres::at(&schema.database).unwrap();
+    let counts = || {
+        let ask = "SELECT n_tup_ins, seq_tup_read + idx_tup_fetch, (
+                       SELECT sum(idx_tup_read)::bigint FROM pg_stat_user_indexes
+                       WHERE relid = 'rankstill_events'::regclass
+                   ) FROM pg_stat_user_tables WHERE relid = 'rankstill_events'::regclass";
+        let rows = counts.ask(ask).unwrap();
+        [0, 1, 2].map(|at| rows[0].get::<_, i64>(at))
+    };
+    let began = Instant::now();
+    while counts()[2] < 40 {
+        assert!(began.elapsed() < LONG, "{:?}", counts());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    std::thread::sleep(Duration::from_millis(100));
+    let [inserted, rows, entries] = counts();
+    assert_eq!(inserted, 3050);
+    assert!(rows < 200 && entries < 200, "{rows} rows and {entries} entries were read");
+}
+
+#[test]
+fn many_may_start_at_once() {
+    let Some(schema) = Schema::new() else { return };
+    let told = Postgres::existing(&schema.database).err().unwrap().to_string();
+    assert!(told.contains("no such store"), "{told}");
+    std::thread::scope(|scope| {
+        for number in 0..6 {
+            let schema = &schema;
+            scope.spawn(move || {
+                schema.store().append(&[event(&number.to_string(), "x", 0, None)]).unwrap();
+            });
+        }
+    });
+    let store = Postgres::existing(&schema.database).unwrap();
+    assert_eq!(numbers(&store), [1, 2, 3, 4, 5, 6]);
+}
+
+#[test]
+fn who_may_write_need_not_be_who_made_the_tables() {
+    let Some(schema) = Schema::new() else { return };
+    drop(schema.store());
+    let (name, role) = (&schema.name, &schema.name);
+    schema
+        .run(&format!(
+            "CREATE ROLE {role} LOGIN PASSWORD 'secret'; GRANT USAGE ON SCHEMA {name} TO {role};
+             GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {name} TO {role};
+             ALTER ROLE {role} SET synchronous_commit = off;
+             ALTER ROLE {role} SET default_transaction_isolation = 'serializable'"
+        ))
+        .unwrap();
+    let mut database = schema.database.clone();
+    let (_, rest) = schema.admin.split_once('@').unwrap();
+    let parameters = schema.database.url.split_once("options").unwrap().1;
+    let separator = if rest.contains('?') { '&' } else { '?' };
+    database.url = format!("postgres://{role}@{rest}{separator}options{parameters}");
+    database.password = Some("secret".into());
+    let store = Postgres::open(&database).unwrap();
+    assert_eq!(store.append(&[event("a", "x", 0, None)]).unwrap(), [true]);
+    let rows = store.ask("SHOW synchronous_commit").unwrap();
+    assert_eq!(rows[0].get::<_, &str>(0), "on", "what is acknowledged is on the disk");
+    drop(store);
+    schema.run(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).unwrap();
+}
+
+#[test]
+fn tables_of_another_form_are_refused() {
+    let Some(schema) = Schema::new() else { return };
+    drop(schema.store());
+    schema.run(&format!("UPDATE {}.rankstill_store SET format = 2", schema.name)).unwrap();
+    let told = Schema::refusal(&schema.database);
+    assert!(told.contains("rankstill_store.format: expected 1, found 2"), "{told}");
+}
+
+#[test]
+fn a_database_that_cannot_be_had_is_named_without_its_password() {
+    let database = |url: &str| Database {
+        url: url.into(),
+        password: Some("secret too".into()),
+        patience: Duration::from_millis(500),
+    };
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let nobody = format!("127.0.0.1:{port}");
+    let told = Schema::refusal(&database(&format!("postgres://me:secret@{nobody}/shop")));
+    assert!(told.contains(&format!("postgres://me@{nobody}/shop")), "{told}");
+    assert!(told.contains("onnection refused"), "{told}");
+    let told = Schema::refusal(&database("postgres://me:secret@host:port/shop"));
+    assert!(told.contains("port"), "{told}");
+    let told = Schema::refusal(&database("postgres://me:secret@host/shop?sslmode=require"));
+    assert!(told.contains("sslmode"), "{told}");
+    let Some(schema) = Schema::new() else { return };
+    let url = schema.database.url.replace("rankstill:secret@", "rankstill:secretive@");
+    if url != schema.database.url {
+        let told = Schema::refusal(&database(&url));
+        assert!(told.contains("password authentication failed"), "{told}");
+    }
+}
+
+#[test]
+fn a_silent_database_is_not_waited_for_again_and_again() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap(); // nobody accepts
+    let url = format!("postgres://me@{}/shop", silent.local_addr().unwrap());
+    let patience = Duration::from_millis(600);
+    let store = Postgres::at(&Database { url, password: None, patience }).unwrap();
+    let began = Instant::now();
+    assert!(store.of_user("a").unwrap_err().to_string().contains("did not answer in time"));
+    assert!(began.elapsed() >= patience / 2 - Duration::from_millis(1));
+    assert!(store.of_user("a").unwrap_err().to_string().contains("is asked again"));
+    std::thread::sleep(patience / 2);
+    assert!(store.of_user("a").unwrap_err().to_string().contains("did not answer in time"));
+}
+
+#[test]
+fn what_was_acknowledged_survives_the_server_and_calls_go_on() {
+    if std::env::var_os("RANKSTILL_POSTGRES").is_some() {
+        return println!("skipped: a server that others use is not killed");
+    }
+    let Some(mut server) = Server::start() else { return };
+    let schema = server.schema();
+    let store = schema.store();
+    let (acknowledged, ended) = (Mutex::new(Vec::new()), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        let (store, acknowledged, ended) = (&store, &acknowledged, &ended);
+        scope.spawn(move || {
+            for number in 0.. {
+                let key = number.to_string();
+                match store.append(&[event("a", "x", 0, Some(&key))]) {
+                    Ok(new) => acknowledged.lock().unwrap().push((key, new)),
+                    Err(error) => {
+                        let told = error.to_string();
+                        assert!(told.contains("127.0.0.1") && !told.contains("secret"), "{told}");
+                        break;
+                    }
+                }
+            }
+            ended.store(1, Ordering::Relaxed);
+        });
+        while acknowledged.lock().unwrap().len() < 30 {
+            store.of_user("a").unwrap();
+        }
+        server.kill();
+        while ended.load(Ordering::Relaxed) == 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert!(store.of_user("a").is_err());
+    });
+    assert!(store.append(&[event("b", "x", 0, None)]).is_err());
+    server.start_again();
+    // The first call works: broken connections are noticed and replaced.
+    assert_eq!(store.append(&[event("b", "y", 0, None)]).unwrap(), [true]);
+    assert_eq!(items(&*store, "b"), ["y"], "none or all");
+    let acknowledged = acknowledged.into_inner().unwrap();
+    let again: Vec<_> =
+        acknowledged.iter().map(|(key, _)| event("a", "x", 0, Some(key.as_str()))).collect();
+    assert_eq!(store.append(&again).unwrap(), vec![false; acknowledged.len()]);
+    // One may have been committed without a word; none is there twice.
+    assert!((0..=1).contains(&(items(&*store, "a").len() - acknowledged.len())));
+    let found = numbers(&*store);
+    assert_eq!(found, (1..=found.len() as u64).collect::<Vec<_>>());
+}
+
+/// On the threads of a server, none of which may wait for a database where it reads the network.
+fn on_the_network<T>(work: impl Future<Output = T>) -> T {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.worker_threads(1).enable_all().build().unwrap().block_on(work)
+}
+
+#[test]
+fn a_server_answers_over_it() {
+    let Some(schema) = Schema::new() else { return };
+    let site = administered_over(schema.store(), vec![snapshot(Kind::Factors)], patient());
+    let beside = administered_over(schema.store(), vec![snapshot(Kind::Factors)], patient());
+    on_the_network(async {
+        let list = |answer: &Value| -> Vec<String> {
+            let items = answer["items"].as_array().unwrap_or_else(|| panic!("{answer}"));
+            items.iter().map(|item| item["item"].as_str().unwrap().to_owned()).collect()
+        };
+        let path = "/v1/users/u1/recommendations?k=5";
+        let (_, before) = site.get(path).await;
+        assert_eq!(before["basis"], "user");
+        let first = &list(&before)[0];
+        let event = json!({ "user": "u1", "item": first, "key": 1, "time": 7 });
+        let (_, told) = site.post("/v1/events", json!({ "events": [event] })).await;
+        assert_eq!(told, json!({ "kept": 1, "repeated": 0 }));
+        let (_, after) = beside.get(path).await;
+        assert!(!list(&after).contains(first), "the other instance knows it in its next answer");
+        let many: Vec<Value> =
+            (0..30).map(|n| json!({ "user": format!("u{n}"), "k": 5 })).collect();
+        let (_, batch) =
+            beside.post("/v1/recommendations:batch", json!({ "requests": many })).await;
+        assert_eq!(list(&batch["answers"][1]), list(&after));
+        let body = json!({ "events": [{ "user": "u1\0", "item": "i1" }] });
+        assert_eq!(site.post("/v1/events", body).await.0, 422);
+        assert_eq!(site.send("DELETE", "/v1/users/u%00", "text/plain", "").await.0, 422);
+        assert_eq!(site.get("/v1/users/u%00/recommendations").await.1["basis"], "popular");
+        let (_, told) = beside.send("DELETE", "/v1/users/u1", "text/plain", "").await;
+        assert_eq!(told, json!({ "user": "u1", "events": 1 }));
+        assert_eq!(site.get(path).await.1["basis"], "popular");
+        let router = crate::http::router(Arc::clone(&site.app));
+        let request = axum::http::Request::get("/admin/events?after=0")
+            .header("authorization", "Bearer admin")
+            .body(axum::body::Body::empty());
+        let answer = tower::ServiceExt::oneshot(router, request.unwrap()).await.unwrap();
+        assert_eq!(
+            (answer.status().as_u16(), &answer.headers()["rankstill-last"]),
+            (200, &"0".parse().unwrap())
+        );
+    });
+}
+
+#[test]
+fn the_ladder_looks_users_up_without_the_models_threads() {
+    let Some(schema) = Schema::new() else { return };
+    let gate = Gate::open();
+    let slow = Snapshot::new("slow", artefact(N_ITEMS), gated(&gate), Default::default(), None);
+    let late = Limits { deadline: Duration::from_secs(2), ..patient() };
+    let site = administered_over(schema.store(), vec![slow.unwrap()], late);
+    on_the_network(async {
+        gate.set(false);
+        let (status, answer) = site.get("/v1/users/u1/recommendations").await;
+        assert_eq!((status.as_u16(), &answer["degraded"]), (200, &json!("popular")), "{answer}");
+        let first = answer["items"][0]["item"].as_str().unwrap().to_owned();
+        let event = json!({ "events": [{ "user": "u1", "item": first }] });
+        assert_eq!(site.post("/v1/events", event).await.0, 200);
+        let (_, again) = site.get("/v1/users/u1/recommendations").await;
+        assert!(!again.to_string().contains(&format!("\"{first}\"")), "seen: {again}");
+        gate.set(true);
+    });
+}
+
+#[test]
+fn without_its_database_a_server_refuses_who_is_known_and_comes_back() {
+    if std::env::var_os("RANKSTILL_POSTGRES").is_some() {
+        return println!("skipped: a server that others use is not killed");
+    }
+    let Some(mut server) = Server::start() else { return };
+    let schema = server.schema();
+    let site = administered_over(schema.store(), vec![snapshot(Kind::Factors)], patient());
+    on_the_network(async {
+        let path = "/v1/users/u1/recommendations";
+        assert_eq!(site.get(path).await.0, 200);
+        server.kill();
+        let (status, told) = site.get(path).await;
+        assert_eq!(
+            (status.as_u16(), &told["type"]),
+            (503, &json!("urn:rankstill:problem:unavailable"))
+        );
+        assert!(
+            !told.to_string().contains("127.0.0.1"),
+            "clients are not told where it is: {told}"
+        );
+        assert_eq!(site.post("/v1/recommendations", json!({ "history": ["i3"] })).await.0, 200);
+        let event = json!({ "events": [{ "user": "u1", "item": "i1" }] });
+        let (status, told) = site.post("/v1/events", event.clone()).await;
+        assert_eq!(status, 503);
+        assert!(told["detail"].as_str().unwrap().starts_with("not acknowledged"), "{told}");
+        server.start_again();
+        assert_eq!(site.post("/v1/events", event).await.0, 200);
+        assert_eq!(site.get(path).await.0, 200);
+    });
+    assert_eq!(items(&*schema.store(), "u1"), ["i1"]);
+}

@@ -1,0 +1,50 @@
+#!/bin/sh
+# A PostgreSQL server of its own, for tests and to try things: in a new folder, on a free port of loopback, without fsync.
+# Prints its URL (the role owns everything), obeys the lines of its input, and leaves nothing behind when that ends:
+#   kill   the server dies at once, as in a crash; says `killed`
+#   start  and is started again; says `started`
+# Ends with status 3 where there is no PostgreSQL.
+set -eu
+
+if [ "$(id -u)" = 0 ]; then # which PostgreSQL refuses to run as
+    id postgres >/dev/null 2>&1 && command -v runuser >/dev/null || exit 3
+    exec runuser -u postgres -- "$0" "$@"
+fi
+for folder in $(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -Vr); do PATH="$PATH:$folder"; done
+command -v initdb >/dev/null && command -v postgres >/dev/null || exit 3
+
+here=$(mktemp -d "${TMPDIR:-/tmp}/postgres.XXXXXX")
+server=
+crash() {
+    [ -z "$server" ] || kill -QUIT "$server" 2>/dev/null || true
+    [ -z "$server" ] || wait "$server" 2>/dev/null || true
+    server=
+}
+trap 'crash; rm -rf "$here"' EXIT
+trap 'exit 1' INT TERM HUP
+cd "$here"
+echo secret >password
+initdb -D data -U rankstill --pwfile=password -A scram-sha-256 -E UTF8 --no-locale --no-sync >log 2>&1 || { cat log >&2; exit 1; }
+
+# Fails where somebody else has the port.
+start() {
+    postgres -D data -p "$port" -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off >>log 2>&1 &
+    server=$!
+    # Its own word for it: at that port somebody else may be ready.
+    until [ "$(head -n 1 data/postmaster.pid 2>/dev/null)" = "$server" ] && grep -q ready data/postmaster.pid; do
+        kill -0 "$server" 2>/dev/null || { server=; return 1; }
+        sleep 0.05
+    done
+}
+port=$((20000 + $$ % 20000))
+until start; do
+    port=$((port + 1))
+    [ "$port" -lt 40100 ] || { cat log >&2; exit 1; }
+done
+echo "postgres://rankstill:secret@127.0.0.1:$port/postgres"
+while read -r line; do
+    case $line in
+    kill) crash && echo killed ;;
+    start) start && echo started ;;
+    esac
+done
