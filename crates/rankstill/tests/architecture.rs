@@ -20,7 +20,7 @@ const SERVING: [&str; 8] =
     ["axum", "hyper", "hyper-util", "redb", "tokio", "tokio-postgres", "tokio-rustls", "tower"];
 
 /// What a newcomer must not wait for.
-const HEAVY: [&str; 11] = [
+const HEAVY: [&str; 12] = [
     "arrow",
     "datafusion",
     "ballista",
@@ -30,6 +30,7 @@ const HEAVY: [&str; 11] = [
     "tch",
     "lightgbm3",
     "perpetual",
+    "prost",
     "tokio-postgres",
     "usearch",
 ];

@@ -29,6 +29,8 @@ pub struct App {
     pub(crate) admin: Option<Admin>,
     pub(crate) ladder: Ladder,
     pub(crate) metrics: Metrics,
+    #[cfg(feature = "otlp")]
+    pub(crate) traces: Option<crate::Traces>,
     /// Requests that were taken and are not answered yet.
     pub(crate) in_progress: AtomicUsize,
     /// Set while the last answers are given before the end.
@@ -50,6 +52,9 @@ pub struct Setup {
     pub keys: Option<Keys>,
     /// Who may change what is served; without it nobody.
     pub admin: Option<Admin>,
+    /// Where a span of each request goes; nowhere without it.
+    #[cfg(feature = "otlp")]
+    pub traces: Option<crate::Traces>,
 }
 
 /// Who may change what is served, and how another version is read.
@@ -67,13 +72,15 @@ impl App {
     /// # Errors
     /// When there is no model, two have one name, or no threads can be started.
     pub fn new(setup: Setup) -> Result<Self> {
-        let Setup { models, store, limits, threads, keys, admin } = setup;
+        let Setup { models, store, limits, threads, keys, admin, .. } = setup;
         let writer = store.clone().map(|store| Writer::start(store, &limits)).transpose()?;
         Ok(Self {
             models: Models::new(models)?,
             scoring: Scoring::new(threads, limits.queue, store.clone())?,
             ladder: Ladder::new(limits.remembered / 2),
             metrics: Metrics::new(),
+            #[cfg(feature = "otlp")]
+            traces: setup.traces,
             limits,
             store,
             writer,

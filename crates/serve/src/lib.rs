@@ -33,6 +33,8 @@ pub mod store;
 mod testing;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(feature = "otlp")]
+mod traces;
 
 pub use app::{Admin, App, Load, Setup};
 pub use challenger::{Guard, Mode, Trial, TrialReport};
@@ -51,3 +53,5 @@ pub use server::{Listen, Server, run};
 pub use snapshot::Snapshot;
 #[cfg(feature = "tls")]
 pub use tls::Tls;
+#[cfg(feature = "otlp")]
+pub use traces::Traces;

@@ -17,6 +17,8 @@ pub(crate) struct Metrics {
     pub events: Family<EventLabels, Counter>,
     pub swaps: Family<SwapLabels, Counter>,
     pub degraded: Family<DegradedLabels, Counter>,
+    #[cfg(feature = "otlp")]
+    pub spans: Family<SpanLabels, Counter>,
     waiting: Gauge,
     overlap: Family<TrialLabels, Histogram, fn() -> Histogram>,
     rbo: Family<TrialLabels, Histogram, fn() -> Histogram>,
@@ -54,6 +56,13 @@ pub(crate) struct DegradedLabels {
     pub rung: &'static str,
 }
 
+#[cfg(feature = "otlp")]
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(crate) struct SpanLabels {
+    /// `sent`, `refused` by the collector (or it was too slow, or not there) or `dropped` because too many waited.
+    pub outcome: &'static str,
+}
+
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct TrialLabels {
     model: String,
@@ -87,6 +96,10 @@ impl Metrics {
         registry.register("swaps", "Other versions that were asked for", swaps.clone());
         let degraded = Family::default();
         registry.register("degraded", "Answers that were not the model's", degraded.clone());
+        #[cfg(feature = "otlp")]
+        let spans = Family::default();
+        #[cfg(feature = "otlp")]
+        registry.register("spans", "Spans of requests", spans.clone());
         let share: fn() -> Histogram = || Histogram::new((0..=20).map(|i| f64::from(i) / 20.0));
         let overlap = Family::new_with_constructor(share);
         let help = "Share of items that are in both answers of a trial";
@@ -120,6 +133,8 @@ impl Metrics {
             events,
             swaps,
             degraded,
+            #[cfg(feature = "otlp")]
+            spans,
             waiting,
             overlap,
             rbo,
@@ -139,11 +154,6 @@ impl Metrics {
     }
 
     pub fn request(&self, method: &str, route: &str, status: u16, model: &str, took: Duration) {
-        // What a client makes up is not a label: every label is a series that is kept.
-        let method = match method {
-            "GET" | "POST" | "PUT" | "DELETE" | "HEAD" | "OPTIONS" | "PATCH" => method,
-            _ => "other",
-        };
         let labels = RequestLabels {
             method: method.into(),
             route: route.into(),
@@ -178,3 +188,14 @@ impl Metrics {
         page
     }
 }
+
+/// A method, if it is one: what a client makes up is not a label, because every label is a series that is kept.
+pub(crate) fn known(method: &str) -> &str {
+    match method {
+        "GET" | "POST" | "PUT" | "DELETE" | "HEAD" | "OPTIONS" | "PATCH" => method,
+        _ => OTHER,
+    }
+}
+
+/// Instead of what a client makes up.
+pub(crate) const OTHER: &str = "other";

@@ -70,6 +70,16 @@ impl Server {
         let Self { app, listener, .. } = self;
         #[cfg(feature = "tls")]
         let renewal = self.tls.clone().map(|tls| tokio::spawn(async move { tls.renew().await }));
+        #[cfg(feature = "otlp")]
+        let (ended, tracing) = {
+            let ((ended, end), app) = (tokio::sync::oneshot::channel(), Arc::clone(&app));
+            let send = async move {
+                if let Some(traces) = &app.traces {
+                    traces.send(&app.metrics, end).await;
+                }
+            };
+            (ended, tokio::spawn(send))
+        };
         let routes = router(Arc::clone(&app));
         let graceful = GracefulShutdown::new();
         let places = Arc::new(Semaphore::new(app.limits.connections));
@@ -116,7 +126,13 @@ impl Server {
         }
         app.draining.store(true, Ordering::Relaxed);
         drop(listener);
-        tokio::time::timeout(app.limits.drain, graceful.shutdown()).await.is_ok()
+        let finished = tokio::time::timeout(app.limits.drain, graceful.shutdown()).await.is_ok();
+        #[cfg(feature = "otlp")]
+        {
+            drop(ended);
+            _ = tracing.await; // it ends in time
+        }
+        finished
     }
 }
 

@@ -281,7 +281,7 @@ pub fn administered_over(
     let keys = Keys::parse(&sha256(b"admin")).unwrap();
     let load = |_: &str, _: &std::path::Path| Err("there is no such folder".to_owned());
     let admin = Some(Admin { keys, load: Box::new(load) });
-    let setup = Setup { models, store: Some(store), limits, threads: 2, keys: None, admin };
+    let setup = Setup { models, store: Some(store), limits, threads: 2, admin, ..Setup::default() };
     Site { app: Arc::new(App::new(setup).unwrap()), _folder: tempfile::tempdir().unwrap() }
 }
 

@@ -66,6 +66,10 @@ pub struct Options {
     /// Who may change what is served: a SHA-256 of a key a line. Without it, nobody.
     #[arg(long, value_name = "FILE")]
     admin_keys: Option<PathBuf>,
+    /// Send a span for each request to this OpenTelemetry collector: http://HOST:4318.
+    #[cfg(feature = "otlp")]
+    #[arg(long, value_name = "URL")]
+    otlp: Option<String>,
     /// Refuse where a model cannot answer in time, instead of answering with what is known without it.
     #[arg(long)]
     no_degrade: bool,
@@ -117,6 +121,8 @@ pub fn run(options: &Options, threads: usize, screen: &Screen) -> Result<()> {
         (Some(certificate), Some(key)) => Some(Tls::read(certificate, key)?),
         _ => None,
     };
+    #[cfg(feature = "otlp")]
+    let traces = options.otlp.as_deref().map(rankstill::serve::Traces::to).transpose()?;
     let search = Search {
         table: options.table,
         map: options.map,
@@ -165,7 +171,16 @@ pub fn run(options: &Options, threads: usize, screen: &Screen) -> Result<()> {
             .map_err(|error| format!("{error:#}"))
     };
     let admin = admin_keys.map(|keys| Admin { keys, load: Box::new(load) });
-    let app = App::new(Setup { models, store, limits, threads, keys, admin })?;
+    let app = App::new(Setup {
+        models,
+        store,
+        limits,
+        threads,
+        keys,
+        admin,
+        #[cfg(feature = "otlp")]
+        traces,
+    })?;
     #[cfg(feature = "tls")]
     let scheme = if tls.is_some() { "https" } else { "http" };
     #[cfg(not(feature = "tls"))]

@@ -34,7 +34,7 @@ pub(super) async fn similar(
 ) -> Result<(Extension<AnsweredBy>, Json<Similar>), Problem> {
     let k = app.limits.k("k", params.k)?;
     let snapshot = app.models.slot("model", params.model.as_deref())?.current();
-    let by = AnsweredBy(Arc::clone(&snapshot.label));
+    let by = AnsweredBy { model: Arc::clone(&snapshot.label), degraded: None };
     let item = snapshot.items.get(&id.0);
     let item = item.ok_or_else(|| Problem::not_found(format!("the model knows no item `{id}`")))?;
     let deadline = Instant::now() + app.limits.deadline;

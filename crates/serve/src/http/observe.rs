@@ -1,7 +1,11 @@
 //! What is done with every request: a number to find it by, and a line of the log.
 
 use crate::app::Shared;
+use crate::metrics::{OTHER, known};
 use crate::problem::Problem;
+use crate::request::Rung;
+#[cfg(feature = "otlp")]
+use crate::traces::{Done, Span};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::Next;
@@ -15,13 +19,19 @@ static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Which model answered: put into a response by its handler, taken out for the metrics.
 #[derive(Clone)]
-pub(super) struct AnsweredBy(pub Arc<str>);
+pub(super) struct AnsweredBy {
+    pub model: Arc<str>,
+    /// Where it was not the model itself.
+    pub degraded: Option<Rung>,
+}
 
 pub(super) async fn observe(State(app): State<Shared>, request: Request, next: Next) -> Response {
     let began = Instant::now();
     let _progress = Progress::begin(&app.in_progress);
     let id = request.headers().get(&REQUEST_ID).filter(|id| sane(id)).cloned();
     let id = id.unwrap_or_else(new_id);
+    #[cfg(feature = "otlp")]
+    let span = app.traces.as_ref().map(|traces| (traces, Span::begin(request.headers())));
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     // Whoever asks whether the process lives must not be told that it is busy: it would be ended.
@@ -31,17 +41,23 @@ pub(super) async fn observe(State(app): State<Shared>, request: Request, next: N
     } else {
         next.run(request).await
     };
-    let route = route.as_ref().map_or("other", MatchedPath::as_str);
+    let route = route.as_ref().map_or(OTHER, MatchedPath::as_str);
     let (status, took) = (response.status().as_u16(), began.elapsed());
-    let model = response.extensions().get::<AnsweredBy>().map(|by| Arc::clone(&by.0));
-    let model = model.as_deref().unwrap_or_default();
-    app.metrics.request(method.as_str(), route, status, model, took);
+    let by = response.extensions().get::<AnsweredBy>().cloned();
+    let model = by.as_ref().map_or("", |by| &by.model);
+    let rung = by.as_ref().and_then(|by| by.degraded).map(Rung::name);
+    app.metrics.request(known(method.as_str()), route, status, model, took);
     let ms = took.as_secs_f64() * 1e3;
     let request_id = id.to_str().unwrap_or_default();
+    #[cfg(feature = "otlp")]
+    if let Some((traces, span)) = span {
+        let method = known(method.as_str());
+        traces.keep(span, &Done { method, route, status, model, request_id, rung }, &app.metrics);
+    }
     // No ids of users and no parameters: a log is kept longer than what it speaks of should be.
     match status {
-        500.. => tracing::warn!(request_id, %method, route, status, model, ms, "request"),
-        _ => tracing::info!(request_id, %method, route, status, model, ms, "request"),
+        500.. => tracing::warn!(request_id, %method, route, status, model, rung, ms, "request"),
+        _ => tracing::info!(request_id, %method, route, status, model, rung, ms, "request"),
     }
     response.headers_mut().insert(REQUEST_ID.clone(), id);
     response

@@ -43,8 +43,15 @@ pub(super) async fn for_user(
         ..Request::default()
     };
     let asked = Asked::new(&app, request).map_err(Problem::as_parameter)?;
-    let by = AnsweredBy(Arc::clone(&asked.answering.label));
-    Ok((Extension(by), axum::Json(asked.answer().await?)))
+    answered(asked).await
+}
+
+async fn answered(
+    asked: Asked,
+) -> Result<(Extension<AnsweredBy>, axum::Json<Recommendations>), Problem> {
+    let model = Arc::clone(&asked.answering.label);
+    let found = asked.answer().await?;
+    Ok((Extension(AnsweredBy { model, degraded: found.degraded }), axum::Json(found)))
 }
 
 /// Recommends to a user, to a history, or to both.
@@ -66,8 +73,7 @@ pub(super) async fn post(
     Json(request): Json<Request>,
 ) -> Result<(Extension<AnsweredBy>, axum::Json<Recommendations>), Problem> {
     let asked = Asked::new(&app, request)?;
-    let by = AnsweredBy(Arc::clone(&asked.answering.label));
-    Ok((Extension(by), axum::Json(asked.answer().await?)))
+    answered(asked).await
 }
 
 /// Answers many requests. One that is wrong gets its problem in its place; the others are answered.
