@@ -70,8 +70,9 @@ pub(crate) struct TrialState {
         (status = 200, body = Swapped),
         (status = 400),
         (status = 401),
-        (status = 409),
+        (status = 404),
         (status = 408),
+        (status = 409),
         (status = 413),
         (status = 415),
         (status = 422),
@@ -102,6 +103,7 @@ pub(super) async fn swap(
     responses(
         (status = 200, body = Swapped),
         (status = 401),
+        (status = 404),
         (status = 409),
         (status = 422),
     )
@@ -129,8 +131,9 @@ pub(super) async fn rollback(
         (status = 200, body = TrialState),
         (status = 400),
         (status = 401),
-        (status = 409),
+        (status = 404),
         (status = 408),
+        (status = 409),
         (status = 413),
         (status = 415),
         (status = 422),
@@ -157,6 +160,7 @@ pub(super) async fn challenge(
     responses(
         (status = 200, body = TrialState),
         (status = 401),
+        (status = 404),
         (status = 409),
         (status = 422),
     )
@@ -178,6 +182,7 @@ pub(super) async fn dismiss(
     responses(
         (status = 200, body = TrialState),
         (status = 401),
+        (status = 404),
         (status = 409),
         (status = 422),
     )
