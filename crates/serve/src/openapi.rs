@@ -4,7 +4,7 @@ use crate::{http, problem, request, store};
 use std::sync::LazyLock;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{Content, Ref, RefOr};
+use utoipa::openapi::{Content, Ref, RefOr, Response};
 use utoipa::{Modify, OpenApi};
 
 #[derive(OpenApi)]
@@ -95,14 +95,25 @@ impl Modify for Keys {
     }
 }
 
-/// Says what is told where a request is not answered: whatever the status, a [`problem::Problem`].
+/// Says when a request is not answered, as far as that follows from what it is, and what is told then: whatever the status, a
+/// [`problem::Problem`].
 struct Problems;
 
 impl Modify for Problems {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let told = RefOr::T(Content::new(Some(Ref::from_schema_name("Problem"))));
-        for operation in document.paths.paths.values_mut().flat_map(operations) {
-            for (status, response) in &mut operation.responses.responses {
+        let all = document.paths.paths.iter_mut();
+        for (path, operation) in
+            all.flat_map(|(path, item)| operations(item).map(move |one| (path, one)))
+        {
+            let of_key = operation.security.is_some().then_some("401");
+            let of_admin = path.starts_with("/admin/").then_some("404"); // a server without administrators
+            let of_body = operation.request_body.is_some().then_some(["400", "408", "413", "415"]);
+            let responses = &mut operation.responses.responses;
+            for status in of_body.into_iter().flatten().chain(of_key).chain(of_admin) {
+                responses.entry(status.into()).or_insert_with(|| RefOr::T(Response::new("")));
+            }
+            for (status, response) in responses {
                 if let (RefOr::T(response), Some('4' | '5')) = (response, status.chars().next()) {
                     response.content.insert("application/problem+json".into(), told.clone());
                 }

@@ -68,13 +68,7 @@ pub(crate) struct TrialState {
     request_body = SwapRequest,
     responses(
         (status = 200, body = Swapped),
-        (status = 400),
-        (status = 401),
-        (status = 404),
-        (status = 408),
         (status = 409),
-        (status = 413),
-        (status = 415),
         (status = 422),
     )
 )]
@@ -102,8 +96,6 @@ pub(super) async fn swap(
     params(("id" = String, Path, description = "The model's name")),
     responses(
         (status = 200, body = Swapped),
-        (status = 401),
-        (status = 404),
         (status = 409),
         (status = 422),
     )
@@ -129,13 +121,7 @@ pub(super) async fn rollback(
     request_body = TrialRequest,
     responses(
         (status = 200, body = TrialState),
-        (status = 400),
-        (status = 401),
-        (status = 404),
-        (status = 408),
         (status = 409),
-        (status = 413),
-        (status = 415),
         (status = 422),
     )
 )]
@@ -159,8 +145,6 @@ pub(super) async fn challenge(
     params(("id" = String, Path, description = "The model's name")),
     responses(
         (status = 200, body = TrialState),
-        (status = 401),
-        (status = 404),
         (status = 409),
         (status = 422),
     )
@@ -181,8 +165,6 @@ pub(super) async fn dismiss(
     params(("id" = String, Path, description = "The model's name")),
     responses(
         (status = 200, body = TrialState),
-        (status = 401),
-        (status = 404),
         (status = 409),
         (status = 422),
     )

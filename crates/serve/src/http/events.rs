@@ -48,11 +48,7 @@ pub(crate) struct Forgotten {
     request_body = EventBatch,
     responses(
         (status = 200, body = Appended),
-        (status = 400),
         (status = 404),
-        (status = 408),
-        (status = 413),
-        (status = 415),
         (status = 422),
         (status = 503),
     )
@@ -145,8 +141,6 @@ static LAST: HeaderName = HeaderName::from_static("rankstill-last");
     params(ExportParams),
     responses(
         (status = 200, body = String, content_type = "text/tab-separated-values"),
-        (status = 401),
-        (status = 404),
         (status = 422),
         (status = 503),
     )

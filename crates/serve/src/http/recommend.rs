@@ -60,10 +60,6 @@ async fn answered(
     request_body = Request,
     responses(
         (status = 200, body = Recommendations),
-        (status = 400),
-        (status = 408),
-        (status = 413),
-        (status = 415),
         (status = 422),
         (status = 503),
     )
@@ -82,10 +78,6 @@ pub(super) async fn post(
     request_body = BatchRequest,
     responses(
         (status = 200, body = BatchAnswer),
-        (status = 400),
-        (status = 408),
-        (status = 413),
-        (status = 415),
         (status = 422),
         (status = 503),
     )

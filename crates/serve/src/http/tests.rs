@@ -736,8 +736,11 @@ fn the_document_says_what_a_problem_looks_like() {
     for (path, operations) in document["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {
             let responses = operation["responses"].as_object().unwrap();
-            // So answers a server without administrators.
-            assert!(!path.starts_with("/admin") || responses.contains_key("404"), "{path}");
+            let has = |status: &str| responses.contains_key(status);
+            let keyed = operation.get("security").is_some();
+            assert!(!keyed || has("401"), "{path}");
+            assert!(!path.starts_with("/admin") || has("404"), "without administrators: {path}");
+            assert!(operation.get("requestBody").is_none() || has("413"), "{path}");
             for (status, response) in responses {
                 let told = &response["content"]["application/problem+json"];
                 let is_problem = status.as_str() >= "400";
