@@ -30,7 +30,8 @@ use utoipa::{Modify, OpenApi};
         http::dismiss,
         http::promote,
         http::live,
-        http::ready
+        http::ready,
+        http::metrics
     ),
     components(schemas(
         request::Id,
@@ -86,7 +87,7 @@ impl Modify for Keys {
         for (path, item) in &mut document.paths.paths {
             let needed = |name: &str| SecurityRequirement::new(name, Vec::<String>::new());
             let security = match path.split('/').nth(1) {
-                Some("v1") => vec![needed("key"), SecurityRequirement::default()],
+                Some("v1" | "metrics") => vec![needed("key"), SecurityRequirement::default()],
                 Some("admin") => vec![needed("admin")],
                 _ => continue,
             };

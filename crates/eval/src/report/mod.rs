@@ -354,7 +354,12 @@ fn percent(share: f64) -> String {
 }
 
 fn p_value(p: f64) -> String {
-    if p < 1e-4 { format!("{p:.0e}") } else { format!("{p:.4}") }
+    match p {
+        // Below the smallest double it is 0, and nothing is certain.
+        ..1e-300 => "< 1e-300".into(),
+        ..1e-4 => format!("{p:.0e}"),
+        _ => format!("{p:.4}"),
+    }
 }
 
 /// `1,234,567`.
@@ -395,6 +400,12 @@ mod tests {
     use crate::compare::{Comparing, adjust, compare};
     use crate::metric::parse_all;
     use crate::significance::spread;
+
+    #[test]
+    fn p_values_are_never_certain() {
+        let told = [0.0, 3.2e-80, 0.00012, 1.0].map(p_value);
+        assert_eq!(told, ["< 1e-300", "3e-80", "0.0001", "1.0000"]);
+    }
 
     fn report() -> Report {
         let metrics = parse_all(&["ndcg@10", "map", "gini@10"], Dialect::Rd).unwrap();

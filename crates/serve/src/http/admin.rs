@@ -182,6 +182,12 @@ pub(super) async fn promote(
 }
 
 /// What is counted and timed, for Prometheus (OpenMetrics text).
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "health",
+    responses((status = 200, body = String, content_type = "application/openmetrics-text"))
+)]
 pub(super) async fn metrics(State(app): State<Shared>) -> impl IntoResponse {
     let served: Vec<_> = app.models.all().map(Slot::current).collect();
     let page = app.metrics.page(served.iter().map(|one| &**one), app.scoring.waiting());

@@ -10,7 +10,7 @@ mod recommend;
 mod tests;
 
 pub(crate) use admin::{
-    __path_challenge, __path_dismiss, __path_promote, __path_rollback, __path_swap,
+    __path_challenge, __path_dismiss, __path_metrics, __path_promote, __path_rollback, __path_swap,
 };
 pub(crate) use events::{__path_append, __path_export, __path_forget};
 pub(crate) use health::{__path_live, __path_ready};
