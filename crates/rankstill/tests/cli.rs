@@ -238,6 +238,21 @@ fn the_report_holds_what_it_promises_and_evaluate_agrees_with_it() {
 }
 
 #[test]
+fn models_may_differ_by_their_draws_alone() {
+    let (root, file) = experiment();
+    let out = root.path().join("run");
+    let again = r#"models.Again={like="SGD",seed_offset=1}"#;
+    let two = ["--set", again, "--set", r#"only=["SGD","Again"]"#, "--seeds", "1,2"];
+    ok(rankstill(&["run", text(&file), "--quiet", "--out", text(&out)]).args(two));
+    let of = |name: &str, seed: u64| {
+        let artefact = format!("models/{name}/seed-{seed}/artefact/tensors.safetensors");
+        fs::read(out.join(artefact)).unwrap()
+    };
+    assert!(of("Again", 1) == of("SGD", 2), "the second seed's draws");
+    assert!(of("Again", 1) != of("SGD", 1), "draws of their own");
+}
+
+#[test]
 fn recommend_gives_what_was_evaluated() {
     let (root, file) = experiment();
     let out = root.path().join("run");
@@ -373,6 +388,7 @@ fn what_is_wrong_is_named_and_nothing_is_left() {
         ("data.split.kind=randomly", "`randomly`"),
         ("data.path=nowhere.csv", "data: path, parts and simulate are given together"),
         ("seeds=[]", "seeds: is empty"),
+        ("models.BPR.seed_offset=-1", "models.BPR.seed_offset: expected a whole number, found -1"),
     ] {
         let found = wrong(set);
         assert!(found.contains(told), "--set {set}\nexpected {told}\nfound {found}");

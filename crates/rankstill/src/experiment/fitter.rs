@@ -32,7 +32,7 @@ pub struct Fitter<'a> {
 }
 
 impl Fitter<'_> {
-    /// Model `at` of `plan`, from `folder` where it was kept. `ask` gives a teacher by its number in the plan.
+    /// Model `at` of `plan` in a run with this seed, from `folder` where it was kept. `ask` gives a teacher by its number in the plan.
     ///
     /// # Errors
     /// When the settings cannot work on these data, training diverges, somebody interrupts, or the disk is full.
@@ -49,7 +49,7 @@ impl Fitter<'_> {
             return Ok(model::read(&artefact)?.model.into());
         }
         let planned = &plan.models[at];
-        let Source::Fit { kind, recipe, distil } = &planned.source else {
+        let Source::Fit { kind, recipe, distil, .. } = &planned.source else {
             anyhow::bail!("models.{}: is a file of rankings, there is nothing to fit", planned.name)
         };
         let lessons = |cases: &Cases, wants: Wants| -> Result<Vec<Trace>> {
@@ -79,7 +79,7 @@ impl Fitter<'_> {
             recipe: &**recipe,
             taught: distil.as_ref().map(|distil| (distil, &lessons as _)),
             train: self.train,
-            seed,
+            seed: planned.seed(seed),
             validate: self.early.then_some(&valid),
             checkpoint_every: checkpoint_every(plan),
             folder,
@@ -94,7 +94,7 @@ impl Fitter<'_> {
         beside::write(folder.join("fit.json"), format!("{seconds}\n").as_bytes())?;
         let card = json!({
             "experiment": plan.spec.name,
-            "seed": seed,
+            "seed": planned.seed(seed),
             "data": self.data.manifest.content,
             "fitted_on": plan.spec.evaluate.fit_on,
             "distilled": planned.resolved.get("distill"),

@@ -41,6 +41,8 @@ pub enum Source {
         recipe: Arc<dyn Recipe>,
         /// Set for students.
         distil: Option<Distil>,
+        /// Added to the seed of the run: models that differ by their draws alone.
+        seed_offset: u64,
     },
     /// Some other system ranked; the files hold what it said, one a state of its training, the last as it is now.
     Rankings(Vec<PathBuf>),
@@ -63,11 +65,20 @@ impl PlannedModel {
         }
     }
 
-    /// How it comes about from `train`, where it is fitted.
+    /// How it comes about from `train` in a run with this seed, where it is fitted.
     #[must_use]
     pub fn learning(&self, train: &Arc<Interactions>, seed: u64) -> Option<Learning> {
         let Source::Fit { recipe, .. } = &self.source else { return None };
-        Some(Learning { recipe: recipe.clone(), train: train.clone(), seed })
+        Some(Learning { recipe: recipe.clone(), train: train.clone(), seed: self.seed(seed) })
+    }
+
+    /// The seed of its draws in a run with this one.
+    #[must_use]
+    pub fn seed(&self, seed: u64) -> u64 {
+        match self.source {
+            Source::Fit { seed_offset, .. } => seed.wrapping_add(seed_offset),
+            _ => seed,
+        }
     }
 
     /// The models without which it cannot be: its teachers, or its members.
@@ -242,9 +253,18 @@ fn planned(
         return ensemble(name, settings, names);
     }
     let distil = settings.remove("distill");
+    let seed_offset = match settings.remove("seed_offset") {
+        None => 0,
+        Some(offset) => offset.as_u64().with_context(|| {
+            format!("{path}.seed_offset: expected a whole number, found {offset}")
+        })?,
+    };
     let value = Value::Object(settings);
     let (entry, recipe) = registry::parse(MODELS, Config { path: &path, value: &value })?;
     let mut resolved = with_kind(entry.name, recipe.config());
+    if seed_offset != 0 {
+        resolved["seed_offset"] = seed_offset.into();
+    }
     let distil = match distil {
         None => None,
         Some(value) => {
@@ -261,7 +281,7 @@ fn planned(
     };
     Ok(PlannedModel {
         name: name.into(),
-        source: Source::Fit { kind: entry.name, recipe: recipe.into(), distil },
+        source: Source::Fit { kind: entry.name, recipe: recipe.into(), distil, seed_offset },
         resolved,
     })
 }

@@ -138,7 +138,8 @@ impl<'a> Bench<'a> {
         goal: Option<(usize, &rankstill_core::Plan)>,
     ) -> Result<Box<dyn Model>> {
         let plan = &self.plans[at];
-        let Source::Fit { distil, .. } = &plan.models[plan.at(self.name)].source else {
+        let planned = &plan.models[plan.at(self.name)];
+        let Source::Fit { distil, .. } = &planned.source else {
             anyhow::bail!("tune.models.{}: is a file of rankings", self.name)
         };
         let valid = |model: &dyn Model| self.fitter.validation(self.name, model);
@@ -165,7 +166,7 @@ impl<'a> Bench<'a> {
             recipe: self.recipe(at),
             taught: distil.as_ref().map(|distil| (distil, &lessons as _)),
             train: self.fitter.train,
-            seed: self.seed,
+            seed: planned.seed(self.seed),
             validate: Some(&valid),
             checkpoint_every: checkpoint_every(plan),
             folder,
