@@ -3,6 +3,7 @@
 # Prints its URL (the role owns everything), obeys the lines of its input, and leaves nothing behind when that ends:
 #   kill   the server dies at once, as in a crash; says `killed`
 #   start  and is started again; says `started`
+#   encrypt, then lines of PEM, a certificate and its key, then `end`: is started again with them; says `encrypting`
 # Ends with status 3 where there is no PostgreSQL.
 set -eu
 
@@ -26,9 +27,11 @@ cd "$here"
 echo secret >password
 initdb -D data -U rankstill --pwfile=password -A scram-sha-256 -E UTF8 --no-locale --no-sync >log 2>&1 || { cat log >&2; exit 1; }
 
+tls=off
 # Fails where somebody else has the port.
 start() {
-    postgres -D data -p "$port" -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off >>log 2>&1 &
+    postgres -D data -p "$port" -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off \
+        -c ssl="$tls" -c ssl_cert_file="$here/tls.pem" -c ssl_key_file="$here/tls.pem" >>log 2>&1 &
     server=$!
     # Its own word for it: at that port somebody else may be ready.
     until [ "$(head -n 1 data/postmaster.pid 2>/dev/null)" = "$server" ] && grep -q ready data/postmaster.pid; do
@@ -46,5 +49,11 @@ while read -r line; do
     case $line in
     kill) crash && echo killed ;;
     start) start && echo started ;;
+    encrypt)
+        while read -r line && [ "$line" != end ]; do echo "$line"; done >tls.pem
+        chmod 600 tls.pem
+        tls=on
+        crash && start && echo encrypting
+        ;;
     esac
 done

@@ -32,7 +32,8 @@ fn url(given: &Path) -> Option<&str> {
 fn postgres(url: &str, patience: Duration, make: bool) -> Result<Arc<dyn EventStore>> {
     use rankstill::serve::store::{Database, Postgres};
     let password = std::env::var("PGPASSWORD").ok();
-    let database = Database { url: url.into(), password, patience };
+    let roots = std::env::var_os("PGSSLROOTCERT").map(Into::into);
+    let database = Database { url: url.into(), password, roots, patience };
     let open = if make { Postgres::open } else { Postgres::existing };
     Ok(Arc::new(open(&database)?))
 }

@@ -11,10 +11,19 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::{Client, Config, NoTls, Statement};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// How a database is come to.
+#[derive(Clone)]
+pub(super) struct Way {
+    pub config: Config,
+    /// None: what is said to it can be read on the way.
+    pub encryption: Option<MakeRustlsConnect>,
+}
 
 /// Some connections to one database.
 pub(super) struct Pool {
-    config: Config,
+    way: Way,
     place: String,
     most: usize,
     /// For a statement.
@@ -48,8 +57,8 @@ impl From<tokio_postgres::Error> for Failure {
 }
 
 impl Pool {
-    pub fn new(config: Config, place: String, most: usize, limit: Duration) -> Self {
-        Self { config, place, most, limit, state: Mutex::default(), freed: Condvar::new() }
+    pub fn new(way: Way, place: String, most: usize, limit: Duration) -> Self {
+        Self { way, place, most, limit, state: Mutex::default(), freed: Condvar::new() }
     }
 
     /// Lets `work` have a connection, `until` then. A connection that failed is not used again.
@@ -65,7 +74,7 @@ impl Pool {
         let idle = place.connection.take().filter(Connection::lives);
         let connected = match idle {
             Some(connection) => Ok(connection),
-            None => Connection::open(&self.config, self.limit, until),
+            None => Connection::open(&self.way, self.limit, until),
         };
         let done = connected.and_then(|mut connection| {
             let done = work(&mut connection, until)?;
@@ -153,12 +162,23 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub fn open(config: &Config, limit: Duration, until: Instant) -> Result<Self, Failure> {
+    pub fn open(way: &Way, limit: Duration, until: Instant) -> Result<Self, Failure> {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(Failure::System)?;
         let connect = async {
-            let (client, connection) = config.connect(NoTls).await?;
-            tokio::spawn(connection); // what it says, calls are told too
+            // What the connection says, calls are told too.
+            let client = match &way.encryption {
+                Some(tls) => {
+                    let (client, connection) = way.config.connect(tls.clone()).await?;
+                    tokio::spawn(connection);
+                    client
+                }
+                None => {
+                    let (client, connection) = way.config.connect(NoTls).await?;
+                    tokio::spawn(connection);
+                    client
+                }
+            };
             // The server ends what nobody would wait for any more, and has time to say so: then it is not silent.
             let most = (limit * 3 / 4).as_millis().max(1);
             let set = format!("SET statement_timeout = {most}; {SESSION}");

@@ -19,15 +19,17 @@
 //! **One round trip** for each call: the statements of a transaction are sent without waiting in between.
 
 mod connection;
+mod encryption;
 #[cfg(test)]
 mod tests;
 
 use super::{Event, EventStore, OfUser, Stored};
 use crate::request::Id;
 use crate::{Error, Result};
-use connection::Pool;
+use connection::{Pool, Way};
 use std::collections::HashSet;
 use std::fmt::Display;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::types::ToSql;
@@ -52,6 +54,8 @@ pub struct Database {
     pub url: String,
     /// Where the URL has none.
     pub password: Option<String>,
+    /// Who vouches for the database where the URL asks for encryption (`sslmode=require`): a PEM file, or else the system's roots.
+    pub roots: Option<PathBuf>,
     /// For a batch of events until it is acknowledged; what an answer asks for has half as long.
     pub patience: Duration,
 }
@@ -100,16 +104,22 @@ impl Postgres {
             key: "the database's URL".into(), // it may hold a password: it is not repeated
             problem: error.to_string(),
         };
-        let mut config: Config = database.url.parse().map_err(|error| wrong(&chain(&error)))?;
-        if !matches!(config.get_ssl_mode(), SslMode::Disable | SslMode::Prefer) {
-            return Err(wrong(&"sslmode: connections to a database are not encrypted here"));
-        }
+        let url = database.url.replace("sslmode=verify-full", "sslmode=require");
+        let mut config: Config = url.parse().map_err(|error| wrong(&chain(&error)))?;
+        let encryption = match config.get_ssl_mode() {
+            SslMode::Disable | SslMode::Prefer => None,
+            _ => Some(encryption::trusting(database.roots.as_deref())),
+        };
+        let encryption = encryption
+            .transpose()
+            .map_err(|problem| Error::Setting { key: "roots to trust".into(), problem })?;
         if let (None, Some(password)) = (config.get_password(), &database.password) {
             config.password(password);
         }
         config.application_name("rankstill").tcp_user_timeout(database.patience);
         let place = place(&config);
-        let pool = |most, limit| Pool::new(config.clone(), place.clone(), most, limit);
+        let way = Way { config, encryption };
+        let pool = |most, limit| Pool::new(way.clone(), place.clone(), most, limit);
         Ok(Self {
             reading: pool(READERS, database.patience / 2),
             writing: pool(1, database.patience),

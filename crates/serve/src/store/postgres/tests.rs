@@ -10,6 +10,7 @@ use crate::testing::{Gate, Kind, N_ITEMS, administered_over, artefact, gated, pa
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
@@ -99,6 +100,7 @@ impl Schema {
             database: Database {
                 url: format!("{url}{separator}options=-csearch_path%3D{name}"),
                 password: None,
+                roots: None,
                 patience: Duration::from_secs(20), // a busy machine is not what is tested
             },
             name,
@@ -110,7 +112,8 @@ impl Schema {
     /// As whoever owns the server.
     fn run(&self, statements: &str) -> Option<()> {
         let until = Instant::now() + LONG;
-        let connection = Connection::open(&self.admin.parse().unwrap(), LONG, until).ok()?;
+        let way = Way { config: self.admin.parse().unwrap(), encryption: None };
+        let connection = Connection::open(&way, LONG, until).ok()?;
         connection.run(until, async |client| client.batch_execute(statements).await).ok()
     }
 
@@ -255,6 +258,7 @@ fn a_database_that_cannot_be_had_is_named_without_its_password() {
     let database = |url: &str| Database {
         url: url.into(),
         password: Some("secret too".into()),
+        roots: Some("no/such.pem".into()),
         patience: Duration::from_millis(500),
     };
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -265,7 +269,7 @@ fn a_database_that_cannot_be_had_is_named_without_its_password() {
     let told = Schema::refusal(&database("postgres://me:secret@host:port/shop"));
     assert!(told.contains("port"), "{told}");
     let told = Schema::refusal(&database("postgres://me:secret@host/shop?sslmode=require"));
-    assert!(told.contains("sslmode"), "{told}");
+    assert!(told.contains("roots to trust: no/such.pem: No such file"), "{told}");
     let Some(schema) = Schema::new() else { return };
     let url = schema.database.url.replace("rankstill:secret@", "rankstill:secretive@");
     if url != schema.database.url {
@@ -275,11 +279,54 @@ fn a_database_that_cannot_be_had_is_named_without_its_password() {
 }
 
 #[test]
+fn a_database_may_be_spoken_to_encrypted_by_whoever_trusts_it() {
+    if std::env::var_os("RANKSTILL_POSTGRES").is_some() {
+        return println!("skipped: a server that others use is not started anew");
+    }
+    let Some(mut server) = Server::start() else { return };
+    let plain = server.schema();
+    let asking = |sslmode: &str, roots: Option<&Path>, host: &str| Database {
+        url: format!("{}&sslmode={sslmode}", plain.database.url.replace("127.0.0.1", host)),
+        roots: roots.map(Into::into),
+        ..plain.database.clone()
+    };
+    let told = Schema::refusal(&asking("require", None, "localhost"));
+    assert!(told.contains("server does not support TLS"), "never plain instead: {told}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let (ours, other) = (folder.path().join("ours.pem"), folder.path().join("other.pem"));
+    for file in [&other, &ours] {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        std::fs::write(file, made.cert.pem()).unwrap();
+        let text = made.cert.pem() + &made.signing_key.serialize_pem();
+        if file == &ours {
+            server.order(&format!("encrypt\n{}\nend", text.trim()), "encrypting");
+        }
+    }
+    for sslmode in ["require", "verify-full"] {
+        let store = Postgres::open(&asking(sslmode, Some(&ours), "localhost")).unwrap();
+        let how = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+        assert!(store.ask(how).unwrap()[0].get::<_, bool>(0), "{sslmode}");
+    }
+    for (roots, host, expected) in [
+        (Some(&*other), "localhost", "invalid peer certificate"), // another one's word
+        (None, "localhost", "UnknownIssuer"),                     // nobody on this machine knows it
+        (Some(&*ours), "127.0.0.1", "not valid for name"),        // it is for another host
+    ] {
+        let told = Schema::refusal(&asking("require", roots, host));
+        assert!(told.contains(expected), "expected {expected}, found {told}");
+    }
+    std::fs::write(&other, "no certificate").unwrap();
+    let told = Schema::refusal(&asking("require", Some(&other), "localhost"));
+    assert!(told.contains("other.pem: holds no certificate"), "{told}");
+}
+
+#[test]
 fn a_silent_database_is_not_waited_for_again_and_again() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap(); // nobody accepts
     let url = format!("postgres://me@{}/shop", silent.local_addr().unwrap());
     let patience = Duration::from_millis(600);
-    let store = Postgres::at(&Database { url, password: None, patience }).unwrap();
+    let store = Postgres::at(&Database { url, password: None, roots: None, patience }).unwrap();
     let began = Instant::now();
     assert!(store.of_user("a").unwrap_err().to_string().contains("did not answer in time"));
     assert!(began.elapsed() >= patience / 2 - Duration::from_millis(1));
