@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use super::super::optimizer::{Correction, Schedule, State, adam_step, sgd_step, splat_moments};
 use super::super::simd::{Isa, LANES, Simd, dispatch, prefetch};
 use super::super::slots::Slots;
-use super::{AHEAD, Table, Terms};
+use super::{AHEAD, CHUNK, Table, Terms};
 
 /// The records of a mutably borrowed table. Tasks that hold copies of it must touch different rows: all users in this file
 /// give each task its own slots, which name distinct rows, or its own range of rows.
@@ -79,6 +79,9 @@ pub(super) fn fill_rows(
     }
 }
 
+/// How many rows ahead the little of a row is prefetched that is needed at once.
+const FAR: usize = 3 * AHEAD;
+
 /// Where a step's gradients come from.
 #[derive(Clone, Copy)]
 pub(super) enum Gradient<'a> {
@@ -126,9 +129,14 @@ macro_rules! for_tiles {
 #[inline(always)]
 fn fetch_kernel<S: Simd>(s: S, rows: Rows<'_>, ids: &[u32], out: &mut [f32]) {
     let lazy = rows.last_step.is_some();
+    // Rows that are but copied go by quickly.
+    let (ahead, numbers) = if lazy { (AHEAD, rows.record) } else { (FAR, rows.stride) };
     for (k, &id) in ids.iter().enumerate() {
-        if let Some(&next) = ids.get(k + AHEAD) {
-            rows.prefetch(next as usize, if lazy { rows.record } else { rows.stride });
+        if let (Some(last_step), Some(&next)) = (rows.last_step, ids.get(k + FAR)) {
+            prefetch(last_step.wrapping_add(next as usize));
+        }
+        if let Some(&next) = ids.get(k + ahead) {
+            rows.prefetch(next as usize, numbers);
         }
         catch_up_row(s, rows, id as usize);
         if !out.is_empty() {
@@ -160,22 +168,74 @@ fn catch_up_row<S: Simd>(s: S, rows: Rows<'_>, row: usize) {
     }
     let missed = rows.take_missed(row, rows.step);
     let at = rows.at(row);
-    // All in registers, but in a ball, which follows every single step.
-    let at_once = if rows.bounded() { 1 } else { missed.len().max(1) };
-    for missed in missed.chunks(at_once) {
-        let mut rests = rows.schedule.weight_decay == 0.0;
-        for_tiles!(S, rows.stride, |column, V| {
-            // SAFETY: columns up to `stride` of this task's own record.
-            let mut state = unsafe { load::<S, V>(s, at.add(column), rows.stride) };
-            rests &= !replay::<S, V>(s, &mut state, missed, rows.schedule);
+    if !rows.bounded() {
+        replay_row(s, rows, at, missed);
+        return;
+    }
+    // SAFETY of all: this task's own record, of so many vectors a part.
+    match (S::ISA, rows.stride / LANES) {
+        (_, 1) => unsafe { replay_in_ball::<S, 1>(s, rows, at, missed) },
+        (_, 2) => unsafe { replay_in_ball::<S, 2>(s, rows, at, missed) },
+        (Isa::Avx512, 4) => unsafe { replay_in_ball::<S, 4>(s, rows, at, missed) },
+        _ => {
+            for missed in missed.chunks(1) {
+                if !replay_row(s, rows, at, missed) {
+                    break;
+                }
+                put_back(s, rows, row);
+            }
+        }
+    }
+}
+
+/// Replays what a row has missed, tile by tile. Whether anything can have moved.
+#[inline(always)]
+fn replay_row<S: Simd>(s: S, rows: Rows<'_>, at: *mut f32, missed: &[Correction]) -> bool {
+    let mut moved = false;
+    for_tiles!(S, rows.stride, |column, V| {
+        // SAFETY: columns up to `stride` of this task's own record.
+        let mut state = unsafe { load::<S, V>(s, at.add(column), rows.stride) };
+        if replay::<S, V>(s, &mut state, missed, rows.schedule) {
+            moved = true;
             // SAFETY: as above.
             unsafe { store::<S, V>(s, at.add(column), rows.stride, &state) };
-        });
-        if rests {
-            break;
         }
-        put_back(s, rows, row);
+    });
+    moved
+}
+
+/// Replays what a row of `V` vectors has missed, put back into the ball after every step: all in registers.
+///
+/// # Safety
+/// `at` is a record of this task's own, `V` vectors a part.
+#[inline(always)]
+unsafe fn replay_in_ball<S: Simd, const V: usize>(
+    s: S,
+    rows: Rows<'_>,
+    at: *mut f32,
+    missed: &[Correction],
+) {
+    // SAFETY: the caller's promise.
+    let mut state = unsafe { load::<S, V>(s, at, V * LANES) };
+    if missed.is_empty() || rests(s, &state, rows.schedule) {
+        return;
     }
+    let weight_decay = s.splat(rows.schedule.weight_decay);
+    let moments = splat_moments(s, rows.schedule.moments);
+    for &correction in missed {
+        adam_step::<S, V>(s, &mut state, [s.zero(); V], weight_decay, moments, correction);
+        let mut squares = s.zero();
+        for p in state.p {
+            squares = s.fma(p, p, squares);
+        }
+        if let Some(back) = way_back(s, rows.max_norm, squares) {
+            for p in &mut state.p {
+                *p = s.mul(*p, back);
+            }
+        }
+    }
+    // SAFETY: the caller's promise.
+    unsafe { store::<S, V>(s, at, V * LANES, &state) };
 }
 
 /// The steps that the row has missed, for [`update`] to take before this one; in a ball they are taken now.
@@ -200,13 +260,29 @@ fn put_back<S: Simd>(s: S, rows: Rows<'_>, row: usize) {
         let p = unsafe { s.load_ptr(at.add(column)) };
         squares = s.fma(p, p, squares);
     }
-    let squared = s.hsum(squares);
-    if squared > rows.max_norm * rows.max_norm {
-        let back = s.splat(rows.max_norm / squared.sqrt());
+    if let Some(back) = way_back(s, rows.max_norm, squares) {
         for column in (0..rows.stride).step_by(LANES) {
             unsafe { s.store_ptr(at.add(column), s.mul(s.load_ptr(at.add(column)), back)) };
         }
     }
+}
+
+/// What a point with these squares is multiplied with to be on the ball's surface, if it lies outside.
+#[inline(always)]
+fn way_back<S: Simd>(s: S, max_norm: f32, squares: S::F) -> Option<S::F> {
+    let squared = s.hsum(squares);
+    if squared > max_norm * max_norm { Some(s.splat(max_norm / squared.sqrt())) } else { None }
+}
+
+/// Without decay a row that has never had a gradient moves by 0 / epsilon: not at all.
+#[inline(always)]
+fn rests<S: Simd, const V: usize>(s: S, state: &State<S, V>, schedule: &Schedule) -> bool {
+    let mut rests = schedule.weight_decay == 0.0;
+    for j in 0..V {
+        let zero = s.and_mask(s.eq(state.m[j], s.zero()), s.eq(state.v[j], s.zero()));
+        rests &= s.mask_bits(zero) == u16::MAX;
+    }
+    rests
 }
 
 /// The steps of `missed`, with a gradient of 0. Whether anything can have moved.
@@ -217,16 +293,8 @@ fn replay<S: Simd, const V: usize>(
     missed: &[Correction],
     schedule: &Schedule,
 ) -> bool {
-    // Without decay a row that has never had a gradient moves by 0 / epsilon: not at all.
-    if schedule.weight_decay == 0.0 {
-        let mut rests = true;
-        for j in 0..V {
-            let zero = s.and_mask(s.eq(state.m[j], s.zero()), s.eq(state.v[j], s.zero()));
-            rests &= s.mask_bits(zero) == u16::MAX;
-        }
-        if rests {
-            return false;
-        }
+    if rests(s, state, schedule) {
+        return false;
     }
     let weight_decay = s.splat(schedule.weight_decay);
     let moments = splat_moments(s, schedule.moments);
@@ -236,6 +304,7 @@ fn replay<S: Simd, const V: usize>(
     true
 }
 
+/// Up to `CHUNK` slots.
 #[inline(always)]
 fn apply_kernel<S: Simd>(
     s: S,
@@ -246,19 +315,35 @@ fn apply_kernel<S: Simd>(
     gradient: Gradient<'_>,
 ) {
     let ids = slots.rows();
-    for slot in first..end {
-        if slot + AHEAD < end {
-            rows.prefetch(ids[slot + AHEAD] as usize, rows.record);
-        }
-        let row = ids[slot] as usize;
-        match gradient {
-            Gradient::Terms(terms) => {
-                let per = terms.coef.len() / slots.n_occurrences();
-                let occurrences = slots.occurrences(slot);
-                let counted = count(occurrences, terms.coef, per);
-                if counted == 0 {
-                    continue; // It rests, or takes this step when it catches up.
+    match gradient {
+        Gradient::Rows(gradients, scale) => {
+            for slot in first..end {
+                if slot + AHEAD < end {
+                    rows.prefetch(ids[slot + AHEAD] as usize, rows.record);
                 }
+                let gradient = &gradients[slot * rows.stride..][..rows.stride];
+                apply_row(s, rows, ids[slot] as usize, gradient, scale);
+            }
+        }
+        Gradient::Terms(terms) => {
+            // Which rows have a gradient comes first, so that no other is fetched from memory: such a row rests, or takes
+            // this step when it catches up.
+            let per = terms.coef.len() / slots.n_occurrences();
+            let mut moving = [(0, 0); CHUNK];
+            let mut n = 0;
+            for slot in first..end {
+                let counted = count(slots.occurrences(slot), terms.coef, per);
+                moving[n] = (slot, counted);
+                n += usize::from(counted > 0);
+            }
+            for k in 0..n {
+                if k + AHEAD < n {
+                    let slot = moving[k + AHEAD].0;
+                    rows.prefetch(ids[slot] as usize, rows.record);
+                    prefetch_terms(rows, slots.occurrences(slot), terms, per);
+                }
+                let (slot, counted) = moving[k];
+                let (row, occurrences) = (ids[slot] as usize, slots.occurrences(slot));
                 let missed = missed_by(s, rows, row);
                 let decay = s.splat(terms.decay * counted as f32);
                 let scale = s.splat(terms.scale);
@@ -274,10 +359,6 @@ fn apply_kernel<S: Simd>(
                     unsafe { update::<S, V>(s, rows, at, sum, s.mul(decay, scale), missed) };
                 });
                 put_back(s, rows, row);
-            }
-            Gradient::Rows(gradients, scale) => {
-                let gradient = &gradients[slot * rows.stride..][..rows.stride];
-                apply_row(s, rows, row, gradient, scale);
             }
         }
     }
@@ -318,6 +399,21 @@ fn sum_kernel<S: Simd>(s: S, terms: &Terms<'_>, slots: &Slots, first: usize, out
                 s.store(&mut out[column + j * LANES..], sum);
             }
         });
+    }
+}
+
+/// Prefetches the vectors of the first occurrence's terms: most rows have no second one.
+#[inline(always)]
+fn prefetch_terms(rows: Rows<'_>, occurrences: &[u32], terms: &Terms<'_>, per: usize) {
+    let Some(&first) = occurrences.first() else { return };
+    let of = first as usize * per;
+    for (&coef, &source) in terms.coef[of..][..per].iter().zip(&terms.source[of..][..per]) {
+        if coef != 0.0 {
+            for line in (0..rows.stride).step_by(LANES) {
+                let at = source as usize * terms.stride + line;
+                prefetch(terms.vectors.as_ptr().wrapping_add(at));
+            }
+        }
     }
 }
 
