@@ -2,7 +2,7 @@
 //! vectors and theirs (see [`crate::vectors`]).
 
 use crate::kernel::rng::Rng;
-use crate::{Case, Cases, ItemId, Lists, Model, Result, Scorer, Tensors, VectorObjective};
+use crate::{Case, Cases, ItemId, Lists, Model, Result, Scorer, Tensors, UserId, VectorObjective};
 use std::sync::OnceLock;
 
 /// A model in training.
@@ -68,6 +68,18 @@ impl<'a> Batch<'a> {
     #[must_use]
     pub fn case(&self, at: usize) -> Case<'a> {
         self.cases.case(self.rows[at] as usize)
+    }
+
+    /// Who asks in the batch's row `at`.
+    #[must_use]
+    pub fn user(&self, at: usize) -> Option<UserId> {
+        self.cases.user(self.rows[at] as usize)
+    }
+
+    /// What is right in the batch's row `at`.
+    #[must_use]
+    pub fn targets(&self, at: usize) -> &'a [ItemId] {
+        self.cases.targets_of(self.rows[at] as usize)
     }
 
     /// Whether no earlier row of the batch asks the same query (see [`Cases::query_of`]): what is to be learnt once a query

@@ -294,8 +294,12 @@ impl ItemHead {
 /// The user of each row of a batch, and whether there is a vector of theirs to learn. Strangers go as user 0, and do not
 /// count: of them there is nothing to learn.
 pub(crate) fn known_users(batch: &Batch<'_>, n_users: usize) -> (Vec<UserId>, Vec<bool>) {
-    let user = |at| batch.case(at).query.user.filter(|&user| (user as usize) < n_users);
-    (0..batch.len()).map(|at| (user(at).unwrap_or(0), user(at).is_some())).unzip()
+    (0..batch.len())
+        .map(|at| {
+            let user = batch.user(at).filter(|&user| (user as usize) < n_users);
+            (user.unwrap_or(0), user.is_some())
+        })
+        .unzip()
 }
 
 /// Up to this dimension the listed items stand against the rest in a fused kernel; longer vectors are all products.

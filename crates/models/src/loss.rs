@@ -19,10 +19,9 @@
 use rankstill_core::kernel::math::{
     exp, exp_slice, ln, sigmoid, sigmoid_slice, softplus, softplus_slice,
 };
-use rankstill_core::kernel::rng::Rng;
 use rankstill_core::kernel::sample::Positives;
 use rankstill_core::{
-    Batch, Case, Grad, Interactions, ItemId, Lists, Objective, Result, Row, Scores, Slate,
+    Batch, Grad, Interactions, ItemId, Lists, Objective, Result, Row, Scores, Slate, UserId,
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -138,20 +137,33 @@ impl Sampled {
         Self { loss, positives }
     }
 
-    /// The negatives of one case, appended to `out`.
-    fn draw(&self, case: &Case<'_>, rng: &mut Rng, out: &mut Vec<ItemId>) {
-        let n = case.targets.len() * self.loss.negatives;
-        match case.query.user {
-            Some(user) if (user as usize) < self.positives.n_users() => {
-                out.extend((0..n).map_while(|_| self.positives.negative(user, rng)));
-            }
-            // Somebody whom the training data do not know: one user's worth of a sampler.
-            _ => {
-                let seen = [case.query.history, case.targets].concat();
-                let seen = Positives::new([seen.as_slice()], self.positives.n_items());
-                out.extend((0..n).map_while(|_| seen.negative(0, rng)));
-            }
+    /// A row of the slate, appended to `out`: its targets and their negatives.
+    fn draw(&self, batch: &Batch<'_>, at: usize, out: &mut Vec<ItemId>) {
+        let mut rng = batch.rng(at, NEGATIVES);
+        let targets = batch.targets(at);
+        out.extend_from_slice(targets);
+        let n = targets.len() * self.loss.negatives;
+        if let Some(user) = self.known(batch, at) {
+            out.extend((0..n).map_while(|_| self.positives.negative(user, &mut rng)));
+            return;
         }
+        // Somebody whom the training data do not know: one user's worth of a sampler.
+        let seen = [batch.case(at).query.history, targets].concat();
+        let seen = Positives::new([seen.as_slice()], self.positives.n_items());
+        out.extend((0..n).map_while(|_| seen.negative(0, &mut rng)));
+    }
+
+    /// Has what the draws of a row will look at fetched from memory; of many draws, the first.
+    fn foresee(&self, batch: &Batch<'_>, at: usize) {
+        if let Some(user) = self.known(batch, at) {
+            let n = self.loss.negatives.min(MOST_FORESEEN);
+            self.positives.foresee(user, n, batch.rng(at, NEGATIVES));
+        }
+    }
+
+    /// The row's user, if the training data know them.
+    fn known(&self, batch: &Batch<'_>, at: usize) -> Option<UserId> {
+        batch.user(at).filter(|&user| (user as usize) < self.positives.n_users())
     }
 }
 
@@ -160,6 +172,12 @@ const NEGATIVES: u64 = 0x4e45_4741;
 
 /// Rows of one task.
 const CHUNK: usize = 256;
+
+/// How many rows ahead of its draws a row is first fetched from memory, and then its draws are foreseen, so many at most:
+/// they must outlast the wait in a core's own cache.
+const FAR: usize = 24;
+const NEAR: usize = 8;
+const MOST_FORESEEN: usize = 16;
 
 impl Objective for Sampled {
     fn slate(&self, batch: &Batch<'_>) -> Slate {
@@ -170,12 +188,19 @@ impl Objective for Sampled {
                 let values = rows.len() * (1 + self.loss.negatives);
                 let mut lists = Lists::with_capacity(rows.len(), values);
                 let mut row = Vec::with_capacity(1 + self.loss.negatives);
-                for at in rows {
-                    let case = batch.case(at);
-                    row.clear();
-                    row.extend_from_slice(case.targets);
-                    self.draw(&case, &mut batch.rng(at, NEGATIVES), &mut row);
-                    lists.push(row.iter().copied());
+                for at in rows.start..rows.end + FAR {
+                    // From memory come first who asks and the targets, then what the draws look at.
+                    if at < rows.end {
+                        batch.cases.prefetch(batch.rows[at] as usize);
+                    }
+                    if let Some(at) = at.checked_sub(FAR - NEAR).filter(|at| rows.contains(at)) {
+                        self.foresee(batch, at);
+                    }
+                    if let Some(at) = at.checked_sub(FAR).filter(|at| rows.contains(at)) {
+                        row.clear();
+                        self.draw(batch, at, &mut row);
+                        lists.push(row.iter().copied());
+                    }
                 }
                 lists
             })
@@ -187,7 +212,7 @@ impl Objective for Sampled {
     }
 
     fn loss(&self, row: Row<'_>, scores: Scores<'_>, grad: Grad<'_>) -> f32 {
-        let n_targets = row.case().targets.len();
+        let n_targets = row.batch.targets(row.at).len();
         let (targets, negatives) = scores.listed.split_at(n_targets);
         let (to_targets, to_negatives) = grad.listed.split_at_mut(n_targets);
         let each = negatives.len() / n_targets.max(1);
@@ -316,6 +341,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::testing;
+    use rankstill_core::kernel::rng::Rng;
     use rankstill_core::{Cases, Span};
     use std::sync::Arc;
 

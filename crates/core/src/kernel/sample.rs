@@ -112,6 +112,16 @@ impl Positives {
         (unseen > 0).then(|| nth_outside(seen, rng.below(unseen)))
     }
 
+    /// Prefetches what the next `n` calls of [`Positives::negative`] with this stream will look at, if none of them draws in
+    /// vain. A filter is larger than a core's own caches: foreseen some users ahead, draws need not wait for it.
+    #[inline]
+    pub fn foresee(&self, user: u32, n: usize, mut rng: Rng) {
+        prefetch(self.starts.as_ptr().wrapping_add(user as usize));
+        for _ in 0..n {
+            self.prefetch(user, rng.below(self.n_items));
+        }
+    }
+
     /// For each user of a batch `per_user` unseen items, drawn uniformly with replacement; `out` is `users.len()` rows of
     /// `per_user`. Row `r` uses the stream `Rng::keyed(seed, [epoch, first_row + r])` and gets what successive calls of
     /// [`Positives::negative`] with it would give, wherever a batch or a thread's share begins. Rows of users without
