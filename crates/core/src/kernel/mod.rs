@@ -11,6 +11,7 @@ pub mod cholesky;
 pub mod conv;
 pub mod csr;
 pub mod dense;
+pub mod distances;
 pub mod dropout;
 pub mod gemm;
 pub mod mapped;

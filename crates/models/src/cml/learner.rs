@@ -1,4 +1,4 @@
-//! Training: distances as dot products, and their gradients back to the points.
+//! Training: sampled lists go by [`Near`], all else by distances as dot products, and their gradients back to the points.
 //!
 //! With W the gradient of a user's longer vector and G that of an item's, the points have 2 W_1..d - 2 W_d+2 u and
 //! G_1..d + 2 G_d+1 v.
@@ -6,6 +6,7 @@
 use super::Cml;
 use super::covariance;
 use super::model::{CmlModel, ask};
+use super::near::Near;
 use crate::falling;
 use crate::item_head::{Asked, ItemHead, known_users};
 use rankstill_core::kernel::simd::LANES;
@@ -17,6 +18,7 @@ use rayon::prelude::*;
 pub(super) struct CmlLearner {
     recipe: Cml,
     model: CmlModel,
+    near: Near,
     head: ItemHead,
     user_slots: Slots,
     item_slots: Slots,
@@ -48,6 +50,7 @@ impl CmlLearner {
     pub fn new(recipe: &Cml, model: CmlModel) -> Self {
         Self {
             recipe: recipe.clone(),
+            near: Near::new(model.users.n_rows(), model.items.n_rows()),
             head: ItemHead::new(model.items.n_rows()),
             user_slots: Slots::new(model.users.n_rows()),
             item_slots: Slots::new(model.items.n_rows()),
@@ -63,6 +66,28 @@ impl CmlLearner {
 
     fn step_on(&mut self, batch: &Batch<'_>, slate: &Slate, objective: &dyn Objective) -> f64 {
         self.set_rate(batch.epoch);
+        let loss = match slate {
+            Slate::Lists { listed, probes }
+                if probes.is_empty()
+                    && objective.of_vectors().is_none()
+                    && self.recipe.covariance == 0.0 =>
+            {
+                self.near.step(&mut self.model, batch, listed, objective)
+            }
+            _ => self.step_by_products(batch, slate, objective),
+        };
+        self.model.users.advance();
+        self.model.items.advance();
+        loss
+    }
+
+    /// By the longer vectors: any slate, any objective, and the penalty.
+    fn step_by_products(
+        &mut self,
+        batch: &Batch<'_>,
+        slate: &Slate,
+        objective: &dyn Objective,
+    ) -> f64 {
         let (users, counts) = known_users(batch, self.model.users.n_rows());
         self.ask_for(&users);
         self.lengthen_items(batch, slate, objective);
@@ -113,8 +138,6 @@ impl CmlLearner {
             || users.apply_dense_rows(user_slots, &self.users.gradients, scale),
             || items.apply_dense_rows(item_slots, &self.items.gradients, scale),
         );
-        users.advance();
-        items.advance();
         loss
     }
 

@@ -4,7 +4,10 @@ use super::*;
 use crate::loss::CosineContrastive;
 use crate::testing;
 use rankstill_core::kernel::optimizer::{AdamMode, Sgd};
-use rankstill_core::{Batch, Query, Scorer};
+use rankstill_core::kernel::rng::Rng;
+use rankstill_core::{
+    Batch, Grad, ItemId, Query, Row, Scorer, Scores, Slate, VectorGrads, VectorObjective, Vectors,
+};
 
 const RATE: f64 = 0.5;
 
@@ -39,6 +42,68 @@ fn a_step_is_the_slope_for_slates_of_every_shape() {
     for (name, objective) in testing::shapes() {
         println!("{name}");
         check_gradient(&*objective);
+    }
+}
+
+/// An objective that might look at vectors, so that a learner must have them; it does not.
+struct ByProducts<'a>(&'a dyn Objective);
+
+impl Objective for ByProducts<'_> {
+    fn slate(&self, batch: &Batch<'_>) -> Slate {
+        self.0.slate(batch)
+    }
+    fn loss(&self, row: Row<'_>, scores: Scores<'_>, grad: Grad<'_>) -> f32 {
+        self.0.loss(row, scores, grad)
+    }
+    fn of_vectors(&self) -> Option<&dyn VectorObjective> {
+        Some(self)
+    }
+}
+
+impl VectorObjective for ByProducts<'_> {
+    fn items(&self, _batch: &Batch<'_>, _slate: &Slate) -> Vec<ItemId> {
+        vec![]
+    }
+    fn loss(&self, _: &Batch<'_>, _: &Vectors<'_>, _: VectorGrads<'_>) -> f64 {
+        0.0
+    }
+}
+
+#[test]
+fn sampled_lists_move_the_points_as_products_do() {
+    let train = testing::blocks();
+    let adam = |mode| Optimizer::Adam(Adam { mode, learning_rate: 0.02, ..Adam::default() });
+    let optimizers = [AdamMode::Sparse, AdamMode::Exact, AdamMode::Dense].map(adam);
+    for optimizer in optimizers.into_iter().chain([by_sgd().optimizer]) {
+        for dim in [5, 70] {
+            let recipe = Cml { dim, max_norm: 1.0, optimizer: optimizer.clone(), ..by_sgd() };
+            let ragged: Box<dyn Objective> = Box::new(testing::Ragged);
+            for objective in [recipe.objective(&train), ragged] {
+                let fit = |objective: &dyn Objective| {
+                    let cases = Cases::each_interaction(&train);
+                    let rows = Rng::new(1).permutation(cases.len() as u32);
+                    let mut learner = recipe.init(&train, 1).unwrap();
+                    let mut losses = Vec::new();
+                    for rows in rows.chunks(100).take(3) {
+                        let batch = Batch::new(&cases, rows, 0, 1);
+                        losses.push(learner.step(&batch, &objective.slate(&batch), objective));
+                    }
+                    learner.settle();
+                    (losses, learner.tensors())
+                };
+                let (losses, points) = fit(&*objective);
+                let (expected, as_products) = fit(&ByProducts(&*objective));
+                for (ours, expected) in losses.iter().zip(expected) {
+                    assert!((ours - expected).abs() < 1e-4 * expected, "{ours} {expected}");
+                }
+                for name in ["users", "items"] {
+                    let of = |points: &Tensors| points.matrix(name).unwrap().0.to_vec();
+                    for (ours, expected) in of(&points).iter().zip(of(&as_products)) {
+                        assert!((ours - expected).abs() < 1e-3, "{name}: {ours} {expected}");
+                    }
+                }
+            }
+        }
     }
 }
 
