@@ -16,8 +16,17 @@ const SIBLINGS: [&str; 5] = [
 ];
 
 /// What `serve` alone may depend on: the network, threads that wait for it, and the event store.
-const SERVING: [&str; 8] =
-    ["axum", "hyper", "hyper-util", "redb", "tokio", "tokio-postgres", "tokio-rustls", "tower"];
+const SERVING: [&str; 9] = [
+    "axum",
+    "hyper",
+    "hyper-util",
+    "redb",
+    "tokio",
+    "tokio-postgres",
+    "tokio-postgres-rustls",
+    "tokio-rustls",
+    "tower",
+];
 
 /// What a newcomer must not wait for.
 const HEAVY: [&str; 12] = [

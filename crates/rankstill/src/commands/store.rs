@@ -30,9 +30,13 @@ fn url(given: &Path) -> Option<&str> {
 
 #[cfg(feature = "postgres")]
 fn postgres(url: &str, patience: Duration, make: bool) -> Result<Arc<dyn EventStore>> {
+    use anyhow::Context as _;
     use rankstill::serve::store::{Database, Postgres};
     let password = std::env::var("PGPASSWORD").ok();
-    let roots = std::env::var_os("PGSSLROOTCERT").map(Into::into);
+    let roots = std::env::var_os("PGSSLROOTCERT").map(|file| {
+        std::fs::read(&file).with_context(|| format!("PGSSLROOTCERT: {}", file.display()))
+    });
+    let roots = roots.transpose()?;
     let database = Database { url: url.into(), password, roots, patience };
     let open = if make { Postgres::open } else { Postgres::existing };
     Ok(Arc::new(open(&database)?))

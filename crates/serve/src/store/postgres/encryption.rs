@@ -4,7 +4,6 @@
 //! libpq's `verify-full`, as which it may stand in the URL too, and stricter than its `require`, which takes any certificate. (The URL's
 //! `prefer`, which is what no word means, leaves it plain: whoever can listen can also say that there is no encryption.)
 
-use std::path::Path;
 use std::sync::Arc;
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_rustls::rustls::crypto::ring::default_provider;
@@ -12,23 +11,20 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-/// Trusts the roots of this PEM file; the system's without one.
+/// Trusts these roots, as PEM; the system's without them.
 ///
 /// # Errors
 /// When there are none.
-pub(super) fn trusting(file: Option<&Path>) -> Result<MakeRustlsConnect, String> {
+pub(super) fn trusting(pem: Option<&[u8]>) -> Result<MakeRustlsConnect, String> {
     let mut roots = RootCertStore::empty();
-    match file {
-        Some(file) => {
-            let wrong = |problem: String| format!("{}: {problem}", file.display());
-            let text = std::fs::read(file).map_err(|error| wrong(error.to_string()))?;
-            for certificate in CertificateDer::pem_slice_iter(&text) {
-                let certificate = certificate.map_err(|error| wrong(format!("no PEM: {error}")))?;
-                roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
+    match pem {
+        Some(pem) => {
+            for certificate in CertificateDer::pem_slice_iter(pem) {
+                let certificate = certificate.map_err(|error| format!("no PEM: {error}"))?;
+                roots.add(certificate).map_err(|error| error.to_string())?;
             }
             if roots.is_empty() {
-                let problem = "holds no certificate; expected -----BEGIN CERTIFICATE-----";
-                return Err(wrong(problem.into()));
+                return Err("no certificate; expected -----BEGIN CERTIFICATE-----".into());
             }
         }
         None => {

@@ -29,7 +29,6 @@ use crate::{Error, Result};
 use connection::{Pool, Way};
 use std::collections::HashSet;
 use std::fmt::Display;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::types::ToSql;
@@ -54,8 +53,8 @@ pub struct Database {
     pub url: String,
     /// Where the URL has none.
     pub password: Option<String>,
-    /// Who vouches for the database where the URL asks for encryption (`sslmode=require`): a PEM file, or else the system's roots.
-    pub roots: Option<PathBuf>,
+    /// Who vouches for the database where the URL asks for encryption (`sslmode=require`): roots as PEM, or else the system's.
+    pub roots: Option<Vec<u8>>,
     /// For a batch of events until it is acknowledged; what an answer asks for has half as long.
     pub patience: Duration,
 }
