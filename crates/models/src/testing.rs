@@ -249,7 +249,7 @@ fn steps_are_slopes(
 ) {
     slopes_of(recipe, learning_rate, train, cases, objective, parameters);
     if recipe.trainable().unwrap().init(train, 1).unwrap().factored().is_some() {
-        let leaning = Leaning(objective);
+        let leaning = WithVectors(objective, Leaning);
         slopes_of(recipe, learning_rate, train, cases, &leaning, parameters);
     }
 }
@@ -424,11 +424,10 @@ pub fn vectors_or_scores(recipe: &dyn Recipe, train: &Arc<Interactions>) {
     }
 }
 
-/// An objective that wants vectors to lean against fixed directions, and each row's query against an item, besides what
-/// another one wants of scores.
-struct Leaning<'a>(&'a dyn Objective);
+/// An objective that wants something of vectors besides what another one wants of scores.
+pub struct WithVectors<'a, V>(pub &'a dyn Objective, pub V);
 
-impl Objective for Leaning<'_> {
+impl<V: VectorObjective> Objective for WithVectors<'_, V> {
     fn slate(&self, batch: &Batch<'_>) -> Slate {
         self.0.slate(batch)
     }
@@ -436,11 +435,14 @@ impl Objective for Leaning<'_> {
         self.0.loss(row, scores, grad)
     }
     fn of_vectors(&self) -> Option<&dyn VectorObjective> {
-        Some(self)
+        Some(&self.1)
     }
 }
 
-impl VectorObjective for Leaning<'_> {
+/// Wants vectors to lean against fixed directions, and each row's query against an item.
+struct Leaning;
+
+impl VectorObjective for Leaning {
     fn items(&self, batch: &Batch<'_>, slate: &Slate) -> Vec<ItemId> {
         let mut items = match slate {
             Slate::Lists { listed, .. } | Slate::Against { listed, .. } => listed.values().to_vec(),

@@ -5,9 +5,7 @@ use crate::loss::CosineContrastive;
 use crate::testing;
 use rankstill_core::kernel::optimizer::{AdamMode, Sgd};
 use rankstill_core::kernel::rng::Rng;
-use rankstill_core::{
-    Batch, Grad, ItemId, Query, Row, Scorer, Scores, Slate, VectorGrads, VectorObjective, Vectors,
-};
+use rankstill_core::{Batch, ItemId, Query, Scorer, Slate, VectorGrads, VectorObjective, Vectors};
 
 const RATE: f64 = 0.5;
 
@@ -45,22 +43,10 @@ fn a_step_is_the_slope_for_slates_of_every_shape() {
     }
 }
 
-/// An objective that might look at vectors, so that a learner must have them; it does not.
-struct ByProducts<'a>(&'a dyn Objective);
+/// Might look at vectors, so that a learner must have them; does not.
+struct Blind;
 
-impl Objective for ByProducts<'_> {
-    fn slate(&self, batch: &Batch<'_>) -> Slate {
-        self.0.slate(batch)
-    }
-    fn loss(&self, row: Row<'_>, scores: Scores<'_>, grad: Grad<'_>) -> f32 {
-        self.0.loss(row, scores, grad)
-    }
-    fn of_vectors(&self) -> Option<&dyn VectorObjective> {
-        Some(self)
-    }
-}
-
-impl VectorObjective for ByProducts<'_> {
+impl VectorObjective for Blind {
     fn items(&self, _batch: &Batch<'_>, _slate: &Slate) -> Vec<ItemId> {
         vec![]
     }
@@ -92,7 +78,7 @@ fn sampled_lists_move_the_points_as_products_do() {
                     (losses, learner.tensors())
                 };
                 let (losses, points) = fit(&*objective);
-                let (expected, as_products) = fit(&ByProducts(&*objective));
+                let (expected, as_products) = fit(&testing::WithVectors(&*objective, Blind));
                 for (ours, expected) in losses.iter().zip(expected) {
                     assert!((ours - expected).abs() < 1e-4 * expected, "{ours} {expected}");
                 }
