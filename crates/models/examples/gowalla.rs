@@ -1,9 +1,10 @@
 //! Fits a model on LightGCN's `gowalla` split and prints Recall@20, nDCG@20 and the seconds.
 //!
 //! ```sh
-//! cargo run --release -p rankstill-models --example gowalla -- '{"kind": "item_cf"}' [seed] [valid]
+//! cargo run --release -p rankstill-models --example gowalla -- '{"kind": "item_cf"}' [seed] [valid|test] [every]
 //! ```
-//! With `valid`, on a tenth of the training part that is held out for it: to choose settings by.
+//! With `valid`, on a tenth of the training part that is held out for it: to choose settings by. Every twentieth epoch is
+//! measured, or as given.
 //!
 //! The folder with `train.tsv` and `test.tsv` is `$RANKSTILL_DATA/gowalla`, or `../shared/data/gowalla`.
 
@@ -30,8 +31,9 @@ fn main() -> Result<()> {
     if args.next().as_deref() == Some("valid") {
         data = data.hold_out(0.1)?;
     }
+    let every = args.next().and_then(|every| every.parse().ok()).unwrap_or(20);
 
-    let mut watch = Report { data: &data, every: 20, seconds: 0.0 };
+    let mut watch = Report { data: &data, every, seconds: 0.0 };
     let began = Instant::now();
     let fit = &mut Fit { seed, validate: None, watch: &mut watch, checkpoints: None };
     let model = recipe.fit(&data.train, fit)?;
@@ -41,7 +43,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Prints every twentieth epoch with its quality, to look at; the model is that of the last.
+/// Prints every so many epochs the quality, to look at; the model is that of the last.
 struct Report<'a> {
     data: &'a Gowalla,
     every: usize,

@@ -76,7 +76,7 @@ pub struct Against {
     n_panels: usize,
     /// `[panel][dimension][16]`
     panels: Buffer,
-    /// Bit i of `[group][panel][query]`: whether item i of the panel counts for the query.
+    /// Bit i of `[group][panel and one more][query]`: whether item i of the panel counts for the query.
     masks: Vec<u16>,
     /// `[group][dimension][16]`
     groups: Buffer,
@@ -137,7 +137,8 @@ impl Against {
         if self.groups.len() < n_groups * dim * GROUP {
             self.groups = Buffer::zeros(n_groups * dim * GROUP);
         }
-        self.masks.resize(n_groups * n_panels * GROUP, 0);
+        let n_masks = masks_of_group(n_panels);
+        self.masks.resize(n_groups * n_masks, 0);
         self.shifts.resize(n_groups * GROUP, 0.0);
         self.masses.resize(n_groups * GROUP, 0.0);
         self.toward.resize(n_groups * GROUP * dim, 0.0);
@@ -146,7 +147,7 @@ impl Against {
         let panels: &[f32] = panels;
         let pass = || {
             masks
-                .par_chunks_mut(n_panels * GROUP)
+                .par_chunks_mut(n_masks)
                 .zip(groups[..n_groups * dim * GROUP].par_chunks_mut(dim * GROUP))
                 .zip(shifts.par_chunks_mut(GROUP).zip(masses.par_chunks_mut(GROUP)))
                 .zip(toward.par_chunks_mut(GROUP * dim))
@@ -234,6 +235,11 @@ impl Against {
             |sums, (task, to_items)| spread_panels(spread, listed, task * SPAN, sums, to_items),
         );
     }
+}
+
+/// Masks of a group: those of the panels, and a line that nobody asks about, since masks are read two at a time.
+fn masks_of_group(n_panels: usize) -> usize {
+    (n_panels + 1) * GROUP
 }
 
 /// Packs the items' vectors; returns the length of the longest, NaN if there is one.

@@ -24,6 +24,9 @@ fn all_operations<S: Simd>(s: S, a: &[f32], b: &[f32], c: &[f32]) -> Vec<u32> {
         s.select(s.and_mask(s.gt(va, vb), s.gt(vb, vc)), va, vc),
         s.select(s.or_mask(s.gt(va, vb), s.gt(vb, vc)), va, vc),
         s.select(s.mask_from_bits(0b1010_0110_1100_0011), va, vb),
+        // SAFETY: two u16 are four bytes; what stands in the second does not count.
+        unsafe { s.keep_by_bits([0b1010_0110_1100_0011, u16::MAX].as_ptr(), va) },
+        unsafe { s.keep_by_bits([0b1010_0110_1100_0011, 0].as_ptr(), vb) },
         s.to_float(s.to_int(n)),
     ];
     let (ia, ib) = (s.bits(va), s.bits(vb));
@@ -70,9 +73,19 @@ fn ia_half(x: f32) -> u16 {
 
 #[inline(always)]
 fn fused_kernel<S: Simd>(s: S, a: &[f32], b: &[f32], c: &[f32], out: &mut Vec<u32>) {
-    let (a, b, c) = (s.load(a), s.load(b), s.load(c));
-    out.extend(s.to_array(s.fma(a, b, c)).map(f32::to_bits));
-    out.extend(s.to_array(s.fnma(a, b, c)).map(f32::to_bits));
+    let (va, vb, vc) = (s.load(a), s.load(b), s.load(c));
+    out.extend(s.to_array(s.fma(va, vb, vc)).map(f32::to_bits));
+    out.extend(s.to_array(s.fnma(va, vb, vc)).map(f32::to_bits));
+    let mut by_registers = [0.0; LANES];
+    for at in (0..LANES).step_by(S::WIDTH) {
+        // SAFETY: all four have 16 values, and a register's worth of them from `at` on.
+        unsafe {
+            let register = |from: &[f32]| s.load_register(from.as_ptr().add(at));
+            let product = s.fma_register(register(a), register(b), register(c));
+            s.store_register(by_registers.as_mut_ptr().add(at), product);
+        }
+    }
+    out.extend(by_registers.map(f32::to_bits));
 }
 
 #[inline(always)]
@@ -155,6 +168,7 @@ fn fma_rounds_once_where_it_says_so() {
         let once: Vec<u32> = (0..LANES)
             .map(|i| a[i].mul_add(b[i], c[i]).to_bits())
             .chain((0..LANES).map(|i| (-a[i]).mul_add(b[i], c[i]).to_bits()))
+            .chain((0..LANES).map(|i| a[i].mul_add(b[i], c[i]).to_bits()))
             .collect();
         for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available() && isa.is_fused()) {
             let mut found = Vec::new();
