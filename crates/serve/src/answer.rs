@@ -61,7 +61,7 @@ impl Recommend {
                 None => unknown_items.push(id),
             }
         }
-        let (user, k) = (request.user, request.k.unwrap_or(Limits::DEFAULT_K));
+        let (user, k) = (request.user, limits.k("#/k", request.k)?);
         let (with_seen, explain) = (request.with_seen, request.explain);
         Ok(Self { user, history, unknown_items, k, with_seen, hidden, allowed, explain })
     }

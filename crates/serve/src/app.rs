@@ -10,6 +10,7 @@ use crate::request::Id;
 use crate::scoring::{NoAnswer, Scoring};
 use crate::snapshot::Snapshot;
 use crate::store::{EventStore, OfUser, Writer};
+use axum::body::Bytes;
 use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
@@ -29,6 +30,8 @@ pub struct App {
     pub(crate) admin: Option<Admin>,
     pub(crate) ladder: Ladder,
     pub(crate) metrics: Metrics,
+    /// What `/openapi.json` answers.
+    pub(crate) document: Bytes,
     #[cfg(feature = "otlp")]
     pub(crate) traces: Option<crate::Traces>,
     /// Requests that were taken and are not answered yet.
@@ -74,8 +77,11 @@ impl App {
     pub fn new(setup: Setup) -> Result<Self> {
         let Setup { models, store, limits, threads, keys, admin, .. } = setup;
         let writer = store.clone().map(|store| Writer::start(store, &limits)).transpose()?;
+        let models = Models::new(models)?;
+        let names: Vec<&str> = models.all().map(|slot| slot.name.as_str()).collect();
         Ok(Self {
-            models: Models::new(models)?,
+            document: crate::openapi(&limits, &names).into(),
+            models,
             scoring: Scoring::new(threads, limits.queue, store.clone())?,
             ladder: Ladder::new(limits.remembered / 2),
             metrics: Metrics::new(),

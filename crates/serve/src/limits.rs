@@ -62,11 +62,11 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Items in an answer where a request does not say.
+    /// Items in an answer where a request does not say, or the most there can be.
     pub const DEFAULT_K: usize = 10;
 
     pub(crate) fn k(&self, field: &str, k: Option<usize>) -> Result<usize, Problem> {
-        let k = k.unwrap_or(Self::DEFAULT_K);
+        let k = k.unwrap_or(Self::DEFAULT_K.min(self.k));
         if k == 0 || k > self.k {
             return Err(Problem::field(field, format!("expected 1 to {}, found {k}", self.k)));
         }

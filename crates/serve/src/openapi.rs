@@ -1,7 +1,8 @@
 //! The OpenAPI 3.1 document, from the handlers and the types that they read and write.
 
+use crate::limits::Limits;
 use crate::{http, problem, request, store};
-use std::sync::LazyLock;
+use serde_json::{Value, json};
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Content, Ref, RefOr, Response};
@@ -127,13 +128,56 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [&mut item.get, &mut item.put, &mut item.post, &mut item.delete].into_iter().flatten()
 }
 
-/// The document as JSON.
+/// The document as JSON, with a server's limits and the names of its models.
 #[must_use]
-pub fn openapi() -> &'static str {
-    static TEXT: LazyLock<String> = LazyLock::new(|| {
-        Document::openapi()
-            .to_pretty_json()
-            .unwrap_or_else(|error| format!("{{\"error\": {:?}}}", error.to_string()))
-    });
-    &TEXT
+pub fn openapi(limits: &Limits, models: &[&str]) -> String {
+    let text = |error: serde_json::Error| json!({ "error": error.to_string() });
+    let mut document = serde_json::to_value(Document::openapi()).unwrap_or_else(text);
+    for (path, item) in document["paths"].as_object_mut().into_iter().flatten() {
+        let operations = item.as_object_mut().into_iter().flatten();
+        let parameters =
+            operations.filter_map(|(_, one)| one.get_mut("parameters")?.as_array_mut());
+        for parameter in parameters.flatten() {
+            let bounds = match parameter["name"].as_str() {
+                Some("k") => json!({ "maximum": limits.k }),
+                Some("explain") => json!({ "maximum": limits.explain }),
+                Some("search") => json!({ "minLength": 1, "maxLength": request::Id::LONGEST }),
+                Some("after") => json!({ "maximum": u64::MAX }),
+                Some("model") => json!({ "enum": models }),
+                Some("id") if path.starts_with("/admin/models/") => json!({ "enum": models }),
+                _ => continue,
+            };
+            lay_over(&mut parameter["schema"], bounds);
+        }
+    }
+    let or_none: Vec<Option<&str>> = models.iter().copied().map(Some).chain([None]).collect();
+    let long = json!({ "maxItems": limits.history });
+    let of_request = [
+        ("k", json!({ "maximum": limits.k })),
+        ("explain", json!({ "maximum": limits.explain })),
+        ("history", long.clone()),
+        ("allow", long.clone()),
+        ("deny", long.clone()),
+        ("filter", json!({ "maxProperties": limits.filters })),
+        ("filter/additionalProperties", long),
+        ("model", json!({ "enum": or_none })),
+    ];
+    let of_request =
+        of_request.map(|(field, bounds)| (format!("Request/properties/{field}"), bounds));
+    let others = [
+        ("BatchRequest/properties/requests".to_owned(), json!({ "maxItems": limits.batch })),
+        ("EventBatch/properties/events".to_owned(), json!({ "maxItems": limits.events })),
+    ];
+    for (field, bounds) in of_request.into_iter().chain(others) {
+        if let Some(schema) = document.pointer_mut(&format!("/components/schemas/{field}")) {
+            lay_over(schema, bounds);
+        }
+    }
+    format!("{document:#}")
+}
+
+fn lay_over(schema: &mut Value, bounds: Value) {
+    if let (Value::Object(schema), Value::Object(bounds)) = (schema, bounds) {
+        schema.extend(bounds);
+    }
 }

@@ -26,7 +26,7 @@ pub struct Request {
     /// What they did, oldest first, beyond what the server knows of the user: this session, say. Items that the model does not
     /// know are left out and told in `unknown_items`.
     pub history: Vec<Id>,
-    /// At most so many items; 10 where it is left out.
+    /// At most so many items; 10, or as many as there can be, where it is left out.
     #[schema(minimum = 1)]
     pub k: Option<usize>,
     /// Recommend what they know already, too.
@@ -57,7 +57,7 @@ pub struct BatchRequest {
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct UserParams {
-    /// At most so many items; 10 where it is left out.
+    /// At most so many items; 10, or as many as there can be, where it is left out.
     #[param(minimum = 1)]
     pub k: Option<usize>,
     /// Recommend what they know already, too.
@@ -73,7 +73,7 @@ pub struct UserParams {
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct SimilarParams {
-    /// At most so many items; 10 where it is left out.
+    /// At most so many items; 10, or as many as there can be, where it is left out.
     #[param(minimum = 1)]
     pub k: Option<usize>,
     /// Which model; the first one where it is left out.
@@ -87,7 +87,7 @@ pub struct SimilarParams {
 pub struct SearchParams {
     /// What the title holds, whatever the case.
     pub search: String,
-    /// At most so many items; 10 where it is left out.
+    /// At most so many items; 10, or as many as there can be, where it is left out.
     #[param(minimum = 1)]
     pub k: Option<usize>,
     /// Of which model's catalogue; of the first one's where it is left out.

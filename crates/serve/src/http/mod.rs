@@ -24,6 +24,7 @@ pub(crate) use health::Health;
 use crate::app::{App, Shared};
 use crate::problem::Problem;
 use axum::Router;
+use axum::extract::State;
 use axum::http::header;
 use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
@@ -64,6 +65,6 @@ pub fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-async fn openapi() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json")], crate::openapi())
+async fn openapi(State(app): State<Shared>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], app.document.clone())
 }

@@ -372,11 +372,12 @@ fn a_model_that_panics_fails_its_own_requests_only() {
 
 #[test]
 fn the_document_describes_the_routes() {
-    let document: Value = serde_json::from_str(crate::openapi()).unwrap();
+    let site = administered(patient());
+    let text = document(&site);
+    let document: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(document["openapi"], "3.1.0");
     let paths = document["paths"].as_object().unwrap();
     assert_eq!(paths.len(), 16, "{:?}", paths.keys());
-    let site = administered(patient());
     block_on(async {
         // (What Prometheus reads is no JSON.)
         for (path, methods) in paths.iter().filter(|(path, _)| *path != "/metrics") {
@@ -395,10 +396,59 @@ fn the_document_describes_the_routes() {
     });
     // Every reference leads somewhere.
     let schemas = document["components"]["schemas"].as_object().unwrap();
-    for part in crate::openapi().split("#/components/schemas/").skip(1) {
+    for part in text.split("#/components/schemas/").skip(1) {
         let name = part.split('"').next().unwrap();
         assert!(schemas.contains_key(name), "{name}");
     }
+}
+
+fn document(site: &crate::testing::Site) -> String {
+    String::from_utf8(site.app.document.to_vec()).unwrap()
+}
+
+#[test]
+fn the_document_says_how_much_this_server_takes() {
+    let limits = Limits { k: 7, history: 3, batch: 2, filters: 1, ..patient() };
+    let site = site(vec![snapshot(Kind::Factors)], limits);
+    let document: Value = serde_json::from_str(&document(&site)).unwrap();
+    let model = document["paths"]["/v1/items/{id}/similar"]["get"]["parameters"].clone();
+    let model = model.as_array().unwrap().iter().find(|one| one["name"] == "model").unwrap();
+    let name = model["schema"]["enum"][0].as_str().unwrap();
+    let schema = |field: &str| &document["components"]["schemas"]["Request"]["properties"][field];
+    assert_eq!(schema("model")["enum"], json!([name, null]));
+    assert_eq!((&schema("k")["minimum"], &schema("k")["maximum"]), (&json!(1), &json!(7)));
+    let items = |n: usize| vec!["i1"; n];
+    block_on(async {
+        // Where nothing is said, it is no more than can be.
+        let (_, few) = site.post("/v1/recommendations", json!({})).await;
+        assert_eq!(few["items"].as_array().unwrap().len(), 7);
+        // A request at each bound is answered, one beyond it is not.
+        for (field, bound, at, beyond) in [
+            ("k", &schema("k")["maximum"], json!(7), json!(8)),
+            ("explain", &schema("explain")["maximum"], json!(10), json!(11)),
+            ("history", &schema("history")["maxItems"], json!(items(3)), json!(items(4))),
+            ("allow", &schema("allow")["maxItems"], json!(items(3)), json!(items(4))),
+            ("deny", &schema("deny")["maxItems"], json!(items(3)), json!(items(4))),
+        ] {
+            let length = at.as_array().map_or(at.clone(), |items| json!(items.len()));
+            assert_eq!(*bound, length, "{field}");
+            let ask = async |value: Value| {
+                let mut request = json!({});
+                request[field] = value;
+                site.post("/v1/recommendations", request).await.0.as_u16()
+            };
+            assert_eq!((ask(at).await, ask(beyond).await), (200, 422), "{field}");
+        }
+        let batch = &document["components"]["schemas"]["BatchRequest"]["properties"]["requests"];
+        assert_eq!(batch["maxItems"], 2);
+        let filter = schema("filter");
+        assert_eq!(
+            (&filter["maxProperties"], &filter["additionalProperties"]["maxItems"]),
+            (&json!(1), &json!(3))
+        );
+        let named = format!("/v1/users/u1/recommendations?model={name}");
+        assert_eq!(site.get(&named).await.0, 200);
+    });
 }
 
 #[test]
@@ -731,7 +781,8 @@ fn an_administrator_reads_the_events_of_a_running_server() {
 
 #[test]
 fn the_document_says_what_a_problem_looks_like() {
-    let document: Value = serde_json::from_str(crate::openapi()).unwrap();
+    let text = document(&site(vec![snapshot(Kind::Factors)], patient()));
+    let document: Value = serde_json::from_str(&text).unwrap();
     let problem = json!({ "schema": { "$ref": "#/components/schemas/Problem" } });
     let mut problems = 0;
     for (path, operations) in document["paths"].as_object().unwrap() {
@@ -759,7 +810,8 @@ fn the_document_says_what_a_problem_looks_like() {
 
 #[test]
 fn the_document_says_which_routes_ask_for_a_key() {
-    let document: Value = serde_json::from_str(crate::openapi()).unwrap();
+    let text = document(&site(vec![snapshot(Kind::Factors)], patient()));
+    let document: Value = serde_json::from_str(&text).unwrap();
     let schemes = &document["components"]["securitySchemes"];
     assert_eq!(
         (&schemes["key"]["scheme"], &schemes["admin"]["type"]),
