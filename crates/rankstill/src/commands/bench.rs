@@ -35,6 +35,9 @@ struct Serve {
     /// Items and dimensions of the made-up models, such as 25000x20.
     #[arg(long, value_delimiter = ',', default_value = "25000x20,100000x32,1000000x32", value_parser = size)]
     catalogue: Vec<(usize, usize)>,
+    /// Let the made-up vectors lie near so many directions, as trained ones do; without it they point anywhere.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    directions: Option<u16>,
     /// What the numbers of the item table are kept in: a server each.
     #[arg(long, value_delimiter = ',', default_value = "f32,f16,int8")]
     table: Vec<Table>,
@@ -109,7 +112,7 @@ pub fn run(options: &Options, threads: usize, screen: &Screen) -> Result<()> {
     } else {
         for &(n_items, dim) in &options.catalogue {
             let folder = Scratch::new()?;
-            made_up(n_items, dim)?.write(&folder.0)?;
+            made_up(n_items, dim, options.directions)?.write(&folder.0)?;
             let tables =
                 options.table.iter().map(|table| vec!["--table".into(), table.to_string()]);
             #[cfg(feature = "hnsw")]
@@ -127,11 +130,26 @@ pub fn run(options: &Options, threads: usize, screen: &Screen) -> Result<()> {
 }
 
 /// Matrix factorisation with random vectors: all of one length on average, so hardly an item can be left out before it is
-/// multiplied. Trained models are quicker.
-fn made_up(n_items: usize, dim: usize) -> Result<Artefact> {
+/// multiplied. Trained models are quicker. With `directions`, nine tenths of a vector's squared length lie in the space that
+/// so many random ones span: what a graph makes use of.
+fn made_up(n_items: usize, dim: usize, directions: Option<u16>) -> Result<Artefact> {
+    let random = |purpose: u64, n: usize, std: f64| {
+        let mut numbers = vec![0.0; n];
+        Rng::keyed(1, [purpose]).fill_normal(&mut numbers, 0.0, std as f32);
+        numbers
+    };
     let normal = |purpose: u64, n: usize| {
-        let mut numbers = vec![0.0; n * dim];
-        Rng::keyed(1, [purpose]).fill_normal(&mut numbers, 0.0, 1.0);
+        let Some(directions) = directions.map(usize::from) else {
+            return random(purpose, n * dim, 1.0);
+        };
+        let spanning = random(3, directions * dim, (0.9 / directions as f64).sqrt());
+        let shares = random(4 + purpose, n * directions, 1.0);
+        let mut numbers = random(purpose, n * dim, 0.1f64.sqrt());
+        for (vector, shares) in numbers.chunks_exact_mut(dim).zip(shares.chunks_exact(directions)) {
+            for (share, direction) in shares.iter().zip(spanning.chunks_exact(dim)) {
+                vector.iter_mut().zip(direction).for_each(|(x, y)| *x += share * y);
+            }
+        }
         numbers
     };
     let mut rng = Rng::keyed(1, [2]);
