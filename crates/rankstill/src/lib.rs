@@ -11,3 +11,15 @@ pub use rankstill_eval as eval;
 pub use rankstill_models as models;
 #[cfg(feature = "serve")]
 pub use rankstill_serve as serve;
+
+/// An error and its causes on one line; a cause that the error tells already is not told again.
+#[must_use]
+pub fn told(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}

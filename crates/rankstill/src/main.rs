@@ -114,24 +114,13 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if rankstill::progress::interrupted() => {
             screen.clear();
-            _ = writeln!(std::io::stderr(), "interrupted: {}", told(&error));
+            _ = writeln!(std::io::stderr(), "interrupted: {}", rankstill::told(&error));
             ExitCode::from(130)
         }
         Err(error) => {
             screen.clear();
-            _ = writeln!(std::io::stderr(), "error: {}", told(&error));
+            _ = writeln!(std::io::stderr(), "error: {}", rankstill::told(&error));
             ExitCode::FAILURE
         }
     }
-}
-
-/// An error and its causes on one line; a cause that the error tells already is not told again.
-fn told(error: &anyhow::Error) -> String {
-    let mut text = error.to_string();
-    for cause in error.chain().skip(1).map(ToString::to_string) {
-        if !text.ends_with(&cause) {
-            text = format!("{text}: {cause}");
-        }
-    }
-    text
 }

@@ -86,6 +86,7 @@ pub struct SimilarParams {
 #[into_params(parameter_in = Query)]
 pub struct SearchParams {
     /// What the title holds, whatever the case.
+    #[param(required = true)]
     pub search: String,
     /// At most so many items; 10, or as many as there can be, where it is left out.
     #[param(minimum = 1)]

@@ -90,17 +90,6 @@ pub fn exp_lanes<S: Simd>(s: S, x: S::F) -> S::F {
 /// and fold log2(e) into something else: half the cost of [`exp_lanes`]. The polynomial is the minimax one (Remez) of degree 6.
 #[inline(always)]
 pub fn exp2_bounded_lanes<S: Simd>(s: S, x: S::F) -> S::F {
-    let power = exp2_of_numbers_lanes(s, x);
-    if S::ISA == Isa::Avx512 {
-        return power;
-    }
-    // Only NaN is not equal to itself; it must not have been added to.
-    s.select(s.eq(x, x), power, x)
-}
-
-/// [`exp2_bounded_lanes`], the same bits, where no lane is NaN: NaN gives nonsense here.
-#[inline(always)]
-pub fn exp2_of_numbers_lanes<S: Simd>(s: S, x: S::F) -> S::F {
     let n = s.round(x);
     let r = s.sub(x, n);
     let mut p = s.splat(1.534_581_2e-4);
@@ -113,7 +102,8 @@ pub fn exp2_of_numbers_lanes<S: Simd>(s: S, x: S::F) -> S::F {
     if S::ISA == Isa::Avx512 {
         return s.scale2(p, n);
     }
-    // p is near 1 and n small: the exponent can be added to as it stands, which gives the same bits.
+    // p is near 1 and n small: the exponent can be added to as it stands, which gives the same bits. NaN becomes an integer of
+    // which nothing is left after the shift, so it stays what it is.
     let exponent = s.shl(s.to_int(n), 23);
     s.float_from_bits(s.add_int(s.bits(p), exponent))
 }

@@ -168,7 +168,7 @@ pub fn run(options: &Options, threads: usize, screen: &Screen) -> Result<()> {
     let load = move |name: &str, folder: &Path| {
         fits(folder)
             .and_then(|()| load(Some(name), folder, &described, search))
-            .map_err(|error| format!("{error:#}"))
+            .map_err(|error| rankstill::told(&error))
     };
     let admin = admin_keys.map(|keys| Admin { keys, load: Box::new(load) });
     let app = App::new(Setup {

@@ -336,7 +336,7 @@ fn along_epochs(
             let found = metrics.measure(&Packed::new(model), cases, &run.train, popularity, None);
             let found = found.map_err(|error| Error::Ranker {
                 name: spec.name.clone(),
-                problem: format!("{error:#}"),
+                problem: crate::told(&error),
             })?;
             let means: Map<String, Value> =
                 found.means.into_iter().map(|(name, value)| (name, value.into())).collect();

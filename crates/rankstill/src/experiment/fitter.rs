@@ -114,7 +114,7 @@ impl Fitter<'_> {
     pub fn validation(&self, name: &str, model: &dyn Model) -> rankstill_core::Result<f64> {
         self.metrics
             .validation(&Packed::new(model), &self.data.split.valid)
-            .map_err(|error| Error::Ranker { name: name.to_owned(), problem: format!("{error:#}") })
+            .map_err(|error| Error::Ranker { name: name.to_owned(), problem: crate::told(&error) })
     }
 }
 

@@ -96,7 +96,7 @@ impl<'a> Recorder<'a> {
         let path = self.at(epochs);
         self.header
             .write(&path, &said)
-            .map_err(|error| Error::File { path, problem: format!("{error:#}") })
+            .map_err(|error| Error::File { path, problem: crate::told(&error) })
     }
 
     /// Makes the states; `model` is the last.

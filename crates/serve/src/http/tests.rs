@@ -414,6 +414,9 @@ fn the_document_says_how_much_this_server_takes() {
     let model = document["paths"]["/v1/items/{id}/similar"]["get"]["parameters"].clone();
     let model = model.as_array().unwrap().iter().find(|one| one["name"] == "model").unwrap();
     let name = model["schema"]["enum"][0].as_str().unwrap();
+    let search = &document["paths"]["/v1/items"]["get"]["parameters"];
+    let search = search.as_array().unwrap().iter().find(|one| one["name"] == "search").unwrap();
+    assert_eq!((&search["required"], &search["schema"]["minLength"]), (&json!(true), &json!(1)));
     let schema = |field: &str| &document["components"]["schemas"]["Request"]["properties"][field];
     assert_eq!(schema("model")["enum"], json!([name, null]));
     assert_eq!((&schema("k")["minimum"], &schema("k")["maximum"]), (&json!(1), &json!(7)));

@@ -3,7 +3,7 @@
 //! Every sum has one order whatever the tiles' shape: a score is one chain over the dimensions; the masses and the sums of
 //! exp * item keep 16 lanes, panel after panel; an item's gradient adds query after query.
 
-use super::super::math::{exp2_bounded_lanes, exp2_of_numbers_lanes};
+use super::super::math::exp2_bounded_lanes;
 use super::super::simd::{Isa, LANES, Simd, dispatch, prefetch};
 use super::{GROUP, Queries, masks_of_group};
 
@@ -225,13 +225,9 @@ fn in_registers<S: Simd>() -> bool {
 /// Four bytes can be read at `bits`.
 #[inline(always)]
 unsafe fn share<S: Simd>(s: S, careful: bool, score: S::F, off: S::F, bits: *const u16) -> S::F {
-    let share = if careful {
-        exp2_bounded_lanes(s, s.max(s.splat(LEAST), s.sub(score, off)))
-    } else {
-        exp2_of_numbers_lanes(s, score) // within `SAFE`, so not NaN
-    };
+    let score = if careful { s.max(s.splat(LEAST), s.sub(score, off)) } else { score };
     // SAFETY: the caller's promise.
-    unsafe { s.keep_by_bits(bits, share) }
+    unsafe { s.keep_by_bits(bits, exp2_bounded_lanes(s, score)) }
 }
 
 /// Scores of `R` queries x `V` panels, in units of ln 2: one chain of multiply-adds each, whatever the shape.
