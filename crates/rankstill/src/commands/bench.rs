@@ -465,6 +465,7 @@ mod tests {
         });
         let options = Serve {
             catalogue: vec![],
+            directions: None,
             table: vec![],
             #[cfg(feature = "hnsw")]
             hnsw: None,
@@ -478,5 +479,23 @@ mod tests {
         assert_eq!(told.times.len(), 10);
         assert!(told.times[0] >= 0.04);
         assert!(told.times[9] >= 0.3, "a closed loop would say 40 ms: {:?}", told.times);
+    }
+
+    #[test]
+    fn made_up_vectors_lie_near_the_directions_asked_for() {
+        // The squares of the spectrum's shares: 1/8 where all eight directions are alike, some 2 * 0.46^2 where two have it all.
+        let spread = |directions| {
+            let (n, dim) = (2000, 8);
+            let made_up = made_up(n, dim, directions).unwrap();
+            let (items, ..) = made_up.tensors.matrix("items").unwrap();
+            let covariance = |a: usize, b: usize| {
+                items.chunks_exact(dim).map(|item| f64::from(item[a] * item[b])).sum::<f64>()
+            };
+            let pairs = (0..dim * dim).map(|at| covariance(at / dim, at % dim));
+            let trace: f64 = (0..dim).map(|k| covariance(k, k)).sum();
+            pairs.map(|x| x * x).sum::<f64>() / (trace * trace)
+        };
+        assert!((0.125..0.14).contains(&spread(None)), "{}", spread(None));
+        assert!(spread(Some(2)) > 0.35, "{}", spread(Some(2)));
     }
 }
