@@ -198,8 +198,8 @@ fn sum_tiles<S: Simd, const R: usize, const V: usize>(
                         draw::<S, R, 4, K>(s, &tile, items, dim, k, lanes);
                     });
                 } else {
-                    for_dimensions!(dim, [3, 2, 1], |k, K| {
-                        draw::<S, R, 4, K>(s, &tile, items, dim, k, lanes);
+                    for_dimensions!(dim, [2, 1], |k, K| {
+                        draw::<S, R, 2, K>(s, &tile, items, dim, k, lanes);
                     });
                 }
             }
@@ -211,8 +211,8 @@ fn sum_tiles<S: Simd, const R: usize, const V: usize>(
 }
 
 /// Whether exp is taken of scores while they are in registers. Where these are few, that would push the scores of a tile out
-/// to memory and back, one by one; a loop of its own over the tile keeps the polynomial's numbers in them instead (an eighth
-/// of a step less in 6 dimensions, a twentieth in 20, with AVX2).
+/// to memory and back, one by one; a loop of its own over the tile keeps the polynomial's numbers in them instead (with
+/// AVX2 a tenth of a step less in 6 dimensions).
 #[inline(always)]
 fn in_registers<S: Simd>() -> bool {
     S::ISA == Isa::Avx512
@@ -261,8 +261,7 @@ unsafe fn scores<S: Simd, const R: usize, const V: usize>(
     sums
 }
 
-/// `lanes[r][k] += tile[r] * items[k]` for `R` queries, `U` at a time, and `K` dimensions from `k` on; panels in order. A
-/// register of lanes after the other: what it reads is then little beside what it multiplies, on narrow registers too.
+/// `lanes[r][k] += tile[r] * items[k]` for `R` queries, `U` at a time, and `K` dimensions from `k` on; panels in order.
 ///
 /// # Safety
 /// The tile has `R` rows, `items` is `[panels][dim][16]`, `lanes` is `[R][dim][16]`, and `k + K <= dim`.
@@ -279,30 +278,32 @@ unsafe fn draw<S: Simd, const R: usize, const U: usize, const K: usize>(
     let wide = TILE / (8 * LANES);
     let n = items.len() / (dim * LANES);
     for from in (0..R).step_by(U) {
-        for part in (0..LANES).step_by(S::WIDTH) {
-            // SAFETY: the caller's promise.
-            unsafe {
-                let to = |u: usize, k: usize| ((from + u) * dim + first + k) * LANES + part;
-                let lanes = lanes.as_mut_ptr();
-                let mut sums: [[S::R; K]; U] = std::array::from_fn(|u| {
-                    std::array::from_fn(|k| s.load_register(lanes.add(to(u, k))))
-                });
-                for p in 0..n {
-                    let items = items.as_ptr().add((p * dim + first) * LANES + part);
-                    let items: [S::R; K] =
-                        std::array::from_fn(|k| s.load_register(items.add(k * LANES)));
+        // SAFETY: the caller's promise.
+        unsafe {
+            let to = |u: usize, k: usize| ((from + u) * dim + first + k) * LANES;
+            let lanes = lanes.as_mut_ptr();
+            let mut sums = [[s.zero(); K]; U];
+            for u in 0..U {
+                for k in 0..K {
+                    sums[u][k] = s.load_ptr(lanes.add(to(u, k)));
+                }
+            }
+            for p in 0..n {
+                let mut shares = [s.zero(); U];
+                for u in 0..U {
+                    shares[u] = s.load_ptr(tile.0.as_ptr().add(((from + u) * wide + p) * LANES));
+                }
+                let items = items.as_ptr().add((p * dim + first) * LANES);
+                for k in 0..K {
+                    let item = s.load_ptr(items.add(k * LANES));
                     for u in 0..U {
-                        let share = tile.0.as_ptr().add(((from + u) * wide + p) * LANES + part);
-                        let share = s.load_register(share);
-                        for k in 0..K {
-                            sums[u][k] = s.fma_register(share, items[k], sums[u][k]);
-                        }
+                        sums[u][k] = s.fma(shares[u], item, sums[u][k]);
                     }
                 }
-                for u in 0..U {
-                    for k in 0..K {
-                        s.store_register(lanes.add(to(u, k)), sums[u][k]);
-                    }
+            }
+            for u in 0..U {
+                for k in 0..K {
+                    s.store_ptr(lanes.add(to(u, k)), sums[u][k]);
                 }
             }
         }

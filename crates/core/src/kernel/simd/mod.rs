@@ -40,11 +40,6 @@ pub trait Simd: Copy + Send + Sync + 'static {
     type I: Copy;
     /// Sixteen truth values.
     type M: Copy;
-    /// One register of `f32`: what of `F` is loaded at once.
-    type R: Copy;
-
-    /// How many `f32` a register holds.
-    const WIDTH: usize;
 
     /// Which instruction set this is.
     const ISA: Isa;
@@ -130,15 +125,6 @@ pub trait Simd: Copy + Send + Sync + 'static {
         // SAFETY: the caller's promise.
         self.select(self.mask_from_bits(unsafe { *bits }), x, self.zero())
     }
-
-    /// # Safety
-    /// `WIDTH` values can be read there.
-    unsafe fn load_register(self, from: *const f32) -> Self::R;
-    /// # Safety
-    /// `WIDTH` values can be written there.
-    unsafe fn store_register(self, to: *mut f32, x: Self::R);
-    /// [`fma`](Simd::fma) of registers.
-    fn fma_register(self, a: Self::R, b: Self::R, c: Self::R) -> Self::R;
 
     /// The same integer in every lane.
     fn splat_int(self, x: i32) -> Self::I;

@@ -43,8 +43,6 @@ impl Simd for Neon {
     type F = F;
     type I = I;
     type M = M;
-    type R = float32x4_t;
-    const WIDTH: usize = 4;
     const ISA: Isa = Isa::Neon;
     const FUSED: bool = true;
 
@@ -231,18 +229,6 @@ impl Simd for Neon {
                 vtstq_u32(vdupq_n_u32(bits >> 12), lanes),
             ]
         }
-    }
-    #[inline(always)]
-    unsafe fn load_register(self, from: *const f32) -> float32x4_t {
-        unsafe { vld1q_f32(from) }
-    }
-    #[inline(always)]
-    unsafe fn store_register(self, to: *mut f32, x: float32x4_t) {
-        unsafe { vst1q_f32(to, x) }
-    }
-    #[inline(always)]
-    fn fma_register(self, a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
-        unsafe { vfmaq_f32(c, a, b) }
     }
     #[inline(always)]
     fn splat_int(self, x: i32) -> I {

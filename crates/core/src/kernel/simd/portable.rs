@@ -57,8 +57,6 @@ impl Simd for Portable {
     type F = F;
     type I = I;
     type M = M;
-    type R = F;
-    const WIDTH: usize = LANES;
     const ISA: Isa = Isa::Portable;
     /// `f32::mul_add` is a library call, some 50 times as slow, where the target has no instruction for it.
     const FUSED: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
@@ -206,18 +204,6 @@ impl Simd for Portable {
             out[i] = -i32::from(bits >> i & 1);
         }
         out
-    }
-    #[inline(always)]
-    unsafe fn load_register(self, from: *const f32) -> F {
-        unsafe { self.load_ptr(from) }
-    }
-    #[inline(always)]
-    unsafe fn store_register(self, to: *mut f32, x: F) {
-        unsafe { self.store_ptr(to, x) }
-    }
-    #[inline(always)]
-    fn fma_register(self, a: F, b: F, c: F) -> F {
-        self.fma(a, b, c)
     }
     #[inline(always)]
     fn splat_int(self, x: i32) -> I {

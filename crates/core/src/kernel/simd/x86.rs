@@ -43,8 +43,6 @@ impl Simd for Avx512 {
     type F = __m512;
     type I = __m512i;
     type M = __mmask16;
-    type R = __m512;
-    const WIDTH: usize = 16;
     const ISA: Isa = Isa::Avx512;
     const FUSED: bool = true;
 
@@ -163,18 +161,6 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn mask_from_bits(self, bits: u16) -> __mmask16 {
         bits
-    }
-    #[inline(always)]
-    unsafe fn load_register(self, from: *const f32) -> __m512 {
-        unsafe { _mm512_loadu_ps(from) }
-    }
-    #[inline(always)]
-    unsafe fn store_register(self, to: *mut f32, x: __m512) {
-        unsafe { _mm512_storeu_ps(to, x) }
-    }
-    #[inline(always)]
-    fn fma_register(self, a: __m512, b: __m512, c: __m512) -> __m512 {
-        self.fma(a, b, c)
     }
     #[inline(always)]
     fn splat_int(self, x: i32) -> __m512i {
@@ -323,8 +309,6 @@ impl Simd for Avx2 {
     type F = F2;
     type I = I2;
     type M = F2;
-    type R = __m256;
-    const WIDTH: usize = 8;
     const ISA: Isa = Isa::Avx2;
     const FUSED: bool = true;
 
@@ -485,18 +469,6 @@ impl Simd for Avx2 {
             let high = _mm256_sllv_epi32(bits, _mm256_setr_epi32(23, 22, 21, 20, 19, 18, 17, 16));
             self.select(self.float_from_bits((low, high)), x, self.zero())
         }
-    }
-    #[inline(always)]
-    unsafe fn load_register(self, from: *const f32) -> __m256 {
-        unsafe { _mm256_loadu_ps(from) }
-    }
-    #[inline(always)]
-    unsafe fn store_register(self, to: *mut f32, x: __m256) {
-        unsafe { _mm256_storeu_ps(to, x) }
-    }
-    #[inline(always)]
-    fn fma_register(self, a: __m256, b: __m256, c: __m256) -> __m256 {
-        unsafe { _mm256_fmadd_ps(a, b, c) }
     }
     #[inline(always)]
     fn splat_int(self, x: i32) -> I2 {
