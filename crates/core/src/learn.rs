@@ -46,10 +46,11 @@ impl<'a> Batch<'a> {
         Self { cases, rows, epoch, seed, first: OnceLock::new() }
     }
 
-    /// Its row `at` alone.
+    /// Its row `at` alone, which is [first](Batch::is_first) if it is so in the whole batch.
     #[must_use]
     pub fn only(&self, at: usize) -> Self {
-        Self::new(self.cases, &self.rows[at..=at], self.epoch, self.seed)
+        let first = OnceLock::from(vec![self.is_first(at)]);
+        Self { rows: &self.rows[at..=at], first, ..*self }
     }
 
     /// How many rows.
@@ -125,6 +126,8 @@ pub enum Slate {
         listed: Lists<ItemId>,
         /// In neither.
         left_out: Lists<ItemId>,
+        /// The rows that ask for the rest, ascending; to the others it is nothing, and costs nothing.
+        asking: Vec<u32>,
         /// See [`Slate::probes`].
         probes: Lists<ItemId>,
     },
@@ -139,10 +142,11 @@ impl Slate {
         Self::Lists { listed, probes: Lists::default() }
     }
 
-    /// Lists against the rest, without probes.
+    /// Lists against the rest, for which every row asks, without probes.
     #[must_use]
     pub fn against(listed: Lists<ItemId>, left_out: Lists<ItemId>) -> Self {
-        Self::Against { listed, left_out, probes: Lists::default() }
+        let asking = (0..listed.len() as u32).collect();
+        Self::Against { listed, left_out, asking, probes: Lists::default() }
     }
 
     /// Items that are only looked at, one row a row of the batch, or no row at all: RD estimates a rank from random ones. The
@@ -237,7 +241,7 @@ pub struct Scores<'a> {
     pub listed: &'a [f32],
     /// Parallel to the row's probes ([`Slate::probes`]); empty where there is none.
     pub probes: &'a [f32],
-    /// For [`Slate::Against`]: ln of the summed exp of the rest's scores; -inf otherwise.
+    /// For a row of [`Slate::Against`] that asks for it: ln of the summed exp of the rest's scores; -inf otherwise.
     pub log_rest: f32,
 }
 
@@ -267,5 +271,7 @@ mod tests {
         // Cases 0 and 1 are user 0's, 3 and 4 user 2's.
         assert_eq!(first(&[1, 3, 0, 2, 4, 1]), [true, true, false, true, false, false]);
         assert_eq!(first(&[0]), [true]);
+        let batch = Batch::new(&cases, &[0, 1, 3], 0, 1);
+        assert_eq!([0, 1, 2].map(|at| batch.only(at).is_first(0)), [true, false, true]);
     }
 }

@@ -162,36 +162,41 @@ impl<T: Term> BesideOwn<T> {
 
 impl<T: Term> Objective for BesideOwn<T> {
     fn slate(&self, batch: &Batch<'_>) -> Slate {
-        let (own, own_left_out, probes) = match self.own.slate(batch) {
+        let (own, own_rest, probes) = match self.own.slate(batch) {
             Slate::All => return Slate::All,
             Slate::Lists { listed, probes } => (listed, None, probes),
-            Slate::Against { listed, left_out, probes } => (listed, Some(left_out), probes),
+            Slate::Against { listed, left_out, asking, probes } => {
+                (listed, Some((left_out, asking)), probes)
+            }
         };
-        debug_assert_eq!(own_left_out.is_some(), self.own_against, "one kind of slate");
+        debug_assert_eq!(own_rest.is_some(), self.own_against, "one kind of slate");
+        // What the own objective leaves out in a row where it asks for the rest.
+        let own_left_out = |at: usize| {
+            let (left_out, asking) = own_rest.as_ref()?;
+            asking.binary_search(&(at as u32)).is_ok().then(|| left_out.row(at))
+        };
         let n_items = batch.cases.n_items();
-        let rows: Vec<(Vec<ItemId>, Vec<ItemId>)> = (0..batch.len())
+        // Of each row the listed items and, where either asks for the rest, those left out.
+        let rows: Vec<(Vec<ItemId>, Option<Vec<ItemId>>)> = (0..batch.len())
             .into_par_iter()
             .with_min_len(CHUNK)
             .map_init(
                 || Scratch::new(n_items),
                 |scratch, at| {
                     let mut listed = own.row(at).to_vec();
-                    let mut left_out = own_left_out
-                        .as_ref()
-                        .map_or(Vec::new(), |left_out| left_out.row(at).to_vec());
+                    let left_out = own_left_out(at);
                     if !self.is_taught(batch, at) {
-                        return (listed, left_out);
+                        return (listed, left_out.map(<[_]>::to_vec));
                     }
                     let asked = asked_of(batch, at);
                     self.term.items(asked, scratch, &mut listed);
                     debug_assert_eq!(listed.len() - own.row(at).len(), self.term.len(asked));
-                    if self.term.against() {
-                        let labelled = self.labelled.of(asked.query);
-                        left_out = match own_left_out.is_some() {
-                            false => labelled.to_vec(),
-                            true => meet(labelled, &left_out, &mut listed),
-                        };
-                    }
+                    let labelled = self.labelled.of(asked.query);
+                    let left_out = match (self.term.against(), left_out) {
+                        (false, own) => own.map(<[_]>::to_vec),
+                        (true, None) => Some(labelled.to_vec()),
+                        (true, Some(own)) => Some(meet(labelled, own, &mut listed)),
+                    };
                     (listed, left_out)
                 },
             )
@@ -199,7 +204,10 @@ impl<T: Term> Objective for BesideOwn<T> {
         let (listed, left_out): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
         let listed = Lists::from_iter(listed);
         if self.own_against || self.term.against() {
-            Slate::Against { listed, left_out: Lists::from_iter(left_out), probes }
+            let rows = (0..).zip(&left_out);
+            let asking = rows.filter_map(|(at, asks)| asks.as_ref().map(|_| at)).collect();
+            let left_out = left_out.into_iter().map(Option::unwrap_or_default).collect();
+            Slate::Against { listed, left_out, asking, probes }
         } else {
             Slate::Lists { listed, probes }
         }
@@ -217,8 +225,8 @@ impl<T: Term> Objective for BesideOwn<T> {
         // Asked for again, with the batch cut down to this row: an objective draws by row (see [`Batch::rng`]).
         let own_slate = self.own_against.then(|| self.own.slate(&row.batch.only(row.at)));
         let (n_own, left_out) = match &own_slate {
-            Some(Slate::Against { listed, left_out, .. }) => {
-                (listed.row(0).len(), Some(left_out.row(0)))
+            Some(Slate::Against { listed, left_out, asking, .. }) => {
+                (listed.row(0).len(), (!asking.is_empty()).then(|| left_out.row(0)))
             }
             _ => (row.items.len() - n, None),
         };

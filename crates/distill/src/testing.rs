@@ -232,12 +232,13 @@ pub(crate) fn ask(
     at: usize,
     scores: &[f32],
 ) -> (f64, Vec<f64>) {
-    let (items, left_out) = match slate {
-        Slate::Lists { listed, .. } => (listed.row(at), &[][..]),
-        Slate::Against { listed, left_out, .. } => (listed.row(at), left_out.row(at)),
-        Slate::All => (&[][..], &[][..]),
+    let (items, left_out, against) = match slate {
+        Slate::Lists { listed, .. } => (listed.row(at), &[][..], false),
+        Slate::Against { listed, left_out, asking, .. } => {
+            (listed.row(at), left_out.row(at), asking.contains(&(at as u32)))
+        }
+        Slate::All => (&[][..], &[][..], false),
     };
-    let against = matches!(slate, Slate::Against { .. });
     let counts = |i: &usize| !items.contains(&(*i as u32)) && !left_out.contains(&(*i as u32));
     let rest: Vec<usize> = (0..N).filter(|_| against).filter(counts).collect();
     let listed: Vec<f32> = match slate {

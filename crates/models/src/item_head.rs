@@ -124,8 +124,9 @@ impl ItemHead {
                 weighted_sums(starts, grads, sources, rows, stride, &mut self.to_rows);
                 loss
             }
-            Slate::Against { listed, left_out, probes } if items.dim() <= FUSED => {
-                self.step_against(items, asked, batch, [listed, left_out, probes], objective)
+            Slate::Against { listed, left_out, asking, probes } if items.dim() <= FUSED => {
+                let lists = [listed, left_out, probes];
+                self.step_against(items, asked, batch, lists, asking, objective)
             }
             Slate::Against { .. } | Slate::All => {
                 self.step_on_everything(items, asked, batch, slate, objective)

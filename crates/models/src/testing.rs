@@ -489,10 +489,11 @@ pub fn slate_of<'a>(slate: &'a Slate, at: usize, all: &[f32]) -> (&'a [u32], Vec
             let scores = listed.row(at).iter().map(|&item| all[item as usize]).collect();
             (listed.row(at), scores, f32::NEG_INFINITY)
         }
-        Slate::Against { listed, left_out, .. } => {
+        Slate::Against { listed, left_out, asking, .. } => {
             let items = listed.row(at);
             let rest = (0..all.len()).filter(|&i| {
-                !items.contains(&(i as u32)) && !left_out.row(at).contains(&(i as u32))
+                let counts = |lists: &Lists<u32>| !lists.row(at).contains(&(i as u32));
+                asking.contains(&(at as u32)) && counts(listed) && counts(left_out)
             });
             let mass = rest.fold(0.0, |sum, i| sum + f64::from(all[i]).exp());
             (items, items.iter().map(|&item| all[item as usize]).collect(), mass.ln() as f32)
@@ -584,8 +585,9 @@ pub fn probes_are_scored(recipe: &dyn Recipe, train: &Arc<Interactions>, cases: 
             match self.0 {
                 false => Slate::Lists { listed, probes },
                 true => {
-                    let left_out = rows.map(|_| Vec::new()).collect();
-                    Slate::Against { listed, left_out, probes }
+                    let left_out = rows.clone().map(|_| Vec::new()).collect();
+                    let asking = rows.map(|at| at as u32).collect();
+                    Slate::Against { listed, left_out, asking, probes }
                 }
             }
         }
@@ -655,15 +657,20 @@ impl Objective for Ragged {
     }
 }
 
-/// Cross-entropy of each target against the rest of the catalogue, the history left out.
+/// Cross-entropy of each target against the rest of the catalogue, the history left out. Every fifth case asks for no rest, and
+/// so teaches nothing.
 struct Against;
 impl Objective for Against {
     fn slate(&self, batch: &Batch<'_>) -> Slate {
         let case = |at| batch.case(at);
-        Slate::against(
-            (0..batch.len()).map(|at| case(at).targets.to_vec()).collect(),
-            (0..batch.len()).map(|at| case(at).query.history.to_vec()).collect(),
-        )
+        Slate::Against {
+            listed: (0..batch.len()).map(|at| case(at).targets.to_vec()).collect(),
+            left_out: (0..batch.len()).map(|at| case(at).query.history.to_vec()).collect(),
+            asking: (0..batch.len() as u32)
+                .filter(|&at| batch.rows[at as usize] % 5 != 3)
+                .collect(),
+            probes: Lists::default(),
+        }
     }
 
     fn loss(&self, _row: Row<'_>, scores: Scores<'_>, grad: Grad<'_>) -> f32 {

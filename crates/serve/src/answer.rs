@@ -27,7 +27,7 @@ impl Recommend {
     /// # Errors
     /// Names the field that is wrong.
     pub fn new(request: Request, snapshot: &Snapshot, limits: &Limits) -> Result<Self, Problem> {
-        request.check(limits)?;
+        let k = request.check(limits)?;
         let n_items = snapshot.items.len();
         let known = |ids: &[Id]| -> Vec<ItemId> {
             ids.iter().filter_map(|id| snapshot.items.get(&id.0)).collect()
@@ -61,8 +61,7 @@ impl Recommend {
                 None => unknown_items.push(id),
             }
         }
-        let (user, k) = (request.user, limits.k("#/k", request.k)?);
-        let (with_seen, explain) = (request.with_seen, request.explain);
+        let Request { user, with_seen, explain, .. } = request;
         Ok(Self { user, history, unknown_items, k, with_seen, hidden, allowed, explain })
     }
 

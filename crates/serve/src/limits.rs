@@ -62,7 +62,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Items in an answer where a request does not say, or the most there can be.
+    /// Items in an answer where a request does not say; fewer where there cannot be so many.
     pub const DEFAULT_K: usize = 10;
 
     pub(crate) fn k(&self, field: &str, k: Option<usize>) -> Result<usize, Problem> {

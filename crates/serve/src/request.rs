@@ -312,12 +312,12 @@ pub struct ModelList {
 }
 
 impl Request {
-    /// What is wrong with it whatever the model: too long, or nothing.
+    /// How many items it asks for.
     ///
     /// # Errors
-    /// Names the field.
-    pub fn check(&self, limits: &Limits) -> Result<(), Problem> {
-        limits.k("#/k", self.k)?;
+    /// What is wrong with it whatever the model: names the field that is too long.
+    pub fn check(&self, limits: &Limits) -> Result<usize, Problem> {
+        let k = limits.k("#/k", self.k)?;
         limits.at_most("#/explain", self.explain, limits.explain)?;
         limits.at_most_items("#/history", self.history.len(), limits.history)?;
         limits.at_most_items("#/deny", self.deny.len(), limits.history)?;
@@ -329,7 +329,7 @@ impl Request {
             let field = format!("#/filter/{}", crate::extract::escaped(name));
             limits.at_most_items(&field, values.len(), limits.history)?;
         }
-        Ok(())
+        Ok(k)
     }
 }
 

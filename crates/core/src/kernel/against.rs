@@ -57,6 +57,8 @@ pub struct Queries<'a> {
     pub stride: usize,
     /// Which of the vectors each row of the batch asks with.
     pub of_row: &'a [u32],
+    /// The rows that ask for the rest, ascending.
+    pub asking: &'a [u32],
 }
 
 /// Where the gradients of [`Against::propagate`] go, `stride` numbers a row, 0 beyond the dimension.
@@ -80,13 +82,14 @@ pub struct Against {
     masks: Vec<u16>,
     /// `[group][dimension][16]`
     groups: Buffer,
-    /// Of each query: what is taken off its scores, in units of ln 2, and the sum of exp of what is left.
+    /// Of each query that asks: what is taken off its scores, in units of ln 2, and the sum of exp of what is left.
     shifts: Vec<f32>,
     masses: Vec<f64>,
+    /// Of each row.
     log_rest: Vec<f32>,
-    /// Of each query: the sum of exp * item.
+    /// Of each query that asks: the sum of exp * item.
     toward: Vec<f32>,
-    /// Of each query: the slope of the mass times the query.
+    /// Of each query that asks: the slope of the mass times the query.
     away: Vec<f32>,
     /// The listed places of item i, each with its row: `order[starts[i]..starts[i + 1]]`, in the batch's order.
     starts: Vec<u32>,
@@ -119,7 +122,7 @@ impl Against {
     }
 
     /// ln of the summed exp of the scores of all items but a row's listed and left-out ones, for each row: -inf where none is
-    /// left. `items` comes with the distance from one to the next.
+    /// left, and where it is not asked for. `items` comes with the distance from one to the next.
     ///
     /// # Panics
     /// When an item or vector is not there, or the lists have not a row for each query.
@@ -130,8 +133,10 @@ impl Against {
         listed: Ragged<'_>,
         left_out: Ragged<'_>,
     ) -> &[f32] {
-        let n = queries.of_row.len();
-        assert!(listed.starts.len() == n + 1 && left_out.starts.len() == n + 1, "one list a query");
+        let (n_rows, n) = (queries.of_row.len(), queries.asking.len());
+        let lists = listed.starts.len() == n_rows + 1 && left_out.starts.len() == n_rows + 1;
+        assert!(lists, "one list a row");
+        assert!(queries.asking.is_sorted_by(|a, b| a < b), "rows, ascending");
         let (dim, n_items, n_panels) = (self.dim, self.n_items, self.n_panels);
         let n_groups = n.div_ceil(GROUP);
         if self.groups.len() < n_groups * dim * GROUP {
@@ -155,8 +160,8 @@ impl Against {
                 .for_each_init(
                     || Buffer::zeros(GROUP * dim * LANES),
                     |lanes, (group, (((masks, packed), (shifts, masses)), toward))| {
-                        let rows = group * GROUP..((group + 1) * GROUP).min(n);
-                        mark(masks, n_items, rows.clone(), [listed, left_out]);
+                        let rows = &queries.asking[group * GROUP..((group + 1) * GROUP).min(n)];
+                        mark(masks, n_items, rows, [listed, left_out]);
                         let norm = pack_queries(queries, rows, dim, packed);
                         let (queries, masks): (&[f32], &[u16]) = (packed, masks);
                         shifts.fill(0.0);
@@ -171,14 +176,13 @@ impl Against {
         };
         rayon::join(pass, || invert(listed, n_items, starts, order));
         self.log_rest.clear();
-        let rests = self.masses.iter().zip(&self.shifts).take(n);
-        self.log_rest.extend(rests.map(|(&mass, &shift)| match mass > 0.0 || mass.is_nan() {
-            true => {
+        self.log_rest.resize(n_rows, f32::NEG_INFINITY);
+        for (&row, (&mass, &shift)) in queries.asking.iter().zip(masses.iter().zip(&*shifts)) {
+            if mass > 0.0 || mass.is_nan() {
                 let ln = f64::from(shift) * std::f64::consts::LN_2 + f64::from(ln(mass as f32));
-                ln as f32
+                self.log_rest[row as usize] = ln as f32;
             }
-            false => f32::NEG_INFINITY,
-        }));
+        }
         &self.log_rest
     }
 
@@ -196,23 +200,23 @@ impl Against {
         to_rest: &[f32],
         gradients: Gradients<'_>,
     ) {
-        let (n, dim, stride) = (queries.of_row.len(), self.dim, queries.stride);
-        assert!(to_rest.len() == n && to_listed.len() == listed.values.len());
+        let (n, dim, stride) = (queries.asking.len(), self.dim, queries.stride);
+        assert!(to_rest.len() == queries.of_row.len() && to_listed.len() == listed.values.len());
         assert!(gradients.items.len() == self.n_items * stride, "one gradient an item");
         assert!(self.order.len() == listed.values.len(), "the batch that was summed");
         // What came of queries that nobody asks about, to fill up a group, must be 0.
         self.away.clear();
         self.away.resize(n.div_ceil(GROUP) * GROUP * dim, 0.0);
         weighted_sums(listed.starts, to_listed, listed.values, items, stride, gradients.queries);
-        let rows = gradients.queries.chunks_exact_mut(stride).zip(queries.of_row);
-        let rests = self.masses.iter().zip(to_rest);
         let ours = self.toward.chunks_exact(dim).zip(self.away.chunks_exact_mut(dim));
-        for (((to_row, &vector), (&mass, &to_rest)), (toward, away)) in rows.zip(rests).zip(ours) {
-            if to_rest == 0.0 || mass == 0.0 {
+        for ((&row, &mass), (toward, away)) in queries.asking.iter().zip(&self.masses).zip(ours) {
+            let row = row as usize;
+            if to_rest[row] == 0.0 || mass == 0.0 {
                 continue; // without a rest there is no slope
             }
-            let slope = (f64::from(to_rest) / mass) as f32;
-            let query = &queries.vectors[vector as usize * stride..][..dim];
+            let slope = (f64::from(to_rest[row]) / mass) as f32;
+            let query = &queries.vectors[queries.of_row[row] as usize * stride..][..dim];
+            let to_row = &mut gradients.queries[row * stride..][..dim];
             for k in 0..dim {
                 to_row[k] += slope * toward[k];
                 away[k] = slope * query[k];
@@ -270,16 +274,12 @@ fn pack_items(items: (&[f32], usize), n_items: usize, dim: usize, panels: &mut [
 }
 
 /// Packs the queries of some rows times log2(e), zeros beyond the last; returns the length of the longest, NaN if there is one.
-fn pack_queries(
-    queries: Queries<'_>,
-    rows: std::ops::Range<usize>,
-    dim: usize,
-    out: &mut [f32],
-) -> f64 {
+fn pack_queries(queries: Queries<'_>, rows: &[u32], dim: usize, out: &mut [f32]) -> f64 {
     out.fill(0.0);
     let mut longest = 0.0;
-    for (at, row) in rows.enumerate() {
-        let vector = &queries.vectors[queries.of_row[row] as usize * queries.stride..][..dim];
+    for (at, &row) in rows.iter().enumerate() {
+        let vector = queries.of_row[row as usize] as usize;
+        let vector = &queries.vectors[vector * queries.stride..][..dim];
         let mut square = 0.0;
         for (k, &x) in vector.iter().enumerate() {
             out[k * GROUP + at] = x * std::f32::consts::LOG2_E;
@@ -296,7 +296,7 @@ fn larger(a: f64, b: f64) -> f64 {
 }
 
 /// Sets the masks of a group: a lane counts if it holds an item that is in none of the lists.
-fn mark(masks: &mut [u16], n_items: usize, rows: std::ops::Range<usize>, lists: [Ragged<'_>; 2]) {
+fn mark(masks: &mut [u16], n_items: usize, rows: &[u32], lists: [Ragged<'_>; 2]) {
     let whole = n_items / LANES;
     masks[..whole * GROUP].fill(u16::MAX);
     let rest = n_items % LANES;
@@ -304,7 +304,8 @@ fn mark(masks: &mut [u16], n_items: usize, rows: std::ops::Range<usize>, lists: 
     if rest > 0 {
         masks[whole * GROUP..][..GROUP].fill((1 << rest) - 1);
     }
-    for (at, row) in rows.enumerate() {
+    for (at, &row) in rows.iter().enumerate() {
+        let row = row as usize;
         for list in lists {
             for &item in &list.values[list.starts[row]..list.starts[row + 1]] {
                 let item = item as usize;

@@ -20,9 +20,12 @@ fn methods() -> Vec<Box<dyn Distiller>> {
         }
         parse(DISTILLERS, Config { path: "distill", value: &settings }).unwrap().1
     };
+    let rrd = json!({"kind": "rrd", "mode": "direct", "k": 4, "lambda": 0.7});
+    let dcd = json!({"kind": "dcd", "mode": "direct", "k": 4, "window": 10, "corrected": 3, "lambda": 0.7});
     vec![
         with("rrd", json!({})),
         with("rrd", json!({"mode": "direct"})),
+        with("several", json!({"of": [rrd, dcd]})),
         with("dcd", json!({"corrected": 3, "correction": 0.5})),
         with("dcd", json!({"corrected": 3, "mode": "direct", "item_correction": 2.0})),
         with("ir_rrd", json!({"user_k": 2, "user_l": 3})),

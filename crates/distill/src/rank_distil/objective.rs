@@ -65,10 +65,11 @@ impl Objective for Taught {
                 let probes = self.append_samples(batch, probes);
                 Slate::Lists { listed: self.append_lists(batch, &listed), probes }
             }
-            Slate::Against { listed, left_out, probes } => {
+            Slate::Against { listed, left_out, asking, probes } => {
                 debug_assert!(self.against, "an objective keeps its kind of slate");
                 let probes = self.append_samples(batch, probes);
-                Slate::Against { listed: self.append_lists(batch, &listed), left_out, probes }
+                let listed = self.append_lists(batch, &listed);
+                Slate::Against { listed, left_out, asking, probes }
             }
         }
     }
@@ -86,7 +87,9 @@ impl Objective for Taught {
         // Asked for again, with the batch cut down to this row: an objective draws by row (see [`Batch::rng`]).
         let own_slate = self.against.then(|| self.own.slate(&row.batch.only(row.at)));
         let left_out = match &own_slate {
-            Some(Slate::Against { left_out, .. }) => Some(left_out.row(0)),
+            Some(Slate::Against { left_out, asking, .. }) if !asking.is_empty() => {
+                Some(left_out.row(0))
+            }
             _ => None,
         };
         let mut grad = grad;

@@ -169,7 +169,8 @@ fn ask(
         Slate::All => (vec![], vec![]),
     };
     let rest: Vec<usize> = match slate {
-        Slate::Against { .. } => (0..N)
+        Slate::Against { ref asking, .. } => (0..N)
+            .filter(|_| asking.contains(&(at as u32)))
             .filter(|&i| !items.contains(&(i as u32)) && !left_out.contains(&(i as u32)))
             .collect(),
         _ => vec![],

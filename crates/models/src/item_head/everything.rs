@@ -29,14 +29,15 @@ const WIDE: usize = 128;
 const MOST_SCORES: usize = 64 << 20;
 
 impl ItemHead {
-    /// A step on the listed items against the rest, for the lists (listed, left out, probes) of a slate. Leaves the gradients
-    /// of the rows' vectors and of all items.
+    /// A step on the listed items against the rest, for the lists (listed, left out, probes) of a slate and the rows that ask
+    /// for the rest. Leaves the gradients of the rows' vectors and of all items.
     pub(super) fn step_against(
         &mut self,
         items: &mut Table,
         asked: Asked<'_>,
         batch: &Batch<'_>,
         [listed, left_out, probes]: [&Lists<ItemId>; 3],
+        asking: &[u32],
         objective: &dyn Objective,
     ) -> f64 {
         items.settle();
@@ -47,7 +48,7 @@ impl ItemHead {
         let (vectors, vector_of) = (asked.vectors, &self.vector_of);
         pair_dots(vectors, vector_of, table, listed.values(), stride, &mut self.scores);
 
-        let queries = Queries { vectors, stride, of_row: asked.of_row };
+        let queries = Queries { vectors, stride, of_row: asked.of_row, asking };
         let (n_items, dim) = (items.n_rows(), items.dim());
         let mut kernel = self.against.take().unwrap_or_else(|| Against::new(n_items, dim));
         let log_rest = kernel.sum(table, queries, ragged(listed), ragged(left_out));
@@ -143,7 +144,7 @@ pub(crate) fn rows_to_gradients(
             items.iter().map(|&item| row[item as usize]).collect()
         };
         let probes = slate.probes().map_or(Vec::new(), |probes| score_of(probes.row(at), row));
-        let Slate::Against { listed, left_out, .. } = slate else {
+        let Slate::Against { listed, left_out, asking, .. } = slate else {
             copy.clear();
             copy.extend_from_slice(row);
             row.fill(0.0);
@@ -159,7 +160,10 @@ pub(crate) fn rows_to_gradients(
         for &item in items.iter().chain(left_out.row(at)) {
             row[item as usize] = f32::NEG_INFINITY;
         }
-        let most = row.iter().fold(f32::NEG_INFINITY, |most, &score| most.max(score));
+        let most = match asking.binary_search(&(at as u32)) {
+            Ok(_) => row.iter().fold(f32::NEG_INFINITY, |most, &score| most.max(score)),
+            Err(_) => f32::NEG_INFINITY,
+        };
         let (mut mass, mut log_rest) = (0.0, f32::NEG_INFINITY);
         if most > f32::NEG_INFINITY {
             row.iter_mut().for_each(|score| *score -= most);

@@ -187,10 +187,12 @@ fn naive_loss(
             let goal = f64::from(u8::from(history.contains(&(i as u32))));
             s + 0.5 * (scores[i] - goal).powi(2)
         }),
-        Slate::Against { left_out, .. } => {
+        Slate::Against { left_out, asking, .. } => {
             assert_eq!(name, "against");
+            let asks = asking.contains(&(at as u32));
             let counts = |i: &usize| {
-                !targets.contains(&(*i as u32)) && !left_out.row(at).contains(&(*i as u32))
+                let i = *i as u32;
+                asks && !targets.contains(&i) && !left_out.row(at).contains(&i)
             };
             let rest = (0..scores.len()).filter(counts).fold(0.0, |s, i| s + scores[i].exp());
             targets.iter().fold(0.0, |s, &i| s + (rest / scores[i as usize].exp()).ln_1p())

@@ -409,6 +409,7 @@ fn document(site: &crate::testing::Site) -> String {
 #[test]
 fn the_document_says_how_much_this_server_takes() {
     let limits = Limits { k: 7, history: 3, batch: 2, filters: 1, ..patient() };
+    let limits_of_events = limits.events;
     let site = site(vec![snapshot(Kind::Factors)], limits);
     let document: Value = serde_json::from_str(&document(&site)).unwrap();
     let model = document["paths"]["/v1/items/{id}/similar"]["get"]["parameters"].clone();
@@ -444,6 +445,12 @@ fn the_document_says_how_much_this_server_takes() {
         }
         let batch = &document["components"]["schemas"]["BatchRequest"]["properties"]["requests"];
         assert_eq!(batch["maxItems"], 2);
+        for (n, status) in [(2, 200), (3, 422)] {
+            let requests = json!({"requests": vec![json!({}); n]});
+            assert_eq!(site.post("/v1/recommendations:batch", requests).await.0, status, "{n}");
+        }
+        let events = &document["components"]["schemas"]["EventBatch"]["properties"]["events"];
+        assert_eq!(events["maxItems"], limits_of_events);
         let filter = schema("filter");
         assert_eq!(
             (&filter["maxProperties"], &filter["additionalProperties"]["maxItems"]),

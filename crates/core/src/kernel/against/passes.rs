@@ -325,7 +325,7 @@ fn spread_panels_kernel<S: Simd>(
         spread_tiles::<S, 4, 1>(s, spread, first, sums, to_items, listed.queries.stride);
     }
     let Listed { starts, order, slopes, queries } = listed;
-    let Queries { vectors, stride, of_row } = queries;
+    let Queries { vectors, stride, of_row, .. } = queries;
     for (item, to_item) in (first * LANES..).zip(to_items.chunks_exact_mut(stride)) {
         let places = starts[item] as usize..starts[item + 1] as usize;
         for (column, to) in to_item.chunks_exact_mut(LANES).enumerate() {
