@@ -16,8 +16,9 @@
 //! bits, and so does every instruction set with FMA, since every sum below has one order whatever the tiles' shape.
 //!
 //! **Scores of any size.** exp(score) stays within f32 while |query| |item| <= `SAFE` for the longest item: then the score
-//! itself is taken. A group with a query beyond that first looks for its largest score, and exp(score - largest) is at most 1.
-//! (What is less than e^-86 of the largest counts as e^-86 of it, which no sum in f32 can tell from 0.)
+//! itself is taken. A group with a query beyond that first looks for the largest score in some of the panels, and takes it off all:
+//! exp(score - largest) is then some number near 1 for what matters. Where it is not, which the sum shows, all panels are looked at,
+//! after which it is at most 1. (What is less than e^-86 of what was found counts as e^-86 of it, which no sum in f32 can tell from 0.)
 //!
 //! **The exp** is a power of two: queries are packed times log2(e), so that a score comes as its exponent, and the integral
 //! part comes off without the two multiply-adds of a reduction by ln 2. That is a third less work for every score.
@@ -38,6 +39,11 @@ const GROUP: usize = 16;
 const SPAN: usize = 32;
 /// Scores up to here are taken as they are: 2^32 times e^60 is within f32, and e^-60 is a normal number.
 const SAFE: f64 = 60.0;
+/// One in so many panels is looked at for a large score.
+const SAMPLE: usize = 16;
+/// Sums of exp, less what was found so, that are right: nothing in them was cut off (at 2^125), and what counted as 2^-125 is
+/// nothing beside them.
+const RIGHT: std::ops::Range<f64> = 1e-18..1e30;
 
 /// Rows of different lengths: row i is `values[starts[i]..starts[i + 1]]`.
 #[derive(Clone, Copy, Debug)]
@@ -166,11 +172,18 @@ impl Against {
                         let (queries, masks): (&[f32], &[u16]) = (packed, masks);
                         shifts.fill(0.0);
                         // A NaN takes the careful way.
-                        if !matches!((norm * longest).partial_cmp(&SAFE), Some(o) if o.is_le()) {
-                            find_shifts(Group { queries, masks, shifts: &[], panels, dim }, shifts);
+                        let safe =
+                            matches!((norm * longest).partial_cmp(&SAFE), Some(o) if o.is_le());
+                        for step in if safe { &[0][..] } else { &[SAMPLE, 1] } {
+                            let group = Group { queries, masks, shifts: &[], panels, dim };
+                            if *step > 0 {
+                                find_shifts(group, *step, shifts);
+                            }
+                            sum_group(Group { shifts, ..group }, lanes, masses, toward);
+                            if masses.iter().all(|mass| RIGHT.contains(mass)) {
+                                break;
+                            }
                         }
-                        let group = Group { queries, masks, shifts, panels, dim };
-                        sum_group(group, lanes, masses, toward);
                     },
                 );
         };

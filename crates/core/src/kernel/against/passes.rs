@@ -11,8 +11,9 @@ use super::{GROUP, Queries, masks_of_group};
 const BLOCK: usize = 64;
 /// Numbers of a tile of exp: 16 KiB.
 const TILE: usize = 4096;
-/// The exponents of two below which a share of the largest counts as this one.
+/// Exponents of two beyond these count as these. Above there is something only where a shift was no guide: see `RIGHT`.
 const LEAST: f32 = -125.0;
+const MOST: f32 = 125.0;
 /// How many groups ahead the second pass asks for masks, which lie far apart.
 const AHEAD: usize = 6;
 /// How many listed places ahead it asks for their slopes and queries.
@@ -55,20 +56,21 @@ pub(super) struct Listed<'a> {
 struct Tile([f32; TILE]);
 
 dispatch! {
-    pub(super) fn find_shifts(group: Group<'_>, shifts: &mut [f32]) = find_shifts_kernel;
+    pub(super) fn find_shifts(group: Group<'_>, step: usize, shifts: &mut [f32]) = find_shifts_kernel;
     pub(super) fn sum_group(group: Group<'_>, lanes: &mut [f32], masses: &mut [f64], toward: &mut [f32]) = sum_group_kernel;
     pub(super) fn spread_panels(spread: Spread<'_>, listed: Listed<'_>, first: usize, sums: &mut [f32], to_items: &mut [f32]) = spread_panels_kernel;
 }
 
-/// The largest score of each query among the items that count.
+/// The largest score of each query among the items that count, in one of `step` panels.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // plain counted loops unroll into registers
-fn find_shifts_kernel<S: Simd>(s: S, group: Group<'_>, shifts: &mut [f32]) {
+fn find_shifts_kernel<S: Simd>(s: S, group: Group<'_>, step: usize, shifts: &mut [f32]) {
     const R: usize = 4;
     let Group { queries, masks, panels, dim, .. } = group;
     for from in (0..GROUP).step_by(R) {
         let mut most = [s.splat(f32::NEG_INFINITY); R];
-        for (panel, masks) in panels.chunks_exact(dim * LANES).zip(masks.chunks_exact(GROUP)) {
+        let each = panels.chunks_exact(dim * LANES).zip(masks.chunks_exact(GROUP));
+        for (panel, masks) in each.step_by(step) {
             // SAFETY: a group's queries and a panel, as packed.
             let scores =
                 unsafe { scores::<S, R, 1>(s, queries.as_ptr().add(from), panel.as_ptr(), dim) };
@@ -225,7 +227,8 @@ fn in_registers<S: Simd>() -> bool {
 /// Four bytes can be read at `bits`.
 #[inline(always)]
 unsafe fn share<S: Simd>(s: S, careful: bool, score: S::F, off: S::F, bits: *const u16) -> S::F {
-    let score = if careful { s.max(s.splat(LEAST), s.sub(score, off)) } else { score };
+    let bounded = |x| s.min(s.splat(MOST), s.max(s.splat(LEAST), x));
+    let score = if careful { bounded(s.sub(score, off)) } else { score };
     // SAFETY: the caller's promise.
     unsafe { s.keep_by_bits(bits, exp2_bounded_lanes(s, score)) }
 }

@@ -216,6 +216,36 @@ fn scores_of_any_size_neither_overflow_nor_vanish() {
     close("item", &found.2, &all, 1e-3);
 }
 
+/// One panel in 16 is looked at first: here what lies in those says nothing of the others, or is hidden.
+#[test]
+fn where_some_panels_are_no_guide_all_are_looked_at() {
+    for (strange, of_others) in [(5, 300.0), (16, -300.0)] {
+        let mut batch = Batch::new(40 * LANES, 6, 20, 0.5);
+        batch.vectors.chunks_exact_mut(batch.stride).for_each(|query| query[0] = 1.0);
+        for (i, item) in batch.items.chunks_exact_mut(batch.record).enumerate() {
+            item[0] = if i / LANES == strange { of_others } else { 0.0 };
+        }
+        let (log_rest, rows, all) = batch.naive();
+        let found = batch.fresh();
+        close("rest", &found.0, &log_rest, 1e-5);
+        close("row", &found.1, &rows, 1e-3);
+        close("item", &found.2, &all, 1e-3);
+    }
+    // Panels 0 and 16 are left out whole, and the others are far from 0.
+    for of_others in [300.0, -300.0] {
+        let mut batch = Batch::new(20 * LANES, 6, 20, 0.5);
+        batch.vectors.chunks_exact_mut(batch.stride).for_each(|query| query[0] = 1.0);
+        batch.items.chunks_exact_mut(batch.record).for_each(|item| item[0] = of_others);
+        let hidden: Vec<u32> = (0..16).chain(256..272).collect();
+        batch.left_out = ((0..=20).map(|row| row * 32).collect(), hidden.repeat(20));
+        let (log_rest, rows, all) = batch.naive();
+        let found = batch.fresh();
+        close("rest", &found.0, &log_rest, 1e-6);
+        close("row", &found.1, &rows, 1e-3);
+        close("item", &found.2, &all, 1e-3);
+    }
+}
+
 #[test]
 fn where_no_item_is_left_there_is_no_rest_and_no_slope() {
     let mut batch = Batch::new(20, 6, 3, 0.5);
