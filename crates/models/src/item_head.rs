@@ -28,6 +28,8 @@ use rayon::prelude::*;
 /// Scratch space of the steps on one item table.
 pub(crate) struct ItemHead {
     slots: Slots,
+    /// Of the listed items that have a gradient.
+    live_slots: Slots,
     probe_slots: Slots,
     /// One row of the table's stride a slot.
     rows: Vec<f32>,
@@ -74,6 +76,7 @@ impl ItemHead {
     pub fn new(n_items: usize) -> Self {
         Self {
             slots: Slots::new(n_items),
+            live_slots: Slots::new(n_items),
             probe_slots: Slots::new(n_items),
             rows: Vec::new(),
             vector_of: Vec::new(),
@@ -186,6 +189,28 @@ impl ItemHead {
         out.resize(from + self.slots.len() * self.stride, 0.0);
         self.with_terms(asked, &[], 1.0, |terms| terms.sums(&self.slots, &mut out[from..]));
         Some(&self.slots)
+    }
+
+    /// The same of those items alone that have a gradient: losses with a margin leave most of many negatives as they are.
+    pub fn live_item_gradients(&mut self, asked: Asked<'_>, out: &mut Vec<f32>) -> Option<&Slots> {
+        if self.to_all || !self.of_vectors.items.is_empty() {
+            return self.item_gradients(asked, out);
+        }
+        let (mut items, mut coef, mut source) = (Vec::new(), Vec::new(), Vec::new());
+        let named = self.slots.slot_of().iter().zip(&self.vector_of);
+        for (&slope, (&slot, &vector)) in self.grads.iter().zip(named).filter(|of| *of.0 != 0.0) {
+            items.push(self.slots.rows()[slot as usize]);
+            coef.push(slope);
+            source.push(vector);
+        }
+        self.live_slots.assign(&items);
+        let from = out.len();
+        out.resize(from + self.live_slots.len() * self.stride, 0.0);
+        let (vectors, stride) = (asked.vectors, self.stride);
+        let (coef, source) = (&coef[..], &source[..]);
+        let terms = Terms { coef, source, vectors, stride, scale: 1.0, decay: 0.0 };
+        terms.sums(&self.live_slots, &mut out[from..]);
+        Some(&self.live_slots)
     }
 
     /// The item table's step where queries are made of the same vectors: `ids` are rows of the table that gave them, and

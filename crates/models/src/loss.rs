@@ -138,12 +138,15 @@ impl Sampled {
     }
 
     /// A row of the slate, appended to `out`: its targets and their negatives.
-    fn draw(&self, batch: &Batch<'_>, at: usize, out: &mut Vec<ItemId>) {
+    fn draw(&self, batch: &Batch<'_>, at: usize, seen: &mut Vec<u64>, out: &mut Vec<ItemId>) {
         let mut rng = batch.rng(at, NEGATIVES);
         let targets = batch.targets(at);
         out.extend_from_slice(targets);
         let n = targets.len() * self.loss.negatives;
         if let Some(user) = self.known(batch, at) {
+            if n >= MANY {
+                return self.positives.many_negatives(user, n, &mut rng, seen, out);
+            }
             out.extend((0..n).map_while(|_| self.positives.negative(user, &mut rng)));
             return;
         }
@@ -155,7 +158,7 @@ impl Sampled {
 
     /// Has what the draws of a row will look at fetched from memory; of many draws, the first.
     fn foresee(&self, batch: &Batch<'_>, at: usize) {
-        if let Some(user) = self.known(batch, at) {
+        if let Some(user) = self.known(batch, at).filter(|_| self.loss.negatives < MANY) {
             let n = self.loss.negatives.min(MOST_FORESEEN);
             self.positives.foresee(user, n, batch.rng(at, NEGATIVES));
         }
@@ -169,6 +172,9 @@ impl Sampled {
 
 /// Keeps these draws apart from all others.
 const NEGATIVES: u64 = 0x4e45_4741;
+
+/// From so many draws a row on, a set of what its user has seen is worth making.
+const MANY: usize = 64;
 
 /// Rows of one task.
 const CHUNK: usize = 256;
@@ -187,7 +193,7 @@ impl Objective for Sampled {
                 let rows = chunk * CHUNK..((chunk + 1) * CHUNK).min(batch.len());
                 let values = rows.len() * (1 + self.loss.negatives);
                 let mut lists = Lists::with_capacity(rows.len(), values);
-                let mut row = Vec::with_capacity(1 + self.loss.negatives);
+                let (mut seen, mut row) = (Vec::new(), Vec::with_capacity(1 + self.loss.negatives));
                 for at in rows.start..rows.end + FAR {
                     // From memory come first who asks and the targets, then what the draws look at.
                     if at < rows.end {
@@ -198,7 +204,7 @@ impl Objective for Sampled {
                     }
                     if let Some(at) = at.checked_sub(FAR).filter(|at| rows.contains(at)) {
                         row.clear();
-                        self.draw(batch, at, &mut row);
+                        self.draw(batch, at, &mut seen, &mut row);
                         lists.push(row.iter().copied());
                     }
                 }

@@ -144,7 +144,7 @@ impl SimplexLearner {
         // Of the items: from their directions, and from the means of the histories.
         let mut vectors = Vec::new();
         let asked = Asked { vectors: &mixed.units, of_row: user_slots.slot_of(), counts };
-        let listed = match head.item_gradients(asked, &mut vectors) {
+        let listed = match head.live_item_gradients(asked, &mut vectors) {
             Some(slots) => slots.rows().to_vec(),
             None => (0..model.items.n_rows() as u32).collect(),
         };
