@@ -6,14 +6,14 @@
 //! paper's MF-CCL. The default loss is `cosine_contrastive` of [`crate::loss`]; any objective can teach it, but scores stay
 //! between -1 and 1.
 //!
-//! - p_u is made of the latest `history` items of the training data, the target among them, as in the authors' code.
+//! - p_u is made of the latest `history` items of the training data, the target among them, as in the authors' code. With
+//!   `history_apart` items have a second vector for histories, as there; else the one that is scored.
 //! - What is saved are the users' directions and the items' vectors: the users' own vectors are not needed for scoring.
 //! - Unit vectors of items are made anew when a row moves. A step that Adam replays later would not be seen, so
 //!   `mode = "exact"` is refused. A row without a gradient in a batch rests, but in the mode `dense`.
 //!
-//! Differs from the paper: average pooling alone; W starts as the identity; no dropout; a history's vectors are those of the items,
-//! where the authors' code has a second table for them (7.16 million numbers on Gowalla, where this has 4.54). Not in the paper: a new user's
-//! direction is that of W p (of p, where there is no W), and nobody with no history is the mean user.
+//! Differs from the paper: average pooling alone; W starts as the identity; no dropout. Not in the paper: a new user's direction is
+//! that of W p (of p, where there is no W), and nobody with no history is the mean user.
 
 mod learner;
 mod model;
@@ -42,6 +42,8 @@ pub struct Simplex {
     pub own: f64,
     /// At most so many of a user's latest items count.
     pub history: usize,
+    /// Whether items have a vector of their own for histories, in a second table; else it is the one that is scored.
+    pub history_apart: bool,
     /// Standard deviation of the first, normally distributed vectors.
     pub init_std: f64,
     /// What it learns by when nobody teaches it otherwise.
@@ -61,6 +63,7 @@ impl Default for Simplex {
             dim: 64,
             own: 0.5,
             history: 100,
+            history_apart: false,
             init_std: 0.1,
             loss: Loss {
                 kind: LossKind::CosineContrastive(CosineContrastive::default()),
@@ -108,6 +111,11 @@ impl Simplex {
     fn mixes(&self) -> bool {
         self.own < 1.0
     }
+
+    /// Whether there is a second table of items.
+    fn has_second_table(&self) -> bool {
+        self.mixes() && self.history_apart
+    }
 }
 
 impl Trainable for Simplex {
@@ -147,7 +155,8 @@ impl Trainable for Simplex {
             Optimizer::Adam(_) => 3,
         };
         let stride = self.dim.next_multiple_of(16) as u64;
-        let rows = (n_users + n_items) as u64;
+        let tables = if self.has_second_table() { 2 } else { 1 };
+        let rows = (n_users + tables * n_items) as u64;
         let batch = self.train.batch_size as u64 * (2 + self.loss.negatives as u64);
         // Tables, unit vectors, and the best model so far; the cases and the sampler; a batch's scores and vectors.
         4 * rows * stride * (kept + 2) + 32 * n_interactions as u64 + 4 * batch * 8

@@ -225,6 +225,8 @@ impl Schedule {
 
     /// Changes the rate from entry `step` on.
     pub fn set_learning_rate(&mut self, rate: f64, step: u32) {
+        // One that has just been resumed may not have come so far yet.
+        self.grow(step - 1);
         self.learning_rate = rate;
         self.sgd_rate = rate as f32;
         let made = self.corrections.len();

@@ -228,6 +228,7 @@ mod tests {
         let mut resumed = DenseParam::new(20, Optimizer::default());
         resumed.restore(&whole.state()).unwrap();
         for param in [&mut whole, &mut resumed] {
+            param.set_learning_rate(5e-4);
             (5..9).for_each(|step| param.update(&gradient(20, step), 1.0));
         }
         assert_eq!(whole.state(), resumed.state());

@@ -71,9 +71,11 @@ impl SimplexLearner {
     pub fn random(recipe: &Simplex, train: &Interactions, seed: u64) -> Self {
         let mut learner = Self::new(recipe, train);
         let std = recipe.init_std as f32;
-        for (which, table) in [(0, &mut learner.own), (1, &mut learner.model.items)] {
+        let SimplexModel { items, apart, .. } = &mut learner.model;
+        let tables = [&mut learner.own, items].into_iter().chain(apart);
+        for (which, table) in tables.enumerate() {
             table.init(|row, vector| {
-                Rng::keyed(seed, [INIT, which, row as u64]).fill_normal(vector, 0.0, std);
+                Rng::keyed(seed, [INIT, which as u64, row as u64]).fill_normal(vector, 0.0, std);
             });
         }
         learner.model.direct_all();
@@ -87,6 +89,9 @@ impl SimplexLearner {
         learner.own.restore(&state::read(kept, "own")?).map_err(state::wrong("own"))?;
         let items = state::read(kept, "items")?;
         learner.model.items.restore(&items).map_err(state::wrong("items"))?;
+        if let Some(apart) = &mut learner.model.apart {
+            apart.restore(&state::read(kept, "apart")?).map_err(state::wrong("apart"))?;
+        }
         if recipe.mixes() {
             learner.map.restore(&state::read(kept, "map")?).map_err(state::wrong("map"))?;
         }
@@ -103,7 +108,7 @@ impl SimplexLearner {
             &self.recipe,
             self.user_slots.rows(),
             &self.own,
-            &self.model.items,
+            self.model.pooled(),
             &self.history,
             self.map.values(),
         );
@@ -123,6 +128,9 @@ impl SimplexLearner {
         }
         falling::set(&mut self.own, rate);
         falling::set(&mut self.model.items, rate);
+        if let Some(apart) = &mut self.model.apart {
+            falling::set(apart, rate);
+        }
     }
 
     /// The gradient back from the directions, and every parameter's step.
@@ -163,6 +171,7 @@ impl SimplexLearner {
             coef.push(1.0);
             source.push(k as u32);
         }
+        let scored = ids.len();
         if recipe.mixes() {
             // sums = g e + (1 - g) means W': of W it is (1 - g) to_sums' means, of the means (1 - g) to_sums W.
             let to_sums = Mat::new(&to_sums, n, dim, stride);
@@ -185,8 +194,15 @@ impl SimplexLearner {
             vectors.extend_from_slice(&to_means);
             map.update(&to_map, scale);
         }
+        if let Some(apart) = &mut model.apart {
+            let (coef, source, vectors) = (&coef[scored..], &source[scored..], &vectors[..]);
+            item_slots.assign(&ids[scored..]);
+            apart.apply(item_slots, &Terms { coef, source, vectors, stride, scale, decay: 0.0 });
+            apart.advance();
+            ids.truncate(scored);
+        }
         item_slots.assign(&ids);
-        let (coef, source, vectors) = (&coef[..], &source[..], &vectors[..]);
+        let (coef, source, vectors) = (&coef[..ids.len()], &source[..ids.len()], &vectors[..]);
         model.items.apply(item_slots, &Terms { coef, source, vectors, stride, scale, decay: 0.0 });
         model.items.advance();
 
@@ -216,7 +232,7 @@ impl Mixed {
         recipe: &Simplex,
         users: &[UserId],
         own: &Table,
-        items: &Table,
+        pooled: &Table,
         history: &Lists<ItemId>,
         map: &[f32],
     ) {
@@ -237,7 +253,7 @@ impl Mixed {
                 self.starts.push(self.items.len());
             }
             let Self { starts, items: said, shares, means, sums, .. } = self;
-            weighted_sums(starts, shares, said, items.params(), stride, means);
+            weighted_sums(starts, shares, said, pooled.params(), stride, means);
             let mut sums = MatMut::new(sums, n, dim, stride);
             let means = Mat::new(means, n, dim, stride);
             let share = 1.0 - recipe.own as f32;
@@ -271,7 +287,7 @@ impl Learner for SimplexLearner {
         }
         let Self { recipe, own, map, history, model, mixed, .. } = self;
         let users: Vec<UserId> = (0..own.n_rows() as u32).collect();
-        mixed.make(recipe, &users, own, &model.items, history, map.values());
+        mixed.make(recipe, &users, own, model.pooled(), history, map.values());
         let stride = own.stride();
         model.users.init(|user, unit| {
             unit.copy_from_slice(&mixed.units[user * stride..][..unit.len()]);
@@ -285,6 +301,9 @@ impl Learner for SimplexLearner {
         let mut tensors = Tensors::default();
         state::insert(&mut tensors, "own", self.own.state());
         state::insert(&mut tensors, "items", self.model.items.state());
+        if let Some(apart) = &self.model.apart {
+            state::insert(&mut tensors, "apart", apart.state());
+        }
         if self.recipe.mixes() {
             state::insert(&mut tensors, "map", self.map.state());
         }

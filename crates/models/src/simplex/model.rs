@@ -16,6 +16,8 @@ pub(super) struct SimplexModel {
     pub items: Table,
     /// Unit vectors of the items. Take no steps.
     pub units: Table,
+    /// The items' vectors for histories, where these are not those of `items`.
+    pub apart: Option<Table>,
     /// W, row-major; empty where histories do not count.
     pub map: Vec<f32>,
     panels: ItemPanels,
@@ -29,6 +31,9 @@ impl SimplexModel {
             users: Table::new(n_users, recipe.dim, still.clone()),
             items: Table::new(n_items, recipe.dim, optimizer.clone()),
             units: Table::new(n_items, recipe.dim, still),
+            apart: recipe
+                .has_second_table()
+                .then(|| Table::new(n_items, recipe.dim, optimizer.clone())),
             map: if recipe.mixes() { identity(recipe.dim) } else { Vec::new() },
             panels: ItemPanels::default(),
             mean_user: OnceLock::new(),
@@ -48,11 +53,20 @@ impl SimplexModel {
         let mut model = Self::new(recipe, 0, n_items, &Optimizer::Sgd(Sgd::default()));
         model.users = crate::users::loaded(tensors, recipe.dim)?;
         model.items.import(items).map_err(state::wrong("items"))?;
+        if let Some(apart) = &mut model.apart {
+            let vectors = tensors.f32s("apart", n_items * recipe.dim)?;
+            apart.import(vectors).map_err(state::wrong("apart"))?;
+        }
         if recipe.mixes() {
             model.map = tensors.f32s("map", recipe.dim * recipe.dim)?.to_vec();
         }
         model.direct_all();
         Ok(model)
+    }
+
+    /// The items' vectors that histories are made of.
+    pub fn pooled(&self) -> &Table {
+        self.apart.as_ref().unwrap_or(&self.items)
     }
 
     /// Makes the unit vectors of all items.
@@ -81,7 +95,7 @@ impl SimplexModel {
             let mean = || mean_of(&self.users, 0..self.users.n_rows() as u32);
             return out.copy_from_slice(self.mean_user.get_or_init(mean));
         }
-        let mean = mean_of(&self.items, history.into_iter());
+        let mean = mean_of(self.pooled(), history.into_iter());
         if self.map.is_empty() {
             direct(&mean, out);
             return;
@@ -145,6 +159,9 @@ impl Model for SimplexModel {
         let dim = self.items.dim();
         tensors.insert("users", &[self.users.n_rows(), dim], self.users.export());
         tensors.insert("items", &[self.items.n_rows(), dim], self.items.export());
+        if let Some(apart) = &self.apart {
+            tensors.insert("apart", &[apart.n_rows(), dim], apart.export());
+        }
         if !self.map.is_empty() {
             tensors.insert("map", &[dim, dim], self.map.clone());
         }
@@ -152,6 +169,7 @@ impl Model for SimplexModel {
     }
 
     fn n_parameters(&self) -> usize {
-        self.users.n_parameters() + self.items.n_parameters() + self.map.len()
+        let apart = self.apart.as_ref().map_or(0, Table::n_parameters);
+        self.users.n_parameters() + self.items.n_parameters() + apart + self.map.len()
     }
 }

@@ -18,11 +18,16 @@ fn by_sgd(own: f64) -> Simplex {
     }
 }
 
+fn with_two_tables(own: f64) -> Simplex {
+    Simplex { history_apart: true, ..by_sgd(own) }
+}
+
 fn check_gradient(objective: &dyn Objective) {
     let train = testing::blocks();
-    for own in [1.0, 0.4, 0.0] {
+    let apart = [with_two_tables(0.4), with_two_tables(0.0)];
+    for recipe in [1.0, 0.4, 0.0].map(by_sgd).iter().chain(&apart) {
         let cases = Cases::each_interaction(&train);
-        testing::learner_gradient_of_state(&by_sgd(own), RATE, &train, &cases, objective);
+        testing::learner_gradient_of_state(recipe, RATE, &train, &cases, objective);
     }
 }
 
@@ -44,18 +49,27 @@ fn a_step_is_the_slope_for_slates_of_every_shape() {
 #[test]
 fn scores_are_cosines_of_users_mixed_with_their_latest_items() {
     let train = testing::blocks();
-    let learner = by_sgd(0.4).init(&train, 1).unwrap();
+    for (recipe, pooled) in
+        [(by_sgd(0.4), "items.parameters"), (with_two_tables(0.4), "apart.parameters")]
+    {
+        are_cosines(&recipe, pooled, &train);
+    }
+}
+
+fn are_cosines(recipe: &Simplex, pooled: &str, train: &Arc<Interactions>) {
+    let learner = recipe.init(train, 1).unwrap();
     let state = learner.state();
     let of = |name: &str| match &state.get(name).unwrap().data {
         Data::F32(numbers) => numbers.clone(),
         other => panic!("{other:?}"),
     };
     let (own, items, map) = (of("own.parameters"), of("items.parameters"), of("map.parameters"));
+    let pooled = of(pooled);
     let mut scores = vec![0.0; 40];
     learner.score(&[Query { user: Some(3), history: &[], hidden: &[] }], &mut scores);
     let latest = &train.history(3)[4..];
     assert_eq!((latest.len(), train.history(3).len()), (5, 9));
-    let mean = |k: usize| latest.iter().map(|&i| items[4 * i as usize + k]).sum::<f32>() / 5.0;
+    let mean = |k: usize| latest.iter().map(|&i| pooled[4 * i as usize + k]).sum::<f32>() / 5.0;
     let mapped = |k: usize| (0..4).map(|j| map[4 * k + j] * mean(j)).sum::<f32>();
     let user: Vec<f32> = (0..4).map(|k| 0.4 * own[4 * 3 + k] + 0.6 * mapped(k)).collect();
     let length = |x: &[f32]| x.iter().map(|x| x * x).sum::<f32>().sqrt();
@@ -69,8 +83,7 @@ fn scores_are_cosines_of_users_mixed_with_their_latest_items() {
 #[test]
 fn strangers_point_where_their_items_do() {
     let train = testing::blocks();
-    for own in [1.0, 0.4] {
-        let recipe = by_sgd(own);
+    for recipe in [by_sgd(1.0), by_sgd(0.4), with_two_tables(0.4)] {
         let tensors = recipe.init(&train, 1).unwrap().tensors();
         let model = SimplexModel::loaded(&recipe, &tensors).unwrap();
         let mut stranger = vec![0.0; 4];
@@ -78,7 +91,7 @@ fn strangers_point_where_their_items_do() {
         rankstill_core::Factored::embed(&model, &query, &mut stranger);
         // W is the identity before anything is learnt.
         let sum: Vec<f32> =
-            model.items.row(3).iter().zip(model.items.row(9)).map(|(a, b)| a + b).collect();
+            model.pooled().row(3).iter().zip(model.pooled().row(9)).map(|(a, b)| a + b).collect();
         let length = sum.iter().map(|x| x * x).sum::<f32>().sqrt();
         for (x, sum) in stranger.iter().zip(&sum) {
             assert!((x - sum / length).abs() < 1e-5);
@@ -121,6 +134,7 @@ fn probes_are_scored_by_every_optimiser() {
 fn rows_of_strangers_teach_nothing() {
     testing::strangers_teach_nothing(&by_sgd(0.4));
     testing::strangers_teach_nothing(&by_sgd(1.0));
+    testing::strangers_teach_nothing(&with_two_tables(0.4));
 }
 
 #[test]
@@ -139,17 +153,22 @@ fn settings_that_cannot_be_are_named_in_full() {
 }
 
 #[test]
-fn without_histories_it_holds_what_models_must_hold() {
+fn without_histories_and_with_two_tables_it_holds_what_models_must_hold() {
     use serde_json::json;
     let entry = crate::MODELS.iter().find(|entry| entry.name == "simplex").unwrap();
-    for (loss, optimizer) in [
-        (json!({"kind": "softmax"}), json!({"kind": "sgd", "learning_rate": 0.5})),
-        (json!({}), json!({"kind": "adam", "mode": "dense", "learning_rate": 0.02})),
+    let (sgd, dense) = (
+        json!({"kind": "sgd", "learning_rate": 0.5}),
+        json!({"kind": "adam", "mode": "dense", "learning_rate": 0.02}),
+    );
+    for (own, loss, optimizer) in [
+        (1.0, json!({"kind": "softmax"}), sgd),
+        (1.0, json!({}), dense.clone()),
+        (0.5, json!({}), dense),
     ] {
         let mut loss = loss;
         loss["negatives"] = json!(8);
         let settings = json!({
-            "dim": 8, "own": 1.0, "loss": loss, "optimizer": optimizer, "final_rate": 0.5,
+            "dim": 8, "own": own, "history_apart": true, "loss": loss, "optimizer": optimizer, "final_rate": 0.5,
             "train": {"epochs": 20, "batch_size": 64, "validate_every": 3, "patience": 8},
         });
         testing::same_bytes_on_any_threads(entry, &settings);
