@@ -1,20 +1,13 @@
 //! A learning rate that falls linearly over the epochs of a plan, which averages out the noise of sampling towards the end.
 
 use rankstill_core::kernel::optimizer::Optimizer;
-use rankstill_core::kernel::table::Table;
 use rankstill_core::{Plan, Result};
 
-/// The learning rate of an epoch: the optimiser's own in the first, `final_rate` times that in the plan's last.
+/// The learning rate of an epoch: the optimiser's own in the first, `final_rate` times that in the plan's last. It follows from
+/// the epoch alone, so that a resumed learner comes to the same one.
 pub(crate) fn rate(optimizer: &Optimizer, final_rate: f64, plan: &Plan, epoch: usize) -> f64 {
     let done = epoch as f64 / (plan.epochs.max(2) - 1) as f64;
     optimizer.learning_rate() * (1.0 - (1.0 - final_rate) * done.min(1.0))
-}
-
-/// Gives a table the epoch's rate. A resumed learner comes to the same one.
-pub(crate) fn set(table: &mut Table, rate: f64) {
-    if table.optimizer().learning_rate() != rate {
-        table.set_learning_rate(rate);
-    }
 }
 
 /// Whether `final_rate` is a share.

@@ -56,6 +56,9 @@ pub struct ItemAe {
     pub popularity: f64,
     /// How parameters follow their gradient.
     pub optimizer: Optimizer,
+    /// The learning rate of the plan's last epoch as a share of the first's; it falls linearly from the one to the other. 1 =
+    /// it stays.
+    pub final_rate: f64,
     /// How long, and in what portions; a batch is of items.
     pub train: Plan,
 }
@@ -73,6 +76,7 @@ impl Default for ItemAe {
             anneal_steps: 4000,
             popularity: 1.0,
             optimizer: Optimizer::Adam(Adam::default()),
+            final_rate: 1.0,
             train: Plan { epochs: 60, batch_size: 128, ..Plan::default() },
         }
     }
@@ -95,9 +99,17 @@ impl ItemAe {
 
     /// The network that learns, to which items are users and users items.
     fn network(&self) -> MultVae {
-        let Self { hidden, latent, variational, dropout, beta, anneal_steps, .. } = *self;
-        let (optimizer, train) = (self.optimizer.clone(), self.train.clone());
-        MultVae { hidden, latent, variational, dropout, beta, anneal_steps, optimizer, train }
+        MultVae {
+            hidden: self.hidden,
+            latent: self.latent,
+            variational: self.variational,
+            dropout: self.dropout,
+            beta: self.beta,
+            anneal_steps: self.anneal_steps,
+            optimizer: self.optimizer.clone(),
+            final_rate: self.final_rate,
+            train: self.train.clone(),
+        }
     }
 }
 

@@ -293,6 +293,11 @@ mod tests {
     }
 
     #[test]
+    fn every_rate_falls_to_its_share() {
+        each(testing::rate_falls);
+    }
+
+    #[test]
     fn every_model_saves_and_loads() {
         each(testing::save_and_load);
     }

@@ -58,6 +58,9 @@ pub struct MultVae {
     pub anneal_steps: usize,
     /// How parameters follow their gradient.
     pub optimizer: Optimizer,
+    /// The learning rate of the plan's last epoch as a share of the first's; it falls linearly from the one to the other. 1 =
+    /// it stays.
+    pub final_rate: f64,
     /// How long, and in what portions.
     pub train: Plan,
 }
@@ -73,6 +76,7 @@ impl Default for MultVae {
             beta: 0.2,
             anneal_steps: 2000,
             optimizer: Optimizer::Adam(Adam::default()),
+            final_rate: 1.0,
             train: Plan { epochs: 200, batch_size: 500, ..Plan::default() },
         }
     }
@@ -100,6 +104,7 @@ impl MultVae {
             let problem = format!("must be at least 0, is {}", self.beta);
             return Err(crate::invalid("beta", problem));
         }
+        crate::falling::check(self.final_rate)?;
         self.optimizer.check().map_err(|problem| crate::invalid("optimizer", problem))
     }
 

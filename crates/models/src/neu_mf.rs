@@ -56,6 +56,9 @@ pub struct NeuMf {
     pub loss: Loss,
     /// How parameters follow their gradient.
     pub optimizer: Optimizer,
+    /// The learning rate of the plan's last epoch as a share of the first's; it falls linearly from the one to the other. 1 =
+    /// it stays.
+    pub final_rate: f64,
     /// How long, and in what portions.
     pub train: Plan,
 }
@@ -70,6 +73,7 @@ impl Default for NeuMf {
             init_std: 0.01,
             loss: Loss { kind: LossKind::LogLoss, negatives: 4 },
             optimizer: Optimizer::Adam(Adam::default()),
+            final_rate: 1.0,
             train: Plan { epochs: 100, batch_size: 1024, ..Plan::default() },
         }
     }
@@ -99,6 +103,7 @@ impl NeuMf {
             let problem = format!("must be above 0, is {}", self.init_std);
             return Err(crate::invalid("init_std", problem));
         }
+        crate::falling::check(self.final_rate)?;
         self.optimizer.check().map_err(|problem| crate::invalid("optimizer", problem))?;
         self.loss.check()
     }
@@ -122,12 +127,12 @@ impl Trainable for NeuMf {
 
     fn init(&self, train: &Arc<Interactions>, seed: u64) -> Result<Box<dyn Learner>> {
         self.check()?;
-        Ok(Box::new(NeuLearner::new(Net::random(self, train, seed))))
+        Ok(Box::new(NeuLearner::new(self, Net::random(self, train, seed))))
     }
 
     fn resume(&self, train: &Arc<Interactions>, state: &Tensors) -> Result<Box<dyn Learner>> {
         self.check()?;
-        Ok(Box::new(NeuLearner::new(Net::resumed(self, train, state)?)))
+        Ok(Box::new(NeuLearner::new(self, Net::resumed(self, train, state)?)))
     }
 
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {

@@ -73,6 +73,26 @@ pub fn settings_round_trip(entry: &Entry<dyn Recipe>, settings: &Value) {
     assert!(error.contains("neigbours"), "{}: {error}", entry.name);
 }
 
+/// A learning rate that has fallen to 0 in the second of two epochs leaves the model as the first one made it.
+pub fn rate_falls(entry: &Entry<dyn Recipe>, settings: &Value) {
+    if parse(entry, settings).config().get("final_rate").is_none() {
+        return;
+    }
+    let after = |epochs: usize, final_rate: Value| {
+        let mut settings = settings.clone();
+        settings["train"]["epochs"] = epochs.into();
+        settings["final_rate"] = final_rate;
+        fit(&*parse(entry, &settings), &blocks(), 1).tensors()
+    };
+    let first = after(1, 1.into());
+    assert!(after(2, 0.into()) == first, "{}", entry.name);
+    assert!(after(2, 0.5.into()) != first, "{}", entry.name);
+    let mut wrong = settings.clone();
+    wrong["final_rate"] = 1.5.into();
+    let error = (entry.parse)(Config { path: "model", value: &wrong }).err().unwrap().to_string();
+    assert!(error.starts_with("model.final_rate: must be from 0 to 1"), "{}: {error}", entry.name);
+}
+
 /// Saved and loaded, a model answers as before, bit for bit; a file without one of its arrays is refused.
 pub fn save_and_load(entry: &Entry<dyn Recipe>, settings: &Value) {
     let (train, recipe) = (blocks(), parse(entry, settings));

@@ -346,6 +346,9 @@ impl Table {
     /// If the rate is negative or not finite.
     pub fn set_learning_rate(&mut self, rate: f64) {
         assert!(rate >= 0.0 && rate.is_finite(), "`learning_rate` must be at least 0");
+        if rate == self.optimizer.learning_rate() {
+            return;
+        }
         self.settle();
         *self.optimizer.learning_rate_mut() = rate;
         self.schedule.set_learning_rate(rate, self.step + 1);

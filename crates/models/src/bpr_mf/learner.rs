@@ -41,7 +41,7 @@ impl MfLearner {
     fn set_rate(&mut self, epoch: usize) {
         let rate = self.recipe.rate(epoch);
         for table in [&mut self.model.users, &mut self.model.items] {
-            crate::falling::set(table, rate);
+            table.set_learning_rate(rate);
         }
     }
 

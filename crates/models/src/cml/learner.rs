@@ -146,7 +146,7 @@ impl CmlLearner {
         let Cml { optimizer, final_rate, train, .. } = &self.recipe;
         let rate = falling::rate(optimizer, *final_rate, train, epoch);
         for table in [&mut self.model.users, &mut self.model.items] {
-            falling::set(table, rate);
+            table.set_learning_rate(rate);
         }
     }
 

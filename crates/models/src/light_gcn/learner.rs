@@ -84,7 +84,7 @@ impl LightGcnLearner {
             &self.recipe.train,
             batch.epoch,
         );
-        falling::set(&mut self.first, rate);
+        self.first.set_learning_rate(rate);
         let (users, counts) = known_users(batch, self.n_users);
         self.user_slots.assign(&users);
         self.mix(slate);

@@ -3,6 +3,7 @@
 use super::MultVae;
 use super::coder::Pass;
 use super::model::{Net, Sparse};
+use crate::falling;
 use crate::item_head::{Asked, ItemHead};
 use rankstill_core::kernel::dropout::Dropout;
 use rankstill_core::kernel::slots::Slots;
@@ -43,6 +44,7 @@ impl VaeLearner {
     }
 
     fn step_on(&mut self, batch: &Batch<'_>, slate: &Slate, objective: &dyn Objective) -> f64 {
+        self.set_rate(batch.epoch);
         let Self { recipe, net, dropout, histories, slots, pass, head } = self;
         let n_items = net.outputs.n_rows();
         histories.clear();
@@ -82,6 +84,15 @@ impl VaeLearner {
         );
         self.pass.queries = queries;
         loss + f64::from(beta) * divergence
+    }
+
+    fn set_rate(&mut self, epoch: usize) {
+        let MultVae { optimizer, final_rate, train, .. } = &self.recipe;
+        let rate = falling::rate(optimizer, *final_rate, train, epoch);
+        let Net { inputs, outputs, coder, .. } = &mut self.net;
+        inputs.set_learning_rate(rate);
+        outputs.set_learning_rate(rate);
+        coder.weights.set_learning_rate(rate);
     }
 }
 

@@ -202,7 +202,7 @@ fn both_kinds_and_wide_layers_hold_what_models_must_hold() {
     {
         let settings = json!({
             "hidden": hidden, "latent": 8, "variational": variational, "beta": 0.1, "train": plan,
-            "optimizer": {"kind": "adam", "mode": mode, "learning_rate": 0.02},
+            "optimizer": {"kind": "adam", "mode": mode, "learning_rate": 0.02}, "final_rate": 0.5,
         });
         testing::same_bytes_on_any_threads(entry, &settings);
         testing::resumes_to_the_same_bytes(entry, &settings);

@@ -3,8 +3,10 @@
 //! A batch names the same user or item many times: each distinct one's half is found once, and takes one step by the sum of
 //! its pairs' gradients, in the batch's order. Pairs go through the layers in blocks, each of one task.
 
+use super::NeuMf;
 use super::model::{Net, TILE, add};
 use super::tower::{Block, Half, Tower};
+use crate::falling;
 use rankstill_core::kernel::dense::{axpy, dot};
 use rankstill_core::kernel::slots::Slots;
 use rankstill_core::kernel::table::Table;
@@ -13,6 +15,7 @@ use rayon::prelude::*;
 
 /// A model with the scratch space of its training.
 pub(super) struct NeuLearner {
+    recipe: NeuMf,
     pub(super) net: Net,
     pub(super) users: Side,
     items: Side,
@@ -159,9 +162,10 @@ pub(super) fn to_gmf(rows: &[f32], stride: usize, sums: &[f32], product: usize, 
 }
 
 impl NeuLearner {
-    pub fn new(net: Net) -> Self {
+    pub fn new(recipe: &NeuMf, net: Net) -> Self {
         let (n_users, n_items) = (net.users.n_rows(), net.items.n_rows());
         Self {
+            recipe: recipe.clone(),
             users: Side::new(Half::User, n_users),
             items: Side::new(Half::Item, n_items),
             probes: Side::new(Half::Item, n_items),
@@ -169,6 +173,15 @@ impl NeuLearner {
             grads: vec![0.0; net.tower.shape.parts().end],
             net,
         }
+    }
+
+    fn set_rate(&mut self, epoch: usize) {
+        let NeuMf { optimizer, final_rate, train, .. } = &self.recipe;
+        let rate = falling::rate(optimizer, *final_rate, train, epoch);
+        let Net { users, items, tower, .. } = &mut self.net;
+        users.set_learning_rate(rate);
+        items.set_learning_rate(rate);
+        tower.weights.set_learning_rate(rate);
     }
 
     fn step_on_lists(
@@ -353,6 +366,7 @@ impl Learner for NeuLearner {
             return 0.0;
         }
         let users: Vec<u32> = live.iter().filter_map(user).collect();
+        self.set_rate(batch.epoch);
         // Into the thread pool once, not once for each of the phases.
         let (loss, ()) = rayon::join(
             || {

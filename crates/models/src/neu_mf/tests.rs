@@ -153,7 +153,7 @@ fn every_optimiser_and_activation_holds_what_models_must_hold() {
     {
         let settings = json!({
             "dim": 8, "mlp_dim": 6, "layers": layers, "activation": activation, "init_std": 0.1,
-            "optimizer": {"kind": "adam", "mode": mode, "learning_rate": 0.02}, "train": plan,
+            "optimizer": {"kind": "adam", "mode": mode, "learning_rate": 0.02}, "final_rate": 0.5, "train": plan,
         });
         testing::same_bytes_on_any_threads(entry, &settings);
         testing::resumes_to_the_same_bytes(entry, &settings);

@@ -123,14 +123,11 @@ impl SimplexLearner {
     fn set_rate(&mut self, epoch: usize) {
         let Simplex { optimizer, final_rate, train, .. } = &self.recipe;
         let rate = falling::rate(optimizer, *final_rate, train, epoch);
-        if self.own.optimizer().learning_rate() != rate {
-            self.map.set_learning_rate(rate);
+        let SimplexModel { items, apart, .. } = &mut self.model;
+        for table in [&mut self.own, items].into_iter().chain(apart) {
+            table.set_learning_rate(rate);
         }
-        falling::set(&mut self.own, rate);
-        falling::set(&mut self.model.items, rate);
-        if let Some(apart) = &mut self.model.apart {
-            falling::set(apart, rate);
-        }
+        self.map.set_learning_rate(rate);
     }
 
     /// The gradient back from the directions, and every parameter's step.
