@@ -28,8 +28,6 @@ use rayon::prelude::*;
 /// Scratch space of the steps on one item table.
 pub(crate) struct ItemHead {
     slots: Slots,
-    /// Of the listed items that have a gradient.
-    live_slots: Slots,
     probe_slots: Slots,
     /// One row of the table's stride a slot.
     rows: Vec<f32>,
@@ -76,7 +74,6 @@ impl ItemHead {
     pub fn new(n_items: usize) -> Self {
         Self {
             slots: Slots::new(n_items),
-            live_slots: Slots::new(n_items),
             probe_slots: Slots::new(n_items),
             rows: Vec::new(),
             vector_of: Vec::new(),
@@ -191,8 +188,14 @@ impl ItemHead {
         Some(&self.slots)
     }
 
-    /// The same of those items alone that have a gradient: losses with a margin leave most of many negatives as they are.
-    pub fn live_item_gradients(&mut self, asked: Asked<'_>, out: &mut Vec<f32>) -> Option<&Slots> {
+    /// The same of those items alone that have a gradient, which get the caller's slots: losses with a margin leave most of many
+    /// negatives as they are.
+    pub fn live_item_gradients<'a>(
+        &'a self,
+        asked: Asked<'_>,
+        slots: &'a mut Slots,
+        out: &mut Vec<f32>,
+    ) -> Option<&'a Slots> {
         if self.to_all || !self.of_vectors.items.is_empty() {
             return self.item_gradients(asked, out);
         }
@@ -203,14 +206,14 @@ impl ItemHead {
             coef.push(slope);
             source.push(vector);
         }
-        self.live_slots.assign(&items);
+        slots.assign(&items);
         let from = out.len();
-        out.resize(from + self.live_slots.len() * self.stride, 0.0);
+        out.resize(from + slots.len() * self.stride, 0.0);
         let (vectors, stride) = (asked.vectors, self.stride);
         let (coef, source) = (&coef[..], &source[..]);
         let terms = Terms { coef, source, vectors, stride, scale: 1.0, decay: 0.0 };
-        terms.sums(&self.live_slots, &mut out[from..]);
-        Some(&self.live_slots)
+        terms.sums(slots, &mut out[from..]);
+        Some(slots)
     }
 
     /// The item table's step where queries are made of the same vectors: `ids` are rows of the table that gave them, and

@@ -325,8 +325,12 @@ fn cosine_contrastive(
             *to_negative = share;
         }
     }
-    *to_target -= 1.0;
-    1.0 - target + share * beyond
+    // Dropout can carry a target beyond a cosine of 1.
+    let short = (1.0 - target).max(0.0);
+    if short > 0.0 {
+        *to_target -= 1.0;
+    }
+    short + share * beyond
 }
 
 /// The sum of a function of every number, which is computed in place and so needs a copy.

@@ -12,7 +12,8 @@
 //! - Unit vectors of items are made anew when a row moves. A step that Adam replays later would not be seen, so
 //!   `mode = "exact"` is refused. A row without a gradient in a batch rests, but in the mode `dense`.
 //!
-//! Differs from the paper: average pooling alone; W starts as the identity; no dropout. Not in the paper: a new user's direction is
+//! Differs from the paper: average pooling alone; W starts as the identity. `dropout` is that of the authors' code
+//! (0.1 there), but a user who stands in a batch more than once has one mask. Not in the paper: a new user's direction is
 //! that of W p (of p, where there is no W), and nobody with no history is the mean user.
 
 mod learner;
@@ -44,6 +45,8 @@ pub struct Simplex {
     pub history: usize,
     /// Whether items have a vector of their own for histories, in a second table; else it is the one that is scored.
     pub history_apart: bool,
+    /// Probability that a number of a user's direction is dropped in training.
+    pub dropout: f64,
     /// Standard deviation of the first, normally distributed vectors.
     pub init_std: f64,
     /// What it learns by when nobody teaches it otherwise.
@@ -64,6 +67,7 @@ impl Default for Simplex {
             own: 0.5,
             history: 100,
             history_apart: false,
+            dropout: 0.0,
             init_std: 0.1,
             loss: Loss {
                 kind: LossKind::CosineContrastive(CosineContrastive::default()),
@@ -92,6 +96,10 @@ impl Simplex {
         }
         if self.own < 1.0 && self.history == 0 {
             return Err(crate::invalid("history", "must be at least 1, or `own` 1"));
+        }
+        if !(0.0..=0.999).contains(&self.dropout) {
+            let problem = format!("must be from 0 to 0.999, is {}", self.dropout);
+            return Err(crate::invalid("dropout", problem));
         }
         if !(self.init_std > 0.0 && self.init_std.is_finite()) {
             let problem = format!("must be above 0, is {}", self.init_std);

@@ -45,6 +45,23 @@ const SAMPLE: usize = 16;
 /// nothing beside them.
 const RIGHT: std::ops::Range<f64> = 1e-18..1e30;
 
+/// Sums of exp less the largest score, as far as a sample knows it; where that leads astray, all panels are looked at.
+fn sum_shifted(
+    group: Group<'_>,
+    shifts: &mut [f32],
+    lanes: &mut [f32],
+    masses: &mut [f64],
+    toward: &mut [f32],
+) {
+    for step in [SAMPLE, 1] {
+        find_shifts(group, step, shifts);
+        sum_group(Group { shifts, ..group }, lanes, masses, toward);
+        if masses.iter().all(|mass| RIGHT.contains(mass)) {
+            return;
+        }
+    }
+}
+
 /// Rows of different lengths: row i is `values[starts[i]..starts[i + 1]]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Ragged<'a> {
@@ -169,20 +186,13 @@ impl Against {
                         let rows = &queries.asking[group * GROUP..((group + 1) * GROUP).min(n)];
                         mark(masks, n_items, rows, [listed, left_out]);
                         let norm = pack_queries(queries, rows, dim, packed);
-                        let (queries, masks): (&[f32], &[u16]) = (packed, masks);
                         shifts.fill(0.0);
-                        // A NaN takes the careful way.
-                        let safe =
-                            matches!((norm * longest).partial_cmp(&SAFE), Some(o) if o.is_le());
-                        for step in if safe { &[0][..] } else { &[SAMPLE, 1] } {
-                            let group = Group { queries, masks, shifts: &[], panels, dim };
-                            if *step > 0 {
-                                find_shifts(group, *step, shifts);
-                            }
+                        let group = Group { queries: packed, masks, shifts: &[], panels, dim };
+                        // A NaN is not at most SAFE.
+                        if norm * longest <= SAFE {
                             sum_group(Group { shifts, ..group }, lanes, masses, toward);
-                            if masses.iter().all(|mass| RIGHT.contains(mass)) {
-                                break;
-                            }
+                        } else {
+                            sum_shifted(group, shifts, lanes, masses, toward);
                         }
                     },
                 );

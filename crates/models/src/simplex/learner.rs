@@ -4,6 +4,7 @@ use super::Simplex;
 use super::model::{SimplexModel, back_from_direction, direct};
 use crate::falling;
 use crate::item_head::{Asked, ItemHead, known_users};
+use rankstill_core::kernel::dropout::{self, Dropout};
 use rankstill_core::kernel::gemm::{Mat, MatMut, gemm, parallel};
 use rankstill_core::kernel::optimizer::{Adam, AdamMode, Optimizer};
 use rankstill_core::kernel::pairs::weighted_sums;
@@ -25,6 +26,7 @@ pub(super) struct SimplexLearner {
     history: Lists<ItemId>,
     model: SimplexModel,
     settled: bool,
+    dropout: Dropout,
     head: ItemHead,
     user_slots: Slots,
     item_slots: Slots,
@@ -43,6 +45,9 @@ struct Mixed {
     sums: Vec<f32>,
     units: Vec<f32>,
     lengths: Vec<f32>,
+    /// What is asked with: the directions, some of their numbers dropped; and which are kept.
+    asking: Vec<f32>,
+    masks: Vec<u64>,
 }
 
 impl SimplexLearner {
@@ -59,6 +64,7 @@ impl SimplexLearner {
             map,
             history: train.items().iter().map(counts).collect(),
             settled: false,
+            dropout: Dropout::new(recipe.dropout),
             head: ItemHead::new(n_items),
             user_slots: Slots::new(n_users),
             item_slots: Slots::new(n_items),
@@ -112,8 +118,9 @@ impl SimplexLearner {
             &self.history,
             self.map.values(),
         );
+        self.mixed.drop(self.dropout, batch, &self.user_slots, self.own.dim(), self.own.stride());
         let Self { head, model, user_slots, mixed, .. } = self;
-        let asked = Asked { vectors: &mixed.units, of_row: user_slots.slot_of(), counts: &counts };
+        let asked = Asked { vectors: &mixed.asking, of_row: user_slots.slot_of(), counts: &counts };
         let loss = head.step(&mut model.units, asked, batch, slate, objective);
         self.apply(&counts);
         self.settled = false;
@@ -139,6 +146,7 @@ impl SimplexLearner {
         // Of h, then of e: g times that. Users without a gradient rest.
         let mut to_units = vec![0.0; n * stride];
         head.row_terms().sums(user_slots, &mut to_units);
+        mixed.drop_gradient(self.dropout, &mut to_units, dim, stride);
         let mut to_sums = vec![0.0; n * stride];
         for (k, out) in to_sums.chunks_exact_mut(stride).enumerate() {
             let at = k * stride..k * stride + dim;
@@ -148,8 +156,8 @@ impl SimplexLearner {
 
         // Of the items: from their directions, and from the means of the histories.
         let mut vectors = Vec::new();
-        let asked = Asked { vectors: &mixed.units, of_row: user_slots.slot_of(), counts };
-        let listed = match head.live_item_gradients(asked, &mut vectors) {
+        let asked = Asked { vectors: &mixed.asking, of_row: user_slots.slot_of(), counts };
+        let listed = match head.live_item_gradients(asked, item_slots, &mut vectors) {
             Some(slots) => slots.rows().to_vec(),
             None => (0..model.items.n_rows() as u32).collect(),
         };
@@ -265,6 +273,34 @@ impl Mixed {
             self.lengths.push(direct(sum, &mut self.units[at]));
         }
     }
+
+    /// Makes what is asked with; a user's mask is that of the first row of the batch.
+    fn drop(
+        &mut self,
+        dropout: Dropout,
+        batch: &Batch<'_>,
+        users: &Slots,
+        dim: usize,
+        stride: usize,
+    ) {
+        self.asking.clone_from(&self.units);
+        if dropout.is_off() {
+            return;
+        }
+        let words = Dropout::words(dim);
+        self.masks.resize(users.len() * words, 0);
+        for (slot, mask) in self.masks.chunks_exact_mut(words).enumerate() {
+            dropout.draw(&mut batch.rng(users.occurrences(slot)[0] as usize, DROPOUT), mask);
+        }
+        dropout::apply(&self.masks, dropout.scale(), &mut self.asking, dim, stride);
+    }
+
+    /// The gradients of the directions from those of what was asked with.
+    fn drop_gradient(&self, dropout: Dropout, gradients: &mut [f32], dim: usize, stride: usize) {
+        if !dropout.is_off() {
+            dropout::apply(&self.masks, dropout.scale(), gradients, dim, stride);
+        }
+    }
 }
 
 impl Learner for SimplexLearner {
@@ -310,5 +346,6 @@ impl Learner for SimplexLearner {
 
 answers_as_its_model!(SimplexLearner, model);
 
-/// Keeps the first draws apart from all others.
+/// Keep the first draws, and those of dropout, apart from all others.
 const INIT: u64 = 0x494e_4954;
+const DROPOUT: u64 = 0x4452_4f50;

@@ -3,6 +3,7 @@
 use super::*;
 use crate::testing;
 use rankstill_core::kernel::optimizer::Sgd;
+use rankstill_core::kernel::rng::Rng;
 use rankstill_core::{Batch, Data, Lists, Query};
 
 const RATE: f64 = 0.5;
@@ -43,6 +44,51 @@ fn a_step_is_the_slope_for_slates_of_every_shape() {
     for (name, objective) in testing::shapes() {
         println!("{name}");
         check_gradient(&*objective);
+    }
+}
+
+/// With dropout a step is the slope of what is lost with the same masks, which only the learner itself can tell.
+#[test]
+fn a_step_with_dropout_is_the_slope_of_its_own_loss() {
+    let train = testing::blocks();
+    let recipe = Simplex { dropout: 0.3, ..with_two_tables(0.4) };
+    let objective = Sampled::new(Loss { kind: LossKind::Softmax, negatives: 4 }, &train);
+    let cases = Cases::each_interaction(&train);
+    let rows: Vec<u32> = Rng::new(2).permutation(cases.len() as u32)[..24].to_vec();
+    let batch = Batch::new(&cases, &rows, 0, 1);
+    let slate = objective.slate(&batch);
+    let still = Optimizer::Sgd(Sgd { learning_rate: 0.0, weight_decay: 0.0 });
+    let still = Simplex { optimizer: still, ..recipe.clone() };
+    let state = recipe.init(&train, 1).unwrap().state();
+    let loss = |name: &str, i: usize, by: f32| {
+        let mut state = state.clone();
+        let mut values = state.f32s(name, state.get(name).unwrap().data.len()).unwrap().to_vec();
+        values[i] += by;
+        let len = values.len();
+        state.insert(name, &[len], values);
+        still.resume(&train, &state).unwrap().step(&batch, &slate, &objective)
+    };
+    assert_ne!(loss("own.parameters", 0, 0.0), {
+        let whole = Simplex { dropout: 0.0, ..still.clone() };
+        whole.resume(&train, &state).unwrap().step(&batch, &slate, &objective)
+    });
+    let mut learner = recipe.init(&train, 1).unwrap();
+    learner.step(&batch, &slate, &objective);
+    let after = learner.state();
+    for name in ["own.parameters", "items.parameters", "apart.parameters", "map.parameters"] {
+        let len = state.get(name).unwrap().data.len();
+        let (old, new) = (state.f32s(name, len).unwrap(), after.f32s(name, len).unwrap());
+        let mut moved = 0;
+        for i in 0..len {
+            let step = f64::from(old[i] - new[i]) / RATE;
+            let slope = (loss(name, i, 3e-3) - loss(name, i, -3e-3)) / 6e-3 / 24.0;
+            moved += usize::from(step != 0.0);
+            assert!(
+                (step - slope).abs() < 3e-4 + 5e-3 * slope.abs(),
+                "{name}[{i}]: {step} {slope}"
+            );
+        }
+        assert!(moved >= 10, "only {moved} of {name} moved");
     }
 }
 
@@ -145,6 +191,7 @@ fn settings_that_cannot_be_are_named_in_full() {
     };
     use serde_json::json;
     assert!(error(json!({"own": 1.5})).starts_with("teacher.own: must be from 0 to 1"));
+    assert!(error(json!({"dropout": 1.0})).starts_with("teacher.dropout: must be from 0 to 0.999"));
     assert!(error(json!({"history": 0})).starts_with("teacher.history: must be at least 1"));
     let exact = error(json!({"optimizer": {"kind": "adam", "mode": "exact"}}));
     assert!(exact.starts_with("teacher.optimizer.mode: `exact` replays"), "{exact}");
@@ -168,7 +215,7 @@ fn without_histories_and_with_two_tables_it_holds_what_models_must_hold() {
         let mut loss = loss;
         loss["negatives"] = json!(8);
         let settings = json!({
-            "dim": 8, "own": own, "history_apart": true, "loss": loss, "optimizer": optimizer, "final_rate": 0.5,
+            "dim": 8, "own": own, "history_apart": true, "dropout": 0.2, "loss": loss, "optimizer": optimizer, "final_rate": 0.5,
             "train": {"epochs": 20, "batch_size": 64, "validate_every": 3, "patience": 8},
         });
         testing::same_bytes_on_any_threads(entry, &settings);
