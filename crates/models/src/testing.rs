@@ -256,6 +256,48 @@ pub fn learner_gradient_of_state(
     steps_are_slopes(recipe, learning_rate, train, cases, objective, (&read, &make));
 }
 
+/// Where a learner draws besides (dropout), a step is the slope of what it tells of itself with the same draws. `still` is the recipe
+/// with a rate of 0, by which a step leaves everything as it is. Every third of the `named` parameters is looked at; of those
+/// marked true some have no gradient though the loss depends on them (padding).
+pub fn step_is_slope_of_own_loss(
+    (recipe, still): (&dyn Recipe, &dyn Recipe),
+    learning_rate: f64,
+    train: &Arc<Interactions>,
+    objective: &dyn Objective,
+    named: &[(&str, bool)],
+) {
+    let (recipe, still) = (recipe.trainable().unwrap(), still.trainable().unwrap());
+    let cases = recipe.cases(train);
+    let rows = &Rng::new(2).permutation(cases.len() as u32)[..24];
+    let batch = Batch::new(&cases, rows, 0, 1);
+    let slate = objective.slate(&batch);
+    let mut learner = recipe.init(train, 1).unwrap();
+    let before = learner.state();
+    learner.step(&batch, &slate, objective);
+    let after = learner.state();
+    let loss = |name: &str, i: usize, by: f32| {
+        let mut state = before.clone();
+        let len = state.get(name).unwrap().data.len();
+        let mut values = state.f32s(name, len).unwrap().to_vec();
+        values[i] += by;
+        state.insert(name, &[len], values);
+        still.resume(train, &state).unwrap().step(&batch, &slate, objective)
+    };
+    for &(name, some_rest) in named {
+        let len = before.get(name).unwrap().data.len();
+        let (old, new) = (before.f32s(name, len).unwrap(), after.f32s(name, len).unwrap());
+        let mut moved = 0;
+        for i in (0..len).step_by(3) {
+            let step = f64::from(old[i] - new[i]) / learning_rate;
+            let slope = (loss(name, i, 3e-3) - loss(name, i, -3e-3)) / 6e-3 / 24.0;
+            moved += usize::from(step != 0.0);
+            let close = (step - slope).abs() < 3e-4 + 5e-3 * slope.abs();
+            assert!(close || step == 0.0 && some_rest, "{name}[{i}]: {step} {slope}");
+        }
+        assert!(moved >= 5, "only {moved} of {name} moved");
+    }
+}
+
 /// How to take a learner's parameters out, and how to make a model of them.
 type Parameters<'a> = (&'a dyn Fn(&dyn Learner) -> Tensors, &'a dyn Fn(&Tensors) -> Box<dyn Model>);
 
