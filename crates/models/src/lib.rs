@@ -77,7 +77,7 @@ pub use neu_mf::NeuMf;
 pub use pop::Pop;
 pub use sar::Sar;
 pub use sas_rec::SasRec;
-pub use simplex::Simplex;
+pub use simplex::{Pooling, Simplex};
 pub use user_knn::UserKnn;
 
 use rankstill_core::registry::{Config, Entry};
@@ -222,6 +222,7 @@ mod tests {
             }),
             "simplex" => json!({
                 "dim": 8,
+                "init_std": 0.1,
                 "loss": {"kind": {"cosine_contrastive": {"margin": 0.3, "weight": 2.0}}, "negatives": 5},
                 "optimizer": {"kind": "adam", "learning_rate": 0.03},
                 "train": {"epochs": 25, "batch_size": 64, "validate_every": 2, "patience": 8},

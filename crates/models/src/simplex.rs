@@ -1,21 +1,26 @@
 //! SimpleX: directions of users and items by the cosine contrastive loss with many negatives, a user's mixed with those of
 //! their items (Mao et al., CIKM 2021, arXiv 2109.12613).
 //!
-//! score(u, i) = cos(h_u, e_i), with h_u = g e_u + (1 - g) W p_u, p_u the mean of the vectors of the items that the user
-//! had (eq. 3 with average pooling), g = `own`, and W a square matrix. With `own = 1` there is no history and no W: the
-//! paper's MF-CCL. The default loss is `cosine_contrastive` of [`crate::loss`]; any objective can teach it, but scores stay
-//! between -1 and 1.
+//! score(u, i) = cos(h_u, e_i), with h_u = g e_u + (1 - g) W p_u, p_u made of the vectors of the items that the user had
+//! (eq. 3), g = `own`, and W a square matrix. p_u is their mean (`pooling`: `mean`), or the sum of exp(k_j . e_u) / m times the
+//! vector s_j of each, k_j = tanh(K s_j + b) (`user_attention`). With `own = 1` there is no history and no W: the paper's
+//! MF-CCL. The default loss is `cosine_contrastive` of [`crate::loss`]; any objective can teach it, but scores stay between -1
+//! and 1.
 //!
-//! - p_u is made of the latest `history` items of the training data, the target among them, as in the authors' code. With
-//!   `history_apart` items have a second vector for histories, as there; else the one that is scored.
+//! - p_u is made of the latest `history` items of the training data, the target among them but with `leave_target_out`. With
+//!   `history_apart` items have a second vector for histories, as in the authors' code; else the one that is scored.
+//! - The m of attention is a sum over `history` places, where those that a short history leaves empty count 1 each, as in that
+//!   code: the fewer items a user has, the less they count against e_u.
 //! - What is saved are the users' directions and the items' vectors: the users' own vectors are not needed for scoring.
 //! - Unit vectors of items are made anew when a row moves. A step that Adam replays later would not be seen, so
 //!   `mode = "exact"` is refused. A row without a gradient in a batch rests, but in the mode `dense`.
 //!
-//! Differs from the paper: average pooling alone; W starts as the identity. `dropout` is that of the authors' code
-//! (0.1 there), but a user who stands in a batch more than once has one mask. Not in the paper: a new user's direction is
-//! that of W p (of p, where there is no W), and nobody with no history is the mean user.
+//! Differs from the paper: no self-attention; W starts as the identity. `dropout` is that of the authors' code (0.1 there), but
+//! a user who stands in a batch more than once has one mask, unless targets are left out. Not in the paper: a new user's
+//! direction is that of W p (of p, where there is no W) with p the plain mean, as there is no e_u to attend with, and nobody
+//! with no history is the mean user.
 
+mod attention;
 mod learner;
 mod model;
 #[cfg(test)]
@@ -33,6 +38,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
 
+/// How the items of a history are averaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pooling {
+    /// All count the same.
+    Mean,
+    /// The better an item matches the user's own vector, the more it counts.
+    UserAttention,
+}
+
 /// Directions by the cosine contrastive loss.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -43,11 +58,16 @@ pub struct Simplex {
     pub own: f64,
     /// At most so many of a user's latest items count.
     pub history: usize,
+    /// How these are averaged.
+    pub pooling: Pooling,
+    /// Whether a row's own targets are left out of the history when its user is asked for them in training.
+    pub leave_target_out: bool,
     /// Whether items have a vector of their own for histories, in a second table; else it is the one that is scored.
     pub history_apart: bool,
     /// Probability that a number of a user's direction is dropped in training.
     pub dropout: f64,
-    /// Standard deviation of the first, normally distributed vectors.
+    /// Standard deviation of the first, normally distributed vectors; as lengths do not count, what it sets is how fast they
+    /// turn at first.
     pub init_std: f64,
     /// What it learns by when nobody teaches it otherwise.
     pub loss: Loss,
@@ -66,9 +86,11 @@ impl Default for Simplex {
             dim: 64,
             own: 0.5,
             history: 100,
+            pooling: Pooling::Mean,
+            leave_target_out: false,
             history_apart: false,
             dropout: 0.0,
-            init_std: 0.1,
+            init_std: 1e-4,
             loss: Loss {
                 kind: LossKind::CosineContrastive(CosineContrastive::default()),
                 negatives: 500,
@@ -120,6 +142,16 @@ impl Simplex {
         self.own < 1.0
     }
 
+    /// Whether items count by attention.
+    fn attends(&self) -> bool {
+        self.mixes() && self.pooling == Pooling::UserAttention
+    }
+
+    /// Whether each row asks with a history of its own.
+    fn leaves_out(&self) -> bool {
+        self.mixes() && self.leave_target_out
+    }
+
     /// Whether there is a second table of items.
     fn has_second_table(&self) -> bool {
         self.mixes() && self.history_apart
@@ -166,7 +198,9 @@ impl Trainable for Simplex {
         let tables = if self.has_second_table() { 2 } else { 1 };
         let rows = (n_users + tables * n_items) as u64;
         let batch = self.train.batch_size as u64 * (2 + self.loss.negatives as u64);
-        // Tables, unit vectors, and the best model so far; the cases and the sampler; a batch's scores and vectors.
-        4 * rows * stride * (kept + 2) + 32 * n_interactions as u64 + 4 * batch * 8
+        // The cases and the sampler; histories, what each of their items counts, and whose it is.
+        let per_interaction = if self.mixes() { 48 } else { 32 };
+        // Tables, unit vectors, and the best model so far; a batch's scores and vectors.
+        4 * rows * stride * (kept + 2) + per_interaction * n_interactions as u64 + 4 * batch * 8
     }
 }

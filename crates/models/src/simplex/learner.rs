@@ -1,6 +1,7 @@
 //! Training: the batch's users mixed with their histories, cosines as dot products of directions, and the way back.
 
 use super::Simplex;
+use super::attention::Attention;
 use super::model::{SimplexModel, back_from_direction, direct};
 use crate::falling;
 use crate::item_head::{Asked, ItemHead, known_users};
@@ -22,12 +23,17 @@ pub(super) struct SimplexLearner {
     recipe: Simplex,
     own: Table,
     map: DenseParam,
+    /// Where items of a history do not all count the same.
+    attention: Option<Attention>,
     /// The items of each user that count; empty lists where histories do not.
     history: Lists<ItemId>,
     model: SimplexModel,
     settled: bool,
     dropout: Dropout,
     head: ItemHead,
+    /// Who asks with which vector, and what each row of the batch asks with: its user's, or one of its own.
+    queries: Vec<UserId>,
+    query_slots: Slots,
     user_slots: Slots,
     item_slots: Slots,
     mixed: Mixed,
@@ -50,22 +56,38 @@ struct Mixed {
     masks: Vec<u64>,
 }
 
+/// What directions are made of.
+struct Parts<'a> {
+    recipe: &'a Simplex,
+    own: &'a Table,
+    /// Of the items of histories.
+    pooled: &'a Table,
+    history: &'a Lists<ItemId>,
+    map: &'a [f32],
+}
+
 impl SimplexLearner {
     fn new(recipe: &Simplex, train: &Interactions) -> Self {
         let (n_users, n_items) = (train.n_users(), train.n_items());
         let model = SimplexModel::new(recipe, n_users, n_items, &recipe.optimizer);
         let mut map = DenseParam::new(model.map.len(), recipe.optimizer.clone());
         map.values_mut().copy_from_slice(&model.map);
+        let attention = recipe
+            .attends()
+            .then(|| Attention::new(n_items, recipe.dim, recipe.history, recipe.optimizer.clone()));
         let latest = if recipe.mixes() { recipe.history } else { 0 };
         let counts = |items: &[ItemId]| items[items.len().saturating_sub(latest)..].to_vec();
         Self {
             recipe: recipe.clone(),
             own: Table::new(n_users, recipe.dim, recipe.optimizer.clone()),
             map,
+            attention,
             history: train.items().iter().map(counts).collect(),
             settled: false,
             dropout: Dropout::new(recipe.dropout),
             head: ItemHead::new(n_items),
+            queries: Vec::new(),
+            query_slots: Slots::new(n_users),
             user_slots: Slots::new(n_users),
             item_slots: Slots::new(n_items),
             mixed: Mixed::default(),
@@ -73,7 +95,7 @@ impl SimplexLearner {
         }
     }
 
-    /// Normally distributed vectors, and W the identity.
+    /// Normally distributed vectors and K, W the identity, and b 0.
     pub fn random(recipe: &Simplex, train: &Interactions, seed: u64) -> Self {
         let mut learner = Self::new(recipe, train);
         let std = recipe.init_std as f32;
@@ -83,6 +105,9 @@ impl SimplexLearner {
             table.init(|row, vector| {
                 Rng::keyed(seed, [INIT, which as u64, row as u64]).fill_normal(vector, 0.0, std);
             });
+        }
+        if let Some(attention) = &mut learner.attention {
+            attention.init(&mut Rng::keyed(seed, [INIT, ATTENTION]));
         }
         learner.model.direct_all();
         learner.settle();
@@ -101,6 +126,10 @@ impl SimplexLearner {
         if recipe.mixes() {
             learner.map.restore(&state::read(kept, "map")?).map_err(state::wrong("map"))?;
         }
+        if let Some(attention) = &mut learner.attention {
+            let weights = state::read(kept, "attention")?;
+            attention.weights.restore(&weights).map_err(state::wrong("attention"))?;
+        }
         learner.model.direct_all();
         learner.settle();
         Ok(learner)
@@ -109,22 +138,34 @@ impl SimplexLearner {
     fn step_on(&mut self, batch: &Batch<'_>, slate: &Slate, objective: &dyn Objective) -> f64 {
         self.set_rate(batch.epoch);
         let (users, counts) = known_users(batch, self.own.n_rows());
-        self.user_slots.assign(&users);
-        self.mixed.make(
-            &self.recipe,
-            self.user_slots.rows(),
-            &self.own,
-            self.model.pooled(),
-            &self.history,
-            self.map.values(),
-        );
-        self.mixed.drop(self.dropout, batch, &self.user_slots, self.own.dim(), self.own.stride());
-        let Self { head, model, user_slots, mixed, .. } = self;
-        let asked = Asked { vectors: &mixed.asking, of_row: user_slots.slot_of(), counts: &counts };
+        let without = self.recipe.leaves_out().then_some(batch);
+        self.ask(users, without.is_some());
+        let Self { recipe, own, map, attention, history, model, mixed, queries, .. } = self;
+        let parts = Parts { recipe, own, pooled: model.pooled(), history, map: map.values() };
+        mixed.make(queries, without, &parts, attention.as_mut());
+        self.mixed.drop(self.dropout, batch, &self.query_slots, self.own.dim(), self.own.stride());
+        let Self { head, model, query_slots, mixed, .. } = self;
+        let of_row = query_slots.slot_of();
+        let asked = Asked { vectors: &mixed.asking, of_row, counts: &counts };
         let loss = head.step(&mut model.units, asked, batch, slate, objective);
         self.apply(&counts);
         self.settled = false;
         loss
+    }
+
+    /// Rows of one user ask with one vector, unless each leaves out other items.
+    fn ask(&mut self, users: Vec<UserId>, apart: bool) {
+        if !apart {
+            self.query_slots.assign(&users);
+            self.queries.clear();
+            return self.queries.extend_from_slice(self.query_slots.rows());
+        }
+        if self.query_slots.n_rows() < users.len() {
+            self.query_slots = Slots::new(users.len());
+        }
+        let rows: Vec<u32> = (0..users.len() as u32).collect();
+        self.query_slots.assign(&rows);
+        self.queries = users;
     }
 
     fn set_rate(&mut self, epoch: usize) {
@@ -135,17 +176,21 @@ impl SimplexLearner {
             table.set_learning_rate(rate);
         }
         self.map.set_learning_rate(rate);
+        if let Some(attention) = &mut self.attention {
+            attention.weights.set_learning_rate(rate);
+        }
     }
 
     /// The gradient back from the directions, and every parameter's step.
     fn apply(&mut self, counts: &[bool]) {
-        let Self { head, model, mixed, user_slots, item_slots, own, map, recipe, .. } = self;
-        let (dim, stride, n) = (own.dim(), own.stride(), user_slots.len());
+        let Self { head, model, mixed, queries, query_slots, user_slots, item_slots, .. } = self;
+        let Self { own, map, attention, recipe, .. } = self;
+        let (dim, stride, n) = (own.dim(), own.stride(), queries.len());
         let (share, scale) = (recipe.own as f32, head.scale());
 
-        // Of h, then of e: g times that. Users without a gradient rest.
+        // Of h, then of e: g times that, and what comes by attention. Users without a gradient rest.
         let mut to_units = vec![0.0; n * stride];
-        head.row_terms().sums(user_slots, &mut to_units);
+        head.row_terms().sums(query_slots, &mut to_units);
         mixed.drop_gradient(self.dropout, &mut to_units, dim, stride);
         let mut to_sums = vec![0.0; n * stride];
         for (k, out) in to_sums.chunks_exact_mut(stride).enumerate() {
@@ -153,10 +198,11 @@ impl SimplexLearner {
             let (unit, given) = (&mixed.units[at.clone()], &to_units[at]);
             back_from_direction(unit, mixed.lengths[k], given, &mut out[..dim]);
         }
+        let mut to_own: Vec<f32> = to_sums.iter().map(|g| share * g).collect();
 
         // Of the items: from their directions, and from the means of the histories.
         let mut vectors = Vec::new();
-        let asked = Asked { vectors: &mixed.asking, of_row: user_slots.slot_of(), counts };
+        let asked = Asked { vectors: &mixed.asking, of_row: query_slots.slot_of(), counts };
         let listed = match head.live_item_gradients(asked, item_slots, &mut vectors) {
             Some(slots) => slots.rows().to_vec(),
             None => (0..model.items.n_rows() as u32).collect(),
@@ -198,6 +244,18 @@ impl SimplexLearner {
             }
             vectors.extend_from_slice(&to_means);
             map.update(&to_map, scale);
+            if let Some(attention) = attention {
+                let back = attention.back(&mixed.starts, &mixed.shares, &to_means, &mut to_own);
+                let moved = back.to_items.chunks_exact(stride).enumerate();
+                for (k, _) in moved.filter(|(_, given)| given.iter().any(|&g| g != 0.0)) {
+                    ids.push(back.items[k]);
+                    coef.push(1.0);
+                    source.push((listed.len() + n + k) as u32);
+                }
+                vectors.extend_from_slice(&back.to_items);
+                let to_weights = back.to_weights;
+                attention.weights.update(&to_weights, scale);
+            }
         }
         if let Some(apart) = &mut model.apart {
             let (coef, source, vectors) = (&coef[scored..], &source[scored..], &vectors[..]);
@@ -213,10 +271,10 @@ impl SimplexLearner {
 
         let live = |k: &u32| to_sums[*k as usize * stride..][..dim].iter().any(|&g| g != 0.0);
         let source: Vec<u32> = (0..n as u32).filter(live).collect();
-        let users: Vec<UserId> = source.iter().map(|&k| user_slots.rows()[k as usize]).collect();
-        let coef = vec![share; users.len()];
+        let users: Vec<UserId> = source.iter().map(|&k| queries[k as usize]).collect();
+        let coef = vec![1.0; users.len()];
         user_slots.assign(&users);
-        let (coef, source, vectors) = (&coef[..], &source[..], &to_sums[..]);
+        let (coef, source, vectors) = (&coef[..], &source[..], &to_own[..]);
         own.apply(user_slots, &Terms { coef, source, vectors, stride, scale, decay: 0.0 });
         own.advance();
 
@@ -231,15 +289,13 @@ impl SimplexLearner {
 }
 
 impl Mixed {
-    /// The directions of some users.
+    /// The directions of some users, of whose histories the targets of a batch's rows may be left out.
     fn make(
         &mut self,
-        recipe: &Simplex,
         users: &[UserId],
-        own: &Table,
-        pooled: &Table,
-        history: &Lists<ItemId>,
-        map: &[f32],
+        without: Option<&Batch<'_>>,
+        &Parts { recipe, own, pooled, history, map }: &Parts<'_>,
+        attention: Option<&mut Attention>,
     ) {
         let (n, dim, stride) = (users.len(), own.dim(), own.stride());
         for vectors in [&mut self.means, &mut self.sums, &mut self.units] {
@@ -251,13 +307,19 @@ impl Mixed {
             self.starts.push(0);
             self.items.clear();
             self.shares.clear();
-            for &user in users {
-                let said = history.row(user as usize);
-                self.items.extend_from_slice(said);
-                self.shares.extend(said.iter().map(|_| 1.0 / said.len() as f32));
+            for (at, &user) in users.iter().enumerate() {
+                let from = self.items.len();
+                let left_out = without.map_or(&[][..], |batch| batch.targets(at));
+                let said = history.row(user as usize).iter();
+                self.items.extend(said.filter(|item| !left_out.contains(item)));
+                let n = self.items.len() - from;
+                self.shares.resize(self.items.len(), 1.0 / n as f32);
                 self.starts.push(self.items.len());
             }
             let Self { starts, items: said, shares, means, sums, .. } = self;
+            if let Some(attention) = attention {
+                attention.shares(users, (own, pooled), (starts, said), shares);
+            }
             weighted_sums(starts, shares, said, pooled.params(), stride, means);
             let mut sums = MatMut::new(sums, n, dim, stride);
             let means = Mat::new(means, n, dim, stride);
@@ -318,9 +380,10 @@ impl Learner for SimplexLearner {
         if self.settled {
             return;
         }
-        let Self { recipe, own, map, history, model, mixed, .. } = self;
+        let Self { recipe, own, map, attention, history, model, mixed, .. } = self;
         let users: Vec<UserId> = (0..own.n_rows() as u32).collect();
-        mixed.make(recipe, &users, own, model.pooled(), history, map.values());
+        let parts = Parts { recipe, own, pooled: model.pooled(), history, map: map.values() };
+        mixed.make(&users, None, &parts, attention.as_mut());
         let stride = own.stride();
         model.users.init(|user, unit| {
             unit.copy_from_slice(&mixed.units[user * stride..][..unit.len()]);
@@ -340,12 +403,16 @@ impl Learner for SimplexLearner {
         if self.recipe.mixes() {
             state::insert(&mut tensors, "map", self.map.state());
         }
+        if let Some(attention) = &self.attention {
+            state::insert(&mut tensors, "attention", attention.weights.state());
+        }
         tensors
     }
 }
 
 answers_as_its_model!(SimplexLearner, model);
 
-/// Keep the first draws, and those of dropout, apart from all others.
+/// Keep the first draws, among them those of K, and those of dropout apart from all others.
 const INIT: u64 = 0x494e_4954;
+const ATTENTION: u64 = 0x4154_544e;
 const DROPOUT: u64 = 0x4452_4f50;

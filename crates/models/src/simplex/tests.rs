@@ -3,7 +3,7 @@
 use super::*;
 use crate::testing;
 use rankstill_core::kernel::optimizer::Sgd;
-use rankstill_core::{Batch, Data, Lists, Query};
+use rankstill_core::{Batch, Data, ItemId, Lists, Query, UserId};
 
 const RATE: f64 = 0.5;
 
@@ -22,10 +22,19 @@ fn with_two_tables(own: f64) -> Simplex {
     Simplex { history_apart: true, ..by_sgd(own) }
 }
 
+fn attending(own: f64) -> Simplex {
+    Simplex { pooling: Pooling::UserAttention, ..by_sgd(own) }
+}
+
 fn check_gradient(objective: &dyn Objective) {
     let train = testing::blocks();
-    let apart = [with_two_tables(0.4), with_two_tables(0.0)];
-    for recipe in [1.0, 0.4, 0.0].map(by_sgd).iter().chain(&apart) {
+    let others = [
+        with_two_tables(0.4),
+        with_two_tables(0.0),
+        attending(0.4),
+        Simplex { history_apart: true, ..attending(0.0) },
+    ];
+    for recipe in [1.0, 0.4, 0.0].map(by_sgd).iter().chain(&others) {
         let cases = Cases::each_interaction(&train);
         testing::learner_gradient_of_state(recipe, RATE, &train, &cases, objective);
     }
@@ -46,17 +55,28 @@ fn a_step_is_the_slope_for_slates_of_every_shape() {
     }
 }
 
-/// With dropout a step is the slope of what is lost with the same masks, which only the learner itself can tell.
+/// With dropout or without the targets a step is the slope of what is lost with the same masks and histories, which only the
+/// learner itself can tell.
 #[test]
-fn a_step_with_dropout_is_the_slope_of_its_own_loss() {
+fn a_step_by_what_only_training_sees_is_the_slope_of_its_own_loss() {
+    for (leave_target_out, pooling) in
+        [(false, Pooling::UserAttention), (true, Pooling::UserAttention), (true, Pooling::Mean)]
+    {
+        let recipe = Simplex { leave_target_out, pooling, dropout: 0.3, ..with_two_tables(0.4) };
+        is_slope_of_its_own_loss(&recipe);
+    }
+}
+
+fn is_slope_of_its_own_loss(recipe: &Simplex) {
     let train = testing::blocks();
-    let recipe = Simplex { dropout: 0.3, ..with_two_tables(0.4) };
     let objective = Sampled::new(Loss { kind: LossKind::Softmax, negatives: 4 }, &train);
     let still = Optimizer::Sgd(Sgd { learning_rate: 0.0, weight_decay: 0.0 });
     let still = Simplex { optimizer: still, ..recipe.clone() };
-    let named = ["own", "items", "apart", "map"].map(|table| format!("{table}.parameters"));
-    let named = named.each_ref().map(|name| (name.as_str(), false));
-    testing::step_is_slope_of_own_loss((&recipe, &still), RATE, &train, &objective, &named);
+    let tables = ["own", "items", "apart", "map", "attention"];
+    let tables = &tables[..if recipe.attends() { 5 } else { 4 }];
+    let named: Vec<String> = tables.iter().map(|table| format!("{table}.parameters")).collect();
+    let named: Vec<_> = named.iter().map(|name| (name.as_str(), false)).collect();
+    testing::step_is_slope_of_own_loss((recipe, &still), RATE, &train, &objective, &named);
 
     let cases = Cases::each_interaction(&train);
     let batch = Batch::new(&cases, &[0, 50, 99], 0, 1);
@@ -69,11 +89,45 @@ fn a_step_with_dropout_is_the_slope_of_its_own_loss() {
 }
 
 #[test]
+fn a_target_left_out_is_as_if_the_user_had_never_had_it() {
+    let train = testing::blocks();
+    let target = train.history(3)[6];
+    let without = |user: UserId| {
+        let kept = |item: &&ItemId| user != 3 || **item != target;
+        train.history(user).iter().filter(kept).copied().collect::<Vec<ItemId>>()
+    };
+    let lists: Lists<ItemId> = (0..train.n_users() as u32).map(without).collect();
+    let fewer = Arc::new(Interactions::new(train.n_items(), lists, None, None).unwrap());
+    let cases = Cases::each_interaction(&train);
+    let row = |row: &usize| cases.user(*row) == Some(3) && cases.targets_of(*row) == [target];
+    let rows = [(0..cases.len()).find(row).unwrap() as u32];
+    let batch = Batch::new(&cases, &rows, 0, 1);
+    for recipe in [with_two_tables(0.4), attending(0.4)] {
+        let recipe = Simplex { history: 20, ..recipe };
+        let leaving = Simplex { leave_target_out: true, ..recipe.clone() };
+        let objective = Sampled::new(Loss { kind: LossKind::Softmax, negatives: 4 }, &train);
+        let slate = objective.slate(&batch);
+        let mut left_out = leaving.init(&train, 1).unwrap();
+        let mut never = recipe.resume(&fewer, &left_out.state()).unwrap();
+        let mut had = recipe.resume(&train, &left_out.state()).unwrap();
+        let [left_out, never, had] = [&mut left_out, &mut never, &mut had]
+            .map(|learner| learner.step(&batch, &slate, &objective));
+        assert_eq!(left_out, never);
+        assert_ne!(left_out, had);
+    }
+}
+
+#[test]
 fn scores_are_cosines_of_users_mixed_with_their_latest_items() {
     let train = testing::blocks();
-    for (recipe, pooled) in
-        [(by_sgd(0.4), "items.parameters"), (with_two_tables(0.4), "apart.parameters")]
-    {
+    let apart = "apart.parameters";
+    for (recipe, pooled) in [
+        (by_sgd(0.4), "items.parameters"),
+        (with_two_tables(0.4), apart),
+        (attending(0.4), "items.parameters"),
+        (Simplex { history_apart: true, ..attending(0.4) }, apart),
+        (Simplex { history: 12, ..attending(0.4) }, "items.parameters"),
+    ] {
         are_cosines(&recipe, pooled, &train);
     }
 }
@@ -89,9 +143,29 @@ fn are_cosines(recipe: &Simplex, pooled: &str, train: &Arc<Interactions>) {
     let pooled = of(pooled);
     let mut scores = vec![0.0; 40];
     learner.score(&[Query { user: Some(3), history: &[], hidden: &[] }], &mut scores);
-    let latest = &train.history(3)[4..];
-    assert_eq!((latest.len(), train.history(3).len()), (5, 9));
-    let mean = |k: usize| latest.iter().map(|&i| pooled[4 * i as usize + k]).sum::<f32>() / 5.0;
+    let all = train.history(3);
+    assert_eq!(all.len(), 9);
+    let latest = &all[all.len().saturating_sub(recipe.history)..];
+    let counts = match recipe.pooling {
+        Pooling::Mean => vec![1.0 / latest.len() as f32; latest.len()],
+        Pooling::UserAttention => {
+            let weights = of("attention.parameters");
+            let key = |i: usize, k: usize| {
+                let sum: f32 = (0..4).map(|j| weights[4 * k + j] * pooled[4 * i + j]).sum();
+                (sum + weights[16 + k]).tanh()
+            };
+            let counts: Vec<f32> = latest
+                .iter()
+                .map(|&i| (0..4).map(|k| key(i as usize, k) * own[4 * 3 + k]).sum::<f32>().exp())
+                .collect();
+            assert!(counts.iter().any(|&x| (x / counts[0] - 1.0).abs() > 0.05), "{counts:?}");
+            let sum: f32 = counts.iter().sum::<f32>() + (recipe.history - latest.len()) as f32;
+            counts.iter().map(|x| x / sum).collect()
+        }
+    };
+    let mean = |k: usize| {
+        latest.iter().zip(&counts).map(|(&i, n)| n * pooled[4 * i as usize + k]).sum::<f32>()
+    };
     let mapped = |k: usize| (0..4).map(|j| map[4 * k + j] * mean(j)).sum::<f32>();
     let user: Vec<f32> = (0..4).map(|k| 0.4 * own[4 * 3 + k] + 0.6 * mapped(k)).collect();
     let length = |x: &[f32]| x.iter().map(|x| x * x).sum::<f32>().sqrt();
@@ -105,7 +179,7 @@ fn are_cosines(recipe: &Simplex, pooled: &str, train: &Arc<Interactions>) {
 #[test]
 fn strangers_point_where_their_items_do() {
     let train = testing::blocks();
-    for recipe in [by_sgd(1.0), by_sgd(0.4), with_two_tables(0.4)] {
+    for recipe in [by_sgd(1.0), by_sgd(0.4), with_two_tables(0.4), attending(0.4)] {
         let tensors = recipe.init(&train, 1).unwrap().tensors();
         let model = SimplexModel::loaded(&recipe, &tensors).unwrap();
         let mut stranger = vec![0.0; 4];
@@ -157,6 +231,8 @@ fn rows_of_strangers_teach_nothing() {
     testing::strangers_teach_nothing(&by_sgd(0.4));
     testing::strangers_teach_nothing(&by_sgd(1.0));
     testing::strangers_teach_nothing(&with_two_tables(0.4));
+    testing::strangers_teach_nothing(&attending(0.4));
+    testing::strangers_teach_nothing(&Simplex { leave_target_out: true, ..by_sgd(0.4) });
 }
 
 #[test]
@@ -168,6 +244,7 @@ fn settings_that_cannot_be_are_named_in_full() {
     use serde_json::json;
     assert!(error(json!({"own": 1.5})).starts_with("teacher.own: must be from 0 to 1"));
     assert!(error(json!({"dropout": 1.0})).starts_with("teacher.dropout: must be from 0 to 0.999"));
+    assert!(error(json!({"pooling": "sum"})).contains("teacher.pooling"));
     assert!(error(json!({"history": 0})).starts_with("teacher.history: must be at least 1"));
     let exact = error(json!({"optimizer": {"kind": "adam", "mode": "exact"}}));
     assert!(exact.starts_with("teacher.optimizer.mode: `exact` replays"), "{exact}");
@@ -176,22 +253,27 @@ fn settings_that_cannot_be_are_named_in_full() {
 }
 
 #[test]
-fn without_histories_and_with_two_tables_it_holds_what_models_must_hold() {
+fn without_histories_with_two_tables_and_by_attention_it_holds_what_models_must_hold() {
     use serde_json::json;
     let entry = crate::MODELS.iter().find(|entry| entry.name == "simplex").unwrap();
     let (sgd, dense) = (
         json!({"kind": "sgd", "learning_rate": 0.5}),
         json!({"kind": "adam", "mode": "dense", "learning_rate": 0.02}),
     );
-    for (own, loss, optimizer) in [
-        (1.0, json!({"kind": "softmax"}), sgd),
-        (1.0, json!({}), dense.clone()),
-        (0.5, json!({}), dense),
+    let sparse = json!({"kind": "adam", "mode": "sparse", "learning_rate": 0.02});
+    for (own, pooling, leave_target_out, loss, optimizer) in [
+        (1.0, "mean", true, json!({"kind": "softmax"}), sgd),
+        (1.0, "mean", false, json!({}), dense.clone()),
+        (0.5, "mean", false, json!({}), dense.clone()),
+        (0.5, "mean", true, json!({}), sparse.clone()),
+        (0.5, "user_attention", true, json!({}), dense),
+        (0.5, "user_attention", false, json!({}), sparse),
     ] {
         let mut loss = loss;
         loss["negatives"] = json!(8);
         let settings = json!({
-            "dim": 8, "own": own, "history_apart": true, "dropout": 0.2, "loss": loss,
+            "dim": 8, "own": own, "pooling": pooling,
+            "leave_target_out": leave_target_out, "history_apart": true, "dropout": 0.2, "loss": loss,
             "optimizer": optimizer, "final_rate": 0.5,
             "train": {"epochs": 20, "batch_size": 64, "validate_every": 3, "patience": 8},
         });

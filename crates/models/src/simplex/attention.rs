@@ -1,0 +1,162 @@
+//! What the items of a user's history count when they do not all count the same: the paper's user attention.
+
+use rankstill_core::kernel::gemm::{Mat, MatMut, gemm, parallel};
+use rankstill_core::kernel::math::{exp, exp_slice, tanh_slice};
+use rankstill_core::kernel::optimizer::Optimizer;
+use rankstill_core::kernel::pairs::{pair_dots, weighted_sums};
+use rankstill_core::kernel::param::DenseParam;
+use rankstill_core::kernel::rng::Rng;
+use rankstill_core::kernel::slots::Slots;
+use rankstill_core::kernel::table::{Table, Terms};
+use rankstill_core::{ItemId, UserId};
+
+/// An item of user u's history, whose vector is s, counts exp(k . e_u) / m, k = tanh(K s + b), m the sum of that over the history and
+/// of 1 for each place that the history leaves empty.
+pub(super) struct Attention {
+    /// K, row-major, and b.
+    pub weights: DenseParam,
+    dim: usize,
+    stride: usize,
+    /// Of a history.
+    places: usize,
+    /// The users' own vectors; a table's stride apart, as all vectors here.
+    queries: Vec<f32>,
+    /// The distinct items of their histories, with vector and key.
+    items: Slots,
+    vectors: Vec<f32>,
+    keys: Vec<f32>,
+    /// Of each entry of a history: whose it is.
+    owners: Vec<u32>,
+}
+
+/// What a step changes.
+pub(super) struct Back<'a> {
+    /// Rows of items, each with one vector of `to_items`.
+    pub items: &'a [ItemId],
+    pub to_items: Vec<f32>,
+    pub to_weights: Vec<f32>,
+}
+
+impl Attention {
+    /// K and b of 0.
+    pub fn new(n_items: usize, dim: usize, places: usize, optimizer: Optimizer) -> Self {
+        Self {
+            weights: DenseParam::new(dim * (dim + 1), optimizer),
+            dim,
+            stride: dim,
+            places,
+            queries: Vec::new(),
+            items: Slots::new(n_items),
+            vectors: Vec::new(),
+            keys: Vec::new(),
+            owners: Vec::new(),
+        }
+    }
+
+    /// K normally distributed, with the variance of Xavier.
+    pub fn init(&mut self, rng: &mut Rng) {
+        let n = self.dim * self.dim;
+        rng.fill_normal(&mut self.weights.values_mut()[..n], 0.0, 1.0 / (self.dim as f32).sqrt());
+    }
+
+    /// What each entry of the histories of some users counts: those of the k-th are `starts[k]..starts[k + 1]`.
+    pub fn shares(
+        &mut self,
+        users: &[UserId],
+        (own, pooled): (&Table, &Table),
+        (starts, items): (&[usize], &[ItemId]),
+        shares: &mut [f32],
+    ) {
+        self.stride = own.stride();
+        let (dim, stride) = (self.dim, self.stride);
+        self.queries.clear();
+        self.queries.resize(users.len() * stride, 0.0);
+        for (query, &user) in self.queries.chunks_exact_mut(stride).zip(users) {
+            query[..dim].copy_from_slice(own.row(user as usize));
+        }
+        self.items.assign(items);
+        let n_items = self.items.len();
+        for vectors in [&mut self.vectors, &mut self.keys] {
+            vectors.clear();
+            vectors.resize(n_items * stride, 0.0);
+        }
+        pooled.gather(&self.items, &mut self.vectors);
+        let (matrix, bias) = self.weights.values().split_at(dim * dim);
+        let vectors = Mat::new(&self.vectors, n_items, dim, stride);
+        let mut keys = MatMut::new(&mut self.keys, n_items, dim, stride);
+        parallel(1.0, vectors, Mat::dense(matrix, dim, dim).t(), 0.0, &mut keys);
+        for key in self.keys.chunks_exact_mut(stride) {
+            key.iter_mut().zip(bias).for_each(|(key, b)| *key += b);
+        }
+        tanh_slice(&mut self.keys);
+
+        self.owners.clear();
+        for (owner, bounds) in starts.windows(2).enumerate() {
+            self.owners.resize(bounds[1], owner as u32);
+        }
+        let queries = (&self.queries[..], stride);
+        pair_dots(&self.keys, self.items.slot_of(), queries, &self.owners, stride, shares);
+        for bounds in starts.windows(2) {
+            softmax(&mut shares[bounds[0]..bounds[1]], self.places);
+        }
+    }
+
+    /// From the gradients of the sums of the histories' vectors by these shares, the ways through the shares: what goes to
+    /// the users' vectors is added to `to_own`. The way from a sum straight to its items is not in it.
+    pub fn back(
+        &self,
+        starts: &[usize],
+        shares: &[f32],
+        to_means: &[f32],
+        to_own: &mut [f32],
+    ) -> Back<'_> {
+        let (dim, stride) = (self.dim, self.stride);
+        let (n_items, slot_of) = (self.items.len(), self.items.slot_of());
+        let mut to_logits = vec![0.0; shares.len()];
+        let means = (to_means, stride);
+        pair_dots(&self.vectors, slot_of, means, &self.owners, stride, &mut to_logits);
+        for bounds in starts.windows(2) {
+            back_from_softmax(&shares[bounds[0]..bounds[1]], &mut to_logits[bounds[0]..bounds[1]]);
+        }
+
+        let mut from_keys = vec![0.0; to_own.len()];
+        let keys = (&self.keys[..], stride);
+        weighted_sums(starts, &to_logits, slot_of, keys, stride, &mut from_keys);
+        to_own.iter_mut().zip(&from_keys).for_each(|(to, from)| *to += from);
+
+        let mut to_keys = vec![0.0; n_items * stride];
+        let (source, vectors) = (&self.owners[..], &self.queries[..]);
+        Terms { coef: &to_logits, source, vectors, stride, scale: 1.0, decay: 0.0 }
+            .sums(&self.items, &mut to_keys);
+        to_keys.iter_mut().zip(&self.keys).for_each(|(to, key)| *to *= 1.0 - key * key);
+        let to_sums = Mat::new(&to_keys, n_items, dim, stride);
+
+        let mut to_weights = vec![0.0; self.weights.len()];
+        let (to_matrix, to_bias) = to_weights.split_at_mut(dim * dim);
+        let vectors = Mat::new(&self.vectors, n_items, dim, stride);
+        gemm(1.0, to_sums.t(), vectors, 0.0, &mut MatMut::dense(to_matrix, dim, dim));
+        for row in to_keys.chunks_exact(stride) {
+            to_bias.iter_mut().zip(row).for_each(|(to, x)| *to += x);
+        }
+        let mut to_items = vec![0.0; n_items * stride];
+        let matrix = Mat::dense(&self.weights.values()[..dim * dim], dim, dim);
+        parallel(1.0, to_sums, matrix, 0.0, &mut MatMut::new(&mut to_items, n_items, dim, stride));
+        Back { items: self.items.rows(), to_items, to_weights }
+    }
+}
+
+/// The shares of some logits among so many places, of which those without a logit have one of 0.
+fn softmax(x: &mut [f32], places: usize) {
+    let most = x.iter().fold(0.0, |most: f32, &x| most.max(x));
+    x.iter_mut().for_each(|x| *x -= most);
+    exp_slice(x);
+    let empty = places.saturating_sub(x.len()) as f32 * exp(-most);
+    let mass = x.iter().fold(empty, |sum, x| sum + x);
+    x.iter_mut().for_each(|x| *x /= mass);
+}
+
+/// The gradients of the logits in place of those of the shares.
+fn back_from_softmax(shares: &[f32], gradients: &mut [f32]) {
+    let mean: f32 = shares.iter().zip(&*gradients).map(|(share, g)| share * g).sum();
+    gradients.iter_mut().zip(shares).for_each(|(g, share)| *g = share * (*g - mean));
+}
