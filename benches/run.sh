@@ -1,6 +1,6 @@
 #!/bin/sh
-# Every comparison in this folder, one after the other: our kernels and the peers from PyPI, as ratios in one run. About an
-# hour on two cores; keep the machine quiet.
+# Every comparison in this folder, one after the other: our kernels and the peers from PyPI, as ratios in one run; keep
+# the machine quiet meanwhile.
 set -eu
 cd "$(dirname "$0")/.."
 benches/setup.sh
