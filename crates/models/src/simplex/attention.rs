@@ -16,7 +16,6 @@ pub(super) struct Attention {
     /// K, row-major, and b.
     pub weights: DenseParam,
     dim: usize,
-    stride: usize,
     /// Of a history.
     places: usize,
     /// The users' own vectors; a table's stride apart, as all vectors here.
@@ -43,7 +42,6 @@ impl Attention {
         Self {
             weights: DenseParam::new(dim * (dim + 1), optimizer),
             dim,
-            stride: dim,
             places,
             queries: Vec::new(),
             items: Slots::new(n_items),
@@ -67,8 +65,7 @@ impl Attention {
         (starts, items): (&[usize], &[ItemId]),
         shares: &mut [f32],
     ) {
-        self.stride = own.stride();
-        let (dim, stride) = (self.dim, self.stride);
+        let (dim, stride) = (self.dim, own.stride());
         self.queries.clear();
         self.queries.resize(users.len() * stride, 0.0);
         for (query, &user) in self.queries.chunks_exact_mut(stride).zip(users) {
@@ -102,15 +99,16 @@ impl Attention {
     }
 
     /// From the gradients of the sums of the histories' vectors by these shares, the ways through the shares: what goes to
-    /// the users' vectors is added to `to_own`. The way from a sum straight to its items is not in it.
+    /// the users' vectors is added to `to_own`; vectors are `stride` apart, as in [`Self::shares`]. The way from a sum straight to its items is not in it.
     pub fn back(
         &self,
         starts: &[usize],
         shares: &[f32],
         to_means: &[f32],
         to_own: &mut [f32],
+        stride: usize,
     ) -> Back<'_> {
-        let (dim, stride) = (self.dim, self.stride);
+        let dim = self.dim;
         let (n_items, slot_of) = (self.items.len(), self.items.slot_of());
         let mut to_logits = vec![0.0; shares.len()];
         let means = (to_means, stride);

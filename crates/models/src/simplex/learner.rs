@@ -245,7 +245,8 @@ impl SimplexLearner {
             vectors.extend_from_slice(&to_means);
             map.update(&to_map, scale);
             if let Some(attention) = attention {
-                let back = attention.back(&mixed.starts, &mixed.shares, &to_means, &mut to_own);
+                let back =
+                    attention.back(&mixed.starts, &mixed.shares, &to_means, &mut to_own, stride);
                 let moved = back.to_items.chunks_exact(stride).enumerate();
                 for (k, _) in moved.filter(|(_, given)| given.iter().any(|&g| g != 0.0)) {
                     ids.push(back.items[k]);
