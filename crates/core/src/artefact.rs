@@ -271,7 +271,7 @@ fn tensors_from_bytes(
         let data: Data = match view.dtype() {
             Dtype::F32 => {
                 let start = view.data().as_ptr().addr() - bytes.as_ptr().addr();
-                let mapped = file.and_then(|file| file.floats(start..start + view.data().len()));
+                let mapped = file.and_then(|file| file.numbers(start..start + view.data().len()));
                 let numbers = mapped.map_or_else(
                     || {
                         let (numbers, _) = view.data().as_chunks();

@@ -1,6 +1,6 @@
 //! The seam of distillation: what teachers said, and who turns it into an objective.
 
-use crate::{Cases, Embedded, Error, Interactions, Lists, Objective, Rankings, Recipe, Result};
+use crate::{Answers, Cases, Embedded, Error, Interactions, Lists, Objective, Recipe, Result};
 use serde_json::Value;
 use std::fmt;
 use std::sync::Arc;
@@ -82,8 +82,7 @@ pub enum Among {
 #[derive(Clone, Debug)]
 pub struct Trace {
     teacher: String,
-    checkpoints: Vec<(usize, Rankings)>,
-    deviations: Vec<Lists<f32>>,
+    checkpoints: Vec<(usize, Answers)>,
     labelled_ranks: Option<Lists<u32>>,
     embedded: Option<Arc<Embedded>>,
     learning: Option<Learning>,
@@ -110,39 +109,24 @@ impl fmt::Debug for Learning {
 }
 
 impl Trace {
-    /// `checkpoints`: (epoch, rankings), earliest first.
+    /// `checkpoints`: (epoch, what it said then), earliest first.
     ///
     /// # Errors
     /// When there is none, or they answer different numbers of queries.
-    pub fn new(teacher: impl Into<String>, checkpoints: Vec<(usize, Rankings)>) -> Result<Self> {
+    pub fn new<A: Into<Answers>>(
+        teacher: impl Into<String>,
+        checkpoints: Vec<(usize, A)>,
+    ) -> Result<Self> {
         let teacher = teacher.into();
+        let checkpoints: Vec<(usize, Answers)> =
+            checkpoints.into_iter().map(|(epoch, said)| (epoch, said.into())).collect();
         let Some((_, first)) = checkpoints.first() else {
             return Err(Error::Ranker { name: teacher, problem: "left no checkpoint".into() });
         };
-        if let Some((_, odd)) = checkpoints.iter().find(|(_, ranked)| ranked.len() != first.len()) {
+        if let Some((_, odd)) = checkpoints.iter().find(|(_, said)| said.len() != first.len()) {
             return Err(Error::Misaligned { teacher, found: odd.len(), expected: first.len() });
         }
-        let (deviations, labelled_ranks, embedded, learning) = (Vec::new(), None, None, None);
-        Ok(Self { teacher, checkpoints, deviations, labelled_ranks, embedded, learning })
-    }
-
-    /// With how far each listed item's rank went to and fro around each checkpoint: the standard deviation of its rank over
-    /// the last states, parallel to the checkpoints' lists.
-    ///
-    /// # Errors
-    /// When it is not parallel to them.
-    pub fn with_deviations(mut self, deviations: Vec<Lists<f32>>) -> Result<Self> {
-        let parallel = deviations.len() == self.checkpoints.len()
-            && deviations
-                .iter()
-                .zip(&self.checkpoints)
-                .all(|(deviations, (_, ranked))| deviations.starts() == ranked.lists().starts());
-        if !parallel {
-            let problem = "its deviations are not parallel to its lists".into();
-            return Err(Error::Ranker { name: self.teacher, problem });
-        }
-        self.deviations = deviations;
-        Ok(self)
+        Ok(Self { teacher, checkpoints, labelled_ranks: None, embedded: None, learning: None })
     }
 
     /// With what [`Trace::labelled_ranks`] gives.
@@ -183,16 +167,10 @@ impl Trace {
         &self.teacher
     }
 
-    /// (epoch, rankings), earliest first.
+    /// (epoch, what it said then), earliest first.
     #[must_use]
-    pub fn checkpoints(&self) -> &[(usize, Rankings)] {
+    pub fn checkpoints(&self) -> &[(usize, Answers)] {
         &self.checkpoints
-    }
-
-    /// Parallel to the lists of a checkpoint, where known: see [`Trace::with_deviations`].
-    #[must_use]
-    pub fn deviations(&self, checkpoint: usize) -> Option<&Lists<f32>> {
-        self.deviations.get(checkpoint)
     }
 
     /// Where known: for each query, the place of each item of its history, then of each hidden one, in the whole ranking of the
@@ -216,19 +194,17 @@ impl Trace {
 
     /// What it says when it is done learning.
     #[must_use]
-    pub fn last(&self) -> &Rankings {
+    pub fn last(&self) -> &Answers {
         &self.checkpoints[self.checkpoints.len() - 1].1
     }
 
     /// With lists of at most `k` items.
     #[must_use]
     pub fn truncated(&self, k: usize) -> Self {
-        let looks = self.checkpoints.iter();
-        let first = |of: &Lists<f32>| of.iter().map(|row| row.iter().copied().take(k)).collect();
+        let cut = |(epoch, said): &(usize, Answers)| (*epoch, said.truncated(k));
         Self {
             teacher: self.teacher.clone(),
-            checkpoints: looks.map(|(epoch, said)| (*epoch, said.truncated(k))).collect(),
-            deviations: self.deviations.iter().map(first).collect(),
+            checkpoints: self.checkpoints.iter().map(cut).collect(),
             labelled_ranks: self.labelled_ranks.clone(),
             embedded: self.embedded.clone(),
             learning: self.learning.clone(),
@@ -238,12 +214,12 @@ impl Trace {
     /// Checks that this trace answers `cases`.
     ///
     /// # Errors
-    /// When it answers another number of distinct queries.
+    /// When it answers another number of distinct queries, or lists an item that is not in the catalogue.
     pub fn answers(&self, cases: &Cases) -> Result<()> {
         let (found, expected) = (self.last().len(), cases.n_queries());
-        if found == expected {
-            return Ok(());
+        if found != expected {
+            return Err(Error::Misaligned { teacher: self.teacher.clone(), found, expected });
         }
-        Err(Error::Misaligned { teacher: self.teacher.clone(), found, expected })
+        self.checkpoints.iter().try_for_each(|(_, said)| said.check_items(cases.n_items()))
     }
 }

@@ -1,6 +1,7 @@
 //! The ground that every other crate stands on: the data shapes, the seams between models, distillers and metrics, the one
 //! training loop, the artefact, and the kernels.
 
+pub mod answers;
 pub mod artefact;
 pub mod beside;
 pub mod cases;
@@ -21,6 +22,7 @@ pub mod train;
 pub mod vectors;
 pub mod vocab;
 
+pub use answers::{Answers, AnswersFile};
 pub use artefact::{Artefact, Manifest};
 pub use cases::{Case, Cases, Query, Span};
 pub use distil::{Among, Distiller, Learning, Lesson, Trace, Wants};

@@ -1,6 +1,6 @@
 //! Named arrays: what a model is made of when it is not running.
 
-use crate::kernel::mapped::MappedFloats;
+use crate::kernel::mapped::Mapped;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ pub struct Tensor {
 pub enum Data {
     F32(Vec<f32>),
     /// Floats that are read where they lie in a file.
-    Mapped(MappedFloats),
+    Mapped(Mapped<f32>),
     U32(Vec<u32>),
     U64(Vec<u64>),
 }
@@ -174,7 +174,7 @@ impl Tensors {
 
     /// The floats of an array that are read where they lie in a file; `None` where it is missing or in memory.
     #[must_use]
-    pub fn mapped(&self, name: &str) -> Option<MappedFloats> {
+    pub fn mapped(&self, name: &str) -> Option<Mapped<f32>> {
         match &self.0.get(name)?.data {
             Data::Mapped(data) => Some(data.clone()),
             _ => None,

@@ -48,7 +48,7 @@ use objective::Taught;
 pub(crate) use objective::exact_ranks;
 use rankstill_core::registry::{Config, lay_under};
 use rankstill_core::{
-    Among, Cases, Distiller, Error, Lesson, Lists, Objective, Result, Trace, Wants,
+    Among, Answers, Cases, Distiller, Error, Lesson, Lists, Objective, Result, Trace, Wants,
 };
 pub(crate) use samples::Scratch;
 use serde::{Deserialize, Serialize};
@@ -304,10 +304,7 @@ impl Distiller for RankDistil {
             return Ok(own); // the very objective: what is fused for it stays fused
         }
         let labelled = Labelled::new(cases)?;
-        let said = lesson.last().lists();
-        if let Some(&item) = said.values().iter().find(|&&item| item as usize >= cases.n_items()) {
-            return Err(Error::UnknownItem { item: item as usize, n_items: cases.n_items() });
-        }
+        let said = lesson.last();
         let lists = match self.pass_over {
             PassOver::Labelled => unlabelled_lists(said, &labelled, self.k),
             PassOver::Targets => lists_but_targets(said, cases, self.k),
@@ -321,8 +318,9 @@ impl Distiller for RankDistil {
 }
 
 /// The first `k` unlabelled items of each of the teacher's lists.
-pub(crate) fn unlabelled_lists(said: &Lists<u32>, labelled: &Labelled, k: usize) -> Lists<u32> {
-    let mut lists = Lists::with_capacity(said.len(), said.values().len().min(said.len() * k));
+pub(crate) fn unlabelled_lists(said: &Answers, labelled: &Labelled, k: usize) -> Lists<u32> {
+    let mut lists =
+        Lists::with_capacity(said.len(), said.iter().map(|list| list.len().min(k)).sum());
     for (query, list) in said.iter().enumerate() {
         lists.push(list.iter().copied().filter(|&item| !labelled.contains(query, item)).take(k));
     }
@@ -330,10 +328,10 @@ pub(crate) fn unlabelled_lists(said: &Lists<u32>, labelled: &Labelled, k: usize)
 }
 
 /// For each case, the first `k` items of its query's list that are not its targets.
-fn lists_but_targets(said: &Lists<u32>, cases: &Cases, k: usize) -> Lists<u32> {
+fn lists_but_targets(said: &Answers, cases: &Cases, k: usize) -> Lists<u32> {
     let mut lists = Lists::with_capacity(cases.len(), cases.len() * k);
     for (i, case) in cases.iter().enumerate() {
-        let list = said.row(cases.query_of(i)).iter().copied();
+        let list = said.items(cases.query_of(i)).iter().copied();
         lists.push(list.filter(|item| !case.targets.contains(item)).take(k));
     }
     lists

@@ -132,7 +132,7 @@ pub(crate) struct Interesting {
 
 impl Interesting {
     pub fn new(config: Rrd, trace: &Trace, labelled: Arc<Labelled>) -> Self {
-        let lists = unlabelled_lists(trace.last().lists(), &labelled, config.depth());
+        let lists = unlabelled_lists(trace.last(), &labelled, config.depth());
         let weights = (0..config.depth()).map(|at| -(at as f32) / config.temperature).collect();
         Self { config, lists, labelled, weights }
     }

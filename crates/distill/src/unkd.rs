@@ -92,7 +92,7 @@ impl Distiller for UnKd {
     ) -> Result<Box<dyn Objective>> {
         self.check("")?;
         beside_own("unkd", self.lambda, own, cases, lessons, |trace, labelled| {
-            let lists = unlabelled_lists(trace.last().lists(), labelled, self.depth);
+            let lists = unlabelled_lists(trace.last(), labelled, self.depth);
             let popularity = popularity(labelled, cases);
             Ok(Pairs::new(self.clone(), &lists, &groups(&popularity, self.groups)))
         })

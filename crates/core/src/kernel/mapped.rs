@@ -2,9 +2,11 @@
 //!
 //! **What is asked of the system's administrator**: a mapped file is not changed in place while it is mapped. Programs that replace a
 //! file by renaming another one over it (as this project does) leave the mapped one as it was. What a change in place would do
-//! is undefined; cutting the file short ends the process. That is why nothing is mapped unless it is asked for.
+//! is undefined; cutting the file short ends the process. That is why a file that others may write is mapped only where that is asked for;
+//! those that a program of this project keeps for itself are never changed in place.
 
 use std::io;
+use std::marker::PhantomData;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
@@ -33,31 +35,44 @@ impl MappedFile {
     /// Some of the bytes as little-endian numbers. `None` where they cannot be read as they lie: beyond the file's end, not a
     /// whole number of numbers, not aligned, or on a machine that orders bytes otherwise.
     #[must_use]
-    pub fn floats(&self, bytes: Range<usize>) -> Option<MappedFloats> {
+    pub fn numbers<T: Number>(&self, bytes: Range<usize>) -> Option<Mapped<T>> {
         let found = self.0.get(bytes.clone())?;
-        let aligned = found.as_ptr().addr().is_multiple_of(align_of::<f32>());
-        if !aligned || !found.len().is_multiple_of(4) || cfg!(target_endian = "big") {
+        let (aligned, rest) =
+            (found.as_ptr().addr().is_multiple_of(align_of::<T>()), found.len() % size_of::<T>());
+        if !aligned || rest != 0 || cfg!(target_endian = "big") {
             return None;
         }
-        Some(MappedFloats { file: self.clone(), start: bytes.start, len: found.len() / 4 })
+        let len = found.len() / size_of::<T>();
+        Some(Mapped { file: self.clone(), start: bytes.start, len, of: PhantomData })
     }
+}
+
+/// Types without padding, every bit pattern of which is a number: `f32` and `u32`.
+pub trait Number: sealed::Number {}
+impl<T: sealed::Number> Number for T {}
+
+mod sealed {
+    pub trait Number: Copy {}
+    impl Number for f32 {}
+    impl Number for u32 {}
 }
 
 /// Numbers of a [`MappedFile`].
 #[derive(Clone, Debug)]
-pub struct MappedFloats {
+pub struct Mapped<T> {
     file: MappedFile,
     /// The first one's byte.
     start: usize,
     len: usize,
+    of: PhantomData<T>,
 }
 
-impl Deref for MappedFloats {
-    type Target = [f32];
+impl<T: Number> Deref for Mapped<T> {
+    type Target = [T];
 
     #[inline(always)]
-    fn deref(&self) -> &[f32] {
-        // SAFETY: `floats` checked that as many aligned bytes lie within the file; all bytes are valid `f32`s.
+    fn deref(&self) -> &[T] {
+        // SAFETY: `numbers` checked that as many aligned bytes lie within the file; every bit pattern is a `T`.
         unsafe { std::slice::from_raw_parts(self.file.0.as_ptr().add(self.start).cast(), self.len) }
     }
 }
@@ -76,16 +91,19 @@ mod tests {
         numbers.iter().for_each(|x| file.write_all(&x.to_le_bytes()).unwrap());
         let mapped = MappedFile::open(&file).unwrap();
         assert_eq!(mapped.bytes().len(), 20);
+        let floats = |bytes| mapped.numbers::<f32>(bytes);
         let bits = |floats: &[f32]| floats.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-        assert_eq!(bits(&mapped.floats(4..20).unwrap()), bits(&numbers));
-        assert_eq!(bits(&mapped.floats(8..16).unwrap()), bits(&numbers[1..3]));
-        assert!(mapped.floats(20..20).unwrap().is_empty());
+        assert_eq!(bits(&floats(4..20).unwrap()), bits(&numbers));
+        assert_eq!(bits(&floats(8..16).unwrap()), bits(&numbers[1..3]));
+        assert!(floats(20..20).unwrap().is_empty());
         for wrong in [5..9, 4..19, 4..24, 24..28] {
-            assert!(mapped.floats(wrong.clone()).is_none(), "{wrong:?}");
+            assert!(floats(wrong.clone()).is_none(), "{wrong:?}");
         }
         // The map outlives the file's name and handle.
-        let kept = mapped.floats(4..8).unwrap();
+        let kept = floats(4..8).unwrap();
+        let patterns = mapped.numbers::<u32>(8..16).unwrap();
         drop((file, mapped));
         assert_eq!(kept[0], 1.5);
+        assert_eq!(patterns[..], [(-0.0f32).to_bits(), f32::MAX.to_bits()]);
     }
 }

@@ -23,7 +23,7 @@ use self::kernels::{
 };
 
 use super::buffer::Buffer;
-use super::mapped::MappedFloats;
+use super::mapped::Mapped;
 use super::optimizer::{AdamMode, Optimizer, Schedule, Sgd};
 use super::simd::{LANES, prefetch};
 use super::slots::Slots;
@@ -51,7 +51,7 @@ pub struct Table {
     dim: usize,
     data: Buffer,
     /// Rows without gaps that lie in a file, in the place of `data`, until one is to be changed.
-    fixed: Option<MappedFloats>,
+    fixed: Option<Mapped<f32>>,
     /// The last step that each row has taken; kept only where rows that a batch does not name take steps too.
     last_step: Vec<u32>,
     /// Steps that are over.
@@ -149,7 +149,7 @@ impl Table {
     ///
     /// # Errors
     /// If there are not `n_rows * dim` numbers.
-    pub fn over(rows: MappedFloats, n_rows: usize, dim: usize) -> Result<Self, WrongLength> {
+    pub fn over(rows: Mapped<f32>, n_rows: usize, dim: usize) -> Result<Self, WrongLength> {
         let expected = n_rows.saturating_mul(dim);
         check(expected, rows.len())?;
         let empty = Self::new(0, dim, Optimizer::Sgd(Sgd::default()));

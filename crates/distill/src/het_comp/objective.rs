@@ -69,9 +69,9 @@ impl Taught {
         let of = |query: usize| -> Vec<ItemId> {
             let said = self.lessons.iter().enumerate().map(|(x, trace)| {
                 let state = self.curriculum.state[query * n + x] as usize;
-                let ranked = &trace.checkpoints()[state].1;
-                let deviations = trace.deviations(state).map_or(&[][..], |of| of.row(query));
-                Said { items: ranked.items(query), scores: ranked.scores(query), deviations }
+                let said = &trace.checkpoints()[state].1;
+                let (items, scores) = (said.items(query), said.scores(query));
+                Said { items, scores, deviations: said.deviations(query) }
             });
             let said: Vec<Said<'_>> = said.collect();
             let fused = self.config.fusion.fuse(&said, None, self.config.k);

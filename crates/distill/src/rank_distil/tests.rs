@@ -409,7 +409,7 @@ fn passing_over_targets_alone_a_case_may_be_taught_the_users_other_items() {
     let config = RankDistil { k: 3, pass_over: PassOver::Targets, ..RankDistil::authors_code() };
     assert_eq!(config.wants().lesson.among, Among::Everything);
     let cases = Cases::each_interaction(&log);
-    let lists = lists_but_targets(trace.last().lists(), &cases, 3);
+    let lists = lists_but_targets(trace.last(), &cases, 3);
     let expected = [[4, 1, 7], [4, 7, 9], [1, 7, 9], [4, 1, 7], [4, 1, 7]];
     assert!(lists.iter().zip(expected).all(|(list, by_hand)| list == by_hand), "{lists:?}");
     let taught = config.teach(Box::new(Own::LogLoss), &cases, &[trace]).unwrap();
@@ -467,7 +467,7 @@ fn labelled_items_of_a_list_are_passed_over() {
     }
     let trace = Trace::new("all", vec![(0, said)]).unwrap();
     let labelled = Labelled::new(&cases).unwrap();
-    let lists = unlabelled_lists(trace.last().lists(), &labelled, K);
+    let lists = unlabelled_lists(trace.last(), &labelled, K);
     let expected: Vec<u32> = (0..N as u32).filter(|i| !history.contains(i)).take(K).collect();
     assert_eq!(lists.row(2), expected);
     assert_eq!(lists.row(5).len(), 2, "no more are unlabelled for user 5");

@@ -1,19 +1,18 @@
 //! What teachers said, on disk: asked once, written as they answer, gone on with after an interruption, and shared by all
 //! students that ask the same.
 //!
-//! A file has a header of 32 bytes (`RANKSAID`, version, list length, number of queries, fingerprint of the questions; little
-//! endian) and then a row a query: `length` items, then `length` scores, 4 bytes each, a short list filled up with item
-//! 2^32 - 1. It is written as `.part` and renamed when it is whole. Rows are equally long, so the length of a part says how
-//! far a recording came; each block is on the disk before the next is asked for, and the last one is not trusted.
+//! A file is that of [`rankstill_core::answers`], written as `.part` and renamed when it is whole. Each block is on the disk before the
+//! next is asked for, and the last one of a part is not trusted. Whole files are read where they lie.
 
 use super::trajectory;
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
+use rankstill_core::answers::{AnswersFile, HEADER, Header};
 use rankstill_core::{
-    Among, Cases, Embedded, Error, Learning, Lesson, Model, Ranker, Rankings, Trace, Wants, beside,
+    Among, Answers, Cases, Embedded, Error, Learning, Lesson, Model, Ranker, Rankings, Trace, Wants,
 };
 use rankstill_distill::{Fused, Fusion, Recorded, trace};
 use std::fs::{self, File};
-use std::io::{BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{BufWriter, Seek as _, SeekFrom, Write as _};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -153,11 +152,7 @@ pub fn said(
         return Ok(trace::record(teacher.name, &*teacher.ranker, cases, lesson, progress)?);
     };
     let folder = folder.join("said");
-    let header = Header {
-        length: trace::length(cases, lesson) as u32,
-        queries: cases.n_queries() as u64,
-        questions: fingerprint(cases, lesson),
-    };
+    let header = header(cases, lesson);
     let path = folder.join(format!("{:016x}.lists", header.questions));
     if header.rows_in(&path) < header.queries {
         let part = path.with_extension("part");
@@ -166,14 +161,26 @@ pub fn said(
             .with_context(|| part.display().to_string())?;
         fs::rename(&part, &path).with_context(|| path.display().to_string())?;
     }
-    let rankings = header.read(&path).with_context(|| path.display().to_string())?;
-    Ok(Trace::new(teacher.name, vec![(0, rankings)])?)
+    let said = Answers::of_file(AnswersFile::open(&path, cases.n_items())?);
+    Ok(Trace::new(teacher.name, vec![(0, said)])?)
 }
 
 /// Bytes that the lists of `lesson` take on disk.
 #[must_use]
 pub fn disk(cases: &Cases, lesson: Lesson) -> u64 {
-    HEADER as u64 + 8 * cases.n_queries() as u64 * trace::length(cases, lesson) as u64
+    header(cases, lesson).file()
+}
+
+/// Of all questions and of what is asked for: other cases or another lesson have another file.
+fn header(cases: &Cases, lesson: Lesson) -> Header {
+    let among = u64::from(lesson.among == Among::Everything);
+    let asked = (2 * lesson.k as u64 + among).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    Header {
+        length: trace::length(cases, lesson) as u32,
+        queries: cases.n_queries() as u64,
+        questions: cases.fingerprint() ^ asked,
+        deviations: false,
+    }
 }
 
 fn record(
@@ -191,10 +198,10 @@ fn record(
     file.write_all(&header.bytes())?;
     file.seek(SeekFrom::End(0))?;
     let mut file = BufWriter::new(file);
-    let length = header.length as usize;
     let mut keep = |answers: Rankings| {
+        let answers = answers.into();
         let mut write = || -> std::io::Result<()> {
-            write_rows(&mut file, &answers, length)?;
+            header.write_rows(&mut file, &answers)?;
             file.flush()?;
             file.get_ref().sync_data()
         };
@@ -202,99 +209,6 @@ fn record(
     };
     let (name, ranker) = (teacher.name, &*teacher.ranker);
     Ok(trace::record_from(done as usize, name, ranker, cases, lesson, &mut keep, progress)?)
-}
-
-fn write_rows(
-    file: &mut impl std::io::Write,
-    answers: &Rankings,
-    length: usize,
-) -> std::io::Result<()> {
-    for row in 0..answers.len() {
-        let (items, scores) = (answers.items(row), answers.scores(row));
-        for at in 0..length {
-            file.write_all(&items.get(at).unwrap_or(&NOTHING).to_le_bytes())?;
-        }
-        for at in 0..length {
-            file.write_all(&scores.get(at).unwrap_or(&0.0).to_le_bytes())?;
-        }
-    }
-    Ok(())
-}
-
-/// Bytes of the header.
-pub(super) const HEADER: usize = 32;
-/// Fills up short lists.
-const NOTHING: u32 = u32::MAX;
-
-pub(super) struct Header {
-    /// Items of a row.
-    pub length: u32,
-    /// Rows.
-    pub queries: u64,
-    /// See [`fingerprint`].
-    pub questions: u64,
-}
-
-impl Header {
-    fn bytes(&self) -> [u8; HEADER] {
-        let mut bytes = [0; HEADER];
-        bytes[..8].copy_from_slice(b"RANKSAID");
-        bytes[8..12].copy_from_slice(&1u32.to_le_bytes());
-        bytes[12..16].copy_from_slice(&self.length.to_le_bytes());
-        bytes[16..24].copy_from_slice(&self.queries.to_le_bytes());
-        bytes[24..].copy_from_slice(&self.questions.to_le_bytes());
-        bytes
-    }
-
-    /// Bytes of a row.
-    fn row(&self) -> u64 {
-        8 * u64::from(self.length)
-    }
-
-    /// Whole rows in the file; none where it answers other questions, or is none of these.
-    fn rows_in(&self, path: &Path) -> u64 {
-        let mut head = [0; HEADER];
-        let Ok(mut file) = File::open(path) else { return 0 };
-        let (Ok(()), Ok(about)) = (file.read_exact(&mut head), file.metadata()) else { return 0 };
-        if head != self.bytes() {
-            return 0;
-        }
-        let rows = (about.len() - HEADER as u64).checked_div(self.row());
-        rows.unwrap_or(self.queries).min(self.queries)
-    }
-
-    /// Writes a whole file beside its place and renames it.
-    pub fn write(&self, path: &Path, answers: &Rankings) -> Result<()> {
-        let mut bytes = self.bytes().to_vec();
-        write_rows(&mut bytes, answers, self.length as usize)?;
-        Ok(beside::write(path, &bytes)?)
-    }
-
-    /// # Errors
-    /// When the file is not the one that this header begins, or too short.
-    pub fn read(&self, path: &Path) -> Result<Rankings> {
-        let (found, expected) = (self.rows_in(path), self.queries);
-        ensure!(found == expected, "answers {found} of {expected} queries, or other ones");
-        let mut file = BufReader::new(File::open(path)?);
-        file.seek(SeekFrom::Start(HEADER as u64))?;
-        let mut rankings = Rankings::default();
-        let mut row = vec![0; self.row() as usize];
-        for _ in 0..self.queries {
-            file.read_exact(&mut row)?;
-            let (items, scores) = row.split_at(row.len() / 2);
-            let items = items.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-            let scores =
-                scores.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-            rankings.push(items.zip(scores).take_while(|(item, _)| *item != NOTHING));
-        }
-        Ok(rankings)
-    }
-}
-
-/// Of all questions and of what is asked for: other cases or another lesson have another file.
-fn fingerprint(cases: &Cases, lesson: Lesson) -> u64 {
-    let among = u64::from(lesson.among == Among::Everything);
-    cases.fingerprint() ^ (2 * lesson.k as u64 + among).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 #[cfg(test)]

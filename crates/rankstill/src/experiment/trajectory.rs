@@ -2,21 +2,23 @@
 //!
 //! While a teacher trains, `trajectory/epoch-N.lists` takes what it says at each look. Which looks become the states is known
 //! at the end: then `state-0.lists`, `state-1.lists`, .. are written, each item with the standard deviation of its rank over
-//! the last looks in the place of its score, `states.json` says which epochs they are, and the looks go.
+//! the last looks, `states.json` says which epochs they are, and the looks go. All are [`rankstill_core::answers`] on disk, and are read
+//! where they lie: neither the states of many teachers nor the looks around one need to fit into memory.
 
-use super::lessons::Header;
 use super::spec::{SpacedBy, TrajectorySpec};
 use anyhow::{Context as _, Result, ensure};
+use rankstill_core::answers::{AnswersFile, Header};
 use rankstill_core::train::EpochReport;
 use rankstill_core::{
-    Cases, Error, Interactions, ItemId, Lists, Model, Packed, Ranker as _, Rankings, Recipe, TopK,
-    Trace, beside,
+    Answers, Cases, Interactions, ItemId, Model, Packed, Query, Ranker as _, Rankings, Recipe,
+    TopK, Trace, beside,
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Keeps what a teacher says while it trains.
 pub struct Recorder<'a> {
@@ -93,10 +95,7 @@ impl<'a> Recorder<'a> {
     fn keep(&self, epochs: usize, model: &dyn Model) -> rankstill_core::Result<()> {
         let queries = self.users.distinct_queries();
         let said = Packed::new(model).rank(&queries, &TopK::unseen(self.k))?;
-        let path = self.at(epochs);
-        self.header
-            .write(&path, &said)
-            .map_err(|error| Error::File { path, problem: crate::told(&error) })
+        self.header.write(&self.at(epochs), &said.into())
     }
 
     /// Makes the states; `model` is the last.
@@ -124,17 +123,16 @@ impl<'a> Recorder<'a> {
             looks.push(Look { epochs: 0, valid: None });
         }
         let chosen = choose(self.spec, &looks);
+        let header = Header { deviations: true, ..self.header.clone() };
         for (state, &at) in chosen.iter().enumerate() {
             let first = (at + 1).saturating_sub(self.spec.neighbours);
             let near = looks[first..=at]
                 .iter()
-                .map(|look| {
-                    let path = self.at(look.epochs);
-                    self.header.read(&path).with_context(|| path.display().to_string())
-                })
+                .map(|look| read_file(&self.at(look.epochs), &self.header, self.users.n_items()))
+                .map(|file| file.map(Answers::of_file))
                 .collect::<Result<Vec<_>>>()?;
-            let said = with_deviations(&near, self.k);
-            self.header.write(&self.folder.join(name(state)), &said)?;
+            let said = with_deviations(&near, self.k)?;
+            header.write(&self.folder.join(name(state)), &said)?;
         }
         let states = States {
             epochs: chosen.iter().map(|&at| looks[at].epochs).collect(),
@@ -189,6 +187,7 @@ fn header(users: &Cases, k: usize) -> Header {
         length: k as u32,
         queries: users.n_queries() as u64,
         questions: users.fingerprint() ^ (k as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15),
+        deviations: false,
     }
 }
 
@@ -220,9 +219,9 @@ fn choose(spec: &TrajectorySpec, looks: &[Look]) -> Vec<usize> {
 
 /// The last of `near`, each item with the standard deviation of its rank over all of them; an item that one does not list has
 /// rank `k` there.
-fn with_deviations(near: &[Rankings], k: usize) -> Rankings {
-    let Some(last) = near.last() else { return Rankings::default() };
-    let rows: Vec<Vec<(ItemId, f32)>> = (0..last.len())
+fn with_deviations(near: &[Answers], k: usize) -> rankstill_core::Result<Answers> {
+    let Some(last) = near.last() else { return Ok(Rankings::default().into()) };
+    let rows: Vec<Vec<f32>> = (0..last.len())
         .into_par_iter()
         .with_min_len(64)
         .map(|row| {
@@ -242,12 +241,14 @@ fn with_deviations(near: &[Rankings], k: usize) -> Rankings {
                 let sum = ranks.iter().map(|&rank| square(rank)).sum::<f64>();
                 ((sum + absent * square(k as f64)) / n).sqrt() as f32
             };
-            last.items(row).iter().map(|&item| (item, deviation(item))).collect()
+            last.items(row).iter().map(|&item| deviation(item)).collect()
         })
         .collect();
-    let mut all = Rankings::default();
-    rows.into_iter().for_each(|row| all.push(row));
-    all
+    let mut said = Rankings::default();
+    for row in 0..last.len() {
+        said.push(last.items(row).iter().copied().zip(last.scores(row).iter().copied()));
+    }
+    Answers::with_deviations(said, rows.into_iter().collect())
 }
 
 /// The trajectory of the model that is kept in `folder`, if it has one, for the distinct queries of `cases`: each is answered by
@@ -260,34 +261,36 @@ pub fn read(teacher: &str, folder: &Path, cases: &Cases) -> Result<Option<Trace>
     let path = folder.join(STATES);
     let Ok(text) = fs::read_to_string(&path) else { return Ok(None) };
     let states: States = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
-    let queries = cases.distinct_queries();
-    let mut checkpoints = Vec::new();
-    let mut deviations: Vec<Lists<f32>> = Vec::new();
-    for (state, &epochs) in states.epochs.iter().enumerate() {
+    let row = |query: &Query<'_>| query.user;
+    let rows: Arc<[Option<u32>]> = cases.distinct_queries().iter().map(row).collect();
+    let state = |(state, &epochs): (usize, &usize)| {
         let path = folder.join(name(state));
-        let said = read_state(&path, &states).with_context(|| path.display().to_string())?;
-        let row = |query: usize| {
-            queries[query].user.map(|user| user as usize).filter(|&user| user < said.len())
-        };
-        let mut lists = Rankings::default();
-        for query in 0..queries.len() {
-            let items = row(query).map_or(&[][..], |row| said.items(row));
-            lists.push(items.iter().map(|&item| (item, 0.0)));
-        }
-        let row = |query| row(query).map_or(&[][..], |row| said.scores(row)).iter().copied();
-        deviations.push((0..queries.len()).map(row).collect());
-        let odd = lists.lists().values().iter().find(|&&item| item as usize >= cases.n_items());
-        ensure!(odd.is_none(), "{}: lists items that the data do not have", path.display());
-        checkpoints.push((epochs, lists));
-    }
-    Ok(Some(Trace::new(teacher, checkpoints)?.with_deviations(deviations)?))
+        let file = read_state(&path, &states, cases.n_items())?;
+        Ok((epochs, Answers::of_rows(file, Arc::clone(&rows))))
+    };
+    let checkpoints = states.epochs.iter().enumerate().map(state).collect::<Result<_>>()?;
+    Ok(Some(Trace::new(teacher, checkpoints)?))
 }
 
-fn read_state(path: &Path, states: &States) -> Result<Rankings> {
-    let bytes = fs::metadata(path)?.len();
-    let queries =
-        bytes.saturating_sub(super::lessons::HEADER as u64) / (8 * states.k.max(1) as u64);
-    Header { length: states.k as u32, queries, questions: states.users }.read(path)
+fn read_state(path: &Path, states: &States, n_items: usize) -> Result<AnswersFile> {
+    let file = AnswersFile::open(path, n_items)?;
+    ensure!(
+        file.header().deviations,
+        "{}: an earlier version recorded it; remove the model's folder to have it fitted again",
+        path.display()
+    );
+    let (length, queries) = (states.k as u32, file.header().queries);
+    let expected = Header { length, queries, questions: states.users, deviations: true };
+    let same = *file.header() == expected;
+    ensure!(same, "{}: was recorded for other users than {STATES} speaks of", path.display());
+    Ok(file)
+}
+
+/// A file that answers what the header says.
+fn read_file(path: &Path, header: &Header, n_items: usize) -> Result<AnswersFile> {
+    let file = AnswersFile::open(path, n_items)?;
+    ensure!(file.header() == header, "{}: answers other questions", path.display());
+    Ok(file)
 }
 
 /// About how many bytes a trajectory takes on disk while it is recorded.
@@ -297,7 +300,10 @@ pub fn disk(spec: &TrajectorySpec, k: usize, recipe: &dyn Recipe, n_users: usize
         let every = if spec.every == 0 { plan.validate_every } else { spec.every };
         plan.epochs.div_ceil(every.max(1))
     });
-    (looks + spec.states) as u64 * 8 * k as u64 * n_users as u64
+    let file = |deviations| {
+        Header { length: k as u32, queries: n_users as u64, questions: 0, deviations }.file()
+    };
+    looks as u64 * file(false) + spec.states as u64 * file(true)
 }
 
 #[cfg(test)]
@@ -327,16 +333,96 @@ mod tests {
     fn deviations_by_hand() {
         let said = |list: &[ItemId]| {
             let mut said = Rankings::default();
-            said.push(list.iter().map(|&item| (item, 0.0)));
-            said
+            said.push(list.iter().map(|&item| (item, -(item as f32))));
+            Answers::from(said)
         };
         // Item 7: ranks 2 (not listed), 1, 0. Item 3: 0, 0, 1.
-        let found = with_deviations(&[said(&[3, 5]), said(&[3, 7]), said(&[7, 3])], 2);
-        assert_eq!(found.items(0), [7, 3]);
+        let found = with_deviations(&[said(&[3, 5]), said(&[3, 7]), said(&[7, 3])], 2).unwrap();
+        assert_eq!((found.items(0), found.scores(0)), (&[7, 3][..], &[-7.0, -3.0][..]));
         let by_hand = [(2.0f32 / 3.0).sqrt(), (2.0f32 / 9.0).sqrt()];
-        for (found, by_hand) in found.scores(0).iter().zip(by_hand) {
+        for (found, by_hand) in found.deviations(0).iter().zip(by_hand) {
             assert!((found - by_hand).abs() < 1e-6);
         }
-        assert_eq!(with_deviations(&[said(&[4])], 9).scores(0), [0.0]);
+        assert_eq!(with_deviations(&[said(&[4])], 9).unwrap().deviations(0), [0.0]);
+    }
+
+    /// A folder with two states of a teacher of three users, the last of whom has no list.
+    fn recorded(deviations: bool) -> (tempfile::TempDir, [Answers; 2]) {
+        let folder = tempfile::tempdir().unwrap();
+        let lists = |first: ItemId| {
+            let mut said = Rankings::default();
+            said.push([(first, 0.5), (2, 0.25)]);
+            said.push([(first + 1, 3.0)]);
+            said.push([]);
+            let sigma = said.lists().map(|item| *item as f32);
+            Answers::with_deviations(said, sigma).unwrap()
+        };
+        let states = [lists(0), lists(4)];
+        let header = Header { length: 2, queries: 3, questions: 9, deviations };
+        fs::create_dir(folder.path().join(FOLDER)).unwrap();
+        for (state, said) in states.iter().enumerate() {
+            header.write(&folder.path().join(FOLDER).join(name(state)), said).unwrap();
+        }
+        let about = States { epochs: vec![3, 8], valid: vec![None; 2], k: 2, users: 9 };
+        let about = serde_json::to_string(&about).unwrap();
+        fs::write(folder.path().join(FOLDER).join(STATES), about).unwrap();
+        (folder, states)
+    }
+
+    fn log(n_items: usize, lines: &[&[ItemId]]) -> Cases {
+        let lines = lines.iter().map(|line| line.iter().copied()).collect();
+        Cases::each_interaction(&Interactions::new(n_items, lines, None, None).unwrap())
+    }
+
+    #[test]
+    fn each_query_is_answered_by_its_users_list() {
+        let (folder, states) = recorded(true);
+        // Users 0, 1, 2 and 3; the last was not there when the teacher was recorded.
+        let cases = log(6, &[&[5], &[0, 3], &[1], &[1]]);
+        let trace = read("x", folder.path(), &cases).unwrap().unwrap();
+        assert_eq!(trace.checkpoints().iter().map(|at| at.0).collect::<Vec<_>>(), [3, 8]);
+        for ((_, found), said) in trace.checkpoints().iter().zip(&states) {
+            let queries = cases.distinct_queries();
+            assert_eq!(found.len(), queries.len());
+            for (q, query) in queries.iter().enumerate() {
+                let user = query.user.unwrap() as usize;
+                let expected = if user < 3 {
+                    (said.items(user), said.scores(user), said.deviations(user))
+                } else {
+                    (&[][..], &[][..], &[][..])
+                };
+                assert_eq!((found.items(q), found.scores(q), found.deviations(q)), expected);
+            }
+        }
+        // What lies in files stays where it is, also when the files' names go.
+        let kept = trace.clone();
+        drop(folder);
+        assert_eq!(kept.last().items(0), states[1].items(0));
+    }
+
+    #[test]
+    fn broken_states_are_refused_by_name() {
+        let cases = log(6, &[&[5], &[0], &[1]]);
+        let (old, _) = recorded(false);
+        let refused = |folder: &Path| format!("{:#}", read("x", folder, &cases).unwrap_err());
+        let found = refused(old.path());
+        assert!(found.contains("state-0.lists: an earlier version recorded it; remove"), "{found}");
+        let (folder, _) = recorded(true);
+        let state = folder.path().join(FOLDER).join(name(1));
+        let whole = fs::read(&state).unwrap();
+        fs::write(&state, &whole[..whole.len() - 1]).unwrap();
+        let found = refused(folder.path());
+        assert!(found.contains("state-1.lists: has 103 bytes"), "{found}");
+        fs::write(&state, &whole).unwrap();
+        let few = log(4, &[&[3], &[0], &[1]]);
+        let found = format!("{:#}", read("x", folder.path(), &few).unwrap_err());
+        assert!(found.contains("state-1.lists: row 0 lists item 4 of a catalogue of 4"), "{found}");
+        let about = folder.path().join(FOLDER).join(STATES);
+        let text = fs::read_to_string(&about).unwrap().replace("\"users\":9", "\"users\":8");
+        fs::write(&about, text).unwrap();
+        let found = refused(folder.path());
+        assert!(found.contains("state-0.lists: was recorded for other users"), "{found}");
+        fs::remove_file(about).unwrap();
+        assert!(read("x", folder.path(), &cases).unwrap().is_none(), "no trajectory");
     }
 }

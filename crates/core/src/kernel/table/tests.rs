@@ -401,7 +401,7 @@ fn rows_that_lie_in_a_file_are_as_good_as_rows_in_memory() {
     let mut file = tempfile::tempfile().unwrap();
     numbers.iter().for_each(|x| file.write_all(&x.to_le_bytes()).unwrap());
     let mapped = Mapping::open(&file).unwrap();
-    let floats = mapped.floats(0..4 * n * dim).unwrap();
+    let floats = mapped.numbers::<f32>(0..4 * n * dim).unwrap();
     assert!(Table::over(floats.clone(), n, dim + 1).is_err());
     let mut fixed = Table::over(floats, n, dim).unwrap();
     let mut table = Table::new(n, dim, Optimizer::Sgd(Sgd::default()));
@@ -423,5 +423,5 @@ fn rows_that_lie_in_a_file_are_as_good_as_rows_in_memory() {
     }
     assert_eq!(fixed.state(), table.state());
     assert_ne!(fixed.export(), numbers);
-    assert_eq!(mapped.floats(0..4 * n * dim).unwrap()[..], numbers[..]);
+    assert_eq!(mapped.numbers::<f32>(0..4 * n * dim).unwrap()[..], numbers[..]);
 }

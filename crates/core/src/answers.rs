@@ -1,0 +1,211 @@
+//! What a ranker answered, wherever it lies: in memory, or in a file whose pages come when they are read and go when memory is
+//! wanted for something else.
+
+mod file;
+
+pub use file::{AnswersFile, HEADER, Header};
+
+use crate::{Error, ItemId, Lists, Rankings, Result};
+use std::sync::Arc;
+
+/// Answer *q* is that to question *q*: items best first, each with a score, and where known with how far its rank went to and fro. Cheap
+/// to clone.
+#[derive(Clone, Debug)]
+pub struct Answers {
+    place: Place,
+    /// Of each answer its first so many.
+    k: usize,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    Memory {
+        rankings: Arc<Rankings>,
+        deviations: Option<Arc<Lists<f32>>>,
+    },
+    File {
+        file: AnswersFile,
+        /// The row that answers each question, or nothing; row q answers question q where there are none.
+        rows: Option<Arc<[Option<u32>]>>,
+    },
+}
+
+impl Answers {
+    /// Row *q* of a file answers question *q*.
+    #[must_use]
+    pub fn of_file(file: AnswersFile) -> Self {
+        Self { place: Place::File { file, rows: None }, k: usize::MAX }
+    }
+
+    /// Row `rows[q]` of a file answers question *q*; nothing does where it says none or names a row beyond the file's end.
+    #[must_use]
+    pub fn of_rows(file: AnswersFile, rows: Arc<[Option<u32>]>) -> Self {
+        Self { place: Place::File { file, rows: Some(rows) }, k: usize::MAX }
+    }
+
+    /// Rankings, each item with the standard deviation of its rank over some states of the ranker.
+    ///
+    /// # Errors
+    /// When the deviations are not parallel to the lists.
+    pub fn with_deviations(rankings: Rankings, deviations: Lists<f32>) -> Result<Self> {
+        if deviations.starts() != rankings.lists().starts() {
+            let (what, expected) = ("deviations of ranks".into(), rankings.all_scores().len());
+            return Err(Error::Length { what, expected, found: deviations.values().len() });
+        }
+        let (rankings, deviations) = (Arc::new(rankings), Some(Arc::new(deviations)));
+        Ok(Self { place: Place::Memory { rankings, deviations }, k: usize::MAX })
+    }
+
+    /// How many questions were answered.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match &self.place {
+            Place::Memory { rankings, .. } => rankings.len(),
+            Place::File { file, rows } => rows.as_ref().map_or(file.len(), |rows| rows.len()),
+        }
+    }
+
+    /// Whether no question was answered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The items of answer `q`, best first; panics when there is none.
+    #[must_use]
+    pub fn items(&self, q: usize) -> &[ItemId] {
+        self.first(match &self.place {
+            Place::Memory { rankings, .. } => rankings.items(q),
+            Place::File { file, rows } => row(rows, q).map_or(&[], |row| file.items(row)),
+        })
+    }
+
+    /// Their scores, highest first.
+    #[must_use]
+    pub fn scores(&self, q: usize) -> &[f32] {
+        self.first(match &self.place {
+            Place::Memory { rankings, .. } => rankings.scores(q),
+            Place::File { file, rows } => row(rows, q).map_or(&[], |row| file.scores(row)),
+        })
+    }
+
+    /// The deviations of their ranks, parallel to the items; empty where they are not known.
+    #[must_use]
+    pub fn deviations(&self, q: usize) -> &[f32] {
+        self.first(match &self.place {
+            Place::Memory { deviations, .. } => {
+                deviations.as_ref().map_or(&[], |deviations| deviations.row(q))
+            }
+            Place::File { file, rows } => row(rows, q).map_or(&[], |row| file.deviations(row)),
+        })
+    }
+
+    /// The items of all answers, in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[ItemId]> + '_ {
+        (0..self.len()).map(|q| self.items(q))
+    }
+
+    /// The first `k` of every answer.
+    #[must_use]
+    pub fn truncated(&self, k: usize) -> Self {
+        Self { place: self.place.clone(), k: k.min(self.k) }
+    }
+
+    /// # Errors
+    /// With the first item that is not in a catalogue of `n_items`.
+    pub fn check_items(&self, n_items: usize) -> Result<()> {
+        match self.iter().flatten().find(|&&item| item as usize >= n_items) {
+            Some(&item) => Err(Error::UnknownItem { item: item as usize, n_items }),
+            None => Ok(()),
+        }
+    }
+
+    fn first<'a, T>(&self, of: &'a [T]) -> &'a [T] {
+        &of[..of.len().min(self.k)]
+    }
+}
+
+/// The row of a file that answers question `q`.
+fn row(rows: &Option<Arc<[Option<u32>]>>, q: usize) -> Option<usize> {
+    match rows {
+        Some(rows) => rows[q].map(|row| row as usize),
+        None => Some(q),
+    }
+}
+
+impl From<Rankings> for Answers {
+    fn from(rankings: Rankings) -> Self {
+        Self {
+            place: Place::Memory { rankings: Arc::new(rankings), deviations: None },
+            k: usize::MAX,
+        }
+    }
+}
+
+impl PartialEq for Answers {
+    /// Where they lie makes no difference.
+    fn eq(&self, other: &Self) -> bool {
+        let same = |q| {
+            self.items(q) == other.items(q)
+                && self.scores(q) == other.scores(q)
+                && self.deviations(q) == other.deviations(q)
+        };
+        self.len() == other.len() && (0..self.len()).all(same)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn rankings() -> Rankings {
+        let mut rankings = Rankings::default();
+        rankings.push([(3, 0.5), (1, 0.25), (7, -2.0)]);
+        rankings.push([]);
+        rankings.push([(9, 4.0)]);
+        rankings
+    }
+
+    fn deviations() -> Lists<f32> {
+        [vec![1.5, 0.0, 2.0], vec![], vec![0.5]].into_iter().collect()
+    }
+
+    #[test]
+    fn answers_from_a_file_are_those_in_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.lists");
+        let plain = Answers::from(rankings());
+        let known = Answers::with_deviations(rankings(), deviations()).unwrap();
+        for (answers, deviations) in [(&plain, false), (&known, true)] {
+            let header = Header { length: 3, queries: 3, questions: 77, deviations };
+            header.write(&path, answers).unwrap();
+            let file = AnswersFile::open(&path, 10).unwrap();
+            assert_eq!(*file.header(), header);
+            let found = Answers::of_file(file.clone());
+            assert_eq!(found, *answers);
+            assert_eq!(found.truncated(2), answers.truncated(2));
+            assert_eq!(found.truncated(2).truncated(9).items(0), [3, 1]);
+            assert_eq!(found.truncated(1).deviations(0).len(), usize::from(deviations));
+            // Question by question: the third row, nobody's, a row that is not there, the first row.
+            let asked = Answers::of_rows(file, [Some(2), None, Some(3), Some(0)].into());
+            let items: Vec<&[u32]> = asked.iter().collect();
+            assert_eq!(items, [&[9][..], &[], &[], &[3, 1, 7]]);
+            assert_eq!((asked.scores(0), asked.scores(2)), (&[4.0][..], &[][..]));
+        }
+        assert_ne!(plain, known);
+        assert_ne!(plain, plain.truncated(2));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let short = [vec![1.5, 0.0], vec![2.0], vec![0.5]].into_iter().collect();
+        let error = Answers::with_deviations(rankings(), short).unwrap_err();
+        assert!(error.to_string().contains("deviations of ranks"), "{error}");
+        let answers = Answers::from(rankings());
+        answers.check_items(10).unwrap();
+        let error = answers.check_items(9).unwrap_err().to_string();
+        assert!(error.contains("item 9 is not in a catalogue of 9 items"), "{error}");
+        answers.truncated(0).check_items(0).unwrap();
+    }
+}
