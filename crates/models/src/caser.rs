@@ -100,7 +100,7 @@ impl Default for Caser {
             dropout: 0.5,
             conv_activation: Activation::Identity,
             fc_activation: Activation::Sigmoid,
-            loss: Loss { kind: LossKind::LogLoss, negatives: 3 },
+            loss: Loss { kind: LossKind::LogLoss, negatives: 3, ..Loss::default() },
             optimizer: Optimizer::Adam(adam),
             train: Plan { epochs: 50, batch_size: 512, patience: 0, ..Plan::default() },
         }

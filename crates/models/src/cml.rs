@@ -64,7 +64,7 @@ impl Default for Cml {
             max_norm: 1.0,
             init_std: 0.1,
             // With more negatives, or a smaller margin, the hardest are too hard: worse on CiteULike.
-            loss: Loss { kind: LossKind::Hinge(Hinge::default()), negatives: 5 },
+            loss: Loss { kind: LossKind::Hinge(Hinge::default()), negatives: 5, ..Loss::default() },
             covariance: 0.0,
             optimizer: Optimizer::Adam(Adam { learning_rate: 5e-3, ..Adam::default() }),
             final_rate: 1.0,

@@ -62,7 +62,7 @@ impl Default for Fossil {
             order: 5,
             alpha: 0.2,
             init_std: 0.1,
-            loss: Loss { kind: LossKind::LogLoss, negatives: 3 },
+            loss: Loss { kind: LossKind::LogLoss, negatives: 3, ..Loss::default() },
             optimizer: Optimizer::default(),
             train: Plan { batch_size: 512, ..Plan::default() },
         }

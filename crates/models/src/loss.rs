@@ -1,8 +1,8 @@
 //! The models' own objectives: observed items against a few sampled ones.
 //!
 //! A row's slate is its t targets, then t times `negatives` items drawn uniformly, with replacement, outside the user's
-//! history, afresh in every epoch; the first `negatives` of them belong to the first target, and so on. With scores s, the
-//! loss of a target i and its negatives j in N is
+//! history (`among = "everything"`: in it too), afresh in every epoch; the first `negatives` of them belong to the first
+//! target, and so on. With scores s, the loss of a target i and its negatives j in N is
 //! - `bpr` (Rendle et al., UAI 2009, with more than one j): mean over j of -ln sigmoid(s_i - s_j);
 //! - `log_loss` (He et al., WWW 2017, eq. 7; the point-wise loss of the RD paper): -ln sigmoid(s_i) - sum over j of
 //!   ln(1 - sigmoid(s_j));
@@ -34,6 +34,20 @@ pub struct Loss {
     pub kind: LossKind,
     /// Sampled items a target.
     pub negatives: usize,
+    /// What they are drawn from.
+    pub among: Among,
+}
+
+/// What negatives are drawn from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Among {
+    /// What the user has not seen.
+    #[default]
+    Unseen,
+    /// The whole catalogue, targets included, as in SimpleX's code: with many negatives that keeps a model from learning its log by
+    /// heart.
+    Everything,
 }
 
 /// See the module.
@@ -85,7 +99,7 @@ impl Default for CosineContrastive {
 
 impl Default for Loss {
     fn default() -> Self {
-        Self { kind: LossKind::Bpr, negatives: 1 }
+        Self { kind: LossKind::Bpr, negatives: 1, among: Among::Unseen }
     }
 }
 
@@ -130,7 +144,7 @@ pub struct Sampled {
 }
 
 impl Sampled {
-    /// Negatives will be outside the histories of `train`.
+    /// Negatives will be outside the histories of `train`, but where the loss says otherwise.
     #[must_use]
     pub fn new(loss: Loss, train: &Interactions) -> Self {
         let positives = Positives::new(train.items().iter(), train.n_items() as u32);
@@ -143,6 +157,9 @@ impl Sampled {
         let targets = batch.targets(at);
         out.extend_from_slice(targets);
         let n = targets.len() * self.loss.negatives;
+        if self.loss.among == Among::Everything {
+            return out.extend((0..n).map(|_| rng.below(self.positives.n_items())));
+        }
         if let Some(user) = self.known(batch, at) {
             if n >= MANY {
                 return self.positives.many_negatives(user, n, &mut rng, seen, out);
@@ -158,7 +175,8 @@ impl Sampled {
 
     /// Has what the draws of a row will look at fetched from memory; of many draws, the first.
     fn foresee(&self, batch: &Batch<'_>, at: usize) {
-        if let Some(user) = self.known(batch, at).filter(|_| self.loss.negatives < MANY) {
+        let looked_up = self.loss.among == Among::Unseen && self.loss.negatives < MANY;
+        if let Some(user) = self.known(batch, at).filter(|_| looked_up) {
             let n = self.loss.negatives.min(MOST_FORESEEN);
             self.positives.foresee(user, n, batch.rng(at, NEGATIVES));
         }
@@ -247,7 +265,7 @@ impl Objective for Sampled {
     }
 
     fn plain_bpr(&self) -> Option<&Positives> {
-        (self.loss == Loss { kind: LossKind::Bpr, negatives: 1 }).then_some(&self.positives)
+        (self.loss == Loss::default()).then_some(&self.positives)
     }
 }
 
@@ -358,7 +376,9 @@ mod tests {
     const KINDS: [LossKind; 3] = [LossKind::Bpr, LossKind::LogLoss, LossKind::Softmax];
 
     fn all_losses() -> impl Iterator<Item = Loss> {
-        KINDS.into_iter().flat_map(|kind| [1, 3, 70].map(|negatives| Loss { kind, negatives }))
+        KINDS.into_iter().flat_map(|kind| {
+            [1, 3, 70].map(|negatives| Loss { kind, negatives, ..Loss::default() })
+        })
     }
 
     fn row_of_one_target(loss: Loss, scores: &[f32]) -> (f32, Vec<f32>) {
@@ -379,7 +399,7 @@ mod tests {
         // e^ln2 = 2, e^0 = 1, e^ln3 = 3.
         let scores = [2f32.ln(), 0.0, 3f32.ln()];
         let close = |kind, loss: f64, grad: [f64; 3]| {
-            let ours = row_of_one_target(Loss { kind, negatives: 2 }, &scores);
+            let ours = row_of_one_target(Loss { kind, negatives: 2, ..Loss::default() }, &scores);
             assert!((f64::from(ours.0) - loss).abs() < 1e-6, "{kind:?}: {ours:?}");
             for (ours, by_hand) in ours.1.iter().zip(grad) {
                 assert!((f64::from(*ours) - by_hand).abs() < 1e-6, "{kind:?}: {ours:?}");
@@ -405,7 +425,11 @@ mod tests {
 
     #[test]
     fn a_hinge_pushes_the_hardest_by_the_logarithm_of_the_estimated_rank() {
-        let hinge = |margin| Loss { kind: LossKind::Hinge(Hinge { margin }), negatives: 2 };
+        let hinge = |margin| Loss {
+            kind: LossKind::Hinge(Hinge { margin }),
+            negatives: 2,
+            ..Loss::default()
+        };
         // Both of two are within the margin: all 40 items are held to be ahead.
         let (loss, grad) = row_of_one_target(hinge(0.5), &[0.3, 0.1, 0.0]);
         let weight = 41f64.ln();
@@ -424,7 +448,8 @@ mod tests {
     #[test]
     fn the_cosine_contrastive_loss_by_hand() {
         let kind = CosineContrastive { margin: 0.4, weight: 3.0 };
-        let loss = Loss { kind: LossKind::CosineContrastive(kind), negatives: 2 };
+        let loss =
+            Loss { kind: LossKind::CosineContrastive(kind), negatives: 2, ..Loss::default() };
         let (loss, grad) = row_of_one_target(loss, &[0.8, 0.6, 0.1]);
         // 0.2 + 3 / 2 * 0.2
         assert!((loss - 0.5).abs() < 1e-6, "{loss}");
@@ -443,7 +468,9 @@ mod tests {
             for case in 0..50 {
                 let mut scores = vec![0.0; 3];
                 Rng::keyed(8, [case]).fill_normal(&mut scores, 0.0, 1.0);
-                let at = |scores: &[f32]| row_of_one_target(Loss { kind, negatives: 2 }, scores);
+                let at = |scores: &[f32]| {
+                    row_of_one_target(Loss { kind, negatives: 2, ..Loss::default() }, scores)
+                };
                 let (here, grad) = at(&scores);
                 for i in 0..3 {
                     let (mut up, mut down) = (scores.clone(), scores.clone());
@@ -468,8 +495,12 @@ mod tests {
         let kind = read(json!({"cosine_contrastive": {"margin": 0.4}}));
         let expected = CosineContrastive { margin: 0.4, ..CosineContrastive::default() };
         assert_eq!(kind, LossKind::CosineContrastive(expected));
+        let loss: Loss = serde_json::from_value(json!({"among": "everything"})).unwrap();
+        assert_eq!(loss, Loss { among: Among::Everything, ..Loss::default() });
+        assert!(Sampled::new(loss, &testing::blocks()).plain_bpr().is_none());
         let wrong = LossKind::Hinge(Hinge { margin: -1.0 });
-        let error = Loss { kind: wrong, negatives: 1 }.check().unwrap_err().to_string();
+        let error =
+            Loss { kind: wrong, negatives: 1, ..Loss::default() }.check().unwrap_err().to_string();
         assert_eq!(error, "loss.kind: `margin` must be at least 0, is -1");
     }
 
@@ -477,7 +508,8 @@ mod tests {
     fn far_scores_give_finite_losses() {
         for kind in KINDS {
             for scores in [[-300.0, 300.0, 0.0], [300.0, -300.0, -300.0]] {
-                let (loss, grad) = row_of_one_target(Loss { kind, negatives: 2 }, &scores);
+                let (loss, grad) =
+                    row_of_one_target(Loss { kind, negatives: 2, ..Loss::default() }, &scores);
                 assert!(loss.is_finite() && grad.iter().all(|g| g.is_finite()));
                 assert_eq!(loss > 100.0, scores[0] < 0.0, "{kind:?}: {loss}");
             }
@@ -494,7 +526,8 @@ mod tests {
             vec![span(Some(0), 0..3, 0..2), span(Some(1), 3..9, 3..4), span(None, 1..3, 0..1)];
         let timeline = Arc::new(train.items().values().to_vec());
         let cases = Cases::new(6, timeline, spans).unwrap();
-        let objective = Sampled::new(Loss { kind: LossKind::Bpr, negatives: 20 }, &train);
+        let objective =
+            Sampled::new(Loss { kind: LossKind::Bpr, negatives: 20, ..Loss::default() }, &train);
         let rows = [2, 0, 1];
         let batch = Batch::new(&cases, &rows, 3, 1);
         let Slate::Lists { listed: lists, .. } = objective.slate(&batch) else { panic!() };
@@ -506,13 +539,24 @@ mod tests {
             assert_eq!(&lists.row(at)[..targets.len()], targets);
             assert!(lists.row(at)[targets.len()..].iter().all(|item| *item >= 3));
         }
+        let everything = Loss { negatives: 20, among: Among::Everything, ..Loss::default() };
+        let slate = Sampled::new(everything, &train).slate(&batch);
+        let Slate::Lists { listed: lists, .. } = slate else { panic!() };
+        assert_eq!(lists.row(2).len(), 1 + 20, "there is always something to sample");
+        for at in 0..3 {
+            let targets = batch.case(at).targets;
+            assert_eq!(&lists.row(at)[..targets.len()], targets);
+            let drawn = &lists.row(at)[targets.len()..];
+            assert!(drawn.iter().all(|item| *item < 6) && drawn.iter().any(|item| *item < 3));
+        }
     }
 
     #[test]
     fn a_row_draws_the_same_wherever_it_stands_and_afresh_every_epoch() {
         let train = testing::blocks();
         let cases = Cases::each_interaction(&train);
-        let objective = Sampled::new(Loss { kind: LossKind::Bpr, negatives: 3 }, &train);
+        let objective =
+            Sampled::new(Loss { kind: LossKind::Bpr, negatives: 3, ..Loss::default() }, &train);
         let all: Vec<u32> = (0..cases.len() as u32).collect();
         let of = |rows: &[u32], epoch| match objective.slate(&Batch::new(&cases, rows, epoch, 1)) {
             Slate::Lists { listed, .. } => listed,

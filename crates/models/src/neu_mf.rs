@@ -71,7 +71,7 @@ impl Default for NeuMf {
             layers: vec![64, 32, 16],
             activation: Activation::Relu,
             init_std: 0.01,
-            loss: Loss { kind: LossKind::LogLoss, negatives: 4 },
+            loss: Loss { kind: LossKind::LogLoss, negatives: 4, ..Loss::default() },
             optimizer: Optimizer::Adam(Adam::default()),
             final_rate: 1.0,
             train: Plan { epochs: 100, batch_size: 1024, ..Plan::default() },

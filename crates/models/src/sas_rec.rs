@@ -78,7 +78,7 @@ impl Default for SasRec {
             dropout: 0.2,
             activation: Activation::Relu,
             init_std: 0.02,
-            loss: Loss { kind: LossKind::LogLoss, negatives: 1 },
+            loss: Loss { kind: LossKind::LogLoss, negatives: 1, ..Loss::default() },
             optimizer: Optimizer::Adam(Adam::default()),
             train: Plan { epochs: 100, batch_size: 512, ..Plan::default() },
         }

@@ -12,6 +12,9 @@
 //! - The m of attention is a sum over `history` places, where those that a short history leaves empty count 1 each, as in that
 //!   code: the fewer items a user has, the less they count against e_u.
 //! - What is saved are the users' directions and the items' vectors: the users' own vectors are not needed for scoring.
+//! - The authors' code draws negatives from the whole catalogue (`loss.among = "everything"`, not the default here) and clips
+//!   gradients to a norm of 10. Nothing is clipped here: the shorter the first vectors (`init_std`, 1e-4 in that code), the larger the
+//!   first gradients, and the longer Adam's second moment holds rows back after them; 1e-3 did on Gowalla what clipping does.
 //! - Unit vectors of items are made anew when a row moves. A step that Adam replays later would not be seen, so
 //!   `mode = "exact"` is refused. A row without a gradient in a batch rests, but in the mode `dense`.
 //!
@@ -94,6 +97,7 @@ impl Default for Simplex {
             loss: Loss {
                 kind: LossKind::CosineContrastive(CosineContrastive::default()),
                 negatives: 500,
+                ..Loss::default()
             },
             optimizer: Optimizer::default(),
             final_rate: 1.0,

@@ -32,7 +32,10 @@ fn a_step_is_the_slope_of_every_own_loss() {
     use crate::loss::LossKind::{Bpr, LogLoss, Softmax};
     for kind in [Bpr, LogLoss, Softmax] {
         for negatives in [1, 4] {
-            check_gradient(&Sampled::new(Loss { kind, negatives }, &testing::blocks()));
+            check_gradient(&Sampled::new(
+                Loss { kind, negatives, ..Loss::default() },
+                &testing::blocks(),
+            ));
         }
     }
 }

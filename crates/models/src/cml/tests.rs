@@ -15,7 +15,11 @@ fn by_sgd() -> Cml {
         dim: 5,
         max_norm: 100.0,
         init_std: 0.3, // Distances near 1: losses that f32 holds well enough for slopes.
-        loss: Loss { kind: LossKind::Hinge(Hinge { margin: 0.5 }), negatives: 20 },
+        loss: Loss {
+            kind: LossKind::Hinge(Hinge { margin: 0.5 }),
+            negatives: 20,
+            ..Loss::default()
+        },
         optimizer: Optimizer::Sgd(Sgd { learning_rate: RATE, weight_decay: 0.0 }),
         ..Cml::default()
     }
@@ -31,7 +35,10 @@ fn check_gradient(objective: &dyn Objective) {
 #[test]
 fn a_step_is_the_slope_of_every_smooth_loss() {
     for kind in [LossKind::Bpr, LossKind::LogLoss, LossKind::Softmax] {
-        check_gradient(&Sampled::new(Loss { kind, negatives: 4 }, &testing::blocks()));
+        check_gradient(&Sampled::new(
+            Loss { kind, negatives: 4, ..Loss::default() },
+            &testing::blocks(),
+        ));
     }
 }
 

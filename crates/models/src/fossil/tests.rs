@@ -67,7 +67,7 @@ fn a_step_is_the_slope_of_every_own_loss() {
     let train = testing::blocks();
     for dim in [5, 16] {
         for kind in [Bpr, LogLoss, Softmax] {
-            let objective = Sampled::new(Loss { kind, negatives: 3 }, &train);
+            let objective = Sampled::new(Loss { kind, negatives: 3, ..Loss::default() }, &train);
             let recipe = by_sgd(dim);
             let cases = recipe.cases(&train);
             testing::learner_gradient(&recipe, RATE, &train, &cases, &objective);

@@ -111,7 +111,7 @@ fn check_gradient(objective: &dyn Objective) {
 #[test]
 fn a_step_is_the_slope_of_every_own_loss() {
     for kind in [LossKind::Bpr, LossKind::LogLoss, LossKind::Softmax] {
-        let loss = Loss { kind, negatives: 3 };
+        let loss = Loss { kind, negatives: 3, ..Loss::default() };
         check_gradient(&Sampled::new(loss, &testing::blocks()));
     }
 }

@@ -30,7 +30,8 @@ fn check_gradient(recipe: &NeuMf, objective: &dyn Objective) {
 #[test]
 fn a_step_is_the_slope_of_every_own_loss() {
     for kind in [LossKind::Bpr, LossKind::LogLoss] {
-        let objective = Sampled::new(Loss { kind, negatives: 4 }, &testing::blocks());
+        let objective =
+            Sampled::new(Loss { kind, negatives: 4, ..Loss::default() }, &testing::blocks());
         for layers in [vec![5], vec![6, 5, 3]] {
             check_gradient(&NeuMf { layers, ..by_sgd() }, &objective);
         }

@@ -43,7 +43,10 @@ fn check_gradient(objective: &dyn Objective) {
 #[test]
 fn a_step_is_the_slope_of_every_smooth_loss() {
     for kind in [LossKind::Bpr, LossKind::LogLoss, LossKind::Softmax] {
-        check_gradient(&Sampled::new(Loss { kind, negatives: 4 }, &testing::blocks()));
+        check_gradient(&Sampled::new(
+            Loss { kind, negatives: 4, ..Loss::default() },
+            &testing::blocks(),
+        ));
     }
 }
 
@@ -69,7 +72,8 @@ fn a_step_by_what_only_training_sees_is_the_slope_of_its_own_loss() {
 
 fn is_slope_of_its_own_loss(recipe: &Simplex) {
     let train = testing::blocks();
-    let objective = Sampled::new(Loss { kind: LossKind::Softmax, negatives: 4 }, &train);
+    let objective =
+        Sampled::new(Loss { kind: LossKind::Softmax, negatives: 4, ..Loss::default() }, &train);
     let still = Optimizer::Sgd(Sgd { learning_rate: 0.0, weight_decay: 0.0 });
     let still = Simplex { optimizer: still, ..recipe.clone() };
     let tables = ["own", "items", "apart", "map", "attention"];
@@ -105,7 +109,8 @@ fn a_target_left_out_is_as_if_the_user_had_never_had_it() {
     for recipe in [with_two_tables(0.4), attending(0.4)] {
         let recipe = Simplex { history: 20, ..recipe };
         let leaving = Simplex { leave_target_out: true, ..recipe.clone() };
-        let objective = Sampled::new(Loss { kind: LossKind::Softmax, negatives: 4 }, &train);
+        let objective =
+            Sampled::new(Loss { kind: LossKind::Softmax, negatives: 4, ..Loss::default() }, &train);
         let slate = objective.slate(&batch);
         let mut left_out = leaving.init(&train, 1).unwrap();
         let mut never = recipe.resume(&fewer, &left_out.state()).unwrap();
