@@ -46,7 +46,7 @@ pub enum Among {
     #[default]
     Unseen,
     /// The whole catalogue, targets included, as in SimpleX's code: with many negatives that keeps a model from learning its log by
-    /// heart.
+    /// heart. Where users have seen much of the catalogue it does harm.
     Everything,
 }
 
