@@ -71,7 +71,7 @@ impl Answers {
         self.len() == 0
     }
 
-    /// The items of answer `q`, best first; panics when there is none.
+    /// The items of answer `q` < [`Answers::len`], best first.
     #[must_use]
     pub fn items(&self, q: usize) -> &[ItemId] {
         self.first(match &self.place {
