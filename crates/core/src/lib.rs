@@ -22,7 +22,7 @@ pub mod train;
 pub mod vectors;
 pub mod vocab;
 
-pub use answers::{Answers, AnswersFile};
+pub use answers::Answers;
 pub use artefact::{Artefact, Manifest};
 pub use cases::{Case, Cases, Query, Span};
 pub use distil::{Among, Distiller, Learning, Lesson, Trace, Wants};

@@ -75,15 +75,4 @@ impl Rankings {
         self.items.append(other.items);
         self.scores.extend(other.scores);
     }
-
-    /// The first `k` of every answer.
-    #[must_use]
-    pub fn truncated(&self, k: usize) -> Self {
-        let mut out = Self::default();
-        for i in 0..self.len() {
-            let (items, scores) = (self.items(i), self.scores(i));
-            out.push(items.iter().copied().zip(scores.iter().copied()).take(k));
-        }
-        out
-    }
 }

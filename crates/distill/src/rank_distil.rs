@@ -319,8 +319,7 @@ impl Distiller for RankDistil {
 
 /// The first `k` unlabelled items of each of the teacher's lists.
 pub(crate) fn unlabelled_lists(said: &Answers, labelled: &Labelled, k: usize) -> Lists<u32> {
-    let mut lists =
-        Lists::with_capacity(said.len(), said.iter().map(|list| list.len().min(k)).sum());
+    let mut lists = Lists::with_capacity(said.len(), 0);
     for (query, list) in said.iter().enumerate() {
         lists.push(list.iter().copied().filter(|&item| !labelled.contains(query, item)).take(k));
     }

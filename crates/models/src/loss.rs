@@ -175,8 +175,10 @@ impl Sampled {
 
     /// Has what the draws of a row will look at fetched from memory; of many draws, the first.
     fn foresee(&self, batch: &Batch<'_>, at: usize) {
-        let looked_up = self.loss.among == Among::Unseen && self.loss.negatives < MANY;
-        if let Some(user) = self.known(batch, at).filter(|_| looked_up) {
+        if self.loss.among == Among::Everything || self.loss.negatives >= MANY {
+            return; // draws look nothing up in the filter of all
+        }
+        if let Some(user) = self.known(batch, at) {
             let n = self.loss.negatives.min(MOST_FORESEEN);
             self.positives.foresee(user, n, batch.rng(at, NEGATIVES));
         }
@@ -265,7 +267,8 @@ impl Objective for Sampled {
     }
 
     fn plain_bpr(&self) -> Option<&Positives> {
-        (self.loss == Loss::default()).then_some(&self.positives)
+        let plain = Loss { kind: LossKind::Bpr, negatives: 1, among: Among::Unseen };
+        (self.loss == plain).then_some(&self.positives)
     }
 }
 

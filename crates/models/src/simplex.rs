@@ -14,7 +14,7 @@
 //! - What is saved are the users' directions and the items' vectors: the users' own vectors are not needed for scoring.
 //! - The authors' code draws negatives from the whole catalogue (`loss.among = "everything"`, not the default here) and clips
 //!   gradients to a norm of 10. Nothing is clipped here: the shorter the first vectors (`init_std`, 1e-4 in that code), the larger the
-//!   first gradients, and the longer Adam's second moment holds rows back after them; 1e-3 did on Gowalla what clipping does.
+//!   first gradients, and the longer Adam's second moment holds rows back after them. With 1e-3 Gowalla's course is that code's.
 //! - Unit vectors of items are made anew when a row moves. A step that Adam replays later would not be seen, so
 //!   `mode = "exact"` is refused. A row without a gradient in a batch rests, but in the mode `dense`.
 //!

@@ -127,6 +127,8 @@ impl Header {
 #[derive(Clone, Debug)]
 pub struct AnswersFile {
     header: Header,
+    /// One more than the largest item that a row lists.
+    items_to: usize,
     /// All rows as integers, and as floats: each column is read as what it is.
     ids: Mapped<u32>,
     numbers: Mapped<f32>,
@@ -156,28 +158,38 @@ impl AnswersFile {
         else {
             return Err(bad("its numbers cannot be read where they lie on this machine".into()));
         };
-        let file = Self { header, ids, numbers };
-        file.check(n_items).map_err(bad)?;
+        let mut file = Self { header, items_to: 0, ids, numbers };
+        file.items_to = file.check(n_items).map_err(bad)?;
         Ok(file)
     }
 
-    /// Every list has items of the catalogue, and ends once.
-    fn check(&self, n_items: usize) -> Result<(), String> {
+    /// Every list has items of the catalogue, and ends once. Returns one more than the largest item.
+    fn check(&self, n_items: usize) -> Result<usize, String> {
+        let mut items_to = 0;
         let length = self.header.length as usize;
         let rows = self.ids.chunks_exact((self.header.columns() * length).max(1));
         for (row, ids) in rows.map(|row| &row[..length]).enumerate() {
             let end = ids.iter().position(|&id| id == NOTHING).unwrap_or(length);
             let (listed, rest) = ids.split_at(end);
-            if let Some(item) = listed.iter().find(|&&item| item as usize >= n_items) {
+            let largest = listed.iter().max().map_or(0, |&item| item as usize + 1);
+            if largest > n_items {
+                let item = largest - 1;
                 return Err(format!(
                     "row {row} lists item {item} of a catalogue of {n_items} items"
                 ));
             }
+            items_to = items_to.max(largest);
             if let Some(item) = rest.iter().find(|&&id| id != NOTHING) {
                 return Err(format!("row {row} lists item {item} after its list's end"));
             }
         }
-        Ok(())
+        Ok(items_to)
+    }
+
+    /// One more than the largest item that a row lists.
+    #[must_use]
+    pub fn items_to(&self) -> usize {
+        self.items_to
     }
 
     /// What it says of itself.
