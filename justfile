@@ -8,4 +8,4 @@ bench:
 
 # The quickstart, from source.
 quickstart:
-    cargo run --release -p rankstill -- quickstart
+    cargo run --release -- quickstart

@@ -7,6 +7,6 @@ step() { printf '\n== %s\n' "$*"; "$@"; }
 step cargo fmt --all --check
 step cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
 RUSTDOCFLAGS="-D warnings" step cargo doc --workspace --no-deps --all-features --locked
-step cargo check -p rankstill --locked # what people install
-step cargo check -p rankstill --no-default-features --locked # without the server
+step cargo check -p rankstill-cli --locked # what people install
+step cargo check -p rankstill-cli --no-default-features --locked # without the server
 step cargo test --workspace --all-features --locked

@@ -3,7 +3,7 @@
 //! Loading trusts nothing: a file's size and hash are compared with the manifest, offsets and shapes are checked before an
 //! array is built on them, numbers must be finite, ids must lie in the catalogue.
 
-use crate::beside;
+use crate::atomic_write;
 use crate::kernel::mapped::MappedFile;
 use crate::{Data, Error, Interactions, Lists, Result, Tensors, Vocab};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -113,11 +113,11 @@ impl Artefact {
             path: folder.join(MANIFEST),
             problem: error.to_string(),
         })?;
-        beside::folder(folder, MANIFEST, |part| {
+        atomic_write::folder(folder, MANIFEST, |part| {
             for (name, bytes) in &files {
-                beside::write(part.join(name), bytes)?;
+                atomic_write::write(part.join(name), bytes)?;
             }
-            beside::write(part.join(MANIFEST), (text + "\n").as_bytes())
+            atomic_write::write(part.join(MANIFEST), (text + "\n").as_bytes())
         })
     }
 
@@ -201,7 +201,7 @@ impl Artefact {
 /// # Errors
 /// When the disk is full.
 pub fn write_tensors(path: &Path, text: &str, tensors: &Tensors) -> Result<()> {
-    beside::write(path, &tensors_to_bytes(text, tensors))
+    atomic_write::write(path, &tensors_to_bytes(text, tensors))
 }
 
 /// Reads what [`write_tensors`] wrote; `None` where there is no file.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 /// Turns teachers' traces into an objective for a student.
 pub trait Distiller: Send + Sync {
     /// What it needs of each teacher.
-    fn wants(&self) -> Wants;
+    fn requires(&self) -> Requirements;
 
     /// The student's objective: its own and the teachers' word. Row *q* of a trace answers distinct query *q* of `cases`
     /// (see [`Cases::n_queries`]).
@@ -19,7 +19,7 @@ pub trait Distiller: Send + Sync {
         &self,
         own: Box<dyn Objective>,
         cases: &Cases,
-        lessons: &[Trace],
+        traces: &[Trace],
     ) -> Result<Box<dyn Objective>>;
 
     /// Every setting, defaults included.
@@ -28,9 +28,9 @@ pub trait Distiller: Send + Sync {
 
 /// What a distiller needs of each teacher: lists, and what goes beyond them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wants {
+pub struct Requirements {
     /// The lists.
-    pub lesson: Lesson,
+    pub lists: ListRequest,
     /// The states that the teacher went through, where they were recorded ([`Trace::checkpoints`]), and not only what it
     /// says in the end.
     pub trajectory: bool,
@@ -39,38 +39,38 @@ pub struct Wants {
     /// The vectors that its scores are products of ([`Trace::embedded`]): of teachers that are no factored models nothing can
     /// be learnt.
     pub vectors: bool,
-    /// To train it along with the student ([`Trace::learning`]): of teachers that do not learn by gradient nothing can be
+    /// To train it along with the student ([`Trace::recipe`]): of teachers that do not learn by gradient nothing can be
     /// learnt.
-    pub learning: bool,
+    pub recipe: bool,
 }
 
-impl Wants {
+impl Requirements {
     /// Nothing but lists of the best `k` unlabelled items; 0 = no lists either.
     #[must_use]
     pub fn lists(k: usize) -> Self {
-        let lesson = Lesson { k, among: Among::Unlabelled };
-        Self { lesson, trajectory: false, labelled_ranks: false, vectors: false, learning: false }
+        let lists = ListRequest { k, candidates: Candidates::Unlabelled };
+        Self { lists, trajectory: false, labelled_ranks: false, vectors: false, recipe: false }
     }
 
     /// With lists of at least `k`.
     #[must_use]
     pub fn with_k(self, k: usize) -> Self {
-        Self { lesson: Lesson { k: k.max(self.lesson.k), ..self.lesson }, ..self }
+        Self { lists: ListRequest { k: k.max(self.lists.k), ..self.lists }, ..self }
     }
 }
 
 /// How a teacher's lists are to be recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lesson {
+pub struct ListRequest {
     /// Length of the lists; 0 = none is wanted.
     pub k: usize,
     /// Of what.
-    pub among: Among,
+    pub candidates: Candidates,
 }
 
 /// What a teacher's lists are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Among {
+pub enum Candidates {
     /// What is labelled for a query, its history and its hidden items, is left out.
     Unlabelled,
     /// The whole catalogue; the lists are longer by the largest number of targets of a case, so that k items are left when
@@ -85,12 +85,12 @@ pub struct Trace {
     checkpoints: Vec<(usize, Answers)>,
     labelled_ranks: Option<Lists<u32>>,
     embedded: Option<Arc<Embedded>>,
-    learning: Option<Learning>,
+    recipe: Option<TeacherRecipe>,
 }
 
 /// How a teacher comes about, for methods that train it along.
 #[derive(Clone)]
-pub struct Learning {
+pub struct TeacherRecipe {
     /// Its settings.
     pub recipe: Arc<dyn Recipe>,
     /// What it learns from.
@@ -99,9 +99,9 @@ pub struct Learning {
     pub seed: u64,
 }
 
-impl fmt::Debug for Learning {
+impl fmt::Debug for TeacherRecipe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Learning")
+        f.debug_struct("TeacherRecipe")
             .field("recipe", &self.recipe.config())
             .field("seed", &self.seed)
             .finish_non_exhaustive()
@@ -126,7 +126,7 @@ impl Trace {
         if let Some((_, odd)) = checkpoints.iter().find(|(_, said)| said.len() != first.len()) {
             return Err(Error::Misaligned { teacher, found: odd.len(), expected: first.len() });
         }
-        Ok(Self { teacher, checkpoints, labelled_ranks: None, embedded: None, learning: None })
+        Ok(Self { teacher, checkpoints, labelled_ranks: None, embedded: None, recipe: None })
     }
 
     /// With what [`Trace::labelled_ranks`] gives.
@@ -157,8 +157,8 @@ impl Trace {
 
     /// With how it comes about.
     #[must_use]
-    pub fn with_learning(self, learning: Learning) -> Self {
-        Self { learning: Some(learning), ..self }
+    pub fn with_recipe(self, recipe: TeacherRecipe) -> Self {
+        Self { recipe: Some(recipe), ..self }
     }
 
     /// The teacher's name.
@@ -188,8 +188,8 @@ impl Trace {
 
     /// Where known: how it comes about.
     #[must_use]
-    pub fn learning(&self) -> Option<&Learning> {
-        self.learning.as_ref()
+    pub fn recipe(&self) -> Option<&TeacherRecipe> {
+        self.recipe.as_ref()
     }
 
     /// What it says when it is done learning.
@@ -207,7 +207,7 @@ impl Trace {
             checkpoints: self.checkpoints.iter().map(cut).collect(),
             labelled_ranks: self.labelled_ranks.clone(),
             embedded: self.embedded.clone(),
-            learning: self.learning.clone(),
+            recipe: self.recipe.clone(),
         }
     }
 

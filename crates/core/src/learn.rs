@@ -121,7 +121,7 @@ pub enum Slate {
     },
     /// The listed items, and as one number the summed exp of the scores of all other items but the left-out ones: HetComp,
     /// direct RRD, softmax.
-    Against {
+    WithComplement {
         /// Scored one by one.
         listed: Lists<ItemId>,
         /// In neither.
@@ -146,7 +146,7 @@ impl Slate {
     #[must_use]
     pub fn against(listed: Lists<ItemId>, left_out: Lists<ItemId>) -> Self {
         let asking = (0..listed.len() as u32).collect();
-        Self::Against { listed, left_out, asking, probes: Lists::default() }
+        Self::WithComplement { listed, left_out, asking, probes: Lists::default() }
     }
 
     /// Items that are only looked at, one row a row of the batch, or no row at all: RD estimates a rank from random ones. The
@@ -155,7 +155,7 @@ impl Slate {
     #[must_use]
     pub fn probes(&self) -> Option<&Lists<ItemId>> {
         match self {
-            Self::Lists { probes, .. } | Self::Against { probes, .. } => {
+            Self::Lists { probes, .. } | Self::WithComplement { probes, .. } => {
                 (!probes.is_empty()).then_some(probes)
             }
             Self::All => None,
@@ -241,8 +241,8 @@ pub struct Scores<'a> {
     pub listed: &'a [f32],
     /// Parallel to the row's probes ([`Slate::probes`]); empty where there is none.
     pub probes: &'a [f32],
-    /// For a row of [`Slate::Against`] that asks for it: ln of the summed exp of the rest's scores; -inf otherwise.
-    pub log_rest: f32,
+    /// For a row of [`Slate::WithComplement`] that asks for it: ln of the summed exp of the rest's scores; -inf otherwise.
+    pub log_complement: f32,
 }
 
 /// The gradient of one row's loss, parallel to [`Scores`]; probes have none.
@@ -250,8 +250,8 @@ pub struct Scores<'a> {
 pub struct Grad<'a> {
     /// d loss / d listed score.
     pub listed: &'a mut [f32],
-    /// d loss / d `log_rest`.
-    pub log_rest: &'a mut f32,
+    /// d loss / d `log_complement`.
+    pub log_complement: &'a mut f32,
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 pub mod answers;
 pub mod artefact;
-pub mod beside;
+pub mod atomic_write;
 pub mod cases;
 pub mod distil;
 pub mod error;
@@ -25,12 +25,12 @@ pub mod vocab;
 pub use answers::Answers;
 pub use artefact::{Artefact, Manifest};
 pub use cases::{Case, Cases, Query, Span};
-pub use distil::{Among, Distiller, Learning, Lesson, Trace, Wants};
+pub use distil::{Candidates, Distiller, ListRequest, Requirements, TeacherRecipe, Trace};
 pub use error::{Error, Result};
 pub use interactions::{Interactions, ItemId, UserId};
 pub use learn::{Batch, Grad, Learner, Objective, Row, Scores, Slate};
 pub use lists::Lists;
-pub use packed::{Packed, Table, TableUse};
+pub use packed::{Packed, Precision, PrecisionUse};
 pub use rank::{Factored, Factors, ItemSet, Ranker, Scorer, TopK};
 pub use rankings::Rankings;
 pub use recipe::{Fit, Model, Plan, Recipe, Sampling, Trainable};

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// table finds the few items that are worth a score, which is computed from the full vectors (see
 /// [`narrow`](crate::kernel::narrow)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Table {
+pub enum Precision {
     /// The vectors themselves: four bytes a number, scored as they are read.
     #[default]
     F32,
@@ -27,33 +27,33 @@ pub enum Table {
     Int8,
 }
 
-impl Table {
+impl Precision {
     /// All, widest first.
-    pub const ALL: [Table; 3] = [Table::F32, Table::F16, Table::Int8];
+    pub const ALL: [Precision; 3] = [Precision::F32, Precision::F16, Precision::Int8];
 
     /// As it is typed.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Table::F32 => "f32",
-            Table::F16 => "f16",
-            Table::Int8 => "int8",
+            Precision::F32 => "f32",
+            Precision::F16 => "f16",
+            Precision::Int8 => "int8",
         }
     }
 }
 
-impl fmt::Display for Table {
+impl fmt::Display for Precision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
 }
 
-impl FromStr for Table {
+impl FromStr for Precision {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
         Self::ALL.into_iter().find(|table| table.name() == name).ok_or_else(|| {
-            let names = Self::ALL.map(Table::name).join(", ");
+            let names = Self::ALL.map(Precision::name).join(", ");
             Error::Config {
                 key: "table".into(),
                 problem: format!("`{name}`: expected one of {names}"),
@@ -64,14 +64,14 @@ impl FromStr for Table {
 
 /// How the table of a [`Packed`] was used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TableUse {
+pub struct PrecisionUse {
     /// What it is kept in.
-    pub table: Table,
+    pub table: Precision,
     /// Bytes of the table, beside the vectors themselves.
     pub bytes: usize,
     /// Queries that were answered from it.
     pub queries: u64,
-    /// Items that were scored exactly for them from the full vectors; 0 for [`Table::F32`], which holds these.
+    /// Items that were scored exactly for them from the full vectors; 0 for [`Precision::F32`], which holds these.
     pub rescored: u64,
 }
 
@@ -105,18 +105,18 @@ impl<P: Deref<Target: Scorer>> Packed<P> {
     /// Packs the items of `scorer`.
     #[must_use]
     pub fn new(scorer: P) -> Self {
-        Self::with_table(scorer, Table::F32)
+        Self::with_precision(scorer, Precision::F32)
     }
 
     /// Packs the items of `scorer`; in full where a narrow table cannot be made (see [`Narrow::pack`]).
     #[must_use]
-    pub fn with_table(scorer: P, table: Table) -> Self {
+    pub fn with_precision(scorer: P, table: Precision) -> Self {
         let pack = |factored: &dyn Factored| {
             let rows = factored.items().rows();
             let narrow = match table {
-                Table::F32 => None,
-                Table::F16 => Narrow::pack(rows, Width::Half),
-                Table::Int8 => Narrow::pack(rows, Width::Byte),
+                Precision::F32 => None,
+                Precision::F16 => Narrow::pack(rows, Width::Half),
+                Precision::Int8 => Narrow::pack(rows, Width::Byte),
             };
             narrow.map_or_else(|| Items::Full(Panels::pack(rows, Order::Norm)), Items::Narrow)
         };
@@ -133,16 +133,21 @@ impl<P: Deref<Target: Scorer>> Packed<P> {
 
     /// The table that answers; `None` where the scorer is not factored.
     #[must_use]
-    pub fn table(&self) -> Option<TableUse> {
+    pub fn table(&self) -> Option<PrecisionUse> {
         let (table, bytes) = match self.items.as_ref()? {
-            Items::Full(panels) => (Table::F32, panels.bytes()),
+            Items::Full(panels) => (Precision::F32, panels.bytes()),
             Items::Narrow(narrow) => match narrow.width() {
-                Width::Half => (Table::F16, narrow.bytes()),
-                Width::Byte => (Table::Int8, narrow.bytes()),
+                Width::Half => (Precision::F16, narrow.bytes()),
+                Width::Byte => (Precision::Int8, narrow.bytes()),
             },
         };
         let queries = self.queries.load(Ordering::Relaxed);
-        Some(TableUse { table, bytes, queries, rescored: self.rescored.load(Ordering::Relaxed) })
+        Some(PrecisionUse {
+            table,
+            bytes,
+            queries,
+            rescored: self.rescored.load(Ordering::Relaxed),
+        })
     }
 }
 

@@ -273,7 +273,7 @@ impl<'a> Factors<'a> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::Table;
+    use crate::Precision;
     use crate::kernel::rng::Rng;
     use crate::{Interactions, Span};
     use std::sync::Arc;
@@ -367,8 +367,8 @@ mod tests {
                 let sorted = by_sorting(&model, &cases, &top);
                 let ranked = model.rank(&cases.queries(), &top).unwrap();
                 let places = model.target_ranks(&cases, &top).unwrap();
-                for table in Table::ALL {
-                    let packed = Packed::with_table(&model, table);
+                for table in Precision::ALL {
+                    let packed = Packed::with_precision(&model, table);
                     assert_eq!(packed.rank(&cases.queries(), &top).unwrap(), ranked, "{table}");
                     assert_eq!(packed.target_ranks(&cases, &top).unwrap(), places, "{table}");
                     let told = packed.table().map(|told| (told.table, told.queries));

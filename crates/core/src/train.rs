@@ -1,9 +1,9 @@
 //! The one training loop: shuffle, step, validate, keep the best, checkpoint, stop.
 
-mod course;
+mod co_training;
 mod order;
 
-pub use course::Course;
+pub use co_training::CoTraining;
 
 use crate::{Batch, Cases, Error, Fit, Interactions, Learner, Lists, Model, Objective, Result};
 use crate::{Tensors, Trainable, recipe::Plan};
@@ -349,11 +349,11 @@ mod tests {
             let mut loss = 0.0;
             for at in 0..batch.len() {
                 let row = Row { batch, at, items: &[] };
-                let scores = Scores { listed: &[], probes: &[], log_rest: self.0 };
+                let scores = Scores { listed: &[], probes: &[], log_complement: self.0 };
                 loss += f64::from(objective.loss(
                     row,
                     scores,
-                    Grad { listed: &mut [], log_rest: &mut 0.0 },
+                    Grad { listed: &mut [], log_complement: &mut 0.0 },
                 ));
             }
             self.0 = self.0 * 0.99 + loss as f32;
@@ -370,7 +370,7 @@ mod tests {
         }
         fn loss(&self, row: Row<'_>, scores: Scores<'_>, _grad: Grad<'_>) -> f32 {
             let drawn = row.batch.rng(row.at, 7).uniform();
-            drawn + row.index() as f32 * 1e-3 + scores.log_rest * 1e-3
+            drawn + row.index() as f32 * 1e-3 + scores.log_complement * 1e-3
         }
     }
 

@@ -18,7 +18,7 @@ use crate::stats::Stats;
 use crate::timelines::{Columns, Timelines};
 use crate::{Error, Result};
 use rankstill_core::Vocab;
-use rankstill_core::beside;
+use rankstill_core::atomic_write;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -202,12 +202,12 @@ impl Prepared {
     pub fn write(&mut self, folder: &Path, replace: bool) -> Result<()> {
         check_place(folder, replace)?;
         let mut manifest = self.manifest.clone();
-        beside::folder(folder, MANIFEST, |part| -> Result<()> {
+        atomic_write::folder(folder, MANIFEST, |part| -> Result<()> {
             manifest.files = self.write_files(part)?;
             let mut text = serde_json::to_string_pretty(&manifest)
                 .map_err(|error| Error::file(part.join(MANIFEST), error.to_string()))?;
             text.push('\n');
-            Ok(beside::write(part.join(MANIFEST), text.as_bytes())?)
+            Ok(atomic_write::write(part.join(MANIFEST), text.as_bytes())?)
         })?;
         self.manifest = manifest;
         Ok(())

@@ -296,7 +296,7 @@ fn write_trec_run(
             format!("the id `{}` holds blanks, which a TREC run cannot", id.escape_debug());
         return Err(Error::file(path, problem));
     }
-    let mut out = std::io::BufWriter::new(rankstill_core::beside::Beside::create(path)?);
+    let mut out = std::io::BufWriter::new(rankstill_core::atomic_write::AtomicFile::create(path)?);
     for (row, &user) in users.iter().enumerate() {
         let user = user_ids.id(user);
         let ranked = rankings.items(row).iter().zip(rankings.scores(row));

@@ -27,10 +27,10 @@ use crate::settings::{self, above_0, at_least_1, not_negative};
 use rankstill_core::kernel::math::sigmoid;
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::registry::Config;
-use rankstill_core::train::Course;
+use rankstill_core::train::CoTraining;
 use rankstill_core::{
-    Cases, Distiller, Error, ItemId, Lists, Model, Objective, Query, Result, Scorer, Tensors,
-    Trace, Wants,
+    Cases, Distiller, Error, ItemId, Lists, Model, Objective, Query, Requirements, Result, Scorer,
+    Tensors, Trace,
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -97,8 +97,8 @@ impl Bd {
 }
 
 impl Distiller for Bd {
-    fn wants(&self) -> Wants {
-        Wants { learning: true, ..Wants::lists(0) }
+    fn requires(&self) -> Requirements {
+        Requirements { recipe: true, ..Requirements::lists(0) }
     }
 
     /// # Errors
@@ -107,10 +107,10 @@ impl Distiller for Bd {
         &self,
         own: Box<dyn Objective>,
         cases: &Cases,
-        lessons: &[Trace],
+        traces: &[Trace],
     ) -> Result<Box<dyn Objective>> {
         self.check("")?;
-        beside_own("bd", self.lambda, own, cases, lessons, |trace, labelled| {
+        beside_own("bd", self.lambda, own, cases, traces, |trace, labelled| {
             Along::new(self.clone(), trace, cases, labelled)
         })
     }
@@ -124,7 +124,7 @@ impl Distiller for Bd {
 struct Along {
     config: Bd,
     seed: u64,
-    teacher: Course,
+    teacher: CoTraining,
     /// What the teacher learns by.
     teaching: BesideOwn<Drawn>,
     to_student: Drawn,
@@ -132,7 +132,7 @@ struct Along {
 
 impl Along {
     fn new(config: Bd, trace: &Trace, cases: &Cases, labelled: &Arc<Labelled>) -> Result<Self> {
-        let Some(learning) = trace.learning() else {
+        let Some(recipe) = trace.recipe() else {
             let problem = format!(
                 "bd trains its teacher along, and `{}` is not learnt here; take a model of this experiment that learns by \
                  gradient",
@@ -140,7 +140,7 @@ impl Along {
             );
             return Err(Error::Config { key: "teachers".into(), problem });
         };
-        let teacher = Course::new(learning)?;
+        let teacher = CoTraining::new(recipe)?;
         let their_cases = teacher.cases();
         if their_cases.n_items() != cases.n_items() {
             let problem = format!(
@@ -155,7 +155,7 @@ impl Along {
         let to_teacher = Drawn::new(their_cases, theirs.clone(), config.refresh_every);
         let own = teacher.objective()?;
         Ok(Self {
-            seed: learning.seed,
+            seed: recipe.seed,
             teaching: BesideOwn::new(own, to_teacher, config.lambda, their_cases, theirs),
             to_student: Drawn::new(cases, labelled.clone(), config.refresh_every),
             teacher,

@@ -37,7 +37,7 @@ pub(crate) trait Term: Send + Sync {
     /// Adds the items whose scores the loss needs. The same again for the same question.
     fn items(&self, asked: Asked, scratch: &mut Scratch, out: &mut Vec<ItemId>);
 
-    /// The loss; adds d loss / d score to `slopes` and d loss / d `log_rest` to `to_rest`.
+    /// The loss; adds d loss / d score to `slopes` and d loss / d `log_complement` to `to_rest`.
     fn loss(&self, asked: Asked, said: Said<'_>, slopes: &mut [f32], to_rest: &mut f64) -> f32;
 
     /// See [`Objective::refresh`].
@@ -82,7 +82,7 @@ pub(crate) struct Said<'a> {
     /// Parallel to the items.
     pub scores: &'a [f32],
     /// ln of the summed exp of the rest's scores, for a term that looks [against](Term::against) it.
-    pub log_rest: f64,
+    pub log_complement: f64,
 }
 
 /// The objective of a method that learns from one teacher: own + lambda * the term, which is made of the teacher's trace and of
@@ -95,10 +95,10 @@ pub(crate) fn beside_own<T: Term + 'static>(
     lambda: f32,
     own: Box<dyn Objective>,
     cases: &Cases,
-    lessons: &[Trace],
+    traces: &[Trace],
     term: impl FnOnce(&Trace, &Arc<Labelled>) -> Result<T>,
 ) -> Result<Box<dyn Objective>> {
-    let trace = one_teacher(name, cases, lessons)?;
+    let trace = one_teacher(name, cases, traces)?;
     if lambda == 0.0 {
         return Ok(own);
     }
@@ -111,20 +111,16 @@ pub(crate) fn beside_own<T: Term + 'static>(
 ///
 /// # Errors
 /// When there is not exactly one, it answers other cases, or names an item that is not in the catalogue.
-pub(crate) fn one_teacher<'a>(
-    name: &str,
-    cases: &Cases,
-    lessons: &'a [Trace],
-) -> Result<&'a Trace> {
-    let [lesson] = lessons else {
+pub(crate) fn one_teacher<'a>(name: &str, cases: &Cases, traces: &'a [Trace]) -> Result<&'a Trace> {
+    let [trace] = traces else {
         let problem = format!(
             "{name} learns from one teacher, not {}; fuse several into one ranking first",
-            lessons.len()
+            traces.len()
         );
         return Err(Error::Config { key: "teachers".into(), problem });
     };
-    lesson.answers(cases)?;
-    Ok(lesson)
+    trace.answers(cases)?;
+    Ok(trace)
 }
 
 /// Own loss + lambda * the term's.
@@ -133,7 +129,7 @@ pub(crate) struct BesideOwn<T> {
     term: T,
     lambda: f32,
     labelled: Arc<Labelled>,
-    /// Whether the own objective asks for [`Slate::Against`]; an objective keeps its kind of slate.
+    /// Whether the own objective asks for [`Slate::WithComplement`]; an objective keeps its kind of slate.
     own_against: bool,
 }
 
@@ -146,7 +142,8 @@ impl<T: Term> BesideOwn<T> {
         labelled: Arc<Labelled>,
     ) -> Self {
         let first = Batch::new(cases, &[0], 0, 0);
-        let own_against = !cases.is_empty() && matches!(own.slate(&first), Slate::Against { .. });
+        let own_against =
+            !cases.is_empty() && matches!(own.slate(&first), Slate::WithComplement { .. });
         Self { own, term, lambda, labelled, own_against }
     }
 
@@ -161,7 +158,7 @@ impl<T: Term> Objective for BesideOwn<T> {
         let (own, own_rest, probes) = match self.own.slate(batch) {
             Slate::All => return Slate::All,
             Slate::Lists { listed, probes } => (listed, None, probes),
-            Slate::Against { listed, left_out, asking, probes } => {
+            Slate::WithComplement { listed, left_out, asking, probes } => {
                 (listed, Some((left_out, asking)), probes)
             }
         };
@@ -203,7 +200,7 @@ impl<T: Term> Objective for BesideOwn<T> {
             let rows = (0..).zip(&left_out);
             let asking = rows.filter_map(|(at, asks)| asks.as_ref().map(|_| at)).collect();
             let left_out = left_out.into_iter().map(Option::unwrap_or_default).collect();
-            Slate::Against { listed, left_out, asking, probes }
+            Slate::WithComplement { listed, left_out, asking, probes }
         } else {
             Slate::Lists { listed, probes }
         }
@@ -221,7 +218,7 @@ impl<T: Term> Objective for BesideOwn<T> {
         // Asked for again, with the batch cut down to this row: an objective draws by row (see [`Batch::rng`]).
         let own_slate = self.own_against.then(|| self.own.slate(&row.batch.only(row.at)));
         let (n_own, left_out) = match &own_slate {
-            Some(Slate::Against { listed, left_out, asking, .. }) => {
+            Some(Slate::WithComplement { listed, left_out, asking, .. }) => {
                 (listed.row(0).len(), (!asking.is_empty()).then(|| left_out.row(0)))
             }
             _ => (row.items.len() - n, None),
@@ -244,7 +241,7 @@ impl<T: Term> Objective for BesideOwn<T> {
         let said = Said {
             items: &row.items[ours.clone()],
             scores: &scores.listed[ours.clone()],
-            log_rest: rest.log,
+            log_complement: rest.log,
         };
         let loss = self.term.loss(asked, said, &mut to_ours, &mut slope);
         for (to, slope) in grad.listed[ours].iter_mut().zip(to_ours) {
@@ -283,8 +280,8 @@ impl<T: Term> Objective for BesideOwn<T> {
 impl<T: Term> BesideOwn<T> {
     /// A row of [`Slate::All`]: every score is there.
     fn loss_of_all(&self, row: Row<'_>, scores: Scores<'_>, grad: Grad<'_>) -> f32 {
-        let Grad { listed: slopes, log_rest } = grad;
-        let own = self.own.loss(row, scores, Grad { listed: &mut *slopes, log_rest });
+        let Grad { listed: slopes, log_complement } = grad;
+        let own = self.own.loss(row, scores, Grad { listed: &mut *slopes, log_complement });
         if !self.is_taught(row.batch, row.at) {
             return own;
         }
@@ -296,23 +293,23 @@ impl<T: Term> BesideOwn<T> {
         }
         let listed: Vec<f32> = items.iter().map(|&item| all[item as usize]).collect();
         let mut rest: Vec<usize> = Vec::new();
-        let mut log_rest = f64::NEG_INFINITY;
+        let mut log_complement = f64::NEG_INFINITY;
         if self.term.against() {
             let mut counts = vec![true; all.len()];
             for &item in items.iter().chain(self.labelled.of(asked.query)) {
                 counts[item as usize] = false;
             }
             rest.extend((0..all.len()).filter(|&item| counts[item]));
-            log_rest = log_sum_exp(rest.iter().map(|&item| all[item]));
+            log_complement = log_sum_exp(rest.iter().map(|&item| all[item]));
         }
         let (mut to_ours, mut slope) = (vec![0.0; items.len()], 0.0);
-        let said = Said { items: &items, scores: &listed, log_rest };
+        let said = Said { items: &items, scores: &listed, log_complement };
         let loss = self.term.loss(asked, said, &mut to_ours, &mut slope);
         for (&item, to_item) in items.iter().zip(to_ours) {
             slopes[item as usize] += self.lambda * to_item;
         }
         for item in rest {
-            slopes[item] += self.lambda * (slope * portion(all[item], log_rest)) as f32;
+            slopes[item] += self.lambda * (slope * portion(all[item], log_complement)) as f32;
         }
         own + self.lambda * loss
     }

@@ -83,8 +83,8 @@ pub(crate) fn taught(teacher: &Embedded, met: &Met<'_>) -> [Vec<f32>; 2] {
 ///
 /// # Errors
 /// When there is not exactly one teacher, it answers other cases, or it came without vectors.
-fn one_factored(name: &str, cases: &Cases, lessons: &[Trace]) -> Result<Arc<Embedded>> {
-    let trace = crate::beside_own::one_teacher(name, cases, lessons)?;
+fn one_factored(name: &str, cases: &Cases, traces: &[Trace]) -> Result<Arc<Embedded>> {
+    let trace = crate::beside_own::one_teacher(name, cases, traces)?;
     let Some(embedded) = trace.embedded() else {
         let problem = format!(
             "`{}` has no vectors, which {name} compares; take a fitted model whose score is a product of two, or a method \
@@ -110,10 +110,10 @@ pub(crate) fn beside_vectors<T: VectorTerm + 'static>(
     lambda: f32,
     own: Box<dyn Objective>,
     cases: &Cases,
-    lessons: &[Trace],
+    traces: &[Trace],
     term: impl FnOnce(Arc<Embedded>) -> T,
 ) -> Result<Box<dyn Objective>> {
-    let teacher = one_factored(name, cases, lessons)?;
+    let teacher = one_factored(name, cases, traces)?;
     if lambda == 0.0 {
         return Ok(own);
     }
@@ -227,7 +227,9 @@ impl<T: VectorTerm> VectorObjective for BesideVectors<T> {
 /// The items of a slate, ascending; where it looks at all and lists none, the targets.
 fn listed(batch: &Batch<'_>, slate: &Slate) -> Vec<ItemId> {
     let mut items = match slate {
-        Slate::Lists { listed, .. } | Slate::Against { listed, .. } => listed.values().to_vec(),
+        Slate::Lists { listed, .. } | Slate::WithComplement { listed, .. } => {
+            listed.values().to_vec()
+        }
         Slate::All => (0..batch.len()).flat_map(|at| batch.case(at).targets.to_vec()).collect(),
     };
     items.sort_unstable();

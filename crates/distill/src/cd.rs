@@ -25,7 +25,7 @@ use crate::settings::{self, above_0, at_least_1, not_negative};
 use rankstill_core::kernel::math::{ln_slice, sigmoid};
 use rankstill_core::registry::Config;
 use rankstill_core::{
-    Cases, Distiller, Error, ItemId, Lists, Model, Objective, Result, Tensors, Trace, Wants,
+    Cases, Distiller, Error, ItemId, Lists, Model, Objective, Requirements, Result, Tensors, Trace,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -118,8 +118,8 @@ impl Cd {
 }
 
 impl Distiller for Cd {
-    fn wants(&self) -> Wants {
-        Wants::lists(self.window)
+    fn requires(&self) -> Requirements {
+        Requirements::lists(self.window)
     }
 
     /// Learns from one teacher; of a trace with checkpoints it takes the last.
@@ -130,10 +130,10 @@ impl Distiller for Cd {
         &self,
         own: Box<dyn Objective>,
         cases: &Cases,
-        lessons: &[Trace],
+        traces: &[Trace],
     ) -> Result<Box<dyn Objective>> {
         self.check("")?;
-        beside_own("cd", self.lambda, own, cases, lessons, |trace, labelled| {
+        beside_own("cd", self.lambda, own, cases, traces, |trace, labelled| {
             let (lists, scores) = scored_lists(trace, labelled, self.window)?;
             Ok(Softened::new(self.clone(), lists, scores))
         })
@@ -301,7 +301,7 @@ mod tests {
     fn labels_are_softened() {
         let term = term(Guide::None, Sampling::Linear);
         let mut slopes = [0.0];
-        let said = Said { items: &[7], scores: &[0.0], log_rest: 0.0 };
+        let said = Said { items: &[7], scores: &[0.0], log_complement: 0.0 };
         let loss = term.loss(asked(0, 0), said, &mut slopes, &mut 0.0);
         let label = 1.0 / (1.0 + (-1.0f32).exp()); // 2 / temperature 2
         assert!((loss - 2f32.ln()).abs() < 1e-6);

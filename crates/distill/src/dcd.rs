@@ -35,7 +35,7 @@ use crate::settings::{self, above_0, at_least_1, not_negative};
 use rankstill_core::kernel::math::{ln_slice, tanh_slice};
 use rankstill_core::registry::Config;
 use rankstill_core::{
-    Cases, Distiller, Error, ItemId, Lists, Model, Objective, Result, Tensors, Trace, Wants,
+    Cases, Distiller, Error, ItemId, Lists, Model, Objective, Requirements, Result, Tensors, Trace,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -131,8 +131,8 @@ impl Dcd {
 }
 
 impl Distiller for Dcd {
-    fn wants(&self) -> Wants {
-        Wants::lists(self.window.max(self.k))
+    fn requires(&self) -> Requirements {
+        Requirements::lists(self.window.max(self.k))
     }
 
     /// Learns from one teacher; of a trace with checkpoints it takes the last.
@@ -143,11 +143,11 @@ impl Distiller for Dcd {
         &self,
         own: Box<dyn Objective>,
         cases: &Cases,
-        lessons: &[Trace],
+        traces: &[Trace],
     ) -> Result<Box<dyn Objective>> {
         self.check("")?;
-        let own = self.beside_items(own, cases, lessons)?;
-        beside_own("dcd", self.lambda, own, cases, lessons, |trace, labelled| {
+        let own = self.beside_items(own, cases, traces)?;
+        beside_own("dcd", self.lambda, own, cases, traces, |trace, labelled| {
             Ok(Corrected::new(self.clone(), trace, Arc::clone(labelled)))
         })
     }
@@ -164,10 +164,10 @@ impl Dcd {
         &self,
         own: Box<dyn Objective>,
         cases: &Cases,
-        lessons: &[Trace],
+        traces: &[Trace],
     ) -> Result<Box<dyn Objective>> {
         let lambda = self.lambda * self.item_correction;
-        let trace = one_teacher("dcd", cases, lessons)?;
+        let trace = one_teacher("dcd", cases, traces)?;
         if lambda == 0.0 {
             return Ok(own);
         }
@@ -262,16 +262,17 @@ impl Term for Corrected {
         // its mass goes back there.
         let mut back: Vec<usize> = (0..corrected.len()).collect();
         back.retain(|&at| self.against() && !said.items[..n].contains(&said.items[n + at]));
-        let masses = back.iter().map(|&at| corrected[at]).chain([said.log_rest as f32]);
-        let log_rest = if back.is_empty() { said.log_rest } else { log_sum_exp(masses) };
-        let first = Said { items: &said.items[..n], scores: ours, log_rest };
+        let masses = back.iter().map(|&at| corrected[at]).chain([said.log_complement as f32]);
+        let log_complement =
+            if back.is_empty() { said.log_complement } else { log_sum_exp(masses) };
+        let first = Said { items: &said.items[..n], scores: ours, log_complement };
         let mut slope = 0.0;
         let loss = self.rrd.loss(asked, first, to_ours, &mut slope);
         if slope != 0.0 {
             for at in back {
-                to_corrected[at] += (slope * portion(corrected[at], log_rest)) as f32;
+                to_corrected[at] += (slope * portion(corrected[at], log_complement)) as f32;
             }
-            *to_rest += slope * portion(said.log_rest as f32, log_rest);
+            *to_rest += slope * portion(said.log_complement as f32, log_complement);
         }
         let (under, _) = self.lens(asked.query);
         let (low, high) = corrected.split_at(under);

@@ -19,11 +19,11 @@
 //! histories learns too.
 
 use crate::beside_vectors::{Met, VectorTerm, beside_vectors, taught};
-use crate::experts::{BothExperts, Lesson, annealed};
+use crate::experts::{BothExperts, Task, annealed};
 use crate::settings::{self, above_0, at_least_1, not_negative};
 use rankstill_core::kernel::optimizer::{Adam, Optimizer};
 use rankstill_core::registry::Config;
-use rankstill_core::{Cases, Distiller, Embedded, Objective, Result, Tensors, Trace, Wants};
+use rankstill_core::{Cases, Distiller, Embedded, Objective, Requirements, Result, Tensors, Trace};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
@@ -86,8 +86,8 @@ impl De {
 }
 
 impl Distiller for De {
-    fn wants(&self) -> Wants {
-        Wants { vectors: true, ..Wants::lists(0) }
+    fn requires(&self) -> Requirements {
+        Requirements { vectors: true, ..Requirements::lists(0) }
     }
 
     /// Learns from the vectors of one teacher.
@@ -98,10 +98,10 @@ impl Distiller for De {
         &self,
         own: Box<dyn Objective>,
         cases: &Cases,
-        lessons: &[Trace],
+        traces: &[Trace],
     ) -> Result<Box<dyn Objective>> {
         self.check("")?;
-        beside_vectors("de", self.lambda, own, cases, lessons, |teacher| {
+        beside_vectors("de", self.lambda, own, cases, traces, |teacher| {
             Mixture::new(self.clone(), teacher)
         })
     }
@@ -137,7 +137,7 @@ impl VectorTerm for Mixture {
                 let mut loss = 0.0;
                 for (side, (experts, grads)) in experts.iter_mut().zip(grads).enumerate() {
                     let weight = [1.0, items_weight][side];
-                    let vectors = Lesson {
+                    let vectors = Task {
                         teacher: &teacher[side],
                         temperature,
                         rng: &|id| met.rng(NOISE[side], id),

@@ -75,7 +75,7 @@ pub(crate) struct Experts {
 }
 
 /// What the vectors of one step are to be like, and how shares are drawn.
-pub(crate) struct Lesson<'a> {
+pub(crate) struct Task<'a> {
     /// The teacher's, parallel to the side's, row-major without gaps.
     pub teacher: &'a [f32],
     /// Of the softmax.
@@ -134,16 +134,16 @@ impl Experts {
     }
 
     /// The loss of a side's vectors; adds the gradient to `to_student`, and takes the parameters' step.
-    pub fn regress(&mut self, side: Side<'_>, lesson: &Lesson<'_>, to_student: &mut [f32]) -> f64 {
+    pub fn regress(&mut self, side: Side<'_>, task: &Task<'_>, to_student: &mut [f32]) -> f64 {
         let Shape { student, teacher, experts } = self.shape;
         let n = side.ids.len();
-        let shares = self.shares(side.ids, lesson);
+        let shares = self.shares(side.ids, task);
         let works: Vec<Work> =
             (0..experts).into_par_iter().map(|m| self.ask(m, side.vectors, &shares)).collect();
         // From what is wanted to what is said: the slope of half the loss, in rows of whole vectors.
         let width = padded(teacher);
         let mut away = vec![0.0; n * width];
-        for (away, goal) in away.chunks_mut(width).zip(lesson.teacher.chunks(teacher)) {
+        for (away, goal) in away.chunks_mut(width).zip(task.teacher.chunks(teacher)) {
             away[..teacher].iter_mut().zip(goal).for_each(|(away, goal)| *away = -goal);
         }
         for (m, work) in works.iter().enumerate() {
@@ -167,12 +167,12 @@ impl Experts {
             for ((&at, vector), &to_share) in parts {
                 to_shares[at * experts + m] = to_share;
                 let to = &mut to_student[at * student..][..student];
-                axpy(lesson.weight, &vector[..student], to);
+                axpy(task.weight, &vector[..student], to);
             }
         }
-        self.to_gate(lesson, &shares, &to_shares, to_gate);
-        if lesson.scale != 0.0 {
-            self.parameters.update(&gradient, lesson.scale);
+        self.to_gate(task, &shares, &to_shares, to_gate);
+        if task.scale != 0.0 {
+            self.parameters.update(&gradient, task.scale);
         }
         loss
     }
@@ -195,20 +195,20 @@ impl Experts {
     }
 
     /// `vectors x experts`.
-    fn shares(&self, ids: &[u32], lesson: &Lesson<'_>) -> Vec<f32> {
+    fn shares(&self, ids: &[u32], task: &Task<'_>) -> Vec<f32> {
         let experts = self.shape.experts;
-        let logits = self.logits(lesson.teacher);
+        let logits = self.logits(task.teacher);
         let mut shares = vec![0.0; ids.len() * experts];
         let rows = shares.par_chunks_mut(experts).zip(logits.par_chunks(padded(experts)));
         rows.zip(ids).with_min_len(64).for_each(|((shares, logits), &id)| {
             if experts > 1 {
-                fill_gumbel(&mut (lesson.rng)(id), shares);
+                fill_gumbel(&mut (task.rng)(id), shares);
             }
             // One in 2^24 is infinite: as many of the others are below 17.
             let logits = shares.iter_mut().zip(logits);
             logits.for_each(|(share, logit)| *share = share.min(17.0) + logit);
             let top = shares.iter().fold(f32::NEG_INFINITY, |top, &x| top.max(x));
-            shares.iter_mut().for_each(|share| *share = exp((*share - top) / lesson.temperature));
+            shares.iter_mut().for_each(|share| *share = exp((*share - top) / task.temperature));
             let sum = shares.iter().fold(0.0, |sum, share| sum + share);
             shares.iter_mut().for_each(|share| *share /= sum);
         });
@@ -278,7 +278,7 @@ impl Experts {
         (back(weights1, student, hidden, &to_hidden), to_shares)
     }
 
-    fn to_gate(&self, lesson: &Lesson<'_>, shares: &[f32], to_shares: &[f32], out: &mut [f32]) {
+    fn to_gate(&self, task: &Task<'_>, shares: &[f32], to_shares: &[f32], out: &mut [f32]) {
         let Shape { teacher, experts, .. } = self.shape;
         let width = padded(experts);
         let n = shares.len() / experts;
@@ -288,12 +288,12 @@ impl Experts {
             let mean = shares.iter().zip(to_shares).fold(0.0, |sum, (share, to)| sum + share * to);
             for ((to, share), to_share) in to.iter_mut().zip(shares).zip(to_shares) {
                 if *share >= LEAST {
-                    *to = share * (to_share - mean) / lesson.temperature;
+                    *to = share * (to_share - mean) / task.temperature;
                 }
             }
         }
         let (weights, bias) = out.split_at_mut(teacher * width);
-        let vectors = Rows::dense(lesson.teacher, n, teacher);
+        let vectors = Rows::dense(task.teacher, n, teacher);
         to_weights(vectors, 0..teacher, &to_logits, width, weights);
         to_bias(&to_logits, bias);
     }
@@ -418,9 +418,9 @@ mod tests {
         let ids: Vec<u32> = (0..N as u32).collect();
         let teacher = drawn(3, N * SHAPE.teacher);
         let rng = |id: u32| Rng::keyed(4, [u64::from(id)]);
-        let lesson = Lesson { teacher: &teacher, temperature, rng: &rng, weight: 1.0, scale };
+        let task = Task { teacher: &teacher, temperature, rng: &rng, weight: 1.0, scale };
         let mut to = vec![0.0; vectors.len()];
-        let loss = experts.regress(Side { ids: &ids, vectors }, &lesson, &mut to);
+        let loss = experts.regress(Side { ids: &ids, vectors }, &task, &mut to);
         (loss, to)
     }
 
@@ -500,9 +500,9 @@ mod tests {
         let ids: Vec<u32> = (0..N as u32).collect();
         let teacher = drawn(3, N * SHAPE.teacher);
         let rng = |id: u32| Rng::keyed(4, [u64::from(id)]);
-        let lesson =
-            Lesson { teacher: &teacher, temperature: 1e-10, rng: &rng, weight: 1.0, scale: 1.0 };
-        let shares = experts.shares(&ids, &lesson);
+        let task =
+            Task { teacher: &teacher, temperature: 1e-10, rng: &rng, weight: 1.0, scale: 1.0 };
+        let shares = experts.shares(&ids, &task);
         assert!(shares.chunks(4).all(|row| row.iter().sum::<f32>() == 1.0 && row.contains(&1.0)));
         assert_eq!(experts.groups(&teacher).len(), N);
         let vectors = drawn(2, N * SHAPE.student);

@@ -15,7 +15,7 @@ use crate::beside_vectors::{Met, VectorTerm, beside_vectors, taught};
 use crate::settings::{self, not_negative};
 use crate::topology::{Units, pairs};
 use rankstill_core::registry::Config;
-use rankstill_core::{Cases, Distiller, Embedded, Objective, Result, Trace, Wants};
+use rankstill_core::{Cases, Distiller, Embedded, Objective, Requirements, Result, Trace};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
@@ -49,8 +49,8 @@ impl Ftd {
 }
 
 impl Distiller for Ftd {
-    fn wants(&self) -> Wants {
-        Wants { vectors: true, ..Wants::lists(0) }
+    fn requires(&self) -> Requirements {
+        Requirements { vectors: true, ..Requirements::lists(0) }
     }
 
     /// Learns from the vectors of one teacher.
@@ -61,10 +61,10 @@ impl Distiller for Ftd {
         &self,
         own: Box<dyn Objective>,
         cases: &Cases,
-        lessons: &[Trace],
+        traces: &[Trace],
     ) -> Result<Box<dyn Objective>> {
         self.check("")?;
-        beside_vectors("ftd", self.lambda, own, cases, lessons, Full)
+        beside_vectors("ftd", self.lambda, own, cases, traces, Full)
     }
 
     fn config(&self) -> Value {

@@ -42,7 +42,9 @@ use crate::fusion::{Fusion, Said};
 use crate::settings::{at_least_1, not_negative, wrong};
 use objective::Taught;
 use rankstill_core::registry::{Config, lay_under};
-use rankstill_core::{Cases, Distiller, Error, ItemId, Lists, Objective, Result, Trace, Wants};
+use rankstill_core::{
+    Cases, Distiller, Error, ItemId, Lists, Objective, Requirements, Result, Trace,
+};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -169,11 +171,11 @@ impl HetComp {
 }
 
 impl Distiller for HetComp {
-    fn wants(&self) -> Wants {
-        Wants {
+    fn requires(&self) -> Requirements {
+        Requirements {
             trajectory: true,
             labelled_ranks: true,
-            ..Wants::lists(self.k.max(self.cutoff).max(self.fusion.cut))
+            ..Requirements::lists(self.k.max(self.cutoff).max(self.fusion.cut))
         }
     }
 
@@ -181,12 +183,12 @@ impl Distiller for HetComp {
         &self,
         _own: Box<dyn Objective>,
         cases: &Cases,
-        lessons: &[Trace],
+        traces: &[Trace],
     ) -> Result<Box<dyn Objective>> {
-        self.fusion.check("distill.fusion", lessons.len())?;
-        lessons.iter().try_for_each(|trace| trace.answers(cases))?;
-        let observed = self.observed(cases, lessons);
-        Ok(Box::new(Taught::new(self.clone(), cases, lessons, observed)?))
+        self.fusion.check("distill.fusion", traces.len())?;
+        traces.iter().try_for_each(|trace| trace.answers(cases))?;
+        let observed = self.observed(cases, traces);
+        Ok(Box::new(Taught::new(self.clone(), cases, traces, observed)?))
     }
 
     fn config(&self) -> Value {
@@ -196,7 +198,7 @@ impl Distiller for HetComp {
 
 impl HetComp {
     /// P: of each query, the first of its labelled items in the order that the teachers' last states have them in together.
-    fn observed(&self, cases: &Cases, lessons: &[Trace]) -> Lists<ItemId> {
+    fn observed(&self, cases: &Cases, traces: &[Trace]) -> Lists<ItemId> {
         let queries = cases.distinct_queries();
         let of = |query: usize| {
             let mut own: Vec<ItemId> = Vec::new();
@@ -210,7 +212,7 @@ impl HetComp {
                     new.then_some(at)
                 })
                 .collect();
-            let lists: Vec<Vec<ItemId>> = lessons
+            let lists: Vec<Vec<ItemId>> = traces
                 .iter()
                 .map(|trace| {
                     let ranks = trace.labelled_ranks().map(|ranks| ranks.row(query));

@@ -18,13 +18,13 @@
 //! the shares falls as in the paper (there it is 0.1). Sums over pairs are found from products of columns (see `topology.rs`).
 
 use crate::beside_vectors::{Met, VectorTerm, beside_vectors, taught};
-use crate::experts::{BothExperts, Lesson, annealed};
+use crate::experts::{BothExperts, Task, annealed};
 use crate::settings::{self, above_0, at_least_1, not_negative, wrong};
 use crate::topology::{Units, pairs, to_landmarks};
 use rankstill_core::kernel::dense::axpy;
 use rankstill_core::kernel::optimizer::{Adam, Optimizer};
 use rankstill_core::registry::Config;
-use rankstill_core::{Cases, Distiller, Embedded, Objective, Result, Tensors, Trace, Wants};
+use rankstill_core::{Cases, Distiller, Embedded, Objective, Requirements, Result, Tensors, Trace};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
@@ -90,8 +90,8 @@ impl Htd {
 }
 
 impl Distiller for Htd {
-    fn wants(&self) -> Wants {
-        Wants { vectors: true, ..Wants::lists(0) }
+    fn requires(&self) -> Requirements {
+        Requirements { vectors: true, ..Requirements::lists(0) }
     }
 
     /// Learns from the vectors of one teacher.
@@ -102,10 +102,10 @@ impl Distiller for Htd {
         &self,
         own: Box<dyn Objective>,
         cases: &Cases,
-        lessons: &[Trace],
+        traces: &[Trace],
     ) -> Result<Box<dyn Objective>> {
         self.check("")?;
-        beside_vectors("htd", self.lambda, own, cases, lessons, |teacher| {
+        beside_vectors("htd", self.lambda, own, cases, traces, |teacher| {
             Groups::new(self.clone(), teacher)
         })
     }
@@ -173,7 +173,7 @@ impl VectorTerm for Groups {
                         groups[side * self.config.groups + group].push(before + at);
                     });
                     before += met.sides[side].ids.len();
-                    let vectors = Lesson {
+                    let vectors = Task {
                         teacher: &teacher[side],
                         temperature,
                         rng: &|id| met.rng(NOISE[side], id),

@@ -20,7 +20,7 @@ use crate::labelled::Labelled;
 use crate::rrd::{Mode, Rrd};
 use crate::settings::{self, at_least_1, not_negative};
 use rankstill_core::registry::Config;
-use rankstill_core::{Cases, Distiller, Objective, Result, Trace, Wants};
+use rankstill_core::{Cases, Distiller, Objective, Requirements, Result, Trace};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -99,8 +99,8 @@ impl IrRrd {
 }
 
 impl Distiller for IrRrd {
-    fn wants(&self) -> Wants {
-        self.rrd().wants().with_k(self.window.max(self.k))
+    fn requires(&self) -> Requirements {
+        self.rrd().requires().with_k(self.window.max(self.k))
     }
 
     /// Learns from one teacher; of a trace with checkpoints it takes the last.
@@ -111,10 +111,10 @@ impl Distiller for IrRrd {
         &self,
         own: Box<dyn Objective>,
         cases: &Cases,
-        lessons: &[Trace],
+        traces: &[Trace],
     ) -> Result<Box<dyn Objective>> {
         self.check("")?;
-        let trace = crate::beside_own::one_teacher("ir_rrd", cases, lessons)?;
+        let trace = crate::beside_own::one_teacher("ir_rrd", cases, traces)?;
         let mut own = own;
         if self.item_lambda > 0.0 {
             let form =
@@ -124,7 +124,7 @@ impl Distiller for IrRrd {
             let term = ItemSide::new(form, trace, &labelled, cases.n_items(), users);
             own = Box::new(BesideVectors::new(own, term, self.item_lambda));
         }
-        self.rrd().teach(own, cases, lessons)
+        self.rrd().teach(own, cases, traces)
     }
 
     fn config(&self) -> Value {

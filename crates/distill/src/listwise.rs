@@ -1,20 +1,20 @@
 //! Losses of lists that several methods share.
 
 /// Plackett and Luce's likelihood that a list comes in its order, above a rest in no order, each place weighed:
-/// `-sum_k w_k ln(e^s_k / (sum_(j >= k) e^s_j + e^log_rest))`. Adds the slopes to what is there.
+/// `-sum_k w_k ln(e^s_k / (sum_(j >= k) e^s_j + e^log_complement))`. Adds the slopes to what is there.
 pub(crate) fn plackett_luce(
     scores: &[f32],
-    log_rest: f64,
+    log_complement: f64,
     weight: impl Fn(usize) -> f64,
     slopes: &mut [f32],
     to_rest: &mut f64,
 ) -> f64 {
-    let top = scores.iter().fold(log_rest, |top, &score| top.max(f64::from(score)));
+    let top = scores.iter().fold(log_complement, |top, &score| top.max(f64::from(score)));
     if top == f64::NEG_INFINITY {
         return 0.0; // nothing to order
     }
     let mass = |score: f64| (score - top).exp();
-    let rest = mass(log_rest);
+    let rest = mass(log_complement);
     // Behind each place: its own mass, those after it, the rest's.
     let mut behind = vec![0.0; scores.len()];
     let mut sum = rest;
@@ -43,10 +43,10 @@ pub(crate) fn above(
     slopes: &mut [f32],
     to_others: &mut [f32],
 ) -> f64 {
-    let (log_rest, mut to_rest) = (log_sum_exp(others.iter().copied()), 0.0);
-    let loss = plackett_luce(scores, log_rest, weight, slopes, &mut to_rest);
+    let (log_complement, mut to_rest) = (log_sum_exp(others.iter().copied()), 0.0);
+    let loss = plackett_luce(scores, log_complement, weight, slopes, &mut to_rest);
     for (to, &score) in to_others.iter_mut().zip(others) {
-        *to += (to_rest * portion(score, log_rest)) as f32;
+        *to += (to_rest * portion(score, log_complement)) as f32;
     }
     loss
 }

@@ -48,7 +48,8 @@ use objective::Taught;
 pub(crate) use objective::exact_ranks;
 use rankstill_core::registry::{Config, lay_under};
 use rankstill_core::{
-    Among, Answers, Cases, Distiller, Error, Lesson, Lists, Objective, Result, Trace, Wants,
+    Answers, Candidates, Cases, Distiller, Error, ListRequest, Lists, Objective, Requirements,
+    Result, Trace,
 };
 pub(crate) use samples::Scratch;
 use serde::{Deserialize, Serialize};
@@ -272,12 +273,12 @@ impl RankDistil {
 }
 
 impl Distiller for RankDistil {
-    fn wants(&self) -> Wants {
-        let among = match self.pass_over {
-            PassOver::Labelled => Among::Unlabelled,
-            PassOver::Targets => Among::Everything,
+    fn requires(&self) -> Requirements {
+        let candidates = match self.pass_over {
+            PassOver::Labelled => Candidates::Unlabelled,
+            PassOver::Targets => Candidates::Everything,
         };
-        Wants { lesson: Lesson { k: self.k, among }, ..Wants::lists(self.k) }
+        Requirements { lists: ListRequest { k: self.k, candidates }, ..Requirements::lists(self.k) }
     }
 
     /// Learns from one teacher; of a trace with checkpoints it takes the last.
@@ -289,22 +290,22 @@ impl Distiller for RankDistil {
         &self,
         own: Box<dyn Objective>,
         cases: &Cases,
-        lessons: &[Trace],
+        traces: &[Trace],
     ) -> Result<Box<dyn Objective>> {
         self.check("")?;
-        let [lesson] = lessons else {
+        let [trace] = traces else {
             let problem = format!(
                 "rank_distil learns from one teacher, not {}; fuse several into one ranking first",
-                lessons.len()
+                traces.len()
             );
             return Err(Error::Config { key: "teachers".into(), problem });
         };
-        lesson.answers(cases)?;
+        trace.answers(cases)?;
         if self.alpha == 0.0 {
             return Ok(own); // the very objective: what is fused for it stays fused
         }
         let labelled = Labelled::new(cases)?;
-        let said = lesson.last();
+        let said = trace.last();
         let lists = match self.pass_over {
             PassOver::Labelled => unlabelled_lists(said, &labelled, self.k),
             PassOver::Targets => lists_but_targets(said, cases, self.k),

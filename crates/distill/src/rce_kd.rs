@@ -26,7 +26,8 @@ use crate::settings::{self, above_0, at_least_1, not_negative};
 use rankstill_core::kernel::math::exp;
 use rankstill_core::registry::Config;
 use rankstill_core::{
-    Cases, Distiller, Error, ItemId, Lists, Model, Objective, Result, Tensors, TopK, Trace, Wants,
+    Cases, Distiller, Error, ItemId, Lists, Model, Objective, Requirements, Result, Tensors, TopK,
+    Trace,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -100,8 +101,8 @@ impl RceKd {
 }
 
 impl Distiller for RceKd {
-    fn wants(&self) -> Wants {
-        Wants::lists(self.window.max(self.k))
+    fn requires(&self) -> Requirements {
+        Requirements::lists(self.window.max(self.k))
     }
 
     /// Learns from one teacher; of a trace with checkpoints it takes the last.
@@ -112,10 +113,10 @@ impl Distiller for RceKd {
         &self,
         own: Box<dyn Objective>,
         cases: &Cases,
-        lessons: &[Trace],
+        traces: &[Trace],
     ) -> Result<Box<dyn Objective>> {
         self.check("")?;
-        beside_own("rce_kd", self.lambda, own, cases, lessons, |trace, labelled| {
+        beside_own("rce_kd", self.lambda, own, cases, traces, |trace, labelled| {
             let (lists, scores) = scored_lists(trace, labelled, self.window.max(self.k))?;
             Ok(Closed::new(self.clone(), lists, scores, cases.n_items()))
         })
@@ -305,7 +306,7 @@ mod tests {
     fn the_two_parts_are_weighed_by_what_is_shared() {
         let term = term();
         let mut slopes = [0.0; 3];
-        let said = Said { items: &[5, 1, 7], scores: &[0.0, 0.0, 4.0], log_rest: 0.0 };
+        let said = Said { items: &[5, 1, 7], scores: &[0.0, 0.0, 4.0], log_complement: 0.0 };
         let loss = term.loss(asked(0, 0), said, &mut slopes, &mut 0.0);
         // One of two is shared; over (5, 1) both of the student's probabilities are 1/2; one item alone has no loss.
         let gamma = (-0.5f32).exp();

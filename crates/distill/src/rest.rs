@@ -27,8 +27,8 @@ pub(crate) fn own_loss(
     let mut slope = 0.0;
     let loss = own.loss(
         Row { items: &row.items[..n], ..row },
-        Scores { listed: &scores.listed[..n], log_rest: rest.log as f32, ..scores },
-        Grad { listed: &mut grad.listed[..n], log_rest: &mut slope },
+        Scores { listed: &scores.listed[..n], log_complement: rest.log as f32, ..scores },
+        Grad { listed: &mut grad.listed[..n], log_complement: &mut slope },
     );
     rest.give_back(slope, scores, grad);
     loss
@@ -62,8 +62,10 @@ impl Rest {
             .filter(|&at| !items[..at].contains(&items[at]))
             .collect();
         let log = match back.is_empty() {
-            true => f64::from(scores.log_rest),
-            false => log_sum_exp(back.iter().map(|&at| scores.listed[at]).chain([scores.log_rest])),
+            true => f64::from(scores.log_complement),
+            false => {
+                log_sum_exp(back.iter().map(|&at| scores.listed[at]).chain([scores.log_complement]))
+            }
         };
         Self { log, back }
     }
@@ -77,6 +79,6 @@ impl Rest {
         for &at in &self.back {
             grad.listed[at] += share(scores.listed[at]);
         }
-        *grad.log_rest += share(scores.log_rest);
+        *grad.log_complement += share(scores.log_complement);
     }
 }

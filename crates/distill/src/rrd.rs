@@ -23,7 +23,7 @@ use crate::places::weighted_places;
 use crate::rank_distil::{Scratch, unlabelled_lists};
 use crate::settings::{self, above_0, at_least_1, not_negative};
 use rankstill_core::registry::Config;
-use rankstill_core::{Cases, Distiller, ItemId, Lists, Objective, Result, Trace, Wants};
+use rankstill_core::{Cases, Distiller, ItemId, Lists, Objective, Requirements, Result, Trace};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
@@ -95,8 +95,8 @@ impl Rrd {
 }
 
 impl Distiller for Rrd {
-    fn wants(&self) -> Wants {
-        Wants::lists(self.depth())
+    fn requires(&self) -> Requirements {
+        Requirements::lists(self.depth())
     }
 
     /// Learns from one teacher; of a trace with checkpoints it takes the last.
@@ -107,10 +107,10 @@ impl Distiller for Rrd {
         &self,
         own: Box<dyn Objective>,
         cases: &Cases,
-        lessons: &[Trace],
+        traces: &[Trace],
     ) -> Result<Box<dyn Objective>> {
         self.check("")?;
-        beside_own("rrd", self.lambda, own, cases, lessons, |trace, labelled| {
+        beside_own("rrd", self.lambda, own, cases, traces, |trace, labelled| {
             Ok(Interesting::new(self.clone(), trace, Arc::clone(labelled)))
         })
     }
@@ -174,7 +174,8 @@ impl Term for Interesting {
 
     fn loss(&self, asked: Asked, said: Said<'_>, slopes: &mut [f32], to_rest: &mut f64) -> f32 {
         if self.config.mode == Mode::Direct {
-            return plackett_luce(said.scores, said.log_rest, |_| 1.0, slopes, to_rest) as f32;
+            return plackett_luce(said.scores, said.log_complement, |_| 1.0, slopes, to_rest)
+                as f32;
         }
         let n = self.lens(asked.query).0;
         let ((list, others), (to_list, to_others)) =
@@ -234,7 +235,7 @@ mod tests {
         assert!(term.against());
         assert_eq!(items_of(&term, 0, 0), term.lists.row(0)[..3]);
         let (mut slopes, mut to_rest) = ([0.0; 2], 0.0);
-        let said = Said { items: &[0, 1], scores: &[0.0, 0.0], log_rest: 0.0 };
+        let said = Said { items: &[0, 1], scores: &[0.0, 0.0], log_complement: 0.0 };
         let asked = Asked { query: 0, case: 0, epoch: 0, seed: 1 };
         let loss = term.loss(asked, said, &mut slopes, &mut to_rest);
         assert!((loss - 6f32.ln()).abs() < 1e-6, "-ln(1/3) - ln(1/2)");

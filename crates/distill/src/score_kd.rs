@@ -16,7 +16,9 @@ use crate::rank_distil::Scratch;
 use crate::settings::{self, above_0, at_least_1, not_negative};
 use rankstill_core::kernel::math::{sigmoid, softplus};
 use rankstill_core::registry::Config;
-use rankstill_core::{Cases, Distiller, Error, ItemId, Lists, Objective, Result, Trace, Wants};
+use rankstill_core::{
+    Cases, Distiller, Error, ItemId, Lists, Objective, Requirements, Result, Trace,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -69,8 +71,8 @@ impl ScoreKd {
 }
 
 impl Distiller for ScoreKd {
-    fn wants(&self) -> Wants {
-        Wants::lists(self.k)
+    fn requires(&self) -> Requirements {
+        Requirements::lists(self.k)
     }
 
     /// Learns from one teacher; of a trace with checkpoints it takes the last.
@@ -81,10 +83,10 @@ impl Distiller for ScoreKd {
         &self,
         own: Box<dyn Objective>,
         cases: &Cases,
-        lessons: &[Trace],
+        traces: &[Trace],
     ) -> Result<Box<dyn Objective>> {
         self.check("")?;
-        beside_own("score_kd", self.lambda, own, cases, lessons, |trace, labelled| {
+        beside_own("score_kd", self.lambda, own, cases, traces, |trace, labelled| {
             let (lists, scores) = scored_lists(trace, labelled, self.k)?;
             Ok(Scored { config: self.clone(), lists, scores })
         })
@@ -173,7 +175,7 @@ mod tests {
         // Labels 3/4 and 1/2; the student says 1/4 and 1/2.
         let scores = vec![2.0 * 3f32.ln() - 1.0, -1.0];
         let config = ScoreKd { temperature: 2.0, shift: 1.0, ..ScoreKd::default() };
-        let said = Said { items: &[3, 1], scores: &[-(3f32.ln()), 0.0], log_rest: 0.0 };
+        let said = Said { items: &[3, 1], scores: &[-(3f32.ln()), 0.0], log_complement: 0.0 };
         let with = |loss| {
             let config = ScoreKd { loss, ..config.clone() };
             let term = Scored { config, lists: lists.clone(), scores: scores.clone() };

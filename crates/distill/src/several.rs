@@ -7,7 +7,7 @@
 use crate::DISTILLERS;
 use crate::settings::wrong;
 use rankstill_core::registry::{Config, parse};
-use rankstill_core::{Cases, Distiller, Objective, Result, Trace, Wants};
+use rankstill_core::{Cases, Distiller, Objective, Requirements, Result, Trace};
 use serde_json::{Value, json};
 
 /// The methods, in their order.
@@ -42,10 +42,11 @@ impl Several {
             let problem = "`het_comp` takes the place of the student's own loss: put it first";
             return Err(wrong(path, "of", problem.into()));
         }
-        let mut wanted = of.iter().filter(|(_, one)| one.wants().lesson.k > 0);
+        let mut wanted = of.iter().filter(|(_, one)| one.requires().lists.k > 0);
         if let Some((first, one)) = wanted.next() {
-            let other =
-                wanted.find(|(_, other)| other.wants().lesson.among != one.wants().lesson.among);
+            let other = wanted.find(|(_, other)| {
+                other.requires().lists.candidates != one.requires().lists.candidates
+            });
             if let Some((other, _)) = other {
                 let problem = format!(
                     "`{first}` and `{other}` want lists of different things; set `pass_over` so that they do not"
@@ -59,16 +60,16 @@ impl Several {
 
 impl Distiller for Several {
     /// The longest.
-    fn wants(&self) -> Wants {
-        let all = self.of.iter().map(|(_, one)| one.wants());
-        all.reduce(|a, b| Wants {
-            lesson: if b.lesson.k > a.lesson.k { b.lesson } else { a.lesson },
+    fn requires(&self) -> Requirements {
+        let all = self.of.iter().map(|(_, one)| one.requires());
+        all.reduce(|a, b| Requirements {
+            lists: if b.lists.k > a.lists.k { b.lists } else { a.lists },
             trajectory: a.trajectory || b.trajectory,
             labelled_ranks: a.labelled_ranks || b.labelled_ranks,
             vectors: a.vectors || b.vectors,
-            learning: a.learning || b.learning,
+            recipe: a.recipe || b.recipe,
         })
-        .unwrap_or_else(|| Wants::lists(0))
+        .unwrap_or_else(|| Requirements::lists(0))
     }
 
     /// # Errors
@@ -77,9 +78,9 @@ impl Distiller for Several {
         &self,
         own: Box<dyn Objective>,
         cases: &Cases,
-        lessons: &[Trace],
+        traces: &[Trace],
     ) -> Result<Box<dyn Objective>> {
-        self.of.iter().try_fold(own, |own, (_, one)| one.teach(own, cases, lessons))
+        self.of.iter().try_fold(own, |own, (_, one)| one.teach(own, cases, traces))
     }
 
     fn config(&self) -> Value {

@@ -5,8 +5,8 @@ use crate::beside_own::{Asked, Term};
 use crate::rank_distil::Scratch;
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::{
-    Batch, Cases, Grad, Interactions, ItemId, Learner, Learning, Model, Objective, Plan, Query,
-    Rankings, Result, Row, Scorer, Scores, Slate, Tensors, Trace, Trainable,
+    Batch, Cases, Grad, Interactions, ItemId, Learner, Model, Objective, Plan, Query, Rankings,
+    Result, Row, Scorer, Scores, Slate, TeacherRecipe, Tensors, Trace, Trainable,
 };
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -39,12 +39,12 @@ pub(crate) fn trace(cases: &Cases) -> Trace {
         let scores = (0..).map(|place| 3.0 - 0.4 * place as f32);
         said.push(unlabelled.zip(scores).take(if u == 3 { 0 } else { K }));
     }
-    Trace::new("chance", vec![(0, said)]).unwrap().with_learning(learning(8))
+    Trace::new("chance", vec![(0, said)]).unwrap().with_recipe(learning(8))
 }
 
 /// How a [`Free`] comes about.
-pub(crate) fn learning(seed: u64) -> Learning {
-    Learning {
+pub(crate) fn learning(seed: u64) -> TeacherRecipe {
+    TeacherRecipe {
         recipe: Arc::new(Free(Plan { batch_size: 5, ..Plan::default() })),
         train: Arc::new(log()),
         seed,
@@ -150,8 +150,8 @@ impl Learner for FreeModel {
             let items = listed.row(at);
             let scores: Vec<f32> = items.iter().map(|&i| self.0[user * N + i as usize]).collect();
             let mut grad = vec![0.0; items.len()];
-            let scores = Scores { listed: &scores, probes: &[], log_rest: f32::NEG_INFINITY };
-            let to = Grad { listed: &mut grad, log_rest: &mut 0.0 };
+            let scores = Scores { listed: &scores, probes: &[], log_complement: f32::NEG_INFINITY };
+            let to = Grad { listed: &mut grad, log_complement: &mut 0.0 };
             loss += f64::from(objective.loss(Row { batch, at, items }, scores, to));
             moves.extend(items.iter().map(|&i| user * N + i as usize).zip(grad));
         }
@@ -208,9 +208,9 @@ impl Objective for Own {
             }
             Self::Softmax => {
                 assert_eq!(s.len(), 1);
-                let all = (s[0].exp() + scores.log_rest.exp()).ln();
+                let all = (s[0].exp() + scores.log_complement.exp()).ln();
                 grad.listed[0] = (s[0] - all).exp() - 1.0;
-                *grad.log_rest = (scores.log_rest - all).exp();
+                *grad.log_complement = (scores.log_complement - all).exp();
                 all - s[0]
             }
             Self::Squares => {
@@ -234,7 +234,7 @@ pub(crate) fn ask(
 ) -> (f64, Vec<f64>) {
     let (items, left_out, against) = match slate {
         Slate::Lists { listed, .. } => (listed.row(at), &[][..], false),
-        Slate::Against { listed, left_out, asking, .. } => {
+        Slate::WithComplement { listed, left_out, asking, .. } => {
             (listed.row(at), left_out.row(at), asking.contains(&(at as u32)))
         }
         Slate::All => (&[][..], &[][..], false),
@@ -249,8 +249,8 @@ pub(crate) fn ask(
     let (mut grad, mut to_rest) = (vec![0.0; listed.len()], 0.0);
     let loss = objective.loss(
         Row { batch, at, items },
-        Scores { listed: &listed, probes: &[], log_rest: mass.ln() as f32 },
-        Grad { listed: &mut grad, log_rest: &mut to_rest },
+        Scores { listed: &listed, probes: &[], log_complement: mass.ln() as f32 },
+        Grad { listed: &mut grad, log_complement: &mut to_rest },
     );
     let mut slopes = vec![0.0; N];
     match slate {

@@ -1,7 +1,8 @@
 //! Recording what a teacher says: each distinct query of the student's cases is asked once, in blocks.
 
 use rankstill_core::{
-    Among, Cases, Error, ItemId, Lesson, Lists, Query, Ranker, Rankings, Result, Span, TopK, Trace,
+    Candidates, Cases, Error, ItemId, ListRequest, Lists, Query, Ranker, Rankings, Result, Span,
+    TopK, Trace,
 };
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 /// Queries asked at a time; also how often the caller is told. Enough for a ranker to spread over its threads.
 pub const BLOCK: usize = 4096;
 
-/// Asks `teacher` every distinct query of `cases` for its `lesson.k` best items among what the lesson says. The trace has one
+/// Asks `teacher` every distinct query of `cases` for its `request.k` best items among what the request says. The trace has one
 /// checkpoint, epoch 0. `progress` is given (done, of how many) queries after every block; `Break` ends the recording with
 /// [`Error::Interrupted`].
 ///
@@ -20,7 +21,7 @@ pub fn record(
     name: &str,
     teacher: &dyn Ranker,
     cases: &Cases,
-    lesson: Lesson,
+    request: ListRequest,
     progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<Trace> {
     let mut said = Rankings::default();
@@ -28,7 +29,7 @@ pub fn record(
         said.append(answers);
         Ok(())
     };
-    record_from(0, name, teacher, cases, lesson, &mut keep, progress)?;
+    record_from(0, name, teacher, cases, request, &mut keep, progress)?;
     Trace::new(name, vec![(0, said)])
 }
 
@@ -42,12 +43,12 @@ pub fn record_from(
     name: &str,
     teacher: &dyn Ranker,
     cases: &Cases,
-    lesson: Lesson,
+    request: ListRequest,
     keep: &mut dyn FnMut(Rankings) -> Result<()>,
     progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<()> {
     let queries = cases.distinct_queries();
-    let top = question(cases, lesson);
+    let top = question(cases, request);
     let mut done = first.min(queries.len());
     for block in queries[done..].chunks(BLOCK) {
         let answers = teacher.rank(block, &top)?;
@@ -88,20 +89,20 @@ pub fn labelled_ranks(teacher: &dyn Ranker, cases: &Cases) -> Result<Lists<u32>>
     Ok(ranks)
 }
 
-/// How long the lists of a lesson on these cases may be.
+/// How long the lists of a request on these cases may be.
 #[must_use]
-pub fn length(cases: &Cases, lesson: Lesson) -> usize {
-    question(cases, lesson).k
+pub fn length(cases: &Cases, request: ListRequest) -> usize {
+    question(cases, request).k
 }
 
 /// What a teacher is asked for.
 #[must_use]
-pub fn question(cases: &Cases, lesson: Lesson) -> TopK<'static> {
-    match lesson.among {
-        Among::Unlabelled => TopK::unseen(lesson.k),
-        Among::Everything => {
+pub fn question(cases: &Cases, request: ListRequest) -> TopK<'static> {
+    match request.candidates {
+        Candidates::Unlabelled => TopK::unseen(request.k),
+        Candidates::Everything => {
             let targets = cases.iter().map(|case| case.targets.len()).max().unwrap_or(0);
-            TopK { k: lesson.k + targets, skip_seen: false, allowed: None }
+            TopK { k: request.k + targets, skip_seen: false, allowed: None }
         }
     }
 }
@@ -109,10 +110,10 @@ pub fn question(cases: &Cases, lesson: Lesson) -> TopK<'static> {
 /// About how many bytes [`record`] will hold for so many distinct queries, besides what the teacher itself needs: the
 /// queries, and an item and a score for each place of each list.
 #[must_use]
-pub fn memory(n_queries: usize, lesson: Lesson) -> u64 {
+pub fn memory(n_queries: usize, request: ListRequest) -> u64 {
     let query = size_of::<Query<'_>>() + size_of::<usize>();
     let place = size_of::<ItemId>() + size_of::<f32>();
-    n_queries as u64 * (query as u64 + lesson.k as u64 * place as u64)
+    n_queries as u64 * (query as u64 + request.k as u64 * place as u64)
 }
 
 fn check(
@@ -159,15 +160,15 @@ mod tests {
         Cases::each_interaction(&Interactions::new(6, Lists::from_iter(lines), None, None).unwrap())
     }
 
-    fn unlabelled(k: usize) -> Lesson {
-        Lesson { k, among: Among::Unlabelled }
+    fn unlabelled(k: usize) -> ListRequest {
+        ListRequest { k, candidates: Candidates::Unlabelled }
     }
 
     #[test]
     fn lists_of_everything_are_longer_by_the_targets() {
         let cases = cases(vec![vec![5, 1], vec![], vec![3, 4, 5, 0]]);
-        let lesson = Lesson { k: 3, among: Among::Everything };
-        let trace = record("up", &Ascending(6), &cases, lesson, &mut go_on).unwrap();
+        let request = ListRequest { k: 3, candidates: Candidates::Everything };
+        let trace = record("up", &Ascending(6), &cases, request, &mut go_on).unwrap();
         assert_eq!(trace.last().items(0), [5, 4, 3, 2]);
     }
 
@@ -210,8 +211,8 @@ mod tests {
     #[test]
     fn a_recording_goes_on_where_it_stopped() {
         let cases = cases((0..BLOCK as u32 + 700).map(|u| vec![u % 6]).collect());
-        let (up, lesson) = (Ascending(6), unlabelled(2));
-        let whole = record("up", &up, &cases, lesson, &mut go_on).unwrap();
+        let (up, request) = (Ascending(6), unlabelled(2));
+        let whole = record("up", &up, &cases, request, &mut go_on).unwrap();
         for stopped_after in [0, 1, BLOCK, cases.n_queries()] {
             let mut said =
                 whole.last().iter().take(stopped_after).map(<[_]>::to_vec).collect::<Vec<_>>();
@@ -219,7 +220,7 @@ mod tests {
                 said.extend(answers.lists().iter().map(<[_]>::to_vec));
                 Ok(())
             };
-            record_from(stopped_after, "up", &up, &cases, lesson, &mut keep, &mut go_on).unwrap();
+            record_from(stopped_after, "up", &up, &cases, request, &mut keep, &mut go_on).unwrap();
             assert_eq!(said, whole.last().iter().collect::<Vec<_>>());
         }
     }

@@ -22,7 +22,7 @@ use crate::settings::{self, above_0, at_least_1, not_negative};
 use rankstill_core::kernel::math::{sigmoid, softplus};
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::registry::Config;
-use rankstill_core::{Cases, Distiller, ItemId, Lists, Objective, Result, Trace, Wants};
+use rankstill_core::{Cases, Distiller, ItemId, Lists, Objective, Requirements, Result, Trace};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -76,8 +76,8 @@ impl UnKd {
 }
 
 impl Distiller for UnKd {
-    fn wants(&self) -> Wants {
-        Wants::lists(self.depth)
+    fn requires(&self) -> Requirements {
+        Requirements::lists(self.depth)
     }
 
     /// Learns from one teacher; of a trace with checkpoints it takes the last.
@@ -88,10 +88,10 @@ impl Distiller for UnKd {
         &self,
         own: Box<dyn Objective>,
         cases: &Cases,
-        lessons: &[Trace],
+        traces: &[Trace],
     ) -> Result<Box<dyn Objective>> {
         self.check("")?;
-        beside_own("unkd", self.lambda, own, cases, lessons, |trace, labelled| {
+        beside_own("unkd", self.lambda, own, cases, traces, |trace, labelled| {
             let lists = unlabelled_lists(trace.last(), labelled, self.depth);
             let popularity = popularity(labelled, cases);
             Ok(Pairs::new(self.clone(), &lists, &groups(&popularity, self.groups)))
@@ -272,7 +272,7 @@ mod tests {
         let config = UnKd { groups: 1, pairs: 2, ..UnKd::default() };
         let term = Pairs::new(config, &Lists::from_iter([vec![0u32, 1]]), &[0, 0]);
         let (mut slopes, scores) = ([0.0; 4], [3f32.ln(), 0.0, 0.0, 0.0]);
-        let said = Said { items: &[0, 1, 0, 1], scores: &scores, log_rest: 0.0 };
+        let said = Said { items: &[0, 1, 0, 1], scores: &scores, log_complement: 0.0 };
         let loss = term.loss(asked(0, 0), said, &mut slopes, &mut 0.0);
         let by_hand = 0.5 * ((4.0f32 / 3.0).ln() + 2f32.ln());
         assert!((loss - by_hand).abs() < 1e-6, "{loss} {by_hand}");

@@ -95,7 +95,7 @@ impl BoostedTrees {
     }
 
     /// Features of items that were asked for and of others, and which is which.
-    fn lessons(&self, log: &Log, train: &Interactions, seed: u64) -> (Vec<[f32; N]>, Vec<f64>) {
+    fn examples(&self, log: &Log, train: &Interactions, seed: u64) -> (Vec<[f32; N]>, Vec<f64>) {
         let step = match self.users {
             0 => 1,
             most => train.n_users().div_ceil(most).max(1),
@@ -145,7 +145,7 @@ impl Recipe for BoostedTrees {
     fn fit(&self, train: &Arc<Interactions>, fit: &mut Fit<'_>) -> Result<Box<dyn Model>> {
         self.check()?;
         let log = Log::new(baskets(train));
-        let (rows, wanted) = self.lessons(&log, train, fit.seed);
+        let (rows, wanted) = self.examples(&log, train, fit.seed);
         let forest = Forest::learn(&rows, &wanted, self.budget, fit.seed)?;
         Ok(Box::new(Boosted { candidates: self.candidates, log, forest }))
     }

@@ -80,7 +80,7 @@ impl BprMf {
             let problem = format!("must be above 0, is {}", self.init_std);
             return Err(crate::invalid("init_std", problem));
         }
-        crate::falling::check(self.final_rate)?;
+        crate::lr_schedule::check(self.final_rate)?;
         self.optimizer.check().map_err(|problem| crate::invalid("optimizer", problem))?;
         self.loss.check()?;
         let by_sample = self.loss == Loss::default() && matches!(self.optimizer, Optimizer::Sgd(_));
@@ -94,7 +94,7 @@ impl BprMf {
 
     /// The learning rate of an epoch.
     fn rate(&self, epoch: usize) -> f64 {
-        crate::falling::rate(&self.optimizer, self.final_rate, &self.train, epoch)
+        crate::lr_schedule::rate(&self.optimizer, self.final_rate, &self.train, epoch)
     }
 
     /// Columns of the tables: the bias is the items' last, against which users hold 1.

@@ -95,7 +95,7 @@ impl Cml {
             let problem = format!("must be at least 0, is {}", self.covariance);
             return Err(crate::invalid("covariance", problem));
         }
-        crate::falling::check(self.final_rate)?;
+        crate::lr_schedule::check(self.final_rate)?;
         self.optimizer.check().map_err(|problem| crate::invalid("optimizer", problem))?;
         self.loss.check()
     }

@@ -16,7 +16,7 @@ mod wide;
 pub(crate) use everything::rows_to_gradients;
 
 use of_vectors::OfVectors;
-use rankstill_core::kernel::against::Against;
+use rankstill_core::kernel::complement::Against;
 use rankstill_core::kernel::dense::axpy;
 use rankstill_core::kernel::optimizer::{AdamMode, Optimizer};
 use rankstill_core::kernel::pairs::{pair_dots, weighted_sums};
@@ -124,11 +124,11 @@ impl ItemHead {
                 weighted_sums(starts, grads, sources, rows, stride, &mut self.to_rows);
                 loss
             }
-            Slate::Against { listed, left_out, asking, probes } if items.dim() <= FUSED => {
+            Slate::WithComplement { listed, left_out, asking, probes } if items.dim() <= FUSED => {
                 let lists = [listed, left_out, probes];
                 self.step_against(items, asked, batch, lists, asking, objective)
             }
-            Slate::Against { .. } | Slate::All => {
+            Slate::WithComplement { .. } | Slate::All => {
                 self.step_on_everything(items, asked, batch, slate, objective)
             }
         };
@@ -268,14 +268,14 @@ impl ItemHead {
         pair_dots(vectors, vector_of, table, probes.values(), self.stride, scores);
     }
 
-    /// Asks the objective for every row's gradient, rows in parallel; returns the summed loss. `log_rest` is empty for a slate
+    /// Asks the objective for every row's gradient, rows in parallel; returns the summed loss. `log_complement` is empty for a slate
     /// of lists.
     fn ask(
         &mut self,
         batch: &Batch<'_>,
         listed: &Lists<ItemId>,
         probes: &Lists<ItemId>,
-        log_rest: &[f32],
+        log_complement: &[f32],
         counts: &[bool],
         objective: &dyn Objective,
     ) -> f64 {
@@ -285,7 +285,7 @@ impl ItemHead {
         self.to_rest.resize(batch.len(), 0.0);
         let (scores, probe_scores) = (&self.scores, &self.probe_scores);
         // Losses against everything take longer for each row.
-        let chunk = if log_rest.is_empty() { CHUNK } else { CHUNK / 16 };
+        let chunk = if log_complement.is_empty() { CHUNK } else { CHUNK / 16 };
         let mut chunks = Vec::with_capacity(batch.len().div_ceil(chunk));
         let mut left = self.grads.as_mut_slice();
         for (first, to_rest) in (0..batch.len()).step_by(chunk).zip(self.to_rest.chunks_mut(chunk))
@@ -308,10 +308,13 @@ impl ItemHead {
                     let scores = Scores {
                         listed: &scores[listed.range(at)],
                         probes: &probe_scores[probes],
-                        log_rest: log_rest.get(at).copied().unwrap_or(f32::NEG_INFINITY),
+                        log_complement: log_complement
+                            .get(at)
+                            .copied()
+                            .unwrap_or(f32::NEG_INFINITY),
                     };
                     let row = Row { batch, at, items: listed.row(at) };
-                    let grad = Grad { listed: own, log_rest: to_rest };
+                    let grad = Grad { listed: own, log_complement: to_rest };
                     sum + f64::from(objective.loss(row, scores, grad))
                 })
             })

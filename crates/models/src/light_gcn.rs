@@ -94,7 +94,7 @@ impl LightGcn {
         if !(self.l2 >= 0.0 && self.l2.is_finite()) {
             return Err(crate::invalid("l2", format!("must be at least 0, is {}", self.l2)));
         }
-        crate::falling::check(self.final_rate)?;
+        crate::lr_schedule::check(self.final_rate)?;
         self.optimizer.check().map_err(|problem| crate::invalid("optimizer", problem))?;
         self.loss.check()
     }

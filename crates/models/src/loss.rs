@@ -35,13 +35,13 @@ pub struct Loss {
     /// Sampled items a target.
     pub negatives: usize,
     /// What they are drawn from.
-    pub among: Among,
+    pub among: NegativePool,
 }
 
 /// What negatives are drawn from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Among {
+pub enum NegativePool {
     /// What the user has not seen.
     #[default]
     Unseen,
@@ -99,7 +99,7 @@ impl Default for CosineContrastive {
 
 impl Default for Loss {
     fn default() -> Self {
-        Self { kind: LossKind::Bpr, negatives: 1, among: Among::Unseen }
+        Self { kind: LossKind::Bpr, negatives: 1, among: NegativePool::Unseen }
     }
 }
 
@@ -157,7 +157,7 @@ impl Sampled {
         let targets = batch.targets(at);
         out.extend_from_slice(targets);
         let n = targets.len() * self.loss.negatives;
-        if self.loss.among == Among::Everything {
+        if self.loss.among == NegativePool::Everything {
             return out.extend((0..n).map(|_| rng.below(self.positives.n_items())));
         }
         if let Some(user) = self.known(batch, at) {
@@ -175,7 +175,7 @@ impl Sampled {
 
     /// Has what the draws of a row will look at fetched from memory; of many draws, the first.
     fn foresee(&self, batch: &Batch<'_>, at: usize) {
-        if self.loss.among == Among::Everything || self.loss.negatives >= MANY {
+        if self.loss.among == NegativePool::Everything || self.loss.negatives >= MANY {
             return; // draws look nothing up in the filter of all
         }
         if let Some(user) = self.known(batch, at) {
@@ -267,7 +267,7 @@ impl Objective for Sampled {
     }
 
     fn plain_bpr(&self) -> Option<&Positives> {
-        let plain = Loss { kind: LossKind::Bpr, negatives: 1, among: Among::Unseen };
+        let plain = Loss { kind: LossKind::Bpr, negatives: 1, among: NegativePool::Unseen };
         (self.loss == plain).then_some(&self.positives)
     }
 }
@@ -388,11 +388,11 @@ mod tests {
         let train = testing::blocks();
         let cases = Cases::each_interaction(&train);
         let batch = Batch::new(&cases, &[0], 0, 1);
-        let (mut grad, mut log_rest) = (vec![0.0; scores.len()], 0.0);
+        let (mut grad, mut log_complement) = (vec![0.0; scores.len()], 0.0);
         let loss = Sampled::new(loss, &train).loss(
             Row { batch: &batch, at: 0, items: &[0, 11, 12][..scores.len()] },
-            Scores { listed: scores, probes: &[], log_rest: f32::NEG_INFINITY },
-            Grad { listed: &mut grad, log_rest: &mut log_rest },
+            Scores { listed: scores, probes: &[], log_complement: f32::NEG_INFINITY },
+            Grad { listed: &mut grad, log_complement: &mut log_complement },
         );
         (loss, grad)
     }
@@ -499,7 +499,7 @@ mod tests {
         let expected = CosineContrastive { margin: 0.4, ..CosineContrastive::default() };
         assert_eq!(kind, LossKind::CosineContrastive(expected));
         let loss: Loss = serde_json::from_value(json!({"among": "everything"})).unwrap();
-        assert_eq!(loss, Loss { among: Among::Everything, ..Loss::default() });
+        assert_eq!(loss, Loss { among: NegativePool::Everything, ..Loss::default() });
         assert!(Sampled::new(loss, &testing::blocks()).plain_bpr().is_none());
         let wrong = LossKind::Hinge(Hinge { margin: -1.0 });
         let error =
@@ -542,7 +542,7 @@ mod tests {
             assert_eq!(&lists.row(at)[..targets.len()], targets);
             assert!(lists.row(at)[targets.len()..].iter().all(|item| *item >= 3));
         }
-        let everything = Loss { negatives: 20, among: Among::Everything, ..Loss::default() };
+        let everything = Loss { negatives: 20, among: NegativePool::Everything, ..Loss::default() };
         let slate = Sampled::new(everything, &train).slate(&batch);
         let Slate::Lists { listed: lists, .. } = slate else { panic!() };
         assert_eq!(lists.row(2).len(), 1 + 20, "there is always something to sample");

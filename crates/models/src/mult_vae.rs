@@ -104,7 +104,7 @@ impl MultVae {
             let problem = format!("must be at least 0, is {}", self.beta);
             return Err(crate::invalid("beta", problem));
         }
-        crate::falling::check(self.final_rate)?;
+        crate::lr_schedule::check(self.final_rate)?;
         self.optimizer.check().map_err(|problem| crate::invalid("optimizer", problem))
     }
 

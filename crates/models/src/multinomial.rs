@@ -2,7 +2,7 @@
 //! WWW 2018, eq. 2): with scores s over the catalogue, a row's loss is minus the sum over its n different items i of
 //! ln(e^s_i / sum over all j of e^s_j).
 //!
-//! It is asked for as [`Slate::Against`]: the items of the history one by one, all others as one number. A case's items are
+//! It is asked for as [`Slate::WithComplement`]: the items of the history one by one, all others as one number. A case's items are
 //! those of its history and its targets, each once however often it stands there; a case without any teaches nothing.
 
 use rankstill_core::kernel::math::{exp, exp_slice, ln};
@@ -25,7 +25,7 @@ impl Objective for Multinomial {
 
     fn loss(&self, _row: Row<'_>, scores: Scores<'_>, grad: Grad<'_>) -> f32 {
         let (listed, to_listed) = (scores.listed, grad.listed);
-        let most = listed.iter().fold(scores.log_rest, |most, &score| most.max(score));
+        let most = listed.iter().fold(scores.log_complement, |most, &score| most.max(score));
         if listed.is_empty() {
             return 0.0;
         }
@@ -33,10 +33,10 @@ impl Objective for Multinomial {
             *share = score - most;
         }
         exp_slice(to_listed);
-        let rest = exp(scores.log_rest - most);
+        let rest = exp(scores.log_complement - most);
         let mass = to_listed.iter().fold(rest, |sum, share| sum + share);
         let n = listed.len() as f32;
-        *grad.log_rest = n * rest / mass;
+        *grad.log_complement = n * rest / mass;
         to_listed.iter_mut().for_each(|share| *share = n * *share / mass - 1.0);
         let log_mass = ln(mass);
         listed.iter().fold(0.0, |sum, score| sum + (log_mass - (score - most)))
@@ -64,7 +64,7 @@ mod tests {
         let log = Interactions::new(4, Lists::from_iter([vec![2, 0, 2]]), None, None).unwrap();
         let cases = Cases::per_user(&log);
         let batch = Batch::new(&cases, &[0], 0, 1);
-        let Slate::Against { listed, left_out, .. } = Multinomial.slate(&batch) else {
+        let Slate::WithComplement { listed, left_out, .. } = Multinomial.slate(&batch) else {
             panic!("against the rest");
         };
         assert_eq!((listed.row(0), left_out.row(0)), (&[0, 2][..], &[][..]));
@@ -72,8 +72,8 @@ mod tests {
         let (mut to_listed, mut to_rest) = ([0.0; 2], 0.0);
         let loss = Multinomial.loss(
             Row { batch: &batch, at: 0, items: listed.row(0) },
-            Scores { listed: &[2f32.ln(), 5f32.ln()], probes: &[], log_rest: 0.0 },
-            Grad { listed: &mut to_listed, log_rest: &mut to_rest },
+            Scores { listed: &[2f32.ln(), 5f32.ln()], probes: &[], log_complement: 0.0 },
+            Grad { listed: &mut to_listed, log_complement: &mut to_rest },
         );
         assert!((f64::from(loss) - (4f64.ln() + 1.6f64.ln())).abs() < 1e-6, "{loss}");
         let found = [to_listed[0], to_listed[1], to_rest];
@@ -95,12 +95,12 @@ mod tests {
         let all = [0.5, -1.0];
         for at in 0..2 {
             let slate = Multinomial.slate(&batch);
-            let (items, listed, log_rest) = testing::slate_of(&slate, at, &all);
+            let (items, listed, log_complement) = testing::slate_of(&slate, at, &all);
             let (mut grad, mut to_rest) = (vec![0.0; listed.len()], 0.0);
             let loss = Multinomial.loss(
                 Row { batch: &batch, at, items },
-                Scores { listed: &listed, probes: &[], log_rest },
-                Grad { listed: &mut grad, log_rest: &mut to_rest },
+                Scores { listed: &listed, probes: &[], log_complement },
+                Grad { listed: &mut grad, log_complement: &mut to_rest },
             );
             assert!(loss.is_finite() && to_rest == 0.0, "{loss} {to_rest}");
             assert!(grad.iter().sum::<f32>().abs() < 1e-6, "{grad:?}");

@@ -103,7 +103,7 @@ impl NeuMf {
             let problem = format!("must be above 0, is {}", self.init_std);
             return Err(crate::invalid("init_std", problem));
         }
-        crate::falling::check(self.final_rate)?;
+        crate::lr_schedule::check(self.final_rate)?;
         self.optimizer.check().map_err(|problem| crate::invalid("optimizer", problem))?;
         self.loss.check()
     }

@@ -131,7 +131,7 @@ impl Simplex {
             let problem = format!("must be above 0, is {}", self.init_std);
             return Err(crate::invalid("init_std", problem));
         }
-        crate::falling::check(self.final_rate)?;
+        crate::lr_schedule::check(self.final_rate)?;
         self.optimizer.check().map_err(|problem| crate::invalid("optimizer", problem))?;
         if let Optimizer::Adam(Adam { mode: AdamMode::Exact, .. }) = self.optimizer {
             let problem = "`exact` replays steps without making unit vectors anew; take `sparse` \

@@ -380,13 +380,13 @@ fn summed_loss(
     (0..batch.len()).fold(of_vectors, |sum, at| {
         let mut all = vec![0.0; model.n_items()];
         model.score(&[batch.case(at).query], &mut all);
-        let (items, listed, log_rest) = slate_of(slate, at, &all);
+        let (items, listed, log_complement) = slate_of(slate, at, &all);
         let probes = probes_of(slate, at, &all);
         let mut grad = vec![0.0; listed.len()];
         sum + f64::from(objective.loss(
             Row { batch, at, items },
-            Scores { listed: &listed, probes: &probes, log_rest },
-            Grad { listed: &mut grad, log_rest: &mut 0.0 },
+            Scores { listed: &listed, probes: &probes, log_complement },
+            Grad { listed: &mut grad, log_complement: &mut 0.0 },
         ))
     })
 }
@@ -507,7 +507,9 @@ struct Leaning;
 impl VectorObjective for Leaning {
     fn items(&self, batch: &Batch<'_>, slate: &Slate) -> Vec<ItemId> {
         let mut items = match slate {
-            Slate::Lists { listed, .. } | Slate::Against { listed, .. } => listed.values().to_vec(),
+            Slate::Lists { listed, .. } | Slate::WithComplement { listed, .. } => {
+                listed.values().to_vec()
+            }
             Slate::All => vec![0, batch.cases.n_items() as u32 - 1],
         };
         items.sort_unstable();
@@ -551,7 +553,7 @@ pub fn slate_of<'a>(slate: &'a Slate, at: usize, all: &[f32]) -> (&'a [u32], Vec
             let scores = listed.row(at).iter().map(|&item| all[item as usize]).collect();
             (listed.row(at), scores, f32::NEG_INFINITY)
         }
-        Slate::Against { listed, left_out, asking, .. } => {
+        Slate::WithComplement { listed, left_out, asking, .. } => {
             let items = listed.row(at);
             let rest = (0..all.len()).filter(|&i| {
                 let counts = |lists: &Lists<u32>| !lists.row(at).contains(&(i as u32));
@@ -579,18 +581,18 @@ pub fn objective_gradient(objective: &dyn Objective, cases: &Cases) {
     for at in 0..batch.len() {
         let mut all = vec![0.0; cases.n_items()];
         Rng::keyed(4, [at as u64]).fill_normal(&mut all, 0.0, 1.5);
-        let (items, listed, log_rest) = slate_of(&slate, at, &all);
+        let (items, listed, log_complement) = slate_of(&slate, at, &all);
         let probes = probes_of(&slate, at, &all);
-        let loss = |listed: &[f32], log_rest: f32| {
+        let loss = |listed: &[f32], log_complement: f32| {
             let (mut grad, mut to_rest) = (vec![0.0; listed.len()], 0.0);
             let loss = objective.loss(
                 Row { batch: &batch, at, items },
-                Scores { listed, probes: &probes, log_rest },
-                Grad { listed: &mut grad, log_rest: &mut to_rest },
+                Scores { listed, probes: &probes, log_complement },
+                Grad { listed: &mut grad, log_complement: &mut to_rest },
             );
             (f64::from(loss), grad, to_rest)
         };
-        let (here, grad, to_rest) = loss(&listed, log_rest);
+        let (here, grad, to_rest) = loss(&listed, log_complement);
         let check = |what: &str, ours: f32, up: f64, down: f64| {
             let slope = (up - down) / (2.0 * f64::from(EPS));
             assert!(
@@ -602,12 +604,13 @@ pub fn objective_gradient(objective: &dyn Objective, cases: &Cases) {
             let shifted = |by: f32| {
                 let mut listed = listed.clone();
                 listed[i] += by;
-                loss(&listed, log_rest).0
+                loss(&listed, log_complement).0
             };
             check(&format!("score {i}"), grad[i], shifted(EPS), shifted(-EPS));
         }
-        if log_rest.is_finite() {
-            let (up, down) = (loss(&listed, log_rest + EPS).0, loss(&listed, log_rest - EPS).0);
+        if log_complement.is_finite() {
+            let (up, down) =
+                (loss(&listed, log_complement + EPS).0, loss(&listed, log_complement - EPS).0);
             check("the rest", to_rest, up, down);
         }
     }
@@ -649,7 +652,7 @@ pub fn probes_are_scored(recipe: &dyn Recipe, train: &Arc<Interactions>, cases: 
                 true => {
                     let left_out = rows.clone().map(|_| Vec::new()).collect();
                     let asking = rows.map(|at| at as u32).collect();
-                    Slate::Against { listed, left_out, asking, probes }
+                    Slate::WithComplement { listed, left_out, asking, probes }
                 }
             }
         }
@@ -725,7 +728,7 @@ struct Against;
 impl Objective for Against {
     fn slate(&self, batch: &Batch<'_>) -> Slate {
         let case = |at| batch.case(at);
-        Slate::Against {
+        Slate::WithComplement {
             listed: (0..batch.len()).map(|at| case(at).targets.to_vec()).collect(),
             left_out: (0..batch.len()).map(|at| case(at).query.history.to_vec()).collect(),
             asking: (0..batch.len() as u32)
@@ -738,11 +741,11 @@ impl Objective for Against {
     fn loss(&self, _row: Row<'_>, scores: Scores<'_>, grad: Grad<'_>) -> f32 {
         let mut loss = 0.0;
         for (score, to_score) in scores.listed.iter().zip(grad.listed) {
-            let away = (f64::from(scores.log_rest) - f64::from(*score)).exp();
+            let away = (f64::from(scores.log_complement) - f64::from(*score)).exp();
             loss += away.ln_1p();
             let slope = (away / (1.0 + away)) as f32;
             *to_score -= slope;
-            *grad.log_rest += slope;
+            *grad.log_complement += slope;
         }
         loss as f32
     }

@@ -8,8 +8,8 @@ use crate::request::GraphCard;
 use crate::{Error, Result};
 use rankstill_core::artefact::{Artefact, Manifest, sha256};
 use rankstill_core::{
-    Interactions, ItemId, ItemSet, Model, Packed, Query, Ranker as _, Rankings, Table, TableUse,
-    TopK, UserId, Vocab,
+    Interactions, ItemId, ItemSet, Model, Packed, Precision, PrecisionUse, Query, Ranker as _,
+    Rankings, TopK, UserId, Vocab,
 };
 use rayon::prelude::*;
 use std::collections::HashMap;
@@ -62,7 +62,7 @@ impl Snapshot {
         artefact: Artefact,
         model: Box<dyn Model>,
         table: ItemTable,
-        kept_in: Option<Table>,
+        kept_in: Option<Precision>,
     ) -> Result<Self> {
         let began = Instant::now();
         let refused = |problem: String| Error::Refused { model: name.to_owned(), problem };
@@ -84,7 +84,7 @@ impl Snapshot {
         popular.sort_by_key(|&(item, count)| (std::cmp::Reverse(count), item));
 
         let numbers = model.factored().map_or(0, |factored| items.len() * factored.items().dim);
-        let packed = Packed::with_table(model, kept_in.unwrap_or_else(|| table_for(numbers)));
+        let packed = Packed::with_precision(model, kept_in.unwrap_or_else(|| table_for(numbers)));
         let nearness = Nearness::new(packed.scorer(), &history);
         let mut snapshot = Self {
             name: name.to_owned(),
@@ -236,7 +236,7 @@ impl Snapshot {
 
     /// What the item table is kept in, and how it was used; `None` for models that are not factored.
     #[must_use]
-    pub fn table_use(&self) -> Option<TableUse> {
+    pub fn table_use(&self) -> Option<PrecisionUse> {
         self.packed.table()
     }
 
@@ -336,8 +336,8 @@ impl Snapshot {
 }
 
 /// What an item table of so many numbers is best kept in: docs/serving.md has the measurements.
-fn table_for(numbers: usize) -> Table {
-    if numbers < FULL { Table::F32 } else { Table::Int8 }
+fn table_for(numbers: usize) -> Precision {
+    if numbers < FULL { Precision::F32 } else { Precision::Int8 }
 }
 
 /// Numbers of a table that is searched as it is.

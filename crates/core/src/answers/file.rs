@@ -7,7 +7,7 @@
 
 use super::Answers;
 use crate::kernel::mapped::{Mapped, MappedFile};
-use crate::{Error, ItemId, Result, beside};
+use crate::{Error, ItemId, Result, atomic_write};
 use std::fs::File;
 use std::io::{self, BufWriter, Read as _, Write};
 use std::path::Path;
@@ -115,7 +115,7 @@ impl Header {
     /// # Errors
     /// When the disk is full.
     pub fn write(&self, path: &Path, answers: &Answers) -> Result<()> {
-        let mut file = BufWriter::new(beside::Beside::create(path)?);
+        let mut file = BufWriter::new(atomic_write::AtomicFile::create(path)?);
         let written =
             file.write_all(&self.bytes()).and_then(|()| self.write_rows(&mut file, answers));
         written.map_err(Error::io(path))?;

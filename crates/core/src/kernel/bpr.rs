@@ -61,7 +61,7 @@ impl BprSgd {
         Self { seed, item_bias, plan: Plan::default() }
     }
 
-    /// Visits every pair of `positives` once. Learning rates and penalties are the tables' own: each sample subtracts
+    /// Visits every pair of `positives` once. TeacherRecipe rates and penalties are the tables' own: each sample subtracts
     /// `learning_rate * (gradient + weight_decay * p)` from its three rows.
     ///
     /// # Panics

@@ -3,11 +3,11 @@
 
 pub mod activation;
 pub mod affine;
-pub mod against;
 pub mod als;
 pub mod bpr;
 pub mod buffer;
 pub mod cholesky;
+pub mod complement;
 pub mod conv;
 pub mod csr;
 pub mod dense;

@@ -17,7 +17,7 @@ use ::parquet::file::reader::{
 use ::parquet::file::writer::SerializedFileWriter;
 use ::parquet::schema::types::{ColumnDescriptor, SchemaDescriptor, Type};
 use bytes::Bytes;
-use rankstill_core::beside::Beside;
+use rankstill_core::atomic_write::AtomicFile;
 use rayon::prelude::*;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read};
@@ -454,11 +454,11 @@ fn read_at(file: &File, buffer: &mut [u8], at: u64) -> std::io::Result<usize> {
 
 pub(super) struct ParquetSink {
     place: PathBuf,
-    writer: SerializedFileWriter<BufWriter<Beside>>,
+    writer: SerializedFileWriter<BufWriter<AtomicFile>>,
 }
 
 impl ParquetSink {
-    pub(super) fn new(file: BufWriter<Beside>, columns: &[(&str, Kind)]) -> Result<Self> {
+    pub(super) fn new(file: BufWriter<AtomicFile>, columns: &[(&str, Kind)]) -> Result<Self> {
         let place = file.get_ref().place().to_path_buf();
         let begin = || -> ParquetResult<_> {
             let fields = columns.iter().map(|&(name, kind)| field(name, kind));
@@ -494,7 +494,7 @@ impl ParquetSink {
         write().map_err(|error| failed(&self.place, error))
     }
 
-    pub(super) fn into_file(self) -> Result<BufWriter<Beside>> {
+    pub(super) fn into_file(self) -> Result<BufWriter<AtomicFile>> {
         self.writer.into_inner().map_err(|error| failed(&self.place, error))
     }
 }

@@ -2,11 +2,11 @@
 
 use super::{Column, Kind, TableFile};
 use crate::{Error, Result};
-use rankstill_core::beside::Beside;
+use rankstill_core::atomic_write::AtomicFile;
 use std::io::{self, BufWriter, Write};
 
 pub(super) struct TextSink {
-    file: BufWriter<Beside>,
+    file: BufWriter<AtomicFile>,
     /// `None` for JSON lines.
     delimiter: Option<u8>,
     /// For JSON lines: `{"name":` and `,"name":`.
@@ -15,7 +15,7 @@ pub(super) struct TextSink {
 
 impl TextSink {
     pub(super) fn new(
-        file: BufWriter<Beside>,
+        file: BufWriter<AtomicFile>,
         format: TableFile,
         columns: &[(&str, Kind)],
     ) -> Result<Self> {
@@ -60,7 +60,7 @@ impl TextSink {
         done.map_err(|error| self.failed(error))
     }
 
-    pub(super) fn into_file(self) -> BufWriter<Beside> {
+    pub(super) fn into_file(self) -> BufWriter<AtomicFile> {
         self.file
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Column, Kind, Table, parquet::ParquetSink, text::TextSink};
 use crate::{Error, Result};
-use rankstill_core::beside::Beside;
+use rankstill_core::atomic_write::AtomicFile;
 use std::io::BufWriter;
 use std::path::Path;
 
@@ -70,7 +70,7 @@ impl TableWriter {
     /// # Errors
     /// When the file cannot be created.
     pub fn create_as(path: &Path, format: TableFile, columns: &[(&str, Kind)]) -> Result<Self> {
-        let file = BufWriter::with_capacity(1 << 16, Beside::create(path)?);
+        let file = BufWriter::with_capacity(1 << 16, AtomicFile::create(path)?);
         let sink = match format {
             TableFile::Parquet => Sink::Parquet(ParquetSink::new(file, columns)?),
             text => Sink::Text(TextSink::new(file, text, columns)?),

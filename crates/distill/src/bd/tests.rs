@@ -124,7 +124,7 @@ fn teacher_and_student_come_nearer_to_each_other() {
         let objective = config.teach(Box::new(Own::Pairs), &cases, &[trace(&cases)]).unwrap();
         let student = train(&recipe, &train_on, &cases, objective, &mut fit).unwrap().tensors();
         // At a weight next to nothing the teacher is the one that hears next to nothing.
-        let mut other = Course::new(&learning(8)).unwrap();
+        let mut other = CoTraining::new(&learning(8)).unwrap();
         let own = other.objective().unwrap();
         for epoch in 0..60 {
             other.epoch(epoch, &*own).unwrap();

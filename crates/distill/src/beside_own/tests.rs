@@ -125,7 +125,7 @@ fn a_query_is_taught_once_a_batch_where_the_method_says_so() {
         let objective = taught(&*method, Own::Pairs, &cases);
         let slate = objective.slate(&batch);
         let listed = match &slate {
-            Slate::Lists { listed, .. } | Slate::Against { listed, .. } => listed,
+            Slate::Lists { listed, .. } | Slate::WithComplement { listed, .. } => listed,
             Slate::All => unreachable!(),
         };
         let kind = method.config();
@@ -148,7 +148,7 @@ fn slates_are_the_same_on_any_threads_and_for_a_part_of_the_batch() {
     let batch = Batch::new(&cases, &rows, 0, 9);
     let parts = |slate: Slate| match slate {
         Slate::Lists { listed, .. } => (listed, Lists::default()),
-        Slate::Against { listed, left_out, .. } => (listed, left_out),
+        Slate::WithComplement { listed, left_out, .. } => (listed, left_out),
         Slate::All => unreachable!(),
     };
     for method in methods() {
@@ -200,8 +200,8 @@ fn what_was_seen_of_the_student_survives_a_checkpoint() {
 fn traces_that_do_not_fit_are_refused_and_without_weight_the_own_loss_is_left_alone() {
     let cases = cases();
     for method in methods() {
-        let teach = |lessons: &[Trace]| method.teach(Box::new(Own::Pairs), &cases, lessons);
-        let refuse = |lessons: &[Trace]| teach(lessons).err().unwrap().to_string();
+        let teach = |traces: &[Trace]| method.teach(Box::new(Own::Pairs), &cases, traces);
+        let refuse = |traces: &[Trace]| teach(traces).err().unwrap().to_string();
         assert!(refuse(&[]).contains("one teacher, not 0"));
         assert!(refuse(&[trace(&cases), trace(&cases)]).contains("fuse several"));
         let mut foreign = rankstill_core::Rankings::default();

@@ -170,7 +170,7 @@ fn what_was_learnt_survives_a_checkpoint_and_threads_do_not_matter() {
             let mut after = fresh();
             after.restore(&before.state()).unwrap();
             assert!(steps(&*after, stop..6) == whole[stop..], "{}", method.config());
-            if method.wants().vectors && after.state().iter().next().is_some() {
+            if method.requires().vectors && after.state().iter().next().is_some() {
                 assert_eq!(after.state().iter().count(), 11);
                 let mut wrong = after.state();
                 wrong.insert("term.student", &[1], vec![DIM as u32 + 1]);
@@ -184,12 +184,12 @@ fn what_was_learnt_survives_a_checkpoint_and_threads_do_not_matter() {
 fn teachers_without_vectors_are_refused_and_without_weight_the_own_loss_is_left_alone() {
     let cases = cases();
     for method in methods() {
-        let teach = |lessons: &[Trace]| method.teach(Box::new(Own::Pairs), &cases, lessons);
-        let refuse = |lessons: &[Trace]| teach(lessons).err().unwrap().to_string();
+        let teach = |traces: &[Trace]| method.teach(Box::new(Own::Pairs), &cases, traces);
+        let refuse = |traces: &[Trace]| teach(traces).err().unwrap().to_string();
         assert!(refuse(&[]).contains("one teacher, not 0"));
         let error = refuse(&[trace(&cases)]);
         assert!(error.starts_with("teachers: `chance` has no vectors, which"), "{error}");
-        assert!(method.wants().vectors && method.wants().lesson.k == 0);
+        assert!(method.requires().vectors && method.requires().lists.k == 0);
         let mut none = method.config();
         none["lambda"] = 0.0.into();
         none["kind"] = if none.get("experts").is_some() {
@@ -218,21 +218,21 @@ fn several_methods_teach_one_beside_the_other() {
     let cases = cases();
     let (rows, queries, items) = asked(&cases);
     let batch = Batch::new(&cases, &rows, 0, 9);
-    let lessons = [embedded(&cases)];
+    let traces = [embedded(&cases)];
     let read = |value: Value| parse(DISTILLERS, Config { path: "d", value: &value });
     let of = json!([{"kind": "rrd", "k": 3, "window": 9}, {"kind": "ftd", "lambda": 0.5}]);
     let both = read(json!({"kind": "several", "of": of})).unwrap().1;
     assert_eq!(
-        (both.wants().lesson.k, both.wants().vectors, both.wants().trajectory),
+        (both.requires().lists.k, both.requires().vectors, both.requires().trajectory),
         (9, true, false)
     );
     let mut again = both.config();
     again["kind"] = "several".into();
     assert_eq!(read(again).unwrap().1.config(), both.config());
-    let both = both.teach(Box::new(Own::Pairs), &cases, &lessons).unwrap();
+    let both = both.teach(Box::new(Own::Pairs), &cases, &traces).unwrap();
     let Slate::Lists { listed, .. } = both.slate(&batch) else { panic!() };
     assert!(listed.row(0).len() > 2, "RRD's items are there");
-    let ftd = read(of[1].clone()).unwrap().1.teach(Box::new(Own::Pairs), &cases, &lessons);
+    let ftd = read(of[1].clone()).unwrap().1.teach(Box::new(Own::Pairs), &cases, &traces);
     let alone = ask(&*ftd.unwrap(), &batch, &queries, &items);
     let found = ask(&*both, &batch, &queries, &items);
     assert!(found.0 > alone.0, "with RRD's items there are more pairs");
@@ -253,14 +253,14 @@ fn two_methods_side_by_side_are_their_sum() {
     let cases = cases();
     let (rows, queries, items) = asked(&cases);
     let batch = Batch::new(&cases, &rows, 0, 9);
-    let lessons = [embedded(&cases)];
+    let traces = [embedded(&cases)];
     let [de, _, ftd, ..] = &methods()[..] else { panic!() };
     let alone = |method: &dyn Distiller| {
-        let objective = method.teach(Box::new(Own::Pairs), &cases, &lessons).unwrap();
+        let objective = method.teach(Box::new(Own::Pairs), &cases, &traces).unwrap();
         ask(&*objective, &batch, &queries, &items)
     };
-    let inner = de.teach(Box::new(Own::Pairs), &cases, &lessons).unwrap();
-    let both = ask(&*ftd.teach(inner, &cases, &lessons).unwrap(), &batch, &queries, &items);
+    let inner = de.teach(Box::new(Own::Pairs), &cases, &traces).unwrap();
+    let both = ask(&*ftd.teach(inner, &cases, &traces).unwrap(), &batch, &queries, &items);
     let (a, b) = (alone(&**de), alone(&**ftd));
     assert!((both.0 - a.0 - b.0).abs() < 1e-9);
     let sum = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a + b).collect::<Vec<_>>();

@@ -15,8 +15,8 @@ pub(super) struct Curriculum {
 
 impl Curriculum {
     /// All at the first state, or at the last.
-    pub fn new(n_queries: usize, lessons: &[Trace], first: bool) -> Self {
-        let last = lessons.iter().map(|trace| trace.checkpoints().len() as u32 - 1);
+    pub fn new(n_queries: usize, traces: &[Trace], first: bool) -> Self {
+        let last = traces.iter().map(|trace| trace.checkpoints().len() as u32 - 1);
         let each: Vec<u32> = last.map(|last| if first { 0 } else { last }).collect();
         let state = each.repeat(n_queries);
         let noted = vec![-1.0; state.len()];
@@ -24,9 +24,9 @@ impl Curriculum {
     }
 
     /// Whether every state is the last, by the rule of the settings.
-    pub fn is_over(&self, config: &HetComp, lessons: &[Trace]) -> bool {
-        let n = lessons.len();
-        let mut ways = lessons.iter().map(|trace| trace.checkpoints().len() as u32 - 1).enumerate();
+    pub fn is_over(&self, config: &HetComp, traces: &[Trace]) -> bool {
+        let n = traces.len();
+        let mut ways = traces.iter().map(|trace| trace.checkpoints().len() as u32 - 1).enumerate();
         if !config.released_defects {
             return ways
                 .all(|(x, last)| self.state.iter().skip(x).step_by(n).all(|state| *state == last));
@@ -40,15 +40,15 @@ impl Curriculum {
     }
 
     /// A look at the student: `ranked` has its best items for every query. Moves on where it is time.
-    pub fn look(&mut self, config: &HetComp, lessons: &[Trace], ranked: &Rankings, epoch: usize) {
-        let n = lessons.len();
+    pub fn look(&mut self, config: &HetComp, traces: &[Trace], ranked: &Rankings, epoch: usize) {
+        let n = traces.len();
         if n == 0 {
             return;
         }
         let threshold = config.threshold * config.decay.powi((epoch / config.period) as i32);
         let users = self.state.par_chunks_mut(n).zip(self.noted.par_chunks_mut(n)).enumerate();
         users.with_min_len(64).for_each(|(query, (states, noted))| {
-            for ((trace, state), noted) in lessons.iter().zip(states).zip(noted) {
+            for ((trace, state), noted) in traces.iter().zip(states).zip(noted) {
                 let states = trace.checkpoints();
                 let next =
                     |state: u32| states.get(state as usize + 1).map(|(_, said)| said.items(query));
@@ -142,10 +142,10 @@ mod tests {
     #[test]
     fn a_state_moves_on_when_the_student_nears_the_next_or_leaves_it() {
         let config = HetComp { period: 1, ..HetComp::default() };
-        let lessons = [trace(&[&[1, 2], &[3, 4], &[5, 6]])];
-        let mut at = Curriculum::new(1, &lessons, true);
+        let traces = [trace(&[&[1, 2], &[3, 4], &[5, 6]])];
+        let mut at = Curriculum::new(1, &traces, true);
         let mut look = |list: &[ItemId], epoch| {
-            at.look(&config, &lessons, &ranked(list), epoch);
+            at.look(&config, &traces, &ranked(list), epoch);
             (at.state[0], at.noted[0])
         };
         let (state, noted) = look(&[1, 2, 3], 1);
@@ -155,18 +155,18 @@ mod tests {
         assert_eq!((state, next), (1, 1.0), "nearer; none of the last state is there");
         assert_eq!(look(&[1, 3, 2], 4), (1, 1.0));
         assert_eq!(look(&[5, 3, 2], 5).0, 2);
-        assert!(at.is_over(&config, &lessons));
+        assert!(at.is_over(&config, &traces));
     }
 
     #[test]
     fn every_curriculum_ends_because_the_threshold_falls_below_one() {
         let config = HetComp::default();
-        let lessons = [trace(&[&[1], &[2], &[3], &[4]])];
-        let mut at = Curriculum::new(1, &lessons, true);
+        let traces = [trace(&[&[1], &[2], &[3], &[4]])];
+        let mut at = Curriculum::new(1, &traces, true);
         let mut over = None;
         for epoch in (10..=200).step_by(10) {
-            at.look(&config, &lessons, &ranked(&[8, 9]), epoch);
-            if at.is_over(&config, &lessons) && over.is_none() {
+            at.look(&config, &traces, &ranked(&[8, 9]), epoch);
+            if at.is_over(&config, &traces) && over.is_none() {
                 over = Some(epoch);
             }
         }
@@ -176,23 +176,23 @@ mod tests {
 
     #[test]
     fn a_student_that_is_there_already_waits_only_with_the_released_defects() {
-        let lessons = [trace(&[&[1], &[2]])];
+        let traces = [trace(&[&[1], &[2]])];
         for (released_defects, over) in [(false, true), (true, false)] {
             let config = HetComp { period: 1, released_defects, ..HetComp::default() };
-            let mut at = Curriculum::new(1, &lessons, true);
-            (1..300).for_each(|epoch| at.look(&config, &lessons, &ranked(&[2]), epoch));
-            assert_eq!(at.is_over(&config, &lessons), over);
+            let mut at = Curriculum::new(1, &traces, true);
+            (1..300).for_each(|epoch| at.look(&config, &traces, &ranked(&[2]), epoch));
+            assert_eq!(at.is_over(&config, &traces), over);
         }
     }
 
     #[test]
     fn the_released_rule_is_content_with_nearly_all() {
-        let lessons = [trace(&[&[1], &[2]])];
-        let mut at = Curriculum::new(1000, &lessons, false);
+        let traces = [trace(&[&[1], &[2]])];
+        let mut at = Curriculum::new(1000, &traces, false);
         at.state[7] = 0;
         let released = HetComp { released_defects: true, ..HetComp::default() };
-        assert!(at.is_over(&released, &lessons) && !at.is_over(&HetComp::default(), &lessons));
+        assert!(at.is_over(&released, &traces) && !at.is_over(&HetComp::default(), &traces));
         (0..6).for_each(|i| at.state[i] = 0);
-        assert!(!at.is_over(&released, &lessons));
+        assert!(!at.is_over(&released, &traces));
     }
 }

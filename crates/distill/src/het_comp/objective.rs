@@ -13,7 +13,7 @@ use rayon::prelude::*;
 /// What the student learns from.
 pub(super) struct Taught {
     config: HetComp,
-    lessons: Vec<Trace>,
+    traces: Vec<Trace>,
     curriculum: Curriculum,
     over: bool,
     /// Whether the fine-grained loss has its turn.
@@ -31,7 +31,7 @@ impl Taught {
     pub fn new(
         config: HetComp,
         cases: &Cases,
-        lessons: &[Trace],
+        traces: &[Trace],
         observed: Lists<ItemId>,
     ) -> Result<Self> {
         let queries = cases.distinct_queries();
@@ -47,10 +47,10 @@ impl Taught {
                 rest
             })
             .collect();
-        let curriculum = Curriculum::new(queries.len(), lessons, config.curriculum);
+        let curriculum = Curriculum::new(queries.len(), traces, config.curriculum);
         let mut taught = Self {
             config,
-            lessons: lessons.to_vec(),
+            traces: traces.to_vec(),
             curriculum,
             over: false,
             fine: false,
@@ -65,9 +65,9 @@ impl Taught {
 
     /// Fuses the lists of the states that are taught now, and sees which loss it is.
     fn aim(&mut self, epoch: usize) {
-        let n = self.lessons.len();
+        let n = self.traces.len();
         let of = |query: usize| -> Vec<ItemId> {
-            let said = self.lessons.iter().enumerate().map(|(x, trace)| {
+            let said = self.traces.iter().enumerate().map(|(x, trace)| {
                 let state = self.curriculum.state[query * n + x] as usize;
                 let said = &trace.checkpoints()[state].1;
                 let (items, scores) = (said.items(query), said.scores(query));
@@ -81,13 +81,13 @@ impl Taught {
         let rows: Vec<Vec<ItemId>> =
             (0..self.observed.len()).into_par_iter().with_min_len(16).map(of).collect();
         self.listed = rows.into_iter().collect();
-        self.over = self.curriculum.is_over(&self.config, &self.lessons);
+        self.over = self.curriculum.is_over(&self.config, &self.traces);
         self.see_phase(epoch);
     }
 
     fn see_phase(&mut self, epoch: usize) {
         // Without easier states there is nothing to wait for but time.
-        let states = self.lessons.iter().map(|trace| trace.checkpoints().len()).max();
+        let states = self.traces.iter().map(|trace| trace.checkpoints().len()).max();
         let easy_to_hard = self.config.curriculum && states > Some(1);
         let ripe = if easy_to_hard { self.over } else { epoch >= self.config.overall_epochs };
         self.fine = match self.config.transfer {
@@ -116,8 +116,8 @@ impl Objective for Taught {
         let n_own = self.n_own[query] as usize;
         let (own, target) = scores.listed.split_at(n_own);
         let (to_own, to_target) = grad.listed.split_at_mut(n_own);
-        let scored = Scored { own, target, log_rest: scores.log_rest };
-        let slopes = Slopes { own: to_own, target: to_target, log_rest: grad.log_rest };
+        let scored = Scored { own, target, log_complement: scores.log_complement };
+        let slopes = Slopes { own: to_own, target: to_target, log_complement: grad.log_complement };
         // The sum over the batch's users, where a step follows the mean over its rows.
         let rows = row.batch.len() as f64;
         let loss = if self.fine {
@@ -133,7 +133,7 @@ impl Objective for Taught {
         if looks && epoch > 0 && epoch.is_multiple_of(self.config.period) {
             let top = TopK::unseen(self.config.cutoff);
             let ranked = student.rank(&cases.distinct_queries(), &top)?;
-            self.curriculum.look(&self.config, &self.lessons, &ranked, epoch);
+            self.curriculum.look(&self.config, &self.traces, &ranked, epoch);
             self.aim(epoch);
         } else {
             self.see_phase(epoch);
@@ -153,7 +153,7 @@ impl Objective for Taught {
     fn restore(&mut self, state: &Tensors) -> Result<()> {
         let n = self.curriculum.state.len();
         let states = state.f32s("state", n)?;
-        let most = self.lessons.iter().map(|trace| trace.checkpoints().len());
+        let most = self.traces.iter().map(|trace| trace.checkpoints().len());
         for (state, most) in states.iter().zip(most.cycle()) {
             if !(*state >= 0.0 && (*state as usize) < most) {
                 let problem = format!("state {state} of a teacher with {most}");

@@ -48,8 +48,8 @@ impl Objective for None_ {
     }
 }
 
-fn teach(config: &HetComp, cases: &Cases, lessons: &[Trace]) -> Box<dyn Objective> {
-    config.teach(Box::new(None_), cases, lessons).unwrap()
+fn teach(config: &HetComp, cases: &Cases, traces: &[Trace]) -> Box<dyn Objective> {
+    config.teach(Box::new(None_), cases, traces).unwrap()
 }
 
 /// Every user of the cases once.
@@ -61,7 +61,7 @@ fn rows(cases: &Cases) -> Vec<u32> {
 
 fn lists(slate: Slate) -> (Lists<ItemId>, Lists<ItemId>) {
     match slate {
-        Slate::Against { listed, left_out, .. } => (listed, left_out),
+        Slate::WithComplement { listed, left_out, .. } => (listed, left_out),
         _ => panic!("lists against the rest"),
     }
 }
@@ -91,8 +91,8 @@ impl Model for Likes {
 #[test]
 fn a_slate_is_the_best_own_items_then_the_fused_targets_and_the_rest_of_the_log_left_out() {
     let cases = cases();
-    let lessons = [trace(&cases, 1, 2), trace(&cases, 2, 3)];
-    let objective = teach(&config(), &cases, &lessons);
+    let traces = [trace(&cases, 1, 2), trace(&cases, 2, 3)];
+    let objective = teach(&config(), &cases, &traces);
     let rows = rows(&cases);
     let batch = Batch::new(&cases, &rows, 0, 1);
     let (listed, left_out) = lists(objective.slate(&batch));
@@ -102,7 +102,7 @@ fn a_slate_is_the_best_own_items_then_the_fused_targets_and_the_rest_of_the_log_
         // Ranks fall along the line, so the last of it come first.
         let own: Vec<ItemId> = history.iter().rev().take(n).copied().collect();
         assert_eq!(listed.row(at)[..n], own);
-        let first = lessons.iter().map(|trace| Said {
+        let first = traces.iter().map(|trace| Said {
             items: trace.checkpoints()[0].1.items(at),
             scores: &[],
             deviations: &[],
@@ -120,9 +120,9 @@ fn a_slate_is_the_best_own_items_then_the_fused_targets_and_the_rest_of_the_log_
 #[test]
 fn slopes_are_those_of_the_loss_in_both_phases() {
     let cases = cases();
-    let lessons = [trace(&cases, 1, 1), trace(&cases, 2, 1)];
+    let traces = [trace(&cases, 1, 1), trace(&cases, 2, 1)];
     for transfer in [Transfer::Overall, Transfer::Fine] {
-        let objective = teach(&HetComp { transfer, ..config() }, &cases, &lessons);
+        let objective = teach(&HetComp { transfer, ..config() }, &cases, &traces);
         let rows = rows(&cases);
         let batch = Batch::new(&cases, &rows, 0, 1);
         let (listed, _) = lists(objective.slate(&batch));
@@ -133,8 +133,8 @@ fn slopes_are_those_of_the_loss_in_both_phases() {
             let loss = |scores: &[f32]| {
                 let (mut grad, mut to_rest) = (vec![0.0; items.len()], 0.0);
                 let (listed, rest) = scores.split_at(items.len());
-                let scores = Scores { listed, probes: &[], log_rest: 2.0 + rest[0] };
-                let grads = Grad { listed: &mut grad, log_rest: &mut to_rest };
+                let scores = Scores { listed, probes: &[], log_complement: 2.0 + rest[0] };
+                let grads = Grad { listed: &mut grad, log_complement: &mut to_rest };
                 let loss = objective.loss(Row { batch: &batch, at, items }, scores, grads);
                 grad.push(to_rest);
                 (f64::from(loss), grad)
@@ -157,8 +157,8 @@ fn slopes_are_those_of_the_loss_in_both_phases() {
 #[test]
 fn targets_go_from_first_states_to_last_and_then_the_order_counts() {
     let cases = cases();
-    let lessons = [trace(&cases, 1, 3), trace(&cases, 2, 2)];
-    let mut objective = teach(&config(), &cases, &lessons);
+    let traces = [trace(&cases, 1, 3), trace(&cases, 2, 2)];
+    let mut objective = teach(&config(), &cases, &traces);
     let rows = rows(&cases);
     let batch = Batch::new(&cases, &rows, 0, 1);
     let student = Likes((0..5).collect());
@@ -175,21 +175,21 @@ fn targets_go_from_first_states_to_last_and_then_the_order_counts() {
     // A student that never moves: the threshold falls below one, and every state is reached.
     let (last, fine) = seen(&*objective);
     assert!(moved && fine == 1.0);
-    let converged = teach(&HetComp { curriculum: false, ..config() }, &cases, &lessons);
+    let converged = teach(&HetComp { curriculum: false, ..config() }, &cases, &traces);
     assert_eq!(last, lists(converged.slate(&batch)).0);
 }
 
 #[test]
 fn a_restored_objective_is_the_one_that_was_kept() {
     let cases = cases();
-    let lessons = [trace(&cases, 1, 4), trace(&cases, 2, 4)];
+    let traces = [trace(&cases, 1, 4), trace(&cases, 2, 4)];
     let rows = rows(&cases);
     let batch = Batch::new(&cases, &rows, 0, 1);
     let student = |epoch: usize| Likes(Rng::new(epoch as u64).permutation(N as u32));
-    let mut whole = teach(&config(), &cases, &lessons);
+    let mut whole = teach(&config(), &cases, &traces);
     for epoch in 0..40 {
         whole.refresh(epoch, &student(epoch), &cases).unwrap();
-        let mut again = teach(&config(), &cases, &lessons);
+        let mut again = teach(&config(), &cases, &traces);
         again.restore(&whole.state()).unwrap();
         assert_eq!(again.state(), whole.state(), "epoch {epoch}");
         let (ours, theirs) = (lists(again.slate(&batch)), lists(whole.slate(&batch)));

@@ -7,19 +7,19 @@ use crate::listwise::{log_sum_exp, plackett_luce, portion};
 pub(super) struct Scored<'a> {
     pub own: &'a [f32],
     pub target: &'a [f32],
-    pub log_rest: f32,
+    pub log_complement: f32,
 }
 
 /// d loss / d of the same.
 pub(super) struct Slopes<'a> {
     pub own: &'a mut [f32],
     pub target: &'a mut [f32],
-    pub log_rest: &'a mut f32,
+    pub log_complement: &'a mut f32,
 }
 
 /// Every item above the rest, each for itself. Returns the loss, times `weight`, as the slopes are.
 pub(super) fn overall(scored: Scored<'_>, weight: f64, slopes: Slopes<'_>) -> f64 {
-    let rest = f64::from(scored.log_rest);
+    let rest = f64::from(scored.log_complement);
     let (mut loss, mut to_rest) = (0.0, 0.0);
     let mut each = |scores: &[f32], slopes: &mut [f32]| {
         for (&score, slope) in scores.iter().zip(slopes) {
@@ -34,19 +34,19 @@ pub(super) fn overall(scored: Scored<'_>, weight: f64, slopes: Slopes<'_>) -> f6
     };
     each(scored.own, slopes.own);
     each(scored.target, slopes.target);
-    *slopes.log_rest += (weight * to_rest) as f32;
+    *slopes.log_complement += (weight * to_rest) as f32;
     weight * loss
 }
 
 /// The own items in their order above the rest; half of the target in its order; a tenth of it once more. Returns the loss,
 /// times `weight`, as the slopes are.
 pub(super) fn fine(scored: Scored<'_>, weight: f64, slopes: Slopes<'_>) -> f64 {
-    let Scored { own, target, log_rest } = scored;
-    let Slopes { own: to_own, target: to_target, log_rest: to_rest } = slopes;
+    let Scored { own, target, log_complement } = scored;
+    let Slopes { own: to_own, target: to_target, log_complement: to_rest } = slopes;
     let half = target.len().div_ceil(2);
     let tenth = target.len().div_ceil(10);
-    let behind_half = Behind::new(&target[half..], log_rest);
-    let behind_tenth = Behind::new(&target[tenth..], log_rest);
+    let behind_half = Behind::new(&target[half..], log_complement);
+    let behind_tenth = Behind::new(&target[tenth..], log_complement);
 
     let (mut to_half, mut to_tenth) = (0.0, 0.0);
     let weigh = |weight: f64| move |_| weight;
@@ -56,8 +56,14 @@ pub(super) fn fine(scored: Scored<'_>, weight: f64, slopes: Slopes<'_>) -> f64 {
     loss += plackett_luce(&target[..half], behind_half.log, weight, first, &mut to_half);
     let (first, _) = to_target.split_at_mut(tenth);
     loss += plackett_luce(&target[..tenth], behind_tenth.log, weight, first, &mut to_tenth);
-    behind_half.spread(&target[half..], log_rest, to_half, &mut to_target[half..], to_rest);
-    behind_tenth.spread(&target[tenth..], log_rest, to_tenth, &mut to_target[tenth..], to_rest);
+    behind_half.spread(&target[half..], log_complement, to_half, &mut to_target[half..], to_rest);
+    behind_tenth.spread(
+        &target[tenth..],
+        log_complement,
+        to_tenth,
+        &mut to_target[tenth..],
+        to_rest,
+    );
     loss
 }
 
@@ -67,15 +73,15 @@ struct Behind {
 }
 
 impl Behind {
-    fn new(scores: &[f32], log_rest: f32) -> Self {
-        Self { log: log_sum_exp(scores.iter().copied().chain([log_rest])) }
+    fn new(scores: &[f32], log_complement: f32) -> Self {
+        Self { log: log_sum_exp(scores.iter().copied().chain([log_complement])) }
     }
 
     /// Hands the slope of the whole on to its parts.
     fn spread(
         &self,
         scores: &[f32],
-        log_rest: f32,
+        log_complement: f32,
         slope: f64,
         to_scores: &mut [f32],
         to_rest: &mut f32,
@@ -84,7 +90,7 @@ impl Behind {
         for (&score, to) in scores.iter().zip(to_scores) {
             *to += share(score);
         }
-        *to_rest += share(log_rest);
+        *to_rest += share(log_complement);
     }
 }
 
@@ -95,20 +101,21 @@ mod tests {
 
     type Loss = fn(Scored<'_>, f64, Slopes<'_>) -> f64;
 
-    fn slopes_of(loss: Loss, own: &[f32], target: &[f32], log_rest: f32) -> (f64, Vec<f32>) {
+    fn slopes_of(loss: Loss, own: &[f32], target: &[f32], log_complement: f32) -> (f64, Vec<f32>) {
         let (mut to_own, mut to_target) = (vec![0.0; own.len()], vec![0.0; target.len()]);
         let mut to_rest = 0.0;
-        let slopes = Slopes { own: &mut to_own, target: &mut to_target, log_rest: &mut to_rest };
-        let found = loss(Scored { own, target, log_rest }, 0.7, slopes);
+        let slopes =
+            Slopes { own: &mut to_own, target: &mut to_target, log_complement: &mut to_rest };
+        let found = loss(Scored { own, target, log_complement }, 0.7, slopes);
         to_own.extend(to_target);
         to_own.push(to_rest);
         (found, to_own)
     }
 
     /// The equations of the module, term by term.
-    fn naive(own: &[f32], target: &[f32], log_rest: f32) -> (f64, f64) {
+    fn naive(own: &[f32], target: &[f32], log_complement: f32) -> (f64, f64) {
         let e = |s: &f32| f64::from(*s).exp();
-        let rest = e(&log_rest);
+        let rest = e(&log_complement);
         let overall = own.iter().chain(target).map(|s| -(e(s) / (e(s) + rest)).ln()).sum::<f64>();
         let pl = |list: &[f32], rest: f64| -> f64 {
             (0..list.len())

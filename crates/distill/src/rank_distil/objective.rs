@@ -33,7 +33,7 @@ pub(super) struct Taught {
     /// The teacher's items of each distinct query, or of each case where what is passed over are a case's own targets.
     lists: Lists<ItemId>,
     labelled: Labelled,
-    /// Whether the own objective asks for [`Slate::Against`]; an objective keeps its kind of slate.
+    /// Whether the own objective asks for [`Slate::WithComplement`]; an objective keeps its kind of slate.
     against: bool,
     /// w^a.
     position: Vec<f32>,
@@ -50,7 +50,8 @@ impl Taught {
         labelled: Labelled,
     ) -> Self {
         let first = Batch::new(cases, &[0], 0, 0);
-        let against = !cases.is_empty() && matches!(own.slate(&first), Slate::Against { .. });
+        let against =
+            !cases.is_empty() && matches!(own.slate(&first), Slate::WithComplement { .. });
         let position = weights::position(config.k, config.lambda);
         Self { config, own, lists, labelled, against, position, ranks: Vec::new() }
     }
@@ -65,11 +66,11 @@ impl Objective for Taught {
                 let probes = self.append_samples(batch, probes);
                 Slate::Lists { listed: self.append_lists(batch, &listed), probes }
             }
-            Slate::Against { listed, left_out, asking, probes } => {
+            Slate::WithComplement { listed, left_out, asking, probes } => {
                 debug_assert!(self.against, "an objective keeps its kind of slate");
                 let probes = self.append_samples(batch, probes);
                 let listed = self.append_lists(batch, &listed);
-                Slate::Against { listed, left_out, asking, probes }
+                Slate::WithComplement { listed, left_out, asking, probes }
             }
         }
     }
@@ -87,17 +88,17 @@ impl Objective for Taught {
         // Asked for again, with the batch cut down to this row: an objective draws by row (see [`Batch::rng`]).
         let own_slate = self.against.then(|| self.own.slate(&row.batch.only(row.at)));
         let left_out = match &own_slate {
-            Some(Slate::Against { left_out, asking, .. }) if !asking.is_empty() => {
+            Some(Slate::WithComplement { left_out, asking, .. }) if !asking.is_empty() => {
                 Some(left_out.row(0))
             }
             _ => None,
         };
         let mut grad = grad;
         let own = own_loss(&*self.own, parts.list.start, left_out, row, scores, &mut grad);
-        let Grad { listed: slopes, log_rest } = grad;
+        let Grad { listed: slopes, log_complement } = grad;
         let share = self.own_share();
         if share != 1.0 {
-            slopes.iter_mut().chain([log_rest]).for_each(|slope| *slope *= share);
+            slopes.iter_mut().chain([log_complement]).for_each(|slope| *slope *= share);
         }
 
         let taught = &scores.listed[parts.list.clone()];
@@ -218,8 +219,8 @@ impl Taught {
     /// A row of [`Slate::All`]: every score is there, so ranks are counted, and rivals drawn as they would be for a list.
     fn loss_of_all(&self, row: Row<'_>, scores: Scores<'_>, grad: Grad<'_>) -> f32 {
         let query = query_of(&row);
-        let Grad { listed: slopes, log_rest } = grad;
-        let own = self.own.loss(row, scores, Grad { listed: &mut *slopes, log_rest });
+        let Grad { listed: slopes, log_complement } = grad;
+        let own = self.own.loss(row, scores, Grad { listed: &mut *slopes, log_complement });
         let share = self.own_share();
         if share != 1.0 {
             slopes.iter_mut().for_each(|slope| *slope *= share);

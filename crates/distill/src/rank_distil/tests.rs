@@ -112,9 +112,9 @@ impl Objective for Own {
             }
             Self::Softmax => {
                 assert_eq!(s.len(), 1);
-                let all = (s[0].exp() + scores.log_rest.exp()).ln();
+                let all = (s[0].exp() + scores.log_complement.exp()).ln();
                 grad.listed[0] = (s[0] - all).exp() - 1.0;
-                *grad.log_rest = (scores.log_rest - all).exp();
+                *grad.log_complement = (scores.log_complement - all).exp();
                 all - s[0]
             }
             Self::Squares => {
@@ -163,13 +163,13 @@ fn ask(
     let mut slopes = vec![0.0f64; N];
     let (items, left_out): (Vec<ItemId>, Vec<ItemId>) = match &slate {
         Slate::Lists { listed, .. } => (listed.row(at).to_vec(), vec![]),
-        Slate::Against { listed, left_out, .. } => {
+        Slate::WithComplement { listed, left_out, .. } => {
             (listed.row(at).to_vec(), left_out.row(at).to_vec())
         }
         Slate::All => (vec![], vec![]),
     };
     let rest: Vec<usize> = match slate {
-        Slate::Against { ref asking, .. } => (0..N)
+        Slate::WithComplement { ref asking, .. } => (0..N)
             .filter(|_| asking.contains(&(at as u32)))
             .filter(|&i| !items.contains(&(i as u32)) && !left_out.contains(&(i as u32)))
             .collect(),
@@ -180,12 +180,12 @@ fn ask(
         _ => items.iter().map(|&i| scores[i as usize]).collect(),
     };
     let mass: f64 = rest.iter().map(|&i| f64::from(scores[i]).exp()).sum();
-    let log_rest = mass.ln() as f32;
+    let log_complement = mass.ln() as f32;
     let (mut grad, mut rest_slope) = (vec![0.0; listed.len()], 0.0);
     let loss = objective.loss(
         Row { batch, at, items: &items },
-        Scores { listed: &listed, probes: &probe_scores, log_rest },
-        Grad { listed: &mut grad, log_rest: &mut rest_slope },
+        Scores { listed: &listed, probes: &probe_scores, log_complement },
+        Grad { listed: &mut grad, log_complement: &mut rest_slope },
     );
     match slate {
         Slate::All => (0..N).for_each(|i| slopes[i] = f64::from(grad[i])),
@@ -407,7 +407,7 @@ fn passing_over_targets_alone_a_case_may_be_taught_the_users_other_items() {
     (0..2).for_each(|_| said.push([4, 1, 7, 9, 5].map(|item| (item, 0.0))));
     let trace = Trace::new("all", vec![(0, said)]).unwrap();
     let config = RankDistil { k: 3, pass_over: PassOver::Targets, ..RankDistil::authors_code() };
-    assert_eq!(config.wants().lesson.among, Among::Everything);
+    assert_eq!(config.requires().lists.candidates, Candidates::Everything);
     let cases = Cases::each_interaction(&log);
     let lists = lists_but_targets(trace.last(), &cases, 3);
     let expected = [[4, 1, 7], [4, 7, 9], [1, 7, 9], [4, 1, 7], [4, 1, 7]];
@@ -560,7 +560,7 @@ fn exact_ranks_are_counted_when_due_and_survive_a_checkpoint() {
 fn traces_that_do_not_fit_are_refused() {
     let cases = cases();
     let own = || Box::new(Own::LogLoss);
-    let refuse = |lessons: &[Trace]| match settings().teach(own(), &cases, lessons) {
+    let refuse = |traces: &[Trace]| match settings().teach(own(), &cases, traces) {
         Ok(_) => panic!("was accepted"),
         Err(error) => error.to_string(),
     };
@@ -622,5 +622,5 @@ fn the_registry_knows_it() {
     let value = json!({"kind": "rank_distil", "k": 3});
     let config = Config { path: "distil", value: &value };
     let (entry, distiller) = rankstill_core::registry::parse(crate::DISTILLERS, config).unwrap();
-    assert_eq!((entry.name, distiller.wants().lesson.k), ("rank_distil", 3));
+    assert_eq!((entry.name, distiller.requires().lists.k), ("rank_distil", 3));
 }

@@ -360,7 +360,7 @@ impl Area {
     }
 }
 
-/// Beside, over or under its circle: the first place where it covers least and stays in the plane.
+/// AtomicFile, over or under its circle: the first place where it covers least and stays in the plane.
 fn label_place(label: &str, (x, y, r): (f64, f64, f64), taken: &[Area]) -> Area {
     let (wide, high) = (text_width(label) + 4.0, 16.0);
     let at = |left: f64, top: f64| Area { left, top, right: left + wide, bottom: top + high };

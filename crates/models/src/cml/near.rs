@@ -199,9 +199,12 @@ impl Task<'_> {
             let own = self.starts[k] - base..self.starts[k + 1] - base;
             let gradient = &mut self.twice[own.clone()];
             if counts[at] {
-                let scores =
-                    Scores { listed: &self.scores[own], probes: &[], log_rest: f32::NEG_INFINITY };
-                let grad = Grad { listed: gradient, log_rest: &mut 0.0 };
+                let scores = Scores {
+                    listed: &self.scores[own],
+                    probes: &[],
+                    log_complement: f32::NEG_INFINITY,
+                };
+                let grad = Grad { listed: gradient, log_complement: &mut 0.0 };
                 let row = Row { batch, at, items: listed.row(at) };
                 loss += f64::from(objective.loss(row, scores, grad));
             }

@@ -1,7 +1,7 @@
 //! Steps on slates that reach over the whole catalogue.
 //!
 //! The listed items against the rest's mass go through a fused kernel that lays out no scores of the rest, unless their vectors
-//! are long: [`rankstill_core::kernel::against`]. It gives the same bits on any number of threads and on every instruction set
+//! are long: [`rankstill_core::kernel::complement`]. It gives the same bits on any number of threads and on every instruction set
 //! with FMA.
 //!
 //! Elsewhere groups of rows are scored, asked and propagated back one after the other, so that rows x items numbers exist for
@@ -10,7 +10,7 @@
 //! promised to be the same on machines with other vector units.
 
 use super::{Asked, ItemHead};
-use rankstill_core::kernel::against::{Against, Gradients, Queries, Ragged};
+use rankstill_core::kernel::complement::{Against, Gradients, Queries, Ragged};
 use rankstill_core::kernel::gemm::{Mat, MatMut, gemm, parallel};
 use rankstill_core::kernel::math::{exp_slice, ln};
 use rankstill_core::kernel::pairs::pair_dots;
@@ -51,8 +51,8 @@ impl ItemHead {
         let queries = Queries { vectors, stride, of_row: asked.of_row, asking };
         let (n_items, dim) = (items.n_rows(), items.dim());
         let mut kernel = self.against.take().unwrap_or_else(|| Against::new(n_items, dim));
-        let log_rest = kernel.sum(table, queries, ragged(listed), ragged(left_out));
-        let loss = self.ask(batch, listed, probes, log_rest, asked.counts, objective);
+        let log_complement = kernel.sum(table, queries, ragged(listed), ragged(left_out));
+        let loss = self.ask(batch, listed, probes, log_complement, asked.counts, objective);
         // Written whole.
         self.to_items.resize(n_items * stride, 0.0);
         let gradients = Gradients { queries: &mut self.to_rows, items: &mut self.to_items };
@@ -144,14 +144,14 @@ pub(crate) fn rows_to_gradients(
             items.iter().map(|&item| row[item as usize]).collect()
         };
         let probes = slate.probes().map_or(Vec::new(), |probes| score_of(probes.row(at), row));
-        let Slate::Against { listed, left_out, asking, .. } = slate else {
+        let Slate::WithComplement { listed, left_out, asking, .. } = slate else {
             copy.clear();
             copy.extend_from_slice(row);
             row.fill(0.0);
             loss += f64::from(objective.loss(
                 Row { batch, at, items: &[] },
-                Scores { listed: &copy, probes: &probes, log_rest: f32::NEG_INFINITY },
-                Grad { listed: row, log_rest: &mut 0.0 },
+                Scores { listed: &copy, probes: &probes, log_complement: f32::NEG_INFINITY },
+                Grad { listed: row, log_complement: &mut 0.0 },
             ));
             continue;
         };
@@ -164,20 +164,20 @@ pub(crate) fn rows_to_gradients(
             Ok(_) => row.iter().fold(f32::NEG_INFINITY, |most, &score| most.max(score)),
             Err(_) => f32::NEG_INFINITY,
         };
-        let (mut mass, mut log_rest) = (0.0, f32::NEG_INFINITY);
+        let (mut mass, mut log_complement) = (0.0, f32::NEG_INFINITY);
         if most > f32::NEG_INFINITY {
             row.iter_mut().for_each(|score| *score -= most);
             exp_slice(row);
             mass = row.chunks(256).fold(0.0, |sum, part| {
                 sum + f64::from(part.iter().fold(0.0f32, |sum, share| sum + share))
             });
-            log_rest = most + ln(mass as f32);
+            log_complement = most + ln(mass as f32);
         }
         let (mut to_listed, mut to_rest) = (vec![0.0; items.len()], 0.0);
         loss += f64::from(objective.loss(
             Row { batch, at, items },
-            Scores { listed: &scores, probes: &probes, log_rest },
-            Grad { listed: &mut to_listed, log_rest: &mut to_rest },
+            Scores { listed: &scores, probes: &probes, log_complement },
+            Grad { listed: &mut to_listed, log_complement: &mut to_rest },
         ));
         if mass > 0.0 {
             let share = (f64::from(to_rest) / mass) as f32;

@@ -3,8 +3,8 @@
 use super::LightGcn;
 use super::layers::{Given, Layers};
 use super::model::LightGcnModel;
-use crate::falling;
 use crate::item_head::{Asked, ItemHead, known_users};
+use crate::lr_schedule;
 use rankstill_core::kernel::propagate::NONE;
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::kernel::slots::Slots;
@@ -78,7 +78,7 @@ impl LightGcnLearner {
     }
 
     fn step_on(&mut self, batch: &Batch<'_>, slate: &Slate, objective: &dyn Objective) -> f64 {
-        let rate = falling::rate(
+        let rate = lr_schedule::rate(
             &self.recipe.optimizer,
             self.recipe.final_rate,
             &self.recipe.train,
@@ -118,7 +118,7 @@ impl LightGcnLearner {
                 self.item_slots.assign(&[listed.values(), probes.values()].concat());
                 self.nodes.extend(self.item_slots.rows().iter().map(|item| first_item + item));
             }
-            Slate::Against { .. } | Slate::All => {
+            Slate::WithComplement { .. } | Slate::All => {
                 self.nodes.extend(first_item..self.layers.n() as u32);
             }
         }
@@ -159,7 +159,7 @@ impl LightGcnLearner {
         for (&slot, &counts) in self.user_slots.slot_of().iter().zip(counts) {
             occurs[slot as usize] += u32::from(counts);
         }
-        if let Slate::Lists { listed, .. } | Slate::Against { listed, .. } = slate {
+        if let Slate::Lists { listed, .. } | Slate::WithComplement { listed, .. } = slate {
             for (items, _) in listed.iter().zip(counts).filter(|(_, counts)| **counts) {
                 for &item in items {
                     occurs[self.place[self.n_users + item as usize] as usize] += 1;

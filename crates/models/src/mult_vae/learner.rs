@@ -3,8 +3,8 @@
 use super::MultVae;
 use super::coder::Pass;
 use super::model::{Net, Sparse};
-use crate::falling;
 use crate::item_head::{Asked, ItemHead};
+use crate::lr_schedule;
 use rankstill_core::kernel::dropout::Dropout;
 use rankstill_core::kernel::slots::Slots;
 use rankstill_core::kernel::table::Terms;
@@ -88,7 +88,7 @@ impl VaeLearner {
 
     fn set_rate(&mut self, epoch: usize) {
         let MultVae { optimizer, final_rate, train, .. } = &self.recipe;
-        let rate = falling::rate(optimizer, *final_rate, train, epoch);
+        let rate = lr_schedule::rate(optimizer, *final_rate, train, epoch);
         let Net { inputs, outputs, coder, .. } = &mut self.net;
         inputs.set_learning_rate(rate);
         outputs.set_learning_rate(rate);

@@ -6,7 +6,7 @@
 use super::NeuMf;
 use super::model::{Net, TILE, add};
 use super::tower::{Block, Half, Tower};
-use crate::falling;
+use crate::lr_schedule;
 use rankstill_core::kernel::dense::{axpy, dot};
 use rankstill_core::kernel::slots::Slots;
 use rankstill_core::kernel::table::Table;
@@ -177,7 +177,7 @@ impl NeuLearner {
 
     fn set_rate(&mut self, epoch: usize) {
         let NeuMf { optimizer, final_rate, train, .. } = &self.recipe;
-        let rate = falling::rate(optimizer, *final_rate, train, epoch);
+        let rate = lr_schedule::rate(optimizer, *final_rate, train, epoch);
         let Net { users, items, tower, .. } = &mut self.net;
         users.set_learning_rate(rate);
         items.set_learning_rate(rate);
@@ -222,10 +222,14 @@ impl NeuLearner {
                 let scores = Scores {
                     listed: &scores[starts[k]..starts[k + 1]],
                     probes: probe_scores.get(k).map_or(&[], Vec::as_slice),
-                    log_rest: f32::NEG_INFINITY,
+                    log_complement: f32::NEG_INFINITY,
                 };
                 let row = Row { batch, at, items: listed.row(at) };
-                f64::from(objective.loss(row, scores, Grad { listed: slopes, log_rest: &mut 0.0 }))
+                f64::from(objective.loss(
+                    row,
+                    scores,
+                    Grad { listed: slopes, log_complement: &mut 0.0 },
+                ))
             })
             .collect();
 

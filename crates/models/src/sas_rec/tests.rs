@@ -187,7 +187,7 @@ fn naive_loss(
             let goal = f64::from(u8::from(history.contains(&(i as u32))));
             s + 0.5 * (scores[i] - goal).powi(2)
         }),
-        Slate::Against { left_out, asking, .. } => {
+        Slate::WithComplement { left_out, asking, .. } => {
             assert_eq!(name, "against");
             let asks = asking.contains(&(at as u32));
             let counts = |i: &usize| {

@@ -3,8 +3,8 @@
 use super::Simplex;
 use super::attention::Attention;
 use super::model::{SimplexModel, back_from_direction, direct};
-use crate::falling;
 use crate::item_head::{Asked, ItemHead, known_users};
+use crate::lr_schedule;
 use rankstill_core::kernel::dropout::{self, Dropout};
 use rankstill_core::kernel::gemm::{Mat, MatMut, gemm, parallel};
 use rankstill_core::kernel::optimizer::{Adam, AdamMode, Optimizer};
@@ -170,7 +170,7 @@ impl SimplexLearner {
 
     fn set_rate(&mut self, epoch: usize) {
         let Simplex { optimizer, final_rate, train, .. } = &self.recipe;
-        let rate = falling::rate(optimizer, *final_rate, train, epoch);
+        let rate = lr_schedule::rate(optimizer, *final_rate, train, epoch);
         let SimplexModel { items, apart, .. } = &mut self.model;
         for table in [&mut self.own, items].into_iter().chain(apart) {
             table.set_learning_rate(rate);

@@ -1,0 +1,65 @@
+//! `rankstill events`: what a server was told, as a log that `prepare` reads.
+
+use super::store;
+use anyhow::Result;
+use clap::Args;
+use rankstill::data::{Column, Kind, TableWriter};
+use rankstill_cli::progress::Screen;
+use std::path::PathBuf;
+
+/// Events read and written at a time.
+const BLOCK: usize = 65_536;
+
+#[derive(Args)]
+pub struct Options {
+    /// What was given to `serve --events`: a file, which no server may have open, or the URL of a database.
+    #[arg(value_name = "FILE|URL")]
+    store: PathBuf,
+    /// Where to write: .parquet, .tsv, .csv or .jsonl.
+    #[arg(long)]
+    out: PathBuf,
+    /// Only what arrived after this number; a last line says the number to give next time.
+    #[arg(long, default_value_t = 0, value_name = "NUMBER")]
+    after: u64,
+    /// Write here, one id a line, who asked to be forgotten: take them out of older logs as well.
+    #[arg(long, value_name = "FILE")]
+    forgotten: Option<PathBuf>,
+}
+
+pub fn run(options: &Options, screen: &Screen) -> Result<()> {
+    let store = store::existing(&options.store)?;
+    let columns = [
+        ("user_id", Kind::Text),
+        ("item_id", Kind::Text),
+        ("timestamp", Kind::I64),
+        ("weight", Kind::F32),
+    ];
+    let mut writer = TableWriter::create(&options.out, &columns)?;
+    let (mut last, mut rows) = (options.after, 0);
+    loop {
+        let events = store.read(last, BLOCK)?;
+        let Some(end) = events.last() else { break };
+        last = end.number;
+        rows += events.len();
+        let events = || events.iter().map(|stored| &stored.event);
+        writer.write(&[
+            Column::Text(events().map(|event| &event.user.0).collect()),
+            Column::Text(events().map(|event| &event.item.0).collect()),
+            Column::I64(events().map(|event| event.time.unwrap_or_default()).collect()),
+            Column::F32(events().map(|event| event.weight.unwrap_or(1.0)).collect()),
+        ])?;
+    }
+    writer.finish()?;
+    if let Some(path) = &options.forgotten {
+        let text: String = store.forgotten()?.iter().map(|user| format!("{user}\n")).collect();
+        rankstill::core::atomic_write::write(path, text.as_bytes())?;
+    }
+    screen.say(format!(
+        "{rows} events in {}; the next export goes on after {last}",
+        options.out.display()
+    ));
+    if screen.json {
+        screen.print(serde_json::json!({ "events": rows, "last": last }).to_string());
+    }
+    Ok(())
+}

@@ -1,0 +1,101 @@
+//! `rankstill inspect`: what a data set, an artefact or a run holds.
+
+use anyhow::{Result, bail};
+use clap::Args;
+use rankstill::core::Artefact;
+use rankstill::data::dataset::Manifest;
+use rankstill::data::prepare::Report as DataReport;
+use rankstill::eval::Report;
+use rankstill_cli::experiment::data::is_prepared;
+use rankstill_cli::experiment::{model, run};
+use rankstill_cli::progress::Screen;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+#[derive(Args)]
+pub struct Options {
+    /// A folder that `prepare`, `run`, `train` or `distill` made.
+    path: PathBuf,
+}
+
+pub fn run(options: &Options, screen: &Screen) -> Result<()> {
+    let path = &options.path;
+    if is_prepared(path) {
+        let manifest = Manifest::read(path)?;
+        show(screen, || json!(manifest), || DataReport(manifest.clone()).to_string());
+        return Ok(());
+    }
+    if path.join("report.json").is_file() {
+        return show_run(path, screen);
+    }
+    if path.join("manifest.json").is_file() {
+        return show_artefact(path, screen);
+    }
+    if path.join("experiment.toml").is_file() {
+        bail!("{}: a run that is not finished; give its `rankstill run` again", path.display());
+    }
+    bail!("{}: neither a data set nor an artefact nor a run", path.display());
+}
+
+fn show(screen: &Screen, json: impl FnOnce() -> Value, text: impl FnOnce() -> String) {
+    if screen.json {
+        screen.print(format!("{:#}", json()));
+    } else {
+        screen.print(text());
+    }
+}
+
+fn show_run(path: &Path, screen: &Screen) -> Result<()> {
+    let file = path.join("report.json");
+    let text = std::fs::read_to_string(&file)?;
+    let report: Report = match serde_json::from_str(&text) {
+        Ok(report) => report,
+        Err(error) => bail!("{}: {error}", file.display()),
+    };
+    let folders = |report: &Report| {
+        let lines = report
+            .models
+            .iter()
+            .filter_map(|model| Some(format!("  {}  {}", model.name, model.artefact.as_deref()?)));
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    show(
+        screen,
+        || json!(report),
+        || format!("{}\n{}\nartefacts\n{}", report.title, report.terminal(), folders(&report)),
+    );
+    Ok(())
+}
+
+/// Reads the whole artefact: what is shown was checked.
+fn show_artefact(path: &Path, screen: &Screen) -> Result<()> {
+    let model::Loaded { model, artefact } = model::read(path)?;
+    let Artefact { manifest, tensors, history, .. } = &artefact;
+    let text = || {
+        let mut lines = vec![
+            format!(
+                "{} ({}), written by rankstill {}",
+                manifest.name, manifest.kind, manifest.version
+            ),
+            format!(
+                "{} users, {} items, {} interactions seen",
+                manifest.n_users,
+                manifest.n_items,
+                history.len()
+            ),
+            format!(
+                "{} parameters, {} on disk",
+                model.n_parameters(),
+                run::size(Artefact::bytes(manifest))
+            ),
+            format!("settings {:#}", manifest.config),
+            format!("card {:#}", manifest.card),
+        ];
+        for (name, tensor) in tensors.iter() {
+            lines.push(format!("  {name}: {} {:?}", tensor.data.kind(), tensor.shape));
+        }
+        lines.join("\n")
+    };
+    show(screen, || json!(manifest), text);
+    Ok(())
+}

@@ -1,0 +1,51 @@
+//! `rankstill simulate`: a log of any size, streamed to a file.
+
+use anyhow::Result;
+use clap::Args;
+use rankstill::data::simulate::{SimulateOptions, simulate_to};
+use rankstill_cli::progress::Screen;
+use serde_json::json;
+use std::path::PathBuf;
+
+#[derive(Args)]
+pub struct Options {
+    /// Rows, from 1,000 to 1,000,000,000.
+    #[arg(long, default_value_t = 100_000)]
+    interactions: u64,
+    /// Users; by default as fits the rows.
+    #[arg(long)]
+    users: Option<u32>,
+    /// Items; by default as fits the rows.
+    #[arg(long)]
+    items: Option<u32>,
+    /// Add ratings from 1 to 5.
+    #[arg(long)]
+    ratings: bool,
+    /// Another seed, another world.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Where to write: .parquet, .tsv, .csv or .jsonl.
+    #[arg(long)]
+    out: PathBuf,
+}
+
+pub fn run(options: &Options, screen: &Screen) -> Result<()> {
+    let &Options { interactions, users, items, ratings, seed, ref out } = options;
+    let settings = SimulateOptions { interactions, users, items, ratings, seed };
+    let bar = screen.bar("simulating", interactions);
+    let world = simulate_to(out, &settings, |rows| bar.at(rows))?;
+    drop(bar);
+    let (users, items) = (world.n_users(), world.n_items());
+    if screen.json {
+        screen.print(
+            json!({"interactions": interactions, "users": users, "items": items, "path": out})
+                .to_string(),
+        );
+    } else {
+        screen.say(format!(
+            "{interactions} interactions of {users} users with {items} items in {}",
+            out.display()
+        ));
+    }
+    Ok(())
+}

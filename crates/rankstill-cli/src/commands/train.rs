@@ -1,0 +1,61 @@
+//! `rankstill train`: one model, fitted on a prepared folder or a log, kept as an artefact.
+
+use anyhow::Result;
+use clap::Args;
+use rankstill_cli::experiment::plan::Plan;
+use rankstill_cli::experiment::spec::{Spec, set};
+use rankstill_cli::progress::Screen;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+/// What `train` and `distill` have in common.
+#[derive(Args)]
+pub struct Common {
+    /// A folder made by `prepare`, or a log.
+    #[arg(long)]
+    pub data: PathBuf,
+    /// The run's folder; the artefact is models/NAME/seed-N/artefact in it.
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Change a setting of the model, such as dim=64, or of the experiment, such as evaluate.dialect=rd.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Same seed, same bytes.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+#[derive(Args)]
+pub struct Options {
+    /// Which: see `rankstill list models`.
+    #[arg(long)]
+    model: String,
+    #[command(flatten)]
+    common: Common,
+}
+
+pub fn run(options: &Options, screen: &Screen) -> Result<()> {
+    let model = json!({"kind": options.model});
+    let mut tree = experiment(&options.common);
+    tree["models"] = json!({&options.model: model});
+    let spec = finish(tree, &options.common, &options.model)?;
+    super::run::show(&Plan::new(spec)?, &options.common.out, screen)
+}
+
+/// An experiment on the data of the options, without models.
+pub fn experiment(common: &Common) -> Value {
+    json!({"name": "train", "seeds": [common.seed], "data": {"path": common.data}})
+}
+
+/// Lays the overrides over the experiment: those of its tables where the key begins with one, else those of model `name`.
+pub fn finish(mut tree: Value, common: &Common, name: &str) -> Result<Spec> {
+    for one in &common.set {
+        let table = one.split(['.', '=']).next().unwrap_or_default();
+        if matches!(table, "data" | "evaluate" | "models") {
+            set(&mut tree, one)?;
+        } else {
+            set(&mut tree, &format!("models.\"{name}\".{one}"))?;
+        }
+    }
+    Ok(rankstill::core::registry::Config { path: "", value: &tree }.read()?)
+}

@@ -1,0 +1,199 @@
+//! Fitting one model of an experiment: alone or taught, watched, checkpointed, and kept as an artefact.
+
+use super::plan::Distil;
+use super::teacher_lists::{self, Teacher};
+use crate::progress::{Bar, Screen, interrupted};
+use anyhow::{Context as _, Result};
+use rankstill::core::artefact::{read_tensors, write_tensors};
+use rankstill::core::recipe::Validate;
+use rankstill::core::train::{Checkpointing, EpochReport, Watch, train};
+use rankstill::core::{
+    Cases, Error, Fit, Interactions, Model, Recipe, Requirements, Trace, atomic_write,
+};
+use serde_json::{Map, Value};
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the teachers say about a student's cases.
+pub type Traces<'a> = dyn Fn(&Cases, Requirements) -> Result<Vec<Trace>> + 'a;
+
+/// Looks at a model in training; what it gives is added to the epoch's line of JSON.
+pub type Look<'a> =
+    dyn Fn(&EpochReport, &dyn Model) -> rankstill::core::Result<Map<String, Value>> + 'a;
+
+/// One fit.
+pub struct Job<'a> {
+    /// For the progress line.
+    pub name: &'a str,
+    /// What is fitted.
+    pub recipe: &'a dyn Recipe,
+    /// How it is taught, and what by.
+    pub taught: Option<(&'a Distil, &'a Traces<'a>)>,
+    /// What it is fitted on.
+    pub train: &'a Arc<Interactions>,
+    /// Same seed, same bytes.
+    pub seed: u64,
+    /// The validation value, for early stopping.
+    pub validate: Option<&'a Validate<'a>>,
+    /// At least so long between two checkpoints.
+    pub checkpoint_every: Duration,
+    /// Holds the checkpoint and a line of JSON an epoch.
+    pub folder: &'a Path,
+    /// Looks on after every epoch.
+    pub look: Option<&'a Look<'a>>,
+    /// Ends with [`Error::Interrupted`] after so many epochs, its state in the checkpoint; a later fit goes on from there.
+    pub pause_after: Option<usize>,
+}
+
+/// Fits, going on from a checkpoint where there is one.
+///
+/// # Errors
+/// When the settings cannot work on these data, training diverges, somebody interrupts, or the disk is full.
+pub fn fit(job: &Job<'_>, screen: &Screen) -> Result<Box<dyn Model>> {
+    fs::create_dir_all(job.folder).with_context(|| job.folder.display().to_string())?;
+    let checkpoint = job.folder.join("checkpoint.safetensors");
+    let save = |text: &str, tensors: &_| write_tensors(&checkpoint, text, tensors);
+    let load = || read_tensors(&checkpoint);
+    let mut watch = EpochLog::new(job, screen);
+    let mut fit = Fit {
+        seed: job.seed,
+        validate: job.validate,
+        watch: &mut watch,
+        checkpoints: Some(Checkpointing { save: &save, load: &load, every: job.checkpoint_every }),
+    };
+    model(job, &mut fit).with_context(|| format!("models.{} (seed {})", job.name, job.seed))
+}
+
+fn model(job: &Job<'_>, fit: &mut Fit<'_>) -> Result<Box<dyn Model>> {
+    let (Some((distil, traces)), Some(student)) = (&job.taught, job.recipe.trainable()) else {
+        return Ok(job.recipe.fit(job.train, fit)?);
+    };
+    let cases = student.cases(job.train);
+    let traces = traces(&cases, distil.distiller.requires())?;
+    let table = format!("models.{}.distill", job.name);
+    let objective = distil
+        .distiller
+        .teach(student.objective(job.train), &cases, &traces)
+        .map_err(|error| under(&table, error))?;
+    Ok(train(student, job.train, &cases, objective, fit).map_err(|error| match error {
+        Error::Config { key, problem } if key == "distill" => Error::Config { key: table, problem },
+        other => other,
+    })?)
+}
+
+/// The same error, with its key in full.
+fn under(table: &str, error: Error) -> Error {
+    match error {
+        Error::Config { key, problem } => Error::Config { key: format!("{table}.{key}"), problem },
+        other => other,
+    }
+}
+
+/// The name of the file with a line of JSON an epoch.
+pub const EPOCHS: &str = "epochs.jsonl";
+
+/// Forgets the checkpoint of a fit whose model is kept.
+pub fn forget_checkpoint(folder: &Path) {
+    _ = fs::remove_file(folder.join("checkpoint.safetensors"));
+}
+
+/// Asks `teachers` the distinct queries of `cases`, or reads what they said before.
+///
+/// # Errors
+/// When one does not answer, or somebody interrupts.
+pub fn record(
+    teachers: &[Teacher<'_>],
+    cases: &Cases,
+    wants: Requirements,
+    screen: &Screen,
+) -> Result<Vec<Trace>> {
+    let one = |teacher: &Teacher<'_>| {
+        let title = match wants.lists.k {
+            0 => format!("{} hands over its vectors", teacher.name),
+            k => format!("{} says its top {k}", teacher.name),
+        };
+        let bar = screen.bar(title, cases.n_queries() as u64);
+        let mut progress = |done, total| {
+            bar.at_of(done as u64, total as u64);
+            if interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        teacher_lists::lesson(teacher, cases, wants, &mut progress)
+    };
+    teachers.iter().map(one).collect()
+}
+
+/// A line of JSON an epoch in `epochs.jsonl`, and a bar on the terminal.
+struct EpochLog<'a> {
+    path: PathBuf,
+    bar: Bar,
+    begun: bool,
+    look: Option<&'a Look<'a>>,
+    pause_after: Option<usize>,
+}
+
+impl<'a> EpochLog<'a> {
+    fn new(job: &Job<'a>, screen: &Screen) -> Self {
+        let epochs = job.recipe.training_plan().map_or(1, |plan| plan.epochs);
+        let bar = screen.bar(job.name, 1000 * epochs as u64);
+        let path = job.folder.join(EPOCHS);
+        Self { path, bar, begun: false, look: job.look, pause_after: job.pause_after }
+    }
+
+    /// A resumed run repeats the epochs since its checkpoint; their old lines go. Those before it are needed still, so the file
+    /// is written beside and renamed.
+    fn drop_lines_from(&self, epoch: usize) -> rankstill::core::Result<()> {
+        let Ok(file) = File::open(&self.path) else { return Ok(()) };
+        let before = |line: &String| {
+            serde_json::from_str::<EpochReport>(line).is_ok_and(|report| report.epoch < epoch)
+        };
+        let kept: Vec<String> =
+            BufReader::new(file).lines().map_while(|line| line.ok()).take_while(before).collect();
+        let kept: String = kept.iter().flat_map(|line| [line, "\n"]).collect();
+        atomic_write::write(&self.path, kept.as_bytes())
+    }
+
+    fn append(&mut self, report: &EpochReport, seen: Map<String, Value>) -> std::io::Result<()> {
+        let mut line = serde_json::to_value(report)?;
+        if let Value::Object(line) = &mut line {
+            line.extend(seen);
+        }
+        let mut file = File::options().create(true).append(true).open(&self.path)?;
+        writeln!(file, "{line}")
+    }
+}
+
+impl Watch for EpochLog<'_> {
+    fn epoch(
+        &mut self,
+        report: &EpochReport,
+        model: &dyn Model,
+    ) -> rankstill::core::Result<ControlFlow<()>> {
+        let seen = self.look.map(|look| look(report, model)).transpose()?.unwrap_or_default();
+        if !self.begun {
+            self.drop_lines_from(report.epoch)?;
+            self.begun = true;
+        }
+        self.append(report, seen).map_err(Error::io(&self.path))?;
+        let valid = report.valid.map_or(String::new(), |valid| format!("  valid {valid:.4}"));
+        self.bar.at_of(1000 * (report.epoch as u64 + 1), 1000 * report.epochs as u64);
+        self.bar.note(format!(
+            "epoch {}/{}  loss {:.4}{valid}{}",
+            report.epoch + 1,
+            report.epochs,
+            report.loss,
+            if report.best { " *" } else { "" }
+        ));
+        let pause = self.pause_after.is_some_and(|epochs| report.epoch + 1 >= epochs);
+        let stop = pause || interrupted();
+        Ok(if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    }
+
+    fn step(&mut self, epoch: usize, done: usize, total: usize) -> bool {
+        self.bar.at(1000 * epoch as u64 + (1000 * done / total.max(1)) as u64);
+        interrupted()
+    }
+}

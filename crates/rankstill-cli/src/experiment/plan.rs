@@ -1,0 +1,475 @@
+//! An experiment as checked: every name resolved, every setting parsed, the models in an order in which each teacher comes
+//! before its students.
+
+use super::spec::{FitOn, Spec};
+use anyhow::{Context as _, Result, bail, ensure};
+use rankstill::core::registry::{self, Config};
+use rankstill::core::{Distiller, Interactions, Recipe, TeacherRecipe};
+use rankstill::distill::{DISTILLERS, Fusion};
+use rankstill::models::MODELS;
+use serde_json::{Map, Value, json};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What will be run.
+pub struct Plan {
+    /// The settings as typed.
+    pub spec: Spec,
+    /// In the order of the file, which is the order of the tables.
+    pub models: Vec<PlannedModel>,
+    /// Numbers of `models` in the order of fitting: teachers first.
+    pub order: Vec<usize>,
+}
+
+/// One row of the table.
+pub struct PlannedModel {
+    /// As the experiment calls it.
+    pub name: String,
+    /// Where its rankings come from.
+    pub source: Source,
+    /// All settings, defaults included: what the run folder keeps.
+    pub resolved: Value,
+}
+
+/// Where a model's rankings come from.
+pub enum Source {
+    /// It is fitted here.
+    Fit {
+        /// Of [`MODELS`].
+        kind: &'static str,
+        /// Its settings.
+        recipe: Arc<dyn Recipe>,
+        /// Set for students.
+        distil: Option<Distil>,
+        /// Added to the seed of the run: models that differ by their draws alone.
+        seed_offset: u64,
+    },
+    /// Some other system ranked; the files hold what it said, one a state of its training, the last as it is now.
+    Rankings(Vec<PathBuf>),
+    /// Other models of the experiment, as one.
+    Ensemble {
+        /// Numbers of [`Plan::models`].
+        members: Vec<usize>,
+        /// How their lists become one.
+        fusion: Fusion,
+    },
+}
+
+impl PlannedModel {
+    /// Its teachers, by number.
+    #[must_use]
+    pub fn teachers(&self) -> &[usize] {
+        match &self.source {
+            Source::Fit { distil: Some(distil), .. } => &distil.teachers,
+            _ => &[],
+        }
+    }
+
+    /// How it comes about from `train` in a run with this seed, where it is fitted.
+    #[must_use]
+    pub fn learning(&self, train: &Arc<Interactions>, seed: u64) -> Option<TeacherRecipe> {
+        let Source::Fit { recipe, .. } = &self.source else { return None };
+        Some(TeacherRecipe { recipe: recipe.clone(), train: train.clone(), seed: self.seed(seed) })
+    }
+
+    /// The seed of its draws in a run with this one.
+    #[must_use]
+    pub fn seed(&self, seed: u64) -> u64 {
+        match self.source {
+            Source::Fit { seed_offset, .. } => seed.wrapping_add(seed_offset),
+            _ => seed,
+        }
+    }
+
+    /// The models without which it cannot be: its teachers, or its members.
+    #[must_use]
+    pub fn needs(&self) -> &[usize] {
+        match &self.source {
+            Source::Ensemble { members, .. } => members,
+            _ => self.teachers(),
+        }
+    }
+}
+
+/// How a student is taught, and by whom.
+pub struct Distil {
+    /// Of [`DISTILLERS`].
+    pub kind: &'static str,
+    /// Its settings.
+    pub distiller: Box<dyn Distiller>,
+    /// Numbers of [`Plan::models`].
+    pub teachers: Vec<usize>,
+}
+
+/// The `kind` of a model that is a file of rankings.
+pub const RANKINGS: &str = "rankings";
+
+/// The `kind` of a model that is several others.
+pub const ENSEMBLE: &str = "ensemble";
+
+impl Plan {
+    /// Checks `spec` and fills in every default.
+    ///
+    /// # Errors
+    /// With the key that is wrong and what would be right.
+    pub fn new(spec: Spec) -> Result<Self> {
+        if spec.models.is_empty() {
+            bail!("models: is empty; name at least one, say [models.POP] with kind = \"pop\"");
+        }
+        if spec.seeds.is_empty() {
+            bail!("seeds: is empty; name at least one, say seeds = [1]");
+        }
+        spec.data.sample.check()?;
+        spec.trajectory.check()?;
+        let known = || spec.models.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        if let Some(name) = spec.only.iter().find(|name| !spec.models.contains_key(*name)) {
+            bail!("only: no model `{name}`; the models are {}", known());
+        }
+        let all = spec.only.is_empty();
+        let names: Vec<&String> =
+            if all { spec.models.keys().collect() } else { spec.only.iter().collect() };
+        let models = names
+            .iter()
+            .map(|name| planned(name, inherited(name, &spec.models)?, &names))
+            .collect::<Result<Vec<_>>>()?;
+        models.iter().try_for_each(|student| vectors_are_there(student, &models))?;
+        models.iter().try_for_each(|student| teachers_learn_here(student, &models))?;
+        let order = teachers_first(&models)?;
+        let weighed = |model: &&PlannedModel| matches!(&model.source, Source::Ensemble { fusion, .. } if fusion.user_weights > 0.0);
+        if spec.evaluate.fit_on == FitOn::TrainValid
+            && let Some(model) = models.iter().find(weighed)
+        {
+            bail!(
+                "models.{}.fusion.user_weights: users weigh the members by validation data, which evaluate.fit_on = \"train+valid\" teaches them; fit on \"train\"",
+                model.name
+            );
+        }
+        Ok(Self { spec, models, order })
+    }
+
+    /// What the models are called.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.models.iter().map(|model| model.name.clone()).collect()
+    }
+
+    /// The experiment as resolved: without `like`, every default written out.
+    #[must_use]
+    pub fn resolved_spec(&self) -> Spec {
+        let models =
+            self.models.iter().map(|model| (model.name.clone(), model.resolved.clone())).collect();
+        let (tune, only, figures) = (None, Vec::new(), Vec::new());
+        Spec { models, tune, only, figures, ..self.spec.clone() }
+    }
+
+    /// Length of the lists that students want of the states of this model's training; none where nobody asks for them.
+    #[must_use]
+    pub fn trajectory_length(&self, at: usize) -> Option<usize> {
+        let wanted = |student: &PlannedModel| match &student.source {
+            Source::Fit { distil: Some(Distil { teachers, distiller, .. }), .. }
+                if teachers.contains(&at) && distiller.requires().trajectory =>
+            {
+                Some(distiller.requires().lists.k)
+            }
+            _ => None,
+        };
+        self.models.iter().filter_map(wanted).max()
+    }
+
+    /// The number of a model; panics when there is none of this name.
+    #[must_use]
+    pub fn at(&self, name: &str) -> usize {
+        self.models.iter().position(|model| model.name == name).expect("a model of this experiment")
+    }
+
+    /// The whole experiment with every default written out, as TOML.
+    ///
+    /// # Errors
+    /// When a setting cannot be written as TOML.
+    pub fn resolved(&self) -> Result<String> {
+        let mut tree = serde_json::to_value(&self.spec)?;
+        if let Some(tree) = tree.as_object_mut() {
+            tree.shift_remove("tune"); // of another command
+            tree.shift_remove("only");
+        }
+        tree["models"] = Value::Object(
+            self.models.iter().map(|model| (model.name.clone(), model.resolved.clone())).collect(),
+        );
+        Ok(toml::to_string_pretty(&without_nulls(tree))?)
+    }
+}
+
+/// The settings of `name`, those of the model it is `like` beneath them.
+fn inherited(name: &str, models: &Map<String, Value>) -> Result<Map<String, Value>> {
+    let mut chain = vec![name];
+    let mut settings = Map::new();
+    loop {
+        let at = chain[chain.len() - 1];
+        let Some(table) = models[at].as_object() else {
+            bail!("models.{at}: expected a table of settings, found {}", models[at]);
+        };
+        registry::lay_under(&mut settings, table);
+        let Some(like) = table.get("like") else { break };
+        let known = || models.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        match like.as_str().and_then(|like| models.get_key_value(like)) {
+            Some((like, _)) if chain.contains(&like.as_str()) => {
+                bail!("models.{name}.like: leads in a circle through `{like}`");
+            }
+            Some((like, _)) => chain.push(like),
+            None => bail!("models.{at}.like: no model {like}; the models are {}", known()),
+        }
+    }
+    settings.remove("like");
+    Ok(settings)
+}
+
+fn planned(
+    name: &str,
+    mut settings: Map<String, Value>,
+    names: &[&String],
+) -> Result<PlannedModel> {
+    let path = format!("models.{name}");
+    if settings.get("kind").and_then(Value::as_str) == Some(RANKINGS) {
+        settings.remove("kind");
+        let files = match settings.remove("path") {
+            Some(Value::String(file)) => vec![PathBuf::from(file)],
+            Some(Value::Array(files)) if !files.is_empty() => files
+                .iter()
+                .map(|file| file.as_str().map(PathBuf::from))
+                .collect::<Option<Vec<_>>>()
+                .with_context(|| format!("{path}.path: expected file names"))?,
+            _ => bail!("{path}.path: is missing; name the file of rankings, or one a state"),
+        };
+        if let Some(key) = settings.keys().next() {
+            bail!("{path}.{key}: unknown for kind `{RANKINGS}`, which takes `path` alone");
+        }
+        let resolved = match &files[..] {
+            [file] => json!({"kind": RANKINGS, "path": file}),
+            files => json!({"kind": RANKINGS, "path": files}),
+        };
+        return Ok(PlannedModel { name: name.into(), source: Source::Rankings(files), resolved });
+    }
+    if settings.get("kind").and_then(Value::as_str) == Some(ENSEMBLE) {
+        return ensemble(name, settings, names);
+    }
+    let distil = settings.remove("distill");
+    let seed_offset = match settings.remove("seed_offset") {
+        None => 0,
+        Some(offset) => offset.as_u64().with_context(|| {
+            format!("{path}.seed_offset: expected a whole number, found {offset}")
+        })?,
+    };
+    let value = Value::Object(settings);
+    let (entry, recipe) = registry::parse(MODELS, Config { path: &path, value: &value })?;
+    let mut resolved = with_kind(entry.name, recipe.config());
+    if seed_offset != 0 {
+        resolved["seed_offset"] = seed_offset.into();
+    }
+    let distil = match distil {
+        None => None,
+        Some(value) => {
+            if recipe.trainable().is_none() {
+                let able = "only models that learn by gradient can be students";
+                bail!("{path}.distill: `{}` is counted, not trained; {able}", entry.name);
+            }
+            let distil = distil_of(&format!("{path}.distill"), name, value, names)?;
+            resolved["distill"] = with_kind(distil.kind, distil.distiller.config());
+            resolved["distill"]["teachers"] =
+                distil.teachers.iter().map(|&teacher| names[teacher].as_str()).collect();
+            Some(distil)
+        }
+    };
+    Ok(PlannedModel {
+        name: name.into(),
+        source: Source::Fit { kind: entry.name, recipe: recipe.into(), distil, seed_offset },
+        resolved,
+    })
+}
+
+fn ensemble(
+    name: &str,
+    mut settings: Map<String, Value>,
+    names: &[&String],
+) -> Result<PlannedModel> {
+    let path = format!("models.{name}");
+    settings.remove("kind");
+    let members = named(&format!("{path}.members"), name, settings.remove("members"), names)?;
+    let value = settings.remove("fusion").unwrap_or_else(|| json!({}));
+    if let Some(key) = settings.keys().next() {
+        bail!("{path}.{key}: unknown for kind `{ENSEMBLE}`, which takes `members` and `fusion`");
+    }
+    let path = format!("{path}.fusion");
+    let fusion: Fusion = Config { path: &path, value: &value }.read_over_default()?;
+    fusion.check(&path, members.len())?;
+    let of: Vec<&str> = members.iter().map(|&member| names[member].as_str()).collect();
+    let resolved = json!({"kind": ENSEMBLE, "members": of, "fusion": fusion});
+    let source = Source::Ensemble { members, fusion };
+    Ok(PlannedModel { name: name.into(), source, resolved })
+}
+
+/// The numbers of the models that `value` names, one or several; `own` is not one of them.
+fn named(path: &str, own: &str, value: Option<Value>, names: &[&String]) -> Result<Vec<usize>> {
+    let wanted = match value {
+        Some(Value::Array(wanted)) if !wanted.is_empty() => wanted,
+        Some(Value::String(one)) => vec![Value::String(one)],
+        _ => bail!("{path}: is missing; name at least one model of this experiment"),
+    };
+    let known = || names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
+    wanted
+        .iter()
+        .map(|one| match names.iter().position(|name| Some(name.as_str()) == one.as_str()) {
+            Some(at) if names[at] == own => bail!("{path}: `{own}` is itself"),
+            Some(at) => Ok(at),
+            None => bail!("{path}: no model {one}; the models are {}", known()),
+        })
+        .collect()
+}
+
+fn distil_of(path: &str, student: &str, mut value: Value, names: &[&String]) -> Result<Distil> {
+    let table = value.as_object_mut().with_context(|| format!("{path}: expected a table"))?;
+    let teachers = table.remove("teachers");
+    let teachers = named(&format!("{path}.teachers"), student, teachers, names)?;
+    let (entry, distiller) = registry::parse(DISTILLERS, Config { path, value: &value })?;
+    Ok(Distil { kind: entry.name, distiller, teachers })
+}
+
+/// Of what is known before anything is fitted.
+fn teachers_learn_here(student: &PlannedModel, models: &[PlannedModel]) -> Result<()> {
+    let Source::Fit { distil: Some(distil), .. } = &student.source else { return Ok(()) };
+    if !distil.distiller.requires().recipe {
+        return Ok(());
+    }
+    for teacher in distil.teachers.iter().map(|&at| &models[at]) {
+        let learns = match &teacher.source {
+            Source::Fit { recipe, .. } => recipe.trainable().is_some(),
+            Source::Rankings(_) | Source::Ensemble { .. } => false,
+        };
+        ensure!(
+            learns,
+            "models.{}.distill.teachers: `{}` does not learn by gradient here, and {} trains its teacher along; take a model \
+             that does (bpr_mf, light_gcn, caser), or a method that learns from rankings",
+            student.name,
+            teacher.name,
+            distil.kind
+        );
+    }
+    Ok(())
+}
+
+/// Likewise.
+fn vectors_are_there(student: &PlannedModel, models: &[PlannedModel]) -> Result<()> {
+    let Source::Fit { distil: Some(distil), .. } = &student.source else { return Ok(()) };
+    if !distil.distiller.requires().vectors {
+        return Ok(());
+    }
+    for teacher in distil.teachers.iter().map(|&at| &models[at]) {
+        let what = match teacher.source {
+            Source::Fit { .. } => continue,
+            Source::Rankings(_) => "a file of rankings",
+            Source::Ensemble { .. } => "an ensemble",
+        };
+        bail!(
+            "models.{}.distill.teachers: `{}` is {what} and has no vectors, which {} compares; take a fitted model whose \
+             score is a product of two (bpr_mf, implicit_als, light_gcn), or a method that learns from rankings",
+            student.name,
+            teacher.name,
+            distil.kind
+        );
+    }
+    Ok(())
+}
+
+fn teachers_first(models: &[PlannedModel]) -> Result<Vec<usize>> {
+    fn visit(
+        at: usize,
+        models: &[PlannedModel],
+        seen: &mut [u8],
+        order: &mut Vec<usize>,
+    ) -> Result<()> {
+        match seen[at] {
+            2 => return Ok(()),
+            1 => match &models[at].source {
+                Source::Ensemble { .. } => {
+                    bail!("models.{}.members: leads in a circle", models[at].name)
+                }
+                _ => bail!("models.{}.distill.teachers: leads in a circle", models[at].name),
+            },
+            _ => seen[at] = 1,
+        }
+        for &needed in models[at].needs() {
+            visit(needed, models, seen, order)?;
+        }
+        seen[at] = 2;
+        order.push(at);
+        Ok(())
+    }
+    let (mut seen, mut order) = (vec![0; models.len()], Vec::new());
+    for at in 0..models.len() {
+        visit(at, models, &mut seen, &mut order)?;
+    }
+    Ok(order)
+}
+
+fn with_kind(kind: &str, config: Value) -> Value {
+    let mut table = Map::new();
+    table.insert("kind".into(), kind.into());
+    if let Value::Object(settings) = config {
+        table.extend(settings);
+    }
+    Value::Object(table)
+}
+
+/// TOML has no null: a setting that is not set is not written.
+pub(super) fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(table) => Value::Object(
+            table
+                .into_iter()
+                .filter(|(_, value)| !value.is_null())
+                .map(|(key, value)| (key, without_nulls(value)))
+                .collect(),
+        ),
+        Value::Array(values) => Value::Array(values.into_iter().map(without_nulls).collect()),
+        plain => plain,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_model_fills_up_its_tables_from_the_one_it_is_like() {
+        let models = json!({
+            "A": {"kind": "bpr_mf", "dim": 4, "train": {"epochs": 3, "patience": 0}, "loss": {"kind": "bpr"}},
+            "B": {"like": "A", "train": {"epochs": 9}},
+            "C": {"like": "B", "dim": 8, "loss": {"kind": "softmax"}, "train": {"batch_size": 7}},
+        });
+        let of = |name: &str| Value::Object(inherited(name, models.as_object().unwrap()).unwrap());
+        assert_eq!(of("B")["train"], json!({"epochs": 9, "patience": 0}));
+        assert_eq!(of("C")["train"], json!({"batch_size": 7, "epochs": 9, "patience": 0}));
+        assert_eq!((&of("C")["dim"], &of("C")["loss"]), (&json!(8), &json!({"kind": "softmax"})));
+    }
+    #[test]
+    fn teachers_that_cannot_teach_so_are_named_before_any_work() {
+        let refused = |kind: &str, teacher: &str| {
+            let spec = json!({
+                "data": {"path": "log.tsv"},
+                "models": {
+                    "POP": {"kind": "pop"},
+                    "MF": {"kind": "bpr_mf"},
+                    "Both": {"kind": "ensemble", "members": ["POP", "MF"]},
+                    "Student": {"kind": "bpr_mf", "distill": {"kind": kind, "teachers": [teacher]}},
+                },
+            });
+            let spec: Spec = serde_json::from_value(spec).unwrap();
+            Plan::new(spec).err().map_or(String::new(), |error| error.to_string())
+        };
+        let about = |kind| refused(kind, "Both");
+        assert!(about("de").starts_with("models.Student.distill.teachers: `Both` is an ensemble"));
+        assert!(about("bd").starts_with("models.Student.distill.teachers: `Both` does not learn"));
+        assert!(refused("bd", "POP").contains("`POP` does not learn by gradient"));
+        assert_eq!(refused("bd", "MF") + &refused("de", "MF"), "");
+    }
+}

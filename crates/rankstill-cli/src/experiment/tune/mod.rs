@@ -1,0 +1,421 @@
+//! A search for settings on validation data: trials drawn from ranges, trained fully (random search) or on a ladder (successive
+//! halving), the best written down as an experiment. The test part is never asked.
+//!
+//! A trial's folder holds a line of JSON an epoch and, while it may go on, its checkpoint. Where a search stands is read off
+//! those lines, so one that was killed goes on where it was, and ends in the same bytes.
+
+mod ladder;
+pub mod result;
+mod space;
+mod trial;
+
+use self::result::{Found, State, Trial, Tuned};
+use self::space::{Range, Settings};
+use self::trial::{Bench, Standing};
+use super::fitter::Fitter;
+use super::plan::{Plan, Source, without_nulls};
+use super::run::{folder_names, recordings, write};
+use super::spec::{FitOn, Method, Spec, TuneSpec, parts_of, put};
+use super::teacher_lists::{Ready, Teacher};
+use super::{data, measure};
+use crate::progress::Screen;
+use anyhow::{Context as _, Result, bail, ensure};
+use rankstill::core::Error;
+use rankstill::data::split::MaskValid;
+use rankstill::distill::Recorded;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Searches as `tree`, an experiment as typed, says, and keeps everything in `out`. `only`: the models to tune; none = all that
+/// have ranges.
+///
+/// # Errors
+/// When a range or a setting is wrong, `out` holds another search, the data have no validation part, somebody interrupts, or the
+/// disk is full.
+pub fn tune(mut tree: Value, only: &[String], out: &Path, screen: &Screen) -> Result<Tuned> {
+    let search = Search::new(&mut tree, only)?;
+    let metrics = measure::Metrics::parse(&search.spec.evaluate)?;
+    let first = search.plan_all(&tree)?; // all that can be wrong in a setting, before the work
+    let mut resolved: Value = toml::from_str(&first.resolved()?)?;
+    resolved["tune"] = without_nulls(serde_json::to_value(&search.tune)?);
+    super::run::claim(&toml::to_string_pretty(&resolved)?, out)?;
+    let data = data::open(&search.spec.data, &out.join("data"), screen)?;
+    ensure!(
+        !data.split.valid.is_empty(),
+        "data.split: leaves no user with a validation item, and settings are picked on nothing else"
+    );
+    if data.manifest.settings.mask.valid == MaskValid::TrainTest {
+        screen.say("note: data.mask.valid = \"train+test\" keeps the test items out of the candidates while validating");
+    }
+    let train = Arc::new(data::sampled(data.split.train.clone(), &search.spec.data.sample)?);
+    screen.say(format!(
+        "{} users, {} items, {} training interactions; tuning {} by {} on {} validation cases; the test part is not looked at",
+        train.n_users(),
+        train.n_items(),
+        train.len(),
+        search.models.iter().map(|model| model.name.as_str()).collect::<Vec<_>>().join(", "),
+        search.spec.evaluate.validate,
+        data.split.valid.len(),
+    ));
+    let fitter =
+        Fitter { data: &data, metrics: &metrics, train: &train, early: true, screen, look: None };
+    let recorded = recordings(&first, &data, screen)?;
+    let mut found = Vec::new();
+    for model in &search.models {
+        let teachers = Teachers::new(&search, &tree, model, &fitter, &recorded, out)?;
+        let trials = search.one(&tree, model, &teachers, &fitter, out, &mut |trials| {
+            result::write_trials(out, &found, Some(&search.found(model, trials)))
+        })?;
+        let done = search.found(model, &trials);
+        search.settle(&mut tree, &done)?;
+        found.push(done);
+        result::write_trials(out, &found, None)?;
+    }
+    let tuned = Tuned {
+        metric: metrics.validate_name(),
+        seed: search.tune.seed,
+        models: found,
+        lower_is_better: search.lower,
+    };
+    tuned.write(out, tree, search.fits_on_both)?;
+    Ok(tuned)
+}
+
+/// What is searched, checked.
+struct Search {
+    spec: Spec,
+    tune: TuneSpec,
+    models: Vec<Tunable>,
+    /// Whether the experiment fits on both parts, and so for a fixed number of epochs.
+    fits_on_both: bool,
+    /// Whether less of the metric is better.
+    lower: bool,
+}
+
+/// A model and its trials.
+struct Tunable {
+    name: String,
+    trials: Vec<Settings>,
+    /// Whether the first trial is the model as it is in the file.
+    own: bool,
+}
+
+impl Search {
+    /// Takes `[tune]` off the experiment.
+    fn new(tree: &mut Value, only: &[String]) -> Result<Self> {
+        let mut spec = Spec::of_tree(tree)?;
+        let Some(mut tune) = spec.tune.take() else {
+            bail!(
+                "tune: is missing; add [tune.models.NAME] with ranges, say dim = {{ choice = [8, 16] }}"
+            );
+        };
+        if let Some(tree) = tree.as_object_mut() {
+            tree.shift_remove("tune");
+        }
+        for (key, value, least) in
+            [("trials", tune.trials, 1), ("keep", tune.keep, 2), ("min_epochs", tune.min_epochs, 1)]
+        {
+            ensure!(value >= least, "tune.{key}: must be at least {least}, is {value}");
+        }
+        let names = |map: &Map<String, Value>| {
+            map.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+        };
+        ensure!(
+            !tune.models.is_empty(),
+            "tune.models: is empty; add [tune.models.NAME] with ranges"
+        );
+        for name in tune.models.keys() {
+            let known = spec.models.contains_key(name);
+            ensure!(
+                known,
+                "tune.models.{name}: no model of this name; the models are {}",
+                names(&spec.models)
+            );
+        }
+        for name in only {
+            let known = tune.models.contains_key(name);
+            ensure!(
+                known,
+                "--model {name}: has no ranges; tune.models has {}",
+                names(&tune.models)
+            );
+        }
+        if !spec.only.is_empty() {
+            tune.models.retain(|name, _| spec.only.contains(name));
+        }
+        if !only.is_empty() {
+            tune.models.retain(|name, _| only.contains(name));
+        }
+        let fits_on_both = spec.evaluate.fit_on == FitOn::TrainValid;
+        spec.evaluate.fit_on = FitOn::Train;
+        if let Some(metric) = &tune.metric {
+            spec.evaluate.validate.clone_from(metric);
+        }
+        let lower = measure::Metrics::parse(&spec.evaluate)?.validate_lower();
+        let order = order(&spec, &tune.models)?;
+        let mut search = Self { spec, tune, models: Vec::new(), fits_on_both, lower };
+        for name in order {
+            let model = search.tunable(tree, name)?;
+            search.models.push(model);
+        }
+        Ok(search)
+    }
+
+    fn tunable(&self, tree: &Value, name: String) -> Result<Tunable> {
+        let ranges: Vec<(String, Range)> = space::ranges(&name, &self.tune.models[&name])?;
+        let own = self.tune.own;
+        let mut trials = Vec::new();
+        if own {
+            let plan = self.plan(tree, &name, &Vec::new())?;
+            let at = plan.at(&name);
+            let value = |key: &String| -> Result<Value> {
+                let parts = parts_of(key)?;
+                let found =
+                    parts.iter().try_fold(&plan.models[at].resolved, |at, part| at.get(part));
+                Ok(found.cloned().map(as_typed).unwrap_or_default())
+            };
+            let settings = ranges.iter().map(|(key, _)| Ok((key.clone(), value(key)?)));
+            trials.push(settings.collect::<Result<Settings>>()?);
+        }
+        let left = self.tune.trials - trials.len();
+        let drawn = space::draw(&name, &ranges, left, self.tune.seed, &trials);
+        trials.extend(drawn);
+        Ok(Tunable { name, trials, own })
+    }
+
+    /// The experiment with `settings` laid over model `name`.
+    fn plan(&self, tree: &Value, name: &str, settings: &Settings) -> Result<Plan> {
+        let mut tree = tree.clone();
+        lay(&mut tree, name, settings)?;
+        let models = Spec::of_tree(&tree)?.models;
+        Plan::new(Spec { models, ..self.spec.clone() })
+    }
+
+    /// Checks every trial; gives the experiment as it is in the file.
+    fn plan_all(&self, tree: &Value) -> Result<Plan> {
+        for model in &self.models {
+            for at in 0..model.trials.len() {
+                self.plan(tree, &model.name, model.laid(at)).with_context(|| {
+                    format!(
+                        "tune.models.{}: trial {} ({})",
+                        model.name,
+                        at + 1,
+                        shown(&model.trials[at])
+                    )
+                })?;
+            }
+        }
+        self.plan(tree, "", &Vec::new())
+    }
+
+    /// All trials of one model, best first where they got equally far.
+    fn one(
+        &self,
+        tree: &Value,
+        model: &Tunable,
+        teachers: &Teachers,
+        fitter: &Fitter<'_>,
+        out: &Path,
+        told: &mut dyn FnMut(&[Trial]) -> Result<()>,
+    ) -> Result<Vec<Trial>> {
+        let plans = (0..model.trials.len())
+            .map(|at| self.plan(tree, &model.name, model.laid(at)))
+            .collect::<Result<Vec<_>>>()?;
+        let folder = out.join("trials").join(&folder_names(std::slice::from_ref(&model.name))[0]);
+        let bench = Bench::new(&model.name, &plans, fitter, teachers, folder, self.tune.seed);
+        let rungs = match self.tune.method {
+            Method::Random => ladder::ladder(plans.len(), 2, 1, None),
+            Method::Halving => {
+                let (keep, least) = (self.tune.keep, self.tune.min_epochs);
+                ladder::ladder(plans.len(), keep, least, bench.shortest())
+            }
+        };
+        let mut trials: Vec<Trial> =
+            model.trials.iter().enumerate().map(|(at, s)| Trial::new(at + 1, s.clone())).collect();
+        let mut alive: Vec<usize> = (0..trials.len()).collect();
+        let steps: usize = rungs.iter().map(|rung| rung.trials).sum();
+        let bar = fitter.screen.bar(format!("tuning {}", model.name), steps as u64);
+        let mut done = 0;
+        for (level, rung) in rungs.iter().enumerate() {
+            for dropped in alive.split_off(rung.trials.min(alive.len())) {
+                bench.drop_state(dropped);
+            }
+            alive.sort_unstable();
+            for &at in &alive {
+                let best = trials.iter().filter_map(|trial| trial.value).fold(f64::NAN, f64::max);
+                bar.note(format!(
+                    "trial {} on rung {} of {}, best {best:.4}",
+                    at + 1,
+                    level + 1,
+                    rungs.len()
+                ));
+                match bench.train(at, rung)? {
+                    Standing::Failed(problem) => trials[at].fail(problem),
+                    Standing::At(seen) => {
+                        let over = level + 1 == rungs.len();
+                        let state = if over { State::Finished } else { State::Dropped };
+                        trials[at].reach(state, seen);
+                    }
+                }
+                done += 1;
+                bar.at(done);
+                told(&trials)?;
+            }
+            let value = |at: usize| trials[at].value.unwrap_or(f64::NEG_INFINITY);
+            alive.sort_by(|&a, &b| value(b).total_cmp(&value(a)).then(a.cmp(&b)));
+            alive.retain(|&at| trials[at].state != State::Failed);
+            if alive.is_empty() {
+                let problem = trials[0].problem.clone().unwrap_or_default();
+                bail!("tune.models.{}: every trial failed; the first: {problem}", model.name);
+            }
+        }
+        let picked = alive[0];
+        trials[picked].state = State::Picked;
+        (0..trials.len()).for_each(|at| bench.drop_state(at));
+        Ok(trials)
+    }
+
+    fn found(&self, model: &Tunable, trials: &[Trial]) -> Found {
+        let sign = |value: f64| if self.lower { -value } else { value };
+        let mut trials = trials.to_vec();
+        trials.iter_mut().for_each(|trial| trial.value = trial.value.map(sign));
+        Found { name: model.name.clone(), own: model.own, trials }
+    }
+
+    /// Lays what was picked over the experiment: later models, and `tuned.toml`, have it.
+    fn settle(&self, tree: &mut Value, found: &Found) -> Result<()> {
+        let picked = found.picked();
+        if !(found.own && picked.trial == 1) {
+            lay(tree, &found.name, &picked.settings)?;
+        }
+        Ok(())
+    }
+}
+
+impl Tunable {
+    /// What is laid over the file for a trial; nothing for the model's own settings.
+    fn laid(&self, trial: usize) -> &Settings {
+        static NOTHING: Settings = Vec::new();
+        if self.own && trial == 0 { &NOTHING } else { &self.trials[trial] }
+    }
+}
+
+fn lay(tree: &mut Value, name: &str, settings: &Settings) -> Result<()> {
+    for (key, value) in settings {
+        let mut parts = vec!["models".to_owned(), name.to_owned()];
+        parts.extend(parts_of(key)?);
+        put(tree, &parts, value.clone()).with_context(|| format!("tune.models.{name}.{key}"))?;
+    }
+    Ok(())
+}
+
+/// A setting that is kept in single precision as a person writes it: 0.1, not 0.10000000149.
+fn as_typed(value: Value) -> Value {
+    let single = value.as_f64().filter(|wide| value.is_f64() && f64::from(*wide as f32) == *wide);
+    let short = single.and_then(|wide| (wide as f32).to_string().parse::<f64>().ok());
+    short.map_or(value, Value::from)
+}
+
+/// `dim = 8, optimizer.learning_rate = 0.003`.
+fn shown(settings: &Settings) -> String {
+    settings.iter().map(|(key, value)| format!("{key} = {value}")).collect::<Vec<_>>().join(", ")
+}
+
+/// As in the file, but a teacher comes before its students, and a model before those that are `like` it.
+fn order(spec: &Spec, tuned: &Map<String, Value>) -> Result<Vec<String>> {
+    let plan = Plan::new(Spec { tune: None, ..spec.clone() })?;
+    fn visit(name: &str, plan: &Plan, order: &mut Vec<String>) {
+        if order.iter().any(|other| other == name) {
+            return;
+        }
+        let like = plan.spec.models[name].get("like").and_then(Value::as_str);
+        if !plan.names().iter().any(|known| known == name) {
+            return; // it is there to be `like`
+        }
+        let needs = plan.models[plan.at(name)].needs().iter();
+        // Neither leads in a circle: the plan is checked. A model can be like its own student, though.
+        let before = needs.map(|&at| plan.models[at].name.as_str()).chain(like);
+        for other in before.collect::<Vec<_>>() {
+            visit(other, plan, order);
+        }
+        if !order.iter().any(|other| other == name) {
+            order.push(name.to_owned());
+        }
+    }
+    let mut all = Vec::new();
+    for name in tuned.keys() {
+        match plan.models[plan.at(name)].source {
+            Source::Fit { .. } => {}
+            Source::Rankings(_) => {
+                bail!("tune.models.{name}: is a file of rankings; there is nothing to tune")
+            }
+            Source::Ensemble { .. } => bail!("tune.models.{name}: ensembles are not tuned"),
+        }
+        visit(name, &plan, &mut all);
+    }
+    all.retain(|name| tuned.contains_key(name));
+    Ok(all)
+}
+
+/// The teachers of one model's trials, fitted once: as the experiment has them, with what was picked for them before.
+struct Teachers(BTreeMap<usize, Ready>);
+
+impl Teachers {
+    /// `recorded`: those that are files of rankings.
+    fn new(
+        search: &Search,
+        tree: &Value,
+        student: &Tunable,
+        fitter: &Fitter<'_>,
+        recorded: &BTreeMap<usize, Vec<Arc<Recorded>>>,
+        out: &Path,
+    ) -> Result<Self> {
+        let plan = search.plan(tree, "", &Vec::new())?;
+        let mut needed = Vec::new();
+        for trial in 0..student.trials.len() {
+            // Who teaches may itself be tuned.
+            let plan = search.plan(tree, &student.name, student.laid(trial))?;
+            needs(&plan, plan.at(&student.name), &mut needed);
+        }
+        let folders = folder_names(&plan.names());
+        let mut ready: BTreeMap<usize, Ready> = BTreeMap::new();
+        for &at in plan.order.iter().filter(|at| needed.contains(at)) {
+            let model = match &plan.models[at].source {
+                Source::Rankings(_) => Ready::Recorded(recorded[&at].clone()),
+                Source::Ensemble { members, fusion } => {
+                    let members = members.iter().map(|member| &ready[member]);
+                    Ready::fused(members, fusion, &fitter.data.split.valid)?
+                }
+                Source::Fit { .. } => {
+                    let folder = out.join("teachers").join(&folders[at]);
+                    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+                    let ask = |at: usize| ready[&at].teacher(&plan.models[at].name);
+                    let model = fitter.fitted(&plan, at, search.tune.seed, &folder, &ask)?;
+                    Ready::Fitted(model, folder)
+                }
+            };
+            ready.insert(at, model);
+            if crate::progress::interrupted() {
+                return Err(Error::Interrupted.into());
+            }
+        }
+        Ok(Self(ready))
+    }
+
+    fn teacher<'a>(&self, at: usize, name: &'a str) -> Teacher<'a> {
+        self.0[&at].teacher(name)
+    }
+}
+
+/// The teachers of a model, their teachers, and so on.
+fn needs(plan: &Plan, at: usize, found: &mut Vec<usize>) {
+    for &other in plan.models[at].needs() {
+        if !found.contains(&other) {
+            found.push(other);
+            needs(plan, other, found);
+        }
+    }
+}
