@@ -27,7 +27,7 @@ def main():
     args = arguments(__doc__).parse_args()
     use_threads(args.threads)
 
-    command = [bench("rankstill", "sequences"), "--bench", "--threads", str(args.threads)]
+    command = [bench("rankstill-cli", "sequences"), "--bench", "--threads", str(args.threads)]
     best = best_of(args.rounds, lambda: figures(command), lambda: peers(args.threads))
     ratio("Caser step, d 100, PyTorch / ours", best, "torch_caser_100_ms", "caser_100_exact_ms", 10)
     ratio("Caser step, d 50, PyTorch / ours", best, "torch_caser_50_ms", "caser_50_exact_ms", 7)

@@ -62,7 +62,7 @@ def main():
 
 
 def release():
-    subprocess.run(["cargo", "build", "--release", "--quiet", "-p", "rankstill"], cwd=ROOT, check=True)
+    subprocess.run(["cargo", "build", "--release", "--quiet", "-p", "rankstill-cli"], cwd=ROOT, check=True)
     target = os.environ.get("CARGO_TARGET_DIR", ROOT / "target")
     return f"{target}/release/rankstill"
 
