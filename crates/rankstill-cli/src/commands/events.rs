@@ -16,7 +16,7 @@ pub struct Options {
     #[arg(value_name = "FILE|URL")]
     store: PathBuf,
     /// The file to write: .parquet, .tsv, .csv or .jsonl.
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Export only events after this number. Each export prints the number for the next one.
     #[arg(long, default_value_t = 0, value_name = "NUMBER")]

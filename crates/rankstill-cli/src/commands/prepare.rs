@@ -16,7 +16,7 @@ pub struct Options {
     /// A log in any known format. Omit it with --train and --test.
     log: Option<PathBuf>,
     /// The folder to write.
-    #[arg(long)]
+    #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
     /// The format of the log, if it is not detected; see `rankstill list formats`.
     #[arg(long)]

@@ -18,7 +18,7 @@ pub struct Options {
     /// An artefact made by `run`, `train` or `distill`.
     artefact: PathBuf,
     /// The file to write: .parquet, .tsv, .csv or .jsonl.
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Recommend to every user of the artefact.
     #[arg(long, conflicts_with_all = ["user", "users"])]

@@ -115,7 +115,9 @@ impl ExperimentPlan {
     /// Names the key that is wrong and what would be right.
     pub fn new(spec: Spec) -> Result<Self> {
         if spec.models.is_empty() {
-            bail!("models: is empty; name at least one, for example [models.POP] with kind = \"pop\"");
+            bail!(
+                "models: is empty; name at least one, for example [models.POP] with kind = \"pop\""
+            );
         }
         if spec.seeds.is_empty() {
             bail!("seeds: is empty; name at least one, for example seeds = [1]");
