@@ -65,9 +65,9 @@ impl PlannedModel {
         }
     }
 
-    /// How it comes about from `train` in a run with this seed, where it is fitted.
+    /// The recipe by which a method may train it along with the student, where it is fitted here.
     #[must_use]
-    pub fn learning(&self, train: &Arc<Interactions>, seed: u64) -> Option<TeacherRecipe> {
+    pub fn teacher_recipe(&self, train: &Arc<Interactions>, seed: u64) -> Option<TeacherRecipe> {
         let Source::Fit { recipe, .. } = &self.source else { return None };
         Some(TeacherRecipe { recipe: recipe.clone(), train: train.clone(), seed: self.seed(seed) })
     }
