@@ -5,11 +5,9 @@
 //! [`StateSelection`] says which; [`Recorder`] keeps the checkpoints in memory. A program that keeps them in files uses
 //! [`StateSelection`] and [`with_rank_deviations`] alone.
 
-use rankstill_core::recipe::Validate;
-use rankstill_core::train::{EpochReport, Watch};
 use rankstill_core::{
-    Answers, Cases, Error, Interactions, ItemId, Lists, Model, Packed, Plan, Ranker as _, Rankings,
-    Result, TopK, Trace,
+    Answers, Cases, EpochReport, Error, Interactions, ItemId, Lists, Model, Packed, Plan,
+    Ranker as _, Rankings, Result, TopK, Trace, Validate, Watch,
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};

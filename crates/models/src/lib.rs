@@ -81,7 +81,7 @@ pub use simplex::{Pooling, Simplex};
 pub use user_knn::UserKnn;
 
 use rankstill_core::registry::{Config, Entry};
-use rankstill_core::{Error, Recipe, Result};
+use rankstill_core::{Error, Recipe, Result, UnderPath as _};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -182,12 +182,7 @@ fn invalid(key: &str, problem: impl Into<String>) -> Error {
 
 /// The same error with the key in full, as it stands in the configuration.
 fn located<T>(config: Config<'_>, checked: Result<T>) -> Result<T> {
-    checked.map_err(|error| match error {
-        Error::Config { key, problem } if !config.path.is_empty() => {
-            Error::Config { key: format!("{}.{key}", config.path), problem }
-        }
-        other => other,
-    })
+    checked.under(config.path)
 }
 
 /// A recipe's settings for [`Recipe::config`].

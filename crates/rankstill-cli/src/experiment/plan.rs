@@ -4,7 +4,7 @@
 use super::spec::{FitOn, Spec};
 use anyhow::{Context as _, Result, bail, ensure};
 use rankstill::core::registry::{self, Config};
-use rankstill::core::{Distiller, Interactions, Recipe, TeacherRecipe};
+use rankstill::core::{Distiller, Interactions, Recipe, TeacherRecipe, UnderPath as _};
 use rankstill::distill::{DISTILLERS, Fusion};
 use rankstill::models::MODELS;
 use serde_json::{Map, Value, json};
@@ -120,7 +120,7 @@ impl Plan {
             bail!("seeds: is empty; name at least one, say seeds = [1]");
         }
         spec.data.sample.check()?;
-        spec.trajectory.check()?;
+        spec.trajectory.check().under("trajectory")?;
         let known = || spec.models.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
         if let Some(name) = spec.only.iter().find(|name| !spec.models.contains_key(*name)) {
             bail!("only: no model `{name}`; the models are {}", known());

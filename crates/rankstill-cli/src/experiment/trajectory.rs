@@ -8,10 +8,9 @@
 
 use anyhow::{Context as _, Result, ensure};
 use rankstill::core::answers::{AnswersFile, Header};
-use rankstill::core::train::EpochReport;
 use rankstill::core::{
-    Answers, Cases, Interactions, Model, Packed, Plan, Query, Ranker as _, Recipe, TopK, Trace,
-    atomic_write,
+    Answers, Cases, EpochReport, Interactions, Model, Packed, Plan, Query, Ranker as _, Recipe,
+    TopK, Trace, atomic_write,
 };
 use rankstill::distill::trajectory::{Checkpoint, SpacedBy, StateSelection, with_rank_deviations};
 use serde::{Deserialize, Serialize};
