@@ -3,32 +3,29 @@
 //! A log in memory, a BPR-MF teacher, a HetComp student of four dimensions, metrics, and an artefact on disk:
 //!
 //! ```
+//! use rankstill::distill::{HetComp, StateSelection};
+//! use rankstill::models::BprMf;
 //! use rankstill::{Fit, Interactions, Teacher, artefact, distil, evaluate, recommend};
-//! use rankstill::{distill::{HetComp, StateSelection}, models::BprMf};
 //! use std::sync::Arc;
 //!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let folder = tempfile::tempdir()?;
-//! # let place = folder.path().join("student");
-//! let pairs = (0..200).flat_map(|user| (0..6).map(move |n| (user, (user % 20 + n * n) % 60)));
-//! let log = Interactions::from_pairs(pairs); // users and items by any ids
-//! let (train, test) = log.interactions.leave_last_out();
-//! let train = Arc::new(train);
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let pairs = (0..300).flat_map(|user| (0..8).map(move |n| (user, user % 10 + 10 * (user * n * n % 31))));
+//!     let log = Interactions::from_pairs(pairs); // users and items by any ids
+//!     let (train, test) = log.interactions.leave_last_out();
+//!     let train = Arc::new(train);
 //!
-//! let (recipe, states) = (BprMf::default(), StateSelection::default());
-//! # let recipe = BprMf { dim: 16, train: rankstill::core::Plan { epochs: 8, ..recipe.train }, ..recipe };
-//! let teacher = Teacher::fit_with_states("MF-64", recipe, &train, &states, 50, &mut Fit::seeded(1))?;
-//! let small = BprMf { dim: 4, ..BprMf::default() };
-//! # let small = BprMf { train: rankstill::core::Plan { epochs: 8, ..small.train.clone() }, ..small };
-//! let method = HetComp { k: 50, ..HetComp::default() };
-//! let student = distil(&small, &method, &[teacher], &train, &mut Fit::seeded(1))?;
+//!     let (large, small) = (BprMf::default(), BprMf { dim: 4, ..BprMf::default() });
+//!     let states = StateSelection::default();
+//!     let teacher = Teacher::fit_with_states("MF-64", large, &train, &states, 100, &mut Fit::seeded(1))?;
+//!     let student = distil(&small, &HetComp::default(), &[teacher], &train, &mut Fit::seeded(1))?;
 //!
-//! println!("{:?}", evaluate(&*student, &test, &["recall@10", "ndcg@10"])?);
-//! println!("{:?}", recommend(&*student, &log, "7", 5)?);
-//! artefact::save(&place, artefact::About::new("MF-4", &small), &*student, &log)?;
-//! let loaded = artefact::load(&place)?;
-//! assert_eq!(loaded.recommend("7", 5)?, recommend(&*student, &log, "7", 5)?);
-//! # Ok(()) }
+//!     println!("{:?}", evaluate(&*student, &test, &["recall@10", "ndcg@10"])?);
+//!     println!("{:?}", recommend(&*student, &log, "7", 5)?);
+//!     let place = std::env::temp_dir().join("rankstill-front-page");
+//!     artefact::save(&place, artefact::About::new("MF-4", &small), &*student, &log)?;
+//!     assert_eq!(artefact::load(&place)?.recommend("7", 5)?, recommend(&*student, &log, "7", 5)?);
+//!     Ok(())
+//! }
 //! ```
 //!
 //! Teachers may be any models, other systems' rankings, or ensembles ([`Teacher`]); students any model that learns by
