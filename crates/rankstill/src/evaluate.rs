@@ -14,8 +14,7 @@ pub fn evaluate(
     cases: &Cases,
     metrics: &[&str],
 ) -> Result<Vec<(String, f64)>> {
-    let names: Vec<String> = metrics.iter().map(|name| (*name).to_owned()).collect();
-    let metrics = parse_all(&names, Dialect::default())?;
+    let metrics = parse_all(metrics, Dialect::default())?;
     let needs = Needs::of(&metrics);
     let outcome = Outcome::ask(ranker, cases, &TopK::unseen(needs.depth), needs)?;
     metrics.iter().map(|metric| Ok((metric.name(), metric.measure(&outcome)?.mean()))).collect()
