@@ -4,6 +4,7 @@
 pub mod answers;
 pub mod artefact;
 pub mod atomic_write;
+pub mod batch;
 pub mod cases;
 pub mod distil;
 pub mod error;
@@ -26,11 +27,12 @@ pub mod vocab;
 
 pub use answers::Answers;
 pub use artefact::{Artefact, Manifest};
+pub use batch::{Batch, Slate};
 pub use cases::{Case, Cases, Query, Span};
 pub use distil::{Candidates, Distiller, ListRequest, Requirements, TeacherRecipe, Trace};
 pub use error::{Error, Result, UnderPath};
 pub use interactions::{IndexedLog, Interactions, ItemId, UserId};
-pub use learn::{Batch, Grad, Learner, Objective, Row, Scores, Slate};
+pub use learn::{Grad, Learner, Objective, Row, Scores};
 pub use lists::Lists;
 pub use model::Model;
 pub use packed::{Packed, Precision, PrecisionUse};

@@ -18,7 +18,6 @@ pub mod ir_rrd;
 mod item_side;
 pub mod labelled;
 mod listwise;
-mod marks;
 mod places;
 pub mod rank_distil;
 pub mod rce_kd;

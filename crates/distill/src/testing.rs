@@ -183,7 +183,7 @@ impl Objective for Own {
             Self::Pairs => Slate::lists(
                 rows.map(|at| [case(at).targets[0], batch.rng(at, 77).below(N as u32)]).collect(),
             ),
-            Self::Softmax => Slate::against(
+            Self::Softmax => Slate::with_complement(
                 rows.clone().map(|at| [case(at).targets[0]]).collect(),
                 rows.map(|at| {
                     let target = case(at).targets[0];

@@ -108,7 +108,7 @@ impl Objective for Taught {
             let query = |&row: &u32| batch.cases.query_of(row as usize);
             batch.rows.iter().map(|row| lists.row(query(row)).iter().copied()).collect()
         };
-        Slate::against(of(&self.listed), of(&self.left_out))
+        Slate::with_complement(of(&self.listed), of(&self.left_out))
     }
 
     fn loss(&self, row: Row<'_>, scores: Scores<'_>, grad: Grad<'_>) -> f32 {

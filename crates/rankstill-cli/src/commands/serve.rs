@@ -135,7 +135,7 @@ pub fn run(options: &Options, threads: usize, screen: &Screen) -> Result<()> {
         let snapshot = load(name.as_deref(), &folder, &described, search)?;
         let name = &snapshot.name;
         let table = snapshot.table_use().map_or_else(String::new, |used| {
-            format!(", its item table in {} ({:.1} MB)", used.table, used.bytes as f64 / 1e6)
+            format!(", its item table in {} ({:.1} MB)", used.precision, used.bytes as f64 / 1e6)
         });
         let graph = snapshot.graph_card().map_or_else(String::new, |graph| {
             format!(
