@@ -33,7 +33,7 @@ pub use lists::Lists;
 pub use packed::{Packed, Precision, PrecisionUse};
 pub use rank::{Factored, Factors, ItemSet, Ranker, Scorer, TopK};
 pub use rankings::Rankings;
-pub use recipe::{Fit, Model, Plan, Recipe, Sampling, Trainable};
+pub use recipe::{Configured, Fit, Model, ModelConfig, Plan, Recipe, Sampling, Trainable};
 pub use tensors::{Data, Tensor, Tensors};
 pub use vectors::{Embedded, VectorGrads, VectorObjective, Vectors};
 pub use vocab::Vocab;

@@ -8,50 +8,67 @@ use std::sync::Arc;
 
 /// A fitted model.
 pub trait Model: Scorer + Ranker {
-    /// What [`Recipe::load`] needs to build it again.
+    /// What [`ModelConfig::load`] needs to build it again.
     fn tensors(&self) -> Tensors;
 
     /// Numbers that were learnt or counted; what "model size" means in the tables.
     fn n_parameters(&self) -> usize;
 }
 
+/// Every setting as JSON, defaults included; [`crate::registry::Entry::parse`] reads it back.
+pub trait Configured {
+    /// The settings.
+    fn config(&self) -> Value;
+}
+
+impl<T: Serialize> Configured for T {
+    fn config(&self) -> Value {
+        serde_json::to_value(self).expect("recipes are tables of numbers and words")
+    }
+}
+
+/// What the settings of a model tell without any data.
+pub trait ModelConfig: Configured + Send + Sync {
+    /// Builds the model from what [`Model::tensors`] returned. Never trusts it.
+    ///
+    /// # Errors
+    /// When a tensor is missing or misshapen.
+    fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>>;
+
+    /// Roughly how many bytes fitting takes, for a log of this size.
+    fn memory(&self, n_users: usize, n_items: usize, n_interactions: usize) -> u64;
+
+    /// The settings that say how the model is trained, not what it is.
+    fn training_keys(&self) -> &'static [&'static str] {
+        &[]
+    }
+}
+
 /// Hyper-parameters that know how to become a fitted model.
-pub trait Recipe: Send + Sync {
+pub trait Recipe: ModelConfig {
     /// Fits on `train`.
     ///
     /// # Errors
     /// When the settings cannot work on these data, training diverges, or a checkpoint cannot be written.
     fn fit(&self, train: &Arc<Interactions>, fit: &mut Fit<'_>) -> Result<Box<dyn Model>>;
 
-    /// Builds the model from what [`Model::tensors`] gave. Never trusts it.
-    ///
-    /// # Errors
-    /// When a tensor is missing or misshapen.
-    fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>>;
-
-    /// Every setting, defaults included; [`crate::registry::Entry::parse`] takes it back.
-    fn config(&self) -> Value;
-
     /// Set for models that learn by gradient: these can be students.
     fn trainable(&self) -> Option<&dyn Trainable> {
         None
     }
 
-    /// Set for models that learn epoch by epoch by the training loop, whether they can be students or not.
+    /// Set for models that the training loop trains epoch by epoch, whether they can be students or not.
     fn training_plan(&self) -> Option<&Plan> {
         self.trainable().map(Trainable::plan)
     }
-
-    /// About how many bytes fitting on so many users, items and interactions will hold.
-    fn memory(&self, n_users: usize, n_items: usize, n_interactions: usize) -> u64;
 }
 
-/// A model that learns by gradient. Gets [`Recipe`] by a blanket implementation.
-pub trait Trainable: Send + Sync {
-    /// How long and in what portions.
+/// A model that learns by gradient. Implements [`Recipe`] through a blanket implementation.
+pub trait Trainable: ModelConfig {
+    /// Epochs, batches and early stopping.
     fn plan(&self) -> &Plan;
 
-    /// What it learns from.
+    /// The training cases.
     fn cases(&self, train: &Interactions) -> Cases;
 
     /// Its own loss.
@@ -63,23 +80,11 @@ pub trait Trainable: Send + Sync {
     /// When the settings cannot work on these data.
     fn init(&self, train: &Arc<Interactions>, seed: u64) -> Result<Box<dyn Learner>>;
 
-    /// Goes on from [`Learner::state`].
+    /// Resumes from [`Learner::state`].
     ///
     /// # Errors
     /// When it is not a state of this model.
     fn resume(&self, train: &Arc<Interactions>, state: &Tensors) -> Result<Box<dyn Learner>>;
-
-    /// See [`Recipe::load`].
-    ///
-    /// # Errors
-    /// When a tensor is missing or misshapen.
-    fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>>;
-
-    /// See [`Recipe::config`].
-    fn config(&self) -> Value;
-
-    /// See [`Recipe::memory`].
-    fn memory(&self, n_users: usize, n_items: usize, n_interactions: usize) -> u64;
 }
 
 impl<T: Trainable> Recipe for T {
@@ -89,20 +94,8 @@ impl<T: Trainable> Recipe for T {
         crate::train::train(self, train, &cases, objective, fit)
     }
 
-    fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
-        Trainable::load(self, tensors)
-    }
-
-    fn config(&self) -> Value {
-        Trainable::config(self)
-    }
-
     fn trainable(&self) -> Option<&dyn Trainable> {
         Some(self)
-    }
-
-    fn memory(&self, n_users: usize, n_items: usize, n_interactions: usize) -> u64 {
-        Trainable::memory(self, n_users, n_items, n_interactions)
     }
 }
 

@@ -313,8 +313,7 @@ fn check(plan: &Plan, cases: &Cases) -> Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::{Grad, Query, Row, Sampling, Scorer, Scores, Slate};
-    use serde_json::Value;
+    use crate::{Grad, ModelConfig, Query, Row, Sampling, Scorer, Scores, Slate};
     use std::cell::RefCell;
     use std::sync::Mutex;
 
@@ -322,6 +321,7 @@ mod tests {
     #[derive(Clone, Debug, PartialEq)]
     struct Counter(f32);
 
+    #[derive(Serialize)]
     struct Count(Plan);
 
     struct AddsIndex;
@@ -390,11 +390,11 @@ mod tests {
         fn resume(&self, _: &Arc<Interactions>, state: &Tensors) -> Result<Box<dyn Learner>> {
             Ok(Box::new(Counter(state.f32s("number", 1)?[0])))
         }
+    }
+
+    impl ModelConfig for Count {
         fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
             Ok(Box::new(Counter(tensors.f32s("number", 1)?[0])))
-        }
-        fn config(&self) -> Value {
-            Value::Null
         }
         fn memory(&self, _: usize, _: usize, _: usize) -> u64 {
             4
