@@ -455,9 +455,7 @@ mod tests {
     fn too_little_regularisation_is_refused_with_its_name() {
         // Two users with the same basket: X X' alone is singular.
         let train = log(3, vec![vec![0, 1, 2], vec![2, 1, 0]]);
-        let mut watch = rankstill_core::train::Unwatched;
-        let fit = &mut Fit { seed: 1, validate: None, watch: &mut watch, checkpoints: None };
-        let error = Ease { l2: 1e-12 }.fit(&train, fit).err().unwrap().to_string();
+        let error = Ease { l2: 1e-12 }.fit(&train, &mut Fit::seeded(1)).err().unwrap().to_string();
         assert!(error.starts_with("l2: 0.000000000001 is too small"), "{error}");
     }
 }

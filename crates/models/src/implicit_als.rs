@@ -244,7 +244,7 @@ impl Recipe for ImplicitAls {
         self.check()?;
         if train.is_empty() {
             let problem = "no training interaction is left; loosen the filters or the split";
-            return Err(settings::invalid("data", problem));
+            return Err(Error::Data { problem: problem.into() });
         }
         let of_users = self.confidences(train)?;
         let of_items = of_users.transpose();
@@ -285,7 +285,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::testing;
-    use rankstill_core::train::Unwatched;
     use rankstill_core::{Lists, Query};
 
     fn log(weights: Option<Vec<f32>>) -> Arc<Interactions> {
@@ -294,9 +293,7 @@ mod tests {
     }
 
     fn fitted(recipe: &ImplicitAls, train: &Arc<Interactions>) -> Result<Box<dyn Model>> {
-        let mut watch = Unwatched;
-        let fit = &mut Fit { seed: 3, validate: None, watch: &mut watch, checkpoints: None };
-        recipe.fit(train, fit)
+        recipe.fit(train, &mut Fit::seeded(3))
     }
 
     #[test]
@@ -358,10 +355,10 @@ mod tests {
     #[test]
     fn every_iteration_lowers_the_loss_which_is_that_of_the_definition() {
         struct Losses(Vec<f64>, f64);
-        impl rankstill_core::train::Watch for Losses {
+        impl rankstill_core::Watch for Losses {
             fn epoch(
                 &mut self,
-                report: &rankstill_core::train::EpochReport,
+                report: &rankstill_core::EpochReport,
                 model: &dyn Model,
             ) -> Result<std::ops::ControlFlow<()>> {
                 self.0.push(report.loss);
@@ -397,7 +394,7 @@ mod tests {
                 ..Default::default()
             };
             let mut watch = Losses(Vec::new(), 0.0);
-            let fit = &mut Fit { seed: 1, validate: None, watch: &mut watch, checkpoints: None };
+            let fit = &mut Fit { watch: Some(&mut watch), ..Fit::seeded(1) };
             recipe.fit(&testing::blocks(), fit).unwrap();
             assert_eq!(watch.0.len(), 8);
             let falls = watch.0.windows(2).all(|pair| pair[1] <= pair[0] * (1.0 + 1e-6));

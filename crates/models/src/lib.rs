@@ -2,22 +2,22 @@
 //! the command line, the documents and the generic tests. What several models share is in [`parts`].
 //!
 //! ```
-//! use rankstill_core::train::Unwatched;
-//! use rankstill_core::{Fit, Interactions, Lists, Query, Ranker, Recipe, TopK};
+//! use rankstill_core::{Fit, Interactions, Query, Ranker, Recipe, TopK};
 //! use rankstill_models::ItemCf;
 //! use std::sync::Arc;
 //!
 //! # fn main() -> rankstill_core::Result<()> {
-//! // Three users, four items.
-//! let histories = Lists::from_iter([vec![0, 1, 2], vec![1, 2], vec![0, 3]]);
-//! let train = Arc::new(Interactions::new(4, histories, None, None)?);
-//! let mut fit = Fit { seed: 1, validate: None, watch: &mut Unwatched, checkpoints: None };
-//! let model = ItemCf::default().fit(&train, &mut fit)?;
+//! let pairs = [("ann", "tea"), ("ann", "milk"), ("ann", "bread"), ("bob", "milk"), ("bob", "bread"), ("cy", "tea"), ("cy", "jam")];
+//! let log = Interactions::from_pairs(pairs);
+//! let train = Arc::new(log.interactions);
+//! let model = ItemCf::default().fit(&train, &mut Fit::seeded(1))?;
 //!
-//! // A new user who had item 1: the best two of the other items.
-//! let query = Query { user: None, history: &[1], hidden: &[] };
+//! // A new user who had milk: the best two of the other items.
+//! let history = [log.items.get("milk").expect("in the log")];
+//! let query = Query { user: None, history: &history, hidden: &[] };
 //! let ranked = model.rank(&[query], &TopK::unseen(2))?;
-//! assert_eq!(ranked.items(0), [2, 0]);
+//! let best: Vec<&str> = ranked.items(0).iter().map(|&item| log.items.id(item)).collect();
+//! assert_eq!(best, ["bread", "tea"]);
 //! # Ok(())
 //! # }
 //! ```

@@ -67,15 +67,13 @@ impl Model for Counts {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use rankstill_core::{Lists, TopK, train::Unwatched};
+    use rankstill_core::{Lists, TopK};
 
     #[test]
     fn counts_and_leaves_out_seen_items() {
         let lines = [vec![0, 2], vec![2, 1], vec![2, 1], vec![3]];
         let train = Interactions::new(5, Lists::from_iter(lines), None, None).unwrap();
-        let mut watch = Unwatched;
-        let mut fit = Fit { seed: 1, validate: None, watch: &mut watch, checkpoints: None };
-        let model = Pop {}.fit(&Arc::new(train), &mut fit).unwrap();
+        let model = Pop {}.fit(&Arc::new(train), &mut Fit::seeded(1)).unwrap();
         let query = Query { user: None, history: &[2], hidden: &[] };
         let ranked = model.rank(&[query], &TopK::unseen(9)).unwrap();
         assert_eq!(ranked.items(0), [1, 0, 3, 4]);

@@ -18,7 +18,7 @@ use crate::parts::baskets::{self, baskets, distinct};
 use crate::parts::settings::{self, Checked};
 use rankstill_core::kernel::csr::Csr;
 use rankstill_core::{
-    Fit, Interactions, ItemId, Model, ModelConfig, Query, Recipe, Result, Scorer, Tensors,
+    Error, Fit, Interactions, ItemId, Model, ModelConfig, Query, Recipe, Result, Scorer, Tensors,
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -101,7 +101,7 @@ impl Sar {
                 let weight = train.weights().map_or(1.0, |weights| f64::from(weights[at]));
                 if !weight.is_finite() {
                     let problem = format!("user {user} has item {item} with weight {weight}");
-                    return Err(settings::invalid("data", problem));
+                    return Err(Error::Data { problem });
                 }
                 let sum = &mut sums[items[first..].binary_search(&item).unwrap_or_default()];
                 match (times, last) {

@@ -6,10 +6,10 @@
 
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::registry::{Config, Entry};
-use rankstill_core::train::{Checkpointing, Unwatched, Watch};
 use rankstill_core::{
-    Batch, Cases, Data, Error, Fit, Grad, Interactions, ItemId, Learner, Lists, Model, Objective,
-    Query, Recipe, Row, Scores, Slate, Span, Tensors, TopK, VectorGrads, VectorObjective, Vectors,
+    Batch, Cases, Checkpointing, Data, Error, Fit, Grad, Interactions, ItemId, Learner, Lists,
+    Model, Objective, Query, Recipe, Row, Scores, Slate, Span, Tensors, TopK, VectorGrads,
+    VectorObjective, Vectors, Watch,
 };
 use serde_json::Value;
 use std::cell::RefCell;
@@ -49,9 +49,7 @@ pub fn parse_error(name: &str, path: &str, settings: &Value) -> String {
 }
 
 pub fn fit(recipe: &dyn Recipe, train: &Arc<Interactions>, seed: u64) -> Box<dyn Model> {
-    let mut watch = Unwatched;
-    let fit = &mut Fit { seed, validate: None, watch: &mut watch, checkpoints: None };
-    recipe.fit(train, fit).unwrap()
+    recipe.fit(train, &mut Fit::seeded(seed)).unwrap()
 }
 
 /// Every user as a known one, by history alone, and oddities: nobody, a user beyond the log, an item beyond the catalogue.
@@ -227,7 +225,7 @@ fn interrupted_at(
         let fit = &mut Fit {
             seed: 1,
             validate: Some(&validate),
-            watch: &mut watch,
+            watch: Some(&mut watch),
             checkpoints: Some(Checkpointing { save: &save, load: &load, every: Duration::MAX }),
         };
         match recipe.fit(train, fit) {

@@ -157,7 +157,7 @@ impl Objective for Taught {
         for (state, most) in states.iter().zip(most.cycle()) {
             if !(*state >= 0.0 && (*state as usize) < most) {
                 let problem = format!("state {state} of a teacher with {most}");
-                return Err(Error::Config { key: "checkpoint".into(), problem });
+                return Err(Error::Checkpoint { problem });
             }
         }
         self.curriculum.state = states.iter().map(|&state| state as u32).collect();

@@ -3,9 +3,9 @@
 
 use super::ImplicitAls;
 use super::model::AlsModel;
-use crate::parts::settings;
-use rankstill_core::train::EpochReport;
-use rankstill_core::{Error, Fit, Interactions, Model, ModelConfig, Result, Tensors};
+use rankstill_core::{
+    EpochReport, Error, Fit, Interactions, Model, ModelConfig, Result, Tensors, Watch,
+};
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
@@ -115,7 +115,7 @@ impl<'a> Fitting<'a> {
             state.insert_all("best.", best.clone());
         }
         let position = serde_json::to_string(&self.progress)
-            .map_err(|error| settings::invalid("checkpoint", error.to_string()))?;
+            .map_err(|error| Error::Checkpoint { problem: error.to_string() })?;
         self.saved = Instant::now();
         (keep.save)(&position, &state)
     }
@@ -123,7 +123,7 @@ impl<'a> Fitting<'a> {
 
 impl Progress {
     fn parse(text: &str, seed: u64, iterations: usize) -> Result<Self> {
-        let bad = |problem: String| settings::invalid("checkpoint", problem);
+        let bad = |problem: String| Error::Checkpoint { problem };
         let at: Self = serde_json::from_str(text).map_err(|error| bad(error.to_string()))?;
         if at.seed != seed {
             return Err(bad(format!("was made with seed {}, this run has {seed}", at.seed)));
@@ -140,8 +140,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::testing;
-    use rankstill_core::train::{Checkpointing, Watch};
-    use rankstill_core::{Query, Recipe};
+    use rankstill_core::{Checkpointing, Query, Recipe};
     use std::cell::RefCell;
     use std::ops::ControlFlow;
     use std::time::Duration;
@@ -180,7 +179,7 @@ mod tests {
                 &mut Fit {
                     seed: 1,
                     validate: Some(&validate),
-                    watch: &mut watch,
+                    watch: Some(&mut watch),
                     checkpoints: Some(checkpoints),
                 },
             );

@@ -3,7 +3,7 @@
 use super::loss::Loss;
 use rankstill_core::kernel::optimizer::Optimizer;
 use rankstill_core::registry::Config;
-use rankstill_core::{Error, Plan, Recipe, Result};
+use rankstill_core::{Error, Plan, Recipe, Result, UnderPath as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Display;
@@ -21,13 +21,8 @@ where
     T: Checked + Recipe + Default + Serialize + DeserializeOwned + 'static,
 {
     let recipe: T = config.read_over_default()?;
-    match recipe.check() {
-        Ok(()) => Ok(Box::new(recipe)),
-        Err(Error::Config { key, problem }) if !config.path.is_empty() => {
-            Err(Error::Config { key: format!("{}.{key}", config.path), problem })
-        }
-        Err(error) => Err(error),
-    }
+    recipe.check().under(config.path)?;
+    Ok(Box::new(recipe))
 }
 
 /// The error for a setting that is out of range; `key` is its name in the recipe.

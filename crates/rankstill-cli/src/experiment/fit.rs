@@ -5,10 +5,10 @@ use super::teacher_lists::{self, Teacher};
 use crate::progress::{Bar, Screen, interrupted};
 use anyhow::{Context as _, Result};
 use rankstill::core::artefact::{read_tensors, write_tensors};
-use rankstill::core::recipe::Validate;
-use rankstill::core::train::{Checkpointing, EpochReport, Watch, train};
+use rankstill::core::train::train;
 use rankstill::core::{
-    Cases, Error, Fit, Interactions, Model, Recipe, Requirements, Trace, atomic_write,
+    Cases, Checkpointing, EpochReport, Error, Fit, Interactions, Model, Recipe, Requirements,
+    Trace, UnderPath as _, Validate, Watch, atomic_write,
 };
 use serde_json::{Map, Value};
 use std::fs::{self, File};
@@ -62,7 +62,7 @@ pub fn fit(job: &Job<'_>, screen: &Screen) -> Result<Box<dyn Model>> {
     let mut fit = Fit {
         seed: job.seed,
         validate: job.validate,
-        watch: &mut watch,
+        watch: Some(&mut watch),
         checkpoints: Some(Checkpointing { save: &save, load: &load, every: job.checkpoint_every }),
     };
     model(job, &mut fit).with_context(|| format!("models.{} (seed {})", job.name, job.seed))
@@ -74,23 +74,12 @@ fn model(job: &Job<'_>, fit: &mut Fit<'_>) -> Result<Box<dyn Model>> {
     };
     let cases = student.cases(job.train);
     let traces = traces(&cases, distil.distiller.requires())?;
-    let table = format!("models.{}.distill", job.name);
-    let objective = distil
+    let taught = distil
         .distiller
         .teach(student.objective(job.train), &cases, &traces)
-        .map_err(|error| under(&table, error))?;
-    Ok(train(student, job.train, &cases, objective, fit).map_err(|error| match error {
-        Error::Config { key, problem } if key == "distill" => Error::Config { key: table, problem },
-        other => other,
-    })?)
-}
-
-/// The same error, with its key in full.
-fn under(table: &str, error: Error) -> Error {
-    match error {
-        Error::Config { key, problem } => Error::Config { key: format!("{table}.{key}"), problem },
-        other => other,
-    }
+        .under("distill")
+        .and_then(|objective| train(student, job.train, &cases, objective, fit));
+    Ok(taught.under(&format!("models.{}", job.name))?)
 }
 
 /// The name of the file with a line of JSON an epoch.

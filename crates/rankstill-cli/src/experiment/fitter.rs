@@ -7,9 +7,8 @@ use super::trajectory::Recorder;
 use super::{measure, model};
 use crate::progress::Screen;
 use anyhow::{Context as _, Result};
-use rankstill::core::train::EpochReport;
 use rankstill::core::{
-    Cases, Error, Interactions, Model, Packed, Requirements, Trace, atomic_write,
+    Cases, EpochReport, Error, Interactions, Model, Packed, Requirements, Trace, atomic_write,
 };
 use rankstill::data::dataset::Dataset;
 use serde_json::json;

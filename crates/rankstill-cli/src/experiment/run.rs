@@ -9,8 +9,9 @@ use super::{data, figure, measure, model, teacher_lists, trajectory};
 use crate::progress::{Screen, interrupted};
 use anyhow::{Context as _, Result, bail, ensure};
 use rankstill::core::artefact::Artefact;
-use rankstill::core::train::EpochReport;
-use rankstill::core::{Error, Interactions, Packed, Query, Ranker, TopK, atomic_write};
+use rankstill::core::{
+    EpochReport, Error, Interactions, Packed, Query, Ranker, TopK, atomic_write,
+};
 use rankstill::data::dataset::Dataset;
 use rankstill::data::{ReadOptions, read_rankings, write_rankings};
 use rankstill::distill::{Fused, Recorded};

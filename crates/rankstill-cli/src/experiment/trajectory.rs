@@ -8,10 +8,9 @@
 use super::spec::{SpacedBy, TrajectorySpec};
 use anyhow::{Context as _, Result, ensure};
 use rankstill::core::answers::{AnswersFile, Header};
-use rankstill::core::train::EpochReport;
 use rankstill::core::{
-    Answers, Cases, Interactions, ItemId, Model, Packed, Query, Ranker as _, Rankings, Recipe,
-    TopK, Trace, atomic_write,
+    Answers, Cases, EpochReport, Interactions, ItemId, Model, Packed, Query, Ranker as _, Rankings,
+    Recipe, TopK, Trace, atomic_write,
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
