@@ -1,14 +1,15 @@
 //! A model of an experiment: read from its folder, or fitted and kept there.
 
 use super::fit::{self, Job, Look};
-use super::plan::{Plan, Source};
+use super::plan::{ExperimentPlan, Source};
 use super::teacher_lists::KeptTeacher;
 use super::trajectory::Recorder;
 use super::{measure, model};
 use crate::progress::Screen;
 use anyhow::{Context as _, Result};
+use rankstill::core::EpochReport;
 use rankstill::core::{
-    Cases, EpochReport, Error, Interactions, Model, Packed, Requirements, Trace, atomic_write,
+    Cases, Error, Interactions, Model, Packed, Requirements, Trace, atomic_write,
 };
 use rankstill::data::dataset::Dataset;
 use serde_json::json;
@@ -37,9 +38,9 @@ impl Fitter<'_> {
     ///
     /// # Errors
     /// When the settings cannot work on these data, training diverges, somebody interrupts, or the disk is full.
-    pub fn fitted(
+    pub fn fitted<'t>(
         &self,
-        plan: &Plan,
+        plan: &ExperimentPlan,
         at: usize,
         seed: u64,
         folder: &Path,
@@ -99,9 +100,9 @@ impl Fitter<'_> {
             "fitted_on": plan.spec.evaluate.fit_on,
             "distilled": planned.resolved.get("distill"),
         });
-        let about = model::About { name: &planned.name, kind, config: recipe.config(), card };
+        let info = model::ModelInfo { name: &planned.name, kind, config: recipe.config(), card };
         let Dataset { users, items, .. } = self.data;
-        model::write(&artefact, about, &*fitted, users, items, self.train)
+        model::write(&artefact, info, &*fitted, users, items, self.train)
             .with_context(|| format!("models.{}", planned.name))?;
         fit::forget_checkpoint(folder);
         Ok(fitted)
@@ -112,14 +113,14 @@ impl Fitter<'_> {
     /// # Errors
     /// When the model cannot be measured by it.
     pub fn validation(&self, name: &str, model: &dyn Model) -> rankstill::core::Result<f64> {
-        self.metrics
-            .validation(&Packed::new(model), &self.data.split.valid)
-            .map_err(|error| Error::Ranker { name: name.to_owned(), problem: crate::told(&error) })
+        self.metrics.validation(&Packed::new(model), &self.data.split.valid).map_err(|error| {
+            Error::Ranker { name: name.to_owned(), problem: crate::error_line(&error) }
+        })
     }
 }
 
 /// As the experiment says, within reason.
 #[must_use]
-pub fn checkpoint_every(plan: &Plan) -> Duration {
+pub fn checkpoint_every(plan: &ExperimentPlan) -> Duration {
     Duration::from_secs_f64(plan.spec.checkpoint_seconds.clamp(0.0, 1e9))
 }
