@@ -357,6 +357,10 @@ mod tests {
     }
 
     impl ModelConfig for Count {
+        fn kind(&self) -> &'static str {
+            "count"
+        }
+
         fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
             Ok(Box::new(Counter(tensors.f32s("number", 1)?[0])))
         }

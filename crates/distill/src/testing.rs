@@ -112,6 +112,10 @@ impl Trainable for Free {
 }
 
 impl ModelConfig for Free {
+    fn kind(&self) -> &'static str {
+        "free"
+    }
+
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         Ok(Box::new(FreeModel(tensors.f32s("numbers", 12 * N)?.to_vec())))
     }

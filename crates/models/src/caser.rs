@@ -134,6 +134,10 @@ impl Caser {
 }
 
 impl ModelConfig for Caser {
+    fn kind(&self) -> &'static str {
+        "caser"
+    }
+
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         self.check()?;
         Ok(Box::new(Net::loaded(self, tensors)?))

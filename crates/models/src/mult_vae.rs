@@ -109,6 +109,10 @@ impl MultVae {
 }
 
 impl ModelConfig for MultVae {
+    fn kind(&self) -> &'static str {
+        "mult_vae"
+    }
+
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         self.check()?;
         Ok(Box::new(Net::loaded(self, tensors)?))

@@ -91,6 +91,10 @@ const MAX_LAYERS: usize = 16;
 const MAX_WIDTH: usize = 4096;
 
 impl ModelConfig for NeuMf {
+    fn kind(&self) -> &'static str {
+        "neu_mf"
+    }
+
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         self.check()?;
         Ok(Box::new(Net::loaded(self, tensors)?))

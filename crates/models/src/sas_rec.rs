@@ -108,6 +108,10 @@ impl SasRec {
 }
 
 impl ModelConfig for SasRec {
+    fn kind(&self) -> &'static str {
+        "sas_rec"
+    }
+
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         self.check()?;
         Ok(Box::new(Net::loaded(self, tensors)?))

@@ -69,7 +69,9 @@ fn queries(train: &Interactions) -> Vec<Query<'_>> {
 
 /// Settings come back as they were given, and a misspelt one is named with the valid ones.
 pub fn settings_round_trip(entry: &Entry<dyn Recipe>, settings: &Value) {
-    let config = parse(entry, settings).config();
+    let recipe = parse(entry, settings);
+    assert_eq!(recipe.kind(), entry.name);
+    let config = recipe.config();
     assert_eq!(parse(entry, &config).config(), config, "{}", entry.name);
     for (key, value) in settings.as_object().unwrap() {
         if !value.is_object() {

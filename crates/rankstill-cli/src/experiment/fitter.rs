@@ -1,12 +1,13 @@
 //! A model of an experiment: read from its folder, or fitted and kept there.
 
 use super::fit::{self, Job, Look};
+use super::measure;
 use super::plan::{ExperimentPlan, Source};
 use super::teacher_lists::KeptTeacher;
 use super::trajectory::Recorder;
-use super::{measure, model};
 use crate::progress::Screen;
 use anyhow::{Context as _, Result};
+use rankstill::artefact;
 use rankstill::core::EpochReport;
 use rankstill::core::{
     Cases, Error, Interactions, Model, Packed, Requirements, Trace, atomic_write,
@@ -48,7 +49,7 @@ impl Fitter<'_> {
     ) -> Result<Arc<dyn Model>> {
         let artefact = folder.join("artefact");
         if artefact.join("manifest.json").is_file() {
-            return Ok(model::read(&artefact)?.model.into());
+            return Ok(artefact::load(&artefact)?.model.into());
         }
         let planned = &plan.models[at];
         let Source::Fit { kind, recipe, distil, .. } = &planned.source else {
@@ -100,9 +101,9 @@ impl Fitter<'_> {
             "fitted_on": plan.spec.evaluate.fit_on,
             "distilled": planned.resolved.get("distill"),
         });
-        let info = model::ModelInfo { name: &planned.name, kind, config: recipe.config(), card };
+        let about = artefact::About { name: &planned.name, kind, config: recipe.config(), card };
         let Dataset { users, items, .. } = self.data;
-        model::write(&artefact, info, &*fitted, users, items, self.train)
+        artefact::save_parts(&artefact, about, &*fitted, (users, items, self.train))
             .with_context(|| format!("models.{}", planned.name))?;
         fit::forget_checkpoint(folder);
         Ok(fitted)
