@@ -12,10 +12,10 @@
 //! The data is in $RANKSTILL_DATA or ../shared/data.
 
 use rankstill::core::kernel::optimizer::{Adam, AdamMode, Optimizer};
-use rankstill::core::train::{EpochReport, Watch, train};
+use rankstill::core::train::train;
 use rankstill::core::{
-    Cases, Distiller, Fit, Interactions, Lists, Model, Plan, Ranker, Recipe, Result, Trace,
-    Trainable,
+    Cases, Distiller, EpochReport, Fit, Interactions, Lists, Model, Plan, Ranker, Recipe, Result,
+    Trace, Trainable, Watch,
 };
 use rankstill::distill::{RankDistil, trace};
 use rankstill::models::{BprMf, Caser, Fossil, ItemCf};
@@ -74,7 +74,7 @@ fn steps(log: &Arc<Interactions>) {
 /// The lower quartile of the steps of the training loop, everything included, as for the peers.
 fn milliseconds_a_step(recipe: &impl Trainable, log: &Arc<Interactions>) -> f64 {
     let mut watch = Steps { last: None, laps: Vec::new() };
-    let mut fit = Fit { seed: 1, validate: None, watch: &mut watch, checkpoints: None };
+    let mut fit = Fit { watch: Some(&mut watch), ..Fit::seeded(1) };
     Recipe::fit(recipe, log, &mut fit).expect("settings that can be");
     watch.laps.sort_by(f64::total_cmp);
     watch.laps[watch.laps.len() / 4] * 1e3
@@ -110,7 +110,7 @@ fn fastest_epoch(
         }
     };
     let mut watch = Fastest(f64::INFINITY);
-    let mut fit = Fit { seed: 1, validate: None, watch: &mut watch, checkpoints: None };
+    let mut fit = Fit { watch: Some(&mut watch), ..Fit::seeded(1) };
     train(recipe, log, cases, objective, &mut fit).expect("settings that can be");
     watch.0
 }
@@ -173,7 +173,7 @@ fn lists(log: &Arc<Interactions>) {
 
 fn fit(recipe: &dyn Recipe, log: &Arc<Interactions>) -> Box<dyn Model> {
     let mut watch = Fastest(f64::INFINITY);
-    let mut fit = Fit { seed: 1, validate: None, watch: &mut watch, checkpoints: None };
+    let mut fit = Fit { watch: Some(&mut watch), ..Fit::seeded(1) };
     recipe.fit(log, &mut fit).expect("settings that can be")
 }
 

@@ -3,11 +3,11 @@
 
 use rankstill::core::kernel::rng::Rng;
 use rankstill::core::registry::{self, Config};
-use rankstill::core::train::{Checkpointing, Unwatched, Watch, train};
+use rankstill::core::train::train;
 use rankstill::core::{
-    Cases, Distiller, Embedded, Factored, Factors, Fit, Interactions, ItemId, Lists, Model,
-    Objective, Plan, Query, Ranker, Rankings, Result, TeacherRecipe, Tensors, TopK, Trace,
-    Trainable,
+    Cases, Checkpointing, Distiller, Embedded, Factored, Factors, Fit, Interactions, ItemId, Lists,
+    Model, Objective, Plan, Query, Ranker, Rankings, Result, TeacherRecipe, Tensors, TopK, Trace,
+    Trainable, Watch,
 };
 use rankstill::distill::rank_distil::{Discrepancy, Form, Weighting};
 use rankstill::distill::{Bd, DISTILLERS, RankDistil, Recorded, trace};
@@ -125,8 +125,7 @@ fn fit(distil: Option<&dyn Distiller>, fit: &mut Fit<'_>) -> Result<Box<dyn Mode
 }
 
 fn fitted(distil: Option<&dyn Distiller>, seed: u64) -> Box<dyn Model> {
-    fit(distil, &mut Fit { seed, validate: None, watch: &mut Unwatched, checkpoints: None })
-        .unwrap()
+    fit(distil, &mut Fit::seeded(seed)).unwrap()
 }
 
 /// Mean share of the teacher's ten best unseen items that the student also has among its ten best.
@@ -235,7 +234,7 @@ fn a_student_without_vectors_is_refused_by_methods_that_compare_them() {
     let cases = recipe.cases(&log);
     let de = rankstill::distill::De::default();
     let objective = de.teach(recipe.objective(&log), &cases, &[oracle_trace(&cases, &de)]).unwrap();
-    let mut fit = Fit { seed: 1, validate: None, watch: &mut Unwatched, checkpoints: None };
+    let mut fit = Fit::seeded(1);
     let error = train(&recipe, &log, &cases, objective, &mut fit).err().unwrap().to_string();
     assert!(error.starts_with("distill: compares vectors, and this student's score"), "{error}");
 }
@@ -257,16 +256,13 @@ fn a_run_that_is_stopped_and_resumed_gives_the_same_bytes() {
             let mut watch = StopAfter(stop);
             let stopped = fit(
                 Some(&*distil),
-                &mut Fit { seed: 7, validate: None, watch: &mut watch, checkpoints },
+                &mut Fit { watch: Some(&mut watch), checkpoints, ..Fit::seeded(7) },
             );
             assert!(matches!(stopped, Err(rankstill::core::Error::Interrupted)));
         }
         let checkpoints =
             Some(Checkpointing { save: &save, load: &load, every: Duration::from_secs(3600) });
-        let resumed = fit(
-            Some(&*distil),
-            &mut Fit { seed: 7, validate: None, watch: &mut Unwatched, checkpoints },
-        );
+        let resumed = fit(Some(&*distil), &mut Fit { checkpoints, ..Fit::seeded(7) });
         assert_eq!(resumed.unwrap().tensors(), whole, "{}", distil.config());
     }
 }

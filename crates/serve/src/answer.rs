@@ -45,7 +45,7 @@ impl Recommend {
                 ));
             };
             match &mut allowed {
-                Some(allowed) => allowed.keep(&having),
+                Some(allowed) => allowed.intersect(&having),
                 None => allowed = Some(having),
             }
         }

@@ -237,7 +237,7 @@ impl Snapshot {
     /// What the item table is kept in, and how it was used; `None` for models that are not factored.
     #[must_use]
     pub fn table_use(&self) -> Option<PrecisionUse> {
-        self.packed.table()
+        self.packed.precision_use()
     }
 
     /// The items most like one of the popular items; nothing for the others, and for models that are not factored.

@@ -2,12 +2,13 @@
 
 use anyhow::{Result, bail};
 use clap::Args;
+use rankstill::artefact;
 use rankstill::core::Artefact;
 use rankstill::data::dataset::Manifest;
 use rankstill::data::prepare::Report as DataReport;
 use rankstill::eval::Report;
 use rankstill_cli::experiment::data::is_prepared;
-use rankstill_cli::experiment::{model, run_folder};
+use rankstill_cli::experiment::run_folder;
 use rankstill_cli::progress::Screen;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -69,7 +70,7 @@ fn show_run(path: &Path, screen: &Screen) -> Result<()> {
 
 /// Reads the whole artefact, so everything shown has been checked.
 fn show_artefact(path: &Path, screen: &Screen) -> Result<()> {
-    let model::Loaded { model, artefact } = model::read(path)?;
+    let artefact::Loaded { model, artefact } = artefact::load(path)?;
     let Artefact { manifest, tensors, history, .. } = &artefact;
     let text = || {
         let mut lines = vec![

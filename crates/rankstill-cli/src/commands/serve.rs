@@ -3,12 +3,12 @@
 use super::store;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
+use rankstill::artefact;
 use rankstill::core::{Artefact, Precision};
 use rankstill::data::read_items;
 #[cfg(feature = "tls")]
 use rankstill::serve::Tls;
 use rankstill::serve::{Admin, App, ItemRow, ItemTable, Keys, Limits, Listen, Setup, Snapshot};
-use rankstill_cli::experiment::model;
 use rankstill_cli::progress::Screen;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -134,7 +134,7 @@ pub fn run(options: &Options, threads: usize, screen: &Screen) -> Result<()> {
         let snapshot = load(name.as_deref(), &folder, &item_rows, search)?;
         let name = &snapshot.name;
         let table = snapshot.table_use().map_or_else(String::new, |used| {
-            format!(", item table in {} ({:.1} MB)", used.table, used.bytes as f64 / 1e6)
+            format!(", item table in {} ({:.1} MB)", used.precision, used.bytes as f64 / 1e6)
         });
         let graph = snapshot.graph_card().map_or_else(String::new, |graph| {
             format!(
@@ -203,7 +203,7 @@ fn load(
     item_rows: &[ItemRow],
     search: Search,
 ) -> Result<Snapshot> {
-    let loaded = if search.map { model::read_mapped(folder)? } else { model::read(folder)? };
+    let loaded = if search.map { artefact::load_mapped(folder)? } else { artefact::load(folder)? };
     let table = ItemTable::new(&loaded.artefact.items, item_rows.iter().cloned());
     let name = name.map_or_else(|| loaded.artefact.manifest.name.clone(), str::to_owned);
     let snapshot = Snapshot::new(&name, loaded.artefact, loaded.model, table, search.table);

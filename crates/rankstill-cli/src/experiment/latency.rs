@@ -1,9 +1,9 @@
 //! How long fitted models and their ensembles take to answer.
 
-use super::model;
 use super::plan::Source;
 use super::session::Session;
 use anyhow::Result;
+use rankstill::artefact;
 use rankstill::core::{Packed, Query, Ranker, TopK};
 use rankstill::distill::Fused;
 use rankstill::eval::{Budget, Report, efficiency};
@@ -22,7 +22,7 @@ pub(super) fn add(session: &Session<'_>, report: &mut Report) -> Result<()> {
     let models = fitted
         .map(|at| {
             let folder = session.folder(at, session.plan.spec.seeds[0]).join("artefact");
-            Ok((at, model::read(&folder)?.model))
+            Ok((at, artefact::load(&folder)?.model))
         })
         .collect::<Result<Vec<_>>>()?;
     let packed: Vec<_> = models.iter().map(|(_, model)| Packed::new(&**model)).collect();

@@ -6,7 +6,6 @@ pub mod fit;
 pub mod fitter;
 mod latency;
 pub mod measure;
-pub mod model;
 pub mod plan;
 mod recordings;
 mod report;
@@ -18,3 +17,6 @@ pub mod teacher_lists;
 pub mod trajectory;
 pub mod tree;
 pub mod tune;
+
+/// The file in a model's folder with one line of JSON for each epoch.
+pub const EPOCHS: &str = "epochs.jsonl";

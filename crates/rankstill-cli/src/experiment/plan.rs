@@ -5,7 +5,7 @@ use super::spec::{FitOn, Spec};
 use super::tree::without_nulls;
 use anyhow::{Context as _, Result, bail, ensure};
 use rankstill::core::registry::{self, Config};
-use rankstill::core::{Distiller, Interactions, Recipe, TeacherRecipe};
+use rankstill::core::{Distiller, Interactions, Recipe, TeacherRecipe, UnderPath as _};
 use rankstill::distill::{DISTILLERS, Fusion};
 use rankstill::models::MODELS;
 use serde_json::{Map, Value, json};
@@ -68,7 +68,7 @@ impl PlannedModel {
 
     /// The recipe that fits it on `train` in a run with this seed; `None` if it is not fitted.
     #[must_use]
-    pub fn learning(&self, train: &Arc<Interactions>, seed: u64) -> Option<TeacherRecipe> {
+    pub fn teacher_recipe(&self, train: &Arc<Interactions>, seed: u64) -> Option<TeacherRecipe> {
         let Source::Fit { recipe, .. } = &self.source else { return None };
         Some(TeacherRecipe { recipe: recipe.clone(), train: train.clone(), seed: self.seed(seed) })
     }
@@ -123,7 +123,7 @@ impl ExperimentPlan {
             bail!("seeds: is empty; name at least one, for example seeds = [1]");
         }
         spec.data.sample.check()?;
-        spec.trajectory.check()?;
+        spec.trajectory.check().under("trajectory")?;
         let known = || spec.models.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
         if let Some(name) = spec.only.iter().find(|name| !spec.models.contains_key(*name)) {
             bail!("only: no model `{name}`; the models are {}", known());

@@ -222,6 +222,8 @@ impl Session<'_> {
 /// The model with the same settings as `taught` but no teacher; where there is none, one that differs in how it is trained
 /// alone: a student taught by other losses often wants other rates.
 fn alone(models: &[PlannedModel], taught: &PlannedModel) -> Option<usize> {
+    let Source::Fit { recipe, .. } = &taught.source else { return None };
+    let training_keys = recipe.training_keys();
     let mut settings = taught.resolved.clone();
     settings.as_object_mut()?.remove("distill")?;
     let untaught = |model: &&PlannedModel| model.resolved.get("distill").is_none();
@@ -230,7 +232,7 @@ fn alone(models: &[PlannedModel], taught: &PlannedModel) -> Option<usize> {
         let shape = |settings: &Value| {
             let mut settings = settings.clone();
             let table = settings.as_object_mut()?;
-            TRAINING.iter().for_each(|key| _ = table.shift_remove(*key));
+            training_keys.iter().for_each(|key| _ = table.shift_remove(*key));
             Some(settings)
         };
         let wanted = shape(&settings);
@@ -238,10 +240,6 @@ fn alone(models: &[PlannedModel], taught: &PlannedModel) -> Option<usize> {
         models.iter().position(like)
     })
 }
-
-/// Settings of the training, not of the model itself.
-const TRAINING: [&str; 6] =
-    ["train", "optimizer", "loss", "final_rate", "sample_decay", "init_std"];
 
 /// The optimiser and its mode, as shown in the table.
 fn optimizer(planned: &PlannedModel) -> Option<String> {

@@ -1,6 +1,6 @@
 //! All models of a plan, fitted and measured one after the other, with one seed at a time.
 
-use super::fit::EPOCHS;
+use super::EPOCHS;
 use super::fitter::Fitter;
 use super::measure::Measurement;
 use super::plan::{ExperimentPlan, Source};
@@ -8,11 +8,12 @@ use super::recordings::Recordings;
 use super::run_folder::human_size;
 use super::spec::FitOn;
 use super::teacher_lists::Ready;
-use super::{data, measure, model, teacher_lists, trajectory};
+use super::{data, measure, teacher_lists, trajectory};
 use crate::progress::{Screen, interrupted};
 use anyhow::{Context as _, Result};
+use rankstill::artefact;
+use rankstill::core::EpochReport;
 use rankstill::core::artefact::Artefact;
-use rankstill::core::train::EpochReport;
 use rankstill::core::{Error, Interactions, Packed, Ranker};
 use rankstill::data::dataset::Dataset;
 use rankstill::data::{ReadOptions, read_rankings, write_rankings};
@@ -203,7 +204,7 @@ impl<'a> Session<'a> {
             Source::Rankings(_) => Ok(Ready::Recorded(self.setting.recordings[&at].clone())),
             Source::Fit { .. } => {
                 let folder = self.folder(at, seed);
-                let model = model::read(&folder.join("artefact"))?.model;
+                let model = artefact::load(folder.join("artefact"))?.model;
                 Ok(Ready::Fitted(model.into(), folder))
             }
             Source::Ensemble { members, fusion } => {

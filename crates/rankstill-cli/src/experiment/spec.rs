@@ -8,6 +8,7 @@ use rankstill::data::dataset::Settings;
 use rankstill::data::filter::Filter;
 use rankstill::data::simulate::SimulateOptions;
 use rankstill::data::split::{History, Mask, SplitConfig};
+use rankstill::distill::StateSelection;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
@@ -36,8 +37,8 @@ pub struct Spec {
     /// The models by name, in the order of the tables. [`super::plan`] parses them.
     pub models: Map<String, Value>,
     /// How the training of teachers is recorded, for distillers that use a teacher's earlier states.
-    #[serde(default, skip_serializing_if = "TrajectorySpec::is_default")]
-    pub trajectory: TrajectorySpec,
+    #[serde(default, skip_serializing_if = "StateSelection::is_default")]
+    pub trajectory: StateSelection,
     /// The search of `rankstill tune`; `rankstill run` ignores it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tune: Option<TuneSpec>,
@@ -211,54 +212,6 @@ impl DataSpec {
             mask: self.mask,
             history: self.history,
         }
-    }
-}
-
-/// `[trajectory]`: the states of a teacher's training, each recorded as the lists that it gave every user.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct TrajectorySpec {
-    /// The number of states; the last one is the fitted model.
-    pub states: usize,
-    /// How they are spaced.
-    pub spaced_by: SpacedBy,
-    /// Epochs between two recordings; 0: as often as the model is validated.
-    pub every: usize,
-    /// The number of recordings, up to the chosen one, that the standard deviations of ranks are computed from.
-    pub neighbours: usize,
-}
-
-/// How states are spaced.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SpacedBy {
-    /// State j of n is the first recording with at least j / n of the fitted model's validation value.
-    #[default]
-    Quality,
-    /// State j of n is the recording closest to j / n of the fitted model's epochs.
-    Epochs,
-}
-
-impl Default for TrajectorySpec {
-    fn default() -> Self {
-        Self { states: 4, spaced_by: SpacedBy::default(), every: 0, neighbours: 5 }
-    }
-}
-
-impl TrajectorySpec {
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// Checks the numbers.
-    ///
-    /// # Errors
-    /// If there would be no state or no recording.
-    pub fn check(&self) -> Result<()> {
-        for (key, value) in [("states", self.states), ("neighbours", self.neighbours)] {
-            ensure!(value > 0, "trajectory.{key}: must be at least 1");
-        }
-        Ok(())
     }
 }
 

@@ -4,7 +4,8 @@
 mod picture;
 
 use self::picture::{picture, table, text};
-use super::fit::{EPOCHS, Look};
+use super::EPOCHS;
+use super::fit::Look;
 use super::measure::Metrics;
 use super::plan::{ExperimentPlan, Source};
 use super::run_folder::{folder_names, write};
@@ -13,7 +14,7 @@ use super::spec::{EvaluateSpec, FigureSpec, FigureX, Scale, Spec};
 use super::teacher_lists::Ready;
 use super::tree::{key_parts, put};
 use anyhow::{Context as _, Result, bail, ensure};
-use rankstill::core::train::EpochReport;
+use rankstill::core::EpochReport;
 use rankstill::core::{Error, Model, Packed};
 use rankstill::eval::report::FigureReport;
 use serde_json::{Map, Value, json};

@@ -17,7 +17,7 @@ use super::plan::{ExperimentPlan, Source};
 use super::recordings::{self, Recordings};
 use super::run_folder::{claim, folder_names};
 use super::spec::{FitOn, Method, Spec, TuneSpec};
-use super::teacher_lists::{Ready, Teacher};
+use super::teacher_lists::{KeptTeacher, Ready};
 use super::tree::{key_parts, put, without_nulls};
 use super::{data, measure};
 use crate::progress::Screen;
@@ -404,7 +404,7 @@ impl Teachers {
         Ok(Self(ready))
     }
 
-    fn teacher<'a>(&self, at: usize, name: &'a str) -> Teacher<'a> {
+    fn teacher(&self, at: usize, name: &str) -> Result<KeptTeacher> {
         self.0[&at].teacher(name)
     }
 }
