@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use rankstill::data::columns::read_parquet;
-use rankstill::data::{Column, Table};
+use rankstill::data::{Column, ColumnTable};
 use rankstill::eval::report::comparisons;
 use rankstill::eval::{Comparing, compare, significance};
 use rankstill_cli::progress::Screen;
@@ -70,7 +70,7 @@ struct Side {
     name: String,
     users: Vec<String>,
     metrics: Vec<String>,
-    seeds: Vec<Table>,
+    seeds: Vec<ColumnTable>,
 }
 
 impl Side {
@@ -113,7 +113,7 @@ fn read(path: &Path) -> Result<Side> {
     Ok(Side { name: path.display().to_string(), users, metrics, seeds })
 }
 
-fn users_of(table: &Table) -> Result<Vec<String>> {
+fn users_of(table: &ColumnTable) -> Result<Vec<String>> {
     match table.get("user_id") {
         Some(Column::I64(ids)) => Ok(ids.iter().map(i64::to_string).collect()),
         Some(Column::Text(ids)) => Ok(ids.iter().map(str::to_owned).collect()),

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use rankstill::core::artefact::sha256;
 use rankstill::core::{Packed, Query, Ranker as _, TopK, UserId, atomic_write};
-use rankstill::data::{Column, Kind, TableWriter};
+use rankstill::data::{Column, ColumnKind, TableWriter};
 use rankstill_cli::experiment::model;
 use rankstill_cli::progress::{Screen, interrupted};
 use serde::{Deserialize, Serialize};
@@ -153,8 +153,8 @@ fn write(
     let columns = [
         ("user_id", Column::kind_of_ids(users)),
         ("item_id", Column::kind_of_ids(items)),
-        ("rank", Kind::U32),
-        ("score", Kind::F32),
+        ("rank", ColumnKind::U32),
+        ("score", ColumnKind::F32),
     ];
     let mut writer = TableWriter::create(out, &columns)?;
     let packed = Packed::new(&*loaded.model);

@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use rankstill::core::kernel::rng::Rng;
 use rankstill::core::{Interactions, Lists};
 use rankstill::data::dataset::Dataset;
-use rankstill::data::dataset::{MANIFEST, Manifest, Prepared};
-use rankstill::data::prepare::{Files, Stage, prepare};
+use rankstill::data::dataset::{DatasetManifest, MANIFEST, Prepared};
+use rankstill::data::prepare::{LogFiles, PrepareStage, prepare};
 use rankstill::data::read_log;
 use rankstill::data::simulate::simulate;
 use std::path::Path;
@@ -27,7 +27,7 @@ pub fn open(spec: &DataSpec, folder: &Path, screen: &Screen) -> Result<Dataset> 
         return opened_elsewhere(spec, path);
     }
     if is_prepared(folder) {
-        let found = Manifest::read(folder)?.settings;
+        let found = DatasetManifest::read(folder)?.settings;
         ensure!(
             found == resolved(spec)?,
             "{}: was prepared with other settings; name another --out",
@@ -43,7 +43,12 @@ pub fn open(spec: &DataSpec, folder: &Path, screen: &Screen) -> Result<Dataset> 
 ///
 /// # Errors
 /// As [`open`].
-pub fn make(spec: &DataSpec, folder: &Path, replace: bool, screen: &Screen) -> Result<Manifest> {
+pub fn make(
+    spec: &DataSpec,
+    folder: &Path,
+    replace: bool,
+    screen: &Screen,
+) -> Result<DatasetManifest> {
     let settings = spec.settings();
     if let Some(options) = &spec.simulate {
         screen.say(format!("simulating {} interactions", options.interactions));
@@ -52,19 +57,21 @@ pub fn make(spec: &DataSpec, folder: &Path, replace: bool, screen: &Screen) -> R
         return Ok(prepared.manifest);
     }
     let files = match (&spec.path, &spec.parts) {
-        (Some(path), _) => Files::One(path),
-        (None, Some(parts)) => {
-            Files::Parts { train: &parts.train, valid: parts.valid.as_deref(), test: &parts.test }
-        }
+        (Some(path), _) => LogFiles::One(path),
+        (None, Some(parts)) => LogFiles::Parts {
+            train: &parts.train,
+            valid: parts.valid.as_deref(),
+            test: &parts.test,
+        },
         (None, None) => bail!("data: nothing is given; set data.path or data.parts"),
     };
     let bar = screen.bar("reading", 1);
     let read =
         |path: &Path| read_log(path, &spec.read, &mut |done, total| bar.at_of(done, total.max(1)));
     let report = prepare(files, read, &settings, folder, replace, |stage| match stage {
-        Stage::Reading(path) => bar.note(path.display().to_string()),
-        Stage::Cutting(rows) => bar.note(format!("filtering and splitting {rows} rows")),
-        Stage::Writing(folder) => bar.note(format!("writing {}", folder.display())),
+        PrepareStage::Reading(path) => bar.note(path.display().to_string()),
+        PrepareStage::Cutting(rows) => bar.note(format!("filtering and splitting {rows} rows")),
+        PrepareStage::Writing(folder) => bar.note(format!("writing {}", folder.display())),
     })?;
     Ok(report.0)
 }
@@ -109,7 +116,7 @@ const SAMPLE: u64 = 0x5341_4d50;
 /// Whether `path` is a folder that `prepare` made.
 #[must_use]
 pub fn is_prepared(path: &Path) -> bool {
-    path.join(MANIFEST).is_file() && Manifest::read(path).is_ok()
+    path.join(MANIFEST).is_file() && DatasetManifest::read(path).is_ok()
 }
 
 /// A prepared folder keeps its own filter and split; what is masked and told can be changed without preparing it again.
@@ -133,7 +140,7 @@ fn opened_elsewhere(spec: &DataSpec, path: &Path) -> Result<Dataset> {
 }
 
 /// The settings as a manifest keeps them: with every default of the split filled in.
-fn resolved(spec: &DataSpec) -> Result<rankstill::data::dataset::Settings> {
+fn resolved(spec: &DataSpec) -> Result<rankstill::data::dataset::PrepareSettings> {
     let mut settings = spec.settings();
     settings.split = settings.split.resolve()?.1;
     Ok(settings)

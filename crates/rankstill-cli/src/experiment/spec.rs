@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, bail, ensure};
 use rankstill::core::registry::{Config, lay_under};
 use rankstill::data::ReadOptions;
-use rankstill::data::dataset::Settings;
+use rankstill::data::dataset::PrepareSettings;
 use rankstill::data::filter::Filter;
 use rankstill::data::simulate::SimulateOptions;
 use rankstill::data::split::{History, Mask, SplitConfig};
@@ -204,8 +204,8 @@ pub struct Parts {
 impl DataSpec {
     /// The tables that the data crate works by.
     #[must_use]
-    pub fn settings(&self) -> Settings {
-        Settings {
+    pub fn settings(&self) -> PrepareSettings {
+        PrepareSettings {
             filter: self.filter.clone(),
             split: self.split.clone(),
             mask: self.mask,
