@@ -31,7 +31,7 @@ impl Audit {
     /// Of a cut log, judged under a protocol. Works on any split, one's own or ready-made.
     #[must_use]
     pub fn of(partition: &Partition, protocol: &Protocol) -> Self {
-        let sums = Sums::of(partition, protocol);
+        let sums = AuditCounts::of(partition, protocol);
         let counts = &partition.counts;
         let timed = partition.lines.times.is_some();
         let time = |count: usize| timed.then_some(count);
@@ -214,7 +214,7 @@ impl fmt::Display for Audit {
 }
 
 #[derive(Default)]
-struct Sums {
+struct AuditCounts {
     repeats: [usize; 3],
     valid_in_train: usize,
     test_in_train: usize,
@@ -229,7 +229,7 @@ struct Sums {
     test_users_new: usize,
 }
 
-impl Sums {
+impl AuditCounts {
     fn of(partition: &Partition, protocol: &Protocol) -> Self {
         let mut sums = Self::default();
         let lines = &partition.lines;

@@ -8,15 +8,15 @@ mod text;
 mod writer;
 
 pub use parquet::{read_batches, read_parquet, read_parquet_columns};
-pub use writer::{TableFile, TableWriter, write_table};
+pub use writer::{TableWriter, write_table};
 
 use crate::{Error, Result, error::listed};
 use rankstill_core::Vocab;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ColumnKind {
     /// Signed 64-bit integers.
     I64,
     /// Unsigned 32-bit integers.
@@ -27,6 +27,38 @@ pub enum Kind {
     F64,
     /// UTF-8 text.
     Text,
+}
+
+/// The file formats that tables are written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableFormat {
+    /// Parquet, zstd.
+    Parquet,
+    /// Tab separated, with a header.
+    Tsv,
+    /// Comma separated, with a header.
+    Csv,
+    /// A JSON object a line.
+    Jsonl,
+}
+
+impl TableFormat {
+    /// By the extension.
+    ///
+    /// # Errors
+    /// When it is none of the known ones.
+    pub fn of_path(path: &Path) -> Result<Self> {
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("parquet") => Ok(Self::Parquet),
+            Some("tsv") => Ok(Self::Tsv),
+            Some("csv") => Ok(Self::Csv),
+            Some("jsonl") => Ok(Self::Jsonl),
+            _ => Err(Error::file(
+                path,
+                "the extension says no format; `.parquet`, `.tsv`, `.csv`, `.jsonl` are known",
+            )),
+        }
+    }
 }
 
 /// A column in memory.
@@ -53,14 +85,14 @@ pub struct Texts {
 
 /// Named columns of one length.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Table {
+pub struct ColumnTable {
     /// Where it was read from, for messages; empty for a table that was made here.
     path: PathBuf,
     names: Vec<String>,
     columns: Vec<Column>,
 }
 
-impl Table {
+impl ColumnTable {
     /// Adds a column.
     ///
     /// # Errors
@@ -82,7 +114,7 @@ impl Table {
     /// With another column: for building in one expression.
     ///
     /// # Errors
-    /// As [`Table::push`].
+    /// As [`ColumnTable::push`].
     pub fn with(mut self, name: impl Into<String>, column: impl Into<Column>) -> Result<Self> {
         self.push(name, column)?;
         Ok(self)
@@ -137,40 +169,29 @@ impl Table {
     pub fn take_u32(&mut self, name: &str) -> Result<Vec<u32>> {
         match self.take(name)? {
             Column::U32(values) => Ok(values),
-            other => Err(self.wrong_kind(name, Kind::U32, &other)),
+            other => Err(self.wrong_kind(name, ColumnKind::U32, &other)),
         }
     }
 
     /// Takes a column of 64-bit integers out.
     ///
     /// # Errors
-    /// As [`Table::take_u32`].
+    /// As [`ColumnTable::take_u32`].
     pub fn take_i64(&mut self, name: &str) -> Result<Vec<i64>> {
         match self.take(name)? {
             Column::I64(values) => Ok(values),
-            other => Err(self.wrong_kind(name, Kind::I64, &other)),
+            other => Err(self.wrong_kind(name, ColumnKind::I64, &other)),
         }
     }
 
     /// Takes a column of 32-bit floats out.
     ///
     /// # Errors
-    /// As [`Table::take_u32`].
+    /// As [`ColumnTable::take_u32`].
     pub fn take_f32(&mut self, name: &str) -> Result<Vec<f32>> {
         match self.take(name)? {
             Column::F32(values) => Ok(values),
-            other => Err(self.wrong_kind(name, Kind::F32, &other)),
-        }
-    }
-
-    /// Takes a column of 64-bit floats out.
-    ///
-    /// # Errors
-    /// As [`Table::take_u32`].
-    pub fn take_f64(&mut self, name: &str) -> Result<Vec<f64>> {
-        match self.take(name)? {
-            Column::F64(values) => Ok(values),
-            other => Err(self.wrong_kind(name, Kind::F64, &other)),
+            other => Err(self.wrong_kind(name, ColumnKind::F32, &other)),
         }
     }
 
@@ -182,11 +203,11 @@ impl Table {
         match self.take(name)? {
             Column::I64(ids) => Ok(Vocab::from_ints(ids)?),
             Column::Text(ids) => Ok(Vocab::from_ids(ids.iter())?),
-            other => Err(self.wrong_kind(name, Kind::Text, &other)),
+            other => Err(self.wrong_kind(name, ColumnKind::Text, &other)),
         }
     }
 
-    fn wrong_kind(&self, name: &str, expected: Kind, found: &Column) -> Error {
+    fn wrong_kind(&self, name: &str, expected: ColumnKind, found: &Column) -> Error {
         let problem =
             format!("column `{name}`: expected {expected:?} values, found {:?}", found.kind());
         Error::file(&self.path, problem)
@@ -196,13 +217,13 @@ impl Table {
 impl Column {
     /// No rows.
     #[must_use]
-    pub fn empty(kind: Kind) -> Self {
+    pub fn empty(kind: ColumnKind) -> Self {
         match kind {
-            Kind::I64 => Self::I64(Vec::new()),
-            Kind::U32 => Self::U32(Vec::new()),
-            Kind::F32 => Self::F32(Vec::new()),
-            Kind::F64 => Self::F64(Vec::new()),
-            Kind::Text => Self::Text(Texts::default()),
+            ColumnKind::I64 => Self::I64(Vec::new()),
+            ColumnKind::U32 => Self::U32(Vec::new()),
+            ColumnKind::F32 => Self::F32(Vec::new()),
+            ColumnKind::F64 => Self::F64(Vec::new()),
+            ColumnKind::Text => Self::Text(Texts::default()),
         }
     }
 
@@ -230,19 +251,19 @@ impl Column {
 
     /// What [`Column::of_ids`] gives for this vocabulary.
     #[must_use]
-    pub fn kind_of_ids(vocab: &Vocab) -> Kind {
-        if vocab.as_ints().is_some() { Kind::I64 } else { Kind::Text }
+    pub fn kind_of_ids(vocab: &Vocab) -> ColumnKind {
+        if vocab.as_ints().is_some() { ColumnKind::I64 } else { ColumnKind::Text }
     }
 
     /// What it holds.
     #[must_use]
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> ColumnKind {
         match self {
-            Self::I64(_) => Kind::I64,
-            Self::U32(_) => Kind::U32,
-            Self::F32(_) => Kind::F32,
-            Self::F64(_) => Kind::F64,
-            Self::Text(_) => Kind::Text,
+            Self::I64(_) => ColumnKind::I64,
+            Self::U32(_) => ColumnKind::U32,
+            Self::F32(_) => ColumnKind::F32,
+            Self::F64(_) => ColumnKind::F64,
+            Self::Text(_) => ColumnKind::Text,
         }
     }
 

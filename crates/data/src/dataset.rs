@@ -10,12 +10,12 @@
 //! numbers and order are checked always, hashes on request.
 
 use crate::audit::Audit;
-use crate::columns::{Column, Kind, Table, TableWriter, read_parquet, write_table};
-use crate::filter::{Filter, Filtered, Rows};
+use crate::columns::{Column, ColumnKind, ColumnTable, TableWriter, read_parquet, write_table};
+use crate::filter::{DenseLog, Filter, FilterReport};
 use crate::log::Log;
 use crate::split::{History, Mask, Part, Partition, Protocol, Split, SplitConfig, SplitCounts};
 use crate::stats::Stats;
-use crate::timelines::{Columns, Timelines};
+use crate::timelines::{LogColumns, Timelines};
 use crate::{Error, Result};
 use rankstill_core::Vocab;
 use rankstill_core::atomic_write;
@@ -30,7 +30,7 @@ use std::path::Path;
 /// How a log becomes a data set: the tables `filter`, `split`, `mask` and `history` of a configuration.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Settings {
+pub struct PrepareSettings {
     /// What is left out.
     pub filter: Filter,
     /// What trains, validates and tests.
@@ -44,7 +44,7 @@ pub struct Settings {
 /// What is written beside the data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Manifest {
+pub struct DatasetManifest {
     /// [`FORMAT`].
     pub format: String,
     /// [`VERSION`].
@@ -52,15 +52,15 @@ pub struct Manifest {
     /// The program and its version.
     pub tool: String,
     /// The files that were read.
-    pub sources: Vec<Source>,
+    pub sources: Vec<SourceFile>,
     /// With every default filled in.
-    pub settings: Settings,
+    pub settings: PrepareSettings,
     /// Whether rows have times.
     pub times: bool,
     /// Whether rows have weights.
     pub weights: bool,
     /// What each filter took out.
-    pub filtered: Filtered,
+    pub filtered: FilterReport,
     /// What the split came to.
     pub counts: SplitCounts,
     /// Table 1 of the RD paper.
@@ -76,7 +76,7 @@ pub struct Manifest {
 /// A file that was read. Only its name is kept, so that moving a log does not change the data set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Source {
+pub struct SourceFile {
     /// The last part of its path.
     pub name: String,
     /// Which part it holds, for a log that came ready split.
@@ -118,14 +118,14 @@ pub struct Prepared {
     /// Own ids of the items.
     pub items: Vocab,
     /// All that there is to say about it; `files` is empty until it is written.
-    pub manifest: Manifest,
+    pub manifest: DatasetManifest,
 }
 
 /// A data set in memory, ready for training and evaluation.
 #[derive(Clone, Debug)]
 pub struct Dataset {
     /// How it came to be.
-    pub manifest: Manifest,
+    pub manifest: DatasetManifest,
     /// Own ids of the users.
     pub users: Vocab,
     /// Own ids of the items.
@@ -144,7 +144,7 @@ pub enum Verify {
     Full,
 }
 
-impl Settings {
+impl PrepareSettings {
     /// What is hidden and told.
     #[must_use]
     pub fn protocol(&self) -> Protocol {
@@ -157,23 +157,27 @@ impl Prepared {
     ///
     /// # Errors
     /// When settings cannot be, need what the log lacks, or leave nothing to train on.
-    pub fn from_log(log: Log, parts: Option<Vec<Part>>, settings: &Settings) -> Result<Self> {
+    pub fn from_log(
+        log: Log,
+        parts: Option<Vec<Part>>,
+        settings: &PrepareSettings,
+    ) -> Result<Self> {
         let protocol = settings.protocol();
         protocol.check()?;
         let (_, split) = settings.split.resolve()?; // before the work, not after it
         let (n_users, n_items) = (log.n_users(), log.n_items());
         let Log { users, items, times, weights, user_ids, item_ids } = log;
-        let columns = Columns { items, times, weights, parts };
-        let kept = settings.filter.apply(Rows { n_users, n_items, users, columns })?;
+        let columns = LogColumns { items, times, weights, parts };
+        let kept = settings.filter.apply(DenseLog { n_users, n_items, users, columns })?;
         let partition = split.cut(kept.lines)?;
         let users = choose(user_ids, &kept.users)?;
         let items = choose(item_ids, &kept.items)?;
-        let manifest = Manifest {
+        let manifest = DatasetManifest {
             format: FORMAT.into(),
             version: VERSION,
             tool: concat!("rankstill ", env!("CARGO_PKG_VERSION")).into(),
             sources: Vec::new(),
-            settings: Settings { split, ..settings.clone() },
+            settings: PrepareSettings { split, ..settings.clone() },
             times: partition.lines.times.is_some(),
             weights: partition.lines.weights.is_some(),
             filtered: kept.report,
@@ -220,7 +224,7 @@ impl Prepared {
                 Some(&(_, part)) => self.write_part(&path, part)?,
                 None => {
                     let ids = if name == USERS { &self.users } else { &self.items };
-                    write_table(&path, &Table::default().with("id", Column::of_vocab(ids))?)?;
+                    write_table(&path, &ColumnTable::default().with("id", Column::of_vocab(ids))?)?;
                 }
             }
             Ok((name.to_owned(), stamp(&path)?))
@@ -231,12 +235,12 @@ impl Prepared {
     fn write_part(&self, path: &Path, part: Part) -> Result<()> {
         const CHUNK: usize = 1 << 17;
         let lines = &self.partition.lines;
-        let mut columns = vec![("user_number", Kind::U32), ("item_number", Kind::U32)];
+        let mut columns = vec![("user_number", ColumnKind::U32), ("item_number", ColumnKind::U32)];
         if lines.times.is_some() {
-            columns.push(("time", Kind::I64));
+            columns.push(("time", ColumnKind::I64));
         }
         if lines.weights.is_some() {
-            columns.push(("weight", Kind::F32));
+            columns.push(("weight", ColumnKind::F32));
         }
         let mut writer = TableWriter::create(path, &columns)?;
         let mut users = 0..self.partition.n_users();
@@ -300,7 +304,7 @@ impl Prepared {
     /// # Errors
     /// When it is not a data set, of another version, or not as its manifest says.
     pub fn open(folder: &Path, verify: Verify) -> Result<Self> {
-        let manifest = Manifest::read(folder)?;
+        let manifest = DatasetManifest::read(folder)?;
         for name in file_names() {
             let path = folder.join(name);
             let Some(expected) = manifest.files.get(name) else {
@@ -323,12 +327,12 @@ impl Prepared {
             || {
                 PARTS
                     .par_iter()
-                    .map(|(name, _)| Rough::read(&folder.join(name), &manifest))
+                    .map(|(name, _)| PartFile::read(&folder.join(name), &manifest))
                     .collect()
             },
             || rayon::join(|| read_ids(&folder.join(USERS)), || read_ids(&folder.join(ITEMS))),
         );
-        let parts: Result<Vec<Rough>> = parts;
+        let parts: Result<Vec<PartFile>> = parts;
         let (parts, users, items) = (parts?, users?, items?);
         let counts = &manifest.counts;
         for (name, expected, found) in [
@@ -363,7 +367,7 @@ impl Prepared {
     }
 }
 
-impl Manifest {
+impl DatasetManifest {
     /// Reads the manifest of a folder, and nothing else.
     ///
     /// # Errors
@@ -444,15 +448,15 @@ pub fn stamp(path: &Path) -> Result<Stamp> {
 }
 
 /// One part's file: rows by user.
-struct Rough {
+struct PartFile {
     users: Vec<u32>,
     items: Vec<u32>,
     times: Option<Vec<i64>>,
     weights: Option<Vec<f32>>,
 }
 
-impl Rough {
-    fn read(path: &Path, manifest: &Manifest) -> Result<Self> {
+impl PartFile {
+    fn read(path: &Path, manifest: &DatasetManifest) -> Result<Self> {
         let mut table = read_parquet(path)?;
         let part = Self {
             users: table.take_u32("user_number")?,
@@ -480,7 +484,7 @@ impl Rough {
 }
 
 /// Each user's rows of all parts, one part after the other.
-fn join_parts(n_users: usize, n_items: usize, parts: &[Rough]) -> (Timelines, Vec<Part>) {
+fn join_parts(n_users: usize, n_items: usize, parts: &[PartFile]) -> (Timelines, Vec<Part>) {
     let n = parts.iter().map(|part| part.items.len()).sum();
     let mut lines = Timelines {
         n_items,
@@ -566,7 +570,7 @@ mod tests {
         simulate(&options).unwrap()
     }
 
-    fn settings(text: &str) -> Settings {
+    fn settings(text: &str) -> PrepareSettings {
         serde_json::from_str(text).unwrap()
     }
 
@@ -639,7 +643,7 @@ mod tests {
         other.write(&root.path().join("other"), false).unwrap();
         assert_ne!(
             other.manifest.content,
-            Manifest::read(&root.path().join("one")).unwrap().content
+            DatasetManifest::read(&root.path().join("one")).unwrap().content
         );
     }
 
@@ -716,14 +720,14 @@ mod tests {
         let users = table.take_u32("user_number").unwrap();
         let mut items = table.take_u32("item_number").unwrap();
         items[3] = data.items.len() as u32;
-        let table = Table::default()
+        let table = ColumnTable::default()
             .with("user_number", users)
             .and_then(|t| t.with("item_number", items))
             .and_then(|t| t.with("time", table.take_i64("time")?))
             .and_then(|t| t.with("weight", table.take_f32("weight")?))
             .unwrap();
         write_table(&path, &table).unwrap();
-        let mut manifest = Manifest::read(&folder).unwrap();
+        let mut manifest = DatasetManifest::read(&folder).unwrap();
         manifest.files.insert("test.parquet".into(), stamp(&path).unwrap());
         std::fs::write(folder.join(MANIFEST), serde_json::to_string(&manifest).unwrap()).unwrap();
         let error = Prepared::open(&folder, Verify::Quick).unwrap_err().to_string();
@@ -743,6 +747,6 @@ mod tests {
             let error = Prepared::from_log(log(), None, &settings(text)).unwrap_err().to_string();
             assert!(error.starts_with(start), "{error}");
         }
-        assert!(serde_json::from_str::<Settings>(r#"{"filters": {}}"#).is_err());
+        assert!(serde_json::from_str::<PrepareSettings>(r#"{"filters": {}}"#).is_err());
     }
 }

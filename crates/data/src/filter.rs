@@ -13,7 +13,7 @@
 //! same time, and logs without times, go by their order in the file.
 
 use crate::text_table::{TextTable, thousands};
-use crate::timelines::{Columns, Timelines};
+use crate::timelines::{LogColumns, Timelines};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -61,25 +61,25 @@ pub enum Duplicates {
 
 /// What each filter that ran took out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Filtered {
+pub struct FilterReport {
     /// In the order in which they ran; the first entry is the log as it was read.
-    pub steps: Vec<Step>,
+    pub steps: Vec<FilterStep>,
 }
 
 /// One filter's effect.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Step {
+pub struct FilterStep {
     /// The filter and its setting, such as `user_core 10, item_core 10`.
     pub filter: String,
     /// What it took out.
-    pub removed: Counts,
+    pub removed: LogSize,
     /// What it left.
-    pub left: Counts,
+    pub left: LogSize,
 }
 
 /// The size of a log: users and items are counted where they have rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counts {
+pub struct LogSize {
     /// Interactions.
     pub rows: usize,
     /// Users with at least one.
@@ -90,7 +90,7 @@ pub struct Counts {
 
 /// A log in file order, in dense ids.
 #[derive(Clone, Debug, Default)]
-pub struct Rows {
+pub struct DenseLog {
     /// Users, with or without rows.
     pub n_users: usize,
     /// Items, with or without rows.
@@ -98,12 +98,12 @@ pub struct Rows {
     /// Dense ids below `n_users`, one a row.
     pub users: Vec<u32>,
     /// The other columns, as long as `users`.
-    pub columns: Columns,
+    pub columns: LogColumns,
 }
 
 /// What filters leave, in new dense ids.
 #[derive(Clone, Debug)]
-pub struct Kept {
+pub struct FilteredLog {
     /// Laid out by user and time; users and items without rows are gone.
     pub lines: Timelines,
     /// For each new user, its id before.
@@ -111,7 +111,7 @@ pub struct Kept {
     /// For each new item, its id before.
     pub items: Vec<u32>,
     /// What each filter took out.
-    pub report: Filtered,
+    pub report: FilterReport,
 }
 
 impl Filter {
@@ -119,9 +119,9 @@ impl Filter {
     ///
     /// # Errors
     /// When a filter needs times or ratings that the log lacks, or leaves nothing.
-    pub fn apply(&self, mut rows: Rows) -> Result<Kept> {
+    pub fn apply(&self, mut rows: DenseLog) -> Result<FilteredLog> {
         self.check(&rows)?;
-        let mut report = Filtered::default();
+        let mut report = FilterReport::default();
         report.push("as read", rows.counts());
         if self.from.is_some() || self.to.is_some() {
             let (from, to) = (self.from.unwrap_or(i64::MIN), self.to.unwrap_or(i64::MAX));
@@ -137,7 +137,7 @@ impl Filter {
             rows.retain(|c, row| c.weights.as_ref().is_some_and(|weights| weights[row] >= least));
             report.push(&format!("min_rating {least}"), rows.counts());
         }
-        let Rows { n_users, n_items, users, columns } = rows;
+        let DenseLog { n_users, n_items, users, columns } = rows;
         let mut lines = Timelines::group(n_users, n_items, users, columns);
         if self.duplicates != Duplicates::All {
             drop_duplicates(&mut lines, self.duplicates);
@@ -165,10 +165,10 @@ impl Filter {
         }
         report.check()?;
         let (users, items) = lines.renumber();
-        Ok(Kept { lines, users, items, report })
+        Ok(FilteredLog { lines, users, items, report })
     }
 
-    fn check(&self, rows: &Rows) -> Result<()> {
+    fn check(&self, rows: &DenseLog) -> Result<()> {
         if let (Some(from), Some(to)) = (self.from, self.to)
             && from >= to
         {
@@ -194,13 +194,13 @@ impl Filter {
     }
 }
 
-impl Rows {
-    fn counts(&self) -> Counts {
+impl DenseLog {
+    fn counts(&self) -> LogSize {
         let mut seen = vec![false; self.n_users];
         for &user in &self.users {
             seen[user as usize] = true;
         }
-        Counts {
+        LogSize {
             rows: self.users.len(),
             users: seen.into_iter().filter(|&seen| seen).count(),
             items: distinct(&self.columns.items, self.n_items),
@@ -208,7 +208,7 @@ impl Rows {
     }
 
     /// Keeps the rows for which `keep` holds, in order.
-    fn retain(&mut self, keep: impl Fn(&Columns, usize) -> bool + Sync) {
+    fn retain(&mut self, keep: impl Fn(&LogColumns, usize) -> bool + Sync) {
         let columns = &self.columns;
         let keep: Vec<bool> =
             (0..self.users.len()).into_par_iter().map(|row| keep(columns, row)).collect();
@@ -230,15 +230,15 @@ impl Rows {
     }
 }
 
-impl Filtered {
-    fn push(&mut self, filter: &str, left: Counts) {
+impl FilterReport {
+    fn push(&mut self, filter: &str, left: LogSize) {
         let before = self.steps.last().map_or(left, |step| step.left);
-        let removed = Counts {
+        let removed = LogSize {
             rows: before.rows - left.rows,
             users: before.users - left.users,
             items: before.items - left.items,
         };
-        self.steps.push(Step { filter: filter.into(), removed, left });
+        self.steps.push(FilterStep { filter: filter.into(), removed, left });
     }
 
     fn check(&self) -> Result<()> {
@@ -255,7 +255,7 @@ impl Filtered {
     }
 }
 
-impl fmt::Display for Filtered {
+impl fmt::Display for FilterReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = TextTable::new(&[
             "filter",
@@ -266,7 +266,7 @@ impl fmt::Display for Filtered {
             "users",
             "items",
         ]);
-        for Step { filter, removed, left } in &self.steps {
+        for FilterStep { filter, removed, left } in &self.steps {
             let numbers =
                 [removed.rows, removed.users, removed.items, left.rows, left.users, left.items];
             table.row(std::iter::once(filter.clone()).chain(numbers.map(thousands)));
@@ -380,8 +380,8 @@ fn distinct(items: &[u32], n_items: usize) -> usize {
     seen.into_iter().filter(|&seen| seen).count()
 }
 
-pub(crate) fn counts(lines: &Timelines) -> Counts {
-    Counts {
+pub(crate) fn counts(lines: &Timelines) -> LogSize {
+    LogSize {
         rows: lines.len(),
         users: lines.starts.windows(2).filter(|pair| pair[0] < pair[1]).count(),
         items: distinct(&lines.items, lines.n_items),
@@ -410,12 +410,12 @@ mod tests {
     use proptest::prelude::*;
 
     /// `(user, item, time, rating)` of each row.
-    fn rows(of: &[(u32, u32, i64, f32)]) -> Rows {
-        Rows {
+    fn rows(of: &[(u32, u32, i64, f32)]) -> DenseLog {
+        DenseLog {
             n_users: of.iter().map(|row| row.0 as usize + 1).max().unwrap_or(0),
             n_items: of.iter().map(|row| row.1 as usize + 1).max().unwrap_or(0),
             users: of.iter().map(|row| row.0).collect(),
-            columns: Columns {
+            columns: LogColumns {
                 items: of.iter().map(|row| row.1).collect(),
                 times: Some(of.iter().map(|row| row.2).collect()),
                 weights: Some(of.iter().map(|row| row.3).collect()),
@@ -425,7 +425,7 @@ mod tests {
     }
 
     /// What is left as `(user, item, time)` in old ids.
-    fn left(kept: &Kept) -> Vec<(u32, u32, i64)> {
+    fn left(kept: &FilteredLog) -> Vec<(u32, u32, i64)> {
         let lines = &kept.lines;
         let mut out = Vec::new();
         for user in 0..lines.n_users() {
@@ -450,7 +450,7 @@ mod tests {
         assert_eq!(left(&last), [(0, 3, 30), (0, 7, 50)]);
         assert_eq!(last.lines.weights, Some(vec![1.0, 4.0]));
         assert_eq!(kept(Duplicates::All).lines.len(), 5);
-        assert_eq!(first.report.steps[1].removed, Counts { rows: 3, users: 0, items: 0 });
+        assert_eq!(first.report.steps[1].removed, LogSize { rows: 3, users: 0, items: 0 });
     }
 
     #[test]
@@ -471,8 +471,8 @@ mod tests {
         assert_eq!(left(&kept), [(1, 1, 30)]);
         let names: Vec<&str> = kept.report.steps.iter().map(|step| step.filter.as_str()).collect();
         assert_eq!(names, ["as read", "from 15, to 40", "min_rating 4", "duplicates first"]);
-        assert_eq!(kept.report.steps[1].removed, Counts { rows: 2, users: 0, items: 1 });
-        assert_eq!(kept.report.steps[2].removed, Counts { rows: 1, users: 1, items: 0 });
+        assert_eq!(kept.report.steps[1].removed, LogSize { rows: 2, users: 0, items: 1 });
+        assert_eq!(kept.report.steps[2].removed, LogSize { rows: 1, users: 1, items: 0 });
     }
 
     #[test]
@@ -493,7 +493,7 @@ mod tests {
         let kept = core.apply(rows(&log)).unwrap();
         assert_eq!(left(&kept), [(0, 0, 1), (0, 1, 2), (3, 0, 6), (3, 1, 7)]);
         assert_eq!(kept.users, [0, 3]);
-        assert_eq!(kept.report.steps[2].removed, Counts { rows: 3, users: 2, items: 1 });
+        assert_eq!(kept.report.steps[2].removed, LogSize { rows: 3, users: 2, items: 1 });
         assert_eq!(kept.report.steps[2].filter, "user_core 2, item_core 2");
     }
 
@@ -568,7 +568,7 @@ mod tests {
                     prop_assert_eq!(pair[0].left.items, pair[1].left.items + pair[1].removed.items);
                 }
                 let last = kept.report.steps.last().unwrap().left;
-                prop_assert_eq!(last, Counts {
+                prop_assert_eq!(last, LogSize {
                     rows: kept.lines.len(), users: kept.users.len(), items: kept.items.len(),
                 });
                 let mut pairs: Vec<_> = left(&kept).iter().map(|row| (row.0, row.1)).collect();

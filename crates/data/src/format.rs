@@ -1,29 +1,30 @@
 //! Reading interaction logs: the formats, how one is guessed, and the options that override every guess.
 //!
-//! All readers stream. Text may be compressed with gzip or zstd, which is seen from its first bytes; it must be UTF-8, with or
+//! All readers stream. TextReader may be compressed with gzip or zstd, which is seen from its first bytes; it must be UTF-8, with or
 //! without a byte order mark, and its lines may end in LF, CRLF or CR.
 
 mod counted_lines;
+mod date_time;
 mod delimited;
 mod fields;
 mod items;
 mod jsonl;
+mod log_builder;
 mod movielens;
 mod parquet;
 mod recbole;
-mod rows;
 mod source;
 mod triples;
 mod user_lines;
 
-pub(crate) use fields::{Names, PAIR_NAMES, RANKING_NAMES};
+pub(crate) use fields::{ColumnAliases, PAIR_ALIASES, RANKING_ALIASES};
 pub use items::{ItemText, read_items};
-pub(crate) use rows::Rows;
-pub(crate) use source::{Lines, Source};
+pub(crate) use log_builder::LogBuilder;
+pub(crate) use source::{LineReader, OpenFile};
 
 use crate::{Error, Log, Result, error::listed};
 use bytes::Bytes;
-use fields::LOG_NAMES;
+use fields::LOG_ALIASES;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -34,9 +35,9 @@ pub struct Format {
     /// One line for people.
     pub about: &'static str,
     /// Whether the beginning of a file looks like it.
-    sniff: fn(&Sample<'_>, &ReadOptions) -> bool,
+    sniff: fn(&Head<'_>, &ReadOptions) -> bool,
     /// Reads a file to its end.
-    read: fn(Source, &ReadOptions, &mut Rows<'_>) -> Result<()>,
+    read: fn(OpenFile, &ReadOptions, &mut LogBuilder<'_>) -> Result<()>,
 }
 
 /// All formats; the first whose sniffer agrees is the guess.
@@ -97,7 +98,7 @@ pub fn read_log(
     options: &ReadOptions,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Log> {
-    let log = read_with(path, options, &LOG_NAMES, progress)?;
+    let log = read_with(path, options, &LOG_ALIASES, progress)?;
     if log.is_empty() {
         return Err(Error::file(path, "the file holds no interactions"));
     }
@@ -110,10 +111,10 @@ pub fn read_log(
 /// As [`read_log`].
 pub fn read_log_bytes(name: &str, bytes: &[u8], options: &ReadOptions) -> Result<Log> {
     let mut progress = |_, _| ();
-    let mut rows = Rows::new(&LOG_NAMES, bytes.len() as u64, &mut progress);
-    let source = Source::memory(name, Bytes::copy_from_slice(bytes))?;
-    read_source(source, options, &mut rows)?;
-    let log = rows.into_log();
+    let mut builder = LogBuilder::new(&LOG_ALIASES, bytes.len() as u64, &mut progress);
+    let source = OpenFile::memory(name, Bytes::copy_from_slice(bytes))?;
+    read_source(source, options, &mut builder)?;
+    let log = builder.into_log();
     if log.is_empty() {
         return Err(Error::file(name, "the file holds no interactions"));
     }
@@ -124,16 +125,16 @@ pub fn read_log_bytes(name: &str, bytes: &[u8], options: &ReadOptions) -> Result
 pub(crate) fn read_with(
     path: &Path,
     options: &ReadOptions,
-    names: &'static Names,
+    names: &'static ColumnAliases,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Log> {
     let files = parts(path)?;
     let total = files.iter().map(|file| file.metadata().map_or(0, |data| data.len())).sum();
-    let mut rows = Rows::new(names, total, progress);
+    let mut builder = LogBuilder::new(names, total, progress);
     for file in &files {
-        read_source(Source::open(file)?, options, &mut rows)?;
+        read_source(OpenFile::open(file)?, options, &mut builder)?;
     }
-    Ok(rows.into_log())
+    Ok(builder.into_log())
 }
 
 /// The file itself, or a folder's Parquet files.
@@ -158,15 +159,19 @@ fn parts(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn read_source(source: Source, options: &ReadOptions, rows: &mut Rows<'_>) -> Result<()> {
-    if source.sample().bytes.is_empty() {
+fn read_source(
+    source: OpenFile,
+    options: &ReadOptions,
+    builder: &mut LogBuilder<'_>,
+) -> Result<()> {
+    if source.head().bytes.is_empty() {
         return Err(Error::file(source.path(), "the file is empty"));
     }
     let format = match &options.format {
         Some(name) => named(name)?,
         None => guess(&source, options)?,
     };
-    (format.read)(source, options, rows)
+    (format.read)(source, options, builder)
 }
 
 fn named(name: &str) -> Result<&'static Format> {
@@ -176,8 +181,8 @@ fn named(name: &str) -> Result<&'static Format> {
     })
 }
 
-fn guess(source: &Source, options: &ReadOptions) -> Result<&'static Format> {
-    let sample = source.sample();
+fn guess(source: &OpenFile, options: &ReadOptions) -> Result<&'static Format> {
+    let sample = source.head();
     FORMATS.iter().find(|format| (format.sniff)(&sample, options)).ok_or_else(|| {
         let names = listed(FORMATS.iter().map(|format| format.name));
         Error::file(source.path(), format!("the format cannot be guessed; say which of {names}"))
@@ -185,14 +190,14 @@ fn guess(source: &Source, options: &ReadOptions) -> Result<&'static Format> {
 }
 
 /// The beginning of a file, decompressed.
-pub(crate) struct Sample<'a> {
+pub(crate) struct Head<'a> {
     pub(crate) bytes: &'a [u8],
     /// Whether this is the whole file.
     pub(crate) whole: bool,
 }
 
-impl<'a> Sample<'a> {
-    /// Lines that are surely complete and not blank.
+impl<'a> Head<'a> {
+    /// LineReader that are surely complete and not blank.
     pub(crate) fn lines(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let bytes: &'a [u8] = self.bytes;
         let end = if self.whole {

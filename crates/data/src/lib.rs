@@ -8,6 +8,7 @@ pub mod error;
 pub mod filter;
 pub mod format;
 pub mod log;
+mod part;
 pub mod prepare;
 pub mod rankings;
 pub mod simulate;
@@ -18,10 +19,12 @@ mod testing;
 mod text_table;
 pub mod timelines;
 
-pub use columns::{Column, Kind, Table, TableFile, TableWriter, Texts};
+pub use columns::{Column, ColumnKind, ColumnTable, TableFormat, TableWriter, Texts};
 pub use error::{Error, Result};
 pub use format::{
     ColumnNames, FORMATS, Format, ItemText, ReadOptions, read_items, read_log, read_log_bytes,
 };
 pub use log::Log;
-pub use rankings::{Dropped, Pairs, RankingsFile, read_pairs, read_rankings, write_rankings};
+pub use rankings::{
+    Dropped, RankingsFile, UserItemPairs, read_pairs, read_rankings, write_rankings,
+};

@@ -45,24 +45,6 @@ impl Log {
         self.item_ids.len()
     }
 
-    /// Keeps the rows whose flag is set, in their order; the vocabularies stay as they are.
-    ///
-    /// # Panics
-    /// When there is not one flag per row.
-    pub fn retain_rows(&mut self, keep: &[bool]) {
-        assert_eq!(keep.len(), self.len(), "one flag per row");
-        retain(&mut self.users, keep);
-        retain(&mut self.items, keep);
-        self.times.iter_mut().for_each(|times| retain(times, keep));
-        self.weights.iter_mut().for_each(|weights| retain(weights, keep));
-    }
-
-    /// Forgets the ids that no row uses and numbers the others anew, in the same order.
-    pub fn compact(&mut self) {
-        compact(&mut self.users, &mut self.user_ids);
-        compact(&mut self.items, &mut self.item_ids);
-    }
-
     /// Whether the columns are equally long, all numbers within the vocabularies, and all weights finite: for logs that were put
     /// together elsewhere.
     ///
@@ -95,21 +77,6 @@ impl Log {
     }
 }
 
-fn retain<T: Copy>(column: &mut Vec<T>, keep: &[bool]) {
-    let mut flags = keep.iter();
-    column.retain(|_| flags.next().is_some_and(|&flag| flag));
-}
-
-fn compact(column: &mut [u32], vocab: &mut Vocab) {
-    let mut used = vec![false; vocab.len()];
-    column.iter().for_each(|&number| used[number as usize] = true);
-    if used.iter().all(|&used| used) {
-        return;
-    }
-    let renumbered = vocab.retain(&used);
-    column.iter_mut().for_each(|number| *number = renumbered[*number as usize]);
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -124,18 +91,6 @@ mod tests {
             user_ids: Vocab::from_ids(["ann", "bob"]).unwrap(),
             item_ids: Vocab::from_ints(vec![10, 20, 30]).unwrap(),
         }
-    }
-
-    #[test]
-    fn dropped_rows_take_their_ids_with_them() {
-        let mut log = log();
-        log.retain_rows(&[false, true, false]);
-        assert_eq!((log.n_users(), log.n_items()), (2, 3));
-        log.compact();
-        assert_eq!((log.users.as_slice(), log.items.as_slice()), (&[0][..], &[0][..]));
-        assert_eq!(log.times, Some(vec![6]));
-        assert_eq!((log.user_ids.id(0), log.item_ids.id(0)), ("bob".into(), "20".into()));
-        log.check().unwrap();
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! From log files to a prepared data set in one call.
 
-use crate::dataset::{Manifest, Prepared, Settings, Source};
+use crate::dataset::{DatasetManifest, PrepareSettings, Prepared, SourceFile};
 use crate::log::Log;
 use crate::split::Part;
 use crate::{Error, Result, dataset};
@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// Where the log is.
 #[derive(Clone, Copy, Debug)]
-pub enum Files<'a> {
+pub enum LogFiles<'a> {
     /// One file, to be split.
     One(&'a Path),
     /// Somebody's split; goes with `split.kind = "ready_made"`.
@@ -25,7 +25,7 @@ pub enum Files<'a> {
 
 /// What is being done, for whoever waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage<'a> {
+pub enum PrepareStage<'a> {
     /// A file is being read.
     Reading(&'a Path),
     /// So many rows are being filtered and split.
@@ -36,30 +36,30 @@ pub enum Stage<'a> {
 
 /// What came out; prints as the tables that a person wants to see.
 #[derive(Clone, Debug)]
-pub struct Report(pub Manifest);
+pub struct PrepareReport(pub DatasetManifest);
 
 /// Reads with `read`, filters, splits and writes `folder`.
 ///
 /// # Errors
 /// What reading, [`Prepared::from_log`] and [`Prepared::write`] return. Nothing half-written is left.
 pub fn prepare(
-    files: Files<'_>,
+    files: LogFiles<'_>,
     read: impl Fn(&Path) -> Result<Log> + Sync,
-    settings: &Settings,
+    settings: &PrepareSettings,
     folder: &Path,
     replace: bool,
-    mut progress: impl FnMut(Stage<'_>),
-) -> Result<Report> {
+    mut progress: impl FnMut(PrepareStage<'_>),
+) -> Result<PrepareReport> {
     dataset::check_place(folder, replace)?;
     settings.protocol().check()?;
     settings.split.resolve()?;
     let (log, parts, sources) = read_files(files, read, &mut progress)?;
-    progress(Stage::Cutting(log.len()));
+    progress(PrepareStage::Cutting(log.len()));
     let mut prepared = Prepared::from_log(log, parts, settings)?;
     prepared.manifest.sources = sources;
-    progress(Stage::Writing(folder));
+    progress(PrepareStage::Writing(folder));
     prepared.write(folder, replace)?;
-    Ok(Report(prepared.manifest))
+    Ok(PrepareReport(prepared.manifest))
 }
 
 /// The log, the part of each row where it came in parts, and what was read.
@@ -67,25 +67,25 @@ pub fn prepare(
 /// # Errors
 /// What `read` returns, or when the files of a split do not have the same columns.
 pub fn read_files(
-    files: Files<'_>,
+    files: LogFiles<'_>,
     read: impl Fn(&Path) -> Result<Log> + Sync,
-    progress: &mut impl FnMut(Stage<'_>),
-) -> Result<(Log, Option<Vec<Part>>, Vec<Source>)> {
+    progress: &mut impl FnMut(PrepareStage<'_>),
+) -> Result<(Log, Option<Vec<Part>>, Vec<SourceFile>)> {
     let mut sources = Vec::new();
     let mut one = |path: &Path, part: Option<Part>| -> Result<Log> {
-        progress(Stage::Reading(path));
+        progress(PrepareStage::Reading(path));
         let (log, stamp) = rayon::join(|| read(path), || dataset::stamp(path));
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         let log = log?;
-        sources.push(Source { name: name.unwrap_or_default(), part, stamp: stamp? });
+        sources.push(SourceFile { name: name.unwrap_or_default(), part, stamp: stamp? });
         Ok(log)
     };
     match files {
-        Files::One(path) => {
+        LogFiles::One(path) => {
             let log = one(path, None)?;
             Ok((log, None, sources))
         }
-        Files::Parts { train, valid, test } => {
+        LogFiles::Parts { train, valid, test } => {
             let mut log = one(train, Some(Part::Train))?;
             let mut parts = vec![Part::Train; log.len()];
             for (path, part) in
@@ -125,9 +125,9 @@ fn append(log: &mut Log, other: Log, path: &Path) -> Result<()> {
     Ok(())
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for PrepareReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Manifest { filtered, stats, counts, audit, settings, times, .. } = &self.0;
+        let DatasetManifest { filtered, stats, counts, audit, settings, times, .. } = &self.0;
         writeln!(f, "{filtered}")?;
         writeln!(f, "{stats}")?;
         let order =

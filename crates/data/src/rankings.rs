@@ -1,7 +1,7 @@
 //! Rankings files: what any system answered, a row per user and item; and plain pairs of users and items.
 
-use crate::columns::{Column, Kind, TableFile, TableWriter};
-use crate::format::{Lines, PAIR_NAMES, RANKING_NAMES, Source, read_with};
+use crate::columns::{Column, ColumnKind, TableFormat, TableWriter};
+use crate::format::{LineReader, OpenFile, PAIR_ALIASES, RANKING_ALIASES, read_with};
 use crate::{Error, Log, ReadOptions, Result};
 use rankstill_core::{ItemId, Lists, Rankings, UserId, Vocab};
 use std::path::Path;
@@ -70,12 +70,12 @@ pub fn read_rankings(
     options: &ReadOptions,
 ) -> Result<RankingsFile> {
     let (log, by) = match trec_run(path, options)? {
-        Some(log) => (log, By::ScoreThenRank),
+        Some(log) => (log, RankingOrder::ScoreThenRank),
         None => {
-            let log = read_with(path, options, &RANKING_NAMES, &mut |_, _| ())?;
+            let log = read_with(path, options, &RANKING_ALIASES, &mut |_, _| ())?;
             let by = match (&log.times, &log.weights) {
-                (Some(_), _) => By::Rank,
-                (None, Some(_)) => By::Score,
+                (Some(_), _) => RankingOrder::Rank,
+                (None, Some(_)) => RankingOrder::Score,
                 (None, None) => {
                     let problem = "no column for the rank or the score, expected `rank` or `score`";
                     return Err(Error::file(path, problem));
@@ -99,9 +99,9 @@ pub fn read_rankings(
         let by_score = || score(b).total_cmp(&score(a));
         let by_rank = || rank(a).cmp(&rank(b));
         by_user.then_with(|| match by {
-            By::Rank => by_rank(),
-            By::Score => by_score(),
-            By::ScoreThenRank => by_score().then_with(by_rank),
+            RankingOrder::Rank => by_rank(),
+            RankingOrder::Score => by_score(),
+            RankingOrder::ScoreThenRank => by_score().then_with(by_rank),
         })
     });
     let mut out = RankingsFile { rankings: Rankings::default(), users: Vec::new(), dropped };
@@ -112,7 +112,7 @@ pub fn read_rankings(
             |problem: String| Error::file(path, format!("user `{}`: {problem}", user_ids.id(user)));
         for pair in rows.windows(2) {
             let (before, after) = (pair[0], pair[1]);
-            if matches!(by, By::Rank) && rank(before) == rank(after) {
+            if matches!(by, RankingOrder::Rank) && rank(before) == rank(after) {
                 let rows = both(before, after);
                 return Err(wrong(format!("rank {} stands twice, in {rows}", rank(after))));
             }
@@ -147,16 +147,16 @@ fn both(a: usize, b: usize) -> String {
 }
 
 #[derive(Clone, Copy)]
-enum By {
+enum RankingOrder {
     Rank,
     Score,
     ScoreThenRank,
 }
 
-/// Pairs of users and items (what a user has seen, what is to be found), as lists per user of `user_ids`: row *u* holds the known
+/// UserItemPairs of users and items (what a user has seen, what is to be found), as lists per user of `user_ids`: row *u* holds the known
 /// items of user *u*, in the order of the file. Repeated pairs stay.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Pairs {
+pub struct UserItemPairs {
     /// One row per user of the vocabulary.
     pub items: Lists<ItemId>,
     /// What was left out.
@@ -172,7 +172,7 @@ pub fn read_pairs(
     user_ids: &Vocab,
     item_ids: &Vocab,
     options: &ReadOptions,
-) -> Result<Pairs> {
+) -> Result<UserItemPairs> {
     let log = read_pair_log(path, options)?;
     let users = renumber(&log.user_ids, user_ids);
     let items = renumber(&log.item_ids, item_ids);
@@ -197,7 +197,7 @@ pub fn read_pairs(
     let dropped = dropped(&log, &users, &items);
     let items = Lists::from_parts(starts, values)
         .ok_or_else(|| Error::file(path, "the rows could not be grouped by user"))?;
-    Ok(Pairs { items, dropped })
+    Ok(UserItemPairs { items, dropped })
 }
 
 /// Reads pairs with their own vocabularies: for an evaluation that knows no more than its files. Times and weights are not read;
@@ -206,7 +206,7 @@ pub fn read_pairs(
 /// # Errors
 /// Whatever is wrong with the file, with path and line.
 pub fn read_pair_log(path: &Path, options: &ReadOptions) -> Result<Log> {
-    read_with(path, options, &PAIR_NAMES, &mut |_, _| ())
+    read_with(path, options, &PAIR_ALIASES, &mut |_, _| ())
 }
 
 /// Reads rankings with vocabularies that grow by what the file names: for an evaluation that knows no more than its files.
@@ -216,7 +216,7 @@ pub fn read_pair_log(path: &Path, options: &ReadOptions) -> Result<Log> {
 pub fn ids_of_rankings(path: &Path, options: &ReadOptions) -> Result<(Vocab, Vocab)> {
     let log = match trec_run(path, options)? {
         Some(log) => log,
-        None => read_with(path, options, &RANKING_NAMES, &mut |_, _| ())?,
+        None => read_with(path, options, &RANKING_ALIASES, &mut |_, _| ())?,
     };
     Ok((log.user_ids, log.item_ids))
 }
@@ -255,10 +255,10 @@ pub fn write_rankings(
     let columns = [
         ("user_id", Column::kind_of_ids(user_ids)),
         ("item_id", Column::kind_of_ids(item_ids)),
-        ("rank", Kind::U32),
-        ("score", Kind::F32),
+        ("rank", ColumnKind::U32),
+        ("score", ColumnKind::F32),
     ];
-    let mut writer = TableWriter::create_as(path, TableFile::of_path(path)?, &columns)?;
+    let mut writer = TableWriter::create_as(path, TableFormat::of_path(path)?, &columns)?;
     // Chunks of about this many rows bound the memory that the written form takes.
     const CHUNK: usize = 1 << 16;
     let mut row = 0;
@@ -319,8 +319,8 @@ fn trec_run(path: &Path, options: &ReadOptions) -> Result<Option<Log>> {
     if path.is_dir() {
         return Ok(None);
     }
-    let source = Source::open(path)?;
-    let line = source.sample().first_line().to_vec();
+    let source = OpenFile::open(path)?;
+    let line = source.head().first_line().to_vec();
     let tokens = fields(&line);
     let looks = tokens.len() == 6
         && tokens[1].eq_ignore_ascii_case("q0")
@@ -329,7 +329,7 @@ fn trec_run(path: &Path, options: &ReadOptions) -> Result<Option<Log>> {
         return Ok(None);
     }
     let mut log = Log { times: Some(Vec::new()), weights: Some(Vec::new()), ..Log::default() };
-    let mut lines: Lines = source.into_lines();
+    let mut lines: LineReader = source.into_lines();
     while let Some((line, bytes)) = lines.next()? {
         let text = std::str::from_utf8(bytes).map_err(|_| Error::Line {
             path: path.to_path_buf(),

@@ -10,7 +10,7 @@
 //! chunks in flight is held in memory. The arithmetic is integers and the basic operations of IEEE 754, so the same options
 //! give the same rows on every machine and for any number of threads.
 
-use crate::columns::{Column, Kind, TableWriter};
+use crate::columns::{Column, ColumnKind, TableWriter};
 use crate::log::Log;
 use crate::{Error, Result};
 use rankstill_core::Vocab;
@@ -127,9 +127,13 @@ pub fn simulate_to(
     mut progress: impl FnMut(u64) + Send,
 ) -> Result<World> {
     let world = World::new(options)?;
-    let mut names = vec![("user_id", Kind::I64), ("item_id", Kind::I64), ("timestamp", Kind::I64)];
+    let mut names = vec![
+        ("user_id", ColumnKind::I64),
+        ("item_id", ColumnKind::I64),
+        ("timestamp", ColumnKind::I64),
+    ];
     if options.ratings {
-        names.push(("rating", Kind::F32));
+        names.push(("rating", ColumnKind::F32));
     }
     let mut writer = TableWriter::create(path, &names)?;
     let batch = rayon::current_num_threads().max(1) as u64;
@@ -254,7 +258,7 @@ impl World {
     #[must_use]
     pub fn chunk(&self, chunk: u64) -> Chunk {
         let mut rows = Chunk::default();
-        let mut seen = Seen::default();
+        let mut seen = SeenItems::default();
         let Some(&(mut weight)) = self.chunk_weights.get(chunk as usize) else { return rows };
         for user in self.users_of(chunk) {
             let before = self.rows_before(user, weight);
@@ -342,7 +346,7 @@ impl<'a> Life<'a> {
         life
     }
 
-    fn live(&mut self, rows: &mut Chunk, seen: &mut Seen) {
+    fn live(&mut self, rows: &mut Chunk, seen: &mut SeenItems) {
         seen.begin(self.n);
         // A life takes from a tenth to all of what remains of the two years after its first day.
         let first = (self.rng.uniform_f64() * 0.9 * SPAN as f64) as i64;
@@ -478,12 +482,12 @@ impl Alias {
 
 /// The items that a user had: a hash table that is cleared by counting on.
 #[derive(Default)]
-struct Seen {
+struct SeenItems {
     slots: Vec<(u32, u32)>,
     stamp: u32,
 }
 
-impl Seen {
+impl SeenItems {
     fn begin(&mut self, n: u64) {
         let size = (n as usize * 2).next_power_of_two().max(16);
         if self.slots.len() < size {

@@ -1,11 +1,10 @@
 //! A log laid out user by user, each user's line in the order of time: what filters and splits work on.
 
-use rankstill_core::{Interactions, ItemId, Lists};
+use rankstill_core::ItemId;
 use rayon::prelude::*;
 use std::ops::Range;
 
-use crate::Result;
-use crate::split::Part;
+use crate::part::Part;
 
 /// Rows of user `u` are `starts[u]..starts[u + 1]` of every column.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,7 +28,7 @@ impl Timelines {
     ///
     /// `users` and `items` hold dense ids below `n_users` and `n_items`; all columns are equally long.
     #[must_use]
-    pub fn group(n_users: usize, n_items: usize, users: Vec<u32>, columns: Columns) -> Self {
+    pub fn group(n_users: usize, n_items: usize, users: Vec<u32>, columns: LogColumns) -> Self {
         debug_assert!(users.iter().all(|&user| (user as usize) < n_users));
         let mut starts = vec![0; n_users + 1];
         for &user in &users {
@@ -41,7 +40,7 @@ impl Timelines {
         // Dense ids count first appearances, so a file that is written user by user arrives sorted: nothing to move.
         let columns = if users.is_sorted() { columns } else { scatter(&starts, &users, columns) };
         drop(users);
-        let Columns { items, times, weights, parts } = columns;
+        let LogColumns { items, times, weights, parts } = columns;
         let mut lines = Self { n_items, starts, items, times, weights, parts };
         if lines.times.is_some() {
             lines.for_each_shard(|shard| shard.sort_by_time());
@@ -71,15 +70,6 @@ impl Timelines {
     #[must_use]
     pub fn range(&self, user: usize) -> Range<usize> {
         self.starts[user]..self.starts[user + 1]
-    }
-
-    /// As the shape that models train on; parts are forgotten.
-    ///
-    /// # Errors
-    /// When an item is beyond the catalogue or a column has another length.
-    pub fn into_interactions(self) -> Result<Interactions> {
-        let items = Lists::from_parts(self.starts, self.items).unwrap_or_default();
-        Ok(Interactions::new(self.n_items, items, self.times, self.weights)?)
     }
 
     /// Runs `f` on disjoint runs of users, in parallel. What `f` does to a user must not depend on the run.
@@ -177,7 +167,7 @@ impl Timelines {
 
 /// The columns of a log besides its users, equally long.
 #[derive(Clone, Debug, Default)]
-pub struct Columns {
+pub struct LogColumns {
     /// Dense ids.
     pub items: Vec<ItemId>,
     /// Any number that grows with time.
@@ -284,7 +274,7 @@ pub(crate) fn shards(starts: &[usize], n: usize) -> Vec<Range<usize>> {
 
 /// Every shard of users reads the whole user column and moves its own rows: no two threads write to the same place, and
 /// rows of one user keep the order of the file.
-fn scatter(starts: &[usize], users: &[u32], columns: Columns) -> Columns {
+fn scatter(starts: &[usize], users: &[u32], columns: LogColumns) -> LogColumns {
     let n = users.len();
     let mut lines = Timelines {
         n_items: 0,
@@ -319,7 +309,7 @@ fn scatter(starts: &[usize], users: &[u32], columns: Columns) -> Columns {
         }
     });
     let Timelines { items, times, weights, parts, .. } = lines;
-    Columns { items, times, weights, parts }
+    LogColumns { items, times, weights, parts }
 }
 
 #[cfg(test)]
@@ -329,7 +319,7 @@ mod tests {
 
     #[test]
     fn rows_go_by_user_then_time_then_place_in_the_file() {
-        let columns = Columns {
+        let columns = LogColumns {
             items: vec![5, 6, 7, 8, 9],
             times: Some(vec![30, 1, 10, 10, 5]),
             weights: Some(vec![0.5, 0.6, 0.7, 0.8, 0.9]),
@@ -357,10 +347,10 @@ mod tests {
     proptest! {
         #[test]
         fn grouping_is_a_stable_sort(rows in prop::collection::vec((0u32..6, 0u32..9, 0i64..5), 0..60)) {
-            let columns = Columns {
+            let columns = LogColumns {
                 items: rows.iter().map(|row| row.1).collect(),
                 times: Some(rows.iter().map(|row| row.2).collect()),
-                ..Columns::default()
+                ..LogColumns::default()
             };
             let lines = Timelines::group(6, 9, rows.iter().map(|row| row.0).collect(), columns);
             let mut sorted = rows;

@@ -1,7 +1,9 @@
 //! One hand-made file per format, read by guess; what is wrong with a file, said with path and line.
 #![allow(clippy::unwrap_used)]
 
-use rankstill_data::{ColumnNames, FORMATS, Log, ReadOptions, Table, read_log, read_log_bytes};
+use rankstill_data::{
+    ColumnNames, ColumnTable, FORMATS, Log, ReadOptions, read_log, read_log_bytes,
+};
 use std::io::Write;
 
 /// `user item time weight` a row, blanks where there is none.
@@ -159,7 +161,7 @@ fn parquet_and_a_folder_of_parts() {
     let part = |name: &str, users: Vec<i64>| {
         let n = users.len() as i64;
         let items = (0..n).map(|i| format!("item {i}")).collect::<rankstill_data::Texts>();
-        let table = Table::default()
+        let table = ColumnTable::default()
             .with("uid", users)
             .and_then(|table| table.with("rating", vec![0.5f64; n as usize]))
             .and_then(|table| table.with("item", items))

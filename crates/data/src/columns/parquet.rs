@@ -1,7 +1,7 @@
 //! Parquet through the low-level column readers and writers, without Arrow: a batch of one column at a time, so memory does not
 //! grow with the row group.
 
-use super::{Column, Kind, Table};
+use super::{Column, ColumnKind, ColumnTable};
 use crate::{Error, Result, error::listed};
 use ::parquet::basic::{
     Compression, ConvertedType, LogicalType, Repetition, Type as Physical, ZstdLevel,
@@ -28,8 +28,8 @@ use std::sync::Arc;
 /// Reads a whole table.
 ///
 /// # Errors
-/// When the file cannot be read, is not Parquet, holds a null, or a column of another kind than [`Kind`] lists.
-pub fn read_parquet(path: &Path) -> Result<Table> {
+/// When the file cannot be read, is not Parquet, holds a null, or a column of another kind than [`ColumnKind`] lists.
+pub fn read_parquet(path: &Path) -> Result<ColumnTable> {
     let file = Input::open(path)?;
     let reader = open(path, file)?;
     let names: Vec<_> = column_names(reader.metadata().file_metadata().schema_descr());
@@ -40,7 +40,7 @@ pub fn read_parquet(path: &Path) -> Result<Table> {
 ///
 /// # Errors
 /// As [`read_parquet`], or when a column is missing.
-pub fn read_parquet_columns(path: &Path, names: &[&str]) -> Result<Table> {
+pub fn read_parquet_columns(path: &Path, names: &[&str]) -> Result<ColumnTable> {
     let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
     read(path, &open(path, Input::open(path)?)?, &names)
 }
@@ -59,7 +59,11 @@ pub fn read_batches(
     each_group(path, &reader, &names, |columns| visit(&columns))
 }
 
-fn read(path: &Path, reader: &SerializedFileReader<Input>, names: &[String]) -> Result<Table> {
+fn read(
+    path: &Path,
+    reader: &SerializedFileReader<Input>,
+    names: &[String],
+) -> Result<ColumnTable> {
     let mut all: Option<Vec<Column>> = None;
     each_group(path, reader, names, |columns| {
         match &mut all {
@@ -71,7 +75,7 @@ fn read(path: &Path, reader: &SerializedFileReader<Input>, names: &[String]) -> 
         Ok(())
     })?;
     let schema = reader.metadata().file_metadata().schema_descr();
-    let mut table = Table { path: path.to_path_buf(), ..Table::default() };
+    let mut table = ColumnTable { path: path.to_path_buf(), ..ColumnTable::default() };
     let columns = match all {
         Some(columns) => columns,
         None => names
@@ -196,7 +200,7 @@ pub(crate) fn visit_chunk(
     let name = descriptor.name();
     kind_of(path, &descriptor)?;
     let unsigned = is_unsigned(&descriptor);
-    let place = Place {
+    let chunk = ColumnChunk {
         path,
         descriptor: &descriptor,
         first_row,
@@ -204,16 +208,16 @@ pub(crate) fn visit_chunk(
     };
     let reader = group.get_column_reader(column).map_err(|error| broken(path, &error))?;
     match reader {
-        ColumnReader::BoolColumnReader(reader) => place.batches(reader, |row, values| {
+        ColumnReader::BoolColumnReader(reader) => chunk.batches(reader, |row, values| {
             visit(row, &Cells::Int(values.iter().map(|&value| i64::from(value)).collect()))
         }),
-        ColumnReader::Int32ColumnReader(reader) => place.batches(reader, |row, values| {
+        ColumnReader::Int32ColumnReader(reader) => chunk.batches(reader, |row, values| {
             let wide = |&value: &i32| {
                 if unsigned { i64::from(value as u32) } else { i64::from(value) }
             };
             visit(row, &Cells::Int(values.iter().map(wide).collect()))
         }),
-        ColumnReader::Int64ColumnReader(reader) => place.batches(reader, |row, values| {
+        ColumnReader::Int64ColumnReader(reader) => chunk.batches(reader, |row, values| {
             let cells = if unsigned && values.iter().any(|&value| value < 0) {
                 Cells::Unsigned(values.iter().map(|&value| value as u64).collect())
             } else {
@@ -225,30 +229,30 @@ pub(crate) fn visit_chunk(
             }
             Ok(())
         }),
-        ColumnReader::Int96ColumnReader(reader) => place.batches(reader, |row, values| {
+        ColumnReader::Int96ColumnReader(reader) => chunk.batches(reader, |row, values| {
             visit(row, &Cells::Int(values.iter().map(|value| value.to_nanos()).collect()))
         }),
         ColumnReader::FloatColumnReader(reader) => {
-            place.batches(reader, |row, values| visit(row, &Cells::F32(std::mem::take(values))))
+            chunk.batches(reader, |row, values| visit(row, &Cells::F32(std::mem::take(values))))
         }
         ColumnReader::DoubleColumnReader(reader) => {
-            place.batches(reader, |row, values| visit(row, &Cells::F64(std::mem::take(values))))
+            chunk.batches(reader, |row, values| visit(row, &Cells::F64(std::mem::take(values))))
         }
         ColumnReader::ByteArrayColumnReader(reader) => {
-            place.batches(reader, |row, values| visit(row, &Cells::Text(std::mem::take(values))))
+            chunk.batches(reader, |row, values| visit(row, &Cells::Text(std::mem::take(values))))
         }
         ColumnReader::FixedLenByteArrayColumnReader(_) => Err(unsupported(path, name, &descriptor)),
     }
 }
 
-struct Place<'a> {
+struct ColumnChunk<'a> {
     path: &'a Path,
     descriptor: &'a ColumnDescriptor,
     first_row: u64,
     n_rows: u64,
 }
 
-impl Place<'_> {
+impl ColumnChunk<'_> {
     fn batches<T: DataType>(
         &self,
         mut reader: ColumnReaderImpl<T>,
@@ -321,7 +325,7 @@ pub(crate) fn find_column(path: &Path, schema: &SchemaDescriptor, name: &str) ->
     })
 }
 
-fn kind_of(path: &Path, descriptor: &ColumnDescriptor) -> Result<Kind> {
+fn kind_of(path: &Path, descriptor: &ColumnDescriptor) -> Result<ColumnKind> {
     let name = descriptor.name();
     if descriptor.max_rep_level() > 0 {
         return Err(Error::file(
@@ -333,11 +337,13 @@ fn kind_of(path: &Path, descriptor: &ColumnDescriptor) -> Result<Kind> {
         || matches!(descriptor.logical_type_ref(), Some(LogicalType::Decimal(_)));
     match descriptor.physical_type() {
         _ if decimal => Err(unsupported(path, name, descriptor)),
-        Physical::INT32 if is_unsigned(descriptor) => Ok(Kind::U32),
-        Physical::BOOLEAN | Physical::INT32 | Physical::INT64 | Physical::INT96 => Ok(Kind::I64),
-        Physical::FLOAT => Ok(Kind::F32),
-        Physical::DOUBLE => Ok(Kind::F64),
-        Physical::BYTE_ARRAY => Ok(Kind::Text),
+        Physical::INT32 if is_unsigned(descriptor) => Ok(ColumnKind::U32),
+        Physical::BOOLEAN | Physical::INT32 | Physical::INT64 | Physical::INT96 => {
+            Ok(ColumnKind::I64)
+        }
+        Physical::FLOAT => Ok(ColumnKind::F32),
+        Physical::DOUBLE => Ok(ColumnKind::F64),
+        Physical::BYTE_ARRAY => Ok(ColumnKind::Text),
         Physical::FIXED_LEN_BYTE_ARRAY => Err(unsupported(path, name, descriptor)),
     }
 }
@@ -393,10 +399,10 @@ impl Length for Input {
 }
 
 impl ChunkReader for Input {
-    type T = BufReader<At>;
+    type T = BufReader<ReadAt>;
 
     fn get_read(&self, start: u64) -> ParquetResult<Self::T> {
-        Ok(BufReader::with_capacity(4096, At { input: self.clone(), at: start }))
+        Ok(BufReader::with_capacity(4096, ReadAt { input: self.clone(), at: start }))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
@@ -409,7 +415,7 @@ impl ChunkReader for Input {
             Self::Memory(bytes) => Ok(bytes.slice(start as usize..start as usize + length)),
             Self::File { .. } => {
                 let mut buffer = vec![0; length];
-                At { input: self.clone(), at: start }.read_exact(&mut buffer)?;
+                ReadAt { input: self.clone(), at: start }.read_exact(&mut buffer)?;
                 Ok(buffer.into())
             }
         }
@@ -417,18 +423,18 @@ impl ChunkReader for Input {
 }
 
 /// Reads on from a place, without moving anybody else's.
-pub(crate) struct At {
+pub(crate) struct ReadAt {
     input: Input,
     at: u64,
 }
 
-impl At {
+impl ReadAt {
     pub(crate) fn start(input: &Input) -> Self {
         Self { input: input.clone(), at: 0 }
     }
 }
 
-impl Read for At {
+impl Read for ReadAt {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let read = match &self.input {
             Input::File { file, .. } => read_at(file, buffer, self.at)?,
@@ -458,7 +464,7 @@ pub(super) struct ParquetSink {
 }
 
 impl ParquetSink {
-    pub(super) fn new(file: BufWriter<AtomicFile>, columns: &[(&str, Kind)]) -> Result<Self> {
+    pub(super) fn new(file: BufWriter<AtomicFile>, columns: &[(&str, ColumnKind)]) -> Result<Self> {
         let place = file.get_ref().place().to_path_buf();
         let begin = || -> ParquetResult<_> {
             let fields = columns.iter().map(|&(name, kind)| field(name, kind));
@@ -499,13 +505,13 @@ impl ParquetSink {
     }
 }
 
-fn field(name: &str, kind: Kind) -> ParquetResult<Arc<Type>> {
+fn field(name: &str, kind: ColumnKind) -> ParquetResult<Arc<Type>> {
     let (physical, logical) = match kind {
-        Kind::I64 => (Physical::INT64, None),
-        Kind::U32 => (Physical::INT32, Some(LogicalType::integer(32, false))),
-        Kind::F32 => (Physical::FLOAT, None),
-        Kind::F64 => (Physical::DOUBLE, None),
-        Kind::Text => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
+        ColumnKind::I64 => (Physical::INT64, None),
+        ColumnKind::U32 => (Physical::INT32, Some(LogicalType::integer(32, false))),
+        ColumnKind::F32 => (Physical::FLOAT, None),
+        ColumnKind::F64 => (Physical::DOUBLE, None),
+        ColumnKind::Text => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
     };
     let builder = Type::primitive_type_builder(name, physical);
     let builder = builder.with_repetition(Repetition::REQUIRED).with_logical_type(logical);
@@ -564,10 +570,10 @@ mod tests {
     use super::super::{TableWriter, write_table};
     use super::*;
 
-    fn table() -> Table {
+    fn table() -> ColumnTable {
         let texts =
             ["plain", "", "two words", "🦀\t\"\n"].into_iter().collect::<super::super::Texts>();
-        Table::default()
+        ColumnTable::default()
             .with("int", vec![i64::MIN, -1, 0, i64::MAX])
             .and_then(|t| t.with("count", vec![0u32, 1, 1 << 31, u32::MAX]))
             .and_then(|t| t.with("small", vec![0.1f32, -0.0, f32::MAX, f32::INFINITY]))
@@ -602,7 +608,7 @@ mod tests {
         };
         let write = |name: &str, chunk: usize| {
             let path = folder.path().join(name);
-            let mut writer = TableWriter::create(&path, &[("a", Kind::I64)]).unwrap();
+            let mut writer = TableWriter::create(&path, &[("a", ColumnKind::I64)]).unwrap();
             for start in (0..n).step_by(chunk) {
                 writer.write(&column(start..n.min(start + chunk))).unwrap();
             }
@@ -625,11 +631,14 @@ mod tests {
     fn a_table_without_rows_keeps_its_columns() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t.parquet");
-        let columns = [("a", Kind::Text), ("b", Kind::U32)];
+        let columns = [("a", ColumnKind::Text), ("b", ColumnKind::U32)];
         TableWriter::create(&path, &columns).unwrap().finish().unwrap();
         let read = read_parquet(&path).unwrap();
         assert_eq!(read.n_rows(), 0);
-        assert_eq!(read.columns(), [Column::empty(Kind::Text), Column::empty(Kind::U32)]);
+        assert_eq!(
+            read.columns(),
+            [Column::empty(ColumnKind::Text), Column::empty(ColumnKind::U32)]
+        );
     }
 
     #[test]
@@ -649,7 +658,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for name in ["a.parquet", "a.tsv", "a.jsonl"] {
             let mut writer =
-                TableWriter::create(&folder.path().join(name), &[("a", Kind::I64)]).unwrap();
+                TableWriter::create(&folder.path().join(name), &[("a", ColumnKind::I64)]).unwrap();
             writer.write(&[Column::I64(vec![1; 3_000_000])]).unwrap();
             assert!(writer.write(&[Column::U32(vec![1])]).is_err());
             assert!(writer.write(&[]).is_err());

@@ -1,6 +1,6 @@
 //! Tables as TSV, CSV (both quoted as RFC 4180 has it, where needed) and JSON lines.
 
-use super::{Column, Kind, TableFile};
+use super::{Column, ColumnKind, TableFormat};
 use crate::{Error, Result};
 use rankstill_core::atomic_write::AtomicFile;
 use std::io::{self, BufWriter, Write};
@@ -16,13 +16,13 @@ pub(super) struct TextSink {
 impl TextSink {
     pub(super) fn new(
         file: BufWriter<AtomicFile>,
-        format: TableFile,
-        columns: &[(&str, Kind)],
+        format: TableFormat,
+        columns: &[(&str, ColumnKind)],
     ) -> Result<Self> {
         let delimiter = match format {
-            TableFile::Tsv => Some(b'\t'),
-            TableFile::Csv => Some(b','),
-            TableFile::Jsonl | TableFile::Parquet => None,
+            TableFormat::Tsv => Some(b'\t'),
+            TableFormat::Csv => Some(b','),
+            TableFormat::Jsonl | TableFormat::Parquet => None,
         };
         let keys = columns.iter().enumerate().map(|(i, (name, _))| {
             let open = if i == 0 { '{' } else { ',' };

@@ -1,47 +1,15 @@
 //! Writing tables, a chunk of rows at a time, in bounded memory.
 
-use super::{Column, Kind, Table, parquet::ParquetSink, text::TextSink};
+use super::{Column, ColumnKind, ColumnTable, TableFormat, parquet::ParquetSink, text::TextSink};
 use crate::{Error, Result};
 use rankstill_core::atomic_write::AtomicFile;
 use std::io::BufWriter;
 use std::path::Path;
 
-/// The file formats that tables are written in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TableFile {
-    /// Parquet, zstd.
-    Parquet,
-    /// Tab separated, with a header.
-    Tsv,
-    /// Comma separated, with a header.
-    Csv,
-    /// A JSON object a line.
-    Jsonl,
-}
-
-impl TableFile {
-    /// By the extension.
-    ///
-    /// # Errors
-    /// When it is none of the known ones.
-    pub fn of_path(path: &Path) -> Result<Self> {
-        match path.extension().and_then(|extension| extension.to_str()) {
-            Some("parquet") => Ok(Self::Parquet),
-            Some("tsv") => Ok(Self::Tsv),
-            Some("csv") => Ok(Self::Csv),
-            Some("jsonl") => Ok(Self::Jsonl),
-            _ => Err(Error::file(
-                path,
-                "the extension says no format; `.parquet`, `.tsv`, `.csv`, `.jsonl` are known",
-            )),
-        }
-    }
-}
-
 /// Writes a table that need not fit into memory. The file appears in its place at [`TableWriter::finish`]; dropped before, the
 /// writer leaves no trace.
 pub struct TableWriter {
-    kinds: Vec<Kind>,
+    kinds: Vec<ColumnKind>,
     names: Vec<String>,
     /// Rows that do not yet fill a row group: these, not the caller's chunks, decide the file's bytes.
     pending: Vec<Column>,
@@ -61,18 +29,22 @@ impl TableWriter {
     ///
     /// # Errors
     /// When the extension is unknown or the file cannot be created.
-    pub fn create(path: &Path, columns: &[(&str, Kind)]) -> Result<Self> {
-        Self::create_as(path, TableFile::of_path(path)?, columns)
+    pub fn create(path: &Path, columns: &[(&str, ColumnKind)]) -> Result<Self> {
+        Self::create_as(path, TableFormat::of_path(path)?, columns)
     }
 
     /// Begins a file in a given format.
     ///
     /// # Errors
     /// When the file cannot be created.
-    pub fn create_as(path: &Path, format: TableFile, columns: &[(&str, Kind)]) -> Result<Self> {
+    pub fn create_as(
+        path: &Path,
+        format: TableFormat,
+        columns: &[(&str, ColumnKind)],
+    ) -> Result<Self> {
         let file = BufWriter::with_capacity(1 << 16, AtomicFile::create(path)?);
         let sink = match format {
-            TableFile::Parquet => Sink::Parquet(ParquetSink::new(file, columns)?),
+            TableFormat::Parquet => Sink::Parquet(ParquetSink::new(file, columns)?),
             text => Sink::Text(TextSink::new(file, text, columns)?),
         };
         Ok(Self {
@@ -145,7 +117,7 @@ impl TableWriter {
 ///
 /// # Errors
 /// As [`TableWriter`].
-pub fn write_table(path: &Path, table: &Table) -> Result<()> {
+pub fn write_table(path: &Path, table: &ColumnTable) -> Result<()> {
     let kinds = table.columns().iter().map(Column::kind);
     let columns: Vec<_> = table.names().iter().map(String::as_str).zip(kinds).collect();
     let mut writer = TableWriter::create(path, &columns)?;

@@ -3,9 +3,9 @@
 //! The item's column and the title's are found by common names; every other column is an attribute. A cell may hold several
 //! values, separated by `|` (in RecBole's `token_seq` columns by blanks). Empty cells say nothing.
 
-use super::delimited::{Dialect, Header, Records, guess_delimiter};
+use super::delimited::{Dialect, HeaderStyle, Records, guess_delimiter};
 use super::fields::{ITEM, normal, shown};
-use super::{ReadOptions, Source, recbole};
+use super::{OpenFile, ReadOptions, recbole};
 use crate::{Error, Result, error::listed};
 use std::path::Path;
 
@@ -36,18 +36,18 @@ const TITLE: &[&str] = &[
 /// # Errors
 /// Whatever is wrong with the file, with path and line.
 pub fn read_items(path: &Path) -> Result<Vec<ItemText>> {
-    let source = Source::open(path)?;
-    if source.sample().bytes.is_empty() {
+    let source = OpenFile::open(path)?;
+    if source.head().bytes.is_empty() {
         return Err(Error::file(path, "the file is empty"));
     }
     let options = ReadOptions::default();
-    let typed = (recbole::FORMAT.sniff)(&source.sample(), &options);
+    let typed = (recbole::FORMAT.sniff)(&source.head(), &options);
     let dialect = if typed {
-        Dialect { delimiter: b'\t', quoting: false, header: Header::Typed }
+        Dialect { delimiter: b'\t', quoting: false, header: HeaderStyle::Typed }
     } else {
-        let tabs = source.sample().first_line().contains(&b'\t');
-        let delimiter = if tabs { b'\t' } else { guess_delimiter(&source.sample(), &options) };
-        Dialect { delimiter, quoting: true, header: Header::Plain }
+        let tabs = source.head().first_line().contains(&b'\t');
+        let delimiter = if tabs { b'\t' } else { guess_delimiter(&source.head(), &options) };
+        Dialect { delimiter, quoting: true, header: HeaderStyle::Plain }
     };
     let mut records = Records::new(source.into_text(), &dialect);
     let text = |line: u64, bytes: &[u8]| match std::str::from_utf8(bytes) {
@@ -59,7 +59,7 @@ pub fn read_items(path: &Path) -> Result<Vec<ItemText>> {
     };
     let Some(first) = records.next()? else { return Err(Error::file(path, "the file is empty")) };
     let header = first.fields().map(|name| text(1, name)).collect::<Result<Vec<_>>>()?;
-    let columns: Vec<Column> = header.iter().map(|name| Column::new(name, typed)).collect();
+    let columns: Vec<ItemColumn> = header.iter().map(|name| ItemColumn::new(name, typed)).collect();
     let find =
         |names: &[&str]| columns.iter().position(|c| names.contains(&normal(&c.name).as_str()));
     let item = find(ITEM).or_else(|| find(&["id"])).ok_or_else(|| Error::NoColumn {
@@ -98,13 +98,13 @@ pub fn read_items(path: &Path) -> Result<Vec<ItemText>> {
     Ok(rows)
 }
 
-struct Column {
+struct ItemColumn {
     name: String,
     /// Whether blanks separate its values.
     blanks: bool,
 }
 
-impl Column {
+impl ItemColumn {
     fn new(header: &str, typed: bool) -> Self {
         match header.rsplit_once(':').filter(|_| typed) {
             Some((name, kind)) => Self { name: name.into(), blanks: kind.ends_with("_seq") },

@@ -3,7 +3,7 @@
 //! With the default shares this is the rule of the RD paper's data (Tang & Wang, KDD 2018), verified on its released files: the
 //! first ceil(0.7 n) rows train, those up to ceil(0.8 n) validate, the rest tests.
 
-use super::{Bounds, Check, Part, Splitter, check_shares};
+use super::{Check, Part, PartBounds, Splitter, check_shares};
 use crate::Result;
 use crate::timelines::Timelines;
 use serde::{Deserialize, Serialize};
@@ -35,7 +35,7 @@ impl Splitter for Chronological {
         let mut parts = Vec::with_capacity(lines.len());
         for user in 0..lines.n_users() {
             let n = lines.range(user).len();
-            let bounds = Bounds::new(self.train, self.valid, n);
+            let bounds = PartBounds::new(self.train, self.valid, n);
             parts.extend((0..n).map(|k| bounds.part(k)));
         }
         Ok(parts)

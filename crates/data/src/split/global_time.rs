@@ -1,6 +1,6 @@
 //! One moment in time parts training from validation, another validation from test, for all users alike.
 
-use super::{Bounds, Check, Part, Splitter, check_shares};
+use super::{Check, Part, PartBounds, Splitter, check_shares};
 use crate::timelines::Timelines;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -69,7 +69,7 @@ impl Splitter for GlobalTime {
 
 impl GlobalTime {
     fn moments(&self, times: &[i64]) -> (i64, i64) {
-        let bounds = Bounds::new(self.train, self.valid, times.len());
+        let bounds = PartBounds::new(self.train, self.valid, times.len());
         let mut times = times.to_vec();
         let mut moment = |at: usize| {
             if at < times.len() { *times.select_nth_unstable(at).1 } else { i64::MAX }

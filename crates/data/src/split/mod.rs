@@ -12,11 +12,12 @@ mod protocol;
 mod random;
 mod ready_made;
 
+pub use crate::part::Part;
 pub use chronological::Chronological;
 pub use global_time::GlobalTime;
 pub use leave_one_out::{LeaveOneOut, Which};
 pub use partition::{Partition, SplitCounts};
-pub use protocol::{History, Known, Mask, MaskTest, MaskValid, Protocol, Split};
+pub use protocol::{History, Mask, MaskTest, MaskValid, Protocol, Split, TestHistory};
 pub use random::RandomRatio;
 pub use ready_made::ReadyMade;
 
@@ -27,23 +28,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// Where a row belongs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Part {
-    /// What models are fitted on.
-    #[default]
-    Train,
-    /// What hyper-parameters and the number of epochs are chosen on.
-    Valid,
-    /// What is reported.
-    Test,
-    /// In none of them.
-    Out,
-}
-
 /// A rule that cuts a log.
-pub trait Splitter: Settings + Send + Sync {
+pub trait Splitter: ToSettings + Send + Sync {
     /// The part of every row.
     ///
     /// # Errors
@@ -52,12 +38,12 @@ pub trait Splitter: Settings + Send + Sync {
 }
 
 /// What a config struct was told, defaults included.
-pub trait Settings {
+pub trait ToSettings {
     /// As a table.
     fn settings(&self) -> Map<String, Value>;
 }
 
-impl<T: Serialize> Settings for T {
+impl<T: Serialize> ToSettings for T {
     fn settings(&self) -> Map<String, Value> {
         match serde_json::to_value(self) {
             Ok(Value::Object(settings)) => settings,
@@ -198,12 +184,12 @@ fn check_shares(train: f64, valid: f64) -> Result<()> {
 }
 
 /// The part of place `k` among `n`, with boundaries at the ceilings of the cumulated shares.
-struct Bounds {
+struct PartBounds {
     train: usize,
     valid: usize,
 }
 
-impl Bounds {
+impl PartBounds {
     fn new(train: f64, valid: f64, n: usize) -> Self {
         Self { train: ceil_share(train, n), valid: ceil_share(train + valid, n) }
     }

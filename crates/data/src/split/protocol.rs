@@ -62,12 +62,12 @@ pub enum MaskTest {
 pub struct History {
     /// When testing; where nothing is given, what `mask.test` says.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub test: Option<Known>,
+    pub test: Option<TestHistory>,
 }
 
 /// What the model is told when testing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Known {
+pub enum TestHistory {
     /// The training items.
     #[serde(rename = "train")]
     Train,
@@ -97,7 +97,7 @@ impl Protocol {
     /// # Errors
     /// When the model is to be told what it may recommend.
     pub fn check(&self) -> Result<()> {
-        if self.mask.test == MaskTest::Train && self.history.test == Some(Known::TrainValid) {
+        if self.mask.test == MaskTest::Train && self.history.test == Some(TestHistory::TrainValid) {
             let problem = "`train+valid` is always masked too; set mask.test = \"train+valid\", or history.test = \"train\"";
             return Err(Error::config("history.test", problem));
         }
@@ -106,10 +106,10 @@ impl Protocol {
 
     /// What the model is told when testing, with the default filled in.
     #[must_use]
-    pub fn known_at_test(&self) -> Known {
+    pub fn known_at_test(&self) -> TestHistory {
         self.history.test.unwrap_or(match self.mask.test {
-            MaskTest::Train => Known::Train,
-            MaskTest::TrainValid => Known::TrainValid,
+            MaskTest::Train => TestHistory::Train,
+            MaskTest::TrainValid => TestHistory::TrainValid,
         })
     }
 }
@@ -130,9 +130,11 @@ impl Split {
         let known = protocol.known_at_test();
         let test: Vec<Span> = spans(&partition, Part::Test, |user, train, valid, _test| {
             match (known, protocol.mask.test) {
-                (Known::TrainValid, _) => (user, train.start..valid.end, valid.end..valid.end),
-                (Known::Train, MaskTest::TrainValid) => (user, train, valid),
-                (Known::Train, MaskTest::Train) => (user, train, valid.end..valid.end),
+                (TestHistory::TrainValid, _) => {
+                    (user, train.start..valid.end, valid.end..valid.end)
+                }
+                (TestHistory::Train, MaskTest::TrainValid) => (user, train, valid),
+                (TestHistory::Train, MaskTest::Train) => (user, train, valid.end..valid.end),
             }
         });
         let Partition { mut lines, valid_ends, .. } = partition;

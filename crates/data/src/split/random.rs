@@ -1,6 +1,6 @@
 //! Each user's rows are dealt at random.
 
-use super::{Bounds, Check, Part, Splitter, check_shares};
+use super::{Check, Part, PartBounds, Splitter, check_shares};
 use crate::Result;
 use crate::timelines::Timelines;
 use rankstill_core::kernel::rng::Rng;
@@ -36,7 +36,7 @@ impl Splitter for RandomRatio {
         let mut parts = Vec::with_capacity(lines.len());
         for user in 0..lines.n_users() {
             let n = lines.range(user).len();
-            let bounds = Bounds::new(self.train, self.valid, n);
+            let bounds = PartBounds::new(self.train, self.valid, n);
             let start = parts.len();
             parts.extend((0..n).map(|k| bounds.part(k)));
             Rng::keyed(self.seed, [user as u64]).shuffle(&mut parts[start..]);

@@ -3,6 +3,7 @@
 use super::train::{Common, experiment, finish};
 use anyhow::{Context as _, Result};
 use clap::Args;
+use rankstill::core::Artefact;
 use rankstill_cli::experiment::plan::ExperimentPlan;
 use rankstill_cli::progress::Screen;
 use serde_json::json;

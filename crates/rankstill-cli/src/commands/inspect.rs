@@ -4,8 +4,8 @@ use anyhow::{Result, bail};
 use clap::Args;
 use rankstill::artefact;
 use rankstill::core::Artefact;
-use rankstill::data::dataset::Manifest;
-use rankstill::data::prepare::Report as DataReport;
+use rankstill::data::dataset::DatasetManifest;
+use rankstill::data::prepare::PrepareReport;
 use rankstill::eval::Report;
 use rankstill_cli::experiment::data::is_prepared;
 use rankstill_cli::experiment::run_folder;
@@ -22,8 +22,8 @@ pub struct Options {
 pub fn run(options: &Options, screen: &Screen) -> Result<()> {
     let path = &options.path;
     if is_prepared(path) {
-        let manifest = Manifest::read(path)?;
-        show(screen, || json!(manifest), || DataReport(manifest.clone()).to_string());
+        let manifest = DatasetManifest::read(path)?;
+        show(screen, || json!(manifest), || PrepareReport(manifest.clone()).to_string());
         return Ok(());
     }
     if path.join("report.json").is_file() {

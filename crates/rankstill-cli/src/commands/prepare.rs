@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use clap::Args;
 use rankstill::core::registry::Config;
-use rankstill::data::prepare::Report;
+use rankstill::data::prepare::PrepareReport;
 use rankstill_cli::experiment::data;
 use rankstill_cli::experiment::spec::{DataSpec, SplitFiles};
 use rankstill_cli::experiment::tree::set;
@@ -62,7 +62,7 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
     if screen.json {
         screen.print(serde_json::to_string_pretty(&json!(manifest) as &Value)?);
     } else {
-        screen.print(Report(manifest).to_string());
+        screen.print(PrepareReport(manifest).to_string());
         screen.say(format!("written to {}", options.out.display()));
     }
     Ok(())

@@ -5,7 +5,7 @@ use clap::Args;
 use rankstill::artefact;
 use rankstill::core::artefact::sha256;
 use rankstill::core::{Packed, Query, Ranker as _, TopK, UserId, atomic_write};
-use rankstill::data::{Column, Kind, TableWriter};
+use rankstill::data::{Column, ColumnKind, TableWriter};
 use rankstill_cli::progress::{Screen, interrupted};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -152,8 +152,8 @@ fn write(
     let columns = [
         ("user_id", Column::kind_of_ids(user_ids)),
         ("item_id", Column::kind_of_ids(item_ids)),
-        ("rank", Kind::U32),
-        ("score", Kind::F32),
+        ("rank", ColumnKind::U32),
+        ("score", ColumnKind::F32),
     ];
     let mut writer = TableWriter::create(out, &columns)?;
     let packed = Packed::new(&*loaded.model);

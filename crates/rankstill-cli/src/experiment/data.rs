@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use rankstill::core::kernel::rng::Rng;
 use rankstill::core::{Interactions, Lists};
 use rankstill::data::dataset::Dataset;
-use rankstill::data::dataset::{MANIFEST, Manifest, Prepared};
-use rankstill::data::prepare::{Files, Stage, prepare};
+use rankstill::data::dataset::{DatasetManifest, MANIFEST, Prepared};
+use rankstill::data::prepare::{LogFiles, PrepareStage, prepare};
 use rankstill::data::read_log;
 use rankstill::data::simulate::simulate;
 use std::borrow::Cow;
@@ -29,7 +29,7 @@ pub fn open(spec: &DataSpec, folder: &Path, screen: &Screen) -> Result<Dataset> 
         return open_prepared(spec, &path);
     }
     if is_prepared(folder) {
-        let found = Manifest::read(folder)?.settings;
+        let found = DatasetManifest::read(folder)?.settings;
         ensure!(
             found == resolved(spec)?,
             "{}: was prepared with other settings; choose another --out",
@@ -45,7 +45,12 @@ pub fn open(spec: &DataSpec, folder: &Path, screen: &Screen) -> Result<Dataset> 
 ///
 /// # Errors
 /// As [`open`].
-pub fn make(spec: &DataSpec, folder: &Path, replace: bool, screen: &Screen) -> Result<Manifest> {
+pub fn make(
+    spec: &DataSpec,
+    folder: &Path,
+    replace: bool,
+    screen: &Screen,
+) -> Result<DatasetManifest> {
     let settings = spec.settings();
     if let Some(options) = &spec.simulate {
         screen.say(format!("simulating {} interactions", options.interactions));
@@ -58,13 +63,13 @@ pub fn make(spec: &DataSpec, folder: &Path, replace: bool, screen: &Screen) -> R
     let files = match (&spec.path, &spec.parts) {
         (Some(path), _) => {
             log = locate(path);
-            Files::One(&log)
+            LogFiles::One(&log)
         }
         (None, Some(parts)) => {
             train = locate(&parts.train);
             valid = parts.valid.as_deref().map(locate);
             test = locate(&parts.test);
-            Files::Parts { train: &train, valid: valid.as_deref(), test: &test }
+            LogFiles::Parts { train: &train, valid: valid.as_deref(), test: &test }
         }
         (None, None) => bail!("data: is empty; set data.path or data.parts"),
     };
@@ -72,9 +77,9 @@ pub fn make(spec: &DataSpec, folder: &Path, replace: bool, screen: &Screen) -> R
     let read =
         |path: &Path| read_log(path, &spec.read, &mut |done, total| bar.at_of(done, total.max(1)));
     let report = prepare(files, read, &settings, folder, replace, |stage| match stage {
-        Stage::Reading(path) => bar.note(path.display().to_string()),
-        Stage::Cutting(rows) => bar.note(format!("filtering and splitting {rows} rows")),
-        Stage::Writing(folder) => bar.note(format!("writing {}", folder.display())),
+        PrepareStage::Reading(path) => bar.note(path.display().to_string()),
+        PrepareStage::Cutting(rows) => bar.note(format!("filtering and splitting {rows} rows")),
+        PrepareStage::Writing(folder) => bar.note(format!("writing {}", folder.display())),
     })?;
     Ok(report.0)
 }
@@ -132,7 +137,7 @@ pub(super) fn locate<'a>(path: &'a Path, screen: &Screen) -> Cow<'a, Path> {
 /// Whether `path` is a folder that `prepare` made.
 #[must_use]
 pub fn is_prepared(path: &Path) -> bool {
-    path.join(MANIFEST).is_file() && Manifest::read(path).is_ok()
+    path.join(MANIFEST).is_file() && DatasetManifest::read(path).is_ok()
 }
 
 /// A prepared folder keeps its own filter and split; masks and histories can change without preparing it again.
@@ -158,7 +163,7 @@ fn open_prepared(spec: &DataSpec, path: &Path) -> Result<Dataset> {
 }
 
 /// The settings with every default of the split filled in, as a manifest keeps them.
-fn resolved(spec: &DataSpec) -> Result<rankstill::data::dataset::Settings> {
+fn resolved(spec: &DataSpec) -> Result<rankstill::data::dataset::PrepareSettings> {
     let mut settings = spec.settings();
     settings.split = settings.split.resolve()?.1;
     Ok(settings)

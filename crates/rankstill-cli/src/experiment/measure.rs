@@ -3,7 +3,7 @@
 use super::spec::EvaluateSpec;
 use anyhow::{Context as _, Result, ensure};
 use rankstill::core::{Cases, Interactions, Ranker, Rankings, TopK, UserId, Vocab};
-use rankstill::data::{Column, Kind, TableWriter};
+use rankstill::data::{Column, ColumnKind, TableWriter};
 use rankstill::eval::groups::head_and_tail;
 use rankstill::eval::metric::{self, parse_all};
 use rankstill::eval::{Dialect, Measure, Metric, Needs, Outcome};
@@ -165,7 +165,7 @@ pub fn write_cases(
     user_ids: &Vocab,
 ) -> Result<()> {
     let mut columns = vec![("user_id", Column::kind_of_ids(user_ids))];
-    columns.extend(found.cases.iter().map(|(name, _)| (name.as_str(), Kind::F64)));
+    columns.extend(found.cases.iter().map(|(name, _)| (name.as_str(), ColumnKind::F64)));
     let mut writer = TableWriter::create(path, &columns)?;
     let mut rows = vec![Column::of_ids(user_ids, users)];
     rows.extend(found.cases.iter().map(|(_, values)| Column::F64(values.clone())));

@@ -4,7 +4,7 @@ use super::tree;
 use anyhow::{Context as _, Result, ensure};
 use rankstill::core::registry::Config;
 use rankstill::data::ReadOptions;
-use rankstill::data::dataset::Settings;
+use rankstill::data::dataset::PrepareSettings;
 use rankstill::data::filter::Filter;
 use rankstill::data::simulate::SimulateOptions;
 use rankstill::data::split::{History, Mask, SplitConfig};
@@ -205,8 +205,8 @@ pub struct SplitFiles {
 impl DataSpec {
     /// The settings that the data crate takes.
     #[must_use]
-    pub fn settings(&self) -> Settings {
-        Settings {
+    pub fn settings(&self) -> PrepareSettings {
+        PrepareSettings {
             filter: self.filter.clone(),
             split: self.split.clone(),
             mask: self.mask,

@@ -1,6 +1,6 @@
 //! Where readers put rows: ids become numbers at once.
 
-use super::fields::{Names, Place};
+use super::fields::{ColumnAliases, FieldPosition};
 use crate::{Error, Log, Result};
 use rankstill_core::Vocab;
 use std::cell::Cell;
@@ -8,8 +8,8 @@ use std::path::Path;
 use std::rc::Rc;
 
 /// A log being read, from one file or several.
-pub(crate) struct Rows<'a> {
-    pub(crate) names: &'static Names,
+pub(crate) struct LogBuilder<'a> {
+    pub(crate) aliases: &'static ColumnAliases,
     log: Log,
     begun: bool,
     total: u64,
@@ -19,24 +19,24 @@ pub(crate) struct Rows<'a> {
 }
 
 /// The columns of a log that is being read.
-pub(crate) struct Parts<'a> {
+pub(crate) struct BuilderColumns<'a> {
     pub(crate) users: (&'a mut Vec<u32>, &'a mut Vocab),
     pub(crate) items: (&'a mut Vec<u32>, &'a mut Vocab),
     pub(crate) times: Option<&'a mut Vec<i64>>,
     pub(crate) weights: Option<&'a mut Vec<f32>>,
 }
 
-/// Rows between two reports of progress.
+/// LogBuilder between two reports of progress.
 const REPORT: usize = 1 << 16;
 
-impl<'a> Rows<'a> {
+impl<'a> LogBuilder<'a> {
     pub(crate) fn new(
-        names: &'static Names,
+        aliases: &'static ColumnAliases,
         total: u64,
         progress: &'a mut dyn FnMut(u64, u64),
     ) -> Self {
         Self {
-            names,
+            aliases,
             log: Log::default(),
             begun: false,
             total,
@@ -76,8 +76,8 @@ impl<'a> Rows<'a> {
         Ok(())
     }
 
-    /// Adds a row. A value for a column that [`Rows::begin`] did not announce is dropped, one that it did must be there.
-    pub(crate) fn push(&mut self, row: &Row<'_>) -> Result<()> {
+    /// Adds a row. A value for a column that [`LogBuilder::begin`] did not announce is dropped, one that it did must be there.
+    pub(crate) fn push(&mut self, row: &LogRow<'_>) -> Result<()> {
         let log = &mut self.log;
         log.users.push(number(&mut log.user_ids, &row.user)?);
         log.items.push(number(&mut log.item_ids, &row.item)?);
@@ -107,9 +107,9 @@ impl<'a> Rows<'a> {
     }
 
     /// The columns, for readers that fill one after another; they leave them equally long.
-    pub(crate) fn parts(&mut self) -> Parts<'_> {
+    pub(crate) fn columns(&mut self) -> BuilderColumns<'_> {
         let log = &mut self.log;
-        Parts {
+        BuilderColumns {
             users: (&mut log.users, &mut log.user_ids),
             items: (&mut log.items, &mut log.item_ids),
             times: log.times.as_mut(),
@@ -125,30 +125,32 @@ impl<'a> Rows<'a> {
 }
 
 /// One interaction.
-pub(crate) struct Row<'a> {
-    pub(crate) user: Id<'a>,
-    pub(crate) item: Id<'a>,
+pub(crate) struct LogRow<'a> {
+    pub(crate) user: RawId<'a>,
+    pub(crate) item: RawId<'a>,
     pub(crate) time: i64,
     pub(crate) weight: f32,
 }
 
-/// An id in the file, with its place.
+/// An id in the file, with its position.
 #[derive(Clone, Copy)]
-pub(crate) struct Id<'a> {
+pub(crate) struct RawId<'a> {
     pub(crate) bytes: &'a [u8],
-    pub(crate) place: Place<'a>,
+    pub(crate) position: FieldPosition<'a>,
 }
 
-fn number(vocab: &mut Vocab, id: &Id<'_>) -> Result<u32> {
-    let text = id.place.id(id.bytes)?;
-    check_room(vocab, id.place)?;
+fn number(vocab: &mut Vocab, id: &RawId<'_>) -> Result<u32> {
+    let text = id.position.id(id.bytes)?;
+    check_room(vocab, id.position)?;
     Ok(vocab.intern(text))
 }
 
 /// That another id fits.
-pub(crate) fn check_room(vocab: &Vocab, place: Place<'_>) -> Result<()> {
+pub(crate) fn check_room(vocab: &Vocab, position: FieldPosition<'_>) -> Result<()> {
     if vocab.len() == Vocab::MAX_LEN {
-        return Err(place.expected(&format!("at most {} different ids", Vocab::MAX_LEN), "another"));
+        return Err(
+            position.expected(&format!("at most {} different ids", Vocab::MAX_LEN), "another")
+        );
     }
     Ok(())
 }
