@@ -15,7 +15,6 @@ pub mod split;
 pub mod stats;
 #[cfg(test)]
 mod testing;
-mod text_table;
 pub mod timelines;
 
 pub use columns::{Column, Kind, Table, TableFile, TableWriter, Texts};

@@ -1,7 +1,6 @@
 //! Pictures are drawn byte for byte as they were: the files in `golden` were checked by eye.
 
-use rankstill_eval::report::chart::Axis;
-use rankstill_eval::report::figure::{Curve, Figure, Panel, Point};
+use rankstill_eval::report::figure::{Axis, Curve, Figure, Panel, Point};
 use rankstill_eval::{Latency, ModelReport, Report, Role, spread};
 
 fn tradeoff() -> String {

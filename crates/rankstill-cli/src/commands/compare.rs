@@ -5,7 +5,7 @@ use clap::Args;
 use rankstill::data::columns::read_parquet;
 use rankstill::data::{Column, Table};
 use rankstill::eval::report::comparisons;
-use rankstill::eval::{Comparing, compare, significance};
+use rankstill::eval::{ComparisonOptions, compare, significance};
 use rankstill_cli::progress::Screen;
 use std::path::{Path, PathBuf};
 
@@ -42,7 +42,7 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
         bail!("--metrics: no `{missing}` in both; there are {}", names(&shared));
     }
     ensure!(!chosen.is_empty(), "the two have no metric in common");
-    let how = Comparing { level: options.level, ..Comparing::default() };
+    let how = ComparisonOptions { level: options.level, ..ComparisonOptions::default() };
     let mut all = Vec::new();
     for name in chosen {
         let take = |side: &Side, pick: fn(&(usize, usize)) -> usize| -> Result<Vec<f64>> {

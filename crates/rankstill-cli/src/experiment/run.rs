@@ -15,7 +15,7 @@ use rankstill::data::dataset::Dataset;
 use rankstill::data::{ReadOptions, read_rankings, write_rankings};
 use rankstill::distill::{Fused, Recorded};
 use rankstill::eval::{
-    Budget, Comparing, GroupReport, Machine, ModelReport, Report, Role, Training,
+    ComparisonOptions, GroupReport, LatencyBudget, Machine, ModelReport, Report, Role, TrainingCost,
 };
 use rankstill::eval::{compare, efficiency, significance};
 use serde_json::{Value, json};
@@ -463,7 +463,7 @@ impl<'a> Run<'a> {
                 .map(|(name, values)| (name.clone(), significance::spread(values)))
                 .collect(),
             optimizer: optimizer(planned),
-            training: fitted.then(|| Training {
+            training: fitted.then(|| TrainingCost {
                 seconds: mean(&measured.seconds),
                 epochs: mean(&measured.epochs),
             }),
@@ -533,7 +533,7 @@ impl<'a> Run<'a> {
             .map(|user| Query { user: Some(user), history: self.train.history(user), hidden: &[] })
             .collect();
         let bar = self.setting.screen.bar("measuring time", 1);
-        let budget = Budget { seconds, ..Budget::default() };
+        let budget = LatencyBudget { seconds, ..LatencyBudget::default() };
         let found = efficiency::latency(&rankers, &queries, &TopK::unseen(LATENCY_K), &budget)?;
         drop(bar);
         for (at, latency) in timed.iter().zip(found) {
@@ -558,7 +558,7 @@ impl<'a> Run<'a> {
                         (planned.name.as_str(), &*taught),
                         (models[alone].name.as_str(), &*itself),
                     );
-                    all.push(compare::compare(&name, a, b, &Comparing::default())?);
+                    all.push(compare::compare(&name, a, b, &ComparisonOptions::default())?);
                 }
             }
         }
@@ -567,24 +567,10 @@ impl<'a> Run<'a> {
     }
 }
 
-/// The model with the same settings as `taught` but no teacher; where there is none, one that differs in how it is trained
-/// alone: a student taught by other losses often wants other rates.
+/// The untaught model that `taught` is compared with.
 fn alone(models: &[PlannedModel], taught: &PlannedModel) -> Option<usize> {
-    let mut settings = taught.resolved.clone();
-    settings.as_object_mut()?.remove("distill")?;
-    let untaught = |model: &&PlannedModel| model.resolved.get("distill").is_none();
-    let exactly = models.iter().position(|model| model.resolved == settings);
-    exactly.or_else(|| {
-        let shape = |settings: &Value| {
-            let mut settings = settings.clone();
-            let table = settings.as_object_mut()?;
-            TRAINING.iter().for_each(|key| _ = table.shift_remove(*key));
-            Some(settings)
-        };
-        let wanted = shape(&settings);
-        let like = |model: &PlannedModel| untaught(&model) && shape(&model.resolved) == wanted;
-        models.iter().position(like)
-    })
+    let settings: Vec<&Value> = models.iter().map(|model| &model.resolved).collect();
+    compare::baseline_of(&taught.resolved, &settings, |key| TRAINING.contains(&key))
 }
 
 /// Settings that say how a model is trained and not what it is.
