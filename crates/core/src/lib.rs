@@ -21,6 +21,7 @@ pub mod recipe;
 pub mod registry;
 pub mod state;
 pub mod tensors;
+pub mod text_table;
 pub mod train;
 pub mod vectors;
 pub mod vocab;

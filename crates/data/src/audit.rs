@@ -1,7 +1,7 @@
 //! The leakage audit: what a split gives away, and what it asks that no model can know.
 
 use crate::split::{MaskTest, MaskValid, Part, Partition, Protocol};
-use crate::text_table::{TextTable, thousands};
+use rankstill_core::text_table::{TextTable, thousands};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -197,7 +197,7 @@ impl Audit {
 
 impl fmt::Display for Audit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table = TextTable::new(&["leakage audit", "count", "of", "share", ""]);
+        let mut table = TextTable::new(["leakage audit", "count", "of", "share", ""]);
         for finding in &self.findings {
             let (count, share) = match finding.count {
                 Some(0) => ("0".into(), String::new()),
@@ -207,7 +207,7 @@ impl fmt::Display for Audit {
                 None => ("no times".into(), String::new()),
             };
             let mark = if finding.doubtful && finding.count.unwrap_or(0) > 0 { "LEAK" } else { "" };
-            table.row([finding.about.clone(), count, thousands(finding.of), share, mark.into()]);
+            table.push([finding.about.clone(), count, thousands(finding.of), share, mark.into()]);
         }
         table.fmt(f)
     }

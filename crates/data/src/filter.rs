@@ -12,9 +12,9 @@
 //! Between 2 and 3 the log is laid out by user and time, so "first" and "last" mean the earliest and the latest row; rows of the
 //! same time, and logs without times, go by their order in the file.
 
-use crate::text_table::{TextTable, thousands};
 use crate::timelines::{LogColumns, Timelines};
 use crate::{Error, Result};
+use rankstill_core::text_table::{TextTable, thousands};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
@@ -257,7 +257,7 @@ impl FilterReport {
 
 impl fmt::Display for FilterReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table = TextTable::new(&[
+        let mut table = TextTable::new([
             "filter",
             "rows out",
             "users out",
@@ -269,7 +269,7 @@ impl fmt::Display for FilterReport {
         for FilterStep { filter, removed, left } in &self.steps {
             let numbers =
                 [removed.rows, removed.users, removed.items, left.rows, left.users, left.items];
-            table.row(std::iter::once(filter.clone()).chain(numbers.map(thousands)));
+            table.push(std::iter::once(filter.clone()).chain(numbers.map(thousands)));
         }
         table.fmt(f)
     }

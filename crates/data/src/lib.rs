@@ -16,7 +16,6 @@ pub mod split;
 pub mod stats;
 #[cfg(test)]
 mod testing;
-mod text_table;
 pub mod timelines;
 
 pub use columns::{Column, ColumnKind, ColumnTable, TableFormat, TableWriter, Texts};

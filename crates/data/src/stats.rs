@@ -1,7 +1,7 @@
 //! What a data set is like: the columns of Table 1 of the RD paper (Tang & Wang, KDD 2018).
 
 use crate::split::Partition;
-use crate::text_table::{TextTable, thousands};
+use rankstill_core::text_table::{TextTable, thousands};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -66,8 +66,8 @@ impl Stats {
 impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table =
-            TextTable::new(&["users", "items", "actions", "per user", "(u, S) pairs", "sparsity"]);
-        table.row([
+            TextTable::new(["users", "items", "actions", "per user", "(u, S) pairs", "sparsity"]);
+        table.push([
             thousands(self.users),
             thousands(self.items),
             thousands(self.actions),

@@ -74,10 +74,11 @@ fn main() {
     let top = TopK::unseen(k);
     let needs = Needs::of(&metrics);
     let began = Instant::now();
-    let lists = Outcome::ask(&model, &cases, &top, Needs { whole: false, ..needs }).unwrap();
+    let lists =
+        Outcome::of_ranker(&model, &cases, &top, Needs { whole_ranking: false, ..needs }).unwrap();
     println!("{:8.3} s  lists of {k}", began.elapsed().as_secs_f64());
     let began = Instant::now();
-    let outcome = Outcome::ask(&model, &cases, &top, needs).unwrap();
+    let outcome = Outcome::of_ranker(&model, &cases, &top, needs).unwrap();
     println!("{:8.3} s  lists and ranks in the whole ranking", began.elapsed().as_secs_f64());
     let teacher = lists.rankings();
     let outcome = outcome.with_popularity(&popularity).unwrap().with_teacher(teacher).unwrap();

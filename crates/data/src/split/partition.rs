@@ -1,9 +1,9 @@
 //! A cut log, each user's line laid out as train, then validation, then test.
 
 use super::Part;
-use crate::text_table::{TextTable, thousands};
 use crate::timelines::{Shard, Timelines};
 use crate::{Error, Result};
+use rankstill_core::text_table::{TextTable, thousands};
 use rankstill_core::{Interactions, Lists};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -179,14 +179,14 @@ impl Partition {
 
 impl fmt::Display for SplitCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table = TextTable::new(&["part", "rows", "users", "of unseen items", "dropped"]);
+        let mut table = TextTable::new(["part", "rows", "users", "of unseen items", "dropped"]);
         for (part, rows, users, unseen, dropped) in [
             ("train", self.train, self.train_users, 0, 0),
             ("valid", self.valid, self.valid_users, self.valid_unseen, self.valid_dropped),
             ("test", self.test, self.test_users, self.test_unseen, self.test_dropped),
         ] {
             let numbers = [rows, users, unseen, dropped].map(thousands);
-            table.row(std::iter::once(part.to_owned()).chain(numbers));
+            table.push(std::iter::once(part.to_owned()).chain(numbers));
         }
         table.fmt(f)
     }

@@ -6,7 +6,7 @@ use rankstill::data::columns::read_parquet;
 use rankstill::data::{Column, ColumnTable};
 use rankstill::eval::compare::Comparison;
 use rankstill::eval::report::comparisons;
-use rankstill::eval::{Comparing, compare, significance};
+use rankstill::eval::{ComparisonOptions, compare, significance};
 use rankstill_cli::progress::Screen;
 use std::path::{Path, PathBuf};
 
@@ -95,7 +95,7 @@ fn compare_models(
         bail!("--metrics: {} do not share `{missing}`; they share {}", both(), shared.join(", "));
     }
     ensure!(!shared.is_empty(), "{}: no metric in common", both());
-    let how = Comparing { level: options.level, ..Comparing::default() };
+    let how = ComparisonOptions { level: options.level, ..ComparisonOptions::default() };
     let chosen = |name: &&&str| {
         options.metrics.is_empty() || options.metrics.iter().any(|metric| metric == **name)
     };

@@ -12,10 +12,10 @@ use std::path::Path;
 /// The metrics of an experiment.
 pub struct Metrics {
     /// In the order of the tables.
-    pub shown: Vec<Box<dyn Metric>>,
+    pub shown: Vec<Metric>,
     /// Whose definitions of the metrics.
     pub dialect: Dialect,
-    validate: Box<dyn Metric>,
+    validate: Metric,
     keep: usize,
     groups: f64,
 }
@@ -92,7 +92,7 @@ impl Metrics {
     /// If the ranker fails, or the metric needs data that validation does not have.
     pub fn validation<R: Ranker + ?Sized>(&self, ranker: &R, cases: &Cases) -> Result<f64> {
         let needs = self.validate.needs();
-        let outcome = Outcome::ask(ranker, cases, &TopK::unseen(needs.depth), needs)?;
+        let outcome = Outcome::of_ranker(ranker, cases, &TopK::unseen(needs.depth), needs)?;
         let value = self.validate.measure(&outcome)?.mean();
         Ok(if self.validate_lower() { -value } else { value })
     }
@@ -110,7 +110,7 @@ impl Metrics {
         teacher: Option<&Rankings>,
     ) -> Result<Measurement> {
         let needs = Needs::of(&self.shown);
-        let outcome = Outcome::ask(ranker, cases, &TopK::unseen(self.keep), needs)?;
+        let outcome = Outcome::of_ranker(ranker, cases, &TopK::unseen(self.keep), needs)?;
         let mut outcome = outcome.with_popularity(popularity)?;
         if let Some(teacher) = teacher {
             outcome = outcome.with_teacher(teacher)?;
