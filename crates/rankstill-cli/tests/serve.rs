@@ -327,7 +327,7 @@ fn database() -> Option<(std::process::Child, String)> {
     std::io::BufRead::read_line(&mut answers, &mut url).unwrap();
     if url.is_empty() {
         assert_eq!(script.wait().unwrap().code(), Some(3));
-        println!("skipped: no PostgreSQL on this machine");
+        println!("skipped: PostgreSQL is not installed");
         return None;
     }
     Some((script, url.trim().to_owned()))
@@ -460,7 +460,7 @@ fn what_cannot_be_served_is_named() {
     let told =
         |args: &[&str]| error(&[&["serve", "--quiet", "--listen", "127.0.0.1:0"], args].concat());
     assert!(told(&["nowhere"]).contains("nowhere: there is no such folder"));
-    assert!(told(&[&given[0], &given[0]]).contains("models: two are called `MF`"));
+    assert!(told(&[&given[0], &given[0]]).contains("models: two have the name `MF`"));
     let folder = root.path().join("run/models/MF/seed-1/artefact");
     let items = folder.join("items.vocab");
     let mut bytes = fs::read(&items).unwrap();
