@@ -1,13 +1,14 @@
-//! What users did: per user, in order, the items they acted on.
+//! The interaction log: for each user, in order, the items they interacted with.
 
-use crate::{Error, Lists, Result};
+use crate::{Error, Lists, Result, Vocab};
+use std::collections::HashSet;
 
-/// A user, `0..n_users`. The user's own id is in the vocabulary.
+/// A user, `0..n_users`. Original ids are in the vocabulary.
 pub type UserId = u32;
-/// An item, `0..n_items`. The item's own id is in the vocabulary.
+/// An item, `0..n_items`. Original ids are in the vocabulary.
 pub type ItemId = u32;
 
-/// A log in dense ids, user by user; a user's items stand in the order of the log (of time, where it has times).
+/// A log in dense ids, grouped by user; each user's items are in the order of the log (chronological, if it has times).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Interactions {
     n_items: usize,
@@ -17,7 +18,46 @@ pub struct Interactions {
 }
 
 impl Interactions {
-    /// `times` and `weights` lie parallel to `items.values()`.
+    /// A log of (user, item) pairs with ids of any kind, such as text or integers. Users and items are numbered in the order of
+    /// their first appearance; a user's items keep the order of the pairs. Of equal pairs, only the first is kept.
+    ///
+    /// ```
+    /// use rankstill_core::Interactions;
+    ///
+    /// let log = Interactions::from_pairs([("ann", "tea"), ("bob", "tea"), ("ann", "milk"), ("ann", "tea")]);
+    /// assert_eq!((log.interactions.n_users(), log.interactions.n_items(), log.interactions.len()), (2, 2, 3));
+    /// let ann = log.users.get("ann").unwrap();
+    /// let items: Vec<_> = log.interactions.history(ann).iter().map(|&item| log.items.id(item)).collect();
+    /// assert_eq!(items, ["tea", "milk"]);
+    ///
+    /// let by_number = Interactions::from_pairs([(7_u64, 1200_u64), (7, 1300)]);
+    /// assert_eq!(by_number.items.get("1300"), Some(1));
+    /// ```
+    ///
+    /// # Panics
+    /// When there are more users or items than a vocabulary can hold ([`Vocab::MAX_LEN`]).
+    pub fn from_pairs<U: ToString, I: ToString>(
+        pairs: impl IntoIterator<Item = (U, I)>,
+    ) -> IndexedLog {
+        let (mut users, mut items) = (Vocab::new(), Vocab::new());
+        let mut histories: Vec<Vec<ItemId>> = Vec::new();
+        let mut known = HashSet::new();
+        for (user, item) in pairs {
+            let user = users.intern(&user.to_string());
+            let item = items.intern(&item.to_string());
+            if user as usize == histories.len() {
+                histories.push(Vec::new());
+            }
+            if known.insert((user, item)) {
+                histories[user as usize].push(item);
+            }
+        }
+        let lists = Lists::from_iter(histories);
+        let interactions = Self { n_items: items.len(), items: lists, times: None, weights: None };
+        IndexedLog { interactions, users, items }
+    }
+
+    /// `times` and `weights` are parallel to `items.values()`.
     ///
     /// # Errors
     /// When an item is not below `n_items`, or a column has another length.
@@ -42,31 +82,31 @@ impl Interactions {
         Ok(Self { n_items, items, times, weights })
     }
 
-    /// Users, with or without interactions.
+    /// The number of users, with or without interactions.
     #[must_use]
     pub fn n_users(&self) -> usize {
         self.items.len()
     }
 
-    /// Items, with or without interactions.
+    /// The number of items, with or without interactions.
     #[must_use]
     pub fn n_items(&self) -> usize {
         self.n_items
     }
 
-    /// Interactions.
+    /// The number of interactions.
     #[must_use]
     pub fn len(&self) -> usize {
         self.items.values().len()
     }
 
-    /// Whether nobody did anything.
+    /// Whether there are no interactions.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// What `user` acted on, oldest first; nothing for a user beyond the log.
+    /// The items of `user`, oldest first; empty for users beyond the log.
     #[must_use]
     pub fn history(&self, user: UserId) -> &[ItemId] {
         if (user as usize) < self.items.len() { self.items.row(user as usize) } else { &[] }
@@ -109,6 +149,17 @@ impl Interactions {
             })
         })
     }
+}
+
+/// A log together with the original ids of its users and items.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IndexedLog {
+    /// The log, in dense ids.
+    pub interactions: Interactions,
+    /// The ids of the users.
+    pub users: Vocab,
+    /// The ids of the items.
+    pub items: Vocab,
 }
 
 #[cfg(test)]

@@ -5,60 +5,24 @@ mod order;
 
 pub use co_training::CoTraining;
 
-use crate::{Batch, Cases, Error, Fit, Interactions, Learner, Lists, Model, Objective, Result};
-use crate::{Tensors, Trainable, recipe::Plan};
+use crate::{
+    Batch, Cases, EpochReport, Error, Fit, Interactions, Learner, Lists, Model, Objective, Plan,
+    Recipe, Result, Tensors, Trainable, Watch,
+};
 use order::Order;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// Sees a training run.
-pub trait Watch {
-    /// After every epoch. `Break` ends the run with [`Error::Interrupted`], its state in the checkpoint.
-    ///
-    /// # Errors
-    /// Whatever the watcher does may fail; it ends the run.
-    fn epoch(&mut self, _report: &EpochReport, _model: &dyn Model) -> Result<ControlFlow<()>> {
-        Ok(ControlFlow::Continue(()))
+impl<T: Trainable> Recipe for T {
+    fn fit(&self, log: &Arc<Interactions>, fit: &mut Fit<'_>) -> Result<Box<dyn Model>> {
+        train(self, log, &self.cases(log), self.objective(log), fit)
     }
 
-    /// Between two steps: `done` of `total` cases of this epoch. True asks to stop now.
-    fn step(&mut self, _epoch: usize, _done: usize, _total: usize) -> bool {
-        false
+    fn trainable(&self) -> Option<&dyn Trainable> {
+        Some(self)
     }
-}
-
-/// Watches nothing.
-pub struct Unwatched;
-impl Watch for Unwatched {}
-
-/// What one epoch came to.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct EpochReport {
-    /// 0-based.
-    pub epoch: usize,
-    /// Of so many at most.
-    pub epochs: usize,
-    /// Mean loss of a training case.
-    pub loss: f64,
-    /// The validation value, where this epoch was looked at.
-    pub valid: Option<f64>,
-    /// Whether that value is the best so far.
-    pub best: bool,
-    /// Of training, without validation.
-    pub seconds: f64,
-}
-
-/// Where a run's state is kept between two steps.
-pub struct Checkpointing<'a> {
-    /// Writes a state so that it replaces the last one wholly or not at all.
-    pub save: &'a dyn Fn(&str, &Tensors) -> Result<()>,
-    /// The last state written.
-    pub load: &'a dyn Fn() -> Result<Option<(String, Tensors)>>,
-    /// At least so long between two states.
-    pub every: Duration,
 }
 
 /// Trains `recipe` on `cases` by `objective`, which may be its own or a distiller's.
@@ -250,7 +214,7 @@ struct Position {
 
 impl Position {
     fn parse(text: &str, seed: u64, plan: &Plan) -> Result<Self> {
-        let bad = |problem: String| Error::Config { key: "checkpoint".into(), problem };
+        let bad = |problem: String| Error::Checkpoint { problem };
         let at: Self = serde_json::from_str(text).map_err(|error| bad(error.to_string()))?;
         if at.seed != seed {
             return Err(bad(format!("was made with seed {}, this run has {seed}", at.seed)));
@@ -278,7 +242,7 @@ fn save(
         state.insert_all("best.", best.clone());
     }
     let position = serde_json::to_string(at)
-        .map_err(|error| Error::Config { key: "checkpoint".into(), problem: error.to_string() })?;
+        .map_err(|error| Error::Checkpoint { problem: error.to_string() })?;
     (keep.save)(&position, &state)
 }
 
@@ -291,8 +255,7 @@ fn check(plan: &Plan, cases: &Cases) -> Result<()> {
         }
     }
     if u32::try_from(cases.len()).is_err() {
-        return Err(Error::Config {
-            key: "data".into(),
+        return Err(Error::Data {
             problem: format!(
                 "{} training cases; at most {} can be trained on",
                 cases.len(),
@@ -301,8 +264,7 @@ fn check(plan: &Plan, cases: &Cases) -> Result<()> {
         });
     }
     if cases.is_empty() {
-        return Err(Error::Config {
-            key: "data".into(),
+        return Err(Error::Data {
             problem: "no training case is left; loosen the filters or the split".into(),
         });
     }
@@ -313,15 +275,17 @@ fn check(plan: &Plan, cases: &Cases) -> Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::{Grad, Query, Row, Sampling, Scorer, Scores, Slate};
-    use serde_json::Value;
+    use crate::Checkpointing;
+    use crate::{Grad, ModelConfig, Query, Row, Sampling, Scorer, Scores, Slate};
     use std::cell::RefCell;
     use std::sync::Mutex;
+    use std::time::Duration;
 
     /// One number that moves by what each case adds: enough to see every step and its order.
     #[derive(Clone, Debug, PartialEq)]
     struct Counter(f32);
 
+    #[derive(Serialize)]
     struct Count(Plan);
 
     struct AddsIndex;
@@ -390,11 +354,11 @@ mod tests {
         fn resume(&self, _: &Arc<Interactions>, state: &Tensors) -> Result<Box<dyn Learner>> {
             Ok(Box::new(Counter(state.f32s("number", 1)?[0])))
         }
+    }
+
+    impl ModelConfig for Count {
         fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
             Ok(Box::new(Counter(tensors.f32s("number", 1)?[0])))
-        }
-        fn config(&self) -> Value {
-            Value::Null
         }
         fn memory(&self, _: usize, _: usize, _: usize) -> u64 {
             4
@@ -414,8 +378,8 @@ mod tests {
         Arc::new(Interactions::new(1, items, None, None).unwrap())
     }
 
-    fn fit(recipe: &Count, validate: Option<&crate::recipe::Validate<'_>>) -> f32 {
-        let mut fit = Fit { seed: 5, validate, watch: &mut Unwatched, checkpoints: None };
+    fn fit(recipe: &Count, validate: Option<&crate::Validate<'_>>) -> f32 {
+        let mut fit = Fit { validate, ..Fit::seeded(5) };
         let model = crate::Recipe::fit(recipe, &log(), &mut fit).unwrap();
         model.tensors().f32s("number", 1).unwrap()[0]
     }
@@ -438,14 +402,16 @@ mod tests {
                 Ok(())
             };
             let load = || Ok(kept.borrow().clone());
-            let run = |watch: &mut dyn Watch| {
+            let run = |stop: Option<usize>| {
+                let mut watch = stop.map(StopAfter);
+                let watch = watch.as_mut().map(|watch| watch as &mut dyn Watch);
                 let every = Duration::from_secs(999);
                 let checkpoints = Some(Checkpointing { save: &save, load: &load, every });
-                let mut fit = Fit { seed: 5, validate: None, watch, checkpoints };
+                let mut fit = Fit { watch, checkpoints, ..Fit::seeded(5) };
                 crate::Recipe::fit(&recipe, &log(), &mut fit)
             };
-            assert!(matches!(run(&mut StopAfter(stop)), Err(Error::Interrupted)), "after {stop}");
-            let resumed = run(&mut Unwatched).unwrap().tensors();
+            assert!(matches!(run(Some(stop)), Err(Error::Interrupted)), "after {stop}");
+            let resumed = run(None).unwrap().tensors();
             assert_eq!(resumed.f32s("number", 1).unwrap()[0].to_bits(), whole.to_bits(), "{stop}");
         }
     }
@@ -469,7 +435,7 @@ mod tests {
             let (recipe, log) = (Count(plan), log());
             let notes = Arc::default();
             let objective = Box::new(Notes(Arc::clone(&notes)));
-            let mut fit = Fit { seed: 5, validate: None, watch: &mut Unwatched, checkpoints: None };
+            let mut fit = Fit::seeded(5);
             train(&recipe, &log, &recipe.cases(&log), objective, &mut fit).unwrap();
             let notes = notes.lock().unwrap();
             assert_eq!(notes.len(), 50);
@@ -499,7 +465,7 @@ mod tests {
         let plan = Plan { epochs: 1, batch_size: 20, ..Plan::default() };
         let (recipe, log, notes) = (Count(plan), log(), Arc::default());
         let objective = Box::new(Once(Arc::clone(&notes)));
-        let mut fit = Fit { seed: 5, validate: None, watch: &mut Unwatched, checkpoints: None };
+        let mut fit = Fit::seeded(5);
         train(&recipe, &log, &recipe.cases(&log), objective, &mut fit).unwrap();
         let order = Order::new(&recipe.cases(&log), Sampling::Cases).epoch(5, 0);
         // Ten users of five items each: a batch of 20 rows names nearly all of them, and each once.

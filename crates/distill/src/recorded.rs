@@ -1,7 +1,6 @@
 //! A teacher that is nothing but its rankings: any system's output becomes a ranker.
 
-use crate::marks::Marks;
-use rankstill_core::{Error, ItemId, Query, Ranker, Rankings, Result, TopK, UserId};
+use rankstill_core::{Error, ItemId, ItemSet, Query, Ranker, Rankings, Result, TopK, UserId};
 use rayon::prelude::*;
 
 /// Queries answered by one task.
@@ -36,7 +35,7 @@ impl Recorded {
         }
         let end = users.iter().max().map_or(0, |&user| user as usize + 1);
         let mut row_of = vec![NO_ROW; end];
-        let mut marks = Marks::new(n_items);
+        let mut marks = ItemSet::empty(n_items);
         for (row, &user) in users.iter().enumerate() {
             if row_of[user as usize] != NO_ROW {
                 return Err(problem(format!("user {user} has more than one list")));
@@ -46,11 +45,11 @@ impl Recorded {
             if let Some(&item) = items.iter().find(|&&item| item as usize >= n_items) {
                 return Err(Error::UnknownItem { item: item as usize, n_items });
             }
-            let twice = items.iter().find(|&&item| !marks.set(item));
+            let twice = items.iter().find(|&&item| !marks.insert(item));
             if let Some(item) = twice {
                 return Err(problem(format!("item {item} is listed twice for user {user}")));
             }
-            items.iter().for_each(|&item| marks.clear(item));
+            items.iter().for_each(|&item| marks.remove(item));
             let ordered = scores.windows(2).all(|pair| pair[0] >= pair[1]);
             if !ordered || scores.iter().any(|score| score.is_nan()) {
                 return Err(problem(format!(
@@ -78,18 +77,18 @@ impl Recorded {
         (row != NO_ROW).then_some(row as usize)
     }
 
-    fn answer(&self, query: &Query<'_>, top: &TopK<'_>, marks: &mut Marks, out: &mut Rankings) {
+    fn answer(&self, query: &Query<'_>, top: &TopK<'_>, marks: &mut ItemSet, out: &mut Rankings) {
         let Some(row) = self.row(query) else { return out.push([]) };
         let seen = || query.history.iter().chain(query.hidden).filter(|_| top.skip_seen);
         seen().for_each(|&item| {
-            marks.set(item);
+            marks.insert(item);
         });
         let listed = self.lists.items(row).iter().zip(self.lists.scores(row));
         let may = |item: ItemId| {
             !marks.contains(item) && top.allowed.is_none_or(|allowed| allowed.contains(item))
         };
         out.push(listed.map(|(&i, &s)| (i, s)).filter(|(item, _)| may(*item)).take(top.k));
-        seen().for_each(|&item| marks.clear(item));
+        seen().for_each(|&item| marks.remove(item));
     }
 }
 
@@ -98,7 +97,7 @@ impl Ranker for Recorded {
         let blocks: Vec<Rankings> = queries
             .par_chunks(BLOCK)
             .map_init(
-                || Marks::new(self.n_items),
+                || ItemSet::empty(self.n_items),
                 |marks, block| {
                     let mut out = Rankings::default();
                     block.iter().for_each(|query| self.answer(query, top, marks, &mut out));
@@ -116,7 +115,7 @@ impl Ranker for Recorded {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use rankstill_core::{ItemSet, Lists};
+    use rankstill_core::Lists;
 
     fn lists(rows: &[&[(ItemId, f32)]]) -> Rankings {
         let mut lists = Rankings::default();

@@ -12,8 +12,7 @@ mod gowalla;
 
 use gowalla::Gowalla;
 use rankstill_core::kernel::optimizer::{Adam, AdamMode, Optimizer, Sgd};
-use rankstill_core::train::{EpochReport, Watch};
-use rankstill_core::{Fit, Learner, Model, Plan, Recipe, Result, Trainable};
+use rankstill_core::{EpochReport, Fit, Learner, Model, Plan, Recipe, Result, Trainable, Watch};
 use rankstill_models::BprMf;
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -53,7 +52,7 @@ fn milliseconds_a_step(data: &Gowalla, mode: AdamMode) -> f64 {
     let recipe =
         BprMf { optimizer: Optimizer::Adam(adam), train: plan.clone(), ..BprMf::default() };
     let mut watch = Fastest(f64::INFINITY);
-    let mut fit = Fit { seed: 1, validate: None, watch: &mut watch, checkpoints: None };
+    let mut fit = Fit { watch: Some(&mut watch), ..Fit::seeded(1) };
     recipe.fit(&data.train, &mut fit).expect("settings that can be");
     watch.0 * 1e3 / data.train.len().div_ceil(plan.batch_size) as f64
 }

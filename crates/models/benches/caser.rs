@@ -7,9 +7,9 @@
 //! Lines are `name value` pairs.
 
 use rankstill_core::kernel::optimizer::{Adam, AdamMode, Optimizer};
-use rankstill_core::train::{EpochReport, Watch};
 use rankstill_core::{
-    Error, Fit, Interactions, Lists, Model, Plan, Recipe, Result, TopK, Trainable,
+    EpochReport, Error, Fit, Interactions, Lists, Model, Plan, Recipe, Result, TopK, Trainable,
+    Watch,
 };
 use rankstill_models::Caser;
 use std::collections::HashMap;
@@ -66,7 +66,7 @@ fn step(
     let recipe =
         Caser { dim, optimizer: Optimizer::Adam(adam), train: plan.clone(), ..Caser::default() };
     let mut watch = Times { epoch: f64::INFINITY, steps: Vec::new(), last: Instant::now() };
-    let mut fit = Fit { seed: 1, validate: None, watch: &mut watch, checkpoints: None };
+    let mut fit = Fit { watch: Some(&mut watch), ..Fit::seeded(1) };
     let model = recipe.fit(train, &mut fit).expect("settings that can be");
     let steps = recipe.cases(train).len().div_ceil(plan.batch_size);
     watch.steps.sort_by(f64::total_cmp);

@@ -94,7 +94,7 @@ struct Listed {
 impl Listed {
     fn slate(&self, batch: &Batch<'_>) -> Slate {
         let rows = || batch.rows.iter().map(|&row| row as usize);
-        Slate::against(
+        Slate::with_complement(
             rows().map(|row| self.taught.row(row).to_vec()).collect(),
             rows().map(|row| self.history.row(row).to_vec()).collect(),
         )

@@ -13,8 +13,7 @@ mod gowalla;
 
 use gowalla::Gowalla;
 use rankstill_core::registry::{self, Config};
-use rankstill_core::train::{EpochReport, Watch};
-use rankstill_core::{Error, Fit, Model, Result};
+use rankstill_core::{EpochReport, Error, Fit, Model, Result, Watch};
 use rankstill_models::MODELS;
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -35,7 +34,7 @@ fn main() -> Result<()> {
 
     let mut watch = Report { data: &data, every, seconds: 0.0 };
     let began = Instant::now();
-    let fit = &mut Fit { seed, validate: None, watch: &mut watch, checkpoints: None };
+    let fit = &mut Fit { watch: Some(&mut watch), ..Fit::seeded(seed) };
     let model = recipe.fit(&data.train, fit)?;
     println!("fitted in {:.2} s, with what was measured on the way", began.elapsed().as_secs_f64());
     let (recall, ndcg) = data.measure(&*model)?;

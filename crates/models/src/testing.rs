@@ -6,10 +6,10 @@
 
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::registry::{Config, Entry};
-use rankstill_core::train::{Checkpointing, Unwatched, Watch};
 use rankstill_core::{
-    Batch, Cases, Data, Error, Fit, Grad, Interactions, ItemId, Learner, Lists, Model, Objective,
-    Query, Recipe, Row, Scores, Slate, Span, Tensors, TopK, VectorGrads, VectorObjective, Vectors,
+    Batch, Cases, Checkpointing, Data, Error, Fit, Grad, Interactions, ItemId, Learner, Lists,
+    Model, Objective, Query, Recipe, Row, Scores, Slate, Span, Tensors, TopK, VectorGrads,
+    VectorObjective, Vectors, Watch,
 };
 use serde_json::Value;
 use std::cell::RefCell;
@@ -33,14 +33,23 @@ pub fn held_out(user: u32) -> u32 {
     user / 12 * 10 + user % 12 % 10
 }
 
+/// The entry's settings for tests.
+pub fn small(entry: &Entry<dyn Recipe>) -> Value {
+    serde_json::from_str(entry.small).unwrap()
+}
+
 pub fn parse(entry: &Entry<dyn Recipe>, settings: &Value) -> Box<dyn Recipe> {
     (entry.parse)(Config { path: entry.name, value: settings }).unwrap()
 }
 
+/// The error for settings that the model of this name refuses.
+pub fn parse_error(name: &str, path: &str, settings: &Value) -> String {
+    let entry = crate::MODELS.iter().find(|entry| entry.name == name).unwrap();
+    (entry.parse)(Config { path, value: settings }).err().unwrap().to_string()
+}
+
 pub fn fit(recipe: &dyn Recipe, train: &Arc<Interactions>, seed: u64) -> Box<dyn Model> {
-    let mut watch = Unwatched;
-    let fit = &mut Fit { seed, validate: None, watch: &mut watch, checkpoints: None };
-    recipe.fit(train, fit).unwrap()
+    recipe.fit(train, &mut Fit::seeded(seed)).unwrap()
 }
 
 /// Every user as a known one, by history alone, and oddities: nobody, a user beyond the log, an item beyond the catalogue.
@@ -74,7 +83,7 @@ pub fn settings_round_trip(entry: &Entry<dyn Recipe>, settings: &Value) {
 }
 
 /// A learning rate that has fallen to 0 in the second of two epochs leaves the model as the first one made it.
-pub fn rate_falls(entry: &Entry<dyn Recipe>, settings: &Value) {
+pub fn rate_decays(entry: &Entry<dyn Recipe>, settings: &Value) {
     if parse(entry, settings).config().get("final_rate").is_none() {
         return;
     }
@@ -119,7 +128,7 @@ pub fn save_and_load(entry: &Entry<dyn Recipe>, settings: &Value) {
 }
 
 /// Many queries at once get what each gets alone; nobody is left without an answer, and nothing seen is recommended.
-pub fn answers_everybody(entry: &Entry<dyn Recipe>, settings: &Value) {
+pub fn ranks_for_every_query(entry: &Entry<dyn Recipe>, settings: &Value) {
     let (train, recipe) = (blocks(), parse(entry, settings));
     let model = fit(&*recipe, &train, 1);
     let (queries, top) = (queries(&train), TopK::unseen(40));
@@ -216,7 +225,7 @@ fn interrupted_at(
         let fit = &mut Fit {
             seed: 1,
             validate: Some(&validate),
-            watch: &mut watch,
+            watch: Some(&mut watch),
             checkpoints: Some(Checkpointing { save: &save, load: &load, every: Duration::MAX }),
         };
         match recipe.fit(train, fit) {

@@ -1,13 +1,13 @@
-//! Every distiller of one teacher, from a black box's lists to a matrix-factorisation student, the whole way.
+//! Every distiller of one teacher, from the lists of a black box to a fitted matrix-factorisation student.
 #![allow(clippy::unwrap_used)]
 
 use rankstill::core::kernel::rng::Rng;
 use rankstill::core::registry::{self, Config};
-use rankstill::core::train::{Checkpointing, Unwatched, Watch, train};
+use rankstill::core::train::train;
 use rankstill::core::{
-    Cases, Distiller, Embedded, Factored, Factors, Fit, Interactions, ItemId, Lists, Model,
-    Objective, Plan, Query, Ranker, Rankings, Result, TeacherRecipe, Tensors, TopK, Trace,
-    Trainable,
+    Cases, Checkpointing, Distiller, Embedded, Factored, Factors, Fit, Interactions, ItemId, Lists,
+    Model, Objective, Plan, Query, Ranker, Rankings, Result, TeacherRecipe, Tensors, TopK, Trace,
+    Trainable, Watch,
 };
 use rankstill::distill::rank_distil::{Discrepancy, Form, Weighting};
 use rankstill::distill::{Bd, DISTILLERS, RankDistil, Recorded, trace};
@@ -49,7 +49,7 @@ impl Factored for Tastes {
     }
 }
 
-/// What every user thinks of every item.
+/// Every user's items with their true scores, best first.
 fn tastes() -> Vec<Vec<(ItemId, f32)>> {
     let Tastes { users, items } = Tastes::drawn();
     let order = |user: &[f32]| {
@@ -61,17 +61,17 @@ fn tastes() -> Vec<Vec<(ItemId, f32)>> {
     users.chunks(4).map(order).collect()
 }
 
-/// A user has acted on six of the thirty items that she likes best.
+/// Each user interacted with six of her thirty best items.
 fn log() -> Arc<Interactions> {
     let line = |(user, liked): (usize, Vec<(ItemId, f32)>)| {
-        let places = Rng::keyed(4, [user as u64]).permutation(30);
-        places[..6].iter().map(|&place| liked[place as usize].0).collect::<Vec<_>>()
+        let positions = Rng::keyed(4, [user as u64]).permutation(30);
+        positions[..6].iter().map(|&at| liked[at as usize].0).collect::<Vec<_>>()
     };
     let lines: Lists<ItemId> = tastes().into_iter().enumerate().map(line).collect();
     Arc::new(Interactions::new(ITEMS, lines, None, None).unwrap())
 }
 
-/// A system that knows the tastes, of which only its recorded lists are at hand.
+/// A system that knows the true scores, available only as recorded lists.
 fn teacher() -> Recorded {
     let mut lists = Rankings::default();
     tastes().into_iter().for_each(|liked| lists.push(liked.into_iter().take(60)));
@@ -85,11 +85,11 @@ fn student() -> BprMf {
     BprMf { dim: 8, train, ..BprMf::default() }
 }
 
-fn lesson(cases: &Cases, distil: &dyn Distiller) -> Trace {
+fn oracle_trace(cases: &Cases, distil: &dyn Distiller) -> Trace {
     let mut go_on = |_, _| ControlFlow::Continue(());
     let trace =
         trace::record("oracle", &teacher(), cases, distil.requires().lists, &mut go_on).unwrap();
-    // Where the teacher learns along it is no oracle but a larger student.
+    // A teacher that is trained together with the student is not an oracle but a larger student.
     let recipe = Arc::new(BprMf { dim: 16, ..student() });
     let trace = match distil.requires().recipe {
         false => trace,
@@ -98,8 +98,8 @@ fn lesson(cases: &Cases, distil: &dyn Distiller) -> Trace {
     match distil.requires().vectors {
         false => trace,
         true => {
-            let said = Embedded::new("oracle", &Tastes::drawn(), &cases.distinct_queries());
-            trace.with_embedded(said.unwrap()).unwrap()
+            let vectors = Embedded::new("oracle", &Tastes::drawn(), &cases.distinct_queries());
+            trace.with_embedded(vectors.unwrap()).unwrap()
         }
     }
 }
@@ -112,7 +112,7 @@ fn objective(
     let own = student().objective(log);
     match distil {
         None => own,
-        Some(distil) => distil.teach(own, cases, &[lesson(cases, distil)]).unwrap(),
+        Some(distil) => distil.teach(own, cases, &[oracle_trace(cases, distil)]).unwrap(),
     }
 }
 
@@ -125,11 +125,10 @@ fn fit(distil: Option<&dyn Distiller>, fit: &mut Fit<'_>) -> Result<Box<dyn Mode
 }
 
 fn fitted(distil: Option<&dyn Distiller>, seed: u64) -> Box<dyn Model> {
-    fit(distil, &mut Fit { seed, validate: None, watch: &mut Unwatched, checkpoints: None })
-        .unwrap()
+    fit(distil, &mut Fit::seeded(seed)).unwrap()
 }
 
-/// Mean share of the teacher's ten best unseen items that are among the student's.
+/// Mean share of the teacher's ten best unseen items that the student also has among its ten best.
 fn overlap_at_10(model: &dyn Model) -> f64 {
     let log = log();
     let cases = Cases::per_user(&log);
@@ -170,7 +169,7 @@ fn a_student_taught_by_a_black_box_agrees_with_it_more_than_one_that_is_not() {
 }
 
 #[test]
-fn so_does_one_that_any_other_method_teaches() {
+fn every_other_method_makes_the_student_agree_more_too() {
     let alone = overlap_at_10(&*fitted(None, 1));
     for distil in other_methods() {
         let taught = overlap_at_10(&*fitted(Some(&*distil), 1));
@@ -179,7 +178,7 @@ fn so_does_one_that_any_other_method_teaches() {
     }
 }
 
-/// The methods beside the student's own loss, and those that look at the student while it learns.
+/// The methods that add a term to the student's own loss, and those that rank with the student while it trains.
 fn other_methods() -> Vec<Box<dyn Distiller>> {
     let settings = [
         json!({"kind": "rrd", "k": 20, "l": 20, "window": 60, "lambda": 0.05}),
@@ -191,7 +190,7 @@ fn other_methods() -> Vec<Box<dyn Distiller>> {
         json!({"kind": "score_kd", "k": 30, "loss": "squares"}),
         json!({"kind": "ir_rrd", "k": 20, "l": 20, "window": 60, "lambda": 0.05, "item_lambda": 0.02}),
         json!({"kind": "dcd", "k": 20, "l": 20, "window": 60, "corrected": 20, "lambda": 0.05, "item_correction": 0.5}),
-        // It carries over what vectors hold, not how they are ordered: it takes a lot to be seen here.
+        // It transfers the vectors, not the order of items, so it needs a large weight to show an effect here.
         json!({"kind": "de", "experts": 4, "lambda": 3.0, "anneal_epochs": 3, "optimizer": {"kind": "adam", "learning_rate": 0.03}}),
         json!({"kind": "ftd", "lambda": 0.01}),
         json!({"kind": "htd", "groups": 4, "lambda": 0.05, "anneal_epochs": 30}),
@@ -204,7 +203,7 @@ fn other_methods() -> Vec<Box<dyn Distiller>> {
     settings.iter().map(parse).collect()
 }
 
-/// Ranks by both means, with everything that draws; and all other methods.
+/// Settings that use every kind of random draw, and all other methods.
 fn drawing_settings() -> Vec<Box<dyn Distiller>> {
     let base = RankDistil { loss: Form::PairWise, warm_up: 1, epsilon: 20, ..RankDistil::paper() };
     let mut all = other_methods();
@@ -219,7 +218,7 @@ fn drawing_settings() -> Vec<Box<dyn Distiller>> {
     all
 }
 
-/// Asks to stop after so many steps.
+/// Requests a stop after this many steps.
 struct StopAfter(usize);
 impl Watch for StopAfter {
     fn step(&mut self, _: usize, _: usize, _: usize) -> bool {
@@ -234,8 +233,8 @@ fn a_student_without_vectors_is_refused_by_methods_that_compare_them() {
     let recipe = rankstill::models::NeuMf::default();
     let cases = recipe.cases(&log);
     let de = rankstill::distill::De::default();
-    let objective = de.teach(recipe.objective(&log), &cases, &[lesson(&cases, &de)]).unwrap();
-    let mut fit = Fit { seed: 1, validate: None, watch: &mut Unwatched, checkpoints: None };
+    let objective = de.teach(recipe.objective(&log), &cases, &[oracle_trace(&cases, &de)]).unwrap();
+    let mut fit = Fit::seeded(1);
     let error = train(&recipe, &log, &cases, objective, &mut fit).err().unwrap().to_string();
     assert!(error.starts_with("distill: compares vectors, and this student's score"), "{error}");
 }
@@ -250,23 +249,20 @@ fn a_run_that_is_stopped_and_resumed_gives_the_same_bytes() {
             Ok(())
         };
         let load = || Ok(kept.borrow().clone());
-        // Six steps an epoch: within epochs 1, 3 (between two looks at the student), and at the end of one.
+        // Six steps per epoch: stops within epochs 1 and 3 (between two refreshes), and at the end of an epoch.
         for stop in [9, 12, 3] {
             let checkpoints =
                 Some(Checkpointing { save: &save, load: &load, every: Duration::from_secs(3600) });
             let mut watch = StopAfter(stop);
             let stopped = fit(
                 Some(&*distil),
-                &mut Fit { seed: 7, validate: None, watch: &mut watch, checkpoints },
+                &mut Fit { watch: Some(&mut watch), checkpoints, ..Fit::seeded(7) },
             );
             assert!(matches!(stopped, Err(rankstill::core::Error::Interrupted)));
         }
         let checkpoints =
             Some(Checkpointing { save: &save, load: &load, every: Duration::from_secs(3600) });
-        let resumed = fit(
-            Some(&*distil),
-            &mut Fit { seed: 7, validate: None, watch: &mut Unwatched, checkpoints },
-        );
+        let resumed = fit(Some(&*distil), &mut Fit { checkpoints, ..Fit::seeded(7) });
         assert_eq!(resumed.unwrap().tensors(), whole, "{}", distil.config());
     }
 }

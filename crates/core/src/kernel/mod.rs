@@ -4,6 +4,7 @@
 pub mod activation;
 pub mod affine;
 pub mod als;
+pub mod bits;
 pub mod bpr;
 pub mod buffer;
 pub mod cholesky;

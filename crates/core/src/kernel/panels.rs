@@ -7,6 +7,7 @@
 //! scalar loop of `f32::mul_add` ([`score_one`]) reproduces it bit for bit, and so does every instruction set with FMA.
 //! (On the portable path without FMA both round after the product and after the sum.)
 
+use super::bits::ItemSet;
 use super::buffer::Buffer;
 use super::simd::{LANES, Simd, dispatch};
 
@@ -191,20 +192,17 @@ impl Panels {
         (place / PANEL, place % PANEL)
     }
 
-    /// For each panel, the lanes that hold an item that may be answered: bit `i` of `allowed` speaks for item `i`.
-    pub(super) fn live_lanes(&self, allowed: Option<&[u64]>) -> Vec<u32> {
-        if let Some(allowed) = allowed {
-            let needed = self.n_items.div_ceil(64);
-            assert!(allowed.len() >= needed, "{} words for {} items", allowed.len(), self.n_items);
-        }
+    /// For each panel, the lanes that hold an allowed item.
+    pub(super) fn live_lanes(&self, allowed: Option<&ItemSet>) -> Vec<u32> {
         let mut live = vec![u32::MAX; self.n_panels()];
         if let Some(last) = live.last_mut() {
             *last >>= self.n_panels() * PANEL - self.n_items;
         }
         if let Some(allowed) = allowed {
+            allowed.check_catalogue(self.n_items);
             for (live, ids) in live.iter_mut().zip(self.ids.chunks_exact(PANEL)) {
                 for (lane, id) in ids.iter().enumerate() {
-                    if *id != u32::MAX && !is_set(allowed, *id) {
+                    if *id != u32::MAX && !allowed.contains(*id) {
                         *live &= !(1 << lane);
                     }
                 }
@@ -221,12 +219,6 @@ impl Panels {
         assert!(query.len() == self.dim && out.len() == self.n_items);
         score_row(self, query, out);
     }
-}
-
-/// Whether bit `id` is set.
-#[inline(always)]
-pub(super) fn is_set(bits: &[u64], id: u32) -> bool {
-    bits[id as usize / 64] >> (id % 64) & 1 == 1
 }
 
 dispatch! {

@@ -7,9 +7,10 @@
 
 use rayon::prelude::*;
 
-use super::panels::{Order, PANEL, Panels, Rows, is_set, pack_queries, score_panel, tile};
+use super::bits::ItemSet;
+use super::panels::{Order, PANEL, Panels, Rows, pack_queries, score_panel, tile};
 use super::simd::{Isa, LANES, Simd, dispatch, isa};
-use super::topk::{block_size, group_of, key, mark, unmark};
+use super::topk::{block_size, group_of, key};
 
 /// Ranks of targets: query `i` owns `offsets[i]..offsets[i + 1]`, in the order of its targets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,7 +41,7 @@ pub fn target_ranks<'m>(
     panels: &Panels,
     targets: impl Fn(usize) -> &'m [u32] + Sync,
     masked: impl Fn(usize) -> &'m [u32] + Sync,
-    allowed: Option<&[u64]>,
+    allowed: Option<&ItemSet>,
 ) -> Ranks {
     assert!(
         queries.dim() == panels.dim(),
@@ -69,7 +70,7 @@ pub fn target_ranks<'m>(
     let blocks: Vec<Vec<u32>> = (0..n.div_ceil(block))
         .into_par_iter()
         .map_init(
-            || (Vec::new(), vec![0u64; panels.n_items().div_ceil(64)]),
+            || (Vec::new(), ItemSet::empty(panels.n_items())),
             |(packed, marked), b| {
                 let range = b * block..n.min((b + 1) * block);
                 pack_queries(queries, range.clone(), group, packed);
@@ -124,18 +125,18 @@ impl Counts {
         panels: &Panels,
         targets: &[u32],
         masked: &[u32],
-        allowed: Option<&[u64]>,
+        allowed: Option<&ItemSet>,
         live: &[u32],
-        marked: &mut [u64],
+        marked: &mut ItemSet,
     ) {
         self.starts.push(self.ids.len());
         if targets.is_empty() {
             return;
         }
-        mark(marked, masked);
+        marked.insert_all(masked);
         for id in targets {
             let mut target = Target { known: Some(0), score: 0.0, above: 0 };
-            if (*id as usize) < panels.n_items() && !is_set(marked, *id) {
+            if (*id as usize) < panels.n_items() && !marked.contains(*id) {
                 let (panel, lane) = panels.place_of(*id);
                 if live[panel] >> lane & 1 == 1 {
                     let scores = score_panel(queries.row(query), panels.panel(panel));
@@ -164,7 +165,7 @@ impl Counts {
             });
             self.known.push(target.known);
         }
-        unmark(marked, masked);
+        marked.remove_all(masked);
     }
 
     fn start(&mut self) {
@@ -180,19 +181,19 @@ impl Counts {
         panels: &Panels,
         masked: &[u32],
         live: &[u32],
-        marked: &mut [u64],
+        marked: &mut ItemSet,
     ) {
         let range = self.starts[row]..self.starts[row + 1];
         if range.is_empty() {
             return;
         }
-        mark(marked, masked);
+        marked.insert_all(masked);
         for id in masked {
             // Unmarked at once: repeats count once.
-            if *id as usize >= panels.n_items() || !is_set(marked, *id) {
+            if !marked.contains(*id) {
                 continue;
             }
-            unmark(marked, &[*id]);
+            marked.remove(*id);
             let (panel, lane) = panels.place_of(*id);
             if live[panel] >> lane & 1 == 0 {
                 continue;
@@ -316,20 +317,19 @@ pub fn rank_in_row(
     scores: &[f32],
     targets: &[u32],
     masked: &[u32],
-    allowed: Option<&[u64]>,
+    allowed: Option<&ItemSet>,
 ) -> Vec<u32> {
-    let words = scores.len().div_ceil(64);
     let mut open = match allowed {
         Some(allowed) => {
-            assert!(allowed.len() >= words, "{} words for {} items", allowed.len(), scores.len());
-            allowed[..words].to_vec()
+            allowed.check_catalogue(scores.len());
+            allowed.clone()
         }
-        None => vec![u64::MAX; words],
+        None => ItemSet::all(scores.len()),
     };
-    unmark(&mut open, masked);
+    open.remove_all(masked);
     let rank = |id: &u32| {
-        if (*id as usize) < scores.len() && is_set(&open, *id) {
-            1 + count_above(scores, &open, *id as usize)
+        if (*id as usize) < scores.len() && open.contains(*id) {
+            1 + count_above(scores, open.words(), *id as usize)
         } else {
             0
         }
@@ -381,7 +381,7 @@ mod tests {
     fn check(problem: &Problem, targets: &[Vec<u32>]) {
         let (queries, items) = (problem.queries(), problem.items());
         let masked = |q: usize| &problem.masks[q][..];
-        let allowed = problem.allowed.as_deref();
+        let allowed = problem.allowed.as_ref();
         for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
             with_isa(isa, 1, || {
                 let panels = Panels::pack(items, Order::Id);
@@ -454,6 +454,8 @@ mod tests {
         let scores = [3.0, 5.0, 5.0, f32::NAN, 1.0, f32::NEG_INFINITY];
         let ranks = rank_in_row(&scores, &[2, 1, 0, 4, 5, 3, 9], &[0, 0], None);
         assert_eq!(ranks, [2, 1, 0, 3, 4, 5, 0]);
-        assert_eq!(rank_in_row(&scores, &[4, 1], &[], Some(&[0b11_0001])), [2, 0]);
+        let mut allowed = ItemSet::empty(6);
+        allowed.insert_all(&[0, 4, 5]);
+        assert_eq!(rank_in_row(&scores, &[4, 1], &[], Some(&allowed)), [2, 0]);
     }
 }

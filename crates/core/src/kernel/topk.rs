@@ -12,7 +12,8 @@
 
 use rayon::prelude::*;
 
-use super::panels::{PANEL, Panels, Rows, is_set, pack_queries, tile};
+use super::bits::ItemSet;
+use super::panels::{PANEL, Panels, Rows, pack_queries, tile};
 use super::simd::{Isa, LANES, Simd, dispatch, isa};
 
 /// Lists of items, best first: query `i` owns `offsets[i]..offsets[i + 1]` of the other two.
@@ -56,7 +57,7 @@ pub fn top_k<'m>(
     panels: &Panels,
     k: usize,
     masked: impl Fn(usize) -> &'m [u32] + Sync,
-    allowed: Option<&[u64]>,
+    allowed: Option<&ItemSet>,
 ) -> TopLists {
     assert!(
         queries.dim() == panels.dim(),
@@ -245,7 +246,7 @@ fn scan_tiles<S: Simd, const R: usize, const V: usize>(s: S, job: Job<'_>) {
 pub fn select_row(
     scores: &[f32],
     masked: &[u32],
-    allowed: Option<&[u64]>,
+    allowed: Option<&ItemSet>,
     k: usize,
 ) -> Vec<(u32, f32)> {
     let k = k.min(scores.len());
@@ -255,10 +256,9 @@ pub fn select_row(
     let mut selection = Selection::default();
     selection.start(1, scores.len(), k);
     if let Some(allowed) = allowed {
-        let (n, needed) = (scores.len(), scores.len().div_ceil(64));
-        assert!(allowed.len() >= needed, "{} words for {n} items", allowed.len());
+        allowed.check_catalogue(scores.len());
     }
-    scan_row(scores, masked, allowed, &mut selection);
+    scan_row(scores, masked, allowed.map(ItemSet::words), &mut selection);
     let (mut ids, mut found) = (vec![0; k], vec![0.0; k]);
     let len = selection.finish(0, masked, &mut ids, &mut found);
     ids.into_iter().zip(found).take(len).collect()
@@ -308,8 +308,8 @@ struct Selection {
     bars: Vec<f32>,
     /// A key that k items so far reach: decides among equal scores.
     bar_keys: Vec<u64>,
-    /// A bit an item; all unset between uses.
-    marked: Vec<u64>,
+    /// Empty between uses.
+    marked: ItemSet,
     /// Scratch of [`cut`].
     ordered: Vec<u32>,
 }
@@ -326,7 +326,9 @@ impl Selection {
         self.bars.resize(rows, f32::NAN);
         self.bar_keys.clear();
         self.bar_keys.resize(rows, 0);
-        self.marked.resize(n_items.div_ceil(64), 0);
+        if self.marked.n_items() != n_items {
+            self.marked = ItemSet::empty(n_items);
+        }
     }
 
     /// Appends the hits of a tile whose first query is `row`; whether a threshold rose.
@@ -391,14 +393,14 @@ impl Selection {
         let keys = &mut self.keys[query * self.capacity..][..self.lens[query]];
         let mut len = keys.len();
         if !masked.is_empty() {
-            mark(&mut self.marked, masked);
+            self.marked.insert_all(masked);
             len = 0;
             for i in 0..keys.len() {
                 let key = keys[i];
                 keys[len] = key;
-                len += usize::from(!is_set(&self.marked, id_of(key)));
+                len += usize::from(!self.marked.contains(id_of(key)));
             }
-            unmark(&mut self.marked, masked);
+            self.marked.remove_all(masked);
         }
         if len >= self.k {
             (self.bar_keys[query], len) = raise(&mut keys[..len], self.k, &mut self.ordered);
@@ -498,24 +500,6 @@ fn cut_kernel<S: Simd>(
         len += usize::from((key >> 32) as u32 >= bar);
     }
     Some((bar, len))
-}
-
-/// Sets the bits of `ids`; ids beyond the bits are ignored.
-pub(super) fn mark(bits: &mut [u64], ids: &[u32]) {
-    for id in ids {
-        if let Some(word) = bits.get_mut(*id as usize / 64) {
-            *word |= 1 << (id % 64);
-        }
-    }
-}
-
-/// Takes the bits of `ids` back.
-pub(super) fn unmark(bits: &mut [u64], ids: &[u32]) {
-    for id in ids {
-        if let Some(word) = bits.get_mut(*id as usize / 64) {
-            *word &= !(1 << (id % 64));
-        }
-    }
 }
 
 /// A number that is larger for the item that ranks first: the score's bits made to sort, above the id's complement.

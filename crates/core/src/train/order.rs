@@ -1,8 +1,7 @@
 //! Which cases an epoch visits, and in what order.
 
 use crate::kernel::rng::Rng;
-use crate::recipe::Sampling;
-use crate::{Cases, Lists};
+use crate::{Cases, Lists, Sampling};
 
 /// Draws the epochs' orders of some cases.
 pub(super) struct Order {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::testing::{Chance, Free, N, Own, cases, learning, log, trace};
-use rankstill_core::train::{Unwatched, train};
+use rankstill_core::train::train;
 use rankstill_core::{Batch, Fit, Plan, Slate};
 
 const EVERY: usize = 4;
@@ -99,11 +99,9 @@ fn while_it_warms_up_the_teacher_is_its_recipe_trained_alone() {
     let mut along = along(&config, &cases);
     let alone = |epochs| {
         let recipe = Free(Plan { epochs, batch_size: 5, patience: 0, ..Plan::default() });
-        let mut watch = Unwatched;
-        let mut fit = Fit { seed: 8, validate: None, watch: &mut watch, checkpoints: None };
         let train_on = Arc::new(log());
         let own = Box::new(Own::Pairs);
-        train(&recipe, &train_on, &cases, own, &mut fit).unwrap().tensors()
+        train(&recipe, &train_on, &cases, own, &mut Fit::seeded(8)).unwrap().tensors()
     };
     for epoch in 0..5 {
         along.refresh(epoch, &Chance(4), &cases).unwrap();
@@ -119,8 +117,7 @@ fn teacher_and_student_come_nearer_to_each_other() {
         let recipe = Free(Plan { epochs: 60, batch_size: 5, patience: 0, ..Plan::default() });
         let cases = cases();
         let config = Bd { warm_up: 5, lambda, to_student: 0.3, temperature: 1.0, ..Bd::default() };
-        let (train_on, mut watch) = (Arc::new(log()), Unwatched);
-        let mut fit = Fit { seed: 3, validate: None, watch: &mut watch, checkpoints: None };
+        let (train_on, mut fit) = (Arc::new(log()), Fit::seeded(3));
         let objective = config.teach(Box::new(Own::Pairs), &cases, &[trace(&cases)]).unwrap();
         let student = train(&recipe, &train_on, &cases, objective, &mut fit).unwrap().tensors();
         // At a weight next to nothing the teacher is the one that hears next to nothing.

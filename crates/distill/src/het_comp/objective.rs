@@ -108,7 +108,7 @@ impl Objective for Taught {
             let query = |&row: &u32| batch.cases.query_of(row as usize);
             batch.rows.iter().map(|row| lists.row(query(row)).iter().copied()).collect()
         };
-        Slate::against(of(&self.listed), of(&self.left_out))
+        Slate::with_complement(of(&self.listed), of(&self.left_out))
     }
 
     fn loss(&self, row: Row<'_>, scores: Scores<'_>, grad: Grad<'_>) -> f32 {
@@ -157,7 +157,7 @@ impl Objective for Taught {
         for (state, most) in states.iter().zip(most.cycle()) {
             if !(*state >= 0.0 && (*state as usize) < most) {
                 let problem = format!("state {state} of a teacher with {most}");
-                return Err(Error::Config { key: "checkpoint".into(), problem });
+                return Err(Error::Checkpoint { problem });
             }
         }
         self.curriculum.state = states.iter().map(|&state| state as u32).collect();

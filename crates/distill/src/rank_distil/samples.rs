@@ -1,21 +1,20 @@
 //! The random unlabelled items from which Algorithm 1 estimates a rank.
 
 use crate::labelled::Labelled;
-use crate::marks::Marks;
-use rankstill_core::ItemId;
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::kernel::sample::Distinct;
+use rankstill_core::{ItemId, ItemSet};
 
 /// Room for drawing, reused from row to row: a draw allocates nothing.
 pub(crate) struct Scratch {
-    marks: Marks,
+    marks: ItemSet,
     distinct: Distinct,
     drawn: Vec<ItemId>,
 }
 
 impl Scratch {
     pub(crate) fn new(n_items: usize) -> Self {
-        Self { marks: Marks::new(n_items), distinct: Distinct::default(), drawn: Vec::new() }
+        Self { marks: ItemSet::empty(n_items), distinct: Distinct::default(), drawn: Vec::new() }
     }
 
     /// Fills `out` with unlabelled items of `query`, uniformly; without replacement there must be so many.
@@ -76,17 +75,17 @@ impl Scratch {
         let marks = &mut self.marks;
         let taken = || seen.iter().chain(not_again);
         taken().for_each(|&item| {
-            marks.set(item);
+            marks.insert(item);
         });
         for slot in out.iter_mut() {
             *slot = loop {
                 let item = rng.below(n_items);
-                if if replacement { !marks.contains(item) } else { marks.set(item) } {
+                if if replacement { !marks.contains(item) } else { marks.insert(item) } {
                     break item;
                 }
             };
         }
-        taken().chain(&*out).for_each(|&item| marks.clear(item));
+        taken().chain(&*out).for_each(|&item| marks.remove(item));
     }
 
     fn draw_from_few(
@@ -113,7 +112,7 @@ impl Scratch {
 /// The samples that the rows of a batch have in common.
 pub(super) struct Shared {
     items: Vec<ItemId>,
-    set: Marks,
+    set: ItemSet,
     replacement: bool,
 }
 
@@ -126,10 +125,8 @@ impl Shared {
         } else {
             Distinct::default().draw(n_items, &[], n, rng, &mut items);
         }
-        let mut set = Marks::new(n_items as usize);
-        items.iter().for_each(|&item| {
-            set.set(item);
-        });
+        let mut set = ItemSet::empty(n_items as usize);
+        set.insert_all(&items);
         Self { items, set, replacement }
     }
 }

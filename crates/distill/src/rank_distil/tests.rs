@@ -89,7 +89,7 @@ impl Objective for Own {
                     })
                     .collect(),
             ),
-            Self::Softmax => Slate::against(
+            Self::Softmax => Slate::with_complement(
                 targets().map(|target| [target]).collect(),
                 (0..batch.len())
                     .map(|at| {

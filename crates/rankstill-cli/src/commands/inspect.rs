@@ -1,4 +1,4 @@
-//! `rankstill inspect`: what a data set, an artefact or a run holds.
+//! `rankstill inspect`: the contents of a data set, an artefact or a run.
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -7,14 +7,14 @@ use rankstill::data::dataset::Manifest;
 use rankstill::data::prepare::Report as DataReport;
 use rankstill::eval::Report;
 use rankstill_cli::experiment::data::is_prepared;
-use rankstill_cli::experiment::{model, run};
+use rankstill_cli::experiment::{model, run_folder};
 use rankstill_cli::progress::Screen;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]
 pub struct Options {
-    /// A folder that `prepare`, `run`, `train` or `distill` made.
+    /// A folder made by `prepare`, `run`, `train` or `distill`, or the artefact of a model.
     path: PathBuf,
 }
 
@@ -32,9 +32,9 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
         return show_artefact(path, screen);
     }
     if path.join("experiment.toml").is_file() {
-        bail!("{}: a run that is not finished; give its `rankstill run` again", path.display());
+        bail!("{}: an unfinished run; repeat its command to resume it", path.display());
     }
-    bail!("{}: neither a data set nor an artefact nor a run", path.display());
+    bail!("{}: is not a data set, an artefact or a run", path.display());
 }
 
 fn show(screen: &Screen, json: impl FnOnce() -> Value, text: impl FnOnce() -> String) {
@@ -67,7 +67,7 @@ fn show_run(path: &Path, screen: &Screen) -> Result<()> {
     Ok(())
 }
 
-/// Reads the whole artefact: what is shown was checked.
+/// Reads the whole artefact, so everything shown has been checked.
 fn show_artefact(path: &Path, screen: &Screen) -> Result<()> {
     let model::Loaded { model, artefact } = model::read(path)?;
     let Artefact { manifest, tensors, history, .. } = &artefact;
@@ -86,7 +86,7 @@ fn show_artefact(path: &Path, screen: &Screen) -> Result<()> {
             format!(
                 "{} parameters, {} on disk",
                 model.n_parameters(),
-                run::size(Artefact::bytes(manifest))
+                run_folder::human_size(Artefact::bytes(manifest))
             ),
             format!("settings {:#}", manifest.config),
             format!("card {:#}", manifest.card),

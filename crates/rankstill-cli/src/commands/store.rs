@@ -1,4 +1,4 @@
-//! Where events are kept: a file of this machine, or a database that several servers share.
+//! The event store: a file on this machine, or a database that several servers share.
 
 use anyhow::Result;
 use rankstill::serve::store::{EmbeddedStore, EventStore};
@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// For a server, which makes what is not there; `patience` is how long a database may take to acknowledge events.
+/// Opens a store for a server, or makes it. `patience`: how long a database may take to acknowledge events.
 pub fn open(given: &Path, patience: Duration) -> Result<Arc<dyn EventStore>> {
     match url(given) {
         Some(url) => postgres(url, patience, true),
@@ -14,12 +14,12 @@ pub fn open(given: &Path, patience: Duration) -> Result<Arc<dyn EventStore>> {
     }
 }
 
-/// To read what is there.
+/// Opens an existing store for reading.
 pub fn existing(given: &Path) -> Result<Arc<dyn EventStore>> {
     if let Some(url) = url(given) {
         return postgres(url, Duration::from_secs(60), false);
     }
-    anyhow::ensure!(given.is_file(), "{}: there is no such store", given.display());
+    anyhow::ensure!(given.is_file(), "{}: no such store", given.display());
     Ok(Arc::new(EmbeddedStore::open(given)?))
 }
 
@@ -44,5 +44,5 @@ fn postgres(url: &str, patience: Duration, make: bool) -> Result<Arc<dyn EventSt
 
 #[cfg(not(feature = "postgres"))]
 fn postgres(_: &str, _: Duration, _: bool) -> Result<Arc<dyn EventStore>> {
-    anyhow::bail!("this build knows no databases: `--features postgres` brings PostgreSQL")
+    anyhow::bail!("this build has no database support: build with `--features postgres`")
 }

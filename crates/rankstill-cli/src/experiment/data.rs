@@ -1,4 +1,4 @@
-//! The data of an experiment: opened where they are prepared, else prepared first.
+//! The data of an experiment, prepared first unless they already are.
 
 use super::spec::{DataSpec, Keep, Sample};
 use crate::progress::Screen;
@@ -10,27 +10,29 @@ use rankstill::data::dataset::{MANIFEST, Manifest, Prepared};
 use rankstill::data::prepare::{Files, Stage, prepare};
 use rankstill::data::read_log;
 use rankstill::data::simulate::simulate;
+use std::borrow::Cow;
 use std::path::Path;
 
-/// The data set of `spec`. What is not prepared yet is prepared into `folder`, once: a run that goes on finds it there.
+/// The data set of `spec`. Unless it is prepared already, it is prepared in `folder` once; a resumed run finds it there.
 ///
 /// # Errors
-/// When the log cannot be read, or the settings do not fit it.
+/// If the log cannot be read, or the settings do not fit it.
 pub fn open(spec: &DataSpec, folder: &Path, screen: &Screen) -> Result<Dataset> {
     let sources = [spec.path.is_some(), spec.parts.is_some(), spec.simulate.is_some()];
     match sources.into_iter().filter(|&given| given).count() {
         1 => {}
-        0 => bail!("data: nothing is given; set data.path, data.parts or data.simulate"),
-        _ => bail!("data: path, parts and simulate are given together; keep one"),
+        0 => bail!("data: is empty; set data.path, data.parts or data.simulate"),
+        _ => bail!("data: path, parts and simulate exclude each other; keep one"),
     }
-    if let Some(path) = spec.path.as_deref().filter(|path| is_prepared(path)) {
-        return opened_elsewhere(spec, path);
+    let path = spec.path.as_deref().map(|path| locate(path, screen));
+    if let Some(path) = path.filter(|path| is_prepared(path)) {
+        return open_prepared(spec, &path);
     }
     if is_prepared(folder) {
         let found = Manifest::read(folder)?.settings;
         ensure!(
             found == resolved(spec)?,
-            "{}: was prepared with other settings; name another --out",
+            "{}: was prepared with other settings; choose another --out",
             folder.display()
         );
         return Ok(Dataset::open(folder)?);
@@ -39,7 +41,7 @@ pub fn open(spec: &DataSpec, folder: &Path, screen: &Screen) -> Result<Dataset> 
     Ok(Dataset::open(folder)?)
 }
 
-/// Prepares the log of `spec` into `folder` and says what came of it.
+/// Prepares the log of `spec` in `folder` and returns the manifest.
 ///
 /// # Errors
 /// As [`open`].
@@ -51,12 +53,20 @@ pub fn make(spec: &DataSpec, folder: &Path, replace: bool, screen: &Screen) -> R
         prepared.write(folder, replace)?;
         return Ok(prepared.manifest);
     }
+    let locate = |path| locate(path, screen);
+    let (log, train, valid, test);
     let files = match (&spec.path, &spec.parts) {
-        (Some(path), _) => Files::One(path),
-        (None, Some(parts)) => {
-            Files::Parts { train: &parts.train, valid: parts.valid.as_deref(), test: &parts.test }
+        (Some(path), _) => {
+            log = locate(path);
+            Files::One(&log)
         }
-        (None, None) => bail!("data: nothing is given; set data.path or data.parts"),
+        (None, Some(parts)) => {
+            train = locate(&parts.train);
+            valid = parts.valid.as_deref().map(locate);
+            test = locate(&parts.test);
+            Files::Parts { train: &train, valid: valid.as_deref(), test: &test }
+        }
+        (None, None) => bail!("data: is empty; set data.path or data.parts"),
     };
     let bar = screen.bar("reading", 1);
     let read =
@@ -106,14 +116,27 @@ pub fn sampled(train: Interactions, sample: &Sample) -> Result<Interactions> {
 /// Keeps the draws of a sample apart from all others.
 const SAMPLE: u64 = 0x5341_4d50;
 
+/// `path` itself, or, if it begins with `../shared/data` and does not exist, the same file below the folder that the environment
+/// variable `RANKSTILL_DATA` names.
+pub(super) fn locate<'a>(path: &'a Path, screen: &Screen) -> Cow<'a, Path> {
+    let root = std::env::var_os("RANKSTILL_DATA");
+    let (Some(root), Ok(rest), false) = (root, path.strip_prefix("../shared/data"), path.exists())
+    else {
+        return path.into();
+    };
+    let found = Path::new(&root).join(rest);
+    screen.say(format!("RANKSTILL_DATA: {} is read from {}", path.display(), found.display()));
+    found.into()
+}
+
 /// Whether `path` is a folder that `prepare` made.
 #[must_use]
 pub fn is_prepared(path: &Path) -> bool {
     path.join(MANIFEST).is_file() && Manifest::read(path).is_ok()
 }
 
-/// A prepared folder keeps its own filter and split; what is masked and told can be changed without preparing it again.
-fn opened_elsewhere(spec: &DataSpec, path: &Path) -> Result<Dataset> {
+/// A prepared folder keeps its own filter and split; masks and histories can change without preparing it again.
+fn open_prepared(spec: &DataSpec, path: &Path) -> Result<Dataset> {
     let plain = DataSpec::default();
     for (key, changed) in [
         ("read", spec.read != plain.read),
@@ -122,7 +145,9 @@ fn opened_elsewhere(spec: &DataSpec, path: &Path) -> Result<Dataset> {
     ] {
         if changed {
             let path = path.display();
-            bail!("data.{key}: {path} is prepared already; leave it out, or prepare the log anew");
+            bail!(
+                "data.{key}: {path} is prepared already; remove this key, or prepare the log again"
+            );
         }
     }
     let settings = spec.settings();
@@ -132,7 +157,7 @@ fn opened_elsewhere(spec: &DataSpec, path: &Path) -> Result<Dataset> {
     Dataset::open_with(path, verify, protocol.as_ref()).context("data.path")
 }
 
-/// The settings as a manifest keeps them: with every default of the split filled in.
+/// The settings with every default of the split filled in, as a manifest keeps them.
 fn resolved(spec: &DataSpec) -> Result<rankstill::data::dataset::Settings> {
     let mut settings = spec.settings();
     settings.split = settings.split.resolve()?.1;

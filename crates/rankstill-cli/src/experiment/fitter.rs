@@ -1,13 +1,13 @@
 //! A model of an experiment: read from its folder, or fitted and kept there.
 
 use super::fit::{self, Job, Look};
-use super::plan::{Plan, Source};
-use super::teacher_lists::Teacher;
+use super::plan::{ExperimentPlan, Source};
+use super::teacher_lists::KeptTeacher;
 use super::trajectory::Recorder;
 use super::{measure, model};
 use crate::progress::Screen;
 use anyhow::{Context as _, Result};
-use rankstill::core::train::EpochReport;
+use rankstill::core::EpochReport;
 use rankstill::core::{
     Cases, Error, Interactions, Model, Packed, Requirements, Trace, atomic_write,
 };
@@ -34,17 +34,17 @@ pub struct Fitter<'a> {
 }
 
 impl Fitter<'_> {
-    /// Model `at` of `plan` in a run with this seed, from `folder` where it was kept. `ask` gives a teacher by its number in the plan.
+    /// Model `at` of `plan` in a run with this seed, from `folder` where it was kept. `teacher` gives a teacher by its number in the plan.
     ///
     /// # Errors
     /// When the settings cannot work on these data, training diverges, somebody interrupts, or the disk is full.
     pub fn fitted<'t>(
         &self,
-        plan: &Plan,
+        plan: &ExperimentPlan,
         at: usize,
         seed: u64,
         folder: &Path,
-        ask: &dyn Fn(usize) -> Teacher<'t>,
+        teacher: &dyn Fn(usize) -> Result<KeptTeacher>,
     ) -> Result<Arc<dyn Model>> {
         let artefact = folder.join("artefact");
         if artefact.join("manifest.json").is_file() {
@@ -54,12 +54,11 @@ impl Fitter<'_> {
         let Source::Fit { kind, recipe, distil, .. } = &planned.source else {
             anyhow::bail!("models.{}: is a file of rankings, there is nothing to fit", planned.name)
         };
-        let traces = |cases: &Cases, wants: Requirements| -> Result<Vec<Trace>> {
+        let traces = |cases: &Cases, requires: Requirements| -> Result<Vec<Trace>> {
             let teachers = distil.iter().flat_map(|distil| &distil.teachers);
-            let learning = |at: usize| plan.models[at].learning(self.train, seed);
-            let teachers: Vec<Teacher<'_>> =
-                teachers.map(|&at| ask(at).with_recipe(learning(at))).collect();
-            fit::record(&teachers, cases, wants, self.screen)
+            let recipe_of = |at: usize| plan.models[at].teacher_recipe(self.train, seed);
+            let teachers = teachers.map(|&at| Ok(teacher(at)?.with_recipe(recipe_of(at))));
+            fit::record(&teachers.collect::<Result<Vec<_>>>()?, cases, requires, self.screen)
         };
         let valid = |model: &dyn Model| self.validation(&planned.name, model);
         let recorder = plan
@@ -70,7 +69,7 @@ impl Fitter<'_> {
         let look = |report: &EpochReport, model: &dyn Model| {
             let mut seen = self.look.map(|look| look(report, model)).transpose()?;
             if let Some(recorder) = &recorder {
-                let states = recorder.look(report, model, &valid)?;
+                let states = recorder.after_epoch(report, model, &valid)?;
                 seen.get_or_insert_default().extend(states);
             }
             Ok(seen.unwrap_or_default())
@@ -101,9 +100,9 @@ impl Fitter<'_> {
             "fitted_on": plan.spec.evaluate.fit_on,
             "distilled": planned.resolved.get("distill"),
         });
-        let about = model::About { name: &planned.name, kind, config: recipe.config(), card };
+        let info = model::ModelInfo { name: &planned.name, kind, config: recipe.config(), card };
         let Dataset { users, items, .. } = self.data;
-        model::write(&artefact, about, &*fitted, users, items, self.train)
+        model::write(&artefact, info, &*fitted, users, items, self.train)
             .with_context(|| format!("models.{}", planned.name))?;
         fit::forget_checkpoint(folder);
         Ok(fitted)
@@ -114,14 +113,14 @@ impl Fitter<'_> {
     /// # Errors
     /// When the model cannot be measured by it.
     pub fn validation(&self, name: &str, model: &dyn Model) -> rankstill::core::Result<f64> {
-        self.metrics
-            .validation(&Packed::new(model), &self.data.split.valid)
-            .map_err(|error| Error::Ranker { name: name.to_owned(), problem: crate::told(&error) })
+        self.metrics.validation(&Packed::new(model), &self.data.split.valid).map_err(|error| {
+            Error::Ranker { name: name.to_owned(), problem: crate::error_line(&error) }
+        })
     }
 }
 
 /// As the experiment says, within reason.
 #[must_use]
-pub fn checkpoint_every(plan: &Plan) -> Duration {
+pub fn checkpoint_every(plan: &ExperimentPlan) -> Duration {
     Duration::from_secs_f64(plan.spec.checkpoint_seconds.clamp(0.0, 1e9))
 }

@@ -1,4 +1,4 @@
-//! Fitted models on disk: an artefact in, a ranker out, and back.
+//! Fitted models on disk: written as artefacts, read as rankers.
 
 use anyhow::{Context as _, Result};
 use rankstill::core::artefact::{Artefact, FORMAT, Manifest};
@@ -8,25 +8,25 @@ use rankstill::models::MODELS;
 use serde_json::Value;
 use std::path::Path;
 
-/// What is known of a model besides its numbers.
-pub struct About<'a> {
-    /// As the experiment calls it.
+/// The manifest entries of a model.
+pub struct ModelInfo<'a> {
+    /// Its name in the experiment.
     pub name: &'a str,
-    /// Of [`MODELS`].
+    /// Its name in [`MODELS`].
     pub kind: &'a str,
     /// Its recipe's settings, in full.
     pub config: Value,
-    /// For people: the data, the teachers, the metrics.
+    /// For readers: the data, the teachers, the seed.
     pub card: Value,
 }
 
-/// Keeps a fitted model as a folder.
+/// Writes a fitted model as a folder.
 ///
 /// # Errors
-/// When something else stands there, or the disk is full.
+/// If the folder holds something else, or writing fails.
 pub fn write(
     folder: &Path,
-    about: About<'_>,
+    info: ModelInfo<'_>,
     model: &dyn Model,
     users: &Vocab,
     items: &Vocab,
@@ -35,13 +35,13 @@ pub fn write(
     let manifest = Manifest {
         format: FORMAT,
         version: env!("CARGO_PKG_VERSION").into(),
-        name: about.name.into(),
-        kind: about.kind.into(),
-        config: about.config,
+        name: info.name.into(),
+        kind: info.kind.into(),
+        config: info.config,
         n_users: users.len(),
         n_items: items.len(),
         n_parameters: model.n_parameters(),
-        card: about.card,
+        card: info.card,
         files: std::collections::BTreeMap::new(),
     };
     let artefact = Artefact {
@@ -54,27 +54,27 @@ pub fn write(
     Ok(artefact.write(folder)?)
 }
 
-/// A model that was read from its folder, and what it needs to answer in the user's own ids.
+/// A model that was read from its folder, with its vocabularies.
 pub struct Loaded {
     /// The model.
     pub model: Box<dyn Model>,
-    /// What it is, and its vocabularies.
+    /// Its manifest, vocabularies and history.
     pub artefact: Artefact,
 }
 
-/// Reads, checks and builds.
+/// Reads and checks an artefact and builds its model.
 ///
 /// # Errors
-/// When the folder cannot be trusted, or its recipe is unknown to this program.
+/// If a file is missing or does not match its checksum, or this program does not know the model.
 pub fn read(folder: &Path) -> Result<Loaded> {
     loaded(folder, Artefact::read(folder)?)
 }
 
-/// As [`read`], with floats that stay on the disk where the model can read them there: users' vectors, mostly. See
-/// [`Artefact::read_mapped`] for what is asked for it.
+/// Like [`read`], but large tables that the model reads by rows, such as users' vectors, stay on disk. See
+/// [`Artefact::read_mapped`] for the conditions.
 ///
 /// # Errors
-/// As [`read`].
+/// See [`read`].
 pub fn read_mapped(folder: &Path) -> Result<Loaded> {
     loaded(folder, Artefact::read_mapped(folder)?)
 }

@@ -42,7 +42,7 @@ impl ResolvedQuery {
                 return Err(Problem::field(field, format!("no such attribute; {expected}")));
             };
             match &mut allowed {
-                Some(allowed) => allowed.keep(&having),
+                Some(allowed) => allowed.intersect(&having),
                 None => allowed = Some(having),
             }
         }

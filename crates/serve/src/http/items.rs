@@ -103,7 +103,7 @@ fn card(slot: &Slot) -> ModelCard {
         bytes: Artefact::bytes(&snapshot.manifest),
         factored: snapshot.is_factored(),
         graph: snapshot.graph_card().cloned(),
-        table: table.map(|used| used.table.to_string()),
+        table: table.map(|used| used.precision.to_string()),
         table_bytes: table.map(|used| used.bytes),
         titles: snapshot.table.n_titles(),
         attributes: snapshot.table.attributes().map(str::to_owned).collect(),

@@ -242,7 +242,7 @@ impl Snapshot {
     /// The number format of the item table and how often it was searched; `None` if the model is not factored.
     #[must_use]
     pub fn precision_use(&self) -> Option<PrecisionUse> {
-        self.packed.table()
+        self.packed.precision_use()
     }
 
     /// The items most similar to a popular item; empty for other items, and if the model is not factored.

@@ -30,6 +30,8 @@ const LAST: &str = "last";
 /// Bytes of pages cached in memory.
 const CACHE: usize = 64 << 20;
 
+const OPEN_ELSEWHERE: &str = "is open in another process, such as a running server; stop that process, or read a copy of the file";
+
 /// An event store in a local file.
 pub struct EmbeddedStore {
     path: PathBuf,
@@ -44,7 +46,10 @@ impl EmbeddedStore {
     pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
         let database = Database::builder().set_cache_size(CACHE).create(&path);
-        let database = database.map_err(|error| at(&path)(&error))?;
+        let database = database.map_err(|error| match error {
+            redb::DatabaseError::DatabaseAlreadyOpen => at(&path)(&OPEN_ELSEWHERE),
+            other => at(&path)(&other),
+        })?;
         let store = Self { path, database };
         store.write(|transaction| {
             // Readers need every table to exist.

@@ -179,7 +179,7 @@ impl Metrics {
             self.models.get_or_create(&ModelLabels { model, version, kind }).set(1);
             if let Some(used) = one.precision_use() {
                 let (model, version) = (one.name.clone(), one.version.clone());
-                let labels = TableLabels { model, version, table: used.table.name() };
+                let labels = TableLabels { model, version, table: used.precision.name() };
                 let set = |family: &Family<TableLabels, Counter>, value: u64| {
                     family.get_or_create(&labels).inner().store(value, Ordering::Relaxed);
                 };

@@ -3,6 +3,7 @@
 use super::query::Queries;
 use super::shortlist::{Exact, Shortlists};
 use super::{Narrow, Width};
+use crate::kernel::bits::ItemSet;
 use crate::kernel::panels::{PANEL, Rows, score_one};
 use crate::kernel::simd::{Isa, LANES, Simd, dispatch, isa};
 use crate::kernel::topk::{TopLists, block_size, group_of, select_row};
@@ -32,12 +33,11 @@ pub fn search<'m>(
     table: &Narrow,
     k: usize,
     masked: impl Fn(usize) -> &'m [u32] + Sync,
-    allowed: Option<&[u64]>,
+    allowed: Option<&ItemSet>,
 ) -> Found {
     assert!(queries.dim() == table.dim && items.dim() == table.dim && items.n() == table.n_items);
     if let Some(allowed) = allowed {
-        let needed = table.n_items.div_ceil(64);
-        assert!(allowed.len() >= needed, "{} words for {} items", allowed.len(), table.n_items);
+        allowed.check_catalogue(table.n_items);
     }
     let (n, k) = (queries.n(), k.min(table.n_items));
     let mut ids = vec![0; n * k];

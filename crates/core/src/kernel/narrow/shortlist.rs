@@ -1,6 +1,7 @@
 //! Items that may be among the best: kept as they are found, scored exactly a few at a time, the worse dropped.
 
-use crate::kernel::panels::{Rows, is_set};
+use crate::kernel::bits::ItemSet;
+use crate::kernel::panels::Rows;
 use crate::kernel::simd::{Simd, dispatch, prefetch};
 use crate::kernel::topk::{key, raise, score_of, write};
 
@@ -33,7 +34,7 @@ pub(super) struct Exact<'a> {
     /// The first of them.
     pub first: usize,
     pub items: Rows<'a>,
-    pub allowed: Option<&'a [u64]>,
+    pub allowed: Option<&'a ItemSet>,
 }
 
 impl Shortlists {
@@ -99,7 +100,7 @@ impl Shortlists {
             let id = keys[i] as u32;
             keys[len] = u64::from(id);
             let masked = !mask.is_empty() && mask.binary_search(&id).is_ok();
-            len += usize::from(!masked && exact.allowed.is_none_or(|allowed| is_set(allowed, id)));
+            len += usize::from(!masked && exact.allowed.is_none_or(|allowed| allowed.contains(id)));
         }
         self.rescored += (len - scored) as u64;
         score(exact.queries.row(exact.first + query), exact.items, &mut keys[scored..len]);

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use proptest::prelude::*;
 
+use super::super::bits::ItemSet;
 use super::super::panels::{Order, Panels};
 use super::super::rng::Rng;
 use super::super::simd::{Isa, Portable, half_to_float, with_isa};
@@ -17,7 +18,7 @@ fn check(problem: &Problem) -> Vec<u64> {
         let found = with_isa(isa, 2, || {
             let panels = Panels::pack(problem.items(), Order::Norm);
             let masked = |q: usize| &problem.masks[q][..];
-            let allowed = problem.allowed.as_deref();
+            let allowed = problem.allowed.as_ref();
             let expected = top_k(problem.queries(), &panels, problem.k, masked, allowed);
             let mut rescored = Vec::new();
             for width in WIDTHS {
@@ -167,8 +168,8 @@ fn queries_that_are_not_numbers_or_zero_are_answered_from_the_full_table() {
 fn a_sparse_allow_list_is_found() {
     for every in [7usize, 400] {
         let mut problem = large(13, 5, 3_000, 16, 20, 0.0);
-        let mut allowed = vec![0u64; 3_000usize.div_ceil(64)];
-        (0..3_000).step_by(every).for_each(|i| allowed[i / 64] |= 1 << (i % 64));
+        let mut allowed = ItemSet::empty(3_000);
+        (0..3_000).step_by(every).for_each(|item| _ = allowed.insert(item));
         problem.allowed = Some(allowed);
         check(&problem);
     }

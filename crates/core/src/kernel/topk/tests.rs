@@ -5,9 +5,9 @@ use super::super::simd::with_isa;
 use super::*;
 
 /// The same, by sorting everything.
-fn naive(scores: &[f32], k: usize, masked: &[u32], allowed: Option<&[u64]>) -> Vec<(u32, u32)> {
+fn naive(scores: &[f32], k: usize, masked: &[u32], allowed: Option<&ItemSet>) -> Vec<(u32, u32)> {
     let mut all: Vec<(f32, u32)> = scores.iter().zip(0u32..).map(|(s, i)| (*s, i)).collect();
-    all.retain(|(_, i)| !masked.contains(i) && allowed.is_none_or(|bits| is_set(bits, *i)));
+    all.retain(|(_, i)| !masked.contains(i) && allowed.is_none_or(|allowed| allowed.contains(*i)));
     all.sort_by(|(a, i), (b, j)| match (a.is_nan(), b.is_nan()) {
         (false, false) => b.partial_cmp(a).expect("no NaN").then(i.cmp(j)),
         (a, b) => a.cmp(&b).then(i.cmp(j)),
@@ -34,7 +34,7 @@ pub(crate) struct Problem {
     queries: Vec<f32>,
     items: Vec<f32>,
     pub masks: Vec<Vec<u32>>,
-    pub allowed: Option<Vec<u64>>,
+    pub allowed: Option<ItemSet>,
 }
 
 impl Problem {
@@ -60,7 +60,7 @@ impl Problem {
 
     fn run(&self, order: Order) -> TopLists {
         let panels = Panels::pack(self.items(), order);
-        top_k(self.queries(), &panels, self.k, |q| &self.masks[q][..], self.allowed.as_deref())
+        top_k(self.queries(), &panels, self.k, |q| &self.masks[q][..], self.allowed.as_ref())
     }
 
     pub fn scores(&self, query: usize) -> Vec<f32> {
@@ -76,11 +76,11 @@ impl Problem {
                 for query in 0..self.n_queries {
                     let scores = self.scores(query);
                     let expected =
-                        naive(&scores, self.k, &self.masks[query], self.allowed.as_deref());
+                        naive(&scores, self.k, &self.masks[query], self.allowed.as_ref());
                     assert_eq!(list(&found, query), expected, "{} query {query}", isa.name());
                     assert_eq!(list(&by_id, query), expected);
                     let row =
-                        select_row(&scores, &self.masks[query], self.allowed.as_deref(), self.k);
+                        select_row(&scores, &self.masks[query], self.allowed.as_ref(), self.k);
                     assert_eq!(
                         row.iter().map(|(id, s)| (*id, bits(*s))).collect::<Vec<_>>(),
                         expected
@@ -118,22 +118,20 @@ pub(crate) fn problem(wild: bool) -> impl Strategy<Value = Problem> {
                 proptest::collection::vec(0..n_items as u32 + 5, 0..n_items + 1),
                 n_queries,
             );
-            let words = n_items.div_ceil(64);
             (
                 proptest::collection::vec(number.clone(), n_queries * (dim + 2)),
                 proptest::collection::vec(number.clone(), n_items * (dim + 1)),
                 masks,
-                proptest::option::of(proptest::collection::vec(any::<u64>(), words)),
+                proptest::option::of(proptest::collection::vec(any::<bool>(), n_items)),
             )
-                .prop_map(move |(queries, items, masks, allowed)| Problem {
-                    n_queries,
-                    n_items,
-                    dim,
-                    k,
-                    queries,
-                    items,
-                    masks,
-                    allowed,
+                .prop_map(move |(queries, items, masks, flags)| {
+                    let allowed = flags.map(|flags| {
+                        let mut allowed = ItemSet::empty(n_items);
+                        let items = (0..).zip(flags).filter(|(_, flag)| *flag);
+                        items.for_each(|(item, _)| _ = allowed.insert(item));
+                        allowed
+                    });
+                    Problem { n_queries, n_items, dim, k, queries, items, masks, allowed }
                 })
         },
     )

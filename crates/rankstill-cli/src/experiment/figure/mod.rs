@@ -1,49 +1,51 @@
-//! Figures: the experiment again for every value of a setting, or watched epoch by epoch, drawn as lines. What does not depend on
-//! the value is fitted once and used again.
+//! Figures: the experiment repeated for every value of a setting, or evaluated epoch by epoch, drawn as lines. A model that does
+//! not depend on the value is fitted once.
 
-use super::fit::{EPOCHS, Look};
+mod picture;
+
+use self::picture::{picture, table, text};
+use super::EPOCHS;
+use super::fit::Look;
 use super::measure::Metrics;
-use super::plan::{Plan, Source};
-use super::run::{Kept, Run, folder_names, write};
-use super::spec::{EvaluateSpec, FigureSpec, FigureX, Scale, Spec, parts_of, put};
+use super::plan::{ExperimentPlan, Source};
+use super::run_folder::{folder_names, write};
+use super::session::{KnownFits, Session};
+use super::spec::{EvaluateSpec, FigureSpec, FigureX, Scale, Spec};
 use super::teacher_lists::Ready;
+use super::tree::{key_parts, put};
 use anyhow::{Context as _, Result, bail, ensure};
-use rankstill::core::train::EpochReport;
+use rankstill::core::EpochReport;
 use rankstill::core::{Error, Model, Packed};
 use rankstill::eval::report::FigureReport;
-use rankstill::eval::report::chart::Axis;
-use rankstill::eval::report::figure::{Curve, Figure, Panel, Point};
-use rankstill::eval::spread;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-/// A figure, checked: one experiment a line and value.
-pub(super) struct Planned {
+/// A checked figure: one experiment per line and value.
+pub(super) struct PlannedFigure {
     spec: FigureSpec,
     scale: Scale,
-    /// Numbers of the models.
-    lines: Vec<(usize, Vec<Plan>)>,
+    /// The number of each line's model, and its experiments.
+    lines: Vec<(usize, Vec<ExperimentPlan>)>,
     levels: Vec<usize>,
 }
 
-/// One place of one line: what is drawn there, a seed after the other.
-struct Place {
+/// One point of one line.
+struct LinePoint {
     x: f64,
     parameters: usize,
     interactions: usize,
-    /// In the order of `y`.
+    /// By `y` and seed.
     values: Vec<Vec<f64>>,
 }
 
 /// Checks all figures of an experiment.
 ///
 /// # Errors
-/// With the key that is wrong and what would be right.
-pub(super) fn check(plan: &Plan, metrics: &Metrics) -> Result<Vec<Planned>> {
-    let mut planned: Vec<Planned> = Vec::new();
+/// Names the key that is wrong and what would be right.
+pub(super) fn check(plan: &ExperimentPlan, metrics: &Metrics) -> Result<Vec<PlannedFigure>> {
+    let mut planned: Vec<PlannedFigure> = Vec::new();
     for spec in &plan.spec.figures {
         if planned.iter().any(|other| other.spec.name == spec.name) {
             bail!("figure.{}: two figures have this name", spec.name);
@@ -53,41 +55,41 @@ pub(super) fn check(plan: &Plan, metrics: &Metrics) -> Result<Vec<Planned>> {
     Ok(planned)
 }
 
-/// Fits what the figures need, draws them, and says where they are.
+/// Fits the models that the figures need, draws the figures and returns their files.
 ///
 /// # Errors
-/// When training fails, somebody interrupts, or the disk is full.
+/// If training fails, the user interrupts, or writing fails.
 pub(super) fn draw(
-    run: &Run<'_>,
-    figures: &[Planned],
-    kept: &mut Kept,
+    session: &Session<'_>,
+    figures: &[PlannedFigure],
+    known: &mut KnownFits,
 ) -> Result<Vec<FigureReport>> {
-    let folder = run.setting.out.join("figures");
+    let folder = session.setting.out.join("figures");
     let names: Vec<String> = figures.iter().map(|figure| figure.spec.name.clone()).collect();
     let mut reports = Vec::new();
     for (figure, name) in figures.iter().zip(folder_names(&names)) {
         let within = folder.join(&name);
         fs::create_dir_all(&within).with_context(|| within.display().to_string())?;
-        run.setting.screen.say(format!("figure {}", figure.spec.name));
+        session.setting.screen.say(format!("figure {}", figure.spec.name));
         let lines = figure
             .lines
             .iter()
             .map(|(model, plans)| match figure.spec.x {
-                FigureX::Epoch => along_epochs(run, figure, *model, &plans[0], &within, kept),
-                _ => along_values(run, figure, *model, plans, &within, kept),
+                FigureX::Epoch => along_epochs(session, figure, *model, &plans[0], &within, known),
+                _ => along_values(session, figure, *model, plans, &within, known),
             })
             .collect::<Result<Vec<_>>>()?;
         let levels = figure
             .levels
             .iter()
             .map(|&at| {
-                let place = place(run, figure, at, 0.0, kept)?;
-                Ok((at, place))
+                let point = measured_point(session, figure, at, 0.0, known)?;
+                Ok((at, point))
             })
             .collect::<Result<Vec<_>>>()?;
         let (svg, tsv) = (folder.join(format!("{name}.svg")), folder.join(format!("{name}.tsv")));
-        write(&svg, &picture(run, figure, &lines, &levels).svg())?;
-        write(&tsv, &table(run, figure, &lines, &levels))?;
+        write(&svg, &picture(session, figure, &lines, &levels).svg())?;
+        write(&tsv, &table(session, figure, &lines, &levels))?;
         let relative = |ending: &str| format!("figures/{name}.{ending}");
         let title = figure.spec.title.clone();
         reports.push(FigureReport {
@@ -100,10 +102,14 @@ pub(super) fn draw(
     Ok(reports)
 }
 
-fn check_one(plan: &Plan, metrics: &Metrics, mut spec: FigureSpec) -> Result<Planned> {
+fn check_one(
+    plan: &ExperimentPlan,
+    metrics: &Metrics,
+    mut spec: FigureSpec,
+) -> Result<PlannedFigure> {
     let path = format!("figure.{}", spec.name);
     ensure!(!spec.name.trim().is_empty(), "figure.name: is empty");
-    ensure!(!spec.models.is_empty(), "{path}.models: is empty; name at least one: a line each");
+    ensure!(!spec.models.is_empty(), "{path}.models: is empty; name at least one model");
     let known: Vec<String> = metrics.shown.iter().map(|metric| metric.name()).collect();
     if spec.y.is_empty() {
         spec.y.push(known[0].clone());
@@ -128,11 +134,11 @@ fn check_one(plan: &Plan, metrics: &Metrics, mut spec: FigureSpec) -> Result<Pla
     let levels = spec.levels.iter().map(number).collect::<Result<Vec<_>>>()?;
     let mut lines = Vec::new();
     if epochs {
-        ensure!(spec.epochs > 0, "{path}.epochs: is missing; say how many epochs are watched");
+        ensure!(spec.epochs > 0, "{path}.epochs: is missing; set the number of epochs to draw");
         ensure!(spec.every > 0, "{path}.every: must be at least 1");
         ensure!(
             spec.vary.is_empty() && spec.values.is_empty(),
-            "{path}.vary: goes not with x = \"epoch\""
+            "{path}.vary: cannot be combined with x = \"epoch\""
         );
         for at in models {
             let Source::Fit { recipe, .. } = &plan.models[at].source else {
@@ -169,20 +175,21 @@ fn check_one(plan: &Plan, metrics: &Metrics, mut spec: FigureSpec) -> Result<Pla
     let scale = spec.scale.unwrap_or(if words { Scale::Even } else { Scale::Linear });
     ensure!(
         !words || scale == Scale::Even,
-        "{path}.scale: the values are not all numbers; only \"even\" can be"
+        "{path}.scale: some values are not numbers; only \"even\" is possible"
     );
     ensure!(
         scale != Scale::Even || spec.x == FigureX::Value,
-        "{path}.scale: \"even\" goes with x = \"value\" alone"
+        "{path}.scale: \"even\" requires x = \"value\""
     );
-    Ok(Planned { spec, scale, lines, levels })
+    Ok(PlannedFigure { spec, scale, lines, levels })
 }
 
-/// The experiment with some settings changed: of the model `at`, of a model named in full, or of `data.sample`.
-fn varied(plan: &Plan, at: usize, settings: &[(&str, Value)]) -> Result<Plan> {
+/// The experiment with some settings changed. A key belongs to the model `at`, unless it begins with `models.NAME` or
+/// `data.sample`.
+fn varied(plan: &ExperimentPlan, at: usize, settings: &[(&str, Value)]) -> Result<ExperimentPlan> {
     let mut tree = serde_json::to_value(plan.resolved_spec())?;
     for (key, value) in settings {
-        let mut parts = parts_of(key)?;
+        let mut parts = key_parts(key)?;
         match parts[0].as_str() {
             "models" | "data" => {
                 let reach =
@@ -202,114 +209,120 @@ fn varied(plan: &Plan, at: usize, settings: &[(&str, Value)]) -> Result<Plan> {
         }
         put(&mut tree, &parts, value.clone()).with_context(|| (*key).to_owned())?;
     }
-    Plan::new(Spec::of_tree(&tree)?)
+    ExperimentPlan::new(Spec::of_tree(&tree)?)
 }
 
-/// Over epochs: what stands before a metric that is measured on validation data.
+/// Over epochs: the prefix of a metric that is measured on validation data.
 const VALIDATION: &str = "validation ";
 /// Over epochs: the mean training loss.
 const LOSS: &str = "loss";
 
 fn along_values(
-    run: &Run<'_>,
-    figure: &Planned,
+    session: &Session<'_>,
+    figure: &PlannedFigure,
     model: usize,
-    plans: &[Plan],
+    plans: &[ExperimentPlan],
     within: &Path,
-    kept: &mut Kept,
-) -> Result<Vec<Place>> {
+    known: &mut KnownFits,
+) -> Result<Vec<LinePoint>> {
     let texts: Vec<String> = figure.spec.values.iter().map(text).collect();
     let values = folder_names(&texts);
-    let mut places = Vec::new();
+    let mut points = Vec::new();
     for (nth, plan) in plans.iter().enumerate() {
-        let varied = Run::new(run.setting, plan, Vec::new())?;
-        let run = with_folders(varied, &within.join(&values[nth]), kept);
-        fit_missing(&run, model, kept)?;
+        let varied = Session::new(session.setting, plan, Vec::new())?;
+        let session = with_folders(varied, &within.join(&values[nth]), known);
+        fit_missing(&session, model, known)?;
         let number = figure.spec.values[nth].as_f64().unwrap_or(nth as f64);
         let x = match figure.spec.x {
             _ if figure.scale == Scale::Even => nth as f64,
-            FigureX::Interactions => run.train.len() as f64,
+            FigureX::Interactions => session.train.len() as f64,
             _ => number,
         };
-        let mut place = place(&run, figure, model, x, kept)?;
+        let mut point = measured_point(&session, figure, model, x, known)?;
         if figure.spec.x == FigureX::Parameters {
-            place.x = place.parameters as f64;
+            point.x = point.parameters as f64;
         }
-        places.push(place);
+        points.push(point);
     }
-    Ok(places)
+    Ok(points)
 }
 
-/// A fit that is known already stays where it is; others go into `within`.
-fn with_folders<'a>(mut run: Run<'a>, within: &Path, kept: &Kept) -> Run<'a> {
-    let names = folder_names(&run.plan.names());
-    let seed = run.plan.spec.seeds[0];
-    run.folders = (0..names.len())
-        .map(|at| match kept.get(&(run.identity(at), seed)) {
-            Some(known) => known.folder.clone(),
+/// A known fit keeps its folder; others go below `within`.
+fn with_folders<'a>(mut session: Session<'a>, within: &Path, known: &KnownFits) -> Session<'a> {
+    let names = folder_names(&session.plan.names());
+    let seed = session.plan.spec.seeds[0];
+    session.folders = (0..names.len())
+        .map(|at| match known.get(&(session.identity(at), seed)) {
+            Some(fit) => fit.folder.clone(),
             None => within.join(&names[at]),
         })
         .collect();
-    run
+    session
 }
 
-/// Fits and measures `model` and the teachers that it needs, where that was not done yet.
-fn fit_missing(run: &Run<'_>, model: usize, kept: &mut Kept) -> Result<()> {
+/// Fits and measures `model` and the teachers that it needs, unless they are known.
+fn fit_missing(session: &Session<'_>, model: usize, known: &mut KnownFits) -> Result<()> {
     let mut needed = vec![model];
     let mut next = 0;
     while next < needed.len() {
-        for &other in run.plan.models[needed[next]].needs() {
+        for &other in session.plan.models[needed[next]].needs() {
             if !needed.contains(&other) {
                 needed.push(other);
             }
         }
         next += 1;
     }
-    for &seed in &run.plan.spec.seeds {
+    for &seed in &session.plan.spec.seeds {
         let missing: Vec<usize> = needed
             .iter()
             .copied()
-            .filter(|&at| !kept.contains_key(&(run.identity(at), seed)))
+            .filter(|&at| !known.contains_key(&(session.identity(at), seed)))
             .collect();
-        run.one_seed(seed, &missing, &mut |at, one| {
-            kept.insert((run.identity(at), seed), one.brief(run, at));
+        session.one_seed(seed, &missing, &mut |at, result| {
+            known.insert((session.identity(at), seed), result.summary(&session.folders[at]));
         })?;
     }
     Ok(())
 }
 
-/// What was measured of a model, over the seeds.
-fn place(run: &Run<'_>, figure: &Planned, at: usize, x: f64, kept: &Kept) -> Result<Place> {
-    let identity = run.identity(at);
-    let mut place = Place {
+/// The measured values of a model over the seeds.
+fn measured_point(
+    session: &Session<'_>,
+    figure: &PlannedFigure,
+    at: usize,
+    x: f64,
+    known: &KnownFits,
+) -> Result<LinePoint> {
+    let identity = session.identity(at);
+    let mut point = LinePoint {
         x,
         parameters: 0,
-        interactions: run.train.len(),
+        interactions: session.train.len(),
         values: vec![Vec::new(); figure.spec.y.len()],
     };
-    for &seed in &run.plan.spec.seeds {
-        let name = &run.plan.models[at].name;
-        let brief = kept.get(&(identity.clone(), seed));
+    for &seed in &session.plan.spec.seeds {
+        let name = &session.plan.models[at].name;
+        let brief = known.get(&(identity.clone(), seed));
         let brief = brief.with_context(|| format!("{name}: was not measured"))?;
-        place.parameters = brief.parameters;
-        for (values, y) in place.values.iter_mut().zip(&figure.spec.y) {
+        point.parameters = brief.parameters;
+        for (values, y) in point.values.iter_mut().zip(&figure.spec.y) {
             let name = y.strip_prefix(VALIDATION).unwrap_or(y);
-            // The training loss, or a metric that this model does not have, has no level line.
+            // The training loss has no level line, nor has a metric that was not measured for this model.
             values.push(brief.means.get(name).copied().unwrap_or(f64::NAN));
         }
     }
-    Ok(place)
+    Ok(point)
 }
 
-/// A model that is watched while it trains, taught by teachers as they are in the experiment.
+/// A model that is evaluated while it trains; its teachers are those of the experiment.
 fn along_epochs(
-    run: &Run<'_>,
-    figure: &Planned,
+    session: &Session<'_>,
+    figure: &PlannedFigure,
     model: usize,
-    plan: &Plan,
+    plan: &ExperimentPlan,
     within: &Path,
-    kept: &mut Kept,
-) -> Result<Vec<Place>> {
+    known: &mut KnownFits,
+) -> Result<Vec<LinePoint>> {
     let spec = &figure.spec;
     let names = spec.y.iter().map(|y| y.strip_prefix(VALIDATION).unwrap_or(y));
     let mut names: Vec<String> = names.filter(|name| *name != LOSS).map(str::to_owned).collect();
@@ -322,8 +335,8 @@ fn along_epochs(
             Some(Metrics::parse(&evaluate)?)
         }
     };
-    let split = &run.setting.data.split;
-    let popularity = &run.popularity;
+    let split = &session.setting.data.split;
+    let popularity = &session.popularity;
     let look = |report: &EpochReport, model: &dyn Model| {
         let mut seen = Map::new();
         let Some(metrics) = metrics.as_ref().filter(|_| due(report.epoch, spec)) else {
@@ -333,10 +346,11 @@ fn along_epochs(
             if cases.is_empty() {
                 continue;
             }
-            let found = metrics.measure(&Packed::new(model), cases, &run.train, popularity, None);
+            let found =
+                metrics.measure(&Packed::new(model), cases, &session.train, popularity, None);
             let found = found.map_err(|error| Error::Ranker {
                 name: spec.name.clone(),
-                problem: crate::told(&error),
+                problem: crate::error_line(&error),
             })?;
             let means: Map<String, Value> =
                 found.means.into_iter().map(|(name, value)| (name, value.into())).collect();
@@ -344,11 +358,11 @@ fn along_epochs(
         }
         Ok(seen)
     };
-    let varied = with_folders(Run::new(run.setting, plan, Vec::new())?, within, kept);
-    let mut places: BTreeMap<usize, Place> = BTreeMap::new();
+    let varied = with_folders(Session::new(session.setting, plan, Vec::new())?, within, known);
+    let mut points: BTreeMap<usize, LinePoint> = BTreeMap::new();
     for &seed in &plan.spec.seeds {
         let folder = within.join(&folder_names(&plan.names())[model]).join(format!("seed-{seed}"));
-        watched(&varied, model, seed, &folder, &look)?;
+        trained_with_look(&varied, model, seed, &folder, &look)?;
         let path = folder.join(EPOCHS);
         let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         for line in text.lines() {
@@ -358,13 +372,13 @@ fn along_epochs(
             if !due(epoch, spec) {
                 continue;
             }
-            let place = places.entry(epoch).or_insert_with(|| Place {
+            let point = points.entry(epoch).or_insert_with(|| LinePoint {
                 x: epoch as f64 + 1.0,
                 parameters: 0,
-                interactions: run.train.len(),
+                interactions: session.train.len(),
                 values: vec![Vec::new(); spec.y.len()],
             });
-            for (values, y) in place.values.iter_mut().zip(&spec.y) {
+            for (values, y) in point.values.iter_mut().zip(&spec.y) {
                 let value = match y.strip_prefix(VALIDATION) {
                     Some(name) => &line["validation"][name],
                     None if y == LOSS => &line[LOSS],
@@ -374,124 +388,31 @@ fn along_epochs(
             }
         }
     }
-    Ok(places.into_values().collect())
+    Ok(points.into_values().collect())
 }
 
 fn due(epoch: usize, spec: &FigureSpec) -> bool {
     (epoch + 1).is_multiple_of(spec.every) || epoch + 1 == spec.epochs
 }
 
-/// Trains one model under a look, unless that was done.
-fn watched(run: &Run<'_>, model: usize, seed: u64, folder: &Path, look: &Look<'_>) -> Result<()> {
+/// Trains one model and calls `look` after every epoch, unless that was done before.
+fn trained_with_look(
+    session: &Session<'_>,
+    model: usize,
+    seed: u64,
+    folder: &Path,
+    look: &Look<'_>,
+) -> Result<()> {
     if folder.join("artefact/manifest.json").is_file() {
         return Ok(());
     }
     let mut ready: BTreeMap<usize, Ready> = BTreeMap::new();
-    for &teacher in run.plan.models[model].teachers() {
-        ready.insert(teacher, run.ready(teacher, seed)?);
+    for &teacher in session.plan.models[model].teachers() {
+        ready.insert(teacher, session.ready(teacher, seed)?);
     }
-    let ask = |at: usize| ready[&at].teacher(&run.plan.models[at].name);
-    let mut fitter = run.fitter();
+    let ask = |at: usize| ready[&at].teacher(&session.plan.models[at].name);
+    let mut fitter = session.fitter();
     fitter.look = Some(look);
-    fitter.fitted(run.plan, model, seed, folder, &ask)?;
+    fitter.fitted(session.plan, model, seed, folder, &ask)?;
     Ok(())
-}
-
-type Line = Vec<Place>;
-
-fn picture(run: &Run<'_>, figure: &Planned, lines: &[Line], levels: &[(usize, Place)]) -> Figure {
-    let spec = &figure.spec;
-    let label = spec.label.clone().unwrap_or_else(|| match spec.x {
-        FigureX::Value => spec.vary[0].clone(),
-        FigureX::Parameters => "parameters".into(),
-        FigureX::Interactions => "training interactions".into(),
-        FigureX::Epoch => "epoch".into(),
-    });
-    let x = if figure.scale == Scale::Log { Axis::log(label) } else { Axis::linear(label) };
-    let names = (figure.scale == Scale::Even).then(|| spec.values.iter().map(text).collect());
-    let name = |at: usize| run.plan.models[at].name.clone();
-    let panels = spec.y.iter().enumerate().map(|(y, metric)| {
-        let point = |place: &Place| {
-            let seen = spread(&place.values[y]);
-            let bar = if spec.bars { place.parameters as f64 } else { 0.0 };
-            Point { x: place.x, y: seen.mean, deviation: seen.deviation, bar }
-        };
-        let moving = lines.iter().zip(&figure.lines).map(|(places, (at, _))| Curve {
-            name: name(*at),
-            points: places.iter().map(point).collect(),
-            level: false,
-        });
-        let level = levels.iter().map(|(at, place)| Curve {
-            name: name(*at),
-            points: vec![point(place)],
-            level: true,
-        });
-        Panel {
-            x: x.clone(),
-            names: names.clone(),
-            y: Axis::linear(named(metric)),
-            curves: moving.chain(level).collect(),
-            bars: spec.bars.then(|| "parameters".into()),
-        }
-    });
-    Figure { title: spec.title.clone(), panels: panels.collect() }
-}
-
-/// A row a model and place, mean and deviation of each `y`.
-fn table(run: &Run<'_>, figure: &Planned, lines: &[Line], levels: &[(usize, Place)]) -> String {
-    let spec = &figure.spec;
-    let epochs = spec.x == FigureX::Epoch;
-    let mut out = String::from(if epochs { "model\tepoch" } else { "model\tvalue\tparameters" });
-    out.push_str("\tinteractions\tseeds");
-    for y in &spec.y {
-        _ = write!(out, "\t{y}\t{y} deviation");
-    }
-    out.push('\n');
-    let mut row = |at: usize, value: &str, place: &Place| {
-        let name = run.plan.models[at].name.replace(['\t', '\n'], " ");
-        _ = write!(out, "{name}\t{value}");
-        if !epochs {
-            _ = write!(out, "\t{}", place.parameters);
-        }
-        _ = write!(out, "\t{}\t{}", place.interactions, place.values[0].len());
-        for values in &place.values {
-            let seen = spread(values);
-            let number = |value: Option<f64>| {
-                value.filter(|value| value.is_finite()).map_or(String::new(), |v| v.to_string())
-            };
-            _ = write!(out, "\t{}\t{}", number(Some(seen.mean)), number(seen.deviation));
-        }
-        out.push('\n');
-    };
-    for (places, (at, _)) in lines.iter().zip(&figure.lines) {
-        for (nth, place) in places.iter().enumerate() {
-            let value = match epochs {
-                true => place.x.to_string(),
-                false => text(&spec.values[nth]),
-            };
-            row(*at, &value, place);
-        }
-    }
-    for (at, place) in levels {
-        row(*at, "", place);
-    }
-    out
-}
-
-/// As papers write it.
-fn named(y: &str) -> String {
-    if y == LOSS {
-        return "training loss".into();
-    }
-    ["map", "mrr", "ndcg"]
-        .iter()
-        .zip(["MAP", "MRR", "nDCG"])
-        .fold(y.to_owned(), |y, (from, to)| y.replace(from, to))
-}
-
-fn text(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.replace(['\t', '\n'], " "),
-        other => other.to_string(),
-    }
 }

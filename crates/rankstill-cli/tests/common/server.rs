@@ -1,11 +1,67 @@
-//! A server in a process of its own, and just enough of HTTP to talk to it.
+//! Fitted models, a server process for them, and a minimal HTTP client.
 #![allow(dead_code, clippy::unwrap_used)]
 
+use crate::common::{in_folder, ok, rankstill, text};
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+
+/// The data of an experiment; models follow.
+pub const LOG: &str = r#"
+[data]
+simulate = { interactions = 4_000, seed = 3 }
+filter = { user_core = 5 }
+[evaluate]
+metrics = ["ndcg@10"]
+latency_seconds = 0.0
+"#;
+const FITTED: &str = r#"
+[models.POP]
+kind = "pop"
+[models.ItemCF]
+kind = "item_cf"
+[models.MF]
+kind = "bpr_mf"
+dim = 8
+train = { epochs = 3 }
+[models.Fossil]
+kind = "fossil"
+dim = 6
+order = 3
+train = { epochs = 2 }
+[models.Caser]
+kind = "caser"
+dim = 8
+length = 3
+horizontal_filters = 4
+train = { epochs = 2 }
+"#;
+pub const MODELS: [&str; 5] = ["MF", "POP", "ItemCF", "Fossil", "Caser"];
+
+/// Fits the models of [`FITTED`]; returns them as `NAME=FOLDER`.
+pub fn models() -> (tempfile::TempDir, Vec<String>) {
+    let (root, file) = in_folder(&format!("{LOG}{FITTED}"));
+    let out = root.path().join("run");
+    ok(&mut rankstill(&["run", text(&file), "--quiet", "--out", text(&out)]));
+    let folder = |name: &&str| format!("{name}={}", artefact(&out, name).display());
+    (root, MODELS.iter().map(folder).collect())
+}
+
+pub fn artefact(run: &Path, name: &str) -> PathBuf {
+    run.join("models").join(name).join("seed-1/artefact")
+}
+
+pub fn id(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+pub fn list(answer: &Value) -> Vec<(String, f32)> {
+    let items = answer["items"].as_array().unwrap_or_else(|| panic!("{answer}"));
+    items.iter().map(|item| (id(&item["item"]), item["score"].as_f64().unwrap() as f32)).collect()
+}
 
 /// `rankstill serve`, killed when dropped.
 pub struct Server {
@@ -44,7 +100,7 @@ impl Drop for Server {
     }
 }
 
-/// A connection that is kept.
+/// A keep-alive connection.
 pub struct Connection {
     stream: BufReader<TcpStream>,
 }
@@ -65,7 +121,7 @@ impl Connection {
         self.send("POST", path, body).unwrap()
     }
 
-    /// Status and body; an error where the server is gone.
+    /// Status and body; an error if the server is gone.
     pub fn send(
         &mut self,
         method: &str,

@@ -20,7 +20,7 @@ impl Objective for Multinomial {
             let parts = [case.query.history, case.targets];
             listed.push(distinct(parts.into_iter().flatten().copied(), batch.cases.n_items()));
         }
-        Slate::against(listed, (0..batch.len()).map(|_| []).collect())
+        Slate::with_complement(listed, (0..batch.len()).map(|_| []).collect())
     }
 
     fn loss(&self, _row: Row<'_>, scores: Scores<'_>, grad: Grad<'_>) -> f32 {

@@ -1,0 +1,166 @@
+//! A batch of training cases, and the items that a learner scores for it.
+
+use crate::kernel::rng::Rng;
+use crate::{Case, Cases, ItemId, Lists, UserId};
+use std::sync::OnceLock;
+
+/// Some rows of the training cases.
+#[derive(Clone, Debug)]
+pub struct Batch<'a> {
+    /// All training cases.
+    pub cases: &'a Cases,
+    /// The rows of the batch.
+    pub rows: &'a [u32],
+    /// 0-based.
+    pub epoch: usize,
+    /// The seed of the run.
+    pub seed: u64,
+    /// See [`Batch::is_first`]; computed on first use.
+    first: OnceLock<Vec<bool>>,
+}
+
+impl<'a> Batch<'a> {
+    /// These rows of `cases`, in the 0-based `epoch` of the run with this `seed`.
+    #[must_use]
+    pub fn new(cases: &'a Cases, rows: &'a [u32], epoch: usize, seed: u64) -> Self {
+        Self { cases, rows, epoch, seed, first: OnceLock::new() }
+    }
+
+    /// Row `at` alone. It is [first](Batch::is_first) if it is first in the whole batch.
+    #[must_use]
+    pub fn only(&self, at: usize) -> Self {
+        let first = OnceLock::from(vec![self.is_first(at)]);
+        Self { rows: &self.rows[at..=at], first, ..*self }
+    }
+
+    /// The number of rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there are no rows.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The case of row `at`.
+    #[must_use]
+    pub fn case(&self, at: usize) -> Case<'a> {
+        self.cases.case(self.rows[at] as usize)
+    }
+
+    /// The user of row `at`.
+    #[must_use]
+    pub fn user(&self, at: usize) -> Option<UserId> {
+        self.cases.user(self.rows[at] as usize)
+    }
+
+    /// The targets of row `at`.
+    #[must_use]
+    pub fn targets(&self, at: usize) -> &'a [ItemId] {
+        self.cases.targets_of(self.rows[at] as usize)
+    }
+
+    /// Whether no earlier row of the batch has the same query (see [`Cases::query_of`]). A loss defined per query, and not per
+    /// interaction, is applied to this row only.
+    #[must_use]
+    pub fn is_first(&self, at: usize) -> bool {
+        self.first.get_or_init(|| self.firsts())[at]
+    }
+
+    fn firsts(&self) -> Vec<bool> {
+        let query = |at: &usize| self.cases.query_of(self.rows[*at] as usize);
+        let mut order: Vec<usize> = (0..self.len()).collect();
+        order.sort_by_key(query); // stable: the first row of each query comes first
+        let mut first = vec![false; self.len()];
+        for (k, &at) in order.iter().enumerate() {
+            first[at] = k == 0 || query(&order[k - 1]) != query(&at);
+        }
+        first
+    }
+
+    /// The random generator of row `at`. It is keyed by (seed, purpose, epoch, case), so draws do not depend on threads, batch
+    /// size or order. `purpose` separates the draws of different parts of the program.
+    #[must_use]
+    pub fn rng(&self, at: usize, purpose: u64) -> Rng {
+        Rng::keyed(self.seed, [purpose, self.epoch as u64, u64::from(self.rows[at])])
+    }
+}
+
+/// The items that a learner must score for each query of a batch.
+#[derive(Clone, Debug)]
+pub enum Slate {
+    /// Row *i* of the lists belongs to row *i* of the batch: BPR, RD, CML, RRD as published.
+    Lists {
+        /// Items to score.
+        listed: Lists<ItemId>,
+        /// See [`Slate::probes`].
+        probes: Lists<ItemId>,
+    },
+    /// The listed items and, as one number, the log-sum-exp of the complement: all items that are neither listed nor left
+    /// out. HetComp, direct RRD, softmax.
+    WithComplement {
+        /// Items to score.
+        listed: Lists<ItemId>,
+        /// Items that are neither scored nor part of the complement.
+        left_out: Lists<ItemId>,
+        /// The rows that need the complement, ascending. Other rows do not compute it.
+        asking: Vec<u32>,
+        /// See [`Slate::probes`].
+        probes: Lists<ItemId>,
+    },
+    /// Every item: the targets of autoencoders, KL divergence to a full distribution.
+    All,
+}
+
+impl Slate {
+    /// Lists without probes.
+    #[must_use]
+    pub fn lists(listed: Lists<ItemId>) -> Self {
+        Self::Lists { listed, probes: Lists::default() }
+    }
+
+    /// Lists with the complement for every row, without probes.
+    #[must_use]
+    pub fn with_complement(listed: Lists<ItemId>, left_out: Lists<ItemId>) -> Self {
+        let asking = (0..listed.len() as u32).collect();
+        Self::WithComplement { listed, left_out, asking, probes: Lists::default() }
+    }
+
+    /// Items whose scores the objective reads without a gradient, one list per row of the batch, or `None`. (RD estimates a
+    /// rank from random items.) A learner neither copies their vectors nor updates them. Probes may also be listed, left out
+    /// or part of the complement.
+    #[must_use]
+    pub fn probes(&self) -> Option<&Lists<ItemId>> {
+        match self {
+            Self::Lists { probes, .. } | Self::WithComplement { probes, .. } => {
+                (!probes.is_empty()).then_some(probes)
+            }
+            Self::All => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::Interactions;
+
+    #[test]
+    fn a_row_is_first_if_no_earlier_row_has_its_query() {
+        let lines = Lists::from_iter([vec![0, 1], vec![2], vec![3, 4]]);
+        let cases = Cases::each_interaction(&Interactions::new(5, lines, None, None).unwrap());
+        let first = |rows: &[u32]| -> Vec<bool> {
+            let batch = Batch::new(&cases, rows, 0, 1);
+            (0..rows.len()).map(|at| batch.is_first(at)).collect()
+        };
+        // Cases 0 and 1 are user 0's, 3 and 4 user 2's.
+        assert_eq!(first(&[1, 3, 0, 2, 4, 1]), [true, true, false, true, false, false]);
+        assert_eq!(first(&[0]), [true]);
+        let batch = Batch::new(&cases, &[0, 1, 3], 0, 1);
+        assert_eq!([0, 1, 2].map(|at| batch.only(at).is_first(0)), [true, false, true]);
+    }
+}
