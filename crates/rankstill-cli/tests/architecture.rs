@@ -150,8 +150,8 @@ fn only_those_who_may_open_files_do() {
         crates.join("core/src/answers/file.rs"),
         crates.join("core/src/artefact.rs"),
         crates.join("core/src/atomic_write.rs"),
-        crates.join("serve/src/tls.rs"),
-        crates.join("serve/src/tls"),
+        crates.join("serve/src/server/tls.rs"),
+        crates.join("serve/src/server/tls"),
     ];
     // `serve` has sockets of tokio's and a file of redb's, and opens nothing itself but a certificate, which is renewed.
     for folder in ["core", "models", "distill", "eval", "serve"] {

@@ -137,7 +137,7 @@ fn database() -> Option<(std::process::Child, String)> {
     std::io::BufRead::read_line(&mut answers, &mut url).unwrap();
     if url.is_empty() {
         assert_eq!(script.wait().unwrap().code(), Some(3));
-        println!("skipped: no PostgreSQL on this machine");
+        println!("skipped: PostgreSQL is not installed");
         return None;
     }
     Some((script, url.trim().to_owned()))

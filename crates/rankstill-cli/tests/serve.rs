@@ -224,7 +224,7 @@ fn errors_name_what_cannot_be_served() {
     let refused =
         |args: &[&str]| error(&[&["serve", "--quiet", "--listen", "127.0.0.1:0"], args].concat());
     assert!(refused(&["nowhere"]).contains("nowhere: no such folder"));
-    assert!(refused(&[&given[0], &given[0]]).contains("models: two are called `MF`"));
+    assert!(refused(&[&given[0], &given[0]]).contains("models: two have the name `MF`"));
     let folder = root.path().join("run/models/MF/seed-1/artefact");
     let items = folder.join("items.vocab");
     let mut bytes = fs::read(&items).unwrap();

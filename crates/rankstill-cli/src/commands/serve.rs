@@ -121,7 +121,7 @@ pub fn run(options: &Options, threads: usize, screen: &Screen) -> Result<()> {
         _ => None,
     };
     #[cfg(feature = "otlp")]
-    let traces = options.otlp.as_deref().map(rankstill::serve::Traces::to).transpose()?;
+    let traces = options.otlp.as_deref().map(rankstill::serve::SpanExporter::to).transpose()?;
     let search = Search {
         table: options.table,
         map: options.map,
@@ -133,7 +133,7 @@ pub fn run(options: &Options, threads: usize, screen: &Screen) -> Result<()> {
         let (name, folder) = named(given)?;
         let snapshot = load(name.as_deref(), &folder, &item_rows, search)?;
         let name = &snapshot.name;
-        let table = snapshot.table_use().map_or_else(String::new, |used| {
+        let table = snapshot.precision_use().map_or_else(String::new, |used| {
             format!(", item table in {} ({:.1} MB)", used.precision, used.bytes as f64 / 1e6)
         });
         let graph = snapshot.graph_card().map_or_else(String::new, |graph| {

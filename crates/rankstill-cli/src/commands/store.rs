@@ -1,7 +1,7 @@
 //! The event store: a file on this machine, or a database that several servers share.
 
 use anyhow::Result;
-use rankstill::serve::store::{Embedded, EventStore};
+use rankstill::serve::store::{EmbeddedStore, EventStore};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 pub fn open(given: &Path, patience: Duration) -> Result<Arc<dyn EventStore>> {
     match url(given) {
         Some(url) => postgres(url, patience, true),
-        None => Ok(Arc::new(Embedded::open(given)?)),
+        None => Ok(Arc::new(EmbeddedStore::open(given)?)),
     }
 }
 
@@ -20,7 +20,7 @@ pub fn existing(given: &Path) -> Result<Arc<dyn EventStore>> {
         return postgres(url, Duration::from_secs(60), false);
     }
     anyhow::ensure!(given.is_file(), "{}: no such store", given.display());
-    Ok(Arc::new(Embedded::open(given)?))
+    Ok(Arc::new(EmbeddedStore::open(given)?))
 }
 
 fn url(given: &Path) -> Option<&str> {
@@ -31,14 +31,14 @@ fn url(given: &Path) -> Option<&str> {
 #[cfg(feature = "postgres")]
 fn postgres(url: &str, patience: Duration, make: bool) -> Result<Arc<dyn EventStore>> {
     use anyhow::Context as _;
-    use rankstill::serve::store::{Database, Postgres};
+    use rankstill::serve::store::{Database, PostgresStore};
     let password = std::env::var("PGPASSWORD").ok();
     let roots = std::env::var_os("PGSSLROOTCERT").map(|file| {
         std::fs::read(&file).with_context(|| format!("PGSSLROOTCERT: {}", file.display()))
     });
     let roots = roots.transpose()?;
     let database = Database { url: url.into(), password, roots, patience };
-    let open = if make { Postgres::open } else { Postgres::existing };
+    let open = if make { PostgresStore::open } else { PostgresStore::existing };
     Ok(Arc::new(open(&database)?))
 }
 
