@@ -7,7 +7,7 @@ pub(crate) mod parquet;
 mod text;
 mod writer;
 
-pub use parquet::{read_batches, read_parquet, read_parquet_columns};
+pub use parquet::read_parquet;
 pub use writer::{TableWriter, write_table};
 
 use crate::{Error, Result, error::listed};

@@ -1,10 +1,13 @@
 //! Rankings files: what any system answered, a row per user and item; and plain pairs of users and items.
 
-use crate::columns::{Column, ColumnKind, TableFormat, TableWriter};
-use crate::format::{LineReader, OpenFile, PAIR_ALIASES, RANKING_ALIASES, read_with};
+mod trec;
+
+use crate::columns::{Column, ColumnKind, TableWriter};
+use crate::format::{PAIR_ALIASES, RANKING_ALIASES, read_with};
 use crate::{Error, Log, ReadOptions, Result};
 use rankstill_core::{ItemId, Lists, Rankings, UserId, Vocab};
 use std::path::Path;
+use trec::{trec_run, write_trec_run};
 
 /// Rankings from a file, in the numbers of given vocabularies.
 #[derive(Clone, Debug, PartialEq)]
@@ -258,7 +261,7 @@ pub fn write_rankings(
         ("rank", ColumnKind::U32),
         ("score", ColumnKind::F32),
     ];
-    let mut writer = TableWriter::create_as(path, TableFormat::of_path(path)?, &columns)?;
+    let mut writer = TableWriter::create(path, &columns)?;
     // Chunks of about this many rows bound the memory that the written form takes.
     const CHUNK: usize = 1 << 16;
     let mut row = 0;
@@ -282,100 +285,6 @@ pub fn write_rankings(
     writer.finish()
 }
 
-fn write_trec_run(
-    path: &Path,
-    rankings: &Rankings,
-    users: &[UserId],
-    user_ids: &Vocab,
-    item_ids: &Vocab,
-) -> Result<()> {
-    use std::io::Write;
-    let blank = |id: &str| id.is_empty() || id.contains(|c: char| c.is_ascii_whitespace());
-    if let Some(id) = user_ids.iter().chain(item_ids.iter()).find(|id| blank(id)) {
-        let problem =
-            format!("the id `{}` holds blanks, which a TREC run cannot", id.escape_debug());
-        return Err(Error::file(path, problem));
-    }
-    let mut out = std::io::BufWriter::new(rankstill_core::atomic_write::AtomicFile::create(path)?);
-    for (row, &user) in users.iter().enumerate() {
-        let user = user_ids.id(user);
-        let ranked = rankings.items(row).iter().zip(rankings.scores(row));
-        for (position, (&item, score)) in ranked.enumerate() {
-            let (item, rank) = (item_ids.id(item), position + 1);
-            writeln!(out, "{user} Q0 {item} {rank} {score} rankstill").map_err(Error::io(path))?;
-        }
-    }
-    let file = out.into_inner().map_err(|error| Error::io(path)(error.into_error()))?;
-    Ok(file.commit()?)
-}
-
-/// The rows of a TREC run, ranks as times and scores as weights; `None` when the file is none or another format is wanted.
-fn trec_run(path: &Path, options: &ReadOptions) -> Result<Option<Log>> {
-    let wanted = match options.format.as_deref() {
-        Some("trec") => true,
-        Some(_) => return Ok(None),
-        None => false,
-    };
-    if path.is_dir() {
-        return Ok(None);
-    }
-    let source = OpenFile::open(path)?;
-    let line = source.head().first_line().to_vec();
-    let tokens = fields(&line);
-    let looks = tokens.len() == 6
-        && tokens[1].eq_ignore_ascii_case("q0")
-        && tokens[4].parse::<f32>().is_ok();
-    if !wanted && !looks {
-        return Ok(None);
-    }
-    let mut log = Log { times: Some(Vec::new()), weights: Some(Vec::new()), ..Log::default() };
-    let mut lines: LineReader = source.into_lines();
-    while let Some((line, bytes)) = lines.next()? {
-        let text = std::str::from_utf8(bytes).map_err(|_| Error::Line {
-            path: path.to_path_buf(),
-            line,
-            problem: "expected UTF-8 text".into(),
-        })?;
-        let fields: Vec<&str> = text.split_ascii_whitespace().collect();
-        if fields.len() != 6 {
-            return Err(Error::Columns {
-                path: path.to_path_buf(),
-                line,
-                expected: 6,
-                found: fields.len(),
-            });
-        }
-        let wrong = |column: &str, expected: &str, found: &str| Error::Field {
-            path: path.to_path_buf(),
-            line,
-            column: column.into(),
-            expected: expected.into(),
-            found: format!("`{}`", found.escape_debug()),
-        };
-        let rank = fields[3].parse::<i64>();
-        let rank = rank.map_err(|_| wrong("rank", "a whole number", fields[3]))?;
-        let score = fields[4].parse::<f32>().ok().filter(|score| score.is_finite());
-        let score = score.ok_or_else(|| wrong("score", "a finite number", fields[4]))?;
-        for (ids, numbers, id) in [
-            (&mut log.user_ids, &mut log.users, fields[0]),
-            (&mut log.item_ids, &mut log.items, fields[2]),
-        ] {
-            if ids.len() == Vocab::MAX_LEN {
-                return Err(wrong("id", "fewer different ids", id));
-            }
-            numbers.push(ids.intern(id));
-        }
-        log.times.iter_mut().for_each(|ranks| ranks.push(rank));
-        log.weights.iter_mut().for_each(|scores| scores.push(score));
-    }
-    Ok(Some(log))
-}
-
-fn fields(line: &[u8]) -> Vec<&str> {
-    std::str::from_utf8(line)
-        .map_or_else(|_| Vec::new(), |line| line.split_ascii_whitespace().collect())
-}
-
 /// For each number in `from`, the number of the same id in `to`.
 fn renumber(from: &Vocab, to: &Vocab) -> Vec<Option<u32>> {
     match from.as_ints() {
@@ -393,116 +302,4 @@ fn dropped(log: &Log, users: &[Option<u32>], items: &[Option<u32>]) -> Dropped {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn vocabs() -> (Vocab, Vocab) {
-        (
-            Vocab::from_ids(["ann", "bob", "cy"]).unwrap(),
-            Vocab::from_ints(vec![10, 20, 30]).unwrap(),
-        )
-    }
-
-    fn read(name: &str, content: &str) -> Result<RankingsFile> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(name);
-        std::fs::write(&path, content).unwrap();
-        let (users, items) = vocabs();
-        read_rankings(&path, &users, &items, &ReadOptions::default())
-    }
-
-    #[test]
-    fn ranks_decide_and_unknown_ids_are_counted() {
-        let content = "user_id\titem_id\trank\nbob\t20\t3\nann\t30\t2\nann\t10\t1\nbob\t99\t1\nzoe\t10\t1\nbob\t10\t7\n";
-        let file = read("r.tsv", content).unwrap();
-        assert_eq!(file.users, [0, 1]);
-        assert_eq!(file.rankings.items(0), [0, 2]);
-        assert_eq!(file.rankings.items(1), [1, 0]);
-        assert_eq!(file.rankings.scores(1), [0.0, -1.0]);
-        assert_eq!(file.dropped, Dropped { users: 1, items: 1, rows: 2 });
-        let aligned = file.aligned(&[2, 1]);
-        assert_eq!((aligned.items(0).len(), aligned.items(1)), (0, &[1, 0][..]));
-    }
-
-    #[test]
-    fn scores_decide_where_there_are_no_ranks_and_ties_keep_the_order_of_the_file() {
-        let file = read("r.csv", "user,item,score\nann,10,0.5\nann,30,0.5\nann,20,2\n").unwrap();
-        assert_eq!(file.rankings.items(0), [1, 0, 2]);
-        assert_eq!(file.rankings.scores(0), [2.0, 0.5, 0.5]);
-    }
-
-    #[test]
-    fn a_trec_run_goes_by_score_then_rank() {
-        let file =
-            read("r.txt", "ann Q0 10 1 0.5 x\nann Q0 20 3 0.7 x\nann Q0 30 2 0.7 x\n").unwrap();
-        assert_eq!(file.rankings.items(0), [2, 1, 0]);
-        let error = read("r.txt", "ann Q0 10 1 0.5 x\nann Q0 20 2 x\n").unwrap_err().to_string();
-        assert!(error.ends_with("r.txt:2: expected 6 columns, found 5"), "{error}");
-        let error = read("r.txt", "ann Q0 10 1 0.5 x\nann Q0 20 b 1 x\n").unwrap_err().to_string();
-        assert!(
-            error.ends_with(":2: column `rank`: expected a whole number, found `b`"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn contradictions_are_named() {
-        let error = |rows: &str| {
-            read("r.csv", &format!("user_id,item_id,rank,score\n{rows}")).unwrap_err().to_string()
-        };
-        assert!(
-            error("ann,10,1,2\nann,10,2,1\n")
-                .ends_with("user `ann`: item `10` stands twice, in its rows 1 and 2")
-        );
-        assert!(
-            error("ann,10,1,2\nann,20,1,1\n")
-                .ends_with("user `ann`: rank 1 stands twice, in its rows 1 and 2")
-        );
-        assert!(
-            error("ann,10,1,1\nann,20,2,2\n")
-                .ends_with("rises with the rank, from 1 to 2, in its rows 1 and 2")
-        );
-        assert!(error("ann,10,x,1\n").contains(":2: column `rank`: expected a whole number"));
-        assert!(error("ann,10,1,nan\n").contains(":2: column `score`: expected a finite number"));
-        let error = read("r.csv", "user_id,item_id\nann,10\n").unwrap_err().to_string();
-        assert!(error.ends_with("expected `rank` or `score`"), "{error}");
-    }
-
-    #[test]
-    fn what_is_written_is_read() {
-        let (users, items) = vocabs();
-        let mut rankings = Rankings::default();
-        rankings.push([(2, 0.1), (0, -1e-30)]);
-        rankings.push([]);
-        rankings.push([(1, f32::MAX), (2, 1.0), (0, 1.0)]);
-        let folder = tempfile::tempdir().unwrap();
-        for name in ["r.parquet", "r.tsv", "r.csv", "r.jsonl", "r.trec"] {
-            let path = folder.path().join(name);
-            write_rankings(&path, &rankings, &[2, 1, 0], &users, &items).unwrap();
-            let file = read_rankings(&path, &users, &items, &ReadOptions::default()).unwrap();
-            assert_eq!(file.aligned(&[2, 1, 0]), rankings, "{name}");
-            assert_eq!(file.dropped, Dropped::default());
-        }
-        let path = folder.path().join("r.xml");
-        assert!(write_rankings(&path, &rankings, &[2, 1, 0], &users, &items).is_err());
-        let path = folder.path().join("r.tsv");
-        assert!(write_rankings(&path, &rankings, &[2, 1], &users, &items).is_err());
-        assert!(write_rankings(&path, &rankings, &[2, 1, 3], &users, &items).is_err());
-    }
-
-    #[test]
-    fn pairs_become_lists_per_user() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("seen.tsv");
-        std::fs::write(&path, "user_id\titem_id\nbob\t30\nann\t20\nbob\t10\nbob\t11\nzoe\t10\n")
-            .unwrap();
-        let (users, items) = vocabs();
-        let pairs = read_pairs(&path, &users, &items, &ReadOptions::default()).unwrap();
-        assert_eq!(pairs.items, Lists::from_iter([vec![1], vec![2, 0], vec![]]));
-        assert_eq!(pairs.dropped, Dropped { users: 1, items: 1, rows: 2 });
-        std::fs::write(&path, "user_id\titem_id\n").unwrap();
-        let pairs = read_pairs(&path, &users, &items, &ReadOptions::default()).unwrap();
-        assert!(pairs.items.values().is_empty());
-    }
-}
+mod tests;

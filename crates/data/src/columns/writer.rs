@@ -25,23 +25,12 @@ enum Sink {
 const ROW_GROUP: usize = 1 << 20;
 
 impl TableWriter {
-    /// Begins a file, in the format that its extension says.
+    /// Starts a file in the format of its extension.
     ///
     /// # Errors
     /// When the extension is unknown or the file cannot be created.
     pub fn create(path: &Path, columns: &[(&str, ColumnKind)]) -> Result<Self> {
-        Self::create_as(path, TableFormat::of_path(path)?, columns)
-    }
-
-    /// Begins a file in a given format.
-    ///
-    /// # Errors
-    /// When the file cannot be created.
-    pub fn create_as(
-        path: &Path,
-        format: TableFormat,
-        columns: &[(&str, ColumnKind)],
-    ) -> Result<Self> {
+        let format = TableFormat::of_path(path)?;
         let file = BufWriter::with_capacity(1 << 16, AtomicFile::create(path)?);
         let sink = match format {
             TableFormat::Parquet => Sink::Parquet(ParquetSink::new(file, columns)?),

@@ -11,6 +11,7 @@ mod partition;
 mod protocol;
 mod random;
 mod ready_made;
+mod sample;
 
 pub use crate::part::Part;
 pub use chronological::Chronological;
@@ -20,6 +21,7 @@ pub use partition::{Partition, SplitCounts};
 pub use protocol::{History, Mask, MaskTest, MaskValid, Protocol, Split, TestHistory};
 pub use random::RandomRatio;
 pub use ready_made::ReadyMade;
+pub use sample::{Keep, TrainSample};
 
 use crate::timelines::Timelines;
 use crate::{Error, Result};

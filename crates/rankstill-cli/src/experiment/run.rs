@@ -182,7 +182,7 @@ impl<'a> Run<'a> {
             FitOn::Train => split.train.clone(),
             FitOn::TrainValid => split.train_valid(),
         };
-        let train = Arc::new(data::sampled(train, &plan.spec.data.sample)?);
+        let train = Arc::new(plan.spec.data.sample.apply(train)?);
         let popularity = train.popularity();
         Ok(Self { setting, plan, train, popularity, folders })
     }

@@ -6,7 +6,7 @@ use rankstill::data::ReadOptions;
 use rankstill::data::dataset::PrepareSettings;
 use rankstill::data::filter::Filter;
 use rankstill::data::simulate::SimulateOptions;
-use rankstill::data::split::{History, Mask, SplitConfig};
+use rankstill::data::split::{History, Mask, SplitConfig, TrainSample};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
@@ -137,55 +137,8 @@ pub struct DataSpec {
     /// What models are told when testing.
     pub history: History,
     /// How much of the training part models are fitted on.
-    #[serde(skip_serializing_if = "Sample::is_whole")]
-    pub sample: Sample,
-}
-
-/// `data.sample`: a share of each user's training interactions. What models are told and asked when validating and testing stays
-/// the same; models are fitted on less.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Sample {
-    /// Above 0, at most 1. Of n interactions, ceil(share n) stay; a smaller share is part of a larger one.
-    pub share: f64,
-    /// Which of them stay.
-    pub keep: Keep,
-}
-
-/// Which interactions of a user stay.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Keep {
-    /// The last ones.
-    #[default]
-    Latest,
-    /// The first ones.
-    Earliest,
-    /// Any, the same for every seed; in their order.
-    Random,
-}
-
-impl Default for Sample {
-    fn default() -> Self {
-        Self { share: 1.0, keep: Keep::default() }
-    }
-}
-
-impl Sample {
-    /// Whether the share can be.
-    ///
-    /// # Errors
-    /// When it is not above 0 and at most 1.
-    pub fn check(&self) -> Result<()> {
-        let share = self.share;
-        let fits = share > 0.0 && share <= 1.0;
-        ensure!(fits, "data.sample.share: must be above 0 and at most 1, is {share}");
-        Ok(())
-    }
-
-    fn is_whole(&self) -> bool {
-        *self == Self::default()
-    }
+    #[serde(skip_serializing_if = "TrainSample::is_whole")]
+    pub sample: TrainSample,
 }
 
 /// The files of somebody's split.
