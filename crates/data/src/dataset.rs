@@ -1,13 +1,13 @@
-//! The prepared data set: a folder of Parquet files and a manifest that says how they came to be.
+//! The prepared data set: a folder of Parquet files and a manifest that records how they were made.
 //!
-//! | file | holds |
+//! | file | content |
 //! | --- | --- |
-//! | `train.parquet`, `valid.parquet`, `test.parquet` | `user`, `item` (dense numbers), `time` and `weight` where the log had them; user by user, oldest first |
-//! | `users.parquet`, `items.parquet` | `id`: row *n* is the own id of number *n* |
+//! | `train.parquet`, `valid.parquet`, `test.parquet` | `user_number`, `item_number`, and `time` and `weight` if the log has them; user by user, oldest first |
+//! | `users.parquet`, `items.parquet` | `id`: row *n* is the original id of number *n* |
 //! | `manifest.json` | settings, counts, statistics, the audit, and the size and SHA-256 of every file and of the content |
 //!
-//! The same log and settings give the same bytes. The folder appears whole or not at all. Opening trusts nothing: sizes, columns,
-//! numbers and order are checked always, hashes on request.
+//! The same log and settings give the same bytes. The folder appears complete or not at all. Opening always checks sizes, columns,
+//! numbers and order, and hashes on request.
 
 mod manifest;
 mod part_file;
@@ -36,13 +36,13 @@ use std::path::Path;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PrepareSettings {
-    /// What is left out.
+    /// Rows to leave out.
     pub filter: Filter,
-    /// What trains, validates and tests.
+    /// Training, validation and test parts.
     pub split: SplitConfig,
-    /// What is not recommended.
+    /// Items that must not be recommended.
     pub mask: Mask,
-    /// What models are told.
+    /// The history that models get.
     pub history: History,
 }
 
@@ -51,44 +51,44 @@ const PARTS: [(&str, Part); 3] =
 const USERS: &str = "users.parquet";
 const ITEMS: &str = "items.parquet";
 
-/// A log that is filtered and cut, but not yet written.
+/// A log that is filtered and split.
 #[derive(Clone, Debug)]
 pub struct Prepared {
     /// The rows.
     pub partition: Partition,
-    /// Own ids of the users.
+    /// Original user ids.
     pub users: Vocab,
-    /// Own ids of the items.
+    /// Original item ids.
     pub items: Vocab,
-    /// All that there is to say about it; `files` is empty until it is written.
+    /// The manifest; `files` is empty until the folder is written.
     pub manifest: DatasetManifest,
 }
 
 /// A data set in memory, ready for training and evaluation.
 #[derive(Clone, Debug)]
 pub struct Dataset {
-    /// How it came to be.
+    /// How it was made.
     pub manifest: DatasetManifest,
-    /// Own ids of the users.
+    /// Original user ids.
     pub users: Vocab,
-    /// Own ids of the items.
+    /// Original item ids.
     pub items: Vocab,
-    /// What trains, validates and tests.
+    /// Training, validation and test parts.
     pub split: Split,
 }
 
-/// How much is checked when a data set is opened.
+/// The checks when a data set is opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verify {
     /// Sizes, columns, numbers, order.
     #[default]
     Quick,
-    /// That, and every hash.
+    /// All of these, and every hash.
     Full,
 }
 
 impl PrepareSettings {
-    /// What is hidden and told.
+    /// The evaluation protocol.
     #[must_use]
     pub fn protocol(&self) -> Protocol {
         Protocol { mask: self.mask, history: self.history }
@@ -96,10 +96,10 @@ impl PrepareSettings {
 }
 
 impl Prepared {
-    /// Filters and cuts a log. `parts` says where each row belongs, for a log that came ready split.
+    /// Filters and splits a log. `parts` holds the part of each row, for a ready-made split.
     ///
     /// # Errors
-    /// When settings cannot be, need what the log lacks, or leave nothing to train on.
+    /// When settings are invalid, need columns that the log lacks, or leave no training rows.
     pub fn from_log(
         log: Log,
         parts: Option<Vec<Part>>,
@@ -107,7 +107,7 @@ impl Prepared {
     ) -> Result<Self> {
         let protocol = settings.protocol();
         protocol.check()?;
-        let (_, split) = settings.split.resolve()?; // before the work, not after it
+        let (_, split) = settings.split.resolve()?; // errors in settings come before the work
         let (n_users, n_items) = (log.n_users(), log.n_items());
         let Log { users, items, times, weights, user_ids, item_ids } = log;
         let columns = LogColumns { items, times, weights, parts };
@@ -133,19 +133,19 @@ impl Prepared {
         Ok(Self { partition, users, items, manifest })
     }
 
-    /// For use at once, without a folder.
+    /// The data set in memory, without writing a folder.
     ///
     /// # Errors
-    /// None that [`Prepared::from_log`] would not have found.
+    /// None for the result of [`Prepared::from_log`], which has checked the settings.
     pub fn into_dataset(self) -> Result<Dataset> {
         let split = Split::new(self.partition, &self.manifest.settings.protocol())?;
         Ok(Dataset { manifest: self.manifest, users: self.users, items: self.items, split })
     }
 
-    /// Writes the folder; its path's parent must exist.
+    /// Writes the folder; its parent must exist.
     ///
     /// # Errors
-    /// When something stands there (with `replace`: something that is not a data set), or the disk is full.
+    /// When the path exists (with `replace`: and is not a data set), or writing fails.
     pub fn write(&mut self, folder: &Path, replace: bool) -> Result<()> {
         check_place(folder, replace)?;
         let mut manifest = self.manifest.clone();
@@ -220,12 +220,12 @@ impl Dataset {
     /// Opens a folder.
     ///
     /// # Errors
-    /// When it is not a data set, of another version, or not as its manifest says.
+    /// When it is not a data set, has another version, or does not match its manifest.
     pub fn open(folder: &Path) -> Result<Self> {
         Self::open_with(folder, Verify::Quick, None)
     }
 
-    /// Opens a folder, checking as much as asked, under its own protocol or another.
+    /// Opens a folder with the given checks, under its own protocol or another.
     ///
     /// # Errors
     /// As [`Dataset::open`], and when the protocol contradicts itself.
@@ -242,10 +242,10 @@ impl Dataset {
 }
 
 impl Prepared {
-    /// Reads a folder back as it was written: what [`Dataset::open`] builds on, and what `inspect` shows.
+    /// Reads a folder back as it was written.
     ///
     /// # Errors
-    /// When it is not a data set, of another version, or not as its manifest says.
+    /// As [`Dataset::open`].
     pub fn open(folder: &Path, verify: Verify) -> Result<Self> {
         let manifest = DatasetManifest::read(folder)?;
         for name in file_names() {
@@ -296,7 +296,7 @@ impl Prepared {
         partition.counts.valid_dropped = counts.valid_dropped;
         partition.counts.test_dropped = counts.test_dropped;
         if partition.counts != *counts {
-            let problem = format!("counts differ: {counts:?}, found {:?}", partition.counts);
+            let problem = format!("expected counts {counts:?}, found {:?}", partition.counts);
             return Err(Error::file(folder.join(MANIFEST), problem));
         }
         if verify == Verify::Full {
@@ -310,8 +310,8 @@ impl Prepared {
     }
 }
 
-/// SHA-256 over the content alone: the two vocabularies ([`Vocab::to_bytes`], each after its length), then the flags for times and
-/// weights, the row boundaries (starts, ends of train, ends of valid: u64) and the columns, all little-endian.
+/// SHA-256 of the content, independent of the file encoding: the two vocabularies ([`Vocab::to_bytes`], each after its length), the
+/// flags for times and weights, the row boundaries (starts, ends of train, ends of valid: u64) and the columns, all little-endian.
 #[must_use]
 pub fn content_hash(partition: &Partition, users: &Vocab, items: &Vocab) -> String {
     let lines = &partition.lines;
@@ -340,7 +340,7 @@ fn read_ids(path: &Path) -> Result<Vocab> {
     read_parquet(path)?.take_vocab("id")
 }
 
-/// The vocabulary of what is left; untouched where nothing went.
+/// The vocabulary of the kept ids; unchanged if all are kept.
 fn choose(vocab: Vocab, kept: &[u32]) -> Result<Vocab> {
     if kept.len() == vocab.len() { Ok(vocab) } else { Ok(vocab.select(kept)?) }
 }
@@ -351,15 +351,15 @@ pub(crate) fn check_place(folder: &Path, replace: bool) -> Result<()> {
         return Ok(());
     }
     if !replace {
-        return Err(Error::file(folder, "exists; allow replacing it, or name another folder"));
+        return Err(Error::file(folder, "exists; allow replacing it, or choose another folder"));
     }
-    // Another version's, or with damaged files: still ours to replace.
+    // A data set of another version or with damaged files may be replaced too.
     let manifest = std::fs::read(folder.join(MANIFEST)).unwrap_or_default();
     let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap_or_default();
     if manifest.get("format").and_then(serde_json::Value::as_str) == Some(FORMAT) {
         return Ok(());
     }
-    Err(Error::file(folder, "exists and is not a prepared data set; name another folder"))
+    Err(Error::file(folder, "exists and is not a prepared data set; choose another folder"))
 }
 
 fn file_names() -> [&'static str; 5] {

@@ -1,16 +1,16 @@
-//! What is left out of a log, and how much that was.
+//! Filters on a log, and a report of what each removed.
 //!
-//! Filters run in this order, each on what the one before left:
+//! Filters run in this order, each on the result of the one before:
 //! 1. `from`, `to`: the time window;
 //! 2. `min_rating`;
-//! 3. `duplicates`: one row a user and item (and part, where the log came ready split: what stands in two parts is for the
-//!    leakage audit to tell, not for a filter to hide);
-//! 4. `min_user_count`, `min_item_count`: once, both counted on the same rows;
-//! 5. `user_core`, `item_core`: again and again, until every user and every item left has that many rows. The result is unique,
-//!    whatever the order of removal (Batagelj & Zaversnik 2003, generalised to a bipartite graph with two bounds).
+//! 3. `duplicates`: one row per user and item (and part, for a ready-made split: the leakage audit must report a pair that occurs
+//!    in two parts, so the filter does not hide it);
+//! 4. `min_user_count`, `min_item_count`: applied once, both counted on the same rows;
+//! 5. `user_core`, `item_core`: applied repeatedly until every remaining user and item has that many rows. The result does not
+//!    depend on the order of removal (Batagelj & Zaversnik 2003, generalised to a bipartite graph with two bounds).
 //!
-//! Between 2 and 3 the log is laid out by user and time, so "first" and "last" mean the earliest and the latest row; rows of the
-//! same time, and logs without times, go by their order in the file.
+//! Between 2 and 3 the log is grouped by user and sorted by time, so "first" and "last" mean the earliest and the latest row. Ties
+//! and logs without times keep the file order.
 
 use crate::text_table::{TextTable, thousands};
 use crate::timelines::{LogColumns, Timelines};
@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 
 use rayon::prelude::*;
 
-/// Which rows of a log stay. The default only drops duplicates.
+/// Which rows of a log are kept. The default only drops duplicates.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Filter {
@@ -31,22 +31,22 @@ pub struct Filter {
     /// Keeps rows before this time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<i64>,
-    /// Keeps rows of this rating (weight) or higher.
+    /// Keeps rows with this rating (weight) or a higher one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_rating: Option<f32>,
-    /// What happens when a user acted on an item more than once.
+    /// What to do when a user interacted with an item more than once.
     pub duplicates: Duplicates,
-    /// Users with fewer rows go, once.
+    /// Drops users with fewer rows, once.
     pub min_user_count: u32,
-    /// Items with fewer rows go, once.
+    /// Drops items with fewer rows, once.
     pub min_item_count: u32,
-    /// Users go until each has this many rows.
+    /// Drops users until each has this many rows.
     pub user_core: u32,
-    /// Items go until each has this many rows.
+    /// Drops items until each has this many rows.
     pub item_core: u32,
 }
 
-/// Which of several rows of the same user and item stays.
+/// Which of several rows of the same user and item is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Duplicates {
@@ -59,73 +59,73 @@ pub enum Duplicates {
     All,
 }
 
-/// What each filter that ran took out.
+/// What each filter removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FilterReport {
-    /// In the order in which they ran; the first entry is the log as it was read.
+    /// In order of execution; the first entry is the log as read.
     pub steps: Vec<FilterStep>,
 }
 
-/// One filter's effect.
+/// The effect of one filter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FilterStep {
     /// The filter and its setting, such as `user_core 10, item_core 10`.
     pub filter: String,
-    /// What it took out.
+    /// What it removed.
     pub removed: LogSize,
-    /// What it left.
+    /// What remained.
     pub left: LogSize,
 }
 
-/// The size of a log: users and items are counted where they have rows.
+/// The size of a log; only users and items with rows are counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogSize {
     /// Interactions.
     pub rows: usize,
-    /// Users with at least one.
+    /// Users with at least one interaction.
     pub users: usize,
-    /// Items with at least one.
+    /// Items with at least one interaction.
     pub items: usize,
 }
 
-/// A log in file order, in dense ids.
+/// A log in file order with dense ids, without the original ids.
 #[derive(Clone, Debug, Default)]
 pub struct DenseLog {
     /// Users, with or without rows.
     pub n_users: usize,
     /// Items, with or without rows.
     pub n_items: usize,
-    /// Dense ids below `n_users`, one a row.
+    /// Dense ids below `n_users`, one per row.
     pub users: Vec<u32>,
     /// The other columns, as long as `users`.
     pub columns: LogColumns,
 }
 
-/// What filters leave, in new dense ids.
+/// The filtered log, in new dense ids.
 #[derive(Clone, Debug)]
 pub struct FilteredLog {
-    /// Laid out by user and time; users and items without rows are gone.
+    /// Grouped by user and sorted by time; without users and items that have no rows.
     pub lines: Timelines,
-    /// For each new user, its id before.
+    /// For each new user, the id before filtering.
     pub users: Vec<u32>,
-    /// For each new item, its id before.
+    /// For each new item, the id before filtering.
     pub items: Vec<u32>,
-    /// What each filter took out.
+    /// What each filter removed.
     pub report: FilterReport,
 }
 
 impl Filter {
-    /// Runs all filters. New ids keep the order of the old.
+    /// Runs all filters. New ids are in the order of the old ones.
     ///
     /// # Errors
-    /// When a filter needs times or ratings that the log lacks, or leaves nothing.
+    /// When a filter needs times or ratings that the log lacks, or nothing remains.
     pub fn apply(&self, mut rows: DenseLog) -> Result<FilteredLog> {
         self.check(&rows)?;
         let mut report = FilterReport::default();
         report.push("as read", rows.counts());
         if self.from.is_some() || self.to.is_some() {
             let (from, to) = (self.from.unwrap_or(i64::MIN), self.to.unwrap_or(i64::MAX));
-            // `to` itself is out; where there is no `to`, the last moment is in.
+            // `to` is exclusive; without it even `i64::MAX` is kept.
             let open = self.to.is_none();
             rows.retain(|c, row| {
                 let time = c.times.as_ref().map_or(0, |times| times[row]);
@@ -174,7 +174,7 @@ impl Filter {
         {
             return Err(Error::config(
                 "filter.to",
-                format!("must be above filter.from = {from}, found {to}"),
+                format!("must be greater than filter.from = {from}, found {to}"),
             ));
         }
         let columns = &rows.columns;
@@ -249,7 +249,7 @@ impl FilterReport {
             }
             Some(step) => Err(Error::config(
                 "filter",
-                format!("`{}` left none of {} interactions", step.filter, step.removed.rows),
+                format!("`{}` removed all {} interactions", step.filter, step.removed.rows),
             )),
         }
     }
@@ -259,9 +259,9 @@ impl fmt::Display for FilterReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = TextTable::new(&[
             "filter",
-            "rows out",
-            "users out",
-            "items out",
+            "rows removed",
+            "users removed",
+            "items removed",
             "rows",
             "users",
             "items",
@@ -275,13 +275,13 @@ impl fmt::Display for FilterReport {
     }
 }
 
-/// No item has this id (a vocabulary ends before it): rows to be dropped are marked with it.
+/// Marks rows to be dropped. No item has this id: vocabularies are smaller.
 const GONE: u32 = u32::MAX;
 
 fn drop_duplicates(lines: &mut Timelines, keep: Duplicates) {
     let n_items = lines.n_items;
     let found = lines.for_each_shard(|shard| {
-        // The last user (and part) seen with each item, plus one: users come one after the other, so nothing is cleared.
+        // For each item the last user and part that had it, as a mark that grows, so nothing needs clearing.
         let n_parts = if shard.parts.is_some() { 4 } else { 1 };
         let mut seen_by = vec![0u64; n_items];
         let mut found = false;
@@ -327,8 +327,8 @@ fn drop_rare(lines: &mut Timelines, min_user: u32, min_item: u32) {
     lines.retain(|user, row| keep[row] && starts[user + 1] - starts[user] >= min_user as usize);
 }
 
-/// Peels users and items alternately, in passes over all users: an item counts as gone the moment its count falls below the
-/// bound, and only users are marked. Threads race in *when* they see a count fall, not in what is left at the end.
+/// Removes users and items alternately, in passes over all users. An item is gone as soon as its count falls below the bound, so
+/// only users are marked. Threads may differ in *when* they see a count fall; the result is the same.
 fn k_core(lines: &mut Timelines, user_core: u32, item_core: u32) {
     let counts: Vec<AtomicU32> =
         popularity(&lines.items, lines.n_items).into_iter().map(AtomicU32::new).collect();

@@ -1,4 +1,23 @@
-//! Rankings files: what any system answered, a row per user and item; and plain pairs of users and items.
+//! Files of rankings, made by any system, with one row per user and item; and files of user-item pairs.
+//!
+//! ```
+//! use rankstill_core::{Rankings, Vocab};
+//! use rankstill_data::{ReadOptions, read_rankings, write_rankings};
+//!
+//! let users = Vocab::from_ids(["ann", "bob"])?;
+//! let items = Vocab::from_ids(["x", "y", "z"])?;
+//! let mut rankings = Rankings::default();
+//! rankings.push([(2, 0.9), (0, 0.4)]); // for ann: z, x
+//! rankings.push([(1, 0.7)]); // for bob: y
+//!
+//! let path = std::env::temp_dir().join(format!("rankings-{}.tsv", std::process::id()));
+//! write_rankings(&path, &rankings, &[0, 1], &users, &items)?;
+//! let file = read_rankings(&path, &users, &items, &ReadOptions::default())?;
+//! assert_eq!(file.rankings, rankings);
+//! assert_eq!(file.aligned(&[1, 0]).items(1), [2, 0]);
+//! # std::fs::remove_file(&path)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod trec;
 
@@ -12,33 +31,33 @@ use trec::{trec_run, write_trec_run};
 /// Rankings from a file, in the numbers of given vocabularies.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RankingsFile {
-    /// Row *i* is the answer for `users[i]`.
+    /// Row *i* is the ranking of `users[i]`.
     pub rankings: Rankings,
-    /// Ascending; only users with at least one known item.
+    /// Ascending; users with at least one known item.
     pub users: Vec<UserId>,
-    /// What was left out.
+    /// Rows that were dropped.
     pub dropped: Dropped,
 }
 
-/// What a file holds that the vocabularies do not.
+/// Users, items and rows of a file that were dropped because the vocabularies lack them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dropped {
-    /// Users that are unknown.
+    /// Unknown users.
     pub users: usize,
-    /// Items that are unknown.
+    /// Unknown items.
     pub items: usize,
     /// Rows with an unknown user or an unknown item.
     pub rows: usize,
 }
 
 impl RankingsFile {
-    /// The answer's row for `user`, if there is one.
+    /// The row of the ranking of `user`, if there is one.
     #[must_use]
     pub fn row_of(&self, user: UserId) -> Option<usize> {
         self.users.binary_search(&user).ok()
     }
 
-    /// Answers for exactly these users, in this order; nothing for those the file does not have.
+    /// The rankings of exactly these users, in this order; empty for users that the file lacks.
     #[must_use]
     pub fn aligned(&self, users: &[UserId]) -> Rankings {
         let mut out = Rankings::default();
@@ -56,16 +75,16 @@ impl RankingsFile {
 }
 
 /// Reads rankings: a table (any of [`crate::FORMATS`] with named columns) with a user, an item, and a rank or a score or both;
-/// or a TREC run (`user Q0 item rank score tag`; by guess, or with the format `trec`). Rows may stand in any order.
+/// or a TREC run (`user Q0 item rank score tag`; guessed, or with the format `trec`). Rows may be in any order.
 ///
-/// Where there are ranks they decide, smallest first; they need not begin at any number nor be without gaps, but no user may have
-/// one twice, and scores must not rise from one rank to the next. Without ranks, and in a TREC run as `trec_eval` has it, scores
-/// decide, highest first; what is equal keeps the order of the file (in a TREC run, of the rank). Scores are compared as 32-bit
-/// floats. Without scores, the item at position *p* from 0 gets the score *-p*.
+/// Ranks decide if there are any, smallest first. They may start at any number and have gaps, but each may occur only once per user,
+/// and scores must not rise from one rank to the next. Without ranks, and in a TREC run (as in `trec_eval`), scores decide, highest
+/// first; ties keep the file order (in a TREC run, the rank). Scores are compared as 32-bit floats. Without scores, the item at
+/// position *p* from 0 gets the score *-p*.
 ///
 /// # Errors
-/// Whatever is wrong with the file, with path and line; an item that stands twice for one user; a rank that does; scores that
-/// contradict ranks.
+/// For any problem with the file, with path and line; for an item or a rank that occurs twice for a user; for scores that contradict
+/// the ranks.
 pub fn read_rankings(
     path: &Path,
     user_ids: &Vocab,
@@ -80,7 +99,7 @@ pub fn read_rankings(
                 (Some(_), _) => RankingOrder::Rank,
                 (None, Some(_)) => RankingOrder::Score,
                 (None, None) => {
-                    let problem = "no column for the rank or the score, expected `rank` or `score`";
+                    let problem = "no rank or score column, expected `rank` or `score`";
                     return Err(Error::file(path, problem));
                 }
             };
@@ -96,7 +115,7 @@ pub fn read_rankings(
     let mut rows: Vec<usize> = (0..log.len()).filter(kept).collect();
     let rank = |row: usize| log.times.as_ref().map_or(0, |ranks| ranks[row]);
     let score = |row: usize| log.weights.as_ref().map_or(0.0, |scores| scores[row]);
-    // Stable, so that what is equal keeps the order of the file.
+    // A stable sort, so that ties keep the file order.
     rows.sort_by(|&a, &b| {
         let by_user = users[log.users[a] as usize].cmp(&users[log.users[b] as usize]);
         let by_score = || score(b).total_cmp(&score(a));
@@ -117,12 +136,12 @@ pub fn read_rankings(
             let (before, after) = (pair[0], pair[1]);
             if matches!(by, RankingOrder::Rank) && rank(before) == rank(after) {
                 let rows = both(before, after);
-                return Err(wrong(format!("rank {} stands twice, in {rows}", rank(after))));
+                return Err(wrong(format!("rank {} occurs twice, in {rows}", rank(after))));
             }
             if score(after) > score(before) {
                 let (rows, before, after) = (both(before, after), score(before), score(after));
                 return Err(wrong(format!(
-                    "the score rises with the rank, from {before} to {after}, in {rows}"
+                    "the score rises from {before} to {after} at the next rank, in {rows}"
                 )));
             }
         }
@@ -133,7 +152,7 @@ pub fn read_rankings(
                 let first =
                     rows.iter().find(|&&other| items[log.items[other] as usize] == Some(item));
                 let rows = both(*first.unwrap_or(&row), row);
-                return Err(wrong(format!("item `{}` stands twice, in {rows}", item_ids.id(item))));
+                return Err(wrong(format!("item `{}` occurs twice, in {rows}", item_ids.id(item))));
             }
             let score = if log.weights.is_some() { score(row) } else { -(position as f32) };
             ranked.push((item, score));
@@ -144,9 +163,9 @@ pub fn read_rankings(
     Ok(out)
 }
 
-/// Two rows as a reader of the file finds them: counted from 1, without header and empty lines.
+/// Two rows for a message: counted from 1, without the header and blank lines.
 fn both(a: usize, b: usize) -> String {
-    format!("its rows {} and {}", a.min(b) + 1, a.max(b) + 1)
+    format!("rows {} and {}", a.min(b) + 1, a.max(b) + 1)
 }
 
 #[derive(Clone, Copy)]
@@ -156,20 +175,20 @@ enum RankingOrder {
     ScoreThenRank,
 }
 
-/// UserItemPairs of users and items (what a user has seen, what is to be found), as lists per user of `user_ids`: row *u* holds the known
-/// items of user *u*, in the order of the file. Repeated pairs stay.
+/// User-item pairs (items already seen, or targets) as one list per user of `user_ids`: row *u* holds the known items of user *u* in
+/// file order. Repeated pairs are kept.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UserItemPairs {
     /// One row per user of the vocabulary.
     pub items: Lists<ItemId>,
-    /// What was left out.
+    /// Rows that were dropped.
     pub dropped: Dropped,
 }
 
-/// Reads pairs from a file of any of [`crate::FORMATS`]; it may hold a header only.
+/// Reads pairs from a file in any of [`crate::FORMATS`]; it may consist of a header only.
 ///
 /// # Errors
-/// Whatever is wrong with the file, with path and line.
+/// For any problem with the file, with path and line.
 pub fn read_pairs(
     path: &Path,
     user_ids: &Vocab,
@@ -199,20 +218,19 @@ pub fn read_pairs(
     }
     let dropped = dropped(&log, &users, &items);
     let items = Lists::from_parts(starts, values)
-        .ok_or_else(|| Error::file(path, "the rows could not be grouped by user"))?;
+        .ok_or_else(|| Error::file(path, "the rows cannot be grouped by user"))?;
     Ok(UserItemPairs { items, dropped })
 }
 
-/// Reads pairs with their own vocabularies: for an evaluation that knows no more than its files. Times and weights are not read;
-/// the log may be empty.
+/// Reads pairs with their own vocabularies, for evaluation from files alone. Times and weights are not read; the log may be empty.
 ///
 /// # Errors
-/// Whatever is wrong with the file, with path and line.
+/// For any problem with the file, with path and line.
 pub fn read_pair_log(path: &Path, options: &ReadOptions) -> Result<Log> {
     read_with(path, options, &PAIR_ALIASES, &mut |_, _| ())
 }
 
-/// Reads rankings with vocabularies that grow by what the file names: for an evaluation that knows no more than its files.
+/// Reads the user and item ids of a rankings file, for evaluation from files alone.
 ///
 /// # Errors
 /// As [`read_rankings`].
@@ -225,7 +243,7 @@ pub fn ids_of_rankings(path: &Path, options: &ReadOptions) -> Result<(Vocab, Voc
 }
 
 /// Writes rankings, row *i* for `users[i]`: `user_id item_id rank score` as Parquet, TSV, CSV or JSON lines by the extension, ranks
-/// from 1; or, with the extension `.trec` or `.run`, a TREC run, whose ids must hold no blanks.
+/// from 1; or, with the extension `.trec` or `.run`, a TREC run, whose ids must not contain spaces.
 ///
 /// # Errors
 /// When there is not one user per row, a number is not in its vocabulary, or the file cannot be written.
@@ -238,7 +256,7 @@ pub fn write_rankings(
 ) -> Result<()> {
     if users.len() != rankings.len() {
         let problem =
-            format!("{} users, expected {} as there are rankings", users.len(), rankings.len());
+            format!("expected {} users, one per ranking, found {}", rankings.len(), users.len());
         return Err(Error::config("users", problem));
     }
     for (name, numbers, ids) in
@@ -247,7 +265,7 @@ pub fn write_rankings(
         if let Some(number) = numbers.iter().find(|&&number| number as usize >= ids.len()) {
             return Err(Error::config(
                 name,
-                format!("number {number}, but there are {} ids", ids.len()),
+                format!("id number {number}, but there are only {} ids", ids.len()),
             ));
         }
     }
@@ -262,7 +280,7 @@ pub fn write_rankings(
         ("score", ColumnKind::F32),
     ];
     let mut writer = TableWriter::create(path, &columns)?;
-    // Chunks of about this many rows bound the memory that the written form takes.
+    // Rows per chunk, to bound memory.
     const CHUNK: usize = 1 << 16;
     let mut row = 0;
     while row < rankings.len() {

@@ -1,14 +1,14 @@
-//! A built-in world of users and items, for the quickstart, tests and scale.
+//! A simulator of interaction logs, for the quickstart, tests and measurements at scale.
 //!
 //! Items belong to *topics* and, across all topics, to *flavours*. A user has a favourite flavour and a few topics of interest,
-//! near one another; interests drift to neighbouring topics as time goes by. A session stays with a topic for a while, and some
-//! items call for others: after one of them, one of its few successors is likely. Within topic and flavour, popularity follows
-//! the law of Zipf and Mandelbrot. So there is something to learn for a count of popularity, more for co-occurrence, more for
-//! factors (the more of them the better: topics times flavours), and more again for whoever looks at the order.
+//! close to one another; interests drift to neighbouring topics over time. A session stays with a topic for a while, and an item
+//! has a few successors, one of which is likely to come next. Within topic and flavour, popularity follows a Zipf-Mandelbrot law.
+//! So popularity learns something, co-occurrence more, matrix factorisation still more (it needs topics times flavours factors),
+//! and sequence models the most.
 //!
-//! Every user is drawn from a random stream of its own, keyed by (seed, user); an interaction costs constant time; nothing but the
-//! chunks in flight is held in memory. The arithmetic is integers and the basic operations of IEEE 754, so the same options
-//! give the same rows on every machine and for any number of threads.
+//! Every user has its own random stream, keyed by (seed, user). An interaction costs constant time, and only the chunks being
+//! written are in memory. The arithmetic uses integers and the basic operations of IEEE 754, so the same options give the same
+//! rows on every machine and for any number of threads.
 
 mod draws;
 mod life;
@@ -25,19 +25,19 @@ use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::path::Path;
 
-/// What to simulate.
+/// Size and kind of the simulated log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SimulateOptions {
-    /// Rows, from 1,000 to 1,000,000,000.
+    /// Number of rows, from 1,000 to 1,000,000,000.
     pub interactions: u64,
-    /// By default 50 for 1 thousand interactions, 2,800 for 100 thousand, 290,000 for 20 million, 8.9 million for 1 billion.
+    /// Number of users; by default 50 for 1 thousand interactions, 2,800 for 100 thousand, 290,000 for 20 million, 8.9 million for 1 billion.
     pub users: Option<u32>,
-    /// By default 112 for 1 thousand interactions, 2,000 for 100 thousand, 55,000 for 20 million, 630,000 for 1 billion.
+    /// Number of items; by default 112 for 1 thousand interactions, 2,000 for 100 thousand, 55,000 for 20 million, 630,000 for 1 billion.
     pub items: Option<u32>,
-    /// Adds ratings from 1 to 5: higher for what the user is interested in.
+    /// Adds ratings from 1 to 5, higher for items that the user is interested in.
     pub ratings: bool,
-    /// Another seed, another world.
+    /// Seed of all random draws.
     pub seed: u64,
 }
 
@@ -47,7 +47,7 @@ impl Default for SimulateOptions {
     }
 }
 
-/// A world with all its sizes settled.
+/// A simulated world with all sizes fixed.
 #[derive(Clone, Debug)]
 pub struct World {
     options: SimulateOptions,
@@ -56,17 +56,17 @@ pub struct World {
     n_topics: u64,
     /// Ranks within topic and flavour.
     ranks: Alias,
-    /// Topics, for first interests and for curiosity.
+    /// Topics, for first interests and exploration.
     topics: Alias,
-    /// Item numbers become ids by `(number * stride) % n_items + 1`, so that an id tells nothing.
+    /// Item numbers become ids by `(number * stride) % n_items + 1`, so that ids carry no information.
     stride: u64,
-    /// Everybody's least number of rows.
+    /// Minimum number of rows per user.
     least: u64,
-    /// What chunk `c`'s users together weigh begins at `chunk_weights[c]`; the last entry is the total.
+    /// Cumulated weight of the users before chunk `c`; the last entry is the total.
     chunk_weights: Vec<u64>,
 }
 
-/// Rows of a run of users: user by user, each in the order of time. Ids count from 1.
+/// The rows of a range of users, user by user, each in order of time. Ids count from 1.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Chunk {
     /// User ids.
@@ -75,31 +75,31 @@ pub struct Chunk {
     pub items: Vec<i64>,
     /// Unix seconds.
     pub times: Vec<i64>,
-    /// From 1 to 5; empty unless asked for.
+    /// From 1 to 5; empty unless `ratings` is set.
     pub ratings: Vec<f32>,
 }
 
-/// Kinds of item taste that run across all topics.
+/// Number of flavours.
 const FLAVOURS: u64 = 4;
-/// Topics that a user is interested in at a time.
+/// Topics that a user is interested in at any time.
 const INTERESTS: usize = 3;
-/// Items that call for others call for one of so many.
+/// Successors of an item.
 const SUCCESSORS: u32 = 3;
-/// Users of a chunk: about half a million rows at the largest size.
+/// Users per chunk: about half a million rows at the largest size.
 const CHUNK_USERS: u64 = 4096;
-/// 2023-01-01, and two years.
+/// 2023-01-01, and two years, in seconds.
 const START: i64 = 1_672_531_200;
 const SPAN: i64 = 2 * 365 * 86_400;
 
-/// Keys of the random streams, besides the user's number.
+/// Keys of the random streams, in addition to the user number.
 const STREAM_WEIGHT: u64 = 1;
 const STREAM_LIFE: u64 = 2;
 const STREAM_SUCCESSOR: u64 = 3;
 
-/// Simulates in memory. Rows are user by user, each in the order of time.
+/// Simulates in memory. Rows are user by user, each in order of time.
 ///
 /// # Errors
-/// When the options cannot be.
+/// When an option is out of range.
 pub fn simulate(options: &SimulateOptions) -> Result<Log> {
     let world = World::new(options)?;
     let chunks: Vec<Chunk> =
@@ -121,11 +121,11 @@ pub fn simulate(options: &SimulateOptions) -> Result<Log> {
     Ok(log)
 }
 
-/// Simulates into a table file (`user_id`, `item_id`, `timestamp`, and `rating` where asked for) without holding it in memory;
-/// the format is that of the extension. `progress` is told the rows written so far.
+/// Simulates into a table file (`user_id`, `item_id`, `timestamp`, optionally `rating`) without holding it in memory; the
+/// extension decides the format. `progress` receives the number of rows written so far.
 ///
 /// # Errors
-/// When the options cannot be, or the disk is full.
+/// When an option is out of range, or the file cannot be written.
 pub fn simulate_to(
     path: &Path,
     options: &SimulateOptions,
@@ -183,17 +183,17 @@ impl Chunk {
 }
 
 impl World {
-    /// Settles the sizes.
+    /// Fixes the sizes.
     ///
     /// # Errors
-    /// When a number is out of its bounds.
+    /// When an option is out of range.
     pub fn new(options: &SimulateOptions) -> Result<Self> {
         let n = options.interactions;
         if !(1_000..=1_000_000_000).contains(&n) {
             let problem = format!("must be from 1,000 to 1,000,000,000, found {n}");
             return Err(Error::config("simulate.interactions", problem));
         }
-        // n^(1/8) by square roots, which are exact everywhere.
+        // n^(1/8) by square roots, which give the same bits on every machine.
         let eighth = (n as f64).sqrt().sqrt().sqrt();
         let n_users = match options.users {
             Some(users) => u64::from(users),
@@ -204,7 +204,8 @@ impl World {
             None => (1.5 * (n as f64).sqrt() * eighth) as u64,
         };
         if !(1..=n).contains(&n_users) {
-            let problem = format!("must be from 1 to the interactions, {n}, found {n_users}");
+            let problem =
+                format!("must be from 1 to the number of interactions ({n}), found {n_users}");
             return Err(Error::config("simulate.users", problem));
         }
         if n_items < 32 {
@@ -241,25 +242,25 @@ impl World {
         Ok(world)
     }
 
-    /// Users, each with at least one row.
+    /// Number of users, each with at least one row.
     #[must_use]
     pub fn n_users(&self) -> u64 {
         self.n_users
     }
 
-    /// Items, not all of which need occur.
+    /// Number of items; some may not occur.
     #[must_use]
     pub fn n_items(&self) -> u64 {
         self.n_items
     }
 
-    /// How many chunks make up the log.
+    /// Number of chunks in the log.
     #[must_use]
     pub fn n_chunks(&self) -> u64 {
         self.n_users.div_ceil(CHUNK_USERS)
     }
 
-    /// The rows of a chunk's users; nothing beyond the last chunk.
+    /// The rows of a chunk; empty beyond the last one.
     #[must_use]
     pub fn chunk(&self, chunk: u64) -> Chunk {
         let mut rows = Chunk::default();
@@ -278,14 +279,14 @@ impl World {
         (chunk * CHUNK_USERS).min(self.n_users)..((chunk + 1) * CHUNK_USERS).min(self.n_users)
     }
 
-    /// How active a user is: density falls with the square. Half of the users have less than a third of the mean, the most active
-    /// 27 times the mean.
+    /// Activity of a user; its density falls with the square. Half of the users have less than a third of the mean, the most
+    /// active one 27 times the mean.
     fn weight(&self, user: u64) -> u64 {
         let x = Rng::keyed(self.options.seed, [STREAM_WEIGHT, user]).uniform_f64();
         (1000.0 / (x + 0.01) - 900.0) as u64
     }
 
-    /// Rows of all users before this one, who together weigh `weight`. Whole numbers: the rows come to exactly what was asked.
+    /// Number of rows of all users before this one, whose weights add up to `weight`. Integers, so that the total is exact.
     fn rows_before(&self, user: u64, weight: u64) -> u64 {
         let total = self.chunk_weights.last().copied().unwrap_or(1).max(1);
         let rest = self.options.interactions - self.least * self.n_users;
@@ -300,7 +301,7 @@ impl World {
         item / self.n_topics % FLAVOURS
     }
 
-    /// An item of this topic and flavour, by popularity; the last topics lack an item of the last rank.
+    /// Draws an item of a topic and flavour by popularity. The last topics have no item of the last rank.
     fn item(&self, topic: u64, flavour: u64, rng: &mut Rng) -> u64 {
         loop {
             let item = (self.ranks.draw(rng) * FLAVOURS + flavour) * self.n_topics + topic;
@@ -310,7 +311,7 @@ impl World {
         }
     }
 
-    /// One of the few items that `item` calls for: of the same topic, mostly of the same flavour.
+    /// One of the few successors of an item: of the same topic, mostly of the same flavour.
     fn successor(&self, item: u64, which: u32) -> u64 {
         let key = [STREAM_SUCCESSOR, item, u64::from(which)];
         let mut rng = Rng::keyed(self.options.seed, key);

@@ -1,8 +1,8 @@
-//! Small text tables, for people.
+//! Small text tables for the terminal.
 
 use std::fmt::{self, Display};
 
-/// Rows of text under a header; the first column stands left, the others right.
+/// Rows of text under a header; the first column is aligned left, the others right.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TextTable(Vec<Vec<String>>);
 

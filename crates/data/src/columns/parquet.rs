@@ -1,4 +1,4 @@
-//! Parquet through the low-level column readers and writers, without Arrow: a batch of one column at a time, so memory does not
+//! Parquet through low-level column readers and writers, without Arrow: one batch of one column at a time, so memory does not
 //! grow with the row group.
 
 mod input;
@@ -56,10 +56,10 @@ pub fn read_parquet(path: &Path) -> Result<ColumnTable> {
     Ok(table)
 }
 
-/// The decoder has assertions that a crafted file can reach; to the user that is one more unreadable file.
+/// Turns panics of the decoder, whose assertions a crafted file can reach, into errors.
 pub(crate) fn guarded<T>(path: &Path, decode: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| {
-        Err(Error::file(path, "not readable as Parquet: the content contradicts itself"))
+        Err(Error::file(path, "not a readable Parquet file: inconsistent content"))
     })
 }
 
@@ -89,8 +89,8 @@ fn read_chunk(
                     path: path.to_path_buf(),
                     line: row,
                     column: descriptor.name().to_owned(),
-                    expected: "numbers within 64-bit signed integers".into(),
-                    found: format!("{} larger ones", cells.len()),
+                    expected: "signed 64-bit integers".into(),
+                    found: format!("larger ones in a batch of {}", cells.len()),
                 });
             }
         }
@@ -99,15 +99,15 @@ fn read_chunk(
     Ok(out)
 }
 
-/// Values of one column, without nulls.
+/// Values of a column, without nulls.
 pub(crate) enum Cells {
     /// Booleans, and integers of up to 64 bits. INT96 timestamps in nanoseconds.
     Int(Vec<i64>),
-    /// Unsigned 64-bit integers, some of them beyond `i64`.
+    /// Unsigned 64-bit integers, at least one beyond `i64`.
     Unsigned(Vec<u64>),
     F32(Vec<f32>),
     F64(Vec<f64>),
-    /// Not yet checked to be UTF-8.
+    /// Not yet checked for UTF-8.
     Text(Vec<ByteArray>),
 }
 
@@ -123,11 +123,10 @@ impl Cells {
     }
 }
 
-/// Values of a batch: small enough for the second-level cache, large enough that the calls do not show.
+/// Values per batch: small enough for the L2 cache, large enough to hide the cost of the calls.
 const BATCH: usize = 1 << 14;
 
-/// Hands over one column of one row group, a batch at a time, with the number of the batch's first row, counted from
-/// `first_row`.
+/// Visits a column of a row group batch by batch, with the row number of each batch's first value, counted from `first_row`.
 pub(crate) fn visit_chunk(
     path: &Path,
     group: &dyn RowGroupReader,
@@ -231,7 +230,7 @@ impl ColumnChunk<'_> {
     }
 }
 
-/// The bytes as text, or an error that names the row.
+/// Decodes UTF-8; an error names the row.
 pub(crate) fn utf8<'a>(path: &Path, column: &str, row: u64, bytes: &'a [u8]) -> Result<&'a str> {
     std::str::from_utf8(bytes).map_err(|_| Error::Field {
         path: path.to_path_buf(),
@@ -242,7 +241,7 @@ pub(crate) fn utf8<'a>(path: &Path, column: &str, row: u64, bytes: &'a [u8]) -> 
     })
 }
 
-/// Opens a file's footer.
+/// Opens a file and reads its footer.
 pub(crate) fn open(path: &Path, input: Input) -> Result<SerializedFileReader<Input>> {
     if Length::len(&input) == 0 {
         return Err(Error::file(path, "the file is empty"));
@@ -260,7 +259,7 @@ fn kind_of(path: &Path, descriptor: &ColumnDescriptor) -> Result<ColumnKind> {
     if descriptor.max_rep_level() > 0 {
         return Err(Error::file(
             path,
-            format!("column `{name}` holds lists, expected one value a row"),
+            format!("column `{name}` holds lists, expected one value per row"),
         ));
     }
     let decimal = descriptor.converted_type() == ConvertedType::DECIMAL
@@ -301,7 +300,7 @@ fn unsupported(path: &Path, name: &str, descriptor: &ColumnDescriptor) -> Error 
 }
 
 pub(crate) fn broken(path: &Path, error: &ParquetError) -> Error {
-    Error::file(path, format!("not readable as Parquet: {error}"))
+    Error::file(path, format!("not a readable Parquet file: {error}"))
 }
 
 #[cfg(test)]

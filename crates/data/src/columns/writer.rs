@@ -1,4 +1,4 @@
-//! Writing tables, a chunk of rows at a time, in bounded memory.
+//! Writing tables chunk by chunk, in bounded memory.
 
 use super::{Column, ColumnKind, ColumnTable, TableFormat, parquet::ParquetSink, text::TextSink};
 use crate::{Error, Result};
@@ -6,12 +6,12 @@ use rankstill_core::atomic_write::AtomicFile;
 use std::io::BufWriter;
 use std::path::Path;
 
-/// Writes a table that need not fit into memory. The file appears in its place at [`TableWriter::finish`]; dropped before, the
-/// writer leaves no trace.
+/// Writes a table that need not fit into memory. The file appears under its name at [`TableWriter::finish`]; a writer that is
+/// dropped before leaves no file.
 pub struct TableWriter {
     kinds: Vec<ColumnKind>,
     names: Vec<String>,
-    /// Rows that do not yet fill a row group: these, not the caller's chunks, decide the file's bytes.
+    /// Rows that do not fill a row group yet, so that the bytes of the file do not depend on the chunks.
     pending: Vec<Column>,
     sink: Sink,
 }
@@ -21,7 +21,7 @@ enum Sink {
     Text(TextSink),
 }
 
-/// Rows of a Parquet row group: 8 MiB a column of 64-bit numbers.
+/// Rows of a Parquet row group: 8 MiB per column of 64-bit numbers.
 const ROW_GROUP: usize = 1 << 20;
 
 impl TableWriter {
@@ -44,10 +44,10 @@ impl TableWriter {
         })
     }
 
-    /// Adds rows: one column for each of the table's, in its order.
+    /// Adds rows: one column for each column of the table, in order.
     ///
     /// # Errors
-    /// When kinds or lengths do not fit, or the disk is full.
+    /// When kinds or lengths do not match, or writing fails.
     pub fn write(&mut self, chunk: &[Column]) -> Result<()> {
         let n_rows = chunk.first().map_or(0, Column::len);
         let (expected, found) = (self.kinds.len(), chunk.len());
@@ -82,10 +82,10 @@ impl TableWriter {
         }
     }
 
-    /// Writes what is pending and puts the file into its place.
+    /// Writes pending rows and moves the file to its path.
     ///
     /// # Errors
-    /// When the disk is full.
+    /// When writing fails.
     pub fn finish(self) -> Result<()> {
         let file = match self.sink {
             Sink::Text(sink) => sink.into_file(),
@@ -102,7 +102,7 @@ impl TableWriter {
     }
 }
 
-/// Writes a whole table, in the format that the extension says.
+/// Writes a whole table in the format of the extension.
 ///
 /// # Errors
 /// As [`TableWriter`].

@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-/// What is written beside the data.
+/// How a data set was made, and its sizes and hashes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DatasetManifest {
@@ -23,7 +23,7 @@ pub struct DatasetManifest {
     pub version: u32,
     /// The program and its version.
     pub tool: String,
-    /// The files that were read.
+    /// The source files.
     pub sources: Vec<SourceFile>,
     /// With every default filled in.
     pub settings: PrepareSettings,
@@ -31,27 +31,27 @@ pub struct DatasetManifest {
     pub times: bool,
     /// Whether rows have weights.
     pub weights: bool,
-    /// What each filter took out.
+    /// What each filter removed.
     pub filtered: FilterReport,
-    /// What the split came to.
+    /// The sizes of the split.
     pub counts: SplitCounts,
     /// Table 1 of the RD paper.
     pub stats: Stats,
-    /// What the split gives away.
+    /// The leakage audit.
     pub audit: Audit,
-    /// SHA-256 of the content, whatever the files' encoding: see [`content_hash`].
+    /// SHA-256 of the content, independent of the file encoding: see [`super::content_hash`].
     pub content: String,
-    /// Each data file's size and SHA-256.
+    /// Size and SHA-256 of each data file.
     pub files: BTreeMap<String, Stamp>,
 }
 
-/// A file that was read. Only its name is kept, so that moving a log does not change the data set.
+/// A source file. Only its name is recorded, so that moving a log does not change the data set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SourceFile {
-    /// The last part of its path.
+    /// The file name, without the folder.
     pub name: String,
-    /// Which part it holds, for a log that came ready split.
+    /// The part that it holds, for a ready-made split.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part: Option<Part>,
     /// Its size and SHA-256.
@@ -68,18 +68,18 @@ pub struct Stamp {
     pub sha256: String,
 }
 
-/// By this the manifest is known.
+/// Identifies the manifest.
 pub const FORMAT: &str = "rankstill data set";
-/// The layout of the folder that this version writes and reads.
+/// The version of the folder layout.
 pub const VERSION: u32 = 1;
-/// The manifest's name.
+/// The file name of the manifest.
 pub const MANIFEST: &str = "manifest.json";
 
 impl DatasetManifest {
-    /// Reads the manifest of a folder, and nothing else.
+    /// Reads only the manifest of a folder.
     ///
     /// # Errors
-    /// When there is none, or it is not one of ours.
+    /// When there is none, or it is not that of a data set of this version.
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(MANIFEST);
         let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
@@ -99,7 +99,7 @@ impl DatasetManifest {
     }
 }
 
-/// Size and hash of a file, or of a folder's Parquet files one after the other in the order of their names.
+/// Size and hash of a file, or of the Parquet files of a folder, concatenated in the order of their names.
 ///
 /// # Errors
 /// When it cannot be read.

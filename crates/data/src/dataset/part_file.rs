@@ -7,7 +7,7 @@ use crate::timelines::Timelines;
 use crate::{Error, Result};
 use std::path::Path;
 
-/// One part's file: rows by user.
+/// The rows of one part, user by user.
 pub(super) struct PartFile {
     users: Vec<u32>,
     pub(super) items: Vec<u32>,
@@ -30,20 +30,23 @@ impl PartFile {
             ("item_number", &part.items, manifest.counts.items),
         ] {
             if let Some(row) = values.iter().position(|&value| value as usize >= n) {
-                return problem(format!("row {row}: {column} {}, but there are {n}", values[row]));
+                return problem(format!(
+                    "row {row}: {column} {}, but there are only {n}",
+                    values[row]
+                ));
             }
         }
         if !part.users.is_sorted() {
-            return problem("rows are not user by user".into());
+            return problem("the rows are not ordered by user".into());
         }
         if part.weights.iter().flatten().any(|weight| !weight.is_finite()) {
-            return problem("a weight is not finite".into());
+            return problem("a weight is not a finite number".into());
         }
         Ok(part)
     }
 }
 
-/// Each user's rows of all parts, one part after the other.
+/// Joins each user's rows of all parts, one part after the other.
 pub(super) fn join_parts(
     n_users: usize,
     n_items: usize,

@@ -90,9 +90,9 @@ fn only_a_data_set_is_replaced_and_only_when_allowed() {
     let folder = root.path().join("data");
     prepared(USUAL).write(&folder, false).unwrap();
     let error = prepared(USUAL).write(&folder, false).unwrap_err().to_string();
-    assert!(error.ends_with("exists; allow replacing it, or name another folder"), "{error}");
+    assert!(error.ends_with("exists; allow replacing it, or choose another folder"), "{error}");
     prepared(USUAL).write(&folder, true).unwrap();
-    assert_eq!(root.path().read_dir().unwrap().count(), 1, "nothing is left beside it");
+    assert_eq!(root.path().read_dir().unwrap().count(), 1, "no other file is left");
     let foreign = root.path().join("foreign");
     std::fs::create_dir(&foreign).unwrap();
     prepared(USUAL).write(&foreign, false).unwrap();
@@ -101,7 +101,7 @@ fn only_a_data_set_is_replaced_and_only_when_allowed() {
     assert!(error.contains("not a prepared data set"), "{error}");
 }
 
-/// Every data file cut short, emptied, swapped or with a byte flipped is refused; none panics.
+/// Every truncated, empty or swapped data file, or one with a flipped byte, is refused without a panic.
 #[test]
 fn damaged_folders_are_refused() {
     let root = tempfile::tempdir().unwrap();
@@ -142,7 +142,7 @@ fn damaged_folders_are_refused() {
     }
 }
 
-/// Row counts and sizes can be made to fit; the numbers within are checked all the same.
+/// Numbers are checked even if row counts and sizes match.
 #[test]
 fn numbers_beyond_the_vocabulary_are_refused() {
     let root = tempfile::tempdir().unwrap();

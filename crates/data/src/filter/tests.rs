@@ -105,7 +105,7 @@ fn what_the_log_lacks_is_said() {
     );
     assert_eq!(
         error(Filter { user_core: 2, ..Filter::default() }),
-        "filter: `user_core 2` left none of 1 interactions"
+        "filter: `user_core 2` removed all 1 interactions"
     );
     assert!(serde_json::from_str::<Filter>(r#"{"usercore": 5}"#).is_err());
 }

@@ -50,15 +50,15 @@ fn contradictions_are_named() {
     };
     assert!(
         error("ann,10,1,2\nann,10,2,1\n")
-            .ends_with("user `ann`: item `10` stands twice, in its rows 1 and 2")
+            .ends_with("user `ann`: item `10` occurs twice, in rows 1 and 2")
     );
     assert!(
         error("ann,10,1,2\nann,20,1,1\n")
-            .ends_with("user `ann`: rank 1 stands twice, in its rows 1 and 2")
+            .ends_with("user `ann`: rank 1 occurs twice, in rows 1 and 2")
     );
     assert!(
         error("ann,10,1,1\nann,20,2,2\n")
-            .ends_with("rises with the rank, from 1 to 2, in its rows 1 and 2")
+            .ends_with("the score rises from 1 to 2 at the next rank, in rows 1 and 2")
     );
     assert!(error("ann,10,x,1\n").contains(":2: column `rank`: expected a whole number"));
     assert!(error("ann,10,1,nan\n").contains(":2: column `score`: expected a finite number"));

@@ -15,8 +15,10 @@ pub(super) fn write_trec_run(
     use std::io::Write;
     let blank = |id: &str| id.is_empty() || id.contains(|c: char| c.is_ascii_whitespace());
     if let Some(id) = user_ids.iter().chain(item_ids.iter()).find(|id| blank(id)) {
-        let problem =
-            format!("the id `{}` holds blanks, which a TREC run cannot", id.escape_debug());
+        let problem = format!(
+            "a TREC run cannot hold the id `{}`: it is empty or contains spaces",
+            id.escape_debug()
+        );
         return Err(Error::file(path, problem));
     }
     let mut out = std::io::BufWriter::new(rankstill_core::atomic_write::AtomicFile::create(path)?);
@@ -32,7 +34,8 @@ pub(super) fn write_trec_run(
     Ok(file.commit()?)
 }
 
-/// The rows of a TREC run, ranks as times and scores as weights; `None` when the file is none or another format is wanted.
+/// Reads a TREC run, with ranks as times and scores as weights; `None` when the file is not a TREC run or the options name another
+/// format.
 pub(super) fn trec_run(path: &Path, options: &ReadOptions) -> Result<Option<Log>> {
     let wanted = match options.format.as_deref() {
         Some("trec") => true,

@@ -2,12 +2,12 @@
 
 use rankstill_core::kernel::rng::Rng;
 
-/// Weighted draws in constant time (Walker's alias method in Vose's form).
+/// Weighted draws in constant time (Walker's alias method, Vose's variant).
 #[derive(Clone, Debug)]
 pub(super) struct Alias(Vec<(u32, u32)>);
 
 impl Alias {
-    /// Weights 1 / (rank + 1 + shift): the law of Zipf and Mandelbrot with exponent 1.
+    /// Weights 1 / (rank + 1 + shift): a Zipf-Mandelbrot law with exponent 1.
     pub(super) fn zipf(n: u64, shift: f64) -> Self {
         Self::new(&(0..n.max(1)).map(|rank| 1.0 / (rank as f64 + 1.0 + shift)).collect::<Vec<_>>())
     }
@@ -32,13 +32,13 @@ impl Alias {
     }
 
     pub(super) fn draw(&self, rng: &mut Rng) -> u64 {
-        let place = rng.below(self.0.len() as u32);
-        let (keep, other) = self.0[place as usize];
-        u64::from(if rng.next_u32() <= keep { place } else { other })
+        let slot = rng.below(self.0.len() as u32);
+        let (keep, other) = self.0[slot as usize];
+        u64::from(if rng.next_u32() <= keep { slot } else { other })
     }
 }
 
-/// The items that a user had: a hash table that is cleared by counting on.
+/// The items that a user has had: a hash table that is cleared by incrementing its stamp.
 #[derive(Default)]
 pub(super) struct SeenItems {
     slots: Vec<(u32, u32)>,

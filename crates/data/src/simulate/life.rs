@@ -21,7 +21,7 @@ impl<'a> Life<'a> {
         let mut interests = [world.topics.draw(&mut rng); INTERESTS];
         let mut life = Self { world, user, n, rng, flavour, interests };
         for slot in 1..INTERESTS {
-            // Mostly close to the first: few tastes make up many topics.
+            // Mostly close to the first, so that few factors explain many topics.
             interests[slot] = if life.chance(200) {
                 world.topics.draw(&mut life.rng)
             } else {
@@ -34,7 +34,7 @@ impl<'a> Life<'a> {
 
     pub(super) fn live(&mut self, rows: &mut Chunk, seen: &mut SeenItems) {
         seen.begin(self.n);
-        // A life takes from a tenth to all of what remains of the two years after its first day.
+        // A user is active for a tenth to all of the time that remains after the first row.
         let first = (self.rng.uniform_f64() * 0.9 * SPAN as f64) as i64;
         let share = 0.1 + 0.9 * self.rng.uniform_f64();
         let pause = (SPAN - first) as f64 * share / (self.n as f64 / 4.0 + 1.0);
@@ -42,7 +42,7 @@ impl<'a> Life<'a> {
         let mut last = None;
         for _ in 0..self.n {
             if last.is_some() && self.chance(250) {
-                // A new session after a pause that is mostly short and sometimes long, on average `pause`.
+                // A new session after a pause, mostly short and sometimes long, `pause` on average.
                 time += (pause * 0.333 / (self.rng.uniform_f64() + 0.05)) as i64 + 1800;
                 last = None;
             } else if last.is_some() {
@@ -56,7 +56,7 @@ impl<'a> Life<'a> {
                 if seen.insert(item) {
                     break;
                 }
-                // Whoever has had most of what interests them looks further afield.
+                // A user who has most of the interesting items already explores.
                 item = if attempt < 2 { self.next(last) } else { self.anything() };
             }
             rows.users.push(self.user as i64 + 1);
@@ -108,7 +108,7 @@ impl<'a> Life<'a> {
         self.world.item(topic, flavour, &mut self.rng)
     }
 
-    /// One interest moves to a neighbouring topic, or, now and then, anywhere.
+    /// One interest moves to a neighbouring topic, or occasionally to any.
     fn drift(&mut self) {
         let slot = self.rng.below(INTERESTS as u32) as usize;
         self.interests[slot] = if self.chance(150) {
@@ -118,7 +118,7 @@ impl<'a> Life<'a> {
         };
     }
 
-    /// A topic at most `steps` away on the ring of topics, not the same.
+    /// Another topic at most `steps` away on the ring of topics.
     fn near(&mut self, topic: u64, steps: u64) -> u64 {
         let away = 1 + u64::from(self.rng.below(steps as u32));
         let n = self.world.n_topics;

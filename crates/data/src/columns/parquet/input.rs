@@ -9,7 +9,7 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-/// A file, or bytes in memory, that several columns are read from at once: every read names its own place.
+/// A file or bytes in memory. Several columns are read at once, so every read names its position.
 #[derive(Clone, Debug)]
 pub(crate) enum Input {
     File { file: Arc<File>, length: u64 },
@@ -41,9 +41,10 @@ impl ChunkReader for Input {
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
-        // Checked before any memory is taken: the length comes from the file.
+        // Checked before allocating: the length comes from the file.
         if start.checked_add(length as u64).is_none_or(|end| end > Length::len(self)) {
-            let message = format!("{length} bytes at {start} lie beyond the end of the file");
+            let message =
+                format!("{length} bytes at position {start} lie beyond the end of the file");
             return Err(ParquetError::EOF(message));
         }
         match self {
@@ -57,7 +58,7 @@ impl ChunkReader for Input {
     }
 }
 
-/// Reads on from a place, without moving anybody else's.
+/// A reader with its own position.
 pub(crate) struct ReadAt {
     input: Input,
     at: u64,

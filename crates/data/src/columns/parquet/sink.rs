@@ -96,7 +96,7 @@ fn write_column(writer: &mut ColumnWriter<'_>, column: &Column) -> ParquetResult
             writer.write_batch(values, None, None)?;
         }
         (ColumnWriter::ByteArrayColumnWriter(writer), Column::Text(texts)) => {
-            // One copy of the buffer, shared by all values.
+            // One copy of the buffer, which all values share.
             let bytes = ByteArray::from(texts.bytes.as_bytes().to_vec());
             let mut values = Vec::with_capacity(BATCH);
             for first in (0..texts.len()).step_by(BATCH) {
@@ -108,7 +108,7 @@ fn write_column(writer: &mut ColumnWriter<'_>, column: &Column) -> ParquetResult
                 writer.write_batch(&values, None, None)?;
             }
         }
-        _ => return Err(ParquetError::General("a column changed its kind".into())),
+        _ => return Err(ParquetError::General("a column changed its kind between chunks".into())),
     }
     Ok(())
 }
