@@ -1,7 +1,7 @@
 //! Times each step from a Parquet log to a prepared data set.
 //!
-//! `prepare_scale simulate LOG.parquet ROWS` writes a simulated log; `prepare_scale LOG.parquet OUT` prepares it (duplicates,
-//! 10-core of users and items, ids, the RD split) and prints seconds and peak memory as JSON.
+//! `prepare_scale simulate LOG.parquet ROWS` writes a simulated log; `prepare_scale LOG.parquet OUT` prepares
+//! it (duplicates, 10-core of users and items, ids, the RD split) and prints seconds and peak memory as JSON.
 
 use rankstill_data::dataset::PrepareSettings;
 use rankstill_data::prepare::{LogFiles, PrepareStage, prepare};

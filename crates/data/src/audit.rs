@@ -24,7 +24,8 @@ pub struct Finding {
     pub count: Option<usize>,
     /// Number of rows, users or items that were checked.
     pub of: usize,
-    /// Whether any occurrence puts the results in doubt. The other checks are informative and their findings often intended.
+    /// Whether any occurrence puts the results in doubt. The other checks are informative and their findings
+    /// often intended.
     pub doubtful: bool,
 }
 

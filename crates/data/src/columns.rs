@@ -1,5 +1,6 @@
-//! Flat tables: columns of numbers or text, written as Parquet, TSV, CSV or JSON lines and read back from Parquet. Prepared data
-//! sets, rankings, per-case metrics, simulated logs and recommendations are such tables.
+//! Flat tables: columns of numbers or text, written as Parquet, TSV, CSV or JSON lines and read back from
+//! Parquet. Prepared data sets, rankings, per-case metrics, simulated logs and recommendations are such
+//! tables.
 //!
 //! Equal content gives equal bytes: files hold no time, path or host name.
 
@@ -236,8 +237,8 @@ impl Column {
         }
     }
 
-    /// The original ids of these numbers: integers if all ids of the vocabulary are, so that the kind does not change from one
-    /// chunk of rows to the next.
+    /// The original ids of these numbers: integers if all ids of the vocabulary are, so that the kind does
+    /// not change from one chunk of rows to the next.
     ///
     /// # Panics
     /// When a number is not in the vocabulary.

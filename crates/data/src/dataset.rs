@@ -6,8 +6,8 @@
 //! | `users.parquet`, `items.parquet` | `id`: row *n* is the original id of number *n* |
 //! | `manifest.json` | settings, counts, statistics, the audit, and the size and SHA-256 of every file and of the content |
 //!
-//! The same log and settings give the same bytes. The folder appears complete or not at all. Opening always checks sizes, columns,
-//! numbers and order, and hashes on request.
+//! The same log and settings give the same bytes. The folder appears complete or not at all. Opening always
+//! checks sizes, columns, numbers and order, and hashes on request.
 
 mod manifest;
 mod part_file;
@@ -310,8 +310,9 @@ impl Prepared {
     }
 }
 
-/// SHA-256 of the content, independent of the file encoding: the two vocabularies ([`Vocab::to_bytes`], each after its length), the
-/// flags for times and weights, the row boundaries (starts, ends of train, ends of valid: u64) and the columns, all little-endian.
+/// SHA-256 of the content, independent of the file encoding: the two vocabularies ([`Vocab::to_bytes`], each
+/// after its length), the flags for times and weights, the row boundaries (starts, ends of train, ends of
+/// valid: u64) and the columns, all little-endian.
 #[must_use]
 pub fn content_hash(partition: &Partition, users: &Vocab, items: &Vocab) -> String {
     let lines = &partition.lines;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 /// Shorthand for results of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Messages say what was found and what would be right. A `line` counts from 1, including the header; in Parquet, which has no
-/// lines, it is the row, also from 1.
+/// Messages say what was found and what would be right. A `line` counts from 1, including the header; in
+/// Parquet, which has no lines, it is the row, also from 1.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

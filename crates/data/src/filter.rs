@@ -3,14 +3,15 @@
 //! Filters run in this order, each on the result of the one before:
 //! 1. `from`, `to`: the time window;
 //! 2. `min_rating`;
-//! 3. `duplicates`: one row per user and item (and part, for a ready-made split: the leakage audit must report a pair that occurs
-//!    in two parts, so the filter does not hide it);
+//! 3. `duplicates`: one row per user and item (and part, for a ready-made split: the leakage audit must
+//!    report a pair that occurs in two parts, so the filter does not hide it);
 //! 4. `min_user_count`, `min_item_count`: applied once, both counted on the same rows;
-//! 5. `user_core`, `item_core`: applied repeatedly until every remaining user and item has that many rows. The result does not
-//!    depend on the order of removal (Batagelj & Zaversnik 2003, generalised to a bipartite graph with two bounds).
+//! 5. `user_core`, `item_core`: applied repeatedly until every remaining user and item has that many rows.
+//!    The result does not depend on the order of removal (Batagelj & Zaversnik 2003, generalised to a
+//!    bipartite graph with two bounds).
 //!
-//! Between 2 and 3 the log is grouped by user and sorted by time, so "first" and "last" mean the earliest and the latest row. Ties
-//! and logs without times keep the file order.
+//! Between 2 and 3 the log is grouped by user and sorted by time, so "first" and "last" mean the earliest and
+//! the latest row. Ties and logs without times keep the file order.
 
 use crate::text_table::{TextTable, thousands};
 use crate::timelines::{LogColumns, Timelines};
@@ -327,8 +328,9 @@ fn drop_rare(lines: &mut Timelines, min_user: u32, min_item: u32) {
     lines.retain(|user, row| keep[row] && starts[user + 1] - starts[user] >= min_user as usize);
 }
 
-/// Removes users and items alternately, in passes over all users. An item is gone as soon as its count falls below the bound, so
-/// only users are marked. Threads may differ in *when* they see a count fall; the result is the same.
+/// Removes users and items alternately, in passes over all users. An item is gone as soon as its count falls
+/// below the bound, so only users are marked. Threads may differ in *when* they see a count fall; the result
+/// is the same.
 fn k_core(lines: &mut Timelines, user_core: u32, item_core: u32) {
     let counts: Vec<AtomicU32> =
         popularity(&lines.items, lines.n_items).into_iter().map(AtomicU32::new).collect();

@@ -1,7 +1,7 @@
 //! Reading interaction logs: the formats, how the format is guessed, and the options that override every guess.
 //!
-//! All readers stream. Text may be compressed with gzip or zstd, recognised by its first bytes. It must be UTF-8, with or without
-//! a byte order mark; lines may end in LF, CRLF or CR.
+//! All readers stream. Text may be compressed with gzip or zstd, recognised by its first bytes. It must be
+//! UTF-8, with or without a byte order mark; lines may end in LF, CRLF or CR.
 
 mod counted_lines;
 mod date_time;
@@ -63,12 +63,13 @@ pub struct ReadOptions {
     pub columns: ColumnNames,
     /// The column separator of `csv`, `tsv` and `recbole`; an ASCII character.
     pub delimiter: Option<char>,
-    /// Whether the first line of `csv` and `tsv` names the columns. Without a header the columns are called `1`, `2`, and so on;
-    /// by default they are user, item, weight, time.
+    /// Whether the first line of `csv` and `tsv` names the columns. Without a header the columns are called
+    /// `1`, `2`, and so on; by default they are user, item, weight, time.
     pub header: Option<bool>,
     /// Whether fields of `csv` and `tsv` may be in double quotes (RFC 4180). `true` by default.
     pub quoting: Option<bool>,
-    /// Times are multiplied by this before they are stored as whole numbers; 1000 keeps milliseconds. 1 by default.
+    /// Times are multiplied by this before they are stored as whole numbers; 1000 keeps milliseconds. 1 by
+    /// default.
     pub time_scale: Option<u32>,
 }
 
@@ -80,15 +81,16 @@ pub struct ColumnNames {
     pub user: Option<String>,
     /// The item column; guessed from `item_id`, `movieId`, `item`, `iid`, `asin` and the like.
     pub item: Option<String>,
-    /// The time column; guessed from `timestamp`, `time`, `ts`, `date` and the like. Whole numbers are kept as they are, whatever
-    /// their unit; ISO 8601 dates and times (`2012-07-14T12:33:01Z`) become Unix seconds, in UTC unless an offset is given.
+    /// The time column; guessed from `timestamp`, `time`, `ts`, `date` and the like. Whole numbers are kept
+    /// as they are, whatever their unit; ISO 8601 dates and times (`2012-07-14T12:33:01Z`) become Unix
+    /// seconds, in UTC unless an offset is given.
     pub time: Option<String>,
     /// The weight column; guessed from `rating`, `weight`, `count`, `score` and the like.
     pub weight: Option<String>,
 }
 
-/// Reads a log: a file in any of [`FORMATS`], or a folder of Parquet files in the order of their names. `progress` receives the
-/// bytes read so far and the total, both as stored on disk.
+/// Reads a log: a file in any of [`FORMATS`], or a folder of Parquet files in the order of their names.
+/// `progress` receives the bytes read so far and the total, both as stored on disk.
 ///
 /// # Errors
 /// For any problem with the file, with path and line; also when it holds no interactions.

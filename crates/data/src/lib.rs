@@ -1,5 +1,5 @@
-//! Interaction logs: readers for the usual file formats, filters, splits, the leakage audit, prepared data sets, a simulator, and
-//! files of rankings and flat tables.
+//! Interaction logs: readers for the usual file formats, filters, splits, the leakage audit, prepared data
+//! sets, a simulator, and files of rankings and flat tables.
 //!
 //! Read a log, filter it and split it:
 //!

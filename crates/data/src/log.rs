@@ -1,4 +1,5 @@
-//! An interaction log in memory: parallel columns in file order, dense ids, and the vocabularies of the original ids.
+//! An interaction log in memory: parallel columns in file order, dense ids, and the vocabularies of the
+//! original ids.
 
 use crate::{Error, Result};
 use rankstill_core::{ItemId, UserId, Vocab};
@@ -45,8 +46,8 @@ impl Log {
         self.item_ids.len()
     }
 
-    /// Checks that the columns are equally long, all ids within the vocabularies, and all weights finite: for logs that were built
-    /// by other code.
+    /// Checks that the columns are equally long, all ids within the vocabularies, and all weights finite: for
+    /// logs that were built by other code.
     ///
     /// # Errors
     /// Names the column that is not.

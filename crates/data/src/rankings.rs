@@ -74,17 +74,18 @@ impl RankingsFile {
     }
 }
 
-/// Reads rankings: a table (any of [`crate::FORMATS`] with named columns) with a user, an item, and a rank or a score or both;
-/// or a TREC run (`user Q0 item rank score tag`; guessed, or with the format `trec`). Rows may be in any order.
+/// Reads rankings: a table (any of [`crate::FORMATS`] with named columns) with a user, an item, and a rank or
+/// a score or both; or a TREC run (`user Q0 item rank score tag`; guessed, or with the format `trec`). Rows
+/// may be in any order.
 ///
-/// Ranks decide if there are any, smallest first. They may start at any number and have gaps, but each may occur only once per user,
-/// and scores must not rise from one rank to the next. Without ranks, and in a TREC run (as in `trec_eval`), scores decide, highest
-/// first; ties keep the file order (in a TREC run, the rank). Scores are compared as 32-bit floats. Without scores, the item at
-/// position *p* from 0 gets the score *-p*.
+/// Ranks decide if there are any, smallest first. They may start at any number and have gaps, but each may
+/// occur only once per user, and scores must not rise from one rank to the next. Without ranks, and in a TREC
+/// run (as in `trec_eval`), scores decide, highest first; ties keep the file order (in a TREC run, the rank).
+/// Scores are compared as 32-bit floats. Without scores, the item at position *p* from 0 gets the score *-p*.
 ///
 /// # Errors
-/// For any problem with the file, with path and line; for an item or a rank that occurs twice for a user; for scores that contradict
-/// the ranks.
+/// For any problem with the file, with path and line; for an item or a rank that occurs twice for a user; for
+/// scores that contradict the ranks.
 pub fn read_rankings(
     path: &Path,
     user_ids: &Vocab,
@@ -175,8 +176,8 @@ enum RankingOrder {
     ScoreThenRank,
 }
 
-/// User-item pairs (items already seen, or targets) as one list per user of `user_ids`: row *u* holds the known items of user *u* in
-/// file order. Repeated pairs are kept.
+/// User-item pairs (items already seen, or targets) as one list per user of `user_ids`: row *u* holds the
+/// known items of user *u* in file order. Repeated pairs are kept.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UserItemPairs {
     /// One row per user of the vocabulary.
@@ -222,7 +223,8 @@ pub fn read_pairs(
     Ok(UserItemPairs { items, dropped })
 }
 
-/// Reads pairs with their own vocabularies, for evaluation from files alone. Times and weights are not read; the log may be empty.
+/// Reads pairs with their own vocabularies, for evaluation from files alone. Times and weights are not read;
+/// the log may be empty.
 ///
 /// # Errors
 /// For any problem with the file, with path and line.
@@ -242,8 +244,9 @@ pub fn ids_of_rankings(path: &Path, options: &ReadOptions) -> Result<(Vocab, Voc
     Ok((log.user_ids, log.item_ids))
 }
 
-/// Writes rankings, row *i* for `users[i]`: `user_id item_id rank score` as Parquet, TSV, CSV or JSON lines by the extension, ranks
-/// from 1; or, with the extension `.trec` or `.run`, a TREC run, whose ids must not contain spaces.
+/// Writes rankings, row *i* for `users[i]`: `user_id item_id rank score` as Parquet, TSV, CSV or JSON lines
+/// by the extension, ranks from 1; or, with the extension `.trec` or `.run`, a TREC run, whose ids must not
+/// contain spaces.
 ///
 /// # Errors
 /// When there is not one user per row, a number is not in its vocabulary, or the file cannot be written.

@@ -1,14 +1,15 @@
 //! A simulator of interaction logs, for the quickstart, tests and measurements at scale.
 //!
-//! Items belong to *topics* and, across all topics, to *flavours*. A user has a favourite flavour and a few topics of interest,
-//! close to one another; interests drift to neighbouring topics over time. A session stays with a topic for a while, and an item
-//! has a few successors, one of which is likely to come next. Within topic and flavour, popularity follows a Zipf-Mandelbrot law.
-//! So popularity learns something, co-occurrence more, matrix factorisation still more (it needs topics times flavours factors),
-//! and sequence models the most.
+//! Items belong to *topics* and, across all topics, to *flavours*. A user has a favourite flavour and a few
+//! topics of interest, close to one another; interests drift to neighbouring topics over time. A session
+//! stays with a topic for a while, and an item has a few successors, one of which is likely to come next.
+//! Within topic and flavour, popularity follows a Zipf-Mandelbrot law. So popularity learns something,
+//! co-occurrence more, matrix factorisation still more (it needs topics times flavours factors), and sequence
+//! models the most.
 //!
-//! Every user has its own random stream, keyed by (seed, user). An interaction costs constant time, and only the chunks being
-//! written are in memory. The arithmetic uses integers and the basic operations of IEEE 754, so the same options give the same
-//! rows on every machine and for any number of threads.
+//! Every user has its own random stream, keyed by (seed, user). An interaction costs constant time, and only
+//! the chunks being written are in memory. The arithmetic uses integers and the basic operations of IEEE 754,
+//! so the same options give the same rows on every machine and for any number of threads.
 
 mod draws;
 mod life;
@@ -31,9 +32,11 @@ use std::path::Path;
 pub struct SimulateOptions {
     /// Number of rows, from 1,000 to 1,000,000,000.
     pub interactions: u64,
-    /// Number of users; by default 50 for 1 thousand interactions, 2,800 for 100 thousand, 290,000 for 20 million, 8.9 million for 1 billion.
+    /// Number of users; by default 50 for 1 thousand interactions, 2,800 for 100 thousand, 290,000 for 20
+    /// million, 8.9 million for 1 billion.
     pub users: Option<u32>,
-    /// Number of items; by default 112 for 1 thousand interactions, 2,000 for 100 thousand, 55,000 for 20 million, 630,000 for 1 billion.
+    /// Number of items; by default 112 for 1 thousand interactions, 2,000 for 100 thousand, 55,000 for 20
+    /// million, 630,000 for 1 billion.
     pub items: Option<u32>,
     /// Adds ratings from 1 to 5, higher for items that the user is interested in.
     pub ratings: bool,
@@ -121,8 +124,8 @@ pub fn simulate(options: &SimulateOptions) -> Result<Log> {
     Ok(log)
 }
 
-/// Simulates into a table file (`user_id`, `item_id`, `timestamp`, optionally `rating`) without holding it in memory; the
-/// extension decides the format. `progress` receives the number of rows written so far.
+/// Simulates into a table file (`user_id`, `item_id`, `timestamp`, optionally `rating`) without holding it in
+/// memory; the extension decides the format. `progress` receives the number of rows written so far.
 ///
 /// # Errors
 /// When an option is out of range, or the file cannot be written.
@@ -279,14 +282,15 @@ impl World {
         (chunk * CHUNK_USERS).min(self.n_users)..((chunk + 1) * CHUNK_USERS).min(self.n_users)
     }
 
-    /// Activity of a user; its density falls with the square. Half of the users have less than a third of the mean, the most
-    /// active one 27 times the mean.
+    /// Activity of a user; its density falls with the square. Half of the users have less than a third of the
+    /// mean, the most active one 27 times the mean.
     fn weight(&self, user: u64) -> u64 {
         let x = Rng::keyed(self.options.seed, [STREAM_WEIGHT, user]).uniform_f64();
         (1000.0 / (x + 0.01) - 900.0) as u64
     }
 
-    /// Number of rows of all users before this one, whose weights add up to `weight`. Integers, so that the total is exact.
+    /// Number of rows of all users before this one, whose weights add up to `weight`. Integers, so that the
+    /// total is exact.
     fn rows_before(&self, user: u64, weight: u64) -> u64 {
         let total = self.chunk_weights.last().copied().unwrap_or(1).max(1);
         let rest = self.options.interactions - self.least * self.n_users;

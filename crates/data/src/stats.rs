@@ -16,8 +16,8 @@ pub struct Stats {
     pub actions: usize,
     /// `actions / users`.
     pub actions_per_user: f64,
-    /// Pairs of a user and a sequence, (u, S^(u,t)): windows of 5 items and 1 target over training and validation rows. A user
-    /// with 2 to 5 such rows counts as 1.
+    /// Pairs of a user and a sequence, (u, S^(u,t)): windows of 5 items and 1 target over training and
+    /// validation rows. A user with 2 to 5 such rows counts as 1.
     pub pairs: usize,
     /// The share of user-item pairs without an interaction, `1 - actions / (users * items)`.
     pub sparsity: f64,
@@ -89,7 +89,8 @@ mod tests {
 
     #[test]
     fn table_1_by_hand() {
-        // 10 rows: 8 train or validate, so windows at 5, 6, 7. 3 rows: all train, one short window. 1 row: none.
+        // 10 rows: 8 train or validate, so windows at 5, 6, 7. 3 rows: all train, one short window. 1 row:
+        // none.
         let lines = Timelines {
             n_items: 10,
             starts: vec![0, 10, 13, 14],

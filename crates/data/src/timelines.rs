@@ -137,7 +137,8 @@ impl Timelines {
         }
     }
 
-    /// Drops users and items without rows and renumbers the others in the same order. Returns the old ids of both.
+    /// Drops users and items without rows and renumbers the others in the same order. Returns the old ids of
+    /// both.
     pub(crate) fn renumber(&mut self) -> (Vec<u32>, Vec<u32>) {
         let users: Vec<u32> = (0..self.n_users() as u32)
             .filter(|&user| !self.range(user as usize).is_empty())
@@ -272,8 +273,8 @@ pub(crate) fn shards(starts: &[usize], n: usize) -> Vec<Range<usize>> {
     ranges
 }
 
-/// Every shard of users reads the whole user column and copies its own rows: no two threads write to the same row, and the rows
-/// of a user keep the file order.
+/// Every shard of users reads the whole user column and copies its own rows: no two threads write to the same
+/// row, and the rows of a user keep the file order.
 fn scatter(starts: &[usize], users: &[u32], columns: LogColumns) -> LogColumns {
     let n = users.len();
     let mut lines = Timelines {

@@ -1,4 +1,5 @@
-//! Counts of real data sets, if they are available: in `../shared/data` next to the workspace, or in RANKSTILL_DATA.
+//! Counts of real data sets, if they are available: in `../shared/data` next to the workspace, or in
+//! RANKSTILL_DATA.
 #![allow(clippy::unwrap_used)]
 
 use rankstill_data::dataset::{Dataset, PrepareSettings, Prepared, Verify};

@@ -1,5 +1,5 @@
-//! Parquet through low-level column readers and writers, without Arrow: one batch of one column at a time, so memory does not
-//! grow with the row group.
+//! Parquet through low-level column readers and writers, without Arrow: one batch of one column at a time, so
+//! memory does not grow with the row group.
 
 mod input;
 mod sink;
@@ -22,7 +22,8 @@ use std::path::Path;
 /// Reads a whole table.
 ///
 /// # Errors
-/// When the file cannot be read, is not Parquet, or holds a null or a column of a kind that [`ColumnKind`] does not list.
+/// When the file cannot be read, is not Parquet, or holds a null or a column of a kind that [`ColumnKind`]
+/// does not list.
 pub fn read_parquet(path: &Path) -> Result<ColumnTable> {
     let reader = open(path, Input::open(path)?)?;
     let schema = reader.metadata().file_metadata().schema_descr();
@@ -126,7 +127,8 @@ impl Cells {
 /// Values per batch: small enough for the L2 cache, large enough to hide the cost of the calls.
 const BATCH: usize = 1 << 14;
 
-/// Visits a column of a row group batch by batch, with the row number of each batch's first value, counted from `first_row`.
+/// Visits a column of a row group batch by batch, with the row number of each batch's first value, counted
+/// from `first_row`.
 pub(crate) fn visit_chunk(
     path: &Path,
     group: &dyn RowGroupReader,

@@ -6,8 +6,8 @@ use rankstill_core::atomic_write::AtomicFile;
 use std::io::BufWriter;
 use std::path::Path;
 
-/// Writes a table that need not fit into memory. The file appears under its name at [`TableWriter::finish`]; a writer that is
-/// dropped before leaves no file.
+/// Writes a table that need not fit into memory. The file appears under its name at [`TableWriter::finish`];
+/// a writer that is dropped before leaves no file.
 pub struct TableWriter {
     kinds: Vec<ColumnKind>,
     names: Vec<String>,

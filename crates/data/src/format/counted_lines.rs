@@ -1,4 +1,5 @@
-//! One user per line: `count item item ...`, as in CiteULike's `users.dat`. The user is the line number, from 0.
+//! One user per line: `count item item ...`, as in CiteULike's `users.dat`. The user is the line number, from
+//! 0.
 
 use super::fields::{FieldPosition, shown};
 use super::log_builder::{LogRow, RawId};

@@ -1,7 +1,7 @@
 //! Item tables with titles and attributes, from CSV, TSV and RecBole's `.item` files.
 //!
-//! The item and title columns are found by common names; every other column is an attribute. A cell may hold several values,
-//! separated by `|` (in RecBole's `token_seq` columns by spaces). Empty cells are ignored.
+//! The item and title columns are found by common names; every other column is an attribute. A cell may hold
+//! several values, separated by `|` (in RecBole's `token_seq` columns by spaces). Empty cells are ignored.
 
 use super::delimited::{Dialect, HeaderStyle, Records, guess_delimiter};
 use super::fields::{ITEM, normal, shown};

@@ -1,4 +1,5 @@
-//! JSON lines: one object per line. The keys of the first object decide which are read; every later object must have them.
+//! JSON lines: one object per line. The keys of the first object decide which are read; every later object
+//! must have them.
 
 use super::fields::{FieldPosition, Roles, shown};
 use super::log_builder::{LogRow, RawId};

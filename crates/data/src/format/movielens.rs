@@ -1,4 +1,5 @@
-//! MovieLens: `u.data` (tabs, no header), `ratings.dat` (`::`, no header), `ratings.csv` (with a header); all user, item, rating, time.
+//! MovieLens: `u.data` (tabs, no header), `ratings.dat` (`::`, no header), `ratings.csv` (with a header); all
+//! user, item, rating, time.
 
 use super::delimited::{self, Dialect, HeaderStyle};
 use super::fields::{FieldPosition, Roles};

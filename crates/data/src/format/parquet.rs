@@ -1,7 +1,7 @@
 //! Parquet: columns are found by name and decoded in parallel.
 //!
-//! Timestamps keep the unit of their column (milliseconds, microseconds, nanoseconds; INT96 is nanoseconds; dates are days), since
-//! times are only compared. Unsigned 64-bit ids beyond the signed range become text.
+//! Timestamps keep the unit of their column (milliseconds, microseconds, nanoseconds; INT96 is nanoseconds;
+//! dates are days), since times are only compared. Unsigned 64-bit ids beyond the signed range become text.
 
 use super::fields::{FieldPosition, Roles};
 use super::log_builder::check_room;

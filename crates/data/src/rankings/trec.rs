@@ -34,8 +34,8 @@ pub(super) fn write_trec_run(
     Ok(file.commit()?)
 }
 
-/// Reads a TREC run, with ranks as times and scores as weights; `None` when the file is not a TREC run or the options name another
-/// format.
+/// Reads a TREC run, with ranks as times and scores as weights; `None` when the file is not a TREC run or the
+/// options name another format.
 pub(super) fn trec_run(path: &Path, options: &ReadOptions) -> Result<Option<Log>> {
     let wanted = match options.format.as_deref() {
         Some("trec") => true,

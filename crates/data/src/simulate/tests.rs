@@ -79,8 +79,8 @@ fn popularity_has_a_long_tail() {
     assert!((0.25..0.7).contains(&share), "the top tenth has {share}");
 }
 
-/// The order carries information that the set of items does not: far more pairs are frequent in succession than seven rows
-/// apart, where interests are still much the same.
+/// The order carries information that the set of items does not: far more pairs are frequent in succession
+/// than seven rows apart, where interests are still much the same.
 #[test]
 fn successors_can_be_learnt() {
     let log = small();

@@ -1,14 +1,16 @@
 //! Splits each user's rows by shares, in order of time.
 //!
-//! The default shares are the rule of the RD paper's data (Tang & Wang, KDD 2018), verified on its released files: the first
-//! ceil(0.7 n) rows are for training, those up to ceil(0.8 n) for validation, the remaining ones for test.
+//! The default shares are the rule of the RD paper's data (Tang & Wang, KDD 2018), verified on its released
+//! files: the first ceil(0.7 n) rows are for training, those up to ceil(0.8 n) for validation, the remaining
+//! ones for test.
 
 use super::{Check, Part, PartBounds, Splitter, check_shares};
 use crate::Result;
 use crate::timelines::Timelines;
 use serde::{Deserialize, Serialize};
 
-/// Boundaries at ceil(train n) and ceil((train + valid) n) of each user's n rows. Logs without times are split in file order.
+/// Boundaries at ceil(train n) and ceil((train + valid) n) of each user's n rows. Logs without times are
+/// split in file order.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Chronological {

@@ -5,9 +5,9 @@ use crate::timelines::Timelines;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// Rows before `valid_from` are for training, rows from `test_from` on for test, those in between for validation. If the times are
-/// not given, they are found from the shares: the time of row ceil(share n) in order of time, so rows with the same time always
-/// stay together.
+/// Rows before `valid_from` are for training, rows from `test_from` on for test, those in between for
+/// validation. If the times are not given, they are found from the shares: the time of row ceil(share n) in
+/// order of time, so rows with the same time always stay together.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GlobalTime {

@@ -1,8 +1,8 @@
 //! Splits a log into training, validation and test.
 //!
-//! A [`Splitter`] assigns every row to a [`Part`]. The rest is common to all splits: [`Partition`] orders each user's rows as
-//! training, validation, test and drops items without training rows; [`Split`] builds the cases and their masks. A new split is a
-//! file with a config struct and a line in [`SPLITS`].
+//! A [`Splitter`] assigns every row to a [`Part`]. The rest is common to all splits: [`Partition`] orders
+//! each user's rows as training, validation, test and optionally drops unseen items; [`Split`] builds the
+//! cases and their masks. A new split is a file with a config struct and a line in [`SPLITS`].
 
 mod chronological;
 mod global_time;
@@ -88,8 +88,8 @@ pub static SPLITS: &[Entry<dyn Splitter>] = &[
 pub struct SplitConfig {
     /// One of [`SPLITS`].
     pub kind: String,
-    /// Drops validation and test rows of items without training rows. Otherwise they are kept and counted: no model has evidence
-    /// to rank such items.
+    /// Drops validation and test rows of items without training rows. Otherwise they are kept and counted: no
+    /// model has evidence to rank such items.
     #[serde(default)]
     pub drop_unseen_items: bool,
     /// The settings of this kind.
@@ -154,8 +154,8 @@ trait Check {
     }
 }
 
-/// `ceil(share * n)`, where a product that differs from a whole number only by rounding counts as that number: 0.07 of 100 is 7,
-/// although the floating-point product is 7.000000000000001.
+/// `ceil(share * n)`, where a product that differs from a whole number only by rounding counts as that
+/// number: 0.07 of 100 is 7, although the floating-point product is 7.000000000000001.
 pub(crate) fn ceil_share(share: f64, n: usize) -> usize {
     let product = share * n as f64;
     let near = product.round();

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::ops::Range;
 
-/// The training rows of user `u` are `starts[u]..train_ends[u]`, the validation rows `train_ends[u]..valid_ends[u]`, the test rows
-/// the remaining ones. Rows of a part keep their order.
+/// The training rows of user `u` are `starts[u]..train_ends[u]`, the validation rows
+/// `train_ends[u]..valid_ends[u]`, the test rows the remaining ones. Rows of a part keep their order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Partition {
     /// All rows; its `parts` are `None`, because the ends define them.
@@ -56,8 +56,8 @@ pub struct SplitCounts {
 }
 
 impl Partition {
-    /// Orders a log by the parts of its rows. Drops rows of [`Part::Out`] and, with `drop_unseen_items`, validation and test rows
-    /// of items without training rows.
+    /// Orders a log by the parts of its rows. Drops rows of [`Part::Out`] and, with `drop_unseen_items`,
+    /// validation and test rows of items without training rows.
     ///
     /// # Errors
     /// When there are no training rows.

@@ -1,4 +1,5 @@
-//! The evaluation protocol: the history that a model gets and the items it must not recommend, for validation and test.
+//! The evaluation protocol: the history that a model gets and the items it must not recommend, for validation
+//! and test.
 
 use super::partition::beginnings;
 use super::{Part, Partition};
@@ -11,8 +12,8 @@ use std::sync::Arc;
 
 /// The two tables `mask` and `history` of a configuration.
 ///
-/// Published protocols: HetComp masks `train+test` for validation and `train+valid` for test; RD fits the final model on train+valid
-/// and uses both as history; LightGCN's split has no validation.
+/// Published protocols: HetComp masks `train+test` for validation and `train+valid` for test; RD fits the
+/// final model on train+valid and uses both as history; LightGCN's split has no validation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Protocol {
@@ -156,7 +157,8 @@ impl Split {
     }
 }
 
-/// One span for each user with rows in `part`; `query` returns user, history and hidden rows from the user's three parts.
+/// One span for each user with rows in `part`; `query` returns user, history and hidden rows from the user's
+/// three parts.
 fn spans(
     partition: &Partition,
     part: Part,

@@ -6,8 +6,9 @@ use crate::timelines::Timelines;
 use rankstill_core::kernel::rng::Rng;
 use serde::{Deserialize, Serialize};
 
-/// Of each user's n rows in random order, the first ceil(train n) are for training, those up to ceil((train + valid) n) for
-/// validation, the others for test. Rows of a part keep their order. The draw depends on the seed and the user number only.
+/// Of each user's n rows in random order, the first ceil(train n) are for training, those up to ceil((train +
+/// valid) n) for validation, the others for test. Rows of a part keep their order. The draw depends on the
+/// seed and the user number only.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RandomRatio {

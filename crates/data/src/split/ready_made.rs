@@ -6,12 +6,13 @@ use crate::{Error, Result};
 use rankstill_core::kernel::rng::Rng;
 use serde::{Deserialize, Serialize};
 
-/// The parts come with the log, as separate files, and are kept. Optionally, a split without validation rows takes them from its
-/// training rows.
+/// The parts come with the log, as separate files, and are kept. Optionally, a split without validation rows
+/// takes them from its training rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReadyMade {
-    /// Share of each user's training rows, drawn at random, that is used for validation: ceil(share n) of n, but never all.
+    /// Share of each user's training rows, drawn at random, that is used for validation: ceil(share n) of n,
+    /// but never all.
     pub valid_from_train: f64,
     /// Seed of the draw.
     pub seed: u64,

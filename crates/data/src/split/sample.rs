@@ -1,16 +1,18 @@
-//! A smaller training part: models are fitted on a share of each user's interactions, while evaluation stays the same.
+//! A smaller training part: models are fitted on a share of each user's interactions, while evaluation stays
+//! the same.
 
 use crate::{Error, Result};
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::{Interactions, Lists};
 use serde::{Deserialize, Serialize};
 
-/// `data.sample`: a share of each user's training interactions. Histories and targets of validation and test stay the same;
-/// models are fitted on less.
+/// `data.sample`: a share of each user's training interactions. Histories and targets of validation and test
+/// stay the same; models are fitted on less.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainSample {
-    /// Above 0, at most 1. Of n interactions, ceil(share n) are kept; a smaller share is a subset of a larger one.
+    /// Above 0, at most 1. Of n interactions, ceil(share n) are kept; a smaller share is a subset of a larger
+    /// one.
     pub share: f64,
     /// Which of them are kept.
     pub keep: Keep,
@@ -92,8 +94,9 @@ impl TrainSample {
     }
 }
 
-/// `ceil(share * n)`, where a product that exceeds a whole number by 1e-9 at most counts as that number. The tolerance of
-/// [`super::ceil_share`] grows with the product; the two differ only for shares written with nine or more digits and rounded up.
+/// `ceil(share * n)`, where a product that exceeds a whole number by 1e-9 at most counts as that number. The
+/// tolerance of [`super::ceil_share`] grows with the product; the two differ only for shares written with
+/// nine or more digits and rounded up.
 fn n_kept(share: f64, n: usize) -> usize {
     (share * n as f64 - 1e-9).ceil() as usize
 }
