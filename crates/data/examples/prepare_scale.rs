@@ -1,7 +1,7 @@
-//! Times the way from a Parquet log to a prepared data set, step by step.
+//! Times each step from a Parquet log to a prepared data set.
 //!
-//! `prepare_scale simulate LOG.parquet ROWS` writes a simulated log; `prepare_scale LOG.parquet OUT` prepares it (duplicates,
-//! 10-core of users and items, ids, the RD split) and prints seconds and peak memory as JSON.
+//! `prepare_scale simulate LOG.parquet ROWS` writes a simulated log; `prepare_scale LOG.parquet OUT` prepares
+//! it (duplicates, 10-core of users and items, ids, the RD split) and prints seconds and peak memory as JSON.
 
 use rankstill_data::dataset::PrepareSettings;
 use rankstill_data::prepare::{LogFiles, PrepareStage, prepare};
@@ -64,7 +64,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// The most memory this process held, on Linux.
+/// Peak memory of this process, on Linux.
 fn peak_mib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with("VmHWM:"));

@@ -1,20 +1,21 @@
-//! Flat tables: columns of numbers or text, written as Parquet, TSV, CSV or JSON lines and read back from Parquet. Prepared data
-//! sets, rankings, per-case metrics, simulated logs and recommendations are all such tables.
+//! Flat tables: columns of numbers or text, written as Parquet, TSV, CSV or JSON lines and read back from
+//! Parquet. Prepared data sets, rankings, per-case metrics, simulated logs and recommendations are such
+//! tables.
 //!
-//! Equal content gives equal bytes: a file holds no time, no path and no name of a machine.
+//! Equal content gives equal bytes: files hold no time, path or host name.
 
 pub(crate) mod parquet;
 mod text;
 mod writer;
 
-pub use parquet::{read_batches, read_parquet, read_parquet_columns};
+pub use parquet::read_parquet;
 pub use writer::{TableWriter, write_table};
 
 use crate::{Error, Result, error::listed};
 use rankstill_core::Vocab;
 use std::path::{Path, PathBuf};
 
-/// What a column holds.
+/// The type of the values in a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ColumnKind {
     /// Signed 64-bit integers.
@@ -38,15 +39,15 @@ pub enum TableFormat {
     Tsv,
     /// Comma separated, with a header.
     Csv,
-    /// A JSON object a line.
+    /// JSON lines: one object per row.
     Jsonl,
 }
 
 impl TableFormat {
-    /// By the extension.
+    /// The format of a path's extension.
     ///
     /// # Errors
-    /// When it is none of the known ones.
+    /// When the extension is unknown.
     pub fn of_path(path: &Path) -> Result<Self> {
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("parquet") => Ok(Self::Parquet),
@@ -55,7 +56,7 @@ impl TableFormat {
             Some("jsonl") => Ok(Self::Jsonl),
             _ => Err(Error::file(
                 path,
-                "the extension says no format; `.parquet`, `.tsv`, `.csv`, `.jsonl` are known",
+                "unknown extension, expected `.parquet`, `.tsv`, `.csv` or `.jsonl`",
             )),
         }
     }
@@ -76,17 +77,17 @@ pub enum Column {
     Text(Texts),
 }
 
-/// Many short texts in one buffer.
+/// Many short strings in one buffer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Texts {
     bytes: String,
     ends: Vec<usize>,
 }
 
-/// Named columns of one length.
+/// Named columns of equal length.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ColumnTable {
-    /// Where it was read from, for messages; empty for a table that was made here.
+    /// The file that the table was read from, for messages; empty for a table built in memory.
     path: PathBuf,
     names: Vec<String>,
     columns: Vec<Column>,
@@ -96,11 +97,11 @@ impl ColumnTable {
     /// Adds a column.
     ///
     /// # Errors
-    /// When the name is taken or the length differs from the other columns'.
+    /// When the name is taken or the length differs from that of the other columns.
     pub fn push(&mut self, name: impl Into<String>, column: impl Into<Column>) -> Result<()> {
         let (name, column) = (name.into(), column.into());
         if self.names.contains(&name) {
-            return Err(Error::config(name, "two columns of this name"));
+            return Err(Error::config(name, "two columns have this name"));
         }
         if !self.columns.is_empty() && column.len() != self.n_rows() {
             let (found, expected) = (column.len(), self.n_rows());
@@ -111,7 +112,7 @@ impl ColumnTable {
         Ok(())
     }
 
-    /// With another column: for building in one expression.
+    /// Adds a column, for building a table in one expression.
     ///
     /// # Errors
     /// As [`ColumnTable::push`].
@@ -120,13 +121,13 @@ impl ColumnTable {
         Ok(self)
     }
 
-    /// How many rows.
+    /// Number of rows.
     #[must_use]
     pub fn n_rows(&self) -> usize {
         self.columns.first().map_or(0, Column::len)
     }
 
-    /// The columns' names, in order.
+    /// The names of the columns, in order.
     #[must_use]
     pub fn names(&self) -> &[String] {
         &self.names
@@ -144,10 +145,10 @@ impl ColumnTable {
         self.names.iter().position(|known| known == name).map(|at| &self.columns[at])
     }
 
-    /// Takes a column out.
+    /// Removes a column and returns it.
     ///
     /// # Errors
-    /// When there is none of this name; the message lists those that exist.
+    /// When there is no column of this name; the message lists the columns that exist.
     pub fn take(&mut self, name: &str) -> Result<Column> {
         match self.names.iter().position(|known| known == name) {
             Some(at) => {
@@ -162,10 +163,10 @@ impl ColumnTable {
         }
     }
 
-    /// Takes a column of 32-bit unsigned integers out.
+    /// Removes a column of 32-bit unsigned integers and returns it.
     ///
     /// # Errors
-    /// When there is none of this name, or it holds something else.
+    /// When there is no column of this name, or its values are of another kind.
     pub fn take_u32(&mut self, name: &str) -> Result<Vec<u32>> {
         match self.take(name)? {
             Column::U32(values) => Ok(values),
@@ -173,7 +174,7 @@ impl ColumnTable {
         }
     }
 
-    /// Takes a column of 64-bit integers out.
+    /// Removes a column of 64-bit integers and returns it.
     ///
     /// # Errors
     /// As [`ColumnTable::take_u32`].
@@ -184,7 +185,7 @@ impl ColumnTable {
         }
     }
 
-    /// Takes a column of 32-bit floats out.
+    /// Removes a column of 32-bit floats and returns it.
     ///
     /// # Errors
     /// As [`ColumnTable::take_u32`].
@@ -195,10 +196,10 @@ impl ColumnTable {
         }
     }
 
-    /// Takes a column of distinct ids out, integers or text.
+    /// Removes a column of distinct ids, integers or text, and returns it as a vocabulary.
     ///
     /// # Errors
-    /// When there is none of this name, it holds something else, or an id stands twice.
+    /// When there is no column of this name, its values are of another kind, or an id occurs twice.
     pub fn take_vocab(&mut self, name: &str) -> Result<Vocab> {
         match self.take(name)? {
             Column::I64(ids) => Ok(Vocab::from_ints(ids)?),
@@ -215,7 +216,7 @@ impl ColumnTable {
 }
 
 impl Column {
-    /// No rows.
+    /// A column without rows.
     #[must_use]
     pub fn empty(kind: ColumnKind) -> Self {
         match kind {
@@ -227,7 +228,7 @@ impl Column {
         }
     }
 
-    /// The user's own ids, by number: integers where all are.
+    /// The original ids of a vocabulary, by number: integers if all of them are.
     #[must_use]
     pub fn of_vocab(vocab: &Vocab) -> Self {
         match vocab.as_ints() {
@@ -236,8 +237,8 @@ impl Column {
         }
     }
 
-    /// The user's own ids of these numbers: integers where the whole vocabulary is, so that the kind does not change from one
-    /// chunk of rows to the next.
+    /// The original ids of these numbers: integers if all ids of the vocabulary are, so that the kind does
+    /// not change from one chunk of rows to the next.
     ///
     /// # Panics
     /// When a number is not in the vocabulary.
@@ -249,13 +250,13 @@ impl Column {
         }
     }
 
-    /// What [`Column::of_ids`] gives for this vocabulary.
+    /// The kind that [`Column::of_ids`] returns for this vocabulary.
     #[must_use]
     pub fn kind_of_ids(vocab: &Vocab) -> ColumnKind {
         if vocab.as_ints().is_some() { ColumnKind::I64 } else { ColumnKind::Text }
     }
 
-    /// What it holds.
+    /// The kind of its values.
     #[must_use]
     pub fn kind(&self) -> ColumnKind {
         match self {
@@ -267,7 +268,7 @@ impl Column {
         }
     }
 
-    /// How many rows.
+    /// Number of rows.
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
@@ -279,13 +280,13 @@ impl Column {
         }
     }
 
-    /// Whether there is no row.
+    /// Whether there are no rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Adds rows of another column of the same kind; `false`, and nothing added, when the kinds differ.
+    /// Appends rows of another column of the same kind; returns `false` and adds nothing when the kinds differ.
     pub(crate) fn extend(&mut self, other: &Self, rows: std::ops::Range<usize>) -> bool {
         match (self, other) {
             (Self::I64(to), Self::I64(from)) => to.extend_from_slice(&from[rows]),
@@ -310,32 +311,35 @@ impl Column {
 }
 
 impl Texts {
-    /// Adds a text at the end.
+    /// Appends a string.
     pub fn push(&mut self, text: &str) {
         self.bytes.push_str(text);
         self.ends.push(self.bytes.len());
     }
 
-    /// How many.
+    /// Number of strings.
     #[must_use]
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no strings.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 
-    /// Text `i`; panics when there is none.
+    /// String `i`.
+    ///
+    /// # Panics
+    /// When `i` is out of range.
     #[must_use]
     pub fn get(&self, i: usize) -> &str {
         let start = if i == 0 { 0 } else { self.ends[i - 1] };
         &self.bytes[start..self.ends[i]]
     }
 
-    /// All, in order.
+    /// All strings, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> + '_ {
         (0..self.len()).map(|i| self.get(i))
     }

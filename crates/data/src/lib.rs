@@ -1,5 +1,29 @@
-//! From files to the data shapes of `core`, and back: readers for the formats in which interaction logs come, filters, splits,
-//! prepared data sets, the simulator, flat tables, rankings files.
+//! Interaction logs: readers for the usual file formats, filters, splits, the leakage audit, prepared data
+//! sets, a simulator, and files of rankings and flat tables.
+//!
+//! Read a log, filter it and split it:
+//!
+//! ```
+//! use rankstill_data::dataset::{PrepareSettings, Prepared};
+//! use rankstill_data::filter::Filter;
+//! use rankstill_data::split::SplitConfig;
+//! use rankstill_data::{ReadOptions, read_log_bytes};
+//!
+//! let csv = "user_id,item_id,timestamp\nann,x,1\nann,y,2\nann,z,3\nbob,x,1\nbob,z,5\nbob,y,9\ncy,x,7\n";
+//! let log = read_log_bytes("log.csv", csv.as_bytes(), &ReadOptions::default())?;
+//! let settings = PrepareSettings {
+//!     filter: Filter { user_core: 3, ..Filter::default() }, // `cy` has a single interaction
+//!     split: SplitConfig::of("leave_one_out"),
+//!     ..PrepareSettings::default()
+//! };
+//! let data = Prepared::from_log(log, None, &settings)?.into_dataset()?;
+//!
+//! assert_eq!(data.users.iter().collect::<Vec<_>>(), ["ann", "bob"]);
+//! let case = data.split.test.case(0);
+//! assert_eq!(data.items.id(case.targets[0]), "z");
+//! assert_eq!(case.query.history.len(), 2); // the training and the validation item
+//! # Ok::<(), rankstill_data::Error>(())
+//! ```
 
 pub mod audit;
 pub mod columns;

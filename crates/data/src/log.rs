@@ -1,55 +1,56 @@
-//! An interaction log in memory: parallel columns in the order of the file, ids as numbers, and the vocabularies that lead back.
+//! An interaction log in memory: parallel columns in file order, dense ids, and the vocabularies of the
+//! original ids.
 
 use crate::{Error, Result};
 use rankstill_core::{ItemId, UserId, Vocab};
 
-/// Row *i*: `users[i]` acted on `items[i]`, at `times[i]`, with `weights[i]`.
+/// Row *i*: `users[i]` interacted with `items[i]` at `times[i]` with weight `weights[i]`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Log {
     /// Below `user_ids.len()`.
     pub users: Vec<UserId>,
     /// Below `item_ids.len()`.
     pub items: Vec<ItemId>,
-    /// Unix seconds, or whatever whole number the file holds; larger is later.
+    /// Unix seconds, or any other whole number that the file holds; larger is later.
     pub times: Option<Vec<i64>>,
     /// Ratings or counts, always finite.
     pub weights: Option<Vec<f32>>,
-    /// The user's own ids of the users, numbered by first appearance.
+    /// Original user ids, numbered by first appearance.
     pub user_ids: Vocab,
-    /// The user's own ids of the items, numbered by first appearance.
+    /// Original item ids, numbered by first appearance.
     pub item_ids: Vocab,
 }
 
 impl Log {
-    /// How many interactions.
+    /// Number of interactions.
     #[must_use]
     pub fn len(&self) -> usize {
         self.users.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no interactions.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.users.is_empty()
     }
 
-    /// How many users the vocabulary holds, with or without interactions.
+    /// Users in the vocabulary, with or without interactions.
     #[must_use]
     pub fn n_users(&self) -> usize {
         self.user_ids.len()
     }
 
-    /// How many items the vocabulary holds, with or without interactions.
+    /// Items in the vocabulary, with or without interactions.
     #[must_use]
     pub fn n_items(&self) -> usize {
         self.item_ids.len()
     }
 
-    /// Whether the columns are equally long, all numbers within the vocabularies, and all weights finite: for logs that were put
-    /// together elsewhere.
+    /// Checks that the columns are equally long, all ids within the vocabularies, and all weights finite: for
+    /// logs that were built by other code.
     ///
     /// # Errors
-    /// Says which is not.
+    /// Names the column that is not.
     pub fn check(&self) -> Result<()> {
         let n = self.len();
         for (name, found) in [
@@ -66,12 +67,13 @@ impl Log {
         {
             if let Some(row) = column.iter().position(|&number| number as usize >= vocab.len()) {
                 let (number, known) = (column[row], vocab.len());
-                let problem = format!("row {row}: number {number}, but there are {known} ids");
+                let problem =
+                    format!("row {row}: id number {number}, but there are only {known} ids");
                 return Err(Error::config(name, problem));
             }
         }
         match self.weights.iter().flatten().position(|weight| !weight.is_finite()) {
-            Some(row) => Err(Error::config("weights", format!("row {row} is not finite"))),
+            Some(row) => Err(Error::config("weights", format!("row {row}: not a finite number"))),
             None => Ok(()),
         }
     }
@@ -100,7 +102,10 @@ mod tests {
             change(&mut log);
             log.check().unwrap_err().to_string()
         };
-        assert_eq!(broken(|log| log.items[1] = 9), "items: row 1: number 9, but there are 3 ids");
+        assert_eq!(
+            broken(|log| log.items[1] = 9),
+            "items: row 1: id number 9, but there are only 3 ids"
+        );
         assert_eq!(broken(|log| log.times = Some(vec![])), "times: 0 rows, expected 3");
         assert!(broken(|log| log.weights = Some(vec![1.0, 2.0, f32::NAN])).contains("row 2"));
     }

@@ -7,41 +7,41 @@ use crate::{Error, Result, dataset};
 use std::fmt;
 use std::path::Path;
 
-/// Where the log is.
+/// The files of a log.
 #[derive(Clone, Copy, Debug)]
 pub enum LogFiles<'a> {
-    /// One file, to be split.
+    /// One file, which is split.
     One(&'a Path),
-    /// Somebody's split; goes with `split.kind = "ready_made"`.
+    /// The files of a ready-made split; requires `split.kind = "ready_made"`.
     Parts {
-        /// What trains.
+        /// The training part.
         train: &'a Path,
-        /// What validates, if any.
+        /// The validation part, if there is one.
         valid: Option<&'a Path>,
-        /// What tests.
+        /// The test part.
         test: &'a Path,
     },
 }
 
-/// What is being done, for whoever waits.
+/// The current stage, for progress bars.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PrepareStage<'a> {
     /// A file is being read.
     Reading(&'a Path),
-    /// So many rows are being filtered and split.
+    /// This many rows are being filtered and split.
     Cutting(usize),
     /// The folder is being written.
     Writing(&'a Path),
 }
 
-/// What came out; prints as the tables that a person wants to see.
+/// The result; displays as tables for the terminal.
 #[derive(Clone, Debug)]
 pub struct PrepareReport(pub DatasetManifest);
 
 /// Reads with `read`, filters, splits and writes `folder`.
 ///
 /// # Errors
-/// What reading, [`Prepared::from_log`] and [`Prepared::write`] return. Nothing half-written is left.
+/// As `read`, [`Prepared::from_log`] and [`Prepared::write`]. No half-written folder is left behind.
 pub fn prepare(
     files: LogFiles<'_>,
     read: impl Fn(&Path) -> Result<Log> + Sync,
@@ -62,10 +62,10 @@ pub fn prepare(
     Ok(PrepareReport(prepared.manifest))
 }
 
-/// The log, the part of each row where it came in parts, and what was read.
+/// Returns the log, the part of each row if it came in parts, and the files that were read.
 ///
 /// # Errors
-/// What `read` returns, or when the files of a split do not have the same columns.
+/// As `read`, and when the files of a split do not have the same columns.
 pub fn read_files(
     files: LogFiles<'_>,
     read: impl Fn(&Path) -> Result<Log> + Sync,
@@ -99,7 +99,7 @@ pub fn read_files(
     }
 }
 
-/// Adds the rows of another log; ids that are new are numbered on.
+/// Appends the rows of another log; new ids get the next numbers.
 fn append(log: &mut Log, other: Log, path: &Path) -> Result<()> {
     for (name, here, there) in [
         ("times", log.times.is_some(), other.times.is_some()),

@@ -1,4 +1,5 @@
-//! Counts of real data sets, where they are at hand: in `../shared/data` beside the workspace, or in RANKSTILL_DATA.
+//! Counts of real data sets, if they are available: in `../shared/data` next to the workspace, or in
+//! RANKSTILL_DATA.
 #![allow(clippy::unwrap_used)]
 
 use rankstill_data::dataset::{Dataset, PrepareSettings, Prepared, Verify};
@@ -6,7 +7,7 @@ use rankstill_data::prepare::{LogFiles, prepare, read_files};
 use rankstill_data::{Log, ReadOptions, Result, read_log};
 use std::path::{Path, PathBuf};
 
-/// A data file; says so where it is absent.
+/// A data file; prints a note if it is absent.
 fn data(name: &str) -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
     let root = std::env::var_os("RANKSTILL_DATA").map_or(beside, PathBuf::from);
@@ -47,7 +48,7 @@ fn movielens_100k() {
     let stats = &data.manifest.stats;
     assert_eq!((stats.users, stats.items, stats.actions), (943, 1682, 100_000));
     assert_eq!((stats.min_user, stats.max_user, stats.max_item), (20, 737, 583));
-    // The RD rule, by a second way: ceil(7 n / 10) in whole numbers.
+    // The RD rule computed differently: ceil(7 n / 10) in integers.
     let lines = &data.partition.lines;
     let train: usize = (0..943).map(|user| (lines.range(user).len() * 7).div_ceil(10)).sum();
     assert_eq!(data.manifest.counts.train, train);

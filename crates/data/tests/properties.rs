@@ -1,11 +1,11 @@
-//! What is written is read, in every format; no bytes make a reader panic or hang.
+//! Written tables read back as the same log in every format; no bytes make a reader panic or hang.
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
 use rankstill_data::columns::{Column, ColumnTable, TableWriter, Texts, write_table};
 use rankstill_data::{ColumnKind, FORMATS, Log, ReadOptions, read_log, read_log_bytes};
 
-/// Ids as people have them: integers, words, blanks, quotes, delimiters, line ends, other alphabets.
+/// Ids as in real data: integers, words, spaces, quotes, delimiters, line ends, other alphabets.
 fn id() -> BoxedStrategy<String> {
     prop_oneof![
         3 => any::<i64>().prop_map(|id| id.to_string()),
@@ -16,7 +16,7 @@ fn id() -> BoxedStrategy<String> {
     .boxed()
 }
 
-/// Ids without blanks, for formats that have no quotes.
+/// Ids without spaces, for formats without quotes.
 fn word() -> BoxedStrategy<String> {
     prop_oneof![any::<i64>().prop_map(|id| id.to_string()), "[a-zA-Z0-9_.🦀é-]{1,8}"].boxed()
 }

@@ -1,4 +1,5 @@
-//! One user a line: `count item item ...`, as CiteULike's `users.dat`. The user is the line's number, from 0.
+//! One user per line: `count item item ...`, as in CiteULike's `users.dat`. The user is the line number, from
+//! 0.
 
 use super::fields::{FieldPosition, shown};
 use super::log_builder::{LogRow, RawId};
@@ -8,7 +9,7 @@ use crate::{Error, Result};
 
 pub(super) const FORMAT: Format = Format {
     name: "counted_lines",
-    about: "one user a line: `count item item ...`, the user is the line's number from 0 (CiteULike's users.dat)",
+    about: "one user per line: `count item item ...`; the user is the line number, from 0 (CiteULike's users.dat)",
     sniff: |head, _| {
         let mut any = false;
         let counted = tokens_of(head).all(|mut tokens| {
@@ -32,20 +33,20 @@ fn read(source: OpenFile, builder: &mut LogBuilder<'_>) -> Result<()> {
             blank.get_or_insert(line);
             continue;
         };
-        // ReadAt the end of the file blank lines mean nothing; in the middle they would number the users differently.
+        // Blank lines at the end are ignored; in the middle they would change the numbers of the users.
         if let Some(line) = blank {
             let problem =
-                "a blank line, expected `count item item ...` (`0` for a user without items)";
+                "blank line, expected `count item item ...` (`0` for a user without items)";
             return Err(Error::Line { path, line, problem: problem.into() });
         }
         let position = |column| FieldPosition { path: &path, line, column };
         let Some(count) = count(first) else {
-            return Err(position("count").expected("how many items follow", shown(first)));
+            return Err(position("count").expected("the number of items on the line", shown(first)));
         };
         let found = tokens.clone().count();
         if found != count {
             let problem =
-                format!("expected {count} items as the line's first number says, found {found}");
+                format!("expected {count} items (the first number of the line), found {found}");
             return Err(Error::Line { path, line, problem });
         }
         let user = (line - 1).to_string();

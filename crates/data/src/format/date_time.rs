@@ -1,12 +1,13 @@
 //! ISO 8601 dates and times as Unix time.
 //!
-//! The calendar is that of the crate `time`. The grammar is written out here because logs hold forms that a strict parser refuses:
-//! a leap second, fractions of any length, offsets without a colon.
+//! The calendar is that of the crate `time`. The grammar is written out here because logs hold forms that a
+//! strict parser refuses: a leap second, fractions of any length, offsets without a colon.
 
 use time::{Date, Month, PrimitiveDateTime, Time};
 
-/// Unix seconds times `scale`, rounded down. Accepts `YYYY-MM-DD`, optionally followed by `T` or a blank and `HH:MM`, then optionally
-/// `:SS`, a fraction, and `Z` or an offset such as `+02:00`, `+0200` or `+02`. Without an offset the time is UTC.
+/// Unix seconds times `scale`, rounded down. Accepts `YYYY-MM-DD`, optionally followed by `T` or a blank and
+/// `HH:MM`, then optionally `:SS`, a fraction, and `Z` or an offset such as `+02:00`, `+0200` or `+02`.
+/// Without an offset the time is UTC.
 pub(super) fn unix_time(text: &str, scale: u32) -> Option<i64> {
     let (date, rest) = text.as_bytes().split_at_checked(10)?;
     let &[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = date else { return None };

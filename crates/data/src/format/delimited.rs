@@ -1,4 +1,4 @@
-//! CSV and TSV: records of fields, quoted as RFC 4180 has it, with or without a header.
+//! CSV and TSV: records of fields, quoted as in RFC 4180, with or without a header.
 
 use super::fields::{FieldPosition, Roles, is_header, shown};
 use super::log_builder::{LogRow, RawId};
@@ -10,7 +10,7 @@ use std::path::Path;
 
 pub(super) const CSV: Format = Format {
     name: "csv",
-    about: "columns separated by commas, semicolons, bars or blanks, with a header that names them",
+    about: "columns separated by commas, semicolons, vertical bars or spaces, with a header",
     sniff: |head, options| {
         let line = head.first_line();
         options.delimiter.is_some()
@@ -23,7 +23,7 @@ pub(super) const CSV: Format = Format {
 
 pub(super) const TSV: Format = Format {
     name: "tsv",
-    about: "columns separated by tabs, with a header that names them",
+    about: "columns separated by tabs, with a header",
     sniff: |head, options| options.delimiter.is_none() && head.first_line().contains(&b'\t'),
     read: |source, options, builder| read_table(source, options, builder, Some(b'\t')),
 };
@@ -49,12 +49,15 @@ pub(super) fn option_delimiter(options: &ReadOptions) -> Result<Option<u8>> {
         Some(c) if c.is_ascii() && !matches!(c, '\n' | '\r' | '"' | '\0') => Ok(Some(c as u8)),
         Some(c) => Err(Error::config(
             "delimiter",
-            format!("`{}`, expected an ASCII character that ends no line", c.escape_debug()),
+            format!(
+                "expected an ASCII character other than a quote or a line end, found `{}`",
+                c.escape_debug()
+            ),
         )),
     }
 }
 
-/// The one under which the first line names a user's and an item's column, else the most frequent.
+/// The delimiter with which the first line names a user and an item column, otherwise the most frequent one.
 pub(super) fn guess_delimiter(head: &Head<'_>, options: &ReadOptions) -> u8 {
     const KNOWN: [u8; 5] = [b',', b'\t', b';', b'|', b' '];
     let line = head.first_line();
@@ -88,7 +91,7 @@ pub(super) struct Dialect {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum HeaderStyle {
-    /// The first line is a row; columns go by position.
+    /// The first line is a row; columns are found by position.
     None,
     /// The first line names the columns.
     Plain,
@@ -126,7 +129,7 @@ pub(super) fn read(
     let scale = options.time_scale.unwrap_or(1);
     let mut held = header.is_none();
     loop {
-        // Without a header the first record is a row already.
+        // Without a header the first record is a row.
         let record = if held { Some(records.current()) } else { records.next()? };
         held = false;
         let Some(record) = record else { break };
@@ -143,7 +146,7 @@ pub(super) fn read(
             && record.get(roles.user) == header[roles.user]
             && record.fields().eq(header.iter().map(Vec::as_slice))
         {
-            let problem = "the header again, expected an interaction".to_owned();
+            let problem = "the header is repeated, expected an interaction".to_owned();
             return Err(Error::Line { line: record.line, problem, path });
         }
         let id = |column: usize| RawId { bytes: record.get(column), position: position(column) };
@@ -200,7 +203,7 @@ pub(super) struct Records {
     quoting: bool,
     bytes: Vec<u8>,
     ends: Vec<usize>,
-    /// How much of the two is the current record.
+    /// How much of `bytes` and `ends` belongs to the current record.
     n_bytes: usize,
     n_ends: usize,
     line: u64,
@@ -260,13 +263,12 @@ impl Records {
             self.text.check_length(self.parser.line(), self.n_bytes)?;
         }
         let n_newlines = self.bytes[..self.n_bytes].iter().filter(|&&byte| byte == b'\n').count();
-        // The parser has counted the line end that closed the record, and those within it.
+        // The parser has counted the line end that closes the record, and those within it.
         let beyond = n_newlines as u64 + u64::from(last == b'\n' && !at_end);
         self.line = self.parser.line().saturating_sub(beyond).max(1);
-        // An open quote swallows the rest of the file; an odd quote in the middle of a field of the last line does not.
+        // An open quote swallows the rest of the file; an odd quote inside a field of the last line does not.
         if self.quoting && at_end && n_quotes % 2 == 1 && n_newlines > 0 {
-            let problem =
-                "a quote that opens here is never closed (`quoting = false` takes quotes as text)";
+            let problem = "the quote that opens here is never closed (`quoting = false` reads quotes as text)";
             let (path, line) = (self.text.path().to_path_buf(), self.line);
             return Err(Error::Line { path, line, problem: problem.into() });
         }

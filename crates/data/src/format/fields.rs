@@ -1,11 +1,11 @@
-//! From text to values: which column is which, whole numbers, times, weights, each with an error that says where it stands.
+//! From text to values: the roles of the columns, ids, times and weights; every error names its position.
 
 use super::ReadOptions;
 use super::date_time::unix_time;
 use crate::{Error, Result, error::listed};
 use std::path::Path;
 
-/// Common names of columns, compared without case, `_`, `-` and blanks; the first that exists is taken.
+/// Common names of columns, compared without case, `_`, `-` and spaces. The first name that exists is used.
 pub(crate) struct ColumnAliases {
     pub(crate) user: &'static [&'static str],
     pub(crate) item: &'static [&'static str],
@@ -51,7 +51,7 @@ pub(super) const ITEM: &[&str] = &[
     "videoid",
 ];
 
-/// Of interaction logs.
+/// For interaction logs.
 pub(crate) static LOG_ALIASES: ColumnAliases = ColumnAliases {
     user: USER,
     item: ITEM,
@@ -81,7 +81,7 @@ pub(crate) static LOG_ALIASES: ColumnAliases = ColumnAliases {
     ],
 };
 
-/// Of rankings: the rank is read as a time, the score as a weight.
+/// For rankings: the rank is read as a time, the score as a weight.
 pub(crate) static RANKING_ALIASES: ColumnAliases = ColumnAliases {
     user: USER,
     item: ITEM,
@@ -89,11 +89,11 @@ pub(crate) static RANKING_ALIASES: ColumnAliases = ColumnAliases {
     weight: &["score", "prediction"],
 };
 
-/// Of pairs of users and items, where nothing else matters.
+/// For pairs of users and items, which have no other columns.
 pub(crate) static PAIR_ALIASES: ColumnAliases =
     ColumnAliases { user: USER, item: ITEM, time: &[], weight: &[] };
 
-/// Where the columns stand.
+/// The indices of the columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Roles {
     pub(crate) user: usize,
@@ -103,7 +103,7 @@ pub(crate) struct Roles {
 }
 
 impl Roles {
-    /// Finds the columns, by the names that the options give or by common ones.
+    /// Finds the columns by the names in the options, otherwise by common names.
     pub(crate) fn find<S: AsRef<str>>(
         path: &Path,
         header: &[S],
@@ -130,7 +130,7 @@ impl Roles {
             at.ok_or_else(|| Error::NoColumn {
                 path: path.to_path_buf(),
                 wanted: format!(
-                    "column for the {role} by a common name (say which with `columns.{role}`, or `header = false`)"
+                    "column with a common name for the {role} (name it with `columns.{role}`, or set `header = false`)"
                 ),
                 existing: listed(&header),
             })
@@ -142,7 +142,7 @@ impl Roles {
             time: find("time", &wanted.time, names.time)?,
             weight: find("weight", &wanted.weight, names.weight)?,
         };
-        // Only a column that is used must be unambiguous.
+        // Only the columns that are used must be unambiguous.
         let used = [Some(roles.user), Some(roles.item), roles.time, roles.weight];
         for name in used.into_iter().flatten().map(|at| header[at]) {
             if header.iter().filter(|&&other| other == name).count() > 1 {
@@ -154,7 +154,7 @@ impl Roles {
         Ok(roles)
     }
 
-    /// Without a header: what the options say by number, else user, item, weight, time.
+    /// Without a header: the column numbers in the options, by default user, item, weight, time.
     pub(crate) fn by_position(
         path: &Path,
         n_columns: usize,
@@ -167,7 +167,7 @@ impl Roles {
     }
 }
 
-/// Whether a header with these names has a user's and an item's column.
+/// Whether a header with these names has a user and an item column.
 pub(crate) fn is_header<'a>(
     names: impl Iterator<Item = &'a [u8]> + Clone,
     options: &ReadOptions,
@@ -188,7 +188,7 @@ pub(super) fn normal(name: &str) -> String {
     significant.flat_map(char::to_lowercase).collect()
 }
 
-/// Where a field stands, for errors.
+/// The position of a field, for errors.
 #[derive(Clone, Copy)]
 pub(crate) struct FieldPosition<'a> {
     pub(crate) path: &'a Path,
@@ -207,7 +207,7 @@ impl FieldPosition<'_> {
         }
     }
 
-    /// A user's or item's id: any text but none at all.
+    /// The id of a user or item: any text that is not empty.
     pub(crate) fn id<'a>(&self, field: &'a [u8]) -> Result<&'a str> {
         let id = std::str::from_utf8(field);
         let id =
@@ -248,7 +248,7 @@ impl FieldPosition<'_> {
         if let Ok(time) = text.parse::<i64>() {
             return self.time_of_i64(time, scale);
         }
-        // Only what begins like a number: `inf` and `nan` are floats to the standard library.
+        // Only text that begins like a number: the standard library also parses `inf` and `nan` as floats.
         let numeric =
             text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.'));
         if let (true, Ok(time)) = (numeric, text.parse::<f64>()) {
@@ -274,7 +274,7 @@ impl FieldPosition<'_> {
         if scaled.abs() > (1i64 << 53) as f64 || !scaled.is_finite() {
             return Err(self.expected("a time within 53 bits", format!("{time:?}")));
         }
-        // To the precision of the product: 1.001 * 1000 is not quite 1001.
+        // Up to the precision of the product: 1.001 * 1000 is not exactly 1001.
         let whole = scaled.round();
         if (scaled - whole).abs() > 1e-15 * scaled.abs() {
             let found = format!("{time:?} (`time_scale = 1000` keeps milliseconds)");
@@ -283,7 +283,7 @@ impl FieldPosition<'_> {
         Ok(whole as i64)
     }
 
-    /// An integer id that came as a float, as data frames with gaps write them.
+    /// An integer id written as a float, as data frames with missing values do.
     pub(crate) fn id_of_f64(&self, id: f64) -> Result<i64> {
         let exact = id.fract() == 0.0 && id.abs() <= (1i64 << 53) as f64;
         if exact {
@@ -298,7 +298,7 @@ fn ascii(field: &[u8]) -> Option<&str> {
     std::str::from_utf8(field.trim_ascii()).ok()
 }
 
-/// In quotes, control characters escaped, not longer than a line.
+/// The field in quotes, with control characters escaped, shortened to 60 characters.
 pub(crate) fn shown(field: &[u8]) -> String {
     let text = match std::str::from_utf8(field) {
         Ok(text) => text.escape_debug().to_string(),

@@ -1,7 +1,7 @@
-//! Item tables: what items are called and what kind of thing they are, from CSV, TSV and RecBole's `.item` files.
+//! Item tables with titles and attributes, from CSV, TSV and RecBole's `.item` files.
 //!
-//! The item's column and the title's are found by common names; every other column is an attribute. A cell may hold several
-//! values, separated by `|` (in RecBole's `token_seq` columns by blanks). Empty cells say nothing.
+//! The item and title columns are found by common names; every other column is an attribute. A cell may hold
+//! several values, separated by `|` (in RecBole's `token_seq` columns by spaces). Empty cells are ignored.
 
 use super::delimited::{Dialect, HeaderStyle, Records, guess_delimiter};
 use super::fields::{ITEM, normal, shown};
@@ -9,12 +9,12 @@ use super::{OpenFile, ReadOptions, recbole};
 use crate::{Error, Result, error::listed};
 use std::path::Path;
 
-/// An item as a table describes it.
+/// An item of such a table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ItemText {
-    /// Its id.
+    /// The item id.
     pub item: String,
-    /// What people call it.
+    /// The title for display.
     pub title: Option<String>,
     /// Attributes and their values, in the order of the columns.
     pub attributes: Vec<(String, String)>,
@@ -34,7 +34,7 @@ const TITLE: &[&str] = &[
 /// Reads the whole table.
 ///
 /// # Errors
-/// Whatever is wrong with the file, with path and line.
+/// For any problem with the file, with path and line.
 pub fn read_items(path: &Path) -> Result<Vec<ItemText>> {
     let source = OpenFile::open(path)?;
     if source.head().bytes.is_empty() {
@@ -64,7 +64,7 @@ pub fn read_items(path: &Path) -> Result<Vec<ItemText>> {
         |names: &[&str]| columns.iter().position(|c| names.contains(&normal(&c.name).as_str()));
     let item = find(ITEM).or_else(|| find(&["id"])).ok_or_else(|| Error::NoColumn {
         path: path.to_owned(),
-        wanted: "column for the item by a common name, such as `item_id`".into(),
+        wanted: "column with a common name for the item, such as `item_id`".into(),
         existing: listed(columns.iter().map(|column| &column.name)),
     })?;
     let title = find(TITLE);
@@ -100,7 +100,7 @@ pub fn read_items(path: &Path) -> Result<Vec<ItemText>> {
 
 struct ItemColumn {
     name: String,
-    /// Whether blanks separate its values.
+    /// Whether spaces separate the values.
     blanks: bool,
 }
 
@@ -145,13 +145,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named_with_its_line() {
-        let told = |name, text| read(name, text).unwrap_err().to_string();
-        assert!(told("a.tsv", "title\tyear\nx\t1\n").contains("no column for the item"));
+    fn errors_name_the_line() {
+        let error = |name, text| read(name, text).unwrap_err().to_string();
+        assert!(error("a.tsv", "title\tyear\nx\t1\n").contains("no column for the item"));
         assert!(
-            told("a.tsv", "item_id\tyear\n1\t2\n3\n")
+            error("a.tsv", "item_id\tyear\n1\t2\n3\n")
                 .contains("a.tsv:3: expected 2 columns, found 1")
         );
-        assert!(told("a.tsv", "").contains("empty"));
+        assert!(error("a.tsv", "").contains("empty"));
     }
 }

@@ -1,4 +1,5 @@
-//! JSON lines: an object a line. The first object's keys decide which are read; every later one must have them.
+//! JSON lines: one object per line. The keys of the first object decide which are read; every later object
+//! must have them.
 
 use super::fields::{FieldPosition, Roles, shown};
 use super::log_builder::{LogRow, RawId};
@@ -10,7 +11,7 @@ use std::rc::Rc;
 
 pub(super) const FORMAT: Format = Format {
     name: "jsonl",
-    about: "JSON lines: an object a line, with keys such as `user_id`, `item_id`, `timestamp`, `rating`",
+    about: "JSON lines: one object per line, with keys such as `user_id`, `item_id`, `timestamp`, `rating`",
     sniff: |head, _| head.first_line().trim_ascii_start().starts_with(b"{"),
     read,
 };
@@ -44,7 +45,7 @@ fn read(source: OpenFile, options: &ReadOptions, builder: &mut LogBuilder<'_>) -
         };
         let position = |column: usize| FieldPosition { path: &path, line, column: &names[column] };
         let value = |column: usize| match object.get(&names[column]) {
-            None | Some(Value::Null) => Err(position(column).expected("a value", "none")),
+            None | Some(Value::Null) => Err(position(column).expected("a value", "nothing")),
             Some(value) => Ok((position(column), value)),
         };
         let id = |column: usize| {

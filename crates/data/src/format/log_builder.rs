@@ -1,4 +1,4 @@
-//! Where readers put rows: ids become numbers at once.
+//! Builds a log row by row; ids become numbers at once.
 
 use super::fields::{ColumnAliases, FieldPosition};
 use crate::{Error, Log, Result};
@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::path::Path;
 use std::rc::Rc;
 
-/// A log being read, from one file or several.
+/// A log that is being read from one or several files.
 pub(crate) struct LogBuilder<'a> {
     pub(crate) aliases: &'static ColumnAliases,
     log: Log,
@@ -26,7 +26,7 @@ pub(crate) struct BuilderColumns<'a> {
     pub(crate) weights: Option<&'a mut Vec<f32>>,
 }
 
-/// LogBuilder between two reports of progress.
+/// Rows between two progress reports.
 const REPORT: usize = 1 << 16;
 
 impl<'a> LogBuilder<'a> {
@@ -46,7 +46,7 @@ impl<'a> LogBuilder<'a> {
         }
     }
 
-    /// Begins a file that has, or has not, times and weights; all files of a log must agree.
+    /// Starts a file with or without times and weights; all files of a log must agree.
     pub(crate) fn begin(
         &mut self,
         path: &Path,
@@ -69,14 +69,14 @@ impl<'a> LogBuilder<'a> {
                 let now = if has { "with" } else { "without" };
                 return Err(Error::file(
                     path,
-                    format!("a part {now} {what}, unlike the parts before it"),
+                    format!("a file {now} {what}, unlike the files before it"),
                 ));
             }
         }
         Ok(())
     }
 
-    /// Adds a row. A value for a column that [`LogBuilder::begin`] did not announce is dropped, one that it did must be there.
+    /// Adds a row. Times and weights that [`LogBuilder::begin`] did not announce are ignored.
     pub(crate) fn push(&mut self, row: &LogRow<'_>) -> Result<()> {
         let log = &mut self.log;
         log.users.push(number(&mut log.user_ids, &row.user)?);
@@ -97,7 +97,7 @@ impl<'a> LogBuilder<'a> {
         (self.progress)((self.before + self.done.get()).min(self.total), self.total);
     }
 
-    /// Makes room for this many rows more.
+    /// Reserves memory for this many more rows.
     pub(crate) fn reserve(&mut self, n_rows: usize) {
         let log = &mut self.log;
         log.users.reserve(n_rows);
@@ -106,7 +106,7 @@ impl<'a> LogBuilder<'a> {
         log.weights.iter_mut().for_each(|weights| weights.reserve(n_rows));
     }
 
-    /// The columns, for readers that fill one after another; they leave them equally long.
+    /// The columns, for readers that fill them one by one and leave them equally long.
     pub(crate) fn columns(&mut self) -> BuilderColumns<'_> {
         let log = &mut self.log;
         BuilderColumns {
@@ -119,7 +119,7 @@ impl<'a> LogBuilder<'a> {
 
     pub(crate) fn into_log(mut self) -> Log {
         self.report();
-        debug_assert!(self.log.check().is_ok(), "readers leave a sound log");
+        debug_assert!(self.log.check().is_ok(), "readers build consistent logs");
         self.log
     }
 }
@@ -145,11 +145,11 @@ fn number(vocab: &mut Vocab, id: &RawId<'_>) -> Result<u32> {
     Ok(vocab.intern(text))
 }
 
-/// That another id fits.
+/// Checks that the vocabulary has room for another id.
 pub(crate) fn check_room(vocab: &Vocab, position: FieldPosition<'_>) -> Result<()> {
     if vocab.len() == Vocab::MAX_LEN {
         return Err(
-            position.expected(&format!("at most {} different ids", Vocab::MAX_LEN), "another")
+            position.expected(&format!("at most {} different ids", Vocab::MAX_LEN), "one more")
         );
     }
     Ok(())

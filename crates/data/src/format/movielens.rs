@@ -1,4 +1,5 @@
-//! MovieLens: `u.data` (tabs, no header), `ratings.dat` (`::`, no header), `ratings.csv` (header); all user, item, rating, time.
+//! MovieLens: `u.data` (tabs, no header), `ratings.dat` (`::`, no header), `ratings.csv` (with a header); all
+//! user, item, rating, time.
 
 use super::delimited::{self, Dialect, HeaderStyle};
 use super::fields::{FieldPosition, Roles};
@@ -34,7 +35,7 @@ fn is_double_colon(line: &[u8]) -> bool {
     line.windows(2).filter(|pair| pair == b"::").count() >= 2
 }
 
-/// Three or four columns of numbers between tabs.
+/// Three or four columns of numbers, separated by tabs.
 fn is_u_data(line: &[u8]) -> bool {
     let mut fields = line.split(|&byte| byte == b'\t').map(<[u8]>::trim_ascii);
     let is_number = |field: &[u8]| {
@@ -87,7 +88,7 @@ fn read_double_colon(
     Ok(())
 }
 
-/// Between pairs of colons.
+/// Splits a line at `::`.
 fn split(line: &[u8]) -> Vec<&[u8]> {
     let (mut fields, mut start, mut at) = (Vec::with_capacity(4), 0, 0);
     while at + 1 < line.len() {

@@ -1,7 +1,7 @@
-//! Parquet: columns found by name, decoded side by side.
+//! Parquet: columns are found by name and decoded in parallel.
 //!
-//! Timestamps keep the unit of their column (milliseconds, microseconds, nanoseconds; INT96 is nanoseconds; dates are days): all
-//! that is done with times is to compare them. 64-bit unsigned ids beyond the signed range become text.
+//! Timestamps keep the unit of their column (milliseconds, microseconds, nanoseconds; INT96 is nanoseconds;
+//! dates are days), since times are only compared. Unsigned 64-bit ids beyond the signed range become text.
 
 use super::fields::{FieldPosition, Roles};
 use super::log_builder::check_room;
@@ -14,7 +14,7 @@ use std::path::Path;
 
 pub(super) const FORMAT: Format = Format {
     name: "parquet",
-    about: "Parquet, a file or a folder of parts; timestamps keep their column's unit",
+    about: "Parquet: a file or a folder of files; timestamps keep the unit of their column",
     sniff: |head, _| head.bytes.starts_with(b"PAR1"),
     read: |source, options, builder| {
         let path = source.path().to_path_buf();
@@ -32,7 +32,7 @@ fn read(source: &OpenFile, options: &ReadOptions, builder: &mut LogBuilder<'_>) 
     builder.begin(path, std::rc::Rc::clone(&done), roles.time.is_some(), roles.weight.is_some())?;
     let scale = options.time_scale.unwrap_or(1);
     let mut first_row = 1;
-    // What the footer says is a hint and no more: a row takes a byte or so, a lie at most the file's length.
+    // The footer may lie: reserve at most one row per byte of the file.
     let n_rows = reader.metadata().file_metadata().num_rows().max(0) as u64;
     builder.reserve(n_rows.min(source.input().len()) as usize);
     for at in 0..reader.num_row_groups() {
@@ -129,8 +129,9 @@ impl RowGroup<'_> {
                 Cells::Unsigned(values) => {
                     for (i, &value) in values.iter().enumerate() {
                         let value = i64::try_from(value);
-                        let value = value
-                            .map_err(|_| at(i).expected("a time within 63 bits", "a larger one"))?;
+                        let value = value.map_err(|_| {
+                            at(i).expected("a time within 63 bits", "a larger number")
+                        })?;
                         times.push(at(i).time_of_i64(value, scale)?);
                     }
                 }

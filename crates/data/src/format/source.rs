@@ -1,4 +1,4 @@
-//! A file being read: opened, decompressed where its first bytes say so, its beginning at hand for guessing.
+//! An open file: decompressed if its first bytes say so, with its beginning kept for guessing the format.
 
 use super::Head;
 use crate::columns::parquet::{Input, ReadAt};
@@ -10,7 +10,7 @@ use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-/// A file, read once from front to back as text, or at will through [`OpenFile::input`].
+/// A file that is read once from front to back as text, or in any order through [`OpenFile::input`].
 pub(crate) struct OpenFile {
     path: PathBuf,
     input: Input,
@@ -21,10 +21,10 @@ pub(crate) struct OpenFile {
     done: Rc<Cell<u64>>,
 }
 
-/// Enough for the first line of any sane table and for telling the line formats apart.
+/// Enough for the first line of any usual table and for distinguishing the line formats.
 const HEAD: usize = 1 << 16;
 const BUFFER: usize = 1 << 17;
-/// A longer line is taken for a binary file or a missing quote, rather than read into memory.
+/// A longer line is an error: the file is probably binary or lacks a closing quote.
 const MAX_LINE: usize = 64 << 20;
 
 impl OpenFile {
@@ -75,7 +75,7 @@ impl OpenFile {
         Head { bytes: &self.head, whole: self.whole }
     }
 
-    /// Bytes taken from the disk so far; goes on counting while the reader is used.
+    /// Bytes read from disk so far; keeps counting while the file is read.
     pub(crate) fn done(&self) -> Rc<Cell<u64>> {
         Rc::clone(&self.done)
     }
@@ -96,7 +96,7 @@ impl OpenFile {
     }
 }
 
-/// The head, then the rest.
+/// The head, followed by the remainder.
 type Joined = io::Chain<Cursor<Vec<u8>>, Box<dyn Read>>;
 
 /// Decompressed text.
@@ -111,10 +111,10 @@ impl TextReader {
         &self.path
     }
 
-    /// What is buffered; empty at the end.
+    /// The buffered bytes; empty at the end of the file.
     pub(crate) fn fill(&mut self) -> Result<&[u8]> {
         match self.reader.fill_buf() {
-            // Asked for again, because the borrow checker does not see that the error case ends here.
+            // `buffer()` again, because the borrow checker does not see that the error case ends here.
             Ok(_) => Ok(self.reader.buffer()),
             Err(error) => Err(unreadable(&self.path, self.packed, error)),
         }
@@ -133,7 +133,7 @@ impl TextReader {
     }
 }
 
-/// LineReader without their ends; LF, CRLF and CR all end a line.
+/// Reads lines without their line ends, which may be LF, CRLF or CR.
 pub(crate) struct LineReader {
     text: TextReader,
     line: Vec<u8>,
@@ -191,7 +191,7 @@ impl LineReader {
 fn unreadable(path: &Path, packed: Option<&str>, error: io::Error) -> Error {
     match packed {
         Some(packed) => {
-            let problem = format!("the {packed} stream is broken or cut off: {error}");
+            let problem = format!("the {packed} stream is damaged or incomplete: {error}");
             Error::file(path, problem)
         }
         None => Error::io(path)(error),

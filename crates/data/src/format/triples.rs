@@ -1,5 +1,5 @@
-//! `user item rating` between blanks, without a header, as in the files of the RD authors; perhaps without the rating, perhaps
-//! with a time after it.
+//! `user item rating` separated by spaces, without a header, as in the files of the RD authors. The rating is
+//! optional; a time may follow it.
 
 use super::fields::{FieldPosition, Roles};
 use super::log_builder::{LogRow, RawId};
@@ -10,10 +10,10 @@ use std::rc::Rc;
 
 pub(super) const FORMAT: Format = Format {
     name: "triples",
-    about: "`user item [rating [time]]` between blanks, without a header (the RD authors' files)",
+    about: "`user item [rating [time]]` separated by spaces, without a header (the RD authors' files)",
     sniff: |head, _| {
-        // Three columns, the third a number, in every line. Two columns look like `user_lines`, which reads them alike as long as
-        // no user has two lines.
+        // Three columns in every line, the third a number. Two columns look like `user_lines`, which reads
+        // them the same way as long as no user has two lines.
         let mut lines = tokens_of(head).map(|tokens| tokens.collect::<Vec<_>>());
         let mut any = false;
         lines.all(|tokens| {

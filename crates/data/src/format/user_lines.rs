@@ -1,4 +1,4 @@
-//! One user a line: `user item item ...`, as LightGCN's `train.txt`. A user without items is passed over.
+//! One user per line: `user item item ...`, as in LightGCN's `train.txt`. Users without items are skipped.
 
 use super::fields::FieldPosition;
 use super::log_builder::{LogRow, RawId};
@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 pub(super) const FORMAT: Format = Format {
     name: "user_lines",
-    about: "one user a line: `user item item ...` (LightGCN's train.txt)",
+    about: "one user per line: `user item item ...` (LightGCN's train.txt)",
     sniff: |head, _| {
         let mut users = HashSet::new();
         let mut firsts = tokens_of(head).filter_map(|mut tokens| tokens.next());
@@ -38,12 +38,12 @@ fn read(source: OpenFile, builder: &mut LogBuilder<'_>) -> Result<()> {
     Ok(())
 }
 
-/// What stands between blanks and tabs.
+/// The fields between spaces and tabs.
 pub(super) fn tokens(line: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
     line.split(u8::is_ascii_whitespace).filter(|token| !token.is_empty())
 }
 
-/// The tokens of each complete line of a sample.
+/// The fields of each complete line.
 pub(super) fn tokens_of<'a>(
     head: &Head<'a>,
 ) -> impl Iterator<Item = impl Iterator<Item = &'a [u8]> + Clone + use<'a>> + use<'a> {

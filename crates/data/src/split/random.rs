@@ -1,4 +1,4 @@
-//! Each user's rows are dealt at random.
+//! Splits each user's rows at random.
 
 use super::{Check, Part, PartBounds, Splitter, check_shares};
 use crate::Result;
@@ -6,16 +6,17 @@ use crate::timelines::Timelines;
 use rankstill_core::kernel::rng::Rng;
 use serde::{Deserialize, Serialize};
 
-/// Of each user's n rows, in random order, the first ceil(train n) train, those up to ceil((train + valid) n) validate, the rest
-/// tests. Within a part the rows keep their order. The draw depends on the seed and the user's number alone.
+/// Of each user's n rows in random order, the first ceil(train n) are for training, those up to ceil((train +
+/// valid) n) for validation, the others for test. Rows of a part keep their order. The draw depends on the
+/// seed and the user number only.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RandomRatio {
-    /// The share that trains.
+    /// Share of training rows.
     pub train: f64,
-    /// The share that validates; the rest tests.
+    /// Share of validation rows; the remainder is for test.
     pub valid: f64,
-    /// Another seed, another split.
+    /// Seed of the random order.
     pub seed: u64,
 }
 

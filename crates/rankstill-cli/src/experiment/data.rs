@@ -1,10 +1,8 @@
 //! The data of an experiment, prepared first unless they already are.
 
-use super::spec::{DataSpec, Keep, Sample};
+use super::spec::DataSpec;
 use crate::progress::Screen;
 use anyhow::{Context as _, Result, bail, ensure};
-use rankstill::core::kernel::rng::Rng;
-use rankstill::core::{Interactions, Lists};
 use rankstill::data::dataset::Dataset;
 use rankstill::data::dataset::{DatasetManifest, MANIFEST, Prepared};
 use rankstill::data::prepare::{LogFiles, PrepareStage, prepare};
@@ -84,43 +82,6 @@ pub fn make(
     Ok(report.0)
 }
 
-/// What is left of `train` when models are to be fitted on a part of it.
-///
-/// # Errors
-/// When the share is not above 0 and at most 1.
-pub fn sampled(train: Interactions, sample: &Sample) -> Result<Interactions> {
-    let Sample { share, keep } = *sample;
-    sample.check()?;
-    if share == 1.0 {
-        return Ok(train);
-    }
-    let mut rows = Vec::new();
-    let mut items = Lists::with_capacity(train.n_users(), train.len());
-    for user in 0..train.n_users() {
-        let line = train.items().range(user);
-        let n = (share * line.len() as f64 - 1e-9).ceil() as usize;
-        let kept: Vec<usize> = match keep {
-            Keep::Latest => (line.end - n..line.end).collect(),
-            Keep::Earliest => (line.start..line.start + n).collect(),
-            Keep::Random => {
-                let order = Rng::keyed(SAMPLE, [user as u64]).permutation(line.len() as u32);
-                let mut kept: Vec<usize> =
-                    order[..n].iter().map(|&at| line.start + at as usize).collect();
-                kept.sort_unstable();
-                kept
-            }
-        };
-        items.push(kept.iter().map(|&row| train.items().values()[row]));
-        rows.extend(kept);
-    }
-    let times = train.times().map(|times| rows.iter().map(|&row| times[row]).collect());
-    let weights = train.weights().map(|weights| rows.iter().map(|&row| weights[row]).collect());
-    Ok(Interactions::new(train.n_items(), items, times, weights)?)
-}
-
-/// Keeps the draws of a sample apart from all others.
-const SAMPLE: u64 = 0x5341_4d50;
-
 /// `path` itself, or, if it begins with `../shared/data` and does not exist, the same file below the folder that the environment
 /// variable `RANKSTILL_DATA` names.
 pub(super) fn locate<'a>(path: &'a Path, screen: &Screen) -> Cow<'a, Path> {
@@ -167,37 +128,4 @@ fn resolved(spec: &DataSpec) -> Result<rankstill::data::dataset::PrepareSettings
     let mut settings = spec.settings();
     settings.split = settings.split.resolve()?.1;
     Ok(settings)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn a_smaller_share_is_part_of_a_larger_one_and_lines_keep_their_order() {
-        let lines = [vec![3, 1, 4, 0, 5], vec![], vec![2]];
-        let whole =
-            Interactions::new(6, Lists::from_iter(lines), Some(vec![1, 2, 3, 4, 5, 6]), None)
-                .unwrap();
-        let of = |share, keep| sampled(whole.clone(), &Sample { share, keep }).unwrap();
-        let latest = of(0.4, Keep::Latest);
-        assert_eq!(
-            (latest.history(0), latest.history(1), latest.history(2)),
-            (&[0, 5][..], &[][..], &[2][..])
-        );
-        assert_eq!(latest.times(), Some(&[4, 5, 6][..]));
-        assert_eq!(of(0.41, Keep::Earliest).history(0), [3, 1, 4]);
-        assert_eq!(of(1.0, Keep::Random), whole);
-        let mut before: Vec<u32> = Vec::new();
-        for share in [0.2, 0.4, 0.6, 0.8, 1.0] {
-            let now = of(share, Keep::Random);
-            let at = |item: &u32| whole.history(0).iter().position(|other| other == item).unwrap();
-            assert!(now.history(0).is_sorted_by_key(at));
-            assert!(before.iter().all(|item| now.history(0).contains(item)));
-            before = now.history(0).to_vec();
-        }
-        assert_eq!(before.len(), 5);
-        assert!(sampled(whole, &Sample { share: 0.0, keep: Keep::Latest }).is_err());
-    }
 }

@@ -80,7 +80,7 @@ impl<'a> Session<'a> {
             FitOn::Train => split.train.clone(),
             FitOn::TrainValid => split.train_valid(),
         };
-        let train = Arc::new(data::sampled(train, &plan.spec.data.sample)?);
+        let train = Arc::new(plan.spec.data.sample.apply(train)?);
         let popularity = train.popularity();
         Ok(Self { setting, plan, train, popularity, folders })
     }
