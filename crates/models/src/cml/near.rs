@@ -1,4 +1,4 @@
-//! Steps on sampled lists, which is what CML's own objective asks for, straight from the points: no longer vectors.
+//! Steps on sampled lists, which is what CML's own objective asks for, straight from the points: no extended vectors.
 //!
 //! With g the gradient of a score -|u - v|^2, that of u is 2 g (v - u), and that of v is 2 g u - 2 g v.
 
@@ -16,7 +16,7 @@ pub(super) struct Near {
     items: Slots,
     /// One point of the tables' stride a slot: the users', room for as many as the batch has rows, then the items'.
     points: Vec<f32>,
-    /// Of every place in the lists: where the points of its user and item are, its score, and twice its gradient.
+    /// Of every position in the lists: where the points of its user and item are, its score, and twice its gradient.
     user_of: Vec<u32>,
     item_of: Vec<u32>,
     scores: Vec<f32>,
@@ -25,7 +25,7 @@ pub(super) struct Near {
     to_rows: Vec<f32>,
     row_counts: Vec<f32>,
     row_numbers: Vec<u32>,
-    /// The two terms of every place's item.
+    /// The two terms of every position's item.
     coef: Vec<f32>,
     source: Vec<u32>,
 }
@@ -212,9 +212,9 @@ impl Task<'_> {
             *row_counts = f32::from(u8::from(gradient.iter().any(|&g| g != 0.0)));
         }
         pulls(self.starts, self.twice, self.users, self.items, points, stride, self.to_rows);
-        let places = self.twice.iter().zip(self.users.iter().zip(self.items));
+        let positions = self.twice.iter().zip(self.users.iter().zip(self.items));
         let terms = self.coef.chunks_exact_mut(2).zip(self.source.chunks_exact_mut(2));
-        for ((&twice, (&user, &item)), (coef, source)) in places.zip(terms) {
+        for ((&twice, (&user, &item)), (coef, source)) in positions.zip(terms) {
             coef.copy_from_slice(&[twice, -twice]);
             source.copy_from_slice(&[user, item]);
         }
