@@ -3,13 +3,12 @@
     benches/setup.sh
     .venv/bin/python benches/als_peers.py [--threads 2] [--rounds 3] [--iterations 15] [--alpha 40] [--l2 40] [--solver cg]
 
-Both minimise the same loss: confidence 1 + alpha of a pair of the log (implicit's own alpha is that, whole), 1 elsewhere, the
-same unscaled penalty, the same number of iterations over both sides, three steps of conjugate gradients a row ("cg") or exact
-solutions ("cholesky"). Rankstill's time is of the whole fit, its report of the loss after each iteration included; implicit's of
-`fit` without a report. Recall@20 of both, over all items, what a user had masked: equal quality is part of the claim.
+Both minimise the same loss: confidence 1 + alpha for observed pairs (for implicit this sum is its alpha), 1 for all others, the same
+unscaled penalty, the same number of iterations, and three conjugate gradient steps per row ("cg") or exact solutions ("cholesky").
+Rankstill's time is that of the whole fit, including the loss after each iteration; implicit's is that of `fit` without the loss. Recall@20
+of both over all items, training items excluded, shows that the quality is equal.
 
-Every figure is the best of its rounds, rounds of different programs alternating. The data is in $RANKSTILL_DATA/gowalla or
-../shared/data/gowalla.
+Every figure is the best of the rounds; the programs alternate. The data are in $RANKSTILL_DATA/gowalla or ../shared/data/gowalla.
 """
 
 import json
@@ -31,7 +30,7 @@ def main():
     parser.add_argument("--l2", type=float, default=40.0)
     parser.add_argument("--solver", choices=["cg", "cholesky"], default="cg")
     args = parser.parse_args()
-    # implicit has threads of its own, and warns where BLAS has too: each of its calls is small.
+    # implicit has its own threads and warns if BLAS has threads too: its BLAS calls are small.
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     os.environ["RAYON_NUM_THREADS"] = str(args.threads)
 
@@ -41,7 +40,7 @@ def main():
 
 
 def build():
-    """Builds the example that fits on Gowalla and returns its path."""
+    """Builds the example that trains on Gowalla and returns its path."""
     command = ["cargo", "build", "--release", "-p", "rankstill-models", "--example", "gowalla", "--message-format", "json"]
     said = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     paths = [json.loads(line).get("executable") for line in said.splitlines()]
@@ -72,7 +71,7 @@ def peer(log, args):
     try:
         from implicit.cpu.als import AlternatingLeastSquares
     except ImportError as error:
-        print("implicit is left out:", error)
+        print("implicit is skipped:", error)
         return []
     model = AlternatingLeastSquares(
         factors=DIM,

@@ -3,15 +3,14 @@
     benches/setup.sh
     .venv/bin/python benches/bpr_peers.py [--threads 2] [--rounds 3] [--epochs 20] [--rate 0.05] [--decay 0.01]
 
-- SGD epochs: implicit's BayesianPersonalizedRanking with the same learning rate and penalty (63 factors and an item bias),
-  one negative a pair, checked to be one; Recall@20 of both after equal epochs, over all items, what a user had masked.
-- Adam steps of 2,048 samples, everything that a step needs: negatives, gradients, update. PyTorch as one writes it:
-  nn.Embedding, mean of -logsigmoid, and either SparseAdam on sparse gradients or Adam on dense ones. Rankstill's `sparse` mode has
-  the meaning of the first, its `exact` mode that of the second. PyTorch's negatives come from one randint a step and are not
-  checked against the history, which costs less than what Rankstill does.
+- SGD epochs: implicit's BayesianPersonalizedRanking with the same learning rate and penalty (63 factors and an item bias), one
+  verified negative per pair; Recall@20 of both after the same number of epochs, over all items, training items excluded.
+- Adam steps of 2,048 samples with everything that a step needs: negatives, gradients, update. Plain PyTorch: nn.Embedding, mean of
+  -logsigmoid, and either SparseAdam on sparse gradients or Adam on dense ones. Rankstill's `sparse` mode is equivalent to the first,
+  its `exact` mode to the second. PyTorch's negatives come from one randint per step and are not checked against the history, which is
+  cheaper than what Rankstill does.
 
-Every figure is the best of its rounds, rounds of different programs alternating. The data is in $RANKSTILL_DATA/gowalla or
-../shared/data/gowalla.
+Every figure is the best of the rounds; the programs alternate. The data are in $RANKSTILL_DATA/gowalla or ../shared/data/gowalla.
 """
 
 import time
@@ -47,7 +46,7 @@ def implicit_epochs(log, args):
     try:
         from implicit.bpr import BayesianPersonalizedRanking
     except ImportError as error:
-        print("implicit is left out:", error)
+        print("implicit is skipped:", error)
         return []
     model = BayesianPersonalizedRanking(
         factors=DIM - 1,

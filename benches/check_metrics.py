@@ -2,10 +2,9 @@
 
     python benches/check_metrics.py --test test.tsv --rankings rankings.tsv --metrics metrics.json [--train train.tsv]
 
-`test.tsv` has the columns user_id and item_id, `rankings.tsv` also rank; `metrics.json` is what `rankstill evaluate --json`
-prints: {"metrics": {"ndcg@10": 0.1, ...}}, perhaps with {"dialects": {"rd": {...}}}. Everything is computed a second time from
-its definition (numpy), and, where it is installed, by ranx. Needs numpy; `pip install ranx` for the second opinion.
-Exits with 1 if any value differs by more than the tolerance.
+`test.tsv` has the columns user_id and item_id, `rankings.tsv` also rank; `metrics.json` is the output of `rankstill evaluate --json`:
+{"metrics": {"ndcg@10": 0.1, ...}}, optionally with {"dialects": {"rd": {...}}}. Every value is computed again from its definition with
+NumPy and, if it is installed, with ranx (`pip install ranx`). Exits with 1 if any value differs by more than the tolerance.
 """
 import argparse
 import collections
@@ -38,7 +37,7 @@ def discounts(n):
 
 
 def value(family, n, dialect, hits, n_targets):
-    """One case. hits: of the whole given list, 1 where a target stands."""
+    """One case. `hits` has an entry for each item of the list: 1 for a target, 0 otherwise."""
     places = min(n_targets, n) if n else n_targets
     top = hits[:n] if n else hits
     if family == "precision":
@@ -60,7 +59,7 @@ def value(family, n, dialect, hits, n_targets):
 
 
 def gini(counts):
-    """Half the mean absolute difference over the mean, by the sorted form of numpy's users: 1 - 2 * area under Lorenz."""
+    """Half the relative mean absolute difference, computed as 1 - 2 * area under the Lorenz curve."""
     shares = np.cumsum(np.sort(counts)) / counts.sum()
     return 1 - (2 * shares.sum() - 1) / len(counts)
 

@@ -1,11 +1,11 @@
-"""What is lost when users are embedded at request time instead of trained: nDCG@10 and recall@20 on MovieLens 100K.
+"""What embedding users at request time loses against training on them: nDCG@10 and recall@20 on MovieLens 100K.
 
     .venv/bin/python benches/fold_in.py [--binary target/release/rankstill] [--models bpr_mf,fossil]
 
-The last fifth of each user's interactions is the test. Every tenth user is a newcomer: one model is trained with them, one without. Then
-a server answers for the newcomers, who are asked for in three ways: as users of the model that was trained with them (`trained`), by
-their history alone of the same model (`folded in`), and by their history of the model that never saw them (`newcomer`). The difference
-of the first and the last is what retraining would gain. Others than newcomers train both models alike.
+The last fifth of each user's interactions is the test data. Every tenth user is a newcomer: one model is trained with the newcomers, one
+without; both are trained on all other users. A server then recommends to the newcomers in three ways: as users of the model that was trained
+with them (`trained`), by their history alone with the same model (`folded in`), and by their history with the model that never saw them
+(`newcomer`). The difference between the first and the last is what retraining would gain.
 """
 
 import json
@@ -74,7 +74,7 @@ def split(path):
 
 
 def fit(args, folder, names, train, test):
-    """Artefacts by the name of their model."""
+    """Trains the models and returns their artefacts by name."""
     folder.mkdir()
     parts = {}
     for what, lines in (("train", train), ("test", test)):
@@ -94,7 +94,7 @@ def fit(args, folder, names, train, test):
 
 
 class Server:
-    """Both models of a kind, and a way to ask them."""
+    """Serves both models of a kind."""
 
     def __init__(self, binary, everybody, others):
         command = [binary, "serve", f"all={everybody}", f"others={others}", "--quiet", "--no-degrade"]

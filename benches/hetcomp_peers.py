@@ -3,11 +3,11 @@
     benches/setup.sh
     .venv/bin/python benches/hetcomp_peers.py [--threads 2] [--rounds 3] [--steps 8]
 
-900 users against 25,181 items (CiteULike's catalogue, a batch of HetComp's), matrix factorisation of 6 and of 20 dimensions, 10
-observed and 100 taught items a user, Adam with weight decay 1e-5 on all parameters. PyTorch as one writes it from the equations, and
-as the authors did: nn.Embedding, one matrix of all scores, clamped to +-40, torch.optim.Adam. Both losses: `overall` sets each listed
-item against the rest, `fine` orders the observed items and half of the taught ones, the first ten of these once more. The figures are
-lower quartiles of single steps, slates drawn beforehand, for both; each the best of its rounds, rounds of both programs alternating.
+900 users and 25,181 items (a batch of HetComp's on CiteULike's catalogue), matrix factorisation of 6 and of 20 dimensions, 10 observed
+and 100 taught items per user, Adam with weight decay 1e-5 on all parameters. PyTorch follows the equations, like the authors' code:
+nn.Embedding, one matrix of all scores, clamped to +-40, torch.optim.Adam. Both losses: `overall` compares each listed item with all
+unlisted ones; `fine` orders the observed items, half of the taught ones, and again the first ten of these. The figures are lower
+quartiles of single steps, with lists drawn beforehand, for both; each is the best of the rounds, and the programs alternate.
 """
 
 import time
@@ -23,7 +23,7 @@ def main():
     args = parser.parse_args()
     use_threads(args.threads)
 
-    binary = bench("rankstill-models", "against")
+    binary = bench("rankstill-models", "complement")
     best = best_of(args.rounds, lambda: ours(binary, args), lambda: peers(args))
     for dim, goal in ((6, 30), (20, 15)):
         for loss in ("overall", "fine"):
@@ -54,7 +54,7 @@ def peers(args):
 
 
 def step(torch, dim, loss, batch, steps):
-    """Milliseconds: the lower quartile of some steps, everything included."""
+    """Lower quartile of the milliseconds of some steps, everything included."""
     nn = torch.nn
     users, items = nn.Embedding(USERS, dim), nn.Embedding(ITEMS, dim)
     for table in (users, items):
@@ -73,7 +73,7 @@ def step(torch, dim, loss, batch, steps):
 
 
 def overall(torch, scores, mask, observed, taught):
-    """Every listed item against all that is neither observed nor taught."""
+    """Compares each listed item with all items that are neither observed nor taught."""
     unobserved = (scores.exp() * (1 - mask)).sum(1, keepdim=True)
     to_teach = scores.gather(1, taught)
     rest = torch.clamp(unobserved - to_teach.exp().sum(1, keepdim=True), min=1e-5)
@@ -82,7 +82,7 @@ def overall(torch, scores, mask, observed, taught):
 
 
 def fine(torch, scores, mask, observed, taught):
-    """The order of the observed items, of half of the taught ones, and of their first ten once more."""
+    """Orders the observed items, half of the taught ones, and again the first ten of these."""
     unobserved = (scores.exp() * (1 - mask)).sum(1, keepdim=True)
 
     def ordered(listed, rest):

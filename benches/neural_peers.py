@@ -3,20 +3,20 @@
     benches/setup.sh
     .venv/bin/python benches/neural_peers.py [--threads 2] [--rounds 3]
 
-All on LightGCN's Gowalla split (29,858 users, 40,981 items, 810,128 interactions), with Adam over all parameters in PyTorch, which
-Rankstill's `exact` mode computes too; the `sparse` mode, in which rows that a batch does not name rest, is printed along.
-- Mult-VAE: 40,981 - 600 - 200 - 600 - 40,981, 500 users a batch, dropout 0.5, multinomial likelihood and divergence. PyTorch as
-  the authors' code has it: the batch as a dense matrix, nn.Linear, log_softmax.
-- NeuMF: vectors of 64 and 64, layers 64, 32 and 16, 1,024 interactions a batch with four negatives each. PyTorch: nn.Embedding
-  and nn.Linear on all pairs, binary cross-entropy with logits; its negatives come from one randint, unchecked against the history.
-- LightGCN: 3 layers of 64, 2,048 interactions a batch with one negative each, BPR and the L2 penalty. PyTorch as the authors'
-  code has it: the normalised graph as one sparse tensor (in rows, the faster form), all layers of all nodes.
-- CML: 64 dimensions, 2,048 interactions a batch with five negatives each, the weighted hinge, vectors put back into the unit ball.
-- SASRec: d 64, two blocks, the last 50 items of a prefix, 512 prefixes a batch with one negative each, dropout 0.2. PyTorch: padded
+All on LightGCN's Gowalla split (29,858 users, 40,981 items, 810,128 interactions). PyTorch uses Adam over all parameters, like Rankstill's
+`exact` mode; the `sparse` mode, in which rows outside the batch do not move, is printed too.
+- Mult-VAE: 40,981 - 600 - 200 - 600 - 40,981, batches of 500 users, dropout 0.5, multinomial likelihood and KL divergence. PyTorch as in
+  the authors' code: the batch as a dense matrix, nn.Linear, log_softmax.
+- NeuMF: vectors of 64 and 64, layers 64, 32 and 16, batches of 1,024 interactions with four negatives each. PyTorch: nn.Embedding and
+  nn.Linear on all pairs, binary cross-entropy with logits; its negatives come from one randint and are not checked against the history.
+- LightGCN: 3 layers of 64, batches of 2,048 interactions with one negative each, BPR and the L2 penalty. PyTorch as in the authors'
+  code: the normalised graph as one sparse tensor (by rows, the faster form), all layers of all nodes.
+- CML: 64 dimensions, batches of 2,048 interactions with five negatives each, the weighted hinge, vectors projected into the unit ball.
+- SASRec: d 64, two blocks, the last 50 items of a prefix, batches of 512 prefixes with one negative each, dropout 0.2. PyTorch: padded
   sequences, nn.LayerNorm, nn.Linear and scaled_dot_product_attention, the loss on the last position.
 
-The figures are lower quartiles of single steps, the best of the rounds; rounds of different programs alternate. The data is in
-$RANKSTILL_DATA or ../shared/data.
+The figures are lower quartiles of single steps, the best of the rounds; the programs alternate. The data are in $RANKSTILL_DATA or
+../shared/data.
 """
 
 import time
@@ -54,7 +54,7 @@ def peers(threads):
 
 
 def milliseconds(torch, model, loss_of, steps):
-    """The lower quartile of some steps, everything included."""
+    """Lower quartile of the milliseconds of some steps, everything included."""
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     model.train()
     laps = []

@@ -1,4 +1,4 @@
-"""What the comparisons with peers share: where things are, building our side, rounds in turn, ratios."""
+"""Shared by the comparisons with peers: paths, building our side, alternating rounds, ratios."""
 
 import argparse
 import os
@@ -11,7 +11,7 @@ DATA = pathlib.Path(os.environ.get("RANKSTILL_DATA", ROOT.parent / "shared" / "d
 
 
 def arguments(doc, rounds=3):
-    """A parser that shows the script's own text, with --threads and --rounds."""
+    """A parser with --threads and --rounds whose help is the script's docstring."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=rounds)
@@ -19,7 +19,7 @@ def arguments(doc, rounds=3):
 
 
 def use_threads(threads):
-    """Everybody's pool; before the peers are imported."""
+    """Sets the size of all thread pools. Must run before the peers are imported."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
         os.environ[name] = str(threads)
 
@@ -32,7 +32,7 @@ def bench(package, name):
 
 
 def figures(command):
-    """What a program of ours prints as `name value`."""
+    """The `name value` lines that one of our programs prints."""
     environment = {**os.environ, "RANKSTILL_DATA": str(DATA)}
     said = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
     pairs = [line.split() for line in said.splitlines()]
@@ -41,7 +41,7 @@ def figures(command):
 
 
 def best_of(rounds, *sides):
-    """The best of each figure, all sides in turn: the largest recall, the least of anything else. Prints them."""
+    """Runs all sides in turn and prints the best of each figure: the largest recall or nDCG, the smallest of anything else."""
     best = {}
     for _ in range(rounds):
         for side in sides:
@@ -55,17 +55,17 @@ def best_of(rounds, *sides):
 
 
 def ratio(what, best, peer, own, goal):
-    """How many times the peer's time ours is, where both are known."""
+    """Prints the peer's time divided by ours, if both are known."""
     if peer in best and own in best:
         print(f"{what:40} {best[peer] / best[own]:6.2f} (goal: {goal})")
 
 
 def torch_on(threads):
-    """PyTorch, seeded; none where it is not there."""
+    """PyTorch with a fixed seed; None if it is not installed."""
     try:
         import torch
-    except (ImportError, ValueError) as error:  # the latter when the wheel's libraries are not there
-        print("PyTorch is left out:", error)
+    except (ImportError, ValueError) as error:  # ValueError when the wheel's libraries are missing
+        print("PyTorch is skipped:", error)
         return None
     torch.set_num_threads(threads)
     torch.manual_seed(1)
@@ -73,7 +73,7 @@ def torch_on(threads):
 
 
 class Log:
-    """A log of pairs of numbers, in two parts: `train.tsv` and `test.tsv` of a folder with the data."""
+    """A log of (user, item) numbers in `train.tsv` and `test.tsv` of a data folder."""
 
     def __init__(self, name):
         import numpy
@@ -95,7 +95,7 @@ class Log:
         return scipy.sparse.csr_matrix((ones, self.train), shape=(self.n_users, self.n_items))
 
     def recall(self, model):
-        """Recall@20 of a model of implicit on the test part, over all items, what a user had masked."""
+        """Test Recall@20 of an implicit model over all items, with the user's training items excluded."""
         import numpy
 
         users = numpy.unique(self.test[0])

@@ -4,12 +4,12 @@
     cargo build --release -p rankstill-data --example prepare_scale
     .venv/bin/python benches/prepare_polars.py [--rows 20000000] [--rounds 3] [--threads 2] [--order time|user]
 
-Both read one Parquet file of (user_id, item_id, timestamp), keep each user's first row of an item, peel users and items with fewer
+Both read one Parquet file of (user_id, item_id, timestamp), keep each user's first row of an item, remove users and items with fewer
 than 10 rows until none is left, number users and items, sort each user's rows by time, cut them at ceil(0.7 n) and ceil(0.8 n), and
-write train, valid and test as Parquet (zstd level 1) with the two vocabularies. Each run is a process of its own, so that peak
-memory is its own. Both must come to the same counts.
+write train, valid and test as Parquet (zstd level 1) with the two vocabularies. Each run is a separate process, so that its peak memory
+can be measured. Both must give the same counts.
 
-Rankstill also hashes what it read and wrote and audits the split; Polars does not.
+Rankstill also hashes its input and output and audits the split; Polars does not.
 """
 
 import argparse
@@ -24,11 +24,11 @@ import time
 
 
 def polars_prepare(path, out):
-    """As good as Polars can: lazy, the new streaming engine where it helps, categories as u32, no Python objects."""
+    """Polars at its best: lazy, the new streaming engine where it helps, categories as u32, no Python objects."""
     import polars as pl
 
     begin = time.perf_counter()
-    # The earliest row of each pair by one streaming group-by over (time, place in the file) packed into an integer: much faster
+    # The earliest row of each pair, by one streaming group-by over (time, row number) packed into an integer: much faster
     # than sorting everything first for `unique(keep="first")`.
     places = 1 << 32
     log = (
@@ -86,8 +86,8 @@ def main():
     parser.add_argument("--rows", type=int, default=20_000_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--order", choices=["time", "user"], default="time", help="of the log's rows")
-    parser.add_argument("--folder", type=pathlib.Path, help="where the log and the output go; kept")
+    parser.add_argument("--order", choices=["time", "user"], default="time", help="order of the log's rows")
+    parser.add_argument("--folder", type=pathlib.Path, help="keep the log and the output in this folder")
     parser.add_argument("--polars", nargs=2, metavar=("LOG", "OUT"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.polars:
@@ -126,7 +126,7 @@ def main():
                 if name not in best or found["seconds"] < best[name]["seconds"]:
                     best[name] = found
         if counts["rankstill"] != counts["polars"]:
-            sys.exit(f"the counts differ: {counts}")
+            sys.exit(f"different counts: {counts}")
         mine, theirs = best["rankstill"], best["polars"]
         print(
             f"{args.rows:,} rows, {threads} threads, best of {args.rounds}: "

@@ -1,6 +1,5 @@
 #!/bin/sh
-# Every comparison in this folder, one after the other: our kernels and the peers from PyPI, as ratios in one run; keep
-# the machine quiet meanwhile.
+# Runs every comparison with peers from PyPI in this folder and prints ratios. Keep the machine otherwise idle.
 set -eu
 cd "$(dirname "$0")/.."
 benches/setup.sh

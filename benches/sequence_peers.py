@@ -4,15 +4,14 @@
     .venv/bin/python benches/sequence_peers.py [--threads 2] [--rounds 3]
 
 - Steps on Amazon Beauty: 512 windows of 5 items and their next item, three negatives each, point-wise logistic loss, Adam with
-  weight decay 1e-6. PyTorch as one writes it: nn.Embedding and nn.Conv2d for Caser, nn.EmbeddingBag over padded histories for
-  Fossil, torch.optim.Adam, which steps over all parameters; Rankstill's `exact` mode gives the same model. Its negatives come
-  from one randint a step, unchecked against the history. The figures are lower quartiles of single steps, for both.
-- The ten best items of a Caser of 100 dimensions for all 74,904 training windows of MovieLens 100k. PyTorch by the way of the RD
-  authors: every window scores all items through the model in evaluation mode, the 2K best are kept, the target is passed over.
-- What an epoch of Ranking Distillation costs as a multiple of one without is Rankstill's own and is printed along.
+  weight decay 1e-6. Plain PyTorch: nn.Embedding and nn.Conv2d for Caser, nn.EmbeddingBag over padded histories for Fossil,
+  torch.optim.Adam over all parameters; Rankstill's `exact` mode gives the same model. PyTorch's negatives come from one randint per
+  step and are not checked against the history. The figures are lower quartiles of single steps, for both.
+- The ten best items of a Caser of 100 dimensions for all 74,904 training windows of MovieLens 100K. PyTorch as in the RD authors' code:
+  every window scores all items through the model in evaluation mode, the 2K best are kept, and the target is skipped.
+- The cost of an epoch of Ranking Distillation, as a multiple of an epoch without it, is measured for Rankstill alone.
 
-Every figure is the best of its rounds, rounds of different programs alternating. The data is in $RANKSTILL_DATA or
-../shared/data.
+Every figure is the best of the rounds; the programs alternate. The data are in $RANKSTILL_DATA or ../shared/data.
 """
 
 import math
@@ -27,7 +26,7 @@ def main():
     args = arguments(__doc__).parse_args()
     use_threads(args.threads)
 
-    command = [bench("rankstill", "sequences"), "--bench", "--threads", str(args.threads)]
+    command = [bench("rankstill-cli", "sequences"), "--bench", "--threads", str(args.threads)]
     best = best_of(args.rounds, lambda: figures(command), lambda: peers(args.threads))
     ratio("Caser step, d 100, PyTorch / ours", best, "torch_caser_100_ms", "caser_100_exact_ms", 10)
     ratio("Caser step, d 50, PyTorch / ours", best, "torch_caser_50_ms", "caser_50_exact_ms", 7)
@@ -39,7 +38,7 @@ def main():
 
 
 def read(path, share=1.0):
-    """Per user the items by time, numbered from 0, the first share of them; the number of items."""
+    """The first share of each user's items by time, numbered from 0, and the number of items."""
     users, items = {}, {}
     for line in path.read_text().splitlines()[1:]:
         fields = line.split("\t")
@@ -50,7 +49,7 @@ def read(path, share=1.0):
 
 
 def windows(lines):
-    """(user, the items before, the next item) as tensors; the items before are padded from the left with -1."""
+    """(user, previous items, next item) as tensors; previous items are padded on the left with -1."""
     rows = []
     for user, line in enumerate(lines):
         first = min(LENGTH, len(line) - 1)
@@ -130,7 +129,7 @@ def peers(threads):
 
 
 def milliseconds(torch, model, batch_of, steps=25):
-    """The lower quartile of some steps, everything included."""
+    """Lower quartile of the milliseconds of some steps, everything included."""
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=1e-6)
     model.train()
     laps = []

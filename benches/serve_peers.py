@@ -1,11 +1,15 @@
-"""Requests a second and waiting times of `rankstill serve` and of FastAPI with NumPy, asked by the same generator, in turn.
+"""Throughput and latency of `rankstill serve` and of FastAPI with NumPy, under the same load generator, in turn.
 
     benches/setup.sh
     .venv/bin/python benches/serve_peers.py [--rounds 2] [--catalogue 25000x20] [--seconds 5] [--binary target/release/rankstill]
 
-Both answer the 20 best items that a user has not seen, out of random vectors, with their scores, as JSON, on the same machine, by as
-many threads as `--threads` says (NumPy's and uvicorn's as they come: one process). `rankstill bench serve` asks both: first as fast
-as 16 connections can, then open loop at `--rate`, where a request's time counts from the moment at which it fell due.
+Both answer with the 20 best items that a user has not seen, from random vectors, with their scores, as JSON, on the same machine.
+`rankstill bench serve` sends the requests: first as fast as 16 connections allow, then open loop at `--rate`, where latency counts from the
+moment a request is due.
+
+The comparison favours Rankstill, which computes on `--threads` threads. FastAPI runs as one process, and NumPy's BLAS uses `--threads` threads
+for a product too small to share. For the peer at its best, start it with `OPENBLAS_NUM_THREADS=1 ... serve_peers.py --peer PORT` and
+measure it with `rankstill bench serve --address 127.0.0.1:PORT`.
 """
 
 import json
@@ -25,12 +29,12 @@ USERS = 1000
 def main():
     parser = arguments(__doc__)
     parser.add_argument("--catalogue", default="25000x20")
-    parser.add_argument("--table", default="int8", help="what ours keeps the item table in: f32, f16 or int8; answers are the same")
+    parser.add_argument("--table", default="int8", help="format of our item table: f32, f16 or int8; answers are the same")
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--rate", type=int, default=500)
     parser.add_argument("--connections", type=int, default=16)
-    parser.add_argument("--binary", help="a built rankstill; the release profile is built where it is left out")
-    parser.add_argument("--peer", type=int, help="a port: serve with FastAPI there, and nothing else")
+    parser.add_argument("--binary", help="a built rankstill; by default the release profile is built")
+    parser.add_argument("--peer", type=int, help="only serve with FastAPI on this port")
     args = parser.parse_args()
     if args.peer:
         return peer(args.catalogue, args.peer)
@@ -49,7 +53,7 @@ def main():
                 theirs.append(ask(binary, args, ["--address", f"127.0.0.1:{port}"]))
         finally:
             server.terminate()
-    for at, what in enumerate(("as fast as can be", f"{args.rate} requests/s")):
+    for at, what in enumerate(("as fast as possible", f"{args.rate} requests/s")):
         best = [max(rounds, key=lambda found: found[at]["answered_per_second"])[at] for rounds in (ours, theirs)]
         for name, found in zip(("rankstill", "FastAPI + NumPy"), best):
             ms = found["ms"]
@@ -62,20 +66,20 @@ def main():
 
 
 def release():
-    subprocess.run(["cargo", "build", "--release", "--quiet", "-p", "rankstill"], cwd=ROOT, check=True)
+    subprocess.run(["cargo", "build", "--release", "--quiet", "-p", "rankstill-cli"], cwd=ROOT, check=True)
     target = os.environ.get("CARGO_TARGET_DIR", ROOT / "target")
     return f"{target}/release/rankstill"
 
 
 def ask(binary, args, whom):
-    """What the generator found: as fast as can be, and at the rate."""
+    """What the load generator measured: as fast as possible, and at the rate."""
     command = [binary, "bench", "serve", "--json", "--quiet", "--rate", f"0,{args.rate}", "--seconds", str(args.seconds)]
     command += ["--connections", str(args.connections), "--threads", str(args.threads), *whom]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def peer(catalogue, port):
-    """The same service as one would write it with FastAPI and NumPy."""
+    """The same service in plain FastAPI and NumPy."""
     import numpy
     import uvicorn
     from fastapi import FastAPI
@@ -88,7 +92,7 @@ def peer(catalogue, port):
     app = FastAPI()
 
     @app.get("/v1/users/{user}/recommendations")
-    async def recommend(user: int, k: int = 10):  # Not a thread each: those would wait for one another's turn.
+    async def recommend(user: int, k: int = 10):  # async: threads would only wait for the GIL
         scores = items @ users[user]
         scores[seen[user]] = -numpy.inf
         best = numpy.argpartition(scores, -k)[-k:]

@@ -3,9 +3,8 @@
     benches/setup.sh
     .venv/bin/python benches/topk_faiss.py [--threads 2] [--rounds 3]
 
-Vectors are random normal, Rankstill's worst case. Rankstill leaves out each query's seen items, faiss does not. Both figures are
-the processor time of all threads divided by their number, so that other programs disturb them little; the wall time of faiss
-stands beside.
+Vectors are random normal, Rankstill's worst case. Rankstill excludes each query's seen items, faiss does not. Both figures are the CPU
+time of all threads divided by their number, so that other programs disturb them little; faiss' wall time is printed too.
 """
 
 import re
@@ -47,7 +46,7 @@ def main():
 
 
 def rankstill(binary, threads, dim):
-    """Seconds for the masked top-100 of random vectors, and the line that says so."""
+    """Seconds for the masked top-100 of random vectors, and the output line with them."""
     command = [binary, "--bench", str(threads), str(dim)]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     line = next(line for line in text.splitlines() if "random" in line)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that must hold before a change lands: formatting, lints, tests, documentation. Needs Rust stable, a C and a C++ compiler.
+# Run before every commit: formatting, lints, documentation, tests. Needs stable Rust, a C and a C++ compiler.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 step() { printf '\n== %s\n' "$*"; "$@"; }
@@ -7,6 +7,6 @@ step() { printf '\n== %s\n' "$*"; "$@"; }
 step cargo fmt --all --check
 step cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
 RUSTDOCFLAGS="-D warnings" step cargo doc --workspace --no-deps --all-features --locked
-step cargo check -p rankstill-cli --locked # what people install
+step cargo check -p rankstill-cli --locked # the default installation
 step cargo check -p rankstill-cli --no-default-features --locked # without the server
 step cargo test --workspace --all-features --locked

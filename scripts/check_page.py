@@ -1,12 +1,12 @@
-"""The server's page, used without a mouse: in headless Chromium, by the keyboard alone, wide and on a phone.
+"""Tests the server's page in headless Chromium by keyboard alone, on a wide screen and on a phone.
 
     pip install playwright                      # and Chromium: apt install chromium, or `playwright install chromium`
-    cargo run --release -p rankstill -- quickstart
+    cargo run --release -- quickstart
     python scripts/check_page.py target/release/rankstill runs/quickstart --screenshots runs/page
 
-Serves a student and its teacher with titles, then: whatever can be done can be reached by Tab, is in sight and marked when it has the
-focus; what a user and a typed history get is what the server's routes answer; nothing is asked of another host; no error is logged;
-text can be told from its ground (WCAG 2.2: 4.5 to 1), light and dark; nothing is wider than a phone, nor smaller to touch than 24 px.
+Serves a student and its teacher with item titles and checks: every control can be reached by Tab and is visible and marked when focused;
+the page shows for a user and for a history what the server's routes answer; no request goes to another host; no error is logged; text has
+enough contrast (WCAG 2.2: 4.5 to 1) in light and dark mode; nothing is wider than a phone, and no control is smaller than 24 px.
 """
 
 import argparse
@@ -21,9 +21,9 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 WIDE, PHONE = {"width": 1200, "height": 900}, {"width": 360, "height": 740}
-TABS = 400  # more than there is to tab through
+TABS = 400  # more than the page has tab stops
 
-# What has the focus: named, in sight, marked.
+# The focused element: its name, whether it is in view and visibly marked.
 FOCUSED = """() => {
     const it = document.activeElement, box = it.getBoundingClientRect(), style = getComputedStyle(it);
     const name = it.id || it.getAttribute('aria-label') || it.textContent.trim();
@@ -32,7 +32,7 @@ FOCUSED = """() => {
     return { tag: it.tagName, name, seen, marked };
 }"""
 
-# Text whose colour is too close to what lies behind it: [text, ratio].
+# Texts with too little contrast to their background: [text, ratio].
 PALE = """() => {
     const probe = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
     const rgb = (colour) => { probe.clearRect(0, 0, 1, 1); probe.fillStyle = colour; probe.fillRect(0, 0, 1, 1); return [...probe.getImageData(0, 0, 1, 1).data]; };
@@ -131,7 +131,7 @@ def check(address, args, user, item, other):
                 page.wait_for_timeout(100)
             expect(what, holds(), f"{ranked()}")
 
-        # Everything, in the order in which it stands.
+        # All controls, in document order.
         order, unseen, unmarked = [], [], []
         for _ in range(TABS):
             press("Tab")

@@ -1,13 +1,13 @@
 #!/bin/sh
-# A PostgreSQL server of its own, for tests and to try things: in a new folder, on a free port of loopback, without fsync.
-# Prints its URL (the role owns everything), obeys the lines of its input, and leaves nothing behind when that ends:
-#   kill   the server dies at once, as in a crash; says `killed`
-#   start  and is started again; says `started`
-#   encrypt, then lines of PEM, a certificate and its key, then `end`: is started again with them; says `encrypting`
-# Ends with status 3 where there is no PostgreSQL.
+# A temporary PostgreSQL server for tests and experiments: in a new folder, on a free loopback port, without fsync.
+# Prints its URL (the role is a superuser), reads commands from standard input, and removes everything when the input ends:
+#   kill     stops the server at once, as in a crash; prints `killed`
+#   start    starts it again; prints `started`
+#   encrypt  followed by lines of PEM (a certificate and its key) and `end`: restarts it with them; prints `encrypting`
+# Exits with status 3 if PostgreSQL is not installed.
 set -eu
 
-if [ "$(id -u)" = 0 ]; then # which PostgreSQL refuses to run as
+if [ "$(id -u)" = 0 ]; then # PostgreSQL refuses to run as root
     id postgres >/dev/null 2>&1 && command -v runuser >/dev/null || exit 3
     exec runuser -u postgres -- "$0" "$@"
 fi
@@ -28,12 +28,12 @@ echo secret >password
 initdb -D data -U rankstill --pwfile=password -A scram-sha-256 -E UTF8 --no-locale --no-sync >log 2>&1 || { cat log >&2; exit 1; }
 
 tls=off
-# Fails where somebody else has the port.
+# Fails if the port is taken.
 start() {
     postgres -D data -p "$port" -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off \
         -c ssl="$tls" -c ssl_cert_file="$here/tls.pem" -c ssl_key_file="$here/tls.pem" >>log 2>&1 &
     server=$!
-    # Its own word for it: at that port somebody else may be ready.
+    # Check its own pid file: another server may be listening on that port.
     until [ "$(head -n 1 data/postmaster.pid 2>/dev/null)" = "$server" ] && grep -q ready data/postmaster.pid; do
         kill -0 "$server" 2>/dev/null || { server=; return 1; }
         sleep 0.05

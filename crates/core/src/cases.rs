@@ -57,6 +57,41 @@ pub struct Span {
     pub targets: Range<usize>,
 }
 
+impl Interactions {
+    /// Holds out the last item of every user who has at least two: the other interactions, to train on, and a case for each held-out
+    /// item, to test with. The numbers of users and items stay the same. For protocols with validation data, by time or by
+    /// share, see the crate `rankstill-data`.
+    ///
+    /// ```
+    /// let log = rankstill_core::Interactions::from_pairs([(1, 7), (1, 8), (1, 9), (2, 7)]).interactions;
+    /// let (train, test) = log.leave_last_out();
+    /// assert_eq!((train.len(), test.len()), (3, 1));
+    /// let case = test.case(0);
+    /// assert_eq!((case.query.history, case.targets), (&[0, 1][..], &[2][..]));
+    /// ```
+    #[must_use]
+    pub fn leave_last_out(&self) -> (Interactions, Cases) {
+        let (items, mut kept) = (self.items(), Vec::with_capacity(self.len()));
+        let (mut lines, mut spans) = (Lists::default(), Vec::new());
+        for user in 0..self.n_users() {
+            let line = items.range(user);
+            let end = if line.len() < 2 { line.end } else { line.end - 1 };
+            lines.push(items.values()[line.start..end].iter().copied());
+            kept.extend(line.start..end);
+            if end < line.end {
+                let (history, targets) = (line.start..end, end..line.end);
+                spans.push(Span { user: Some(user as UserId), history, hidden: end..end, targets });
+            }
+        }
+        let times = self.times().map(|times| kept.iter().map(|&at| times[at]).collect());
+        let weights = self.weights().map(|weights| kept.iter().map(|&at| weights[at]).collect());
+        let train = Interactions::new(self.n_items(), lines, times, weights)
+            .expect("a part of a valid log is valid");
+        let timeline = Arc::new(items.values().to_vec());
+        (train, Cases { n_items: self.n_items(), timeline, rows: Rows::Spans(spans) })
+    }
+}
+
 impl Cases {
     /// From ranges into a timeline.
     ///

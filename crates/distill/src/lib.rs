@@ -27,10 +27,12 @@ pub mod rrd;
 pub mod score_kd;
 mod settings;
 pub mod several;
+pub mod teacher;
 #[cfg(test)]
 mod testing;
 mod topology;
 pub mod trace;
+pub mod trajectory;
 pub mod unkd;
 
 pub use bd::Bd;
@@ -49,6 +51,8 @@ pub use recorded::Recorded;
 pub use rrd::Rrd;
 pub use score_kd::ScoreKd;
 pub use several::Several;
+pub use teacher::{Teacher, distil};
+pub use trajectory::StateSelection;
 pub use unkd::UnKd;
 
 /// Every distiller, by the name that a configuration gives as `kind`.

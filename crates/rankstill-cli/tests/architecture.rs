@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -61,17 +61,22 @@ fn metadata() -> Metadata {
         .unwrap()
 }
 
-fn sources(folder: &Path) -> Vec<PathBuf> {
+fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            found.extend(sources(&path));
-        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            found.extend(files(&path));
+        } else {
             found.push(path);
         }
     }
     found
+}
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let is_rust = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "rs");
+    files(folder).into_iter().filter(is_rust).collect()
 }
 
 /// The code of a file: what stands before its tests, comments taken off.
@@ -165,7 +170,7 @@ fn only_those_who_may_open_files_do() {
 }
 
 #[test]
-fn serve_alone_knows_the_network() {
+fn only_serve_and_the_load_generator_know_the_network() {
     for package in metadata().workspace_packages() {
         let serves = package.name.as_str() == "rankstill-serve";
         for dependency in &package.dependencies {
@@ -173,10 +178,13 @@ fn serve_alone_knows_the_network() {
             assert!(serves || !network, "{} depends on {}", package.name, dependency.name);
         }
     }
-    for folder in ["core", "data", "models", "distill", "eval"] {
+    let load_generator = root().join("crates/rankstill-cli/src/commands/bench");
+    for folder in ["core", "data", "models", "distill", "eval", "rankstill", "rankstill-cli"] {
         for path in sources(&root().join("crates").join(folder).join("src")) {
-            for word in ["TcpListener", "TcpStream", "UdpSocket", "SocketAddr"] {
-                assert!(!code(&path).contains(word), "{} uses {word}", path.display());
+            let name = path.with_extension("");
+            for word in ["TcpListener", "TcpStream", "UdpSocket"] {
+                let may = name.starts_with(&load_generator);
+                assert!(may || !code(&path).contains(word), "{} uses {word}", path.display());
             }
         }
     }
@@ -213,15 +221,166 @@ fn heavy_engines_are_not_in_the_default_build() {
 #[test]
 fn every_path_that_the_architecture_names_exists() {
     let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
-    let mut checked = 0;
-    for quoted in text.split('`').skip(1).step_by(2) {
-        let path = quoted.trim_end_matches('/');
-        let looks_like_one = !path.contains([' ', '<', '*', ':', '(', '{'])
-            && (path.starts_with("crates/") || path.starts_with("docs/") || path.ends_with(".md"));
-        if looks_like_one {
-            assert!(root().join(path).exists(), "ARCHITECTURE.md names {path}, which is not there");
-            checked += 1;
+    let all = files(&root().join("crates"));
+    let (mut paths, mut names) = (0, 0);
+    for line in text.lines() {
+        let quoted: Vec<&str> = line.split('`').skip(1).step_by(2).collect();
+        // A row of the table of rooms begins with its folder; the files that it names are in there.
+        let room = quoted.first().filter(|first| line.starts_with("| `") && first.contains('/'));
+        for name in quoted.iter().map(|name| name.trim_end_matches('/')) {
+            if name.contains([' ', '<', '*', ':', '(', '{']) {
+                continue;
+            }
+            let is_path = ["crates/", "docs/", "examples/", "benches/"]
+                .iter()
+                .any(|folder| name.starts_with(folder))
+                || name.ends_with(".md");
+            if is_path {
+                assert!(root().join(name).exists(), "ARCHITECTURE.md names {name}: not there");
+                paths += 1;
+            } else if name.ends_with(".rs") || name.ends_with(".sh") {
+                let within = room.map_or(root(), |room| root().join(room));
+                let mut there = all.iter().filter(|path| path.starts_with(&within));
+                let found = there.any(|path| path.ends_with(name))
+                    || room.is_none() && root().join("scripts").join(name).exists();
+                assert!(found, "ARCHITECTURE.md names {name}: not in {}", within.display());
+                names += 1;
+            }
         }
     }
-    assert!(checked >= 10, "ARCHITECTURE.md names only {checked} paths");
+    assert!(paths >= 10 && names >= 10, "only {paths} paths and {names} files are named");
+}
+
+/// A module may use its ancestors and descendants; any other two must not need each other, directly or through others. Names
+/// that a crate re-exports at its root count as the root's.
+#[test]
+fn modules_do_not_import_each_other_in_a_circle() {
+    let (mut modules, mut circles) = (0, BTreeMap::new());
+    for entry in fs::read_dir(root().join("crates")).unwrap() {
+        let source = entry.unwrap().path().join("src");
+        let imports = imports(&source);
+        modules += imports.len();
+        for module in imports.keys() {
+            let mut way = vec![module.clone()];
+            if let Some(circle) = circle(&imports, &mut way, &mut BTreeSet::new()) {
+                let members: BTreeSet<String> = circle.iter().cloned().collect();
+                circles.insert((source.clone(), members), circle.join(" -> "));
+            }
+        }
+    }
+    assert!(modules > 100, "only {modules} modules were read");
+    assert!(circles.is_empty(), "modules import each other: {circles:#?}");
+}
+
+#[test]
+fn imports_are_found_in_every_form() {
+    let modules: BTreeSet<String> =
+        ["", "a", "a::b", "c", "c::d"].into_iter().map(str::to_owned).collect();
+    let code =
+        "use crate::{a::b::{self, X}, c as other, Root};\nuse super::d;\nfn f() { crate::a::g(); }";
+    let found: Vec<String> = imported(code, "c::e", &modules).into_iter().collect();
+    assert_eq!(found, ["a", "a::b", "c", "c::d"]);
+}
+
+/// Of each module of a crate the other modules that it names.
+fn imports(source: &Path) -> BTreeMap<String, BTreeSet<String>> {
+    let module = |path: &Path| {
+        let inside = path.strip_prefix(source).unwrap().with_extension("");
+        let parts = inside.iter().map(|part| part.to_str().unwrap());
+        parts.filter(|part| !["lib", "main", "mod"].contains(part)).collect::<Vec<_>>().join("::")
+    };
+    let files: Vec<PathBuf> =
+        sources(source).into_iter().filter(|path| !path.ends_with("tests.rs")).collect();
+    let modules: BTreeSet<String> = files.iter().map(|path| module(path)).collect();
+    let of = |path: &PathBuf| {
+        let name = module(path);
+        let mut found = imported(&code(path), &name, &modules);
+        found.retain(|other| !is_within(other, &name) && !is_within(&name, other));
+        (name, found)
+    };
+    files.iter().map(of).filter(|(name, _)| !name.is_empty()).collect()
+}
+
+/// The modules that `code`, which stands in module `here`, names by paths from the crate's root or a parent.
+fn imported(code: &str, here: &str, modules: &BTreeSet<String>) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (start, base) in [("crate::", ""), ("super::", parent(here))] {
+        for (at, _) in code.match_indices(start) {
+            let word =
+                code[..at].chars().next_back().is_some_and(|c| c.is_alphanumeric() || c == '_');
+            let chained = code[..at].ends_with("super::");
+            if !word && !chained {
+                let (mut base, mut rest) = (base, &code[at + start.len()..]);
+                while let Some(further) = rest.strip_prefix("super::") {
+                    (base, rest) = (parent(base), further);
+                }
+                leaves(rest, base, modules, &mut found);
+            }
+        }
+    }
+    found
+}
+
+/// Follows a path, or a group of paths in braces, as far as modules go.
+fn leaves(rest: &str, base: &str, modules: &BTreeSet<String>, found: &mut BTreeSet<String>) {
+    if let Some(group) = rest.strip_prefix('{') {
+        let (mut depth, mut begin) = (0, 0);
+        for (at, c) in group.char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' if depth > 0 => depth -= 1,
+                ',' | '}' if depth == 0 => {
+                    leaves(group[begin..at].trim_start(), base, modules, found);
+                    begin = at + 1;
+                    if c == '}' {
+                        return;
+                    }
+                }
+                _ => {}
+            }
+        }
+        return;
+    }
+    let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+    let name = &rest[..end];
+    let module = if base.is_empty() { name.to_owned() } else { format!("{base}::{name}") };
+    if name == "self" || !modules.contains(&module) {
+        found.insert(base.to_owned());
+    } else if let Some(further) = rest[end..].strip_prefix("::") {
+        leaves(further, &module, modules, found);
+    } else {
+        found.insert(module);
+    }
+    found.remove("");
+}
+
+fn parent(module: &str) -> &str {
+    module.rsplit_once("::").map_or("", |(parent, _)| parent)
+}
+
+/// Whether `inner` is `outer` or below it.
+fn is_within(inner: &str, outer: &str) -> bool {
+    inner == outer || inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with("::"))
+}
+
+/// A way from the last module of `way` back to its first.
+fn circle(
+    imports: &BTreeMap<String, BTreeSet<String>>,
+    way: &mut Vec<String>,
+    seen: &mut BTreeSet<String>,
+) -> Option<Vec<String>> {
+    let here = way[way.len() - 1].clone();
+    for next in imports.get(&here).into_iter().flatten() {
+        if *next == way[0] {
+            return Some(way.clone());
+        }
+        if seen.insert(next.clone()) {
+            way.push(next.clone());
+            if let Some(found) = circle(imports, way, seen) {
+                return Some(found);
+            }
+            way.pop();
+        }
+    }
+    None
 }

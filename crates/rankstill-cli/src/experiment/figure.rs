@@ -1,7 +1,8 @@
 //! Figures: the experiment again for every value of a setting, or watched epoch by epoch, drawn as lines. What does not depend on
 //! the value is fitted once and used again.
 
-use super::fit::{EPOCHS, Look};
+use super::EPOCHS;
+use super::fit::Look;
 use super::measure::Metrics;
 use super::plan::{Plan, Source};
 use super::run::{Kept, Run, folder_names, write};

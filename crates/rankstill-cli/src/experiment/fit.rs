@@ -1,7 +1,8 @@
-//! Fitting one model of an experiment: alone or taught, watched, checkpointed, and kept as an artefact.
+//! Fitting one model of an experiment: alone or taught, with progress, checkpoints and a log of its epochs.
 
 use super::plan::Distil;
-use super::teacher_lists::{self, Teacher};
+use super::EPOCHS;
+use super::teacher_lists::KeptTeacher;
 use crate::progress::{Bar, Screen, interrupted};
 use anyhow::{Context as _, Result};
 use rankstill::core::artefact::{read_tensors, write_tensors};
@@ -18,41 +19,41 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What the teachers say about a student's cases.
+/// Gives the teachers' traces for a student's cases.
 pub type Traces<'a> = dyn Fn(&Cases, Requirements) -> Result<Vec<Trace>> + 'a;
 
-/// Looks at a model in training; what it gives is added to the epoch's line of JSON.
+/// Sees a model after every epoch; the result is added to the epoch's line of JSON.
 pub type Look<'a> =
     dyn Fn(&EpochReport, &dyn Model) -> rankstill::core::Result<Map<String, Value>> + 'a;
 
 /// One fit.
 pub struct Job<'a> {
-    /// For the progress line.
+    /// Shown with the progress.
     pub name: &'a str,
-    /// What is fitted.
+    /// The model's settings.
     pub recipe: &'a dyn Recipe,
-    /// How it is taught, and what by.
+    /// The method and the teachers' traces, for a student.
     pub taught: Option<(&'a Distil, &'a Traces<'a>)>,
-    /// What it is fitted on.
+    /// The training data.
     pub train: &'a Arc<Interactions>,
     /// Same seed, same bytes.
     pub seed: u64,
     /// The validation value, for early stopping.
     pub validate: Option<&'a Validate<'a>>,
-    /// At least so long between two checkpoints.
+    /// Minimum time between two checkpoints.
     pub checkpoint_every: Duration,
     /// Holds the checkpoint and a line of JSON an epoch.
     pub folder: &'a Path,
-    /// Looks on after every epoch.
+    /// Called after every epoch.
     pub look: Option<&'a Look<'a>>,
-    /// Ends with [`Error::Interrupted`] after so many epochs, its state in the checkpoint; a later fit goes on from there.
+    /// Stop with [`Error::Interrupted`] after this number of epochs, with a checkpoint from which a later fit resumes.
     pub pause_after: Option<usize>,
 }
 
-/// Fits, going on from a checkpoint where there is one.
+/// Fits a model, resuming from a checkpoint where there is one.
 ///
 /// # Errors
-/// When the settings cannot work on these data, training diverges, somebody interrupts, or the disk is full.
+/// When the settings do not suit the data, training diverges, the user interrupts, or the disk is full.
 pub fn fit(job: &Job<'_>, screen: &Screen) -> Result<Box<dyn Model>> {
     fs::create_dir_all(job.folder).with_context(|| job.folder.display().to_string())?;
     let checkpoint = job.folder.join("checkpoint.safetensors");
@@ -82,40 +83,38 @@ fn model(job: &Job<'_>, fit: &mut Fit<'_>) -> Result<Box<dyn Model>> {
     Ok(taught.under(&format!("models.{}", job.name))?)
 }
 
-/// The name of the file with a line of JSON an epoch.
-pub const EPOCHS: &str = "epochs.jsonl";
 
-/// Forgets the checkpoint of a fit whose model is kept.
+/// Removes the checkpoint of a fit whose model has been kept.
 pub fn forget_checkpoint(folder: &Path) {
     _ = fs::remove_file(folder.join("checkpoint.safetensors"));
 }
 
-/// Asks `teachers` the distinct queries of `cases`, or reads what they said before.
+/// What a distiller requires of `teachers` about the distinct queries of `cases`, computed or read from their folders.
 ///
 /// # Errors
-/// When one does not answer, or somebody interrupts.
+/// When a teacher cannot answer, or the user interrupts.
 pub fn record(
-    teachers: &[Teacher<'_>],
+    teachers: &[KeptTeacher],
     cases: &Cases,
-    wants: Requirements,
+    requires: Requirements,
     screen: &Screen,
 ) -> Result<Vec<Trace>> {
-    let one = |teacher: &Teacher<'_>| {
-        let title = match wants.lists.k {
-            0 => format!("{} hands over its vectors", teacher.name),
-            k => format!("{} says its top {k}", teacher.name),
+    let one = |teacher: &KeptTeacher| {
+        let title = match requires.lists.k {
+            0 => format!("vectors of {}", teacher.teacher.name()),
+            k => format!("top {k} of {}", teacher.teacher.name()),
         };
         let bar = screen.bar(title, cases.n_queries() as u64);
         let mut progress = |done, total| {
             bar.at_of(done as u64, total as u64);
             if interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        teacher_lists::lesson(teacher, cases, wants, &mut progress)
+        teacher.trace(cases, requires, &mut progress)
     };
     teachers.iter().map(one).collect()
 }
 
-/// A line of JSON an epoch in `epochs.jsonl`, and a bar on the terminal.
+/// Writes one line of JSON for each epoch to `epochs.jsonl` and shows a progress bar.
 struct EpochLog<'a> {
     path: PathBuf,
     bar: Bar,
@@ -132,8 +131,8 @@ impl<'a> EpochLog<'a> {
         Self { path, bar, begun: false, look: job.look, pause_after: job.pause_after }
     }
 
-    /// A resumed run repeats the epochs since its checkpoint; their old lines go. Those before it are needed still, so the file
-    /// is written beside and renamed.
+    /// A resumed run repeats the epochs since its checkpoint: their old lines are removed. The lines before are still needed,
+    /// so the file is replaced atomically.
     fn drop_lines_from(&self, epoch: usize) -> rankstill::core::Result<()> {
         let Ok(file) = File::open(&self.path) else { return Ok(()) };
         let before = |line: &String| {

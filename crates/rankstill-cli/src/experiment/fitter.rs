@@ -2,7 +2,7 @@
 
 use super::fit::{self, Job, Look};
 use super::plan::{Plan, Source};
-use super::teacher_lists::Teacher;
+use super::teacher_lists::KeptTeacher;
 use super::trajectory::Recorder;
 use super::{measure, model};
 use crate::progress::Screen;
@@ -33,17 +33,17 @@ pub struct Fitter<'a> {
 }
 
 impl Fitter<'_> {
-    /// Model `at` of `plan` in a run with this seed, from `folder` where it was kept. `ask` gives a teacher by its number in the plan.
+    /// Model `at` of `plan` in a run with this seed, from `folder` where it was kept. `teacher` gives a teacher by its number in the plan.
     ///
     /// # Errors
     /// When the settings cannot work on these data, training diverges, somebody interrupts, or the disk is full.
-    pub fn fitted<'t>(
+    pub fn fitted(
         &self,
         plan: &Plan,
         at: usize,
         seed: u64,
         folder: &Path,
-        ask: &dyn Fn(usize) -> Teacher<'t>,
+        teacher: &dyn Fn(usize) -> Result<KeptTeacher>,
     ) -> Result<Arc<dyn Model>> {
         let artefact = folder.join("artefact");
         if artefact.join("manifest.json").is_file() {
@@ -53,12 +53,11 @@ impl Fitter<'_> {
         let Source::Fit { kind, recipe, distil, .. } = &planned.source else {
             anyhow::bail!("models.{}: is a file of rankings, there is nothing to fit", planned.name)
         };
-        let traces = |cases: &Cases, wants: Requirements| -> Result<Vec<Trace>> {
+        let traces = |cases: &Cases, requires: Requirements| -> Result<Vec<Trace>> {
             let teachers = distil.iter().flat_map(|distil| &distil.teachers);
-            let learning = |at: usize| plan.models[at].learning(self.train, seed);
-            let teachers: Vec<Teacher<'_>> =
-                teachers.map(|&at| ask(at).with_recipe(learning(at))).collect();
-            fit::record(&teachers, cases, wants, self.screen)
+            let recipe_of = |at: usize| plan.models[at].teacher_recipe(self.train, seed);
+            let teachers = teachers.map(|&at| Ok(teacher(at)?.with_recipe(recipe_of(at))));
+            fit::record(&teachers.collect::<Result<Vec<_>>>()?, cases, requires, self.screen)
         };
         let valid = |model: &dyn Model| self.validation(&planned.name, model);
         let recorder = plan
@@ -69,7 +68,7 @@ impl Fitter<'_> {
         let look = |report: &EpochReport, model: &dyn Model| {
             let mut seen = self.look.map(|look| look(report, model)).transpose()?;
             if let Some(recorder) = &recorder {
-                let states = recorder.look(report, model, &valid)?;
+                let states = recorder.after_epoch(report, model, &valid)?;
                 seen.get_or_insert_default().extend(states);
             }
             Ok(seen.unwrap_or_default())

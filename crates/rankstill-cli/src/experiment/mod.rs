@@ -1,4 +1,4 @@
-//! An experiment: as typed (`spec`), as checked (`plan`), as run (`run`).
+//! An experiment: as written in its file (`spec`), as checked (`plan`), as run (`run`).
 
 pub mod data;
 pub mod figure;
@@ -12,3 +12,6 @@ pub mod spec;
 pub mod teacher_lists;
 pub mod trajectory;
 pub mod tune;
+
+/// The file in a model's folder with one line of JSON for each epoch.
+pub const EPOCHS: &str = "epochs.jsonl";

@@ -4,7 +4,7 @@
 use super::spec::{FitOn, Spec};
 use anyhow::{Context as _, Result, bail, ensure};
 use rankstill::core::registry::{self, Config};
-use rankstill::core::{Distiller, Interactions, Recipe, TeacherRecipe};
+use rankstill::core::{Distiller, Interactions, Recipe, TeacherRecipe, UnderPath as _};
 use rankstill::distill::{DISTILLERS, Fusion};
 use rankstill::models::MODELS;
 use serde_json::{Map, Value, json};
@@ -65,9 +65,9 @@ impl PlannedModel {
         }
     }
 
-    /// How it comes about from `train` in a run with this seed, where it is fitted.
+    /// The recipe by which a method may train it along with the student, where it is fitted here.
     #[must_use]
-    pub fn learning(&self, train: &Arc<Interactions>, seed: u64) -> Option<TeacherRecipe> {
+    pub fn teacher_recipe(&self, train: &Arc<Interactions>, seed: u64) -> Option<TeacherRecipe> {
         let Source::Fit { recipe, .. } = &self.source else { return None };
         Some(TeacherRecipe { recipe: recipe.clone(), train: train.clone(), seed: self.seed(seed) })
     }
@@ -120,7 +120,7 @@ impl Plan {
             bail!("seeds: is empty; name at least one, say seeds = [1]");
         }
         spec.data.sample.check()?;
-        spec.trajectory.check()?;
+        spec.trajectory.check().under("trajectory")?;
         let known = || spec.models.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
         if let Some(name) = spec.only.iter().find(|name| !spec.models.contains_key(*name)) {
             bail!("only: no model `{name}`; the models are {}", known());

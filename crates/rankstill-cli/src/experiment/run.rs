@@ -1,6 +1,6 @@
 //! An experiment as run: data, teachers, students, measurements, report; each step kept, so that a run that was stopped goes on.
 
-use super::fit::EPOCHS;
+use super::EPOCHS;
 use super::fitter::Fitter;
 use super::plan::{Plan, PlannedModel, Source};
 use super::spec::FitOn;

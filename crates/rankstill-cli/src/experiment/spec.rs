@@ -35,8 +35,8 @@ pub struct Spec {
     /// The models by name, in the order of the tables. Read further by [`super::plan`].
     pub models: Map<String, Value>,
     /// How the training of teachers is recorded, for students that want their states.
-    #[serde(default, skip_serializing_if = "TrajectorySpec::is_default")]
-    pub trajectory: TrajectorySpec,
+    #[serde(default, skip_serializing_if = "StateSelection::is_default")]
+    pub trajectory: StateSelection,
     /// What `rankstill tune` looks for; a run leaves it alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tune: Option<TuneSpec>,
@@ -211,54 +211,6 @@ impl DataSpec {
             mask: self.mask,
             history: self.history,
         }
-    }
-}
-
-/// `[trajectory]`: the states of a teacher's training, as the lists that it gave for every user then.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct TrajectorySpec {
-    /// How many, the fitted model being the last.
-    pub states: usize,
-    /// How they are spaced.
-    pub spaced_by: SpacedBy,
-    /// Epochs from one look to the next; 0: as often as the model is validated.
-    pub every: usize,
-    /// From so many looks, the chosen one being the last, come the deviations of ranks.
-    pub neighbours: usize,
-}
-
-/// How states are spaced.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SpacedBy {
-    /// State j of n is the first look at which the model had j / n of the fitted model's validation value.
-    #[default]
-    Quality,
-    /// State j of n is the look nearest to j / n of the fitted model's epochs.
-    Epochs,
-}
-
-impl Default for TrajectorySpec {
-    fn default() -> Self {
-        Self { states: 4, spaced_by: SpacedBy::default(), every: 0, neighbours: 5 }
-    }
-}
-
-impl TrajectorySpec {
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// Whether there can be such a trajectory.
-    ///
-    /// # Errors
-    /// When there would be no state or look.
-    pub fn check(&self) -> Result<()> {
-        for (key, value) in [("states", self.states), ("neighbours", self.neighbours)] {
-            ensure!(value > 0, "trajectory.{key}: must be at least 1");
-        }
-        Ok(())
     }
 }
 

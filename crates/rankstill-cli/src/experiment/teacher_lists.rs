@@ -1,38 +1,38 @@
-//! What teachers said, on disk: asked once, written as they answer, gone on with after an interruption, and shared by all
-//! students that ask the same.
+//! Teachers' lists on disk: recorded once, written as they are computed, resumed after an interruption, and shared by all students
+//! that request the same.
 //!
-//! A file is that of [`rankstill::core::answers`], written as `.part` and renamed when it is whole. Each block is on the disk before the
-//! next is asked for, and the last one of a part is not trusted. Whole files are read where they lie.
+//! A file has the format of [`rankstill::core::answers`]. It is written as `.part` and renamed when it is complete. Each block is
+//! on the disk before the next one is requested, and the last block of a partial file is not trusted. Complete files are mapped.
 
 use super::trajectory;
 use anyhow::{Context as _, Result};
 use rankstill::core::answers::{AnswersFile, HEADER, Header};
 use rankstill::core::{
-    Answers, Candidates, Cases, Embedded, Error, ListRequest, Model, Ranker, Rankings,
-    Requirements, TeacherRecipe, Trace,
+    Answers, Candidates, Cases, Error, ListRequest, Model, Ranker, Rankings, Requirements,
+    TeacherRecipe, Trace,
 };
-use rankstill::distill::{Fused, Fusion, Recorded, trace};
+use rankstill::distill::{Fused, Fusion, Recorded, Teacher, trace};
 use std::fs::{self, File};
 use std::io::{BufWriter, Seek as _, SeekFrom, Write as _};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A model that can be asked.
+/// A model of the experiment that can rank.
 pub enum Ready {
-    /// It was fitted here, and is kept in this folder.
+    /// Fitted here and kept in this folder.
     Fitted(Arc<dyn Model>, PathBuf),
-    /// Some other system's lists, one a state of its training, the last as it is now.
+    /// Another system's rankings, one for each state of its training, the last as it is now.
     Recorded(Vec<Arc<Recorded>>),
     /// Several of these as one.
     Fused(Arc<Fused<Arc<dyn Ranker>>>),
 }
 
 impl Ready {
-    /// An ensemble of `members`; where users weigh them, they do so by `valid`.
+    /// An ensemble of `members`. Where users weigh the members, they do so by `valid`.
     ///
     /// # Errors
-    /// When the fusion's settings do not fit them or the data.
+    /// When the settings of the fusion do not fit the members or the data.
     pub fn fused<'r>(
         members: impl Iterator<Item = &'r Self>,
         fusion: &Fusion,
@@ -42,7 +42,7 @@ impl Ready {
         Ok(Self::Fused(Arc::new(Fused::new(members, fusion.clone())?.weighed_on(valid)?)))
     }
 
-    /// To be asked.
+    /// The ranker.
     pub fn ranker(&self) -> Arc<dyn Ranker> {
         match self {
             Self::Fitted(model, _) => model.clone(),
@@ -51,107 +51,78 @@ impl Ready {
         }
     }
 
-    /// As the teacher `name`.
-    pub fn teacher<'b>(&self, name: &'b str) -> Teacher<'b> {
-        let (mut model, mut folder, mut states) = (None, None, Vec::new());
-        match self {
-            Self::Fitted(fitted, here) => {
-                (model, folder) = (Some(fitted.clone()), Some(here.clone()));
+    /// The same as the teacher `name`.
+    ///
+    /// # Errors
+    /// When there are no rankings.
+    pub fn teacher(&self, name: &str) -> Result<KeptTeacher> {
+        let (teacher, folder) = match self {
+            Self::Fitted(model, folder) => {
+                (Teacher::of_model(name, model.clone()), Some(folder.clone()))
             }
-            Self::Recorded(recorded) => states.clone_from(recorded),
-            Self::Fused(_) => {}
-        }
-        Teacher { name, ranker: self.ranker(), model, folder, states, learning: None }
+            Self::Recorded(states) => (Teacher::of_rankings(name, states.clone())?, None),
+            Self::Fused(members) => (Teacher::of_ranker(name, members.clone()), None),
+        };
+        Ok(KeptTeacher { teacher, folder })
     }
 }
 
-/// Whom to ask.
-pub struct Teacher<'a> {
-    /// As the experiment calls it.
-    pub name: &'a str,
-    /// Answers.
-    pub ranker: Arc<dyn Ranker>,
-    /// The same, where it was fitted here.
-    pub model: Option<Arc<dyn Model>>,
-    /// Where what it says is kept, in `said` and `trajectory`; without one it is asked every time.
+/// A teacher of the experiment.
+pub struct KeptTeacher {
+    /// The teacher.
+    pub teacher: Teacher,
+    /// Where its lists are kept, in `said` and `trajectory`; without a folder they are computed every time.
     pub folder: Option<PathBuf>,
-    /// Its states, where they come from elsewhere; the last is the ranker.
-    pub states: Vec<Arc<Recorded>>,
-    /// How it comes about, where it is fitted here.
-    pub learning: Option<TeacherRecipe>,
 }
 
-impl Teacher<'_> {
-    /// Of a model that is fitted here.
+impl KeptTeacher {
+    /// With the recipe it is fitted by, where it is fitted here.
     #[must_use]
-    pub fn with_recipe(self, learning: Option<TeacherRecipe>) -> Self {
-        Self { learning, ..self }
-    }
-}
-
-/// All that a distiller wants to know of a teacher about the distinct queries of `cases`.
-///
-/// # Errors
-/// When the teacher does not answer, somebody interrupts, or the disk is full.
-pub fn lesson(
-    teacher: &Teacher<'_>,
-    cases: &Cases,
-    wants: Requirements,
-    progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
-) -> Result<Trace> {
-    let states = match &teacher.folder {
-        Some(folder) if wants.trajectory => trajectory::read(teacher.name, folder, cases)?,
-        None if wants.trajectory && teacher.states.len() > 1 => {
-            let said = |(at, state): (usize, &Arc<Recorded>)| {
-                let trace = trace::record(teacher.name, &**state, cases, wants.lists, progress)?;
-                Ok((at, trace.last().clone()))
-            };
-            let states = teacher.states.iter().enumerate().map(said).collect::<Result<_>>()?;
-            Some(Trace::new(teacher.name, states)?)
+    pub fn with_recipe(self, recipe: Option<TeacherRecipe>) -> Self {
+        match recipe {
+            Some(recipe) => Self { teacher: self.teacher.with_recipe(recipe), ..self },
+            None => self,
         }
-        _ => None,
-    };
-    let mut trace = match states {
-        Some(trace) => trace,
-        None if wants.lists.k == 0 => silent(teacher.name, cases)?,
-        None => said(teacher, cases, wants.lists, progress)?,
-    };
-    if wants.labelled_ranks {
-        trace = trace.with_labelled_ranks(trace::labelled_ranks(&*teacher.ranker, cases)?)?;
     }
-    // Of a teacher without vectors the distiller says what it thinks.
-    let factored =
-        teacher.model.as_ref().filter(|_| wants.vectors).and_then(|model| model.factored());
-    if let Some(factored) = factored {
-        let queries = cases.distinct_queries();
-        trace = trace.with_embedded(Embedded::new(teacher.name, factored, &queries)?)?;
+
+    /// All that a distiller requires of the teacher about the distinct queries of `cases`, its lists from the folder as far as
+    /// they are there.
+    ///
+    /// # Errors
+    /// When the teacher cannot answer, the user interrupts, or the disk is full.
+    pub fn trace(
+        &self,
+        cases: &Cases,
+        requires: Requirements,
+        progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+    ) -> Result<Trace> {
+        let Some(folder) = &self.folder else {
+            return Ok(self.teacher.trace(cases, requires, progress)?);
+        };
+        let states = match requires.trajectory {
+            true => trajectory::read(self.teacher.name(), folder, cases)?,
+            false => None,
+        };
+        let lists = match states {
+            Some(trace) => trace,
+            None if requires.lists.k == 0 => self.teacher.without_lists(cases)?,
+            None => kept_lists(&self.teacher, folder, cases, requires.lists, progress)?,
+        };
+        Ok(self.teacher.complete(lists, cases, requires)?)
     }
-    if let Some(learning) = teacher.learning.as_ref().filter(|_| wants.recipe) {
-        trace = trace.with_recipe(learning.clone());
-    }
-    Ok(trace)
 }
 
-/// No lists: where only vectors are wanted.
-fn silent(name: &str, cases: &Cases) -> Result<Trace> {
-    let mut nothing = Rankings::default();
-    (0..cases.n_queries()).for_each(|_| nothing.push([]));
-    Ok(Trace::new(name, vec![(0, nothing)])?)
-}
-
-/// What the teacher says about the distinct queries of `cases`: as it is kept, as far as that goes, and asked from there on.
+/// The teacher's lists for the distinct queries of `cases`: those that are in `folder`, the others computed and kept there.
 ///
 /// # Errors
-/// When the teacher does not answer, somebody interrupts, or the disk is full.
-pub fn said(
-    teacher: &Teacher<'_>,
+/// When the teacher cannot answer, the user interrupts, or the disk is full.
+fn kept_lists(
+    teacher: &Teacher,
+    folder: &Path,
     cases: &Cases,
     request: ListRequest,
     progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<Trace> {
-    let Some(folder) = &teacher.folder else {
-        return Ok(trace::record(teacher.name, &*teacher.ranker, cases, request, progress)?);
-    };
     let folder = folder.join("said");
     let header = header(cases, request);
     let path = folder.join(format!("{:016x}.lists", header.questions));
@@ -162,17 +133,17 @@ pub fn said(
             .with_context(|| part.display().to_string())?;
         fs::rename(&part, &path).with_context(|| path.display().to_string())?;
     }
-    let said = Answers::of_file(AnswersFile::open(&path, cases.n_items())?);
-    Ok(Trace::new(teacher.name, vec![(0, said)])?)
+    let lists = Answers::of_file(AnswersFile::open(&path, cases.n_items())?);
+    Ok(Trace::new(teacher.name(), vec![(0, lists)])?)
 }
 
-/// Bytes that the lists of `lesson` take on disk.
+/// Number of bytes that the requested lists take on disk.
 #[must_use]
 pub fn disk(cases: &Cases, request: ListRequest) -> u64 {
     header(cases, request).file()
 }
 
-/// Of all questions and of what is asked for: other cases or another lesson have another file.
+/// Identifies the queries and the request: other cases or another request have another file.
 fn header(cases: &Cases, request: ListRequest) -> Header {
     let among = u64::from(request.candidates == Candidates::Everything);
     let asked = (2 * request.k as u64 + among).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -185,7 +156,7 @@ fn header(cases: &Cases, request: ListRequest) -> Header {
 }
 
 fn record(
-    teacher: &Teacher<'_>,
+    teacher: &Teacher,
     cases: &Cases,
     request: ListRequest,
     header: &Header,
@@ -208,7 +179,7 @@ fn record(
         };
         write().map_err(Error::io(path))
     };
-    let (name, ranker) = (teacher.name, &*teacher.ranker);
+    let (name, ranker) = (teacher.name(), &**teacher.ranker());
     Ok(trace::record_from(done as usize, name, ranker, cases, request, &mut keep, progress)?)
 }
 
@@ -219,18 +190,18 @@ mod tests {
     use rankstill::core::{Interactions, Lists, Query, TopK};
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    /// Says items in an order of the user's own, fewer to user 3, and counts how often it is asked.
+    /// Ranks items in an order that depends on the user, a single one for user 3, and counts its queries.
     struct Counting(AtomicUsize);
     impl Ranker for Counting {
         fn rank(&self, queries: &[Query<'_>], top: &TopK<'_>) -> rankstill::core::Result<Rankings> {
             self.0.fetch_add(queries.len(), Ordering::Relaxed);
-            let mut said = Rankings::default();
+            let mut rankings = Rankings::default();
             for query in queries {
                 let user = query.user.unwrap();
                 let len = if user == 3 { 1 } else { top.k };
-                said.push((0..len as u32).map(|at| ((user + at) % 50, 1.0 / (at + 1) as f32)));
+                rankings.push((0..len as u32).map(|at| ((user + at) % 50, 1.0 / (at + 1) as f32)));
             }
-            Ok(said)
+            Ok(rankings)
         }
     }
 
@@ -241,31 +212,34 @@ mod tests {
         )
     }
 
-    #[test]
-    fn lists_are_asked_for_once_and_gone_on_with_wherever_the_file_was_cut() {
-        let folder = tempfile::tempdir().unwrap();
-        let (cases, request) = (cases(), ListRequest { k: 4, candidates: Candidates::Unlabelled });
+    fn counting(folder: Option<&Path>) -> (Arc<Counting>, KeptTeacher) {
         let ranker = Arc::new(Counting(AtomicUsize::new(0)));
-        let at = |folder: Option<&Path>| Teacher {
-            name: "counting",
-            ranker: ranker.clone(),
-            model: None,
-            folder: folder.map(Path::to_owned),
-            states: Vec::new(),
-            learning: None,
+        let teacher = Teacher::of_ranker("counting", ranker.clone());
+        (ranker, KeptTeacher { teacher, folder: folder.map(Path::to_owned) })
+    }
+
+    fn requires(k: usize) -> Requirements {
+        Requirements::lists(k)
+    }
+
+    #[test]
+    fn lists_are_computed_once_and_resumed_wherever_the_file_was_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let cases = cases();
+        let ask = |folder: Option<&Path>, k: usize| {
+            let (ranker, teacher) = counting(folder);
+            let trace =
+                teacher.trace(&cases, requires(k), &mut |_, _| ControlFlow::Continue(())).unwrap();
+            (trace.last().clone(), ranker.0.load(Ordering::Relaxed))
         };
-        let ask = |folder: Option<&Path>, request| {
-            let before = ranker.0.load(Ordering::Relaxed);
-            let trace = said(&at(folder), &cases, request, &mut |_, _| ControlFlow::Continue(()));
-            (trace.unwrap().last().clone(), ranker.0.load(Ordering::Relaxed) - before)
-        };
-        let (whole, asked) = ask(None, request);
-        assert_eq!((asked, whole.items(3)), (5000, &[3][..]));
+        let (whole, queries) = ask(None, 4);
+        assert_eq!((queries, whole.items(3)), (5000, &[3][..]));
         let here = Some(folder.path());
-        assert_eq!(ask(here, request), (whole.clone(), 5000));
-        assert_eq!(ask(here, request), (whole.clone(), 0), "kept");
+        assert_eq!(ask(here, 4), (whole.clone(), 5000));
+        assert_eq!(ask(here, 4), (whole.clone(), 0), "kept");
         let path =
             fs::read_dir(folder.path().join("said")).unwrap().next().unwrap().unwrap().path();
+        let request = requires(4).lists;
         assert_eq!(fs::metadata(&path).unwrap().len(), disk(&cases, request));
         let part = path.with_extension("part");
         let block = trace::BLOCK as u64;
@@ -275,36 +249,28 @@ mod tests {
             fs::rename(&path, &part).unwrap();
             let bytes = if rows + and == 0 { 31 } else { 32 + 32 * rows + and };
             File::options().write(true).open(&part).unwrap().set_len(bytes).unwrap();
-            assert_eq!(ask(here, request), (whole.clone(), 5000 - again as usize), "{rows} rows");
+            assert_eq!(ask(here, 4), (whole.clone(), 5000 - again as usize), "{rows} rows");
             assert!(path.exists() && !part.exists());
         }
         File::options().write(true).open(&path).unwrap().set_len(32 + 32 * 4999).unwrap();
-        assert_eq!(ask(here, request), (whole.clone(), 5000), "cut by somebody");
-        let longer = ask(here, ListRequest { k: 5, ..request });
-        assert_eq!((longer.0.items(7).len(), longer.1), (5, 5000), "another lesson");
+        assert_eq!(ask(here, 4), (whole.clone(), 5000), "truncated by another program");
+        let longer = ask(here, 5);
+        assert_eq!((longer.0.items(7).len(), longer.1), (5, 5000), "another request");
     }
 
     #[test]
-    fn a_recording_that_was_stopped_keeps_what_was_said() {
+    fn an_interrupted_recording_keeps_its_complete_blocks() {
         let folder = tempfile::tempdir().unwrap();
-        let (cases, request) = (cases(), ListRequest { k: 4, candidates: Candidates::Unlabelled });
-        let ranker = Arc::new(Counting(AtomicUsize::new(0)));
-        let teacher = Teacher {
-            name: "counting",
-            ranker: ranker.clone(),
-            model: None,
-            folder: Some(folder.path().into()),
-            states: Vec::new(),
-            learning: None,
-        };
-        let stopped = said(&teacher, &cases, request, &mut |_, _| ControlFlow::Break(()));
+        let (ranker, teacher) = counting(Some(folder.path()));
+        let cases = cases();
+        let stopped = teacher.trace(&cases, requires(4), &mut |_, _| ControlFlow::Break(()));
         let stopped = stopped.unwrap_err();
         assert!(matches!(stopped.root_cause().downcast_ref(), Some(Error::Interrupted)));
         let first = ranker.0.load(Ordering::Relaxed);
         assert!(first < 5000);
         assert_eq!(first, trace::BLOCK);
-        let told = said(&teacher, &cases, request, &mut |_, _| ControlFlow::Continue(()));
-        assert_eq!(told.unwrap().last().len(), 5000);
+        let resumed = teacher.trace(&cases, requires(4), &mut |_, _| ControlFlow::Continue(()));
+        assert_eq!(resumed.unwrap().last().len(), 5000);
         assert_eq!(ranker.0.load(Ordering::Relaxed), 5000 + first, "the last block is not trusted");
     }
 }

@@ -1,32 +1,32 @@
-//! The states of a teacher's training, as the lists that it gave for every user then.
+//! The states of a teacher's training, on disk: its lists for every user at those moments.
 //!
-//! While a teacher trains, `trajectory/epoch-N.lists` takes what it says at each look. Which looks become the states is known
-//! at the end: then `state-0.lists`, `state-1.lists`, .. are written, each item with the standard deviation of its rank over
-//! the last looks, `states.json` says which epochs they are, and the looks go. All are [`rankstill::core::answers`] on disk, and are read
-//! where they lie: neither the states of many teachers nor the looks around one need to fit into memory.
+//! While a teacher trains, `trajectory/epoch-N.lists` receives its lists at each checkpoint. When it is done,
+//! [`StateSelection`] says which checkpoints become states: `state-0.lists`, `state-1.lists`, .. are written, each item with
+//! the standard deviation of its rank over the last checkpoints, `states.json` names their epochs, and the checkpoints are removed.
+//! All have the format of [`rankstill::core::answers`] and are mapped: neither the states of many teachers nor the checkpoints
+//! around one need to fit into memory.
 
-use super::spec::{SpacedBy, TrajectorySpec};
 use anyhow::{Context as _, Result, ensure};
 use rankstill::core::answers::{AnswersFile, Header};
 use rankstill::core::{
-    Answers, Cases, EpochReport, Interactions, ItemId, Model, Packed, Query, Ranker as _, Rankings,
-    Recipe, TopK, Trace, atomic_write,
+    Answers, Cases, EpochReport, Interactions, Model, Packed, Plan, Query, Ranker as _, Recipe,
+    TopK, Trace, atomic_write,
 };
-use rayon::prelude::*;
+use rankstill::distill::trajectory::{Checkpoint, SpacedBy, StateSelection, with_rank_deviations};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Keeps what a teacher says while it trains.
+/// Keeps a teacher's lists while it trains.
 pub struct Recorder<'a> {
-    spec: &'a TrajectorySpec,
+    selection: &'a StateSelection,
     /// Length of the lists.
     k: usize,
-    every: usize,
+    plan: Option<Plan>,
     users: Cases,
-    /// The model's.
+    /// The model's folder, which holds that of the trajectory.
     model: PathBuf,
     folder: PathBuf,
     header: Header,
@@ -36,23 +36,23 @@ pub struct Recorder<'a> {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct States {
-    /// Epochs done, each state.
+    /// Number of completed epochs of each state.
     epochs: Vec<usize>,
-    /// The validation value then; none where there are no validation data.
+    /// The validation value of each state, where there are validation data.
     valid: Vec<Option<f64>>,
     /// Length of the lists.
     k: usize,
-    /// Of the questions.
+    /// The fingerprint of the users' queries.
     users: u64,
 }
 
 impl<'a> Recorder<'a> {
-    /// Of a model that is kept in `folder`: lists of `k` items.
+    /// Records lists of `k` items while the model of `folder` trains.
     ///
     /// # Errors
-    /// When the folder cannot be made.
+    /// When the folder cannot be created.
     pub fn new(
-        spec: &'a TrajectorySpec,
+        selection: &'a StateSelection,
         k: usize,
         recipe: &dyn Recipe,
         train: &Interactions,
@@ -60,47 +60,45 @@ impl<'a> Recorder<'a> {
     ) -> Result<Self> {
         let users = Cases::per_user(train);
         let header = header(&users, k);
-        let often = recipe.training_plan().map_or(1, |plan| plan.validate_every);
-        let every = if spec.every == 0 { often } else { spec.every }.max(1);
-        let model = folder.to_owned();
+        let (plan, model) = (recipe.training_plan().cloned(), folder.to_owned());
         let folder = folder.join(FOLDER);
         fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-        Ok(Self { spec, k, every, users, model, folder, header })
+        Ok(Self { selection, k, plan, users, model, folder, header })
     }
 
-    /// After an epoch; what it gives goes into the epoch's line.
+    /// To be called after every epoch; the result belongs into the epoch's line of JSON.
     ///
     /// # Errors
     /// When the disk is full, or `valid` fails.
-    pub fn look(
+    pub fn after_epoch(
         &self,
         report: &EpochReport,
         model: &dyn Model,
         valid: &dyn Fn(&dyn Model) -> rankstill::core::Result<f64>,
     ) -> rankstill::core::Result<Map<String, Value>> {
-        let epochs = report.epoch + 1;
-        let due = epochs.is_multiple_of(self.every) || epochs == report.epochs;
-        if !due && !report.best {
+        if !self.selection.is_due(self.plan.as_ref(), report) {
             return Ok(Map::new());
         }
+        let epochs = report.epoch + 1;
         self.keep(epochs, model)?;
         let valid = match report.valid {
-            None if self.spec.spaced_by == SpacedBy::Quality => Some(valid(model)?),
+            None if self.selection.spaced_by == SpacedBy::Quality => Some(valid(model)?),
             known => known,
         };
-        Ok(Map::from_iter([(LOOK.to_owned(), json!({"epochs": epochs, "valid": valid}))]))
+        let checkpoint = json!(Checkpoint { epochs, valid });
+        Ok(Map::from_iter([(CHECKPOINT.to_owned(), checkpoint)]))
     }
 
     fn keep(&self, epochs: usize, model: &dyn Model) -> rankstill::core::Result<()> {
         let queries = self.users.distinct_queries();
-        let said = Packed::new(model).rank(&queries, &TopK::unseen(self.k))?;
-        self.header.write(&self.at(epochs), &said.into())
+        let lists = Packed::new(model).rank(&queries, &TopK::unseen(self.k))?;
+        self.header.write(&self.path(epochs), &lists.into())
     }
 
-    /// Makes the states; `model` is the last.
+    /// Makes the states; `model` is the last one.
     ///
     /// # Errors
-    /// When the disk is full, or what was kept is gone.
+    /// When the disk is full, or a checkpoint's file is missing.
     pub fn finish(self, model: &dyn Model) -> Result<()> {
         if !self.folder.join(STATES).exists() {
             self.make_states(model)?;
@@ -115,27 +113,26 @@ impl<'a> Recorder<'a> {
     }
 
     fn make_states(&self, model: &dyn Model) -> Result<()> {
-        let mut looks = self.looks()?;
-        if looks.is_empty() {
-            // Counted, not trained: there is one state.
+        let mut checkpoints = self.checkpoints()?;
+        if checkpoints.is_empty() {
+            // A model that does not train by epochs has one state.
             self.keep(0, model)?;
-            looks.push(Look { epochs: 0, valid: None });
+            checkpoints.push(Checkpoint { epochs: 0, valid: None });
         }
-        let chosen = choose(self.spec, &looks);
+        let selected = self.selection.select(&checkpoints);
         let header = Header { deviations: true, ..self.header.clone() };
-        for (state, &at) in chosen.iter().enumerate() {
-            let first = (at + 1).saturating_sub(self.spec.neighbours);
-            let near = looks[first..=at]
+        for (state, &at) in selected.iter().enumerate() {
+            let near = checkpoints[self.selection.neighbourhood(at)]
                 .iter()
-                .map(|look| read_file(&self.at(look.epochs), &self.header, self.users.n_items()))
+                .map(|near| read_file(&self.path(near.epochs), &self.header, self.users.n_items()))
                 .map(|file| file.map(Answers::of_file))
                 .collect::<Result<Vec<_>>>()?;
-            let said = with_deviations(&near, self.k)?;
-            header.write(&self.folder.join(name(state)), &said)?;
+            let lists = with_rank_deviations(&near, self.k)?;
+            header.write(&self.folder.join(name(state)), &lists)?;
         }
         let states = States {
-            epochs: chosen.iter().map(|&at| looks[at].epochs).collect(),
-            valid: chosen.iter().map(|&at| looks[at].valid).collect(),
+            epochs: selected.iter().map(|&at| checkpoints[at].epochs).collect(),
+            valid: selected.iter().map(|&at| checkpoints[at].valid).collect(),
             k: self.k,
             users: self.header.questions,
         };
@@ -143,39 +140,33 @@ impl<'a> Recorder<'a> {
         Ok(atomic_write::write(self.folder.join(STATES), text.as_bytes())?)
     }
 
-    /// The looks up to the model that was kept: the best one where training was validated, else the last.
-    fn looks(&self) -> Result<Vec<Look>> {
-        let text = fs::read_to_string(self.model.join(super::fit::EPOCHS)).unwrap_or_default();
-        let mut looks = Vec::new();
+    /// The checkpoints up to the model that was kept: the best one where training was validated, else the last.
+    fn checkpoints(&self) -> Result<Vec<Checkpoint>> {
+        let text = fs::read_to_string(self.model.join(super::EPOCHS)).unwrap_or_default();
+        let mut checkpoints = Vec::new();
         let mut until = None;
         for line in text.lines() {
             let line: Value = serde_json::from_str(line)?;
             if line["best"] == true {
                 until = line["epoch"].as_u64().map(|epoch| epoch as usize + 1);
             }
-            if let Some(look) = line.get(LOOK) {
-                looks.push(serde_json::from_value::<Look>(look.clone())?);
+            if let Some(checkpoint) = line.get(CHECKPOINT) {
+                checkpoints.push(serde_json::from_value::<Checkpoint>(checkpoint.clone())?);
             }
         }
-        looks.retain(|look| until.is_none_or(|until| look.epochs <= until));
-        Ok(looks)
+        checkpoints.retain(|checkpoint| until.is_none_or(|until| checkpoint.epochs <= until));
+        Ok(checkpoints)
     }
 
-    fn at(&self, epochs: usize) -> PathBuf {
+    fn path(&self, epochs: usize) -> PathBuf {
         self.folder.join(format!("epoch-{epochs:06}.lists"))
     }
 }
 
-/// In the line of an epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
-struct Look {
-    epochs: usize,
-    valid: Option<f64>,
-}
-
 const FOLDER: &str = "trajectory";
 const STATES: &str = "states.json";
-const LOOK: &str = "trajectory";
+/// The key in the line of an epoch.
+const CHECKPOINT: &str = "trajectory";
 
 fn name(state: usize) -> String {
     format!("state-{state}.lists")
@@ -190,71 +181,11 @@ fn header(users: &Cases, k: usize) -> Header {
     }
 }
 
-/// Which looks become states, in order; the last look is the last state. Each at most once: there may be fewer than wanted.
-fn choose(spec: &TrajectorySpec, looks: &[Look]) -> Vec<usize> {
-    let last = looks.len() - 1;
-    let goal = looks[last].valid.unwrap_or(0.0);
-    let mut chosen: Vec<usize> = Vec::new();
-    for state in 1..spec.states {
-        let share = state as f64 / spec.states as f64;
-        let next = chosen.last().map_or(0, |at| at + 1);
-        let wanted = match spec.spaced_by {
-            SpacedBy::Quality => (next..last)
-                .find(|&at| looks[at].valid.is_some_and(|valid| valid >= share * goal))
-                .unwrap_or(last),
-            SpacedBy::Epochs => {
-                let epochs = share * looks[last].epochs as f64;
-                let far = |at: &usize| (looks[*at].epochs as f64 - epochs).abs();
-                (next..last).min_by(|a, b| far(a).total_cmp(&far(b))).unwrap_or(last)
-            }
-        };
-        if wanted < last {
-            chosen.push(wanted);
-        }
-    }
-    chosen.push(last);
-    chosen
-}
-
-/// The last of `near`, each item with the standard deviation of its rank over all of them; an item that one does not list has
-/// rank `k` there.
-fn with_deviations(near: &[Answers], k: usize) -> rankstill::core::Result<Answers> {
-    let Some(last) = near.last() else { return Ok(Rankings::default().into()) };
-    let rows: Vec<Vec<f32>> = (0..last.len())
-        .into_par_iter()
-        .with_min_len(64)
-        .map(|row| {
-            let mut places: Vec<(ItemId, f64)> = near
-                .iter()
-                .flat_map(|said| said.items(row).iter().enumerate())
-                .map(|(rank, &item)| (item, rank as f64))
-                .collect();
-            places.sort_by_key(|(item, _)| *item);
-            let deviation = |item: ItemId| {
-                let first = places.partition_point(|(other, _)| *other < item);
-                let found = places[first..].iter().take_while(|(other, _)| *other == item);
-                let ranks: Vec<f64> = found.map(|(_, rank)| *rank).collect();
-                let (n, absent) = (near.len() as f64, (near.len() - ranks.len()) as f64);
-                let mean = (ranks.iter().sum::<f64>() + absent * k as f64) / n;
-                let square = |rank: f64| (rank - mean) * (rank - mean);
-                let sum = ranks.iter().map(|&rank| square(rank)).sum::<f64>();
-                ((sum + absent * square(k as f64)) / n).sqrt() as f32
-            };
-            last.items(row).iter().map(|&item| deviation(item)).collect()
-        })
-        .collect();
-    let mut said = Rankings::default();
-    for row in 0..last.len() {
-        said.push(last.items(row).iter().copied().zip(last.scores(row).iter().copied()));
-    }
-    Answers::with_deviations(said, rows.into_iter().collect())
-}
-
-/// The trajectory of the model that is kept in `folder`, if it has one, for the distinct queries of `cases`: each is answered by
-/// its user's lists, a query without a user by nothing.
+/// The trajectory of the model in `folder`, if it has one, for the distinct queries of `cases`: each query gets its user's
+/// lists, a query without a user gets none.
 ///
 /// # Errors
-/// When a file is broken.
+/// When a file is damaged.
 pub fn read(teacher: &str, folder: &Path, cases: &Cases) -> Result<Option<Trace>> {
     let folder = folder.join(FOLDER);
     let path = folder.join(STATES);
@@ -275,75 +206,38 @@ fn read_state(path: &Path, states: &States, n_items: usize) -> Result<AnswersFil
     let file = AnswersFile::open(path, n_items)?;
     ensure!(
         file.header().deviations,
-        "{}: an earlier version recorded it; remove the model's folder to have it fitted again",
+        "{}: was recorded by an earlier version; remove the model's folder to fit it again",
         path.display()
     );
     let (length, queries) = (states.k as u32, file.header().queries);
     let expected = Header { length, queries, questions: states.users, deviations: true };
     let same = *file.header() == expected;
-    ensure!(same, "{}: was recorded for other users than {STATES} speaks of", path.display());
+    ensure!(same, "{}: was recorded for other users than {STATES} names", path.display());
     Ok(file)
 }
 
-/// A file that answers what the header says.
+/// A file that has exactly this header.
 fn read_file(path: &Path, header: &Header, n_items: usize) -> Result<AnswersFile> {
     let file = AnswersFile::open(path, n_items)?;
-    ensure!(file.header() == header, "{}: answers other questions", path.display());
+    ensure!(file.header() == header, "{}: holds lists for other queries", path.display());
     Ok(file)
 }
 
-/// About how many bytes a trajectory takes on disk while it is recorded.
+/// Approximate number of bytes that a trajectory takes on disk while it is recorded.
 #[must_use]
-pub fn disk(spec: &TrajectorySpec, k: usize, recipe: &dyn Recipe, n_users: usize) -> u64 {
-    let looks = recipe.training_plan().map_or(1, |plan| {
-        let every = if spec.every == 0 { plan.validate_every } else { spec.every };
-        plan.epochs.div_ceil(every.max(1))
-    });
+pub fn disk(selection: &StateSelection, k: usize, recipe: &dyn Recipe, n_users: usize) -> u64 {
+    let plan = recipe.training_plan();
+    let checkpoints = plan.map_or(1, |plan| plan.epochs.div_ceil(selection.every(Some(plan))));
     let file = |deviations| {
         Header { length: k as u32, queries: n_users as u64, questions: 0, deviations }.file()
     };
-    looks as u64 * file(false) + spec.states as u64 * file(true)
+    checkpoints as u64 * file(false) + selection.states as u64 * file(true)
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    fn looks(valid: &[f64]) -> Vec<Look> {
-        let look = |(at, &valid)| Look { epochs: 10 * (at + 1), valid: Some(valid) };
-        valid.iter().enumerate().map(look).collect()
-    }
-
-    #[test]
-    fn states_are_the_first_looks_at_a_share_of_the_last_value_or_evenly_spaced() {
-        let spec = TrajectorySpec::default();
-        let rising = looks(&[0.01, 0.03, 0.04, 0.06, 0.09, 0.1]);
-        assert_eq!(choose(&spec, &rising), [1, 3, 4, 5]);
-        // Good from the start: what comes next, in order.
-        assert_eq!(choose(&spec, &looks(&[0.09, 0.08, 0.09, 0.1, 0.1])), [0, 1, 2, 4]);
-        assert_eq!(choose(&spec, &looks(&[0.09, 0.1])), [0, 1], "no more looks than there are");
-        let spec = TrajectorySpec { spaced_by: SpacedBy::Epochs, ..spec };
-        assert_eq!(choose(&spec, &rising), [0, 2, 3, 5]);
-        assert_eq!(choose(&spec, &looks(&[0.5])), [0]);
-    }
-
-    #[test]
-    fn deviations_by_hand() {
-        let said = |list: &[ItemId]| {
-            let mut said = Rankings::default();
-            said.push(list.iter().map(|&item| (item, -(item as f32))));
-            Answers::from(said)
-        };
-        // Item 7: ranks 2 (not listed), 1, 0. Item 3: 0, 0, 1.
-        let found = with_deviations(&[said(&[3, 5]), said(&[3, 7]), said(&[7, 3])], 2).unwrap();
-        assert_eq!((found.items(0), found.scores(0)), (&[7, 3][..], &[-7.0, -3.0][..]));
-        let by_hand = [(2.0f32 / 3.0).sqrt(), (2.0f32 / 9.0).sqrt()];
-        for (found, by_hand) in found.deviations(0).iter().zip(by_hand) {
-            assert!((found - by_hand).abs() < 1e-6);
-        }
-        assert_eq!(with_deviations(&[said(&[4])], 9).unwrap().deviations(0), [0.0]);
-    }
 
     /// A folder with two states of a teacher of three users, the last of whom has no list.
     fn recorded(deviations: bool) -> (tempfile::TempDir, [Answers; 2]) {
@@ -405,7 +299,10 @@ mod tests {
         let (old, _) = recorded(false);
         let refused = |folder: &Path| format!("{:#}", read("x", folder, &cases).unwrap_err());
         let found = refused(old.path());
-        assert!(found.contains("state-0.lists: an earlier version recorded it; remove"), "{found}");
+        assert!(
+            found.contains("state-0.lists: was recorded by an earlier version; remove"),
+            "{found}"
+        );
         let (folder, _) = recorded(true);
         let state = folder.path().join(FOLDER).join(name(1));
         let whole = fs::read(&state).unwrap();

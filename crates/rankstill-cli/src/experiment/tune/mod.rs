@@ -16,7 +16,7 @@ use super::fitter::Fitter;
 use super::plan::{Plan, Source, without_nulls};
 use super::run::{folder_names, recordings, write};
 use super::spec::{FitOn, Method, Spec, TuneSpec, parts_of, put};
-use super::teacher_lists::{Ready, Teacher};
+use super::teacher_lists::{KeptTeacher, Ready};
 use super::{data, measure};
 use crate::progress::Screen;
 use anyhow::{Context as _, Result, bail, ensure};
@@ -405,7 +405,7 @@ impl Teachers {
         Ok(Self(ready))
     }
 
-    fn teacher<'a>(&self, at: usize, name: &'a str) -> Teacher<'a> {
+    fn teacher(&self, at: usize, name: &str) -> Result<KeptTeacher> {
         self.0[&at].teacher(name)
     }
 }

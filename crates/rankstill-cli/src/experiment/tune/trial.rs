@@ -2,10 +2,11 @@
 
 use super::ladder::Rung;
 use super::{Teachers, write};
-use crate::experiment::fit::{self, EPOCHS, Job, Look};
+use crate::experiment::EPOCHS;
+use crate::experiment::fit::{self, Job, Look};
 use crate::experiment::fitter::{Fitter, checkpoint_every};
 use crate::experiment::plan::{Plan, Source};
-use crate::experiment::teacher_lists::Teacher;
+use crate::experiment::teacher_lists::KeptTeacher;
 use crate::progress::interrupted;
 use anyhow::{Context as _, Result};
 use rankstill::core::{Cases, EpochReport, Error, Model, Recipe, Requirements, Trace};
@@ -146,10 +147,10 @@ impl<'a> Bench<'a> {
             let teachers = distil.iter().flat_map(|distil| &distil.teachers);
             let teacher = |at: usize| {
                 let planned = &plan.models[at];
-                let learning = planned.learning(self.fitter.train, self.seed);
-                self.teachers.teacher(at, &planned.name).with_recipe(learning)
+                let recipe = planned.teacher_recipe(self.fitter.train, self.seed);
+                Ok(self.teachers.teacher(at, &planned.name)?.with_recipe(recipe))
             };
-            let teachers: Vec<Teacher<'_>> = teachers.map(|&at| teacher(at)).collect();
+            let teachers = teachers.map(|&at| teacher(at)).collect::<Result<Vec<_>>>()?;
             self.traces(&teachers, cases, wants)
         };
         // A plan without early stopping does not look itself.
@@ -178,11 +179,11 @@ impl<'a> Bench<'a> {
     /// What the teachers say, asked once for the longest lists.
     fn traces(
         &self,
-        teachers: &[Teacher<'_>],
+        teachers: &[KeptTeacher],
         cases: &Cases,
         wants: Requirements,
     ) -> Result<Vec<Trace>> {
-        let names = teachers.iter().map(|teacher| teacher.name.to_owned()).collect();
+        let names = teachers.iter().map(|teacher| teacher.teacher.name().to_owned()).collect();
         let longest = wants.with_k(self.k);
         let asked: Asked = (names, cases.fingerprint(), longest);
         let known = self.said.borrow().iter().position(|(key, _)| *key == asked);

@@ -1,0 +1,21 @@
+//! Metrics of one ranker in one call. The crate `rankstill-eval` has the parts: values by case, paired tests, groups, latency.
+
+use crate::core::{Cases, Ranker, TopK};
+use crate::eval::metric::parse_all;
+use crate::eval::{Dialect, Needs, Outcome, Result};
+
+/// The mean of each of `metrics`, such as `ndcg@10` or `map`, over `cases`, by the standard definitions. Items of a query's
+/// history are not ranked.
+///
+/// # Errors
+/// When a metric is unknown or needs a teacher, or the ranker fails.
+pub fn evaluate(
+    ranker: &(impl Ranker + ?Sized),
+    cases: &Cases,
+    metrics: &[&str],
+) -> Result<Vec<(String, f64)>> {
+    let metrics = parse_all(metrics, Dialect::default())?;
+    let needs = Needs::of(&metrics);
+    let outcome = Outcome::ask(ranker, cases, &TopK::unseen(needs.depth), needs)?;
+    metrics.iter().map(|metric| Ok((metric.name(), metric.measure(&outcome)?.mean()))).collect()
+}
