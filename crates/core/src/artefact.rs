@@ -28,7 +28,7 @@ const ITEMS: &str = "items.vocab";
 pub struct Artefact {
     /// What it is.
     pub manifest: Manifest,
-    /// What [`crate::Recipe::load`] builds the model from.
+    /// What [`crate::ModelConfig::load`] builds the model from.
     pub tensors: Tensors,
     /// The users it was trained on.
     pub users: Vocab,

@@ -39,7 +39,7 @@ pub use packed::{Packed, Precision, PrecisionUse};
 pub use plan::{Checkpointing, EpochReport, Fit, Plan, Sampling, Validate, Watch};
 pub use rank::{Factored, Factors, ItemSet, Ranker, Scorer, TopK};
 pub use rankings::Rankings;
-pub use recipe::{Recipe, Trainable};
+pub use recipe::{Configured, ModelConfig, Recipe, Trainable};
 pub use tensors::{Data, Tensor, Tensors};
 pub use vectors::{Embedded, VectorGrads, VectorObjective, Vectors};
 pub use vocab::Vocab;

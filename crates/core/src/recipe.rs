@@ -1,25 +1,46 @@
 //! Recipes: hyper-parameters that know how to become a fitted model. The config struct *is* the algorithm.
 
 use crate::{Cases, Fit, Interactions, Learner, Model, Objective, Plan, Result, Tensors};
+use serde::Serialize;
 use serde_json::Value;
 use std::sync::Arc;
 
-/// Hyper-parameters that know how to become a fitted model.
-pub trait Recipe: Send + Sync {
-    /// Fits a model on `train`.
-    ///
-    /// # Errors
-    /// When the settings do not work on these data, training diverges, or a checkpoint cannot be written.
-    fn fit(&self, train: &Arc<Interactions>, fit: &mut Fit<'_>) -> Result<Box<dyn Model>>;
+/// Settings as JSON. Implemented for everything that serialises.
+pub trait Configured {
+    /// All settings, defaults included; [`Entry::parse`](crate::registry::Entry::parse) reads them back.
+    fn config(&self) -> Value;
+}
 
+impl<T: Serialize> Configured for T {
+    fn config(&self) -> Value {
+        serde_json::to_value(self).expect("recipes are tables of numbers and words")
+    }
+}
+
+/// What a model's settings determine without any training data.
+pub trait ModelConfig: Configured + Send + Sync {
     /// Rebuilds a model from its [`Model::tensors`]. Checks everything: they may come from a file.
     ///
     /// # Errors
     /// When a tensor is missing or has the wrong shape.
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>>;
 
-    /// All settings, defaults included; [`Entry::parse`](crate::registry::Entry::parse) reads them back.
-    fn config(&self) -> Value;
+    /// Estimated peak memory, in bytes, of a fit on data of this size.
+    fn memory(&self, n_users: usize, n_items: usize, n_interactions: usize) -> u64;
+
+    /// The settings that determine how the model is trained, not what it computes.
+    fn training_keys(&self) -> &'static [&'static str] {
+        &[]
+    }
+}
+
+/// Hyper-parameters that know how to become a fitted model.
+pub trait Recipe: ModelConfig {
+    /// Fits a model on `train`.
+    ///
+    /// # Errors
+    /// When the settings do not work on these data, training diverges, or a checkpoint cannot be written.
+    fn fit(&self, train: &Arc<Interactions>, fit: &mut Fit<'_>) -> Result<Box<dyn Model>>;
 
     /// Models that learn by gradient return themselves: only these can be students.
     fn trainable(&self) -> Option<&dyn Trainable> {
@@ -30,13 +51,10 @@ pub trait Recipe: Send + Sync {
     fn training_plan(&self) -> Option<&Plan> {
         self.trainable().map(Trainable::plan)
     }
-
-    /// Estimated peak memory, in bytes, of a fit on data of this size.
-    fn memory(&self, n_users: usize, n_items: usize, n_interactions: usize) -> u64;
 }
 
 /// A model that learns by gradient. [`Recipe`] is implemented for all of these, by [`train`](crate::train::train).
-pub trait Trainable: Send + Sync {
+pub trait Trainable: ModelConfig {
     /// The training schedule.
     fn plan(&self) -> &Plan;
 
@@ -57,16 +75,4 @@ pub trait Trainable: Send + Sync {
     /// # Errors
     /// When it is not a state of this model.
     fn resume(&self, train: &Arc<Interactions>, state: &Tensors) -> Result<Box<dyn Learner>>;
-
-    /// See [`Recipe::load`].
-    ///
-    /// # Errors
-    /// When a tensor is missing or has the wrong shape.
-    fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>>;
-
-    /// See [`Recipe::config`].
-    fn config(&self) -> Value;
-
-    /// See [`Recipe::memory`].
-    fn memory(&self, n_users: usize, n_items: usize, n_interactions: usize) -> u64;
 }

@@ -11,6 +11,8 @@ pub struct Entry<T: ?Sized> {
     pub name: &'static str,
     /// One line for the help.
     pub about: &'static str,
+    /// Settings with which it is small and quick, a JSON object; for generic tests.
+    pub small: &'static str,
     /// From its settings, `kind` taken off.
     pub parse: fn(Config<'_>) -> Result<Box<T>>,
 }

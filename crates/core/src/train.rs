@@ -11,7 +11,6 @@ use crate::{
 };
 use order::Order;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,20 +20,8 @@ impl<T: Trainable> Recipe for T {
         train(self, log, &self.cases(log), self.objective(log), fit)
     }
 
-    fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
-        Trainable::load(self, tensors)
-    }
-
-    fn config(&self) -> Value {
-        Trainable::config(self)
-    }
-
     fn trainable(&self) -> Option<&dyn Trainable> {
         Some(self)
-    }
-
-    fn memory(&self, n_users: usize, n_items: usize, n_interactions: usize) -> u64 {
-        Trainable::memory(self, n_users, n_items, n_interactions)
     }
 }
 
@@ -289,7 +276,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::Checkpointing;
-    use crate::{Grad, Query, Row, Sampling, Scorer, Scores, Slate};
+    use crate::{Grad, ModelConfig, Query, Row, Sampling, Scorer, Scores, Slate};
     use std::cell::RefCell;
     use std::sync::Mutex;
     use std::time::Duration;
@@ -298,6 +285,7 @@ mod tests {
     #[derive(Clone, Debug, PartialEq)]
     struct Counter(f32);
 
+    #[derive(Serialize)]
     struct Count(Plan);
 
     struct AddsIndex;
@@ -366,11 +354,11 @@ mod tests {
         fn resume(&self, _: &Arc<Interactions>, state: &Tensors) -> Result<Box<dyn Learner>> {
             Ok(Box::new(Counter(state.f32s("number", 1)?[0])))
         }
+    }
+
+    impl ModelConfig for Count {
         fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
             Ok(Box::new(Counter(tensors.f32s("number", 1)?[0])))
-        }
-        fn config(&self) -> Value {
-            Value::Null
         }
         fn memory(&self, _: usize, _: usize, _: usize) -> u64 {
             4

@@ -5,10 +5,9 @@ use crate::beside_own::{Asked, Term};
 use crate::rank_distil::Scratch;
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::{
-    Batch, Cases, Grad, Interactions, ItemId, Learner, Model, Objective, Plan, Query, Rankings,
-    Result, Row, Scorer, Scores, Slate, TeacherRecipe, Tensors, Trace, Trainable,
+    Batch, Cases, Grad, Interactions, ItemId, Learner, Model, ModelConfig, Objective, Plan, Query,
+    Rankings, Result, Row, Scorer, Scores, Slate, TeacherRecipe, Tensors, Trace, Trainable,
 };
-use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// Items.
@@ -86,6 +85,7 @@ impl Model for Chance {
 }
 
 /// The simplest model that learns: a number for each user and item.
+#[derive(serde::Serialize)]
 pub(crate) struct Free(pub Plan);
 
 /// The numbers.
@@ -109,11 +109,11 @@ impl Trainable for Free {
     fn resume(&self, train: &Arc<Interactions>, state: &Tensors) -> Result<Box<dyn Learner>> {
         Ok(Box::new(FreeModel(state.f32s("numbers", train.n_users() * N)?.to_vec())))
     }
+}
+
+impl ModelConfig for Free {
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         Ok(Box::new(FreeModel(tensors.f32s("numbers", 12 * N)?.to_vec())))
-    }
-    fn config(&self) -> Value {
-        json!({"kind": "free"})
     }
     fn memory(&self, _n_users: usize, _n_items: usize, _n_interactions: usize) -> u64 {
         0

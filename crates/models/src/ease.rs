@@ -1,36 +1,37 @@
-//! EASE, "Embarrassingly Shallow Autoencoders for Sparse Data" (Steck, WWW 2019): the item-item matrix B without a diagonal
-//! that best rebuilds the binary matrix X of users and items, min |X - XB|^2 + l |B|^2. In closed form, with
-//! P = (X'X + l I)^-1, it is B = I - P / diag(P), columns divided; the score of a history h is h B.
+//! EASE, "Embarrassingly Shallow Autoencoders for Sparse Data" (Steck, WWW 2019): the item-item matrix B with zero diagonal that
+//! best reconstructs the binary user-item matrix X, min |X - XB|^2 + l |B|^2. In closed form, with P = (X'X + l I)^-1, it is
+//! B = I - P / diag(P), dividing columns; the scores of a history h are h B.
 //!
-//! P is items x items. Where users are fewer it is not made: with A = X X' + l I (users x users) and the Woodbury identity
+//! P is items x items. Where there are fewer users than items, it is not formed. With A = X X' + l I (users x users), the Woodbury
+//! identity gives
 //! - diag(P)_j = (1 - x_j' A^-1 x_j) / l, with x_j the column of item j,
 //! - h P = (h - (h X') A^-1 X) / l, which for the row of user u in X is row u of A^-1 X.
 //!
-//! Both sides give the same scores; `citeulike-t` (5,219 users, 25,181 items) takes a hundredth of the operations by the users'
-//! side. What is kept is the inverse (on the users' side with X), so memory is 4 bytes times the square of the smaller number.
+//! Both sides compute the same scores; on `citeulike-t` (5,219 users, 25,181 items) the users' side takes a hundredth of the
+//! operations. The model keeps the inverse (on the users' side also X), so memory is 4 bytes times the square of the smaller
+//! number.
 //!
-//! It looks at the history alone: strangers are answered as users are. On the users' side a training user's own history costs
-//! one pass over the log, another history a row of the inverse more for each user who shares an item with it.
+//! It only uses the history: new users are scored like known ones. On the users' side, a training user's own history costs one
+//! pass over the log; any other history costs one more row of the inverse for each user who shares an item with it.
 //!
-//! In `f32`, with pivots inverted in `f64`. Errors grow with the condition number, (largest eigenvalue of X X') / l2 + 1: at
-//! l2 = 50 scores have five good digits, at l2 = 1 about three, and where `f32` cannot tell the matrix from a singular one the fit
-//! is refused. Repeats count once, weights and order not at all.
+//! Computed in `f32`, with pivots inverted in `f64`. Errors grow with the condition number, (largest eigenvalue of X X') / l2 + 1:
+//! at l2 = 50 scores have five correct digits, at l2 = 1 about three, and where `f32` cannot tell the matrix from a singular one
+//! the fit is refused. Repeats count once; weights and order are ignored.
 
-use crate::baskets::{self, baskets, distinct};
+use crate::parts::baskets::{self, baskets, distinct};
+use crate::parts::settings::{self, Checked};
 use rankstill_core::kernel::cholesky::{NotPositiveDefinite, invert};
 use rankstill_core::kernel::csr::Csr;
 use rankstill_core::kernel::dense::axpy;
 use rankstill_core::kernel::panels::Rows;
-use rankstill_core::registry::Config;
 use rankstill_core::{
-    Error, Fit, Interactions, ItemId, Model, Query, Recipe, Result, Scorer, Tensors,
+    Error, Fit, Interactions, ItemId, Model, ModelConfig, Query, Recipe, Result, Scorer, Tensors,
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::sync::Arc;
 
-/// The linear autoencoder in closed form. The side is chosen by itself: the smaller one.
+/// The linear autoencoder in closed form, computed on the smaller side.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Ease {
@@ -44,21 +45,14 @@ impl Default for Ease {
     }
 }
 
-pub(crate) fn parse(config: Config<'_>) -> Result<Box<dyn Recipe>> {
-    let recipe: Ease = config.read_over_default()?;
-    crate::located(config, recipe.check())?;
-    Ok(Box::new(recipe))
+impl Checked for Ease {
+    fn check(&self) -> Result<()> {
+        settings::must(self.l2 > 0.0 && self.l2 <= 1e9, "l2", "above 0 and at most 1e9", self.l2)
+    }
 }
 
 impl Ease {
-    fn check(&self) -> Result<()> {
-        if self.l2 > 0.0 && self.l2 <= 1e9 {
-            return Ok(());
-        }
-        Err(crate::invalid("l2", format!("must be above 0 and at most 1e9, is {}", self.l2)))
-    }
-
-    /// P itself.
+    /// With P itself.
     fn by_items(&self, baskets: &Csr) -> Result<Autoencoder> {
         let inverse = self.inverse_of_gram(&baskets.transpose(), baskets)?;
         let n = baskets.n_cols();
@@ -66,13 +60,13 @@ impl Ease {
         Ok(Autoencoder { scale, inverse, users: None })
     }
 
-    /// A^-1, and P's diagonal.
+    /// With A^-1 and P's diagonal.
     fn by_users(&self, baskets: Csr) -> Result<Autoencoder> {
         let users_of = baskets.transpose();
         let inverse = self.inverse_of_gram(&baskets, &users_of)?;
         let n = baskets.n_rows();
         let scale = (0..users_of.n_rows()).into_par_iter().map(|item| {
-            // x' A^-1 x: the inverse is symmetric, so half of it and the diagonal do.
+            // x' A^-1 x: the inverse is symmetric, so half of it and the diagonal suffice.
             let users = users_of.row(item);
             let mut share = 0.0f64;
             for (at, &user) in users.iter().enumerate() {
@@ -82,7 +76,7 @@ impl Ease {
                 };
                 share += 2.0 * sum(&users[..at]) + f64::from(row[user as usize]);
             }
-            // P_jj is never below 1 / (X'X + l I)_jj: rounding shall not bring it there.
+            // P_jj is never below 1 / (X'X + l I)_jj; rounding must not push it there.
             let least = self.l2 / (users.len() as f64 + self.l2);
             (1.0 / (1.0 - share).max(least)) as f32
         });
@@ -109,7 +103,7 @@ impl Ease {
                 "{} is too small for these data in f32 (pivot {at} of {n} is {pivot:e}); raise it",
                 self.l2
             );
-            crate::invalid("l2", problem)
+            settings::invalid("l2", problem)
         })?;
         Ok(gram)
     }
@@ -122,12 +116,15 @@ impl Recipe for Ease {
         let by_users = train.n_users() < train.n_items();
         Ok(Box::new(if by_users { self.by_users(baskets)? } else { self.by_items(&baskets)? }))
     }
+}
 
+impl ModelConfig for Ease {
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         let bad = |name: &str, problem: String| Error::Tensor { name: name.into(), problem };
         let n_items = baskets::read_n_items(tensors)?;
         let scale = tensors.f32s("scale", n_items)?.to_vec();
-        // The items' side has no log; a file of the users' side that lost it has a log's part left, or the wrong inverse.
+        // Files of the items' side have no log. A file of the users' side that lost it still has a part of the log, or an
+        // inverse of the wrong size.
         let users = match tensors.get("starts").or(tensors.get("items")) {
             None => None,
             Some(_) => {
@@ -145,13 +142,9 @@ impl Recipe for Ease {
         Ok(Box::new(Autoencoder { scale, inverse, users }))
     }
 
-    fn config(&self) -> Value {
-        crate::settings(self)
-    }
-
     fn memory(&self, n_users: usize, n_items: usize, n_interactions: usize) -> u64 {
         let n = n_users.min(n_items) as u64;
-        // The inverse, and half of it once more when it is saved; the elimination's panels; the log, twice.
+        // The inverse, and half of it again when it is saved; the elimination's panels; the log, twice.
         6 * n * n + 2048 * n + 8 * n_interactions as u64 + 16 * (n_users + n_items) as u64
     }
 }
@@ -166,7 +159,7 @@ struct Autoencoder {
     users: Option<Users>,
 }
 
-/// What the users' side needs besides.
+/// What the users' side needs in addition.
 struct Users {
     l2: f32,
     baskets: Csr,
@@ -174,8 +167,8 @@ struct Users {
 }
 
 impl Autoencoder {
-    /// For each query h P, times l2 on the users' side.
-    fn against_inverse(&self, queries: &[Query<'_>], out: &mut [f32]) {
+    /// h P of each query, times l2 on the users' side.
+    fn times_inverse(&self, queries: &[Query<'_>], out: &mut [f32]) {
         let n_items = self.n_items();
         let Some(users) = &self.users else {
             for (query, out) in queries.iter().zip(out.chunks_exact_mut(n_items)) {
@@ -186,7 +179,7 @@ impl Autoencoder {
             }
             return;
         };
-        // (some vector over users) X, all queries at once: a query's sums have the same order alone and among others.
+        // (a vector over users) X, all queries at once: a query's sums have the same order alone and in a batch.
         let (n_users, n) = (users.baskets.n_rows(), queries.len());
         let mut vectors = vec![0.0; n_users * n];
         let mut whole = vec![false; n];
@@ -232,7 +225,7 @@ impl Autoencoder {
         }
     }
 
-    /// The items of the history that the catalogue has, ascending, each once.
+    /// The items of the history that are in the catalogue, ascending, each once.
     fn known(&self, query: &Query<'_>) -> Vec<ItemId> {
         let mut items = distinct(query.history);
         items.retain(|&item| (item as usize) < self.n_items());
@@ -250,8 +243,8 @@ impl Scorer for Autoencoder {
         if n_items == 0 {
             return;
         }
-        for (queries, out) in queries.chunks(TOGETHER).zip(out.chunks_mut(TOGETHER * n_items)) {
-            self.against_inverse(queries, out);
+        for (queries, out) in queries.chunks(BATCH).zip(out.chunks_mut(BATCH * n_items)) {
+            self.times_inverse(queries, out);
             // h B = h - h P / diag(P)
             for (query, out) in queries.iter().zip(out.chunks_exact_mut(n_items)) {
                 out.iter_mut().zip(&self.scale).for_each(|(out, scale)| *out *= -scale);
@@ -262,7 +255,7 @@ impl Scorer for Autoencoder {
 }
 
 /// Queries that share a pass over the log.
-const TOGETHER: usize = 16;
+const BATCH: usize = 16;
 
 impl Model for Autoencoder {
     fn tensors(&self) -> Tensors {
@@ -292,7 +285,7 @@ fn packed(matrix: &[f32], n: usize) -> Vec<f32> {
     triangle
 }
 
-/// The symmetric matrix of which [`packed`] took the lower triangle.
+/// The symmetric matrix whose lower triangle [`packed`] returned.
 fn unpacked(triangle: &[f32], n: usize) -> Vec<f32> {
     let mut matrix = vec![0.0; n * n];
     let mut rest = triangle;
@@ -379,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn both_sides_are_the_definition_for_users_strangers_and_other_histories() {
+    fn both_sides_are_the_definition_for_known_and_new_users_and_other_histories() {
         let mut rng = Rng::new(5);
         for (n_users, n_items) in [(30, 70), (90, 40)] {
             let lines = (0..n_users).map(|user| {
@@ -408,7 +401,7 @@ mod tests {
 
     #[test]
     fn the_users_side_passes_the_generic_tests_too() {
-        // 48 users and 40 items go by the items; each twice as many items, of which half are nobody's, by the users.
+        // 48 users and 40 items use the items' side; with twice as many items, half of them without users, the users' side.
         let narrow = testing::blocks();
         let wide = log(80, narrow.items().iter().map(<[u32]>::to_vec).collect());
         let recipe = Ease { l2: 2.0 };
@@ -423,7 +416,7 @@ mod tests {
                 let wanted = scores(&*testing::fit(&recipe, &narrow, 1), user, history);
                 let wanted: Vec<f64> = wanted.iter().map(|&x| f64::from(x)).collect();
                 close(&found[..40], &wanted, 1e-5);
-                assert!(found[40..].iter().all(|&x| x == 0.0), "nobody has them");
+                assert!(found[40..].iter().all(|&x| x == 0.0), "no user has them");
             }
         }
         let on = |threads: usize| {
@@ -441,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_lie_are_refused() {
+    fn corrupt_files_are_refused() {
         let recipe = Ease { l2: 1.0 };
         let tensors =
             recipe.by_users(baskets(&log(3, vec![vec![0, 1], vec![2]]))).unwrap().tensors();

@@ -1,19 +1,19 @@
-//! ALS on implicit feedback: user and item vectors whose products are near 1 where there was an interaction and near 0 elsewhere,
-//! all pairs counting, those of the log with more confidence (Hu, Koren, Volinsky, ICDM 2008): minimise
-//! sum over all (u, i) of c (p - x_u y_i)^2 + sum of l2_u |x_u|^2 + sum of l2_i |y_i|^2,
-//! where a pair of the log has p = 1 and c = 1 + alpha r, with r the sum of its weights, or how often it occurs, and any other
-//! pair p = 0 and c = 1. An iteration solves for all items and then for all users, each side while the other stands still.
+//! ALS for implicit feedback: user and item vectors whose products are near 1 where there was an interaction and near 0
+//! elsewhere, over all pairs, with more confidence in those of the log (Hu, Koren, Volinsky, ICDM 2008): minimise
+//! sum over all (u, i) of c (p - x_u y_i)^2 + sum of l2_u |x_u|^2 + sum of l2_i |y_i|^2.
+//! A pair of the log has p = 1 and c = 1 + alpha r, with r the sum of its weights, or how often it occurs; any other pair has
+//! p = 0 and c = 1. An iteration solves for all items and then for all users, each with the other side fixed.
 //!
-//! `l2` is not scaled: l2_u = l2, as in the paper. With `l2_exponent` = e it is l2 times (a row's summed confidence / the mean
-//! row's)^e, so that busy rows are held back more: e = 1 is the frequency regularisation of ALS-WR and of iALS (Rendle et al.,
-//! RecSys 2022), but for the constant.
+//! `l2` is not scaled: l2_u = l2, as in the paper. With `l2_exponent` = e it is l2 times (a row's total confidence / that of the
+//! mean row)^e, which regularises active rows more: e = 1 is the frequency regularisation of ALS-WR and of iALS (Rendle et al.,
+//! RecSys 2022), up to the constant.
 //!
-//! Two solvers: `conjugate_gradient` takes `steps` steps from where a row stands (Takacs, Pilaszy, Tikk, RecSys 2011; three of
-//! them, as the library `implicit` does), `cholesky` solves exactly. `alpha` here is that library's less 1: its confidence of a pair
-//! is alpha r, ours 1 + alpha r.
+//! Two solvers: `conjugate_gradient` takes `steps` steps from a row's current vector (Takacs, Pilaszy, Tikk, RecSys 2011; three,
+//! as in the library `implicit`), `cholesky` solves exactly. `alpha` here is that library's minus 1: its confidence of a pair is
+//! alpha r, ours 1 + alpha r.
 //!
-//! The paper starts an iteration with the users. Here they come last, so that users and strangers stand alike: a stranger's
-//! vector is the exact solution for the history (each item once, r = 1) against the final items. A known user keeps the trained
+//! The paper starts an iteration with the users. Here they come last, so that known and new users are treated alike: a new user's
+//! vector is the exact solution for the history (each item once, r = 1) given the final items. A known user keeps the trained
 //! vector, whatever the history.
 //!
 //! On HetComp's CiteULike split (64 dimensions, Recall@50 / nDCG@50) the defaults reach .304 / .146, l2 = 100 with l2_exponent = 1
@@ -22,17 +22,16 @@
 mod model;
 mod progress;
 
-use crate::baskets::distinct;
-use model::Factors;
+use crate::parts::baskets::distinct;
+use crate::parts::settings::{self, Checked};
+use model::AlsModel;
 use progress::Fitting;
 use rankstill_core::kernel::als::{self, Half};
 use rankstill_core::kernel::csr::Csr;
 use rankstill_core::kernel::panels::Rows;
-use rankstill_core::registry::Config;
-use rankstill_core::{Error, Fit, Interactions, Model, Recipe, Result, Tensors};
+use rankstill_core::{Error, Fit, Interactions, Model, ModelConfig, Recipe, Result, Tensors};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -40,25 +39,25 @@ use std::time::Instant;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ImplicitAls {
-    /// Length of the vectors.
+    /// Number of dimensions of the vectors.
     pub dim: usize,
-    /// Penalty on the squared length of a row's vector.
+    /// Penalty on the squared norm of a row's vector.
     pub l2: f64,
-    /// How a row's penalty grows with its summed confidence; 0 = the same for all.
+    /// How a row's penalty grows with its total confidence; 0 = the same for all.
     pub l2_exponent: f64,
     /// Confidence that each interaction adds to the 1 of every pair.
     pub alpha: f64,
-    /// Takes every pair of the log as one interaction, whatever its weights and repeats.
+    /// Treats every pair of the log as one interaction, whatever its weights and repeats.
     pub binary: bool,
-    /// How a row's least squares are solved.
+    /// How a row's least-squares problem is solved.
     pub solver: Solver,
-    /// At most so many.
+    /// Maximum number of iterations.
     pub iterations: usize,
-    /// Iterations between two looks at the validation data.
+    /// Number of iterations between validations.
     pub validate_every: usize,
-    /// Stop after so many looks without a better value and keep the best model; 0 = all iterations, and the last.
+    /// Stop after this many validations without improvement and keep the best model; 0 = run all iterations and keep the last.
     pub patience: usize,
-    /// The first vectors are normally distributed, of this expected length.
+    /// Expected norm of the initial vectors, which are normally distributed.
     pub init_length: f64,
 }
 
@@ -79,51 +78,40 @@ impl Default for ImplicitAls {
     }
 }
 
-/// How a row's least squares are solved.
+/// How a row's least-squares problem is solved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Solver {
-    /// Nearly, by so many steps from the row's last vector.
+    /// Approximately, starting from the row's last vector.
     ConjugateGradient {
-        /// Steps.
+        /// Number of steps.
         steps: usize,
     },
     /// Exactly.
     Cholesky,
 }
 
-pub(crate) fn parse(config: Config<'_>) -> Result<Box<dyn Recipe>> {
-    let recipe: ImplicitAls = config.read_over_default()?;
-    crate::located(config, recipe.check())?;
-    Ok(Box::new(recipe))
-}
+/// A row's solution costs the square of it, in memory too.
+const MAX_DIM: usize = 2048;
 
-/// A row's solution costs its square, in memory too.
-const MOST_DIMENSIONS: usize = 2048;
-
-/// Rows in a task: few enough that busy ones do not pile up in one.
+/// Rows per task: few, so that the active ones do not all fall into one task.
 const CHUNK: usize = 32;
 
-impl ImplicitAls {
+impl Checked for ImplicitAls {
     fn check(&self) -> Result<()> {
-        if self.dim == 0 || self.dim > MOST_DIMENSIONS {
-            let problem = format!("must be from 1 to {MOST_DIMENSIONS}, is {}", self.dim);
-            return Err(crate::invalid("dim", problem));
-        }
-        let settings = [
+        settings::within("dim", self.dim, 1..=MAX_DIM)?;
+        let numbers = [
             ("l2", self.l2, 1e9),
             ("l2_exponent", self.l2_exponent, 2.0),
             ("alpha", self.alpha, 1e6),
             ("init_length", self.init_length, 1e3),
         ];
-        for (key, value, most) in settings {
-            // Without a penalty a user without interactions would have any vector at all.
-            let least = if key == "l2_exponent" { 0.0 } else { f64::MIN_POSITIVE };
-            if !(least..=most).contains(&value) {
-                let bound = if least > 0.0 { "above" } else { "at least" };
-                let problem = format!("must be {bound} 0 and at most {most:e}, is {value}");
-                return Err(crate::invalid(key, problem));
-            }
+        for (key, value, max) in numbers {
+            // Without a penalty the vector of a user without interactions would be undetermined.
+            let min = if key == "l2_exponent" { 0.0 } else { f64::MIN_POSITIVE };
+            let bound = if min > 0.0 { "above" } else { "at least" };
+            let bound = format!("{bound} 0 and at most {max:e}");
+            settings::must((min..=max).contains(&value), key, bound, value)?;
         }
         let steps = match self.solver {
             Solver::ConjugateGradient { steps } => steps,
@@ -134,14 +122,14 @@ impl ImplicitAls {
             ("validate_every", self.validate_every),
             ("solver.steps", steps),
         ];
-        for (key, value) in counts {
-            if value == 0 {
-                return Err(crate::invalid(key, "must be at least 1"));
-            }
+        match counts.iter().find(|(_, value)| *value == 0) {
+            Some((key, _)) => Err(settings::invalid(key, "must be at least 1")),
+            None => Ok(()),
         }
-        Ok(())
     }
+}
 
+impl ImplicitAls {
     /// Users x items: alpha r of every pair of the log.
     fn confidences(&self, train: &Interactions) -> Result<Csr> {
         let (mut offsets, mut items, mut values) = (vec![0], Vec::new(), Vec::new());
@@ -160,10 +148,10 @@ impl ImplicitAls {
                         "user {user} has item {item} with weight {value}; confidences must not be negative: filter such \
                          rows, or set binary = true"
                     );
-                    return Err(crate::invalid("alpha", problem));
+                    return Err(settings::invalid("alpha", problem));
                 }
-                let place = items[first..].binary_search(&item).unwrap_or_default();
-                values[first + place] += value;
+                let position = items[first..].binary_search(&item).unwrap_or_default();
+                values[first + position] += value;
             }
             offsets.push(items.len());
         }
@@ -174,7 +162,7 @@ impl ImplicitAls {
 
     /// Each row's penalty.
     fn penalties(&self, extra: &Csr) -> Vec<f32> {
-        // The entries' own 1 is among the columns'.
+        // The 1 of each entry's confidence is among that of the columns.
         let total = |row| {
             let extra = extra.row_values(row).unwrap_or_default().iter();
             extra.fold(0.0, |sum, &x| sum + f64::from(x))
@@ -186,7 +174,7 @@ impl ImplicitAls {
         totals.iter().map(scaled).collect()
     }
 
-    /// One side's vectors anew.
+    /// Solves for all vectors of one side.
     fn solve(&self, half: Half<'_>, vectors: &mut [f32]) {
         let dim = half.others.dim();
         vectors.par_chunks_mut(CHUNK * dim).enumerate().for_each(|(chunk, vectors)| {
@@ -201,8 +189,8 @@ impl ImplicitAls {
         });
     }
 
-    /// One iteration; returns the loss of all pairs with its penalties.
-    fn iterate(&self, model: &mut Factors, of_users: &Side, of_items: &Side) -> f64 {
+    /// One iteration; returns the loss over all pairs, penalties included.
+    fn iterate(&self, model: &mut AlsModel, of_users: &Side, of_items: &Side) -> f64 {
         let stride = model.stride;
         fn rows(data: &[f32], n: usize) -> Rows<'_> {
             Rows::dense(data, n, data.len() / n.max(1))
@@ -218,7 +206,7 @@ impl ImplicitAls {
         let half = of_users.half(items, &gram_of_items);
         self.solve(half, &mut model.users);
 
-        // |X Y'|^2 is the sum of X'X times Y'Y; the entries of the log differ from that.
+        // |X Y'|^2 is the sum over X'X times Y'Y; the entries of the log differ from that.
         let gram_of_users = als::gram(rows(&model.users, n_users), &model.users);
         let product = |sum, (x, y): (&f32, &f32)| sum + f64::from(*x) * f64::from(*y);
         let all = gram_of_users.iter().zip(&gram_of_items).fold(0.0, product);
@@ -239,7 +227,7 @@ impl ImplicitAls {
     }
 }
 
-/// What one side's rows are solved by.
+/// The log and the penalties, by the rows of one side.
 struct Side {
     extra: Csr,
     l2: Vec<f32>,
@@ -256,7 +244,7 @@ impl Recipe for ImplicitAls {
         self.check()?;
         if train.is_empty() {
             let problem = "no training interaction is left; loosen the filters or the split";
-            return Err(crate::invalid("data", problem));
+            return Err(Error::Data { problem: problem.into() });
         }
         let of_users = self.confidences(train)?;
         let of_items = of_users.transpose();
@@ -271,22 +259,20 @@ impl Recipe for ImplicitAls {
             if !loss.is_finite() {
                 return Err(Error::Diverged { epoch: fitting.progress.iteration, loss });
             }
-            fitting.look(loss, began.elapsed().as_secs_f64(), fit)?;
+            fitting.finish_iteration(loss, began.elapsed().as_secs_f64(), fit)?;
         }
         fitting.end()
     }
+}
 
+impl ModelConfig for ImplicitAls {
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
-        Ok(Box::new(Factors::loaded(self, tensors)?))
-    }
-
-    fn config(&self) -> Value {
-        crate::settings(self)
+        Ok(Box::new(AlsModel::loaded(self, tensors)?))
     }
 
     fn memory(&self, n_users: usize, n_items: usize, n_interactions: usize) -> u64 {
         let (rows, n) = ((n_users + n_items) as u64, n_interactions as u64);
-        // Vectors, and the best ones; packed items; the log by users and by items; grams.
+        // Vectors and the best ones; packed items; the log by users and by items; Gram matrices.
         4 * rows * (2 * self.dim.next_multiple_of(16) as u64 + 8)
             + 4 * n_items as u64 * self.dim as u64
             + 16 * n
@@ -328,7 +314,7 @@ mod tests {
 
     #[test]
     fn penalties_follow_the_summed_confidence() {
-        // Rows have four columns and what their entries add, 6, 2, 4 and 0: in the mean 7.
+        // Total confidences are four columns plus what the entries add, 6, 2, 4 and 0: 7 on average.
         let recipe =
             ImplicitAls { alpha: 1.0, l2: 14.0, l2_exponent: 1.0, ..ImplicitAls::default() };
         let extra = ImplicitAls { alpha: 2.0, ..recipe.clone() }.confidences(&log(None)).unwrap();
@@ -376,7 +362,7 @@ mod tests {
                 model: &dyn Model,
             ) -> Result<std::ops::ControlFlow<()>> {
                 self.0.push(report.loss);
-                // By the definition, from the scores and the vectors.
+                // By definition, from the scores and the vectors.
                 let train = testing::blocks();
                 let (mut sum, tensors) = (0.0, model.tensors());
                 for user in 0..48 {
@@ -417,20 +403,20 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_with_a_users_history_gets_nearly_the_users_vector() {
+    fn a_new_user_with_a_users_history_gets_nearly_the_users_vector() {
         let train = testing::blocks();
         let recipe = ImplicitAls { dim: 8, solver: Solver::Cholesky, ..ImplicitAls::default() };
         let model = fitted(&recipe, &train).unwrap();
         for user in [0, 17, 47] {
-            let ask = |user| {
+            let scores = |user| {
                 let mut out = vec![0.0; 40];
                 let history = train.history(17);
                 model.score(&[Query { user, history, hidden: &[] }], &mut out);
                 out
             };
-            let (known, stranger) = (ask(Some(17)), ask(None));
-            let apart = known.iter().zip(&stranger).map(|(x, y)| (x - y).abs());
-            assert!(apart.fold(0.0, f32::max) < 1e-4, "{user}: {known:?} {stranger:?}");
+            let (known, new) = (scores(Some(17)), scores(None));
+            let differences = known.iter().zip(&new).map(|(x, y)| (x - y).abs());
+            assert!(differences.fold(0.0, f32::max) < 1e-4, "{user}: {known:?} {new:?}");
         }
     }
 }

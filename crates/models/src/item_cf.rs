@@ -1,42 +1,42 @@
-//! ItemCF: an item scores the sum of its similarities to the items of the query's history (Sarwar et al., WWW 2001;
-//! Deshpande & Karypis, ACM TOIS 2004), on the binary matrix: repeats count once, weights and order not at all.
+//! ItemCF: an item's score is the sum of its similarities to the items of the query's history (Sarwar et al., WWW 2001;
+//! Deshpande & Karypis, ACM TOIS 2004), computed on the binary matrix: repeats count once; weights and order are ignored.
 //!
-//! Each item keeps its `neighbours` most similar items, and only those vote for it. Three things go beyond the textbook,
-//! which is `user_activity = popularity = shrinkage = 0`:
-//! - `user_activity` lets a user with n items count n^-user_activity in the co-occurrences, in the spirit of the inverse
-//!   user frequency of Breese et al. (UAI 1998): what two busy users share says less than what two picky ones share.
-//! - `popularity` multiplies what an item with n users is given by n^popularity, half of what asymmetric cosine does
-//!   (Aiolli, RecSys 2013): cosine over-corrects, and lists full of rare items miss.
-//! - `shrinkage` is added to the denominator, so that a similarity that rests on few users is small.
+//! Only the `neighbours` most similar items of an item contribute to its score. Three settings go beyond the textbook, which is
+//! `user_activity = popularity = shrinkage = 0`:
+//! - `user_activity` weights a user with n items by n^-user_activity in the co-occurrences, in the spirit of the inverse user
+//!   frequency of Breese et al. (UAI 1998): items shared by a very active user are weaker evidence.
+//! - `popularity` multiplies the scores of an item with n users by n^popularity, half of what asymmetric cosine does (Aiolli,
+//!   RecSys 2013): cosine over-corrects for popularity, and lists full of rare items miss.
+//! - `shrinkage` is added to the denominator and shrinks similarities that rest on few users.
 //!
 //! On LightGCN's Gowalla split (Recall@20 / nDCG@20, 100 neighbours) the textbook reaches .1271 / .0936, the defaults
 //! .1660 / .1324; `user_activity` alone .1464 / .1105.
 //!
-//! A new user is answered like a known one: the model looks at the history alone.
+//! New users are scored like known ones: the model only uses the history.
 
-use crate::baskets::distinct;
-use rankstill_core::registry::Config;
+use crate::parts::baskets::distinct;
+use crate::parts::settings::{self, Checked};
 use rankstill_core::{
-    Error, Fit, Interactions, ItemId, Lists, Model, Query, Recipe, Result, Scorer, Tensors,
+    Error, Fit, Interactions, ItemId, Lists, Model, ModelConfig, Query, Recipe, Result, Scorer,
+    Tensors,
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::sync::Arc;
 
 /// Item-based nearest neighbours.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ItemCf {
-    /// How alike two items are.
+    /// How the similarity of two items is computed.
     pub similarity: Similarity,
-    /// So many most similar items vote for an item; 0 = all.
+    /// Number of most similar items that contribute to the score of an item; 0 = all.
     pub neighbours: usize,
     /// Added to the denominator of the similarity, in users.
     pub shrinkage: f64,
-    /// A user with n items counts n^-user_activity; 0 = all users alike.
+    /// A user with n items has the weight n^-user_activity; 0 = all users weigh the same.
     pub user_activity: f64,
-    /// What an item with n users is given is multiplied by n^popularity; 0 = not at all.
+    /// The scores of an item with n users are multiplied by n^popularity; 0 = not at all.
     pub popularity: f64,
 }
 
@@ -52,7 +52,7 @@ impl Default for ItemCf {
     }
 }
 
-/// How alike two items with `a` and `b` users are, of whom `both` had both (counted as `user_activity` says).
+/// The similarity of two items with `a` and `b` users, `both` of whom had both (weighted by `user_activity`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Similarity {
@@ -65,7 +65,7 @@ pub enum Similarity {
 }
 
 impl Similarity {
-    /// See [`Similarity`]; `shrinkage` is added to the denominator.
+    /// The similarity; `shrinkage` is added to the denominator.
     pub(crate) fn of(self, both: f64, a: f64, b: f64, shrinkage: f64) -> f64 {
         match self {
             Self::Cosine => both / ((a * b).sqrt() + shrinkage),
@@ -75,57 +75,53 @@ impl Similarity {
     }
 }
 
-pub(crate) fn parse(config: Config<'_>) -> Result<Box<dyn Recipe>> {
-    let recipe: ItemCf = config.read_over_default()?;
-    crate::located(config, recipe.check())?;
-    Ok(Box::new(recipe))
-}
-
-impl ItemCf {
+impl Checked for ItemCf {
     fn check(&self) -> Result<()> {
         let settings = [
             ("shrinkage", self.shrinkage, f64::MAX),
             ("user_activity", self.user_activity, 10.0),
             ("popularity", self.popularity, 1.0),
         ];
-        for (key, value, most) in settings {
-            if !(0.0..=most).contains(&value) {
-                let problem = format!("must be a number from 0 to {most:e}, is {value}");
-                return Err(crate::invalid(key, problem));
-            }
-        }
-        Ok(())
+        settings.into_iter().try_for_each(|(key, value, max)| up_to(key, value, max))
     }
+}
 
-    /// `sim(i, j)` of every pair in which `i` is one of the nearest neighbours of `j`, by `i`.
-    fn neighbourhoods(&self, train: &Interactions) -> Neighbours {
+/// A number from 0 to `max`.
+pub(crate) fn up_to(key: &str, value: f64, max: f64) -> Result<()> {
+    let bound = format!("a number from 0 to {max:e}");
+    settings::must((0.0..=max).contains(&value), key, bound, value)
+}
+
+impl ItemCf {
+    /// `sim(i, j)` of every pair in which `i` is one of the nearest neighbours of `j`, grouped by `i`.
+    fn neighbourhoods(&self, train: &Interactions) -> ItemNeighbours {
         let n_items = train.n_items();
         let baskets: Lists<ItemId> = train.items().iter().map(distinct).collect();
         let weight_of = |user: usize| (baskets.row(user).len() as f64).powf(-self.user_activity);
         let weights: Vec<f64> = (0..baskets.len()).map(weight_of).collect();
         let users_of = transpose(&baskets, n_items);
 
-        // Chunks are fixed and every list is computed alone, so threads cannot change a bit of it.
+        // Chunks are fixed and every list is computed on its own, so threads cannot change a bit.
         let chunks: Vec<(Lists<ItemId>, Vec<f32>)> = (0..n_items.div_ceil(CHUNK))
             .into_par_iter()
             .map_init(
-                || Scratch { both: vec![0.0; n_items], met: Vec::new(), near: Vec::new() },
+                || Scratch { both: vec![0.0; n_items], touched: Vec::new(), near: Vec::new() },
                 |scratch, chunk| {
                     let (mut ids, mut similarities) = (Lists::default(), Vec::new());
                     let n_users = |item: usize| users_of.row(item).len() as f64;
                     for item in chunk * CHUNK..((chunk + 1) * CHUNK).min(n_items) {
-                        let Scratch { both, met, near } = scratch;
+                        let Scratch { both, touched, near } = scratch;
                         let lift = n_users(item).powf(self.popularity);
                         for &user in users_of.row(item) {
                             let weight = weights[user as usize];
                             for &other in baskets.row(user as usize) {
                                 if both[other as usize] == 0.0 {
-                                    met.push(other);
+                                    touched.push(other);
                                 }
                                 both[other as usize] += weight;
                             }
                         }
-                        near.extend(met.drain(..).map(|other| {
+                        near.extend(touched.drain(..).map(|other| {
                             let at = other as usize;
                             let both = std::mem::take(&mut both[at]);
                             let (a, b) = (n_users(item), n_users(at));
@@ -146,7 +142,7 @@ impl ItemCf {
             ids.append(chunk);
             similarities.extend(values);
         }
-        Neighbours { ids, similarities }.by_voter()
+        ItemNeighbours { ids, similarities }.inverted()
     }
 }
 
@@ -155,7 +151,9 @@ impl Recipe for ItemCf {
         self.check()?;
         Ok(Box::new(self.neighbourhoods(train)))
     }
+}
 
+impl ModelConfig for ItemCf {
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         let bad = |name: &str, problem: String| Error::Tensor { name: name.into(), problem };
         let starts = tensors.u64s("starts")?.iter().map(|&start| start as usize).collect();
@@ -171,19 +169,15 @@ impl Recipe for ItemCf {
         if let Some(odd) = similarities.iter().find(|value| !value.is_finite()) {
             return Err(bad("similarities", format!("expected finite numbers, found {odd}")));
         }
-        Ok(Box::new(Neighbours { ids, similarities }))
-    }
-
-    fn config(&self) -> Value {
-        crate::settings(self)
+        Ok(Box::new(ItemNeighbours { ids, similarities }))
     }
 
     fn memory(&self, n_users: usize, n_items: usize, n_interactions: usize) -> u64 {
         let per_item = match self.neighbours {
-            0 => n_items, // nothing is known of how many items are ever met together
+            0 => n_items, // how many items ever co-occur is unknown
             most => most.min(n_items),
         };
-        let lists = 2 * 8 * per_item as u64 * n_items as u64; // once by voter, once by candidate
+        let lists = 2 * 8 * per_item as u64 * n_items as u64; // once by neighbour, once by candidate
         let threads = rayon::current_num_threads() as u64;
         lists
             + 8 * n_interactions as u64
@@ -192,19 +186,19 @@ impl Recipe for ItemCf {
     }
 }
 
-/// Row *i*: the items that `i` votes for, ascending, and how much.
-struct Neighbours {
+/// Row *i*: the items whose neighbour `i` is, ascending, with their similarity to `i`.
+struct ItemNeighbours {
     ids: Lists<ItemId>,
     similarities: Vec<f32>,
 }
 
-impl Neighbours {
+impl ItemNeighbours {
     /// From rows that list each item's neighbours to rows that list whose neighbour each item is.
-    fn by_voter(&self) -> Self {
+    fn inverted(&self) -> Self {
         let n = self.ids.len();
         let mut starts = vec![0; n + 1];
-        for &voter in self.ids.values() {
-            starts[voter as usize + 1] += 1;
+        for &neighbour in self.ids.values() {
+            starts[neighbour as usize + 1] += 1;
         }
         (0..n).for_each(|i| starts[i + 1] += starts[i]);
         let mut next = starts.clone();
@@ -212,10 +206,10 @@ impl Neighbours {
         let mut similarities = vec![0.0; ids.len()];
         for candidate in 0..n {
             for at in self.ids.range(candidate) {
-                let place = &mut next[self.ids.values()[at] as usize];
-                ids[*place] = candidate as ItemId;
-                similarities[*place] = self.similarities[at];
-                *place += 1;
+                let slot = &mut next[self.ids.values()[at] as usize];
+                ids[*slot] = candidate as ItemId;
+                similarities[*slot] = self.similarities[at];
+                *slot += 1;
             }
         }
         let ids = Lists::from_parts(starts, ids).expect("starts are counted");
@@ -223,7 +217,7 @@ impl Neighbours {
     }
 }
 
-impl Scorer for Neighbours {
+impl Scorer for ItemNeighbours {
     fn n_items(&self) -> usize {
         self.ids.len()
     }
@@ -231,7 +225,7 @@ impl Scorer for Neighbours {
     fn score(&self, queries: &[Query<'_>], out: &mut [f32]) {
         out.fill(0.0);
         for (query, row) in queries.iter().zip(out.chunks_exact_mut(self.n_items().max(1))) {
-            // In the order of ids, so that the last bits of a sum do not depend on the order of the history.
+            // By ascending item, so that the last bits of a sum do not depend on the order of the history.
             for item in distinct(query.history) {
                 if item as usize >= self.n_items() {
                     continue;
@@ -247,7 +241,7 @@ impl Scorer for Neighbours {
     }
 }
 
-impl Model for Neighbours {
+impl Model for ItemNeighbours {
     fn tensors(&self) -> Tensors {
         let starts: Vec<u64> = self.ids.starts().iter().map(|&start| start as u64).collect();
         let mut tensors = Tensors::default();
@@ -262,13 +256,13 @@ impl Model for Neighbours {
     }
 }
 
-/// Items whose lists are computed by one task.
+/// Items per task.
 const CHUNK: usize = 64;
 
 struct Scratch {
-    /// Zero between two items.
+    /// All zero between two items.
     both: Vec<f64>,
-    met: Vec<ItemId>,
+    touched: Vec<ItemId>,
     near: Vec<(ItemId, f32)>,
 }
 
@@ -281,7 +275,7 @@ pub(crate) fn keep_nearest(near: &mut Vec<(ItemId, f32)>, most: usize) {
     near.sort_unstable_by_key(|n| n.0);
 }
 
-/// Row *i*: the rows of `lists` that name `i`, ascending.
+/// Row *i*: the rows of `lists` that contain `i`, ascending.
 fn transpose(lists: &Lists<ItemId>, n: usize) -> Lists<u32> {
     let mut starts = vec![0; n + 1];
     for &item in lists.values() {
@@ -310,9 +304,9 @@ mod tests {
         Interactions::new(4, Lists::from_iter(lines), None, None).unwrap()
     }
 
-    fn similarity(model: &Neighbours, voter: usize, candidate: u32) -> f32 {
-        let at = model.ids.row(voter).iter().position(|&item| item == candidate);
-        at.map_or(0.0, |at| model.similarities[model.ids.range(voter)][at])
+    fn similarity(model: &ItemNeighbours, neighbour: usize, candidate: u32) -> f32 {
+        let at = model.ids.row(neighbour).iter().position(|&item| item == candidate);
+        at.map_or(0.0, |at| model.similarities[model.ids.range(neighbour)][at])
     }
 
     #[test]
@@ -344,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_nearest_vote_and_ties_go_to_the_smaller_id() {
+    fn only_the_nearest_contribute_and_ties_go_to_the_smaller_id() {
         let recipe =
             ItemCf { neighbours: 1, user_activity: 0.0, popularity: 0.0, ..ItemCf::default() };
         let model = recipe.neighbourhoods(&log());
@@ -355,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_history_out_of_order_with_repeats_and_strangers_scores_the_same() {
+    fn a_history_out_of_order_with_repeats_and_unknown_items_scores_the_same() {
         let model = ItemCf::default().neighbourhoods(&log());
         let ask = |history| Query { user: None, history, hidden: &[] };
         let all = TopK { k: 4, skip_seen: false, allowed: None };
@@ -365,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_lie_are_refused() {
+    fn corrupt_files_are_refused() {
         let recipe = ItemCf::default();
         let tensors = recipe.neighbourhoods(&log()).tensors();
         assert!(recipe.load(&tensors).is_ok());

@@ -1,55 +1,41 @@
-//! Every ranker, one file each. A new one is its file, its `mod`, and its line in [`MODELS`]; the generic tests, the CLI
-//! and the docs find it there.
+//! Rankers for implicit feedback, one module each. A configuration names them by their entry in [`MODELS`], which also drives
+//! the command line, the documents and the generic tests. What several models share is in [`parts`].
+//!
+//! ```
+//! use rankstill_core::{Fit, Interactions, Query, Ranker, Recipe, TopK};
+//! use rankstill_models::ItemCf;
+//! use std::sync::Arc;
+//!
+//! # fn main() -> rankstill_core::Result<()> {
+//! let pairs = [("ann", "tea"), ("ann", "milk"), ("ann", "bread"), ("bob", "milk"), ("bob", "bread"), ("cy", "tea"), ("cy", "jam")];
+//! let log = Interactions::from_pairs(pairs);
+//! let train = Arc::new(log.interactions);
+//! let model = ItemCf::default().fit(&train, &mut Fit::seeded(1))?;
+//!
+//! // A new user who had milk: the best two of the other items.
+//! let history = [log.items.get("milk").expect("in the log")];
+//! let query = Query { user: None, history: &history, hidden: &[] };
+//! let ranked = model.rank(&[query], &TopK::unseen(2))?;
+//! let best: Vec<&str> = ranked.items(0).iter().map(|&item| log.items.id(item)).collect();
+//! assert_eq!(best, ["bread", "tea"]);
+//! # Ok(())
+//! # }
+//! ```
 
-/// A learner answers as the model that it trains.
-macro_rules! answers_as_its_model {
-    ($learner:ty, $model:ident) => {
-        impl rankstill_core::Scorer for $learner {
-            fn n_items(&self) -> usize {
-                self.$model.n_items()
-            }
-
-            fn score(&self, queries: &[rankstill_core::Query<'_>], out: &mut [f32]) {
-                self.$model.score(queries, out);
-            }
-
-            fn factored(&self) -> Option<&dyn rankstill_core::Factored> {
-                self.$model.factored()
-            }
-        }
-
-        impl rankstill_core::Model for $learner {
-            fn tensors(&self) -> rankstill_core::Tensors {
-                self.$model.tensors()
-            }
-
-            fn n_parameters(&self) -> usize {
-                self.$model.n_parameters()
-            }
-        }
-    };
-}
-
-mod baskets;
 #[cfg(feature = "trees")]
 pub mod boosted_trees;
 pub mod bpr_mf;
 pub mod caser;
 pub mod cml;
 pub mod ease;
-mod fold_in;
 pub mod fossil;
 pub mod implicit_als;
 pub mod item_ae;
 pub mod item_cf;
-mod item_head;
-mod item_panels;
 pub mod light_gcn;
-pub mod loss;
-mod lr_schedule;
 pub mod mult_vae;
-pub mod multinomial;
 pub mod neu_mf;
+pub mod parts;
 pub mod pop;
 pub mod sar;
 pub mod sas_rec;
@@ -57,7 +43,6 @@ pub mod simplex;
 #[doc(hidden)]
 pub mod testing;
 pub mod user_knn;
-mod users;
 
 #[cfg(feature = "trees")]
 pub use boosted_trees::BoostedTrees;
@@ -70,253 +55,260 @@ pub use implicit_als::ImplicitAls;
 pub use item_ae::ItemAe;
 pub use item_cf::ItemCf;
 pub use light_gcn::LightGcn;
-pub use loss::{Loss, LossKind, Sampled};
 pub use mult_vae::MultVae;
-pub use multinomial::Multinomial;
 pub use neu_mf::NeuMf;
+pub use parts::loss::{Loss, LossKind, NegativePool, Sampled};
+pub use parts::multinomial::Multinomial;
 pub use pop::Pop;
 pub use sar::Sar;
 pub use sas_rec::SasRec;
 pub use simplex::{Pooling, Simplex};
 pub use user_knn::UserKnn;
 
-use rankstill_core::registry::{Config, Entry};
-use rankstill_core::{Error, Recipe, Result, UnderPath as _};
-use serde::Serialize;
-use serde_json::Value;
+use parts::settings::parse;
+use rankstill_core::Recipe;
+use rankstill_core::registry::Entry;
 
 /// Every model that a configuration can name.
 pub static MODELS: &[Entry<dyn Recipe>] = &[
     Entry {
         name: "pop",
-        about: "the most popular items, the same for everybody",
-        parse: pop::parse,
+        about: "the most popular items, the same for every user",
+        small: "{}",
+        parse: parse::<Pop>,
     },
     Entry {
         name: "item_cf",
-        about: "items that were chosen together with those of the history (item-based nearest neighbours)",
-        parse: item_cf::parse,
+        about: "item-based nearest neighbours (ItemCF)",
+        small: r#"{"neighbours": 8}"#,
+        parse: parse::<ItemCf>,
     },
     Entry {
         name: "user_knn",
-        about: "what the users with the most similar histories have (user-based nearest neighbours)",
-        parse: user_knn::parse,
+        about: "user-based nearest neighbours (UserKNN)",
+        small: r#"{"neighbours": 5}"#,
+        parse: parse::<UserKnn>,
     },
     Entry {
         name: "sar",
-        about: "a user's affinity, which ages, times items' similarity (Smart Adaptive Recommendations)",
-        parse: sar::parse,
+        about: "a user's affinity, decaying with time, times item similarity (Smart Adaptive Recommendations)",
+        small: r#"{"half_life_days": 7.0}"#,
+        parse: parse::<Sar>,
     },
     #[cfg(feature = "trees")]
     Entry {
         name: "boosted_trees",
-        about: "gradient-boosted trees over counts of items chosen together; a teacher only",
-        parse: boosted_trees::parse,
+        about: "gradient-boosted trees over co-occurrence counts; a teacher only",
+        small: r#"{"candidates": 40}"#,
+        parse: parse::<BoostedTrees>,
     },
     Entry {
         name: "ease",
-        about: "the linear autoencoder over items in closed form (EASE)",
-        parse: ease::parse,
+        about: "linear autoencoder over items in closed form (EASE)",
+        small: r#"{"l2": 50.0}"#,
+        parse: parse::<Ease>,
     },
     Entry {
         name: "implicit_als",
-        about: "matrix factorisation by alternating least squares on confidences (implicit ALS)",
-        parse: implicit_als::parse,
+        about: "matrix factorisation by alternating least squares with confidences (implicit ALS)",
+        small: r#"{"dim": 8, "l2": 1.0}"#,
+        parse: parse::<ImplicitAls>,
     },
     Entry {
         name: "bpr_mf",
-        about: "matrix factorisation by BPR or another sampled loss; by any distiller as a student",
-        parse: bpr_mf::parse,
+        about: "matrix factorisation with BPR or another sampled loss",
+        small: r#"{
+            "dim": 8,
+            "item_bias": true,
+            "loss": {"negatives": 2},
+            "optimizer": {"kind": "adam", "mode": "exact", "learning_rate": 0.03},
+            "train": {"epochs": 25, "batch_size": 64, "validate_every": 2, "patience": 8}
+        }"#,
+        parse: parse::<BprMf>,
     },
     Entry {
         name: "fossil",
         about: "item similarities and a Markov chain over the latest items (Fossil)",
-        parse: fossil::parse,
+        small: r#"{
+            "dim": 8,
+            "order": 2,
+            "optimizer": {"kind": "adam", "mode": "exact", "learning_rate": 0.03},
+            "train": {"epochs": 25, "batch_size": 64, "validate_every": 2, "patience": 8}
+        }"#,
+        parse: parse::<Fossil>,
     },
     Entry {
         name: "cml",
-        about: "points in a ball: users near what they like (collaborative metric learning)",
-        parse: cml::parse,
+        about: "distances of points in a ball (collaborative metric learning, CML)",
+        small: r#"{
+            "dim": 8,
+            "loss": {"kind": {"hinge": {"margin": 0.5}}, "negatives": 2},
+            "optimizer": {"kind": "adam", "learning_rate": 0.03},
+            "train": {"epochs": 25, "batch_size": 64, "validate_every": 2, "patience": 8}
+        }"#,
+        parse: parse::<Cml>,
     },
     Entry {
         name: "simplex",
-        about: "directions of users and items by a contrastive loss with many negatives (SimpleX, MF-CCL)",
-        parse: simplex::parse,
+        about: "cosine similarity, trained with a contrastive loss and many negatives (SimpleX, MF-CCL)",
+        small: r#"{
+            "dim": 8,
+            "init_std": 0.1,
+            "loss": {"kind": {"cosine_contrastive": {"margin": 0.3, "weight": 2.0}}, "negatives": 5},
+            "optimizer": {"kind": "adam", "learning_rate": 0.03},
+            "train": {"epochs": 25, "batch_size": 64, "validate_every": 2, "patience": 8}
+        }"#,
+        parse: parse::<Simplex>,
     },
     Entry {
         name: "light_gcn",
-        about: "matrix factorisation whose vectors are smoothed over the graph of users and items (LightGCN)",
-        parse: light_gcn::parse,
+        about: "matrix factorisation smoothed over the user-item graph (LightGCN)",
+        small: r#"{
+            "dim": 8,
+            "layers": 2,
+            "optimizer": {"kind": "adam", "learning_rate": 0.03},
+            "train": {"epochs": 25, "batch_size": 64, "validate_every": 2, "patience": 8}
+        }"#,
+        parse: parse::<LightGcn>,
     },
     Entry {
         name: "caser",
-        about: "convolutions over the last items of a history, and the user (sequential); by any distiller as a student",
-        parse: caser::parse,
+        about: "convolutions over the last items of a history, with user embeddings (Caser)",
+        small: r#"{
+            "dim": 8,
+            "length": 3,
+            "horizontal_filters": 4,
+            "dropout": 0.2,
+            "optimizer": {"kind": "adam", "mode": "exact", "learning_rate": 0.01},
+            "train": {"epochs": 25, "batch_size": 64, "validate_every": 2, "patience": 8}
+        }"#,
+        parse: parse::<Caser>,
     },
     Entry {
         name: "mult_vae",
-        about: "autoencoder of a history with a multinomial likelihood (Mult-VAE, Mult-DAE); by any distiller as a student",
-        parse: mult_vae::parse,
+        about: "autoencoder of a history with a multinomial likelihood (Mult-VAE, Mult-DAE)",
+        small: r#"{
+            "hidden": 16,
+            "latent": 8,
+            "beta": 0.05,
+            "anneal_steps": 20,
+            "optimizer": {"kind": "adam", "mode": "exact", "learning_rate": 0.03},
+            "train": {"epochs": 60, "batch_size": 16, "validate_every": 2, "patience": 15}
+        }"#,
+        parse: parse::<MultVae>,
     },
     Entry {
         name: "neu_mf",
-        about: "a product of vectors and a perceptron, fused (NeuMF); by any distiller as a student",
-        parse: neu_mf::parse,
+        about: "a product of embeddings and a perceptron, fused (NeuMF)",
+        small: r#"{
+            "dim": 8,
+            "mlp_dim": 8,
+            "layers": [16, 8],
+            "init_std": 0.1,
+            "optimizer": {"kind": "adam", "mode": "exact", "learning_rate": 0.02},
+            "train": {"epochs": 30, "batch_size": 64, "validate_every": 2, "patience": 8}
+        }"#,
+        parse: parse::<NeuMf>,
     },
     Entry {
         name: "sas_rec",
-        about: "self-attention over the last items of a history (SASRec); by any distiller as a student",
-        parse: sas_rec::parse,
+        about: "self-attention over the last items of a history (SASRec)",
+        small: r#"{
+            "dim": 16,
+            "length": 6,
+            "heads": 2,
+            "dropout": 0.1,
+            "init_std": 0.1,
+            "optimizer": {"kind": "adam", "mode": "exact", "learning_rate": 0.01},
+            "train": {"epochs": 25, "batch_size": 64, "validate_every": 2, "patience": 8}
+        }"#,
+        parse: parse::<SasRec>,
     },
     Entry {
         name: "item_ae",
-        about: "autoencoder of the users of an item, with a multinomial likelihood; a teacher only",
-        parse: item_ae::parse,
+        about: "autoencoder of an item's users with a multinomial likelihood; a teacher only",
+        small: r#"{
+            "hidden": 16,
+            "latent": 8,
+            "beta": 0.05,
+            "anneal_steps": 20,
+            "optimizer": {"kind": "adam", "mode": "exact", "learning_rate": 0.03},
+            "train": {"epochs": 60, "batch_size": 16, "validate_every": 2, "patience": 15}
+        }"#,
+        parse: parse::<ItemAe>,
     },
 ];
-
-/// A setting that cannot be; `key` as the recipe's own fields are called.
-fn invalid(key: &str, problem: impl Into<String>) -> Error {
-    Error::Config { key: key.into(), problem: problem.into() }
-}
-
-/// The same error with the key in full, as it stands in the configuration.
-fn located<T>(config: Config<'_>, checked: Result<T>) -> Result<T> {
-    checked.under(config.path)
-}
-
-/// A recipe's settings for [`Recipe::config`].
-fn settings(recipe: &impl Serialize) -> Value {
-    serde_json::to_value(recipe).expect("recipes are tables of numbers and words")
-}
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use serde_json::json;
 
-    /// Settings with which a model is small, quick, and still learns; one line a model that needs some.
-    fn small(model: &str) -> Value {
-        match model {
-            "item_cf" => json!({"neighbours": 8}),
-            "user_knn" => json!({"neighbours": 5}),
-            "implicit_als" => json!({"dim": 8, "l2": 1.0}),
-            "bpr_mf" => json!({
-                "dim": 8,
-                "item_bias": true,
-                "loss": {"negatives": 2},
-                "optimizer": {"kind": "adam", "mode": "exact", "learning_rate": 0.03},
-                "train": {"epochs": 25, "batch_size": 64, "validate_every": 2, "patience": 8},
-            }),
-            "cml" => json!({
-                "dim": 8,
-                "loss": {"kind": {"hinge": {"margin": 0.5}}, "negatives": 2},
-                "optimizer": {"kind": "adam", "learning_rate": 0.03},
-                "train": {"epochs": 25, "batch_size": 64, "validate_every": 2, "patience": 8},
-            }),
-            "simplex" => json!({
-                "dim": 8,
-                "init_std": 0.1,
-                "loss": {"kind": {"cosine_contrastive": {"margin": 0.3, "weight": 2.0}}, "negatives": 5},
-                "optimizer": {"kind": "adam", "learning_rate": 0.03},
-                "train": {"epochs": 25, "batch_size": 64, "validate_every": 2, "patience": 8},
-            }),
-            "light_gcn" => json!({
-                "dim": 8,
-                "layers": 2,
-                "optimizer": {"kind": "adam", "learning_rate": 0.03},
-                "train": {"epochs": 25, "batch_size": 64, "validate_every": 2, "patience": 8},
-            }),
-            "fossil" => json!({
-                "dim": 8,
-                "order": 2,
-                "optimizer": {"kind": "adam", "mode": "exact", "learning_rate": 0.03},
-                "train": {"epochs": 25, "batch_size": 64, "validate_every": 2, "patience": 8},
-            }),
-            "caser" => json!({
-                "dim": 8,
-                "length": 3,
-                "horizontal_filters": 4,
-                "dropout": 0.2,
-                "optimizer": {"kind": "adam", "mode": "exact", "learning_rate": 0.01},
-                "train": {"epochs": 25, "batch_size": 64, "validate_every": 2, "patience": 8},
-            }),
-            "neu_mf" => json!({
-                "dim": 8,
-                "mlp_dim": 8,
-                "layers": [16, 8],
-                "init_std": 0.1,
-                "optimizer": {"kind": "adam", "mode": "exact", "learning_rate": 0.02},
-                "train": {"epochs": 30, "batch_size": 64, "validate_every": 2, "patience": 8},
-            }),
-            "sas_rec" => json!({
-                "dim": 16,
-                "length": 6,
-                "heads": 2,
-                "dropout": 0.1,
-                "init_std": 0.1,
-                "optimizer": {"kind": "adam", "mode": "exact", "learning_rate": 0.01},
-                "train": {"epochs": 25, "batch_size": 64, "validate_every": 2, "patience": 8},
-            }),
-            "item_ae" => json!({
-                "hidden": 16,
-                "latent": 8,
-                "beta": 0.05,
-                "anneal_steps": 20,
-                "optimizer": {"kind": "adam", "mode": "exact", "learning_rate": 0.03},
-                "train": {"epochs": 60, "batch_size": 16, "validate_every": 2, "patience": 15},
-            }),
-            "mult_vae" => json!({
-                "hidden": 16,
-                "latent": 8,
-                "beta": 0.05,
-                "anneal_steps": 20,
-                "optimizer": {"kind": "adam", "mode": "exact", "learning_rate": 0.03},
-                "train": {"epochs": 60, "batch_size": 16, "validate_every": 2, "patience": 15},
-            }),
-            _ => json!({}),
-        }
+    fn each(test: fn(&Entry<dyn Recipe>)) {
+        MODELS.iter().for_each(test);
     }
 
-    fn each(test: fn(&Entry<dyn Recipe>, &Value)) {
-        MODELS.iter().for_each(|entry| test(entry, &small(entry.name)));
+    #[test]
+    fn every_entry_has_small_settings_unless_the_model_has_none() {
+        each(|entry| {
+            let settings = testing::small(entry);
+            let config = testing::parse(entry, &settings).config();
+            let has_any = !config.as_object().unwrap().is_empty();
+            assert_eq!(!settings.as_object().unwrap().is_empty(), has_any, "{}", entry.name);
+        });
     }
 
     #[test]
     fn settings_round_trip() {
-        each(testing::settings_round_trip);
+        each(|entry| testing::settings_round_trip(entry, &testing::small(entry)));
     }
 
     #[test]
-    fn every_rate_falls_to_its_share() {
-        each(testing::rate_falls);
+    fn training_keys_are_all_settings_that_do_not_change_what_is_fitted() {
+        each(|entry| {
+            let recipe = testing::parse(entry, &testing::small(entry));
+            let config = recipe.config();
+            let is_training = |key: &&String| {
+                ["train", "optimizer", "loss", "final_rate", "init_std"].contains(&key.as_str())
+            };
+            let mut expected: Vec<&String> =
+                config.as_object().unwrap().keys().filter(is_training).collect();
+            let mut found = recipe.training_keys().to_vec();
+            expected.sort_unstable();
+            found.sort_unstable();
+            assert_eq!(found, expected, "{}", entry.name);
+        });
+    }
+
+    #[test]
+    fn every_rate_decays_to_its_share() {
+        each(|entry| testing::rate_decays(entry, &testing::small(entry)));
     }
 
     #[test]
     fn every_model_saves_and_loads() {
-        each(testing::save_and_load);
+        each(|entry| testing::save_and_load(entry, &testing::small(entry)));
     }
 
     #[test]
-    fn every_model_answers_everybody() {
-        each(testing::answers_everybody);
+    fn every_model_ranks_for_every_query() {
+        each(|entry| testing::ranks_for_every_query(entry, &testing::small(entry)));
     }
 
     #[test]
     fn every_model_but_popularity_finds_the_held_out_item() {
         for entry in MODELS.iter().filter(|entry| entry.name != "pop") {
-            testing::finds_the_held_out_item(entry, &small(entry.name));
+            testing::finds_the_held_out_item(entry, &testing::small(entry));
         }
     }
 
     #[test]
-    fn every_model_gives_the_same_bytes_on_any_threads() {
-        each(testing::same_bytes_on_any_threads);
+    fn every_model_has_the_same_bytes_on_any_number_of_threads() {
+        each(|entry| testing::same_bytes_on_any_threads(entry, &testing::small(entry)));
     }
 
     #[test]
     fn every_model_resumes_to_the_same_bytes() {
-        each(testing::resumes_to_the_same_bytes);
+        each(|entry| testing::resumes_to_the_same_bytes(entry, &testing::small(entry)));
     }
 }

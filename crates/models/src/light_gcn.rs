@@ -1,21 +1,22 @@
-//! LightGCN: matrix factorisation whose vectors are smoothed over the graph of users and items (He et al., SIGIR 2020,
-//! arXiv 2002.02126).
+//! LightGCN: matrix factorisation whose embeddings are smoothed over the user-item graph (He et al., SIGIR 2020, arXiv
+//! 2002.02126).
 //!
-//! Every user and item has a vector of the first layer, e(0), the only parameters. A layer hands vectors on to neighbours,
-//! e(k+1)_u = sum over u's items i of e(k)_i / sqrt(d_u d_i), and the other way round, with d the number of neighbours (eq. 3).
-//! What is compared is the mean of the layers 0..L (the paper's choice of alpha_k = 1 / (L + 1) in eq. 4), by a dot product.
-//! By any sampled loss of [`crate::loss`] (the paper's is BPR), and by any objective as a student.
+//! Every user and item has a layer-0 embedding e(0); these are the only parameters. A layer propagates to the neighbours:
+//! e(k+1)_u = sum over u's items i of e(k)_i / sqrt(d_u d_i), and likewise for items, with d the number of neighbours (eq. 3).
+//! The final embedding is the mean of the layers 0..L (alpha_k = 1 / (L + 1) in eq. 4, the paper's choice), and the score a
+//! dot product. It trains with any sampled loss of [`crate::parts::loss`] (the paper uses BPR) and, as a student, with any
+//! objective.
 //!
-//! - A step follows the gradient through all layers, for every user and item within L steps of the batch. So Adam steps
-//!   every row at every step, and its modes are one and the same here.
-//! - `l2` is the paper's penalty: the squared first-layer vectors of a batch's users and listed items, each time they occur.
-//!   Where an objective asks for all items at once (`Slate::All`), no item is listed. It is not in the reported loss.
+//! - The gradient flows back through all layers, to every user and item within L hops of the batch. Adam therefore steps
+//!   every row at every step, and its modes coincide here.
+//! - `l2` is the paper's penalty: the squared layer-0 embeddings of a batch's users and listed items, once per occurrence. No
+//!   item is listed where an objective needs the scores of all items (`Slate::All`). The reported loss leaves it out.
 //! - Repeated interactions are one edge, as in the authors' code.
-//! - What is saved are the last, mixed vectors: scoring is a dot product, and the graph is not needed for it.
+//! - The final embeddings are saved: scoring is a dot product and needs no graph.
 //!
-//! Not in the paper: a new user's vector is the normalised sum of the last vectors of their items,
-//! sum over i in H of e_i / sqrt(|H| d_i): one more layer over what was learnt, as if they had entered the graph with
-//! a first vector of 0. Nobody with no history gets the mean user's vector.
+//! Not in the paper: a new user's embedding is the normalised sum of the final embeddings of their items,
+//! sum over i in H of e_i / sqrt(|H| d_i): one more layer, as if they had entered the graph with a layer-0 embedding of 0. A
+//! user without a history gets the mean user embedding.
 
 mod layers;
 mod learner;
@@ -23,40 +24,31 @@ mod model;
 #[cfg(test)]
 mod tests;
 
-use crate::loss::{Loss, Sampled};
+use crate::parts::loss::{Loss, Sampled};
+use crate::parts::settings::{self, Checked, gradient_recipe, padded};
 use learner::LightGcnLearner;
 use model::LightGcnModel;
 use rankstill_core::kernel::optimizer::{Adam, Optimizer};
-use rankstill_core::registry::Config;
 use rankstill_core::{
-    Cases, Interactions, Learner, Model, Objective, Plan, Recipe, Result, Sampling, Tensors,
+    Cases, Interactions, Learner, Model, ModelConfig, Objective, Plan, Result, Sampling, Tensors,
     Trainable,
 };
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::sync::Arc;
 
-/// Matrix factorisation smoothed over the graph.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LightGcn {
-    /// Length of the vectors.
-    pub dim: usize,
-    /// L, how many times vectors are handed on. Without a layer this would be BPR-MF.
-    pub layers: usize,
-    /// Standard deviation of the first, normally distributed vectors.
-    pub init_std: f64,
-    /// What it learns by when nobody teaches it otherwise.
-    pub loss: Loss,
-    /// Penalty on the first layer's vectors of a batch's users and items, half their squared length each time they occur.
-    pub l2: f64,
-    /// How parameters follow their gradient.
-    pub optimizer: Optimizer,
-    /// The learning rate of the plan's last epoch as a share of the first's; it falls linearly from the one to the other. 1 =
-    /// it stays.
-    pub final_rate: f64,
-    /// How long, and in what portions.
-    pub train: Plan,
+gradient_recipe! {
+    /// Matrix factorisation smoothed over the user-item graph.
+    pub struct LightGcn {
+        /// Number of dimensions of the embeddings.
+        pub dim: usize,
+        /// L, the number of propagation layers. Without any this would be BPR-MF.
+        pub layers: usize,
+        /// Standard deviation of the initial embeddings, which are normally distributed.
+        pub init_std: f64,
+        /// The loss when no distiller sets another.
+        pub loss: Loss,
+        /// Penalty on the layer-0 embeddings of a batch's users and items: half their squared norm, once per occurrence.
+        pub l2: f64,
+    }
 }
 
 impl Default for LightGcn {
@@ -74,29 +66,33 @@ impl Default for LightGcn {
     }
 }
 
-pub(crate) fn parse(config: Config<'_>) -> Result<Box<dyn Recipe>> {
-    let recipe: LightGcn = config.read_over_default()?;
-    crate::located(config, recipe.check())?;
-    Ok(Box::new(recipe))
+impl Checked for LightGcn {
+    fn check(&self) -> Result<()> {
+        settings::within("dim", self.dim, 1..=4096)?;
+        settings::within("layers", self.layers, 1..=16)?;
+        settings::positive("init_std", self.init_std)?;
+        settings::not_negative("l2", self.l2)?;
+        self.training().check()?;
+        self.loss.check()
+    }
 }
 
-impl LightGcn {
-    fn check(&self) -> Result<()> {
-        for (key, value, most) in [("dim", self.dim, 4096), ("layers", self.layers, 16)] {
-            if value == 0 || value > most {
-                return Err(crate::invalid(key, format!("must be from 1 to {most}, is {value}")));
-            }
-        }
-        if !(self.init_std > 0.0 && self.init_std.is_finite()) {
-            let problem = format!("must be above 0, is {}", self.init_std);
-            return Err(crate::invalid("init_std", problem));
-        }
-        if !(self.l2 >= 0.0 && self.l2.is_finite()) {
-            return Err(crate::invalid("l2", format!("must be at least 0, is {}", self.l2)));
-        }
-        crate::lr_schedule::check(self.final_rate)?;
-        self.optimizer.check().map_err(|problem| crate::invalid("optimizer", problem))?;
-        self.loss.check()
+impl ModelConfig for LightGcn {
+    fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
+        Ok(Box::new(LightGcnModel::loaded(self, tensors)?))
+    }
+
+    fn memory(&self, n_users: usize, n_items: usize, n_interactions: usize) -> u64 {
+        let (stride, nodes) = (padded(self.dim), (n_users + n_items) as u64);
+        // The parameters, the final embeddings, two layers and the best model so far; the graph, the cases and the sampler; a
+        // batch's vectors and their gradients.
+        4 * nodes * stride * (self.training().width() + 4)
+            + 44 * n_interactions as u64
+            + 8 * self.training().vectors(&self.loss) * (stride + 8)
+    }
+
+    fn training_keys(&self) -> &'static [&'static str] {
+        &["init_std", "loss", "optimizer", "final_rate", "train"]
     }
 }
 
@@ -121,26 +117,5 @@ impl Trainable for LightGcn {
     fn resume(&self, train: &Arc<Interactions>, state: &Tensors) -> Result<Box<dyn Learner>> {
         self.check()?;
         Ok(Box::new(LightGcnLearner::resumed(self, train, state)?))
-    }
-
-    fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
-        Ok(Box::new(LightGcnModel::loaded(self, tensors)?))
-    }
-
-    fn config(&self) -> Value {
-        crate::settings(self)
-    }
-
-    fn memory(&self, n_users: usize, n_items: usize, n_interactions: usize) -> u64 {
-        let kept = match &self.optimizer {
-            Optimizer::Sgd(_) => 1,
-            Optimizer::Adam(_) => 3,
-        };
-        let stride = self.dim.next_multiple_of(16) as u64;
-        let nodes = (n_users + n_items) as u64;
-        let batch = self.train.batch_size as u64 * (2 + self.loss.negatives as u64);
-        // The parameters, the last vectors, two layers and the best model so far; the graph, the cases and the sampler; a
-        // batch's vectors and their gradients.
-        4 * nodes * stride * (kept + 4) + 44 * n_interactions as u64 + 8 * batch * (stride + 8)
     }
 }

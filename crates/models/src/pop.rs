@@ -1,31 +1,32 @@
-//! Popularity: an item's score is its number of interactions. Knows nobody; the floor under every table.
+//! Popularity: an item's score is its number of interactions. Not personalised; the lower bound of every comparison.
 
-use rankstill_core::registry::Config;
-use rankstill_core::{Fit, Interactions, Model, Query, Recipe, Result, Scorer, Tensors};
+use crate::parts::settings::Checked;
+use rankstill_core::{
+    Fit, Interactions, Model, ModelConfig, Query, Recipe, Result, Scorer, Tensors,
+};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::sync::Arc;
 
-/// Ranks by the number of interactions in the training log, repeats included. Nothing to set.
+/// Ranks by the number of interactions in the training log, repeats included. Has no settings.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Pop {}
 
-pub(crate) fn parse(config: Config<'_>) -> Result<Box<dyn Recipe>> {
-    Ok(Box::new(config.read::<Pop>()?))
+impl Checked for Pop {
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 impl Recipe for Pop {
     fn fit(&self, train: &Arc<Interactions>, _fit: &mut Fit<'_>) -> Result<Box<dyn Model>> {
         Ok(Box::new(Counts(train.popularity())))
     }
+}
 
+impl ModelConfig for Pop {
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         Ok(Box::new(Counts(tensors.u32s("interactions")?.to_vec())))
-    }
-
-    fn config(&self) -> Value {
-        crate::settings(self)
     }
 
     fn memory(&self, _n_users: usize, n_items: usize, _n_interactions: usize) -> u64 {
@@ -33,7 +34,7 @@ impl Recipe for Pop {
     }
 }
 
-/// How many interactions each item has.
+/// The number of interactions of each item.
 struct Counts(Vec<u32>);
 
 impl Scorer for Counts {
@@ -69,7 +70,7 @@ mod tests {
     use rankstill_core::{Lists, TopK};
 
     #[test]
-    fn counts_and_leaves_out_what_was_seen() {
+    fn counts_and_leaves_out_seen_items() {
         let lines = [vec![0, 2], vec![2, 1], vec![2, 1], vec![3]];
         let train = Interactions::new(5, Lists::from_iter(lines), None, None).unwrap();
         let model = Pop {}.fit(&Arc::new(train), &mut Fit::seeded(1)).unwrap();

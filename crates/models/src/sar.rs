@@ -1,36 +1,38 @@
-//! SAR, "Smart Adaptive Recommendations", as the recommenders team's library and its "SAR single node" notebook define it
-//! (Graham, Min, Wu, "Microsoft Recommenders: Tools to Accelerate Developing Recommender Systems", RecSys 2019):
-//! the score of an item is the sum over the history of the user's affinity to an item times the similarity of the two.
+//! SAR, "Smart Adaptive Recommendations", as the Recommenders library and its "SAR single node" notebook define it (Graham, Min,
+//! Wu, "Microsoft Recommenders: Tools to Accelerate Developing Recommender Systems", RecSys 2019): an item's score is the sum,
+//! over the history, of the user's affinity to the history item times the similarity of the two items.
 //!
-//! - Similarity: from C, how many users had both items (C's diagonal: how many had one), pairs below `threshold` taken as 0;
-//!   `jaccard` c_ij / (c_ii + c_jj - c_ij), `lift` c_ij / (c_ii c_jj), `counts` c_ij. An item resembles itself too.
+//! - Similarity, from the co-occurrence counts C of users who had both items (the diagonal: who had one), with pairs below
+//!   `threshold` set to 0: `jaccard` c_ij / (c_ii + c_jj - c_ij), `lift` c_ij / (c_ii c_jj), `counts` c_ij. Items are similar to
+//!   themselves too.
 //! - Affinity: the sum over a user's actions on an item of their weight (1 where the log has none) times 2^-(age / half-life).
 //!   Without times, or with `half_life_days = 0`, it is the weight of the last action alone.
 //!
-//! Differs in one thing: ages are counted back from the user's own last action and not from the log's, which multiplies all of a
-//! user's scores by one number, leaves every ranking as it is, and keeps users of long ago from underflowing to 0.
+//! One difference: ages are relative to the user's own last action, not to that of the log. This scales all scores of a user
+//! by one factor, changes no ranking, and keeps users who left long ago from underflowing to 0.
 //!
-//! A query carries no times: a known user's items have the affinity of the log, and each item that the log does not have for the
-//! user, as each of a stranger's, has affinity 1, that of an action just now.
+//! A query carries no times: a known user's items have the affinity of the log. An item that the log does not have for the user,
+//! like every item of a new user, has affinity 1, that of an action just now.
 
-use crate::baskets::{self, baskets, distinct};
+use crate::parts::baskets::{self, baskets, distinct};
+use crate::parts::settings::{self, Checked};
 use rankstill_core::kernel::csr::Csr;
-use rankstill_core::registry::Config;
-use rankstill_core::{Fit, Interactions, ItemId, Model, Query, Recipe, Result, Scorer, Tensors};
+use rankstill_core::{
+    Error, Fit, Interactions, ItemId, Model, ModelConfig, Query, Recipe, Result, Scorer, Tensors,
+};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::sync::Arc;
 
 /// Affinity times similarity.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sar {
-    /// How alike two items are.
+    /// How the similarity of two items is computed.
     pub similarity: Cooccurrence,
-    /// Pairs of items that fewer users had are not alike at all.
+    /// Pairs of items with fewer common users have similarity 0.
     pub threshold: u32,
-    /// After so many days an action counts half, times being Unix seconds; 0 = actions do not age.
+    /// Number of days after which an action has half its weight, with times in Unix seconds; 0 = actions do not age.
     pub half_life_days: f64,
 }
 
@@ -40,11 +42,11 @@ impl Default for Sar {
     }
 }
 
-/// How alike two items with `a` and `b` users are, of whom `both` had both.
+/// The similarity of two items with `a` and `b` users, `both` of whom had both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cooccurrence {
-    /// both / (a + b - both): between the other two.
+    /// both / (a + b - both): in between the other two.
     Jaccard,
     /// both / (a b): favours rare items.
     Lift,
@@ -64,29 +66,27 @@ impl Cooccurrence {
     }
 }
 
-pub(crate) fn parse(config: Config<'_>) -> Result<Box<dyn Recipe>> {
-    let recipe: Sar = config.read_over_default()?;
-    crate::located(config, recipe.check())?;
-    Ok(Box::new(recipe))
-}
-
 const SECONDS_A_DAY: f64 = 86_400.0;
 
-/// Items whose similarities are computed by one task.
+/// Items per task.
 const CHUNK: usize = 64;
 
-impl Sar {
+impl Checked for Sar {
     fn check(&self) -> Result<()> {
         if self.threshold == 0 {
-            return Err(crate::invalid("threshold", "must be at least 1"));
+            return Err(settings::invalid("threshold", "must be at least 1"));
         }
-        if !(0.0..=1e9).contains(&self.half_life_days) {
-            let problem = format!("must be a number from 0 to 1e9, is {}", self.half_life_days);
-            return Err(crate::invalid("half_life_days", problem));
-        }
-        Ok(())
+        let days = self.half_life_days;
+        settings::must(
+            (0.0..=1e9).contains(&days),
+            "half_life_days",
+            "a number from 0 to 1e9",
+            days,
+        )
     }
+}
 
+impl Sar {
     /// Users x items: the affinities.
     fn affinities(&self, train: &Interactions) -> Result<Csr> {
         let (mut offsets, mut items, mut values) = (vec![0], Vec::new(), Vec::new());
@@ -101,7 +101,7 @@ impl Sar {
                 let weight = train.weights().map_or(1.0, |weights| f64::from(weights[at]));
                 if !weight.is_finite() {
                     let problem = format!("user {user} has item {item} with weight {weight}");
-                    return Err(crate::invalid("data", problem));
+                    return Err(Error::Data { problem });
                 }
                 let sum = &mut sums[items[first..].binary_search(&item).unwrap_or_default()];
                 match (times, last) {
@@ -118,7 +118,7 @@ impl Sar {
         Ok(Csr::new(train.n_items(), offsets, items, Some(values)).expect("items of the catalogue"))
     }
 
-    /// Items x items: the similarities, of each row by rising item.
+    /// Items x items: the similarities, each row by ascending item.
     fn similarities(&self, baskets: &Csr) -> Csr {
         let users_of = baskets.transpose();
         let n_items = users_of.n_rows();
@@ -130,18 +130,18 @@ impl Sar {
                 |both, chunk| {
                     let (mut lengths, mut ids, mut values) = (Vec::new(), Vec::new(), Vec::new());
                     for item in chunk * CHUNK..((chunk + 1) * CHUNK).min(n_items) {
-                        let mut met = Vec::new();
+                        let mut touched = Vec::new();
                         for &user in users_of.row(item) {
                             for &other in baskets.row(user as usize) {
                                 if both[other as usize] == 0 {
-                                    met.push(other);
+                                    touched.push(other);
                                 }
                                 both[other as usize] += 1;
                             }
                         }
-                        met.sort_unstable();
+                        touched.sort_unstable();
                         let before = ids.len();
-                        for other in met {
+                        for other in touched {
                             let both = std::mem::take(&mut both[other as usize]);
                             if both >= self.threshold {
                                 let n_users = |item| users_of.row(item).len();
@@ -174,7 +174,9 @@ impl Recipe for Sar {
         let affinities = self.affinities(train)?;
         Ok(Box::new(Affinities { similarities: self.similarities(&baskets(train)), affinities }))
     }
+}
 
+impl ModelConfig for Sar {
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         let similarities = tensors.with_prefix(SIMILARITY);
         let n_items = similarities.u64s("starts")?.len().saturating_sub(1);
@@ -183,21 +185,17 @@ impl Recipe for Sar {
         Ok(Box::new(Affinities { similarities, affinities }))
     }
 
-    fn config(&self) -> Value {
-        crate::settings(self)
-    }
-
     fn memory(&self, n_users: usize, n_items: usize, n_interactions: usize) -> u64 {
         let n = n_interactions as u64;
-        // How many pairs of items ever meet is not known; were users alike, it would be at most the log times a user's items.
-        // Some have many more, so four times that.
+        // How many pairs of items co-occur is unknown. If all users were alike, at most the log times a user's items; some users
+        // have many more items, so four times that.
         let pairs = (4 * n * n.div_ceil(n_users.max(1) as u64)).min((n_items as u64).pow(2));
-        // Once by chunks, once as a whole.
+        // Once in chunks, once as a whole.
         16 * pairs + 16 * n + 24 * n_users as u64 + 16 * n_items as u64
     }
 }
 
-/// What the tensors' names begin with.
+/// Prefixes of the tensors' names.
 const SIMILARITY: &str = "similarity.";
 const AFFINITY: &str = "affinity.";
 
@@ -208,7 +206,7 @@ struct Affinities {
 }
 
 impl Affinities {
-    /// The query's items, ascending, with their affinity.
+    /// The query's items, ascending, with their affinities.
     fn of(&self, query: &Query<'_>) -> Vec<(ItemId, f32)> {
         let user = query.user.map(|user| user as usize).filter(|&u| u < self.affinities.n_rows());
         let known = user.map_or(&[][..], |user| self.affinities.row(user));
@@ -313,7 +311,7 @@ mod tests {
         let known = Query { user: Some(0), history: &[0, 1], hidden: &[] };
         let by_hand = [0.5 + 2.0 / 3.0, 0.5 * 2.0 / 3.0 + 1.0, 0.5 / 3.0 + 0.5];
         close(&scores(&recipe, &train, known), &by_hand);
-        // Told of item 2 as well, it counts as of now; a stranger's items all do.
+        // With item 2 in the query as well, it counts as of now, as all items of a new user do.
         let more = Query { history: &[0, 1, 2], ..known };
         let of_2 = [1.0 / 3.0, 0.5, 1.0];
         let sum: Vec<f32> = by_hand.iter().zip(of_2).map(|(x, y)| x + y).collect();
@@ -342,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_lie_are_refused() {
+    fn corrupt_files_are_refused() {
         let recipe = Sar::default();
         let tensors = testing::fit(&recipe, &log(None, None), 1).tensors();
         let spoil = |name: &str, data: rankstill_core::Data| {

@@ -1,26 +1,26 @@
 //! SASRec: self-attention over the last items of a history (Kang & McAuley, "Self-Attentive Sequential Recommendation", ICDM
-//! 2018), in the order of operations of the authors' code.
+//! 2018), with the order of operations of the authors' code.
 //!
-//! Of the last n <= L items of a history, oldest first, x_j = sqrt(d) e_j + the vector of position L - n + j. Each block makes
-//! of x, row by row, N standing for layer normalisation with a gain and a bias of its own:
+//! Of the last n <= L items of a history, oldest first, x_j = sqrt(d) e_j + the embedding of position L - n + j. Each block
+//! maps x row by row, with N for layer normalisation with its own gain and bias:
 //! - y_t = N(x_t) + sum over j <= t of p_tj v_j, with k = x K + b, v = x V + b, q = N(x) Q + b, and p_t the softmax over j <= t of
 //!   q_t . k_j / sqrt(d / heads); each head has its own columns of q, k and v;
-//! - z = N(y), and what goes on is z + phi(z W + b) W' + b'.
+//! - z = N(y), and the block's output is z + phi(z W + b) W' + b'.
 //!
-//! The query's vector is N of the last position after the last block; an item's score its product with the item's vector e,
-//! the same that histories are made of. Dropout is on x at first, on p, and after both layers of the second part.
+//! The query's vector is N of the last position after the last block; an item's score is its product with the item's embedding
+//! e, the same one that histories use. Dropout applies to the initial x, to p, and after both layers of the second part.
 //!
-//! It learns from every prefix of a history and the item that follows ([`Cases::windows`]), by default with one uniform negative by
-//! the point-wise logistic loss.
+//! It trains on every prefix of a history and the item that follows ([`Cases::windows`]), by default with one uniform negative
+//! and the pointwise logistic loss.
 //!
 //! Differs from the paper:
-//! - The authors train all positions of a user's sequence in one pass; here each prefix is a case, so that a distiller can speak of
-//!   each query. Same sum of losses (for histories of at most L items; longer ones have all their targets here), more work. Of the
-//!   last block, only what the last position needs is found.
+//! - The authors train all positions of a user's sequence in one pass. Here each prefix is a case, so that distillers can
+//!   address every query. Same sum of losses (for histories of at most L items; longer ones keep all their targets here), more
+//!   work. Of the last block, only the last position is computed.
 //! - Histories are not padded; positions are counted from the end, as theirs are in effect.
-//! - First values: vectors normal with `init_std`, weights uniform within +-sqrt(6 / (inputs + outputs)), biases 0, gains 1.
-//! - A query without any known item has the last layer's bias for a vector.
-//! - Users have no parameters: strangers are answered as everybody is, by their history.
+//! - Initial values: embeddings normal with `init_std`, weights uniform within +-sqrt(6 / (inputs + outputs)), biases 0, gains 1.
+//! - The vector of a query without any known item is the bias of the last normalisation.
+//! - Users have no parameters: known and new users alike are scored from their history.
 
 mod layers;
 mod learner;
@@ -29,42 +29,41 @@ mod model;
 mod tests;
 mod tower;
 
-use crate::loss::{Loss, LossKind, Sampled};
+use crate::parts::loss::{Loss, LossKind, Sampled};
+use crate::parts::settings::{self, Checked, Training, padded};
 use learner::SasLearner;
 use model::Net;
 use rankstill_core::kernel::activation::Activation;
 use rankstill_core::kernel::optimizer::{Adam, Optimizer};
-use rankstill_core::registry::Config;
 use rankstill_core::{
-    Cases, Interactions, Learner, Model, Objective, Plan, Recipe, Result, Tensors, Trainable,
+    Cases, Interactions, Learner, Model, ModelConfig, Objective, Plan, Result, Tensors, Trainable,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::sync::Arc;
 
 /// A self-attentive sequence ranker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SasRec {
-    /// d: length of the vectors.
+    /// d: number of dimensions of the embeddings.
     pub dim: usize,
-    /// L: how many of the last items it looks at.
+    /// L: maximum number of latest items that it attends to.
     pub length: usize,
-    /// How many times over.
+    /// Number of attention blocks.
     pub blocks: usize,
-    /// Parts of the vectors that attend by themselves; they divide `dim`.
+    /// Number of attention heads; must divide `dim`.
     pub heads: usize,
-    /// Probability that a number is dropped in training.
+    /// Dropout probability in training.
     pub dropout: f64,
     /// phi
     pub activation: Activation,
-    /// Standard deviation of the first, normally distributed vectors.
+    /// Standard deviation of the initial embeddings, which are normally distributed.
     pub init_std: f64,
-    /// What it learns by when nobody teaches it otherwise.
+    /// The loss when no distiller sets another.
     pub loss: Loss,
-    /// How parameters follow their gradient.
+    /// How parameters follow their gradients.
     pub optimizer: Optimizer,
-    /// How long, and in what portions.
+    /// Epochs, batches and early stopping.
     pub train: Plan,
 }
 
@@ -85,39 +84,47 @@ impl Default for SasRec {
     }
 }
 
-pub(crate) fn parse(config: Config<'_>) -> Result<Box<dyn Recipe>> {
-    let recipe: SasRec = config.read_over_default()?;
-    crate::located(config, recipe.check())?;
-    Ok(Box::new(recipe))
+impl Checked for SasRec {
+    fn check(&self) -> Result<()> {
+        settings::within("dim", self.dim, 1..=4096)?;
+        settings::within("length", self.length, 1..=4096)?;
+        settings::within("blocks", self.blocks, 1..=64)?;
+        settings::within("heads", self.heads, 1..=self.dim)?;
+        if !self.dim.is_multiple_of(self.heads) {
+            let problem = format!("must divide `dim`, {}; is {}", self.dim, self.heads);
+            return Err(settings::invalid("heads", problem));
+        }
+        settings::dropout(self.dropout)?;
+        settings::positive("init_std", self.init_std)?;
+        self.training().check()?;
+        self.loss.check()
+    }
 }
 
 impl SasRec {
-    fn check(&self) -> Result<()> {
-        for (key, value, most) in [
-            ("dim", self.dim, 4096),
-            ("length", self.length, 4096),
-            ("blocks", self.blocks, 64),
-            ("heads", self.heads, self.dim),
-        ] {
-            if !(1..=most).contains(&value) {
-                let problem = format!("must be from 1 to {most}, is {value}");
-                return Err(crate::invalid(key, problem));
-            }
-        }
-        if !self.dim.is_multiple_of(self.heads) {
-            let problem = format!("must divide `dim`, {}; is {}", self.dim, self.heads);
-            return Err(crate::invalid("heads", problem));
-        }
-        if !(0.0..=0.999).contains(&self.dropout) {
-            let problem = format!("must be from 0 to 0.999, is {}", self.dropout);
-            return Err(crate::invalid("dropout", problem));
-        }
-        if !(self.init_std > 0.0 && self.init_std.is_finite()) {
-            let problem = format!("must be above 0, is {}", self.init_std);
-            return Err(crate::invalid("init_std", problem));
-        }
-        self.optimizer.check().map_err(|problem| crate::invalid("optimizer", problem))?;
-        self.loss.check()
+    fn training(&self) -> Training<'_> {
+        Training { optimizer: &self.optimizer, final_rate: 1.0, plan: &self.train }
+    }
+}
+
+impl ModelConfig for SasRec {
+    fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
+        self.check()?;
+        Ok(Box::new(Net::loaded(self, tensors)?))
+    }
+
+    fn memory(&self, _n_users: usize, n_items: usize, n_interactions: usize) -> u64 {
+        let (length, blocks) = (self.length as u64, self.blocks as u64);
+        let case = length * padded(self.dim) * (14 * blocks + 4)
+            + self.heads as u64 * blocks * length * length;
+        // The table and the best model so far; the cases and the sampler; a batch's positions.
+        4 * n_items as u64 * padded(self.dim) * (self.training().width() + 1)
+            + 100 * n_interactions as u64
+            + 4 * self.train.batch_size as u64 * case
+    }
+
+    fn training_keys(&self) -> &'static [&'static str] {
+        &["init_std", "loss", "optimizer", "train"]
     }
 }
 
@@ -142,29 +149,5 @@ impl Trainable for SasRec {
     fn resume(&self, train: &Arc<Interactions>, state: &Tensors) -> Result<Box<dyn Learner>> {
         self.check()?;
         Ok(Box::new(SasLearner::new(Net::resumed(self, train.n_items(), state)?)))
-    }
-
-    fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
-        self.check()?;
-        Ok(Box::new(Net::loaded(self, tensors)?))
-    }
-
-    fn config(&self) -> Value {
-        crate::settings(self)
-    }
-
-    fn memory(&self, _n_users: usize, n_items: usize, n_interactions: usize) -> u64 {
-        let kept = match &self.optimizer {
-            Optimizer::Sgd(_) => 1,
-            Optimizer::Adam(_) => 3,
-        };
-        let stride = self.dim.next_multiple_of(16) as u64;
-        let (length, blocks) = (self.length as u64, self.blocks as u64);
-        let case =
-            length * stride * (14 * blocks + 4) + self.heads as u64 * blocks * length * length;
-        // The table; the best model so far; the cases and the sampler; a batch's positions.
-        4 * n_items as u64 * stride * (kept + 1)
-            + 100 * n_interactions as u64
-            + 4 * self.train.batch_size as u64 * case
     }
 }

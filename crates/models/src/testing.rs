@@ -33,8 +33,19 @@ pub fn held_out(user: u32) -> u32 {
     user / 12 * 10 + user % 12 % 10
 }
 
+/// The entry's settings for tests.
+pub fn small(entry: &Entry<dyn Recipe>) -> Value {
+    serde_json::from_str(entry.small).unwrap()
+}
+
 pub fn parse(entry: &Entry<dyn Recipe>, settings: &Value) -> Box<dyn Recipe> {
     (entry.parse)(Config { path: entry.name, value: settings }).unwrap()
+}
+
+/// The error for settings that the model of this name refuses.
+pub fn parse_error(name: &str, path: &str, settings: &Value) -> String {
+    let entry = crate::MODELS.iter().find(|entry| entry.name == name).unwrap();
+    (entry.parse)(Config { path, value: settings }).err().unwrap().to_string()
 }
 
 pub fn fit(recipe: &dyn Recipe, train: &Arc<Interactions>, seed: u64) -> Box<dyn Model> {
@@ -72,7 +83,7 @@ pub fn settings_round_trip(entry: &Entry<dyn Recipe>, settings: &Value) {
 }
 
 /// A learning rate that has fallen to 0 in the second of two epochs leaves the model as the first one made it.
-pub fn rate_falls(entry: &Entry<dyn Recipe>, settings: &Value) {
+pub fn rate_decays(entry: &Entry<dyn Recipe>, settings: &Value) {
     if parse(entry, settings).config().get("final_rate").is_none() {
         return;
     }
@@ -117,7 +128,7 @@ pub fn save_and_load(entry: &Entry<dyn Recipe>, settings: &Value) {
 }
 
 /// Many queries at once get what each gets alone; nobody is left without an answer, and nothing seen is recommended.
-pub fn answers_everybody(entry: &Entry<dyn Recipe>, settings: &Value) {
+pub fn ranks_for_every_query(entry: &Entry<dyn Recipe>, settings: &Value) {
     let (train, recipe) = (blocks(), parse(entry, settings));
     let model = fit(&*recipe, &train, 1);
     let (queries, top) = (queries(&train), TopK::unseen(40));

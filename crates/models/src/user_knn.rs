@@ -1,36 +1,38 @@
-//! UserKNN: an item scores the summed similarities of the query's nearest users who have it (Resnick et al., CSCW 1994; for
-//! rankings from binary logs, Aiolli, RecSys 2013), on the binary matrix: repeats count once, weights and order not at all.
+//! UserKNN: an item's score is the sum of the similarities of the query's nearest users who have it (Resnick et al., CSCW 1994;
+//! for rankings from binary logs, Aiolli, RecSys 2013), computed on the binary matrix: repeats count once; weights and order
+//! are ignored.
 //!
-//! Neighbours are looked for when a query comes, by its history: whoever shares an item with it may be one. So strangers are
-//! answered as users are, and the model is the log itself. A user of the log is not their own neighbour.
+//! Neighbours are found at query time, from the history: every user who shares an item with it is a candidate. So new users are
+//! scored like known ones, and the model is the log itself. A known user is not their own neighbour.
 //!
-//! Two things go beyond the textbook, which is `item_popularity = shrinkage = 0`:
-//! - `item_popularity` lets an item with n users count n^-item_popularity in the similarity, in the spirit of the inverse user
-//!   frequency of Breese et al. (UAI 1998): to share what everybody has says little. The lengths of users are counted alike.
-//! - `shrinkage` is added to the denominator, so that a similarity that rests on few items is small.
+//! Two settings go beyond the textbook, which is `item_popularity = shrinkage = 0`:
+//! - `item_popularity` weights an item with n users by n^-item_popularity in the similarity, in the spirit of the inverse user
+//!   frequency of Breese et al. (UAI 1998): sharing a popular item is weak evidence. The users' sizes are weighted likewise.
+//! - `shrinkage` is added to the denominator and shrinks similarities that rest on few items.
 //!
 //! On HetComp's CiteULike split (Recall@50 / nDCG@50, 100 neighbours) the textbook reaches .282 / .144, the defaults .292 / .150.
 
-use crate::baskets::{self, baskets, distinct};
-use crate::item_cf::{Similarity, keep_nearest};
+use crate::item_cf::{Similarity, keep_nearest, up_to};
+use crate::parts::baskets::{self, baskets, distinct};
+use crate::parts::settings::Checked;
 use rankstill_core::kernel::csr::Csr;
-use rankstill_core::registry::Config;
-use rankstill_core::{Fit, Interactions, Model, Query, Recipe, Result, Scorer, Tensors};
+use rankstill_core::{
+    Fit, Interactions, Model, ModelConfig, Query, Recipe, Result, Scorer, Tensors,
+};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::sync::Arc;
 
 /// User-based nearest neighbours.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct UserKnn {
-    /// How alike two users are.
+    /// How the similarity of two users is computed.
     pub similarity: Similarity,
-    /// So many most similar users vote; 0 = all.
+    /// Number of most similar users that contribute; 0 = all.
     pub neighbours: usize,
     /// Added to the denominator of the similarity, in items.
     pub shrinkage: f64,
-    /// An item with n users counts n^-item_popularity; 0 = all items alike.
+    /// An item with n users has the weight n^-item_popularity; 0 = all items weigh the same.
     pub item_popularity: f64,
 }
 
@@ -45,34 +47,21 @@ impl Default for UserKnn {
     }
 }
 
-pub(crate) fn parse(config: Config<'_>) -> Result<Box<dyn Recipe>> {
-    let recipe: UserKnn = config.read_over_default()?;
-    crate::located(config, recipe.check())?;
-    Ok(Box::new(recipe))
+impl Checked for UserKnn {
+    fn check(&self) -> Result<()> {
+        up_to("shrinkage", self.shrinkage, f64::MAX)?;
+        up_to("item_popularity", self.item_popularity, 10.0)
+    }
 }
 
 impl UserKnn {
-    fn check(&self) -> Result<()> {
-        let settings = [
-            ("shrinkage", self.shrinkage, f64::MAX),
-            ("item_popularity", self.item_popularity, 10.0),
-        ];
-        for (key, value, most) in settings {
-            if !(0.0..=most).contains(&value) {
-                let problem = format!("must be a number from 0 to {most:e}, is {value}");
-                return Err(crate::invalid(key, problem));
-            }
-        }
-        Ok(())
-    }
-
-    fn over(&self, baskets: Csr) -> Neighbours {
+    fn over(&self, baskets: Csr) -> UserNeighbours {
         let users_of = baskets.transpose();
         let weight = |item| (users_of.row(item).len().max(1) as f64).powf(-self.item_popularity);
         let weights: Vec<f64> = (0..users_of.n_rows()).map(weight).collect();
         let size = |user| sum(baskets.row(user), &weights);
         let sizes = (0..baskets.n_rows()).map(size).collect();
-        Neighbours { recipe: self.clone(), baskets, users_of, weights, sizes }
+        UserNeighbours { recipe: self.clone(), baskets, users_of, weights, sizes }
     }
 }
 
@@ -81,14 +70,12 @@ impl Recipe for UserKnn {
         self.check()?;
         Ok(Box::new(self.over(baskets(train))))
     }
+}
 
+impl ModelConfig for UserKnn {
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         let n_items = baskets::read_n_items(tensors)?;
         Ok(Box::new(self.over(baskets::read(tensors, n_items, false)?)))
-    }
-
-    fn config(&self) -> Value {
-        crate::settings(self)
     }
 
     fn memory(&self, n_users: usize, n_items: usize, n_interactions: usize) -> u64 {
@@ -97,13 +84,13 @@ impl Recipe for UserKnn {
 }
 
 /// The log, by users and by items.
-struct Neighbours {
+struct UserNeighbours {
     recipe: UserKnn,
     baskets: Csr,
     users_of: Csr,
-    /// What an item counts.
+    /// The weight of each item.
     weights: Vec<f64>,
-    /// What a user's items count together.
+    /// The total weight of each user's items.
     sizes: Vec<f64>,
 }
 
@@ -111,23 +98,23 @@ fn sum(items: &[u32], weights: &[f64]) -> f64 {
     items.iter().fold(0.0, |sum, &item| sum + weights[item as usize])
 }
 
-impl Neighbours {
-    /// The query's nearest users by rising id, with their similarity. `both` is zero before and after.
+impl UserNeighbours {
+    /// The query's nearest users by ascending id, with their similarity. `both` is all zero before and after.
     fn nearest(&self, query: &Query<'_>, both: &mut [f64]) -> Vec<(u32, f32)> {
         let mut history = distinct(query.history);
         history.retain(|&item| (item as usize) < self.n_items());
         let size = sum(&history, &self.weights);
-        let mut met = Vec::new();
-        // By rising item, so that the last bits of a sum do not depend on the order of the history.
+        let mut touched = Vec::new();
+        // By ascending item, so that the last bits of a sum do not depend on the order of the history.
         for &item in &history {
             for &user in self.users_of.row(item as usize) {
                 if both[user as usize] == 0.0 {
-                    met.push(user);
+                    touched.push(user);
                 }
                 both[user as usize] += self.weights[item as usize];
             }
         }
-        let mut near: Vec<(u32, f32)> = met
+        let mut near: Vec<(u32, f32)> = touched
             .into_iter()
             .map(|user| {
                 let both = std::mem::take(&mut both[user as usize]);
@@ -141,7 +128,7 @@ impl Neighbours {
     }
 }
 
-impl Scorer for Neighbours {
+impl Scorer for UserNeighbours {
     fn n_items(&self) -> usize {
         self.weights.len()
     }
@@ -159,7 +146,7 @@ impl Scorer for Neighbours {
     }
 }
 
-impl Model for Neighbours {
+impl Model for UserNeighbours {
     fn tensors(&self) -> Tensors {
         let mut tensors = Tensors::default();
         baskets::insert_n_items(&mut tensors, self.n_items());
@@ -178,13 +165,13 @@ mod tests {
     use super::*;
     use rankstill_core::Lists;
 
-    fn model(recipe: UserKnn) -> Neighbours {
+    fn model(recipe: UserKnn) -> UserNeighbours {
         // Items 0, 1, 2, 3, 4 have 3, 2, 2, 1, 0 users.
         let lines = [vec![0, 1, 0], vec![0, 1, 2], vec![2, 0, 3], vec![]];
         recipe.over(baskets(&Interactions::new(5, Lists::from_iter(lines), None, None).unwrap()))
     }
 
-    fn scores(model: &Neighbours, user: Option<u32>, history: &[u32]) -> Vec<f32> {
+    fn scores(model: &UserNeighbours, user: Option<u32>, history: &[u32]) -> Vec<f32> {
         let mut out = vec![f32::NAN; 5];
         model.score(&[Query { user, history, hidden: &[] }], &mut out);
         out
@@ -210,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_their_own_neighbour_and_ties_go_to_the_smaller_user() {
+    fn no_user_is_their_own_neighbour_and_ties_go_to_the_smaller_user() {
         let model = model(UserKnn { neighbours: 1, item_popularity: 0.0, ..UserKnn::default() });
         close(&scores(&model, None, &[0, 2]), &[2.0 / 6f32.sqrt(); 3]);
         // User 1 without themselves: user 0 shares two of two items (2 / sqrt 6), user 2 two of three (2 / 3).
@@ -230,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_lie_are_refused() {
+    fn corrupt_files_are_refused() {
         let tensors = model(UserKnn::default()).tensors();
         let mut spoilt = tensors.clone();
         spoilt.insert("n_items", &[1], vec![3u32]);

@@ -55,7 +55,7 @@ impl Optimizer {
     }
 
     /// How many numbers are kept for each parameter, itself included.
-    pub(super) fn width(&self) -> usize {
+    pub fn width(&self) -> usize {
         match self {
             Self::Sgd(_) => 1,
             Self::Adam(_) => 3,

@@ -71,26 +71,31 @@ pub static SPLITS: &[Entry<dyn Splitter>] = &[
     Entry {
         name: "chronological",
         about: "each user's first part trains, the next validates, the last tests",
+        small: "{}",
         parse: parse::<Chronological>,
     },
     Entry {
         name: "random",
         about: "each user's rows are dealt at random, in the given shares",
+        small: "{}",
         parse: parse::<RandomRatio>,
     },
     Entry {
         name: "leave_one_out",
         about: "each user's last (or a random) row tests, the one before validates",
+        small: "{}",
         parse: parse::<LeaveOneOut>,
     },
     Entry {
         name: "global_time",
         about: "everything before one moment trains, everything after another tests",
+        small: "{}",
         parse: parse::<GlobalTime>,
     },
     Entry {
         name: "ready_made",
         about: "the log came as training, validation and test files",
+        small: "{}",
         parse: parse::<ReadyMade>,
     },
 ];

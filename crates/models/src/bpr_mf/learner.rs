@@ -5,7 +5,7 @@
 
 use super::BprMf;
 use super::model::Mf;
-use crate::item_head::{Asked, ItemHead, known_users};
+use crate::parts::item_head::{Asked, ItemHead, known_users};
 use rankstill_core::kernel::bpr::BprSgd;
 use rankstill_core::kernel::optimizer::Optimizer;
 use rankstill_core::kernel::slots::Slots;
@@ -39,7 +39,7 @@ impl MfLearner {
 
     /// The epoch's learning rate. A resumed learner comes to the same one.
     fn set_rate(&mut self, epoch: usize) {
-        let rate = self.recipe.rate(epoch);
+        let rate = self.recipe.training().rate(epoch);
         for table in [&mut self.model.users, &mut self.model.items] {
             table.set_learning_rate(rate);
         }
@@ -111,4 +111,4 @@ impl Learner for MfLearner {
     }
 }
 
-answers_as_its_model!(MfLearner, model);
+crate::parts::scores_as_its_model!(MfLearner, model);

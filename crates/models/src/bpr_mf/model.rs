@@ -3,8 +3,8 @@
 //! A query without a known user is folded in by its history: see `fold_in.rs`.
 
 use super::BprMf;
-use crate::fold_in::FoldIn;
-use crate::item_panels::{ItemPanels, factors};
+use crate::parts::fold_in::FoldIn;
+use crate::parts::item_panels::{ItemPanels, factors};
 use rankstill_core::kernel::optimizer::{Optimizer, Sgd};
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::kernel::table::Table;
@@ -66,7 +66,7 @@ impl Mf {
         }
         let mut model = Self::new(recipe, 0, n_items, &Optimizer::Sgd(Sgd::default()));
         // Without the column against the items' bias, which is 1 whatever the table says.
-        model.users = crate::users::loaded(tensors, recipe.dim)?;
+        model.users = crate::parts::users::loaded(tensors, recipe.dim)?;
         model.items.import(items).map_err(state::wrong("items"))?;
         Ok(model)
     }
@@ -116,7 +116,7 @@ impl Mf {
     }
 }
 
-crate::item_panels::scores_by_products!(Mf);
+crate::parts::item_panels::scores_by_products!(Mf);
 
 impl Factored for Mf {
     fn items(&self) -> Factors<'_> {

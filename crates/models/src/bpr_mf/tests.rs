@@ -29,7 +29,7 @@ fn check_gradient(objective: &dyn Objective) {
 
 #[test]
 fn a_step_is_the_slope_of_every_own_loss() {
-    use crate::loss::LossKind::{Bpr, LogLoss, Softmax};
+    use crate::parts::loss::LossKind::{Bpr, LogLoss, Softmax};
     for kind in [Bpr, LogLoss, Softmax] {
         for negatives in [1, 4] {
             check_gradient(&Sampled::new(
@@ -101,13 +101,13 @@ fn plain_bpr_by_sgd_runs_the_fused_kernel_and_learns() {
 fn the_learning_rate_falls_linearly_over_the_plan() {
     let plan = Plan { epochs: 5, ..Plan::default() };
     let recipe = BprMf { final_rate: 0.2, train: plan, ..by_sgd(false) };
-    let rates: Vec<f64> = (0..5).map(|epoch| recipe.rate(epoch) / RATE).collect();
+    let rates: Vec<f64> = (0..5).map(|epoch| recipe.training().rate(epoch) / RATE).collect();
     for (rate, by_hand) in rates.iter().zip([1.0, 0.8, 0.6, 0.4, 0.2]) {
         assert!((rate - by_hand).abs() < 1e-12, "{rates:?}");
     }
-    assert_eq!(BprMf { final_rate: 1.0, ..recipe.clone() }.rate(3), RATE);
+    assert_eq!(BprMf { final_rate: 1.0, ..recipe.clone() }.training().rate(3), RATE);
     let once = Plan { epochs: 1, ..recipe.train.clone() };
-    assert_eq!(BprMf { train: once, ..recipe.clone() }.rate(0), RATE);
+    assert_eq!(BprMf { train: once, ..recipe.clone() }.training().rate(0), RATE);
 
     // By SGD a step is as long as its rate, in batches and in the fused kernel alike.
     let train = testing::blocks();
@@ -165,7 +165,7 @@ fn nobody_is_the_mean_user() {
 fn models_that_do_not_fit_the_recipe_are_refused() {
     let train = testing::blocks();
     let tensors = by_sgd(false).init(&train, 1).unwrap().tensors();
-    let message = |recipe: BprMf| Trainable::load(&recipe, &tensors).err().unwrap().to_string();
+    let message = |recipe: BprMf| ModelConfig::load(&recipe, &tensors).err().unwrap().to_string();
     let error = message(BprMf { dim: 6, ..by_sgd(false) });
     assert_eq!(error, "tensor `users`: expected rows of 6, found rows of 5");
     let error = message(by_sgd(true));
@@ -174,11 +174,8 @@ fn models_that_do_not_fit_the_recipe_are_refused() {
 }
 
 #[test]
-fn settings_that_cannot_be_are_named_in_full() {
-    let error = |settings| {
-        let config = Config { path: "student", value: &settings };
-        parse(config).err().unwrap().to_string()
-    };
+fn invalid_settings_are_named_in_full() {
+    let error = |settings| testing::parse_error("bpr_mf", "student", &settings);
     use serde_json::json;
     assert!(error(json!({"dim": 0})).starts_with("student.dim: must be from 1"));
     assert!(error(json!({"final_rate": 1.5})).starts_with("student.final_rate: must be from 0"));

@@ -5,7 +5,7 @@
 
 use super::model::Net;
 use super::tower::Pass;
-use crate::item_head::{Asked, ItemHead, known_users};
+use crate::parts::item_head::{Asked, ItemHead, known_users};
 use rankstill_core::kernel::simd::{LANES, prefetch};
 use rankstill_core::kernel::slots::Slots;
 use rankstill_core::kernel::table::Terms;
@@ -132,4 +132,4 @@ impl Learner for CaserLearner {
     }
 }
 
-answers_as_its_model!(CaserLearner, net);
+crate::parts::scores_as_its_model!(CaserLearner, net);

@@ -2,8 +2,8 @@
 
 use super::Caser;
 use super::tower::{Pass, Tower};
-use crate::fold_in::FoldIn;
-use crate::item_panels::{ItemPanels, factors};
+use crate::parts::fold_in::FoldIn;
+use crate::parts::item_panels::{ItemPanels, factors};
 use rankstill_core::kernel::optimizer::{Optimizer, Sgd};
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::kernel::table::Table;
@@ -135,7 +135,7 @@ impl Net {
     }
 }
 
-crate::item_panels::scores_by_products!(Net);
+crate::parts::item_panels::scores_by_products!(Net);
 
 impl Factored for Net {
     fn items(&self) -> Factors<'_> {

@@ -429,7 +429,7 @@ fn models_that_do_not_fit_the_recipe_are_refused() {
     let recipe = by_sgd(Activation::Relu, Activation::Relu, 0.0);
     let tensors = recipe.init(&train, 1).unwrap().tensors();
     let message = |recipe: &Caser, tensors: &Tensors| {
-        Trainable::load(recipe, tensors).err().unwrap().to_string()
+        ModelConfig::load(recipe, tensors).err().unwrap().to_string()
     };
     let error = message(&Caser { dim: 6, ..recipe.clone() }, &tensors);
     assert_eq!(error, "tensor `users`: expected rows of 6, found 5");
@@ -447,12 +447,9 @@ fn models_that_do_not_fit_the_recipe_are_refused() {
 }
 
 #[test]
-fn settings_that_cannot_be_are_named_in_full() {
+fn invalid_settings_are_named_in_full() {
     use serde_json::json;
-    let error = |settings| {
-        let config = Config { path: "teacher", value: &settings };
-        parse(config).err().unwrap().to_string()
-    };
+    let error = |settings| testing::parse_error("caser", "teacher", &settings);
     assert!(error(json!({"dim": 0})).starts_with("teacher.dim: must be from 1"));
     assert!(error(json!({"length": 65})).starts_with("teacher.length: must be from 1 to 64"));
     assert!(error(json!({"dropout": 1.0})).starts_with("teacher.dropout: must be from 0"));

@@ -7,8 +7,7 @@ use super::Cml;
 use super::covariance;
 use super::model::{CmlModel, ask};
 use super::near::Near;
-use crate::item_head::{Asked, ItemHead, known_users};
-use crate::lr_schedule;
+use crate::parts::item_head::{Asked, ItemHead, known_users};
 use rankstill_core::kernel::simd::LANES;
 use rankstill_core::kernel::slots::Slots;
 use rankstill_core::{Batch, Learner, Objective, Slate, Tensors, UserId};
@@ -143,8 +142,7 @@ impl CmlLearner {
 
     /// The epoch's learning rate. A resumed learner comes to the same one.
     fn set_rate(&mut self, epoch: usize) {
-        let Cml { optimizer, final_rate, train, .. } = &self.recipe;
-        let rate = lr_schedule::rate(optimizer, *final_rate, train, epoch);
+        let rate = self.recipe.training().rate(epoch);
         for table in [&mut self.model.users, &mut self.model.items] {
             table.set_learning_rate(rate);
         }
@@ -226,4 +224,4 @@ impl Learner for CmlLearner {
     }
 }
 
-answers_as_its_model!(CmlLearner, model);
+crate::parts::scores_as_its_model!(CmlLearner, model);

@@ -1,7 +1,7 @@
 //! The model: points of users and items, and the items' longer vectors that make distances dot products.
 
 use super::Cml;
-use crate::item_panels::{ItemPanels, factors};
+use crate::parts::item_panels::{ItemPanels, factors};
 use rankstill_core::kernel::dense::squared_norm;
 use rankstill_core::kernel::optimizer::{Optimizer, Sgd};
 use rankstill_core::kernel::rng::Rng;
@@ -61,7 +61,7 @@ impl CmlModel {
             }
         }
         let mut model = Self::new(recipe, 0, n_items, &Optimizer::Sgd(Sgd::default()));
-        model.users = crate::users::loaded(tensors, recipe.dim)?;
+        model.users = crate::parts::users::loaded(tensors, recipe.dim)?;
         model.items.import(items).map_err(state::wrong("items"))?;
         model.lengthen_all();
         Ok(model)
@@ -159,7 +159,7 @@ pub(super) fn ask(point: &[f32], longer: &mut [f32]) {
     longer[dim + 1] = -squared_norm(point);
 }
 
-crate::item_panels::scores_by_products!(CmlModel);
+crate::parts::item_panels::scores_by_products!(CmlModel);
 
 impl Factored for CmlModel {
     fn items(&self) -> Factors<'_> {

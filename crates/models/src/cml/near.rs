@@ -3,7 +3,7 @@
 //! With g the gradient of a score -|u - v|^2, that of u is 2 g (v - u), and that of v is 2 g u - 2 g v.
 
 use super::model::CmlModel;
-use crate::item_head::known_users;
+use crate::parts::item_head::known_users;
 use rankstill_core::kernel::distances::{pulls, squared_distances};
 use rankstill_core::kernel::slots::Slots;
 use rankstill_core::kernel::table::Terms;

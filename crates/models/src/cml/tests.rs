@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::loss::CosineContrastive;
+use crate::parts::loss::CosineContrastive;
 use crate::testing;
 use rankstill_core::kernel::optimizer::{AdamMode, Sgd};
 use rankstill_core::kernel::rng::Rng;
@@ -160,7 +160,7 @@ fn what_moved_stays_in_the_ball() {
         }
         assert!(on_the_surface > 2);
         // And what it answers with is what it would answer when loaded.
-        let loaded = Trainable::load(&recipe, &tensors).unwrap();
+        let loaded = ModelConfig::load(&recipe, &tensors).unwrap();
         let query = [Query { user: Some(0), history: &[], hidden: &[] }];
         let (mut ours, mut theirs) = (vec![0.0; 40], vec![0.0; 40]);
         learner.score(&query, &mut ours);
@@ -214,18 +214,15 @@ fn rows_of_strangers_teach_nothing() {
 }
 
 #[test]
-fn settings_and_models_that_cannot_be_are_refused() {
-    let error = |settings| {
-        let config = Config { path: "teacher", value: &settings };
-        parse(config).err().unwrap().to_string()
-    };
+fn invalid_settings_and_models_are_refused() {
+    let error = |settings| testing::parse_error("cml", "teacher", &settings);
     use serde_json::json;
     assert!(error(json!({"max_norm": 0.0})).starts_with("teacher.max_norm: must be above 0"));
     assert!(error(json!({"max_norm": 1e-60})).starts_with("teacher.max_norm: must be above 0"));
     assert!(error(json!({"max_norm": 1e60})).starts_with("teacher.max_norm: must be above 0"));
     assert!(error(json!({"covariance": -1.0})).starts_with("teacher.covariance: must be at"));
     let tensors = by_sgd().init(&testing::blocks(), 1).unwrap().tensors();
-    let error = Trainable::load(&Cml { dim: 6, ..by_sgd() }, &tensors).err().unwrap().to_string();
+    let error = ModelConfig::load(&Cml { dim: 6, ..by_sgd() }, &tensors).err().unwrap().to_string();
     assert_eq!(error, "tensor `users`: expected rows of 6, found rows of 5");
 }
 

@@ -2,7 +2,7 @@
 //! Markov weights of the latest ones by dot products.
 
 use super::model::FossilModel;
-use crate::item_head::{Asked, ItemHead};
+use crate::parts::item_head::{Asked, ItemHead};
 use rankstill_core::kernel::pairs::pair_dots;
 use rankstill_core::kernel::slots::Slots;
 use rankstill_core::kernel::table::Terms;
@@ -142,4 +142,4 @@ impl Learner for FossilLearner {
     }
 }
 
-answers_as_its_model!(FossilLearner, model);
+crate::parts::scores_as_its_model!(FossilLearner, model);

@@ -1,7 +1,7 @@
 //! The model: two item tables, Markov weights, and a query's vector as a weighted sum over its history.
 
 use super::Fossil;
-use crate::item_panels::{ItemPanels, factors};
+use crate::parts::item_panels::{ItemPanels, factors};
 use rankstill_core::kernel::optimizer::{Optimizer, Sgd};
 use rankstill_core::kernel::pairs::weighted_sums;
 use rankstill_core::kernel::param::DenseParam;
@@ -173,7 +173,7 @@ impl Factored for FossilModel {
     }
 }
 
-crate::item_panels::scores_by_products!(FossilModel);
+crate::parts::item_panels::scores_by_products!(FossilModel);
 
 impl Model for FossilModel {
     fn tensors(&self) -> Tensors {

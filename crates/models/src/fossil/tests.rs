@@ -45,7 +45,7 @@ fn a_score_by_hand() {
     tensors.insert("items", &[3, 2], vec![1.0f32, 0.5, 10.0, 0.0, 100.0, 0.0]);
     tensors.insert("own_weights", &[1, 2], vec![0.5f32, 0.0]);
     tensors.insert("weights", &[2], vec![0.25f32, 0.125]);
-    let model = Trainable::load(&recipe, &tensors).unwrap();
+    let model = ModelConfig::load(&recipe, &tensors).unwrap();
     let score = |user, history: &[u32]| {
         let mut out = [0.0; 3];
         model.score(&[Query { user, history, hidden: &[] }], &mut out);
@@ -63,7 +63,7 @@ fn a_score_by_hand() {
 
 #[test]
 fn a_step_is_the_slope_of_every_own_loss() {
-    use crate::loss::LossKind::{Bpr, LogLoss, Softmax};
+    use crate::parts::loss::LossKind::{Bpr, LogLoss, Softmax};
     let train = testing::blocks();
     for dim in [5, 16] {
         for kind in [Bpr, LogLoss, Softmax] {
@@ -130,18 +130,15 @@ fn exact_and_dense_adam_are_one_model() {
 }
 
 #[test]
-fn what_cannot_be_is_named() {
+fn invalid_settings_are_named() {
     use serde_json::json;
-    let error = |settings| {
-        let config = Config { path: "student", value: &settings };
-        parse(config).err().unwrap().to_string()
-    };
+    let error = |settings| testing::parse_error("fossil", "student", &settings);
     assert_eq!(error(json!({"order": 0})), "student.order: must be from 1 to 4096, is 0");
     assert_eq!(error(json!({"alpha": 1.5})), "student.alpha: must be from 0 to 1, is 1.5");
     assert!(error(json!({"init_std": 0})).starts_with("student.init_std: must be above 0"));
     let train = testing::blocks();
     let tensors = by_sgd(5).init(&train, 1).unwrap().tensors();
-    let message = |recipe: Fossil| Trainable::load(&recipe, &tensors).err().unwrap().to_string();
+    let message = |recipe: Fossil| ModelConfig::load(&recipe, &tensors).err().unwrap().to_string();
     assert_eq!(message(by_sgd(6)), "tensor `said`: expected 6 columns, found 5");
     let order = Fossil { order: 4, ..by_sgd(5) };
     assert_eq!(message(order), "tensor `own_weights`: expected 4 columns, found 3");

@@ -1,26 +1,25 @@
-//! The model: two tables of vectors, and strangers solved for when they ask.
+//! The model: two tables of vectors; new users are solved for at query time.
 
 use super::ImplicitAls;
-use crate::baskets::distinct;
-use crate::item_panels::ItemPanels;
+use crate::parts::baskets::distinct;
+use crate::parts::item_panels::ItemPanels;
 use rankstill_core::kernel::als;
 use rankstill_core::kernel::cholesky::solve;
 use rankstill_core::kernel::panels::Rows;
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::{
-    Error, Factored, Factors as ItemFactors, Interactions, ItemId, Model, Query, Result, Scorer,
-    Tensors,
+    Error, Factored, Factors, Interactions, ItemId, Model, Query, Result, Scorer, Tensors,
 };
 use rayon::prelude::*;
 use std::sync::OnceLock;
 
-/// Vectors of users and items, rows padded with zeros to a multiple of 16.
-pub(super) struct Factors {
+/// Vectors of users and items, with rows padded with zeros to a multiple of 16.
+pub(super) struct AlsModel {
     pub users: Vec<f32>,
     pub items: Vec<f32>,
     pub stride: usize,
     dim: usize,
-    /// What a stranger is solved by: a history item's c - 1, and the penalty.
+    /// For new users: a history item's c - 1, and the penalty.
     extra: f64,
     l2: f64,
     panels: ItemPanels,
@@ -28,7 +27,7 @@ pub(super) struct Factors {
     gram: OnceLock<Vec<f64>>,
 }
 
-impl Factors {
+impl AlsModel {
     fn new(recipe: &ImplicitAls, users: Vec<f32>, items: Vec<f32>) -> Self {
         Self {
             users,
@@ -42,7 +41,7 @@ impl Factors {
         }
     }
 
-    /// Normally distributed users; items 0, because they are solved for first.
+    /// Normally distributed users; items are 0, because they are solved for first.
     pub fn random(recipe: &ImplicitAls, train: &Interactions, seed: u64) -> Self {
         let stride = recipe.dim.next_multiple_of(16);
         let deviation = recipe.init_length / (recipe.dim as f64).sqrt();
@@ -78,13 +77,13 @@ impl Factors {
         Ok(Self::new(recipe, read("users")?, read("items")?))
     }
 
-    /// Forgets what was derived from the tables.
+    /// Drops what was derived from the tables.
     pub fn changed(&mut self) {
         self.panels.forget();
         self.gram = OnceLock::new();
     }
 
-    /// The exact solution for a history against the items.
+    /// The exact solution for a history, given the items.
     fn solve_for(&self, history: &[ItemId], out: &mut [f32]) {
         let dim = self.dim;
         let gram = self.gram.get_or_init(|| {
@@ -116,12 +115,12 @@ impl Factors {
     }
 }
 
-crate::item_panels::scores_by_products!(Factors);
+crate::parts::item_panels::scores_by_products!(AlsModel);
 
-impl Factored for Factors {
-    fn items(&self) -> ItemFactors<'_> {
+impl Factored for AlsModel {
+    fn items(&self) -> Factors<'_> {
         let Self { items, stride, dim, .. } = self;
-        ItemFactors { data: items, len: items.len() / stride, dim: *dim, stride: *stride }
+        Factors { data: items, len: items.len() / stride, dim: *dim, stride: *stride }
     }
 
     fn embed(&self, queries: &[Query<'_>], out: &mut [f32]) {
@@ -137,7 +136,7 @@ impl Factored for Factors {
     }
 }
 
-impl Model for Factors {
+impl Model for AlsModel {
     fn tensors(&self) -> Tensors {
         let mut tensors = Tensors::default();
         for (name, data) in [("users", &self.users), ("items", &self.items)] {
@@ -151,5 +150,5 @@ impl Model for Factors {
     }
 }
 
-/// Keeps the first draws apart from all others.
+/// Random stream of the initial values.
 const INIT: u64 = 0x414c_5349;

@@ -1,38 +1,38 @@
-//! A fit as it goes on: validation, the best model, the watcher, the checkpoint. What the common training loop does for models
-//! that learn by gradient, for one that has iterations and no steps.
+//! A fit in progress: validation, the best model, the watcher, the checkpoint. It does what the training loop does for models
+//! that learn by gradient, for a model with iterations instead of steps.
 
 use super::ImplicitAls;
-use super::model::Factors;
+use super::model::AlsModel;
 use rankstill_core::{
-    EpochReport, Error, Fit, Interactions, Model, Recipe, Result, Tensors, Watch,
+    EpochReport, Error, Fit, Interactions, Model, ModelConfig, Result, Tensors, Watch,
 };
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
-/// Where a fit stands between two iterations.
+/// The state of a fit between two iterations.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Progress {
     seed: u64,
-    /// How many are done.
+    /// Completed iterations.
     pub iteration: usize,
     best: Option<f64>,
-    /// Looks since the best.
+    /// Validations since the best.
     stale: usize,
     stopped: bool,
 }
 
-/// The model with all that surrounds it.
+/// The model with the bookkeeping of its fit.
 pub(super) struct Fitting<'a> {
     recipe: &'a ImplicitAls,
-    pub model: Factors,
+    pub model: AlsModel,
     pub progress: Progress,
     best: Option<Tensors>,
     saved: Instant,
 }
 
 impl<'a> Fitting<'a> {
-    /// From the checkpoint, where there is one.
+    /// From the checkpoint, if there is one.
     pub fn begin(recipe: &'a ImplicitAls, train: &Interactions, fit: &Fit<'_>) -> Result<Self> {
         let kept = match &fit.checkpoints {
             Some(keep) => (keep.load)()?,
@@ -41,12 +41,12 @@ impl<'a> Fitting<'a> {
         let (model, progress, best) = match kept {
             None => {
                 let progress = Progress { seed: fit.seed, ..Progress::default() };
-                (Factors::random(recipe, train, fit.seed), progress, None)
+                (AlsModel::random(recipe, train, fit.seed), progress, None)
             }
             Some((position, state)) => {
                 let progress = Progress::parse(&position, fit.seed, recipe.iterations)?;
-                let model = Factors::loaded(recipe, &state.with_prefix("model."))?;
-                let expected = Factors::random(recipe, train, fit.seed);
+                let model = AlsModel::loaded(recipe, &state.with_prefix("model."))?;
+                let expected = AlsModel::random(recipe, train, fit.seed);
                 for (name, kept, expected) in [
                     ("model.users", model.users.len(), expected.users.len()),
                     ("model.items", model.items.len(), expected.items.len()),
@@ -63,13 +63,13 @@ impl<'a> Fitting<'a> {
         Ok(Self { recipe, model, progress, best, saved: Instant::now() })
     }
 
-    /// Whether there is nothing left to do.
+    /// Whether the fit is complete.
     pub fn is_over(&self) -> bool {
         self.progress.stopped || self.progress.iteration >= self.recipe.iterations
     }
 
-    /// After an iteration: validates, tells the watcher, keeps what is to be kept.
-    pub fn look(&mut self, loss: f64, seconds: f64, fit: &mut Fit<'_>) -> Result<()> {
+    /// After an iteration: validates, reports to the watcher, and keeps the best model and the checkpoint.
+    pub fn finish_iteration(&mut self, loss: f64, seconds: f64, fit: &mut Fit<'_>) -> Result<()> {
         let Self { recipe, progress, .. } = self;
         let epoch = progress.iteration;
         progress.iteration += 1;
@@ -140,7 +140,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::testing;
-    use rankstill_core::{Checkpointing, Query};
+    use rankstill_core::{Checkpointing, Query, Recipe};
     use std::cell::RefCell;
     use std::ops::ControlFlow;
     use std::time::Duration;
@@ -154,7 +154,7 @@ mod tests {
         }
     }
 
-    /// Fits in so many processes, each interrupted after `stops` iterations; the bytes, and which iterations were run.
+    /// Fits in several processes, each but the last interrupted after `stops` iterations; the model, and the iterations run.
     fn interrupted_at(recipe: &ImplicitAls, stops: &[usize]) -> (Tensors, Vec<usize>) {
         let train = testing::blocks();
         let kept: RefCell<Option<(String, Tensors)>> = RefCell::new(None);
@@ -163,7 +163,7 @@ mod tests {
             Ok(())
         };
         let load = || Ok(kept.borrow().clone());
-        // A value that is best in the middle: how near user 0's score of item 0 is to where it comes by on its way.
+        // A value that is best midway: how near user 0's score of item 0 is to one that it passes.
         let validate = |model: &dyn Model| {
             let mut scores = vec![0.0; model.n_items()];
             let query = Query { user: Some(0), history: train.history(0), hidden: &[] };

@@ -1,9 +1,9 @@
 //! What the trained network says of every item, and the learner that answers by it.
 
 use super::ItemAe;
-use crate::fold_in::FoldIn;
-use crate::item_panels::{ItemPanels, factors};
 use crate::mult_vae::VaeLearner;
+use crate::parts::fold_in::FoldIn;
+use crate::parts::item_panels::{ItemPanels, factors};
 use rankstill_core::kernel::gemm::{Mat, MatMut, gemm};
 use rankstill_core::kernel::math::{exp_slice, ln};
 use rankstill_core::kernel::optimizer::{Optimizer, Sgd};
@@ -120,7 +120,7 @@ fn log_mass(scores: &mut [f32]) -> f32 {
     most + ln(mass as f32)
 }
 
-crate::item_panels::scores_by_products!(Decoded);
+crate::parts::item_panels::scores_by_products!(Decoded);
 
 impl Factored for Decoded {
     fn items(&self) -> Factors<'_> {

@@ -32,7 +32,7 @@ fn scores_are_the_joint_log_probability_but_for_what_is_the_users_own() {
     let (recipe, log) = (small(), transposed(&testing::blocks()).unwrap());
     let log = Arc::new(log);
     let network = recipe.network();
-    let mut inner = network.first(48, 1);
+    let mut inner = network.random(48, 1);
     let cases = Cases::per_user(&log);
     for epoch in 0..6 {
         let rows: Vec<u32> = (0..40).collect();
@@ -80,6 +80,6 @@ fn models_that_do_not_fit_the_recipe_are_refused() {
     let model = testing::fit(&small(), &testing::blocks(), 1);
     let tensors = model.tensors();
     let wider = ItemAe { hidden: 7, ..small() };
-    let error = Recipe::load(&wider, &tensors).err().unwrap().to_string();
+    let error = ModelConfig::load(&wider, &tensors).err().unwrap().to_string();
     assert_eq!(error, "tensor `users`: expected rows of 7, found rows of 6");
 }

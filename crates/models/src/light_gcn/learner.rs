@@ -3,8 +3,7 @@
 use super::LightGcn;
 use super::layers::{Given, Layers};
 use super::model::LightGcnModel;
-use crate::item_head::{Asked, ItemHead, known_users};
-use crate::lr_schedule;
+use crate::parts::item_head::{Asked, ItemHead, known_users};
 use rankstill_core::kernel::propagate::NONE;
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::kernel::slots::Slots;
@@ -78,13 +77,7 @@ impl LightGcnLearner {
     }
 
     fn step_on(&mut self, batch: &Batch<'_>, slate: &Slate, objective: &dyn Objective) -> f64 {
-        let rate = lr_schedule::rate(
-            &self.recipe.optimizer,
-            self.recipe.final_rate,
-            &self.recipe.train,
-            batch.epoch,
-        );
-        self.first.set_learning_rate(rate);
+        self.first.set_learning_rate(self.recipe.training().rate(batch.epoch));
         let (users, counts) = known_users(batch, self.n_users);
         self.user_slots.assign(&users);
         self.mix(slate);
@@ -212,7 +205,7 @@ impl Learner for LightGcnLearner {
     }
 }
 
-answers_as_its_model!(LightGcnLearner, model);
+crate::parts::scores_as_its_model!(LightGcnLearner, model);
 
 /// Keeps the first draws apart from all others.
 const INIT: u64 = 0x494e_4954;

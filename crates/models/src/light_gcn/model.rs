@@ -1,7 +1,7 @@
 //! The model: the mixed vectors, their products, and users who are not among them.
 
 use super::LightGcn;
-use crate::item_panels::{ItemPanels, factors};
+use crate::parts::item_panels::{ItemPanels, factors};
 use rankstill_core::kernel::optimizer::{Optimizer, Sgd};
 use rankstill_core::kernel::table::Table;
 use rankstill_core::state;
@@ -47,7 +47,7 @@ impl LightGcnModel {
             }
         }
         let mut model = Self::new(recipe.dim, 0, n_items, degrees.to_vec());
-        model.users = crate::users::loaded(tensors, recipe.dim)?;
+        model.users = crate::parts::users::loaded(tensors, recipe.dim)?;
         model.items.import(items).map_err(state::wrong("items"))?;
         Ok(model)
     }
@@ -88,7 +88,7 @@ impl LightGcnModel {
     }
 }
 
-crate::item_panels::scores_by_products!(LightGcnModel);
+crate::parts::item_panels::scores_by_products!(LightGcnModel);
 
 impl Factored for LightGcnModel {
     fn items(&self) -> Factors<'_> {

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::loss::LossKind;
+use crate::parts::loss::LossKind;
 use crate::testing;
 use rankstill_core::kernel::optimizer::{AdamMode, Sgd};
 use rankstill_core::{Batch, Factored, Lists, Query};
@@ -219,21 +219,18 @@ fn models_that_do_not_fit_the_recipe_are_refused() {
     let train = testing::blocks();
     let tensors = by_sgd(2).init(&train, 1).unwrap().tensors();
     let other = LightGcn { dim: 6, ..by_sgd(2) };
-    let error = Trainable::load(&other, &tensors).err().unwrap().to_string();
+    let error = ModelConfig::load(&other, &tensors).err().unwrap().to_string();
     assert_eq!(error, "tensor `users`: expected 6 columns, found 5");
     let mut few = tensors.clone();
     few.insert("item_degrees", &[3], vec![1u32, 2, 3]);
-    let error = Trainable::load(&by_sgd(2), &few).err().unwrap().to_string();
+    let error = ModelConfig::load(&by_sgd(2), &few).err().unwrap().to_string();
     assert_eq!(error, "tensor `item_degrees`: expected 40 numbers, found 3");
     assert!(by_sgd(2).resume(&train, &tensors).is_err());
 }
 
 #[test]
-fn settings_that_cannot_be_are_named_in_full() {
-    let error = |settings| {
-        let config = Config { path: "teacher", value: &settings };
-        parse(config).err().unwrap().to_string()
-    };
+fn invalid_settings_are_named_in_full() {
+    let error = |settings| testing::parse_error("light_gcn", "teacher", &settings);
     use serde_json::json;
     assert!(error(json!({"layers": 0})).starts_with("teacher.layers: must be from 1 to 16"));
     assert!(error(json!({"l2": -1.0})).starts_with("teacher.l2: must be at least 0"));

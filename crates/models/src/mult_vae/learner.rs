@@ -3,8 +3,7 @@
 use super::MultVae;
 use super::coder::Pass;
 use super::model::{Net, Sparse};
-use crate::item_head::{Asked, ItemHead};
-use crate::lr_schedule;
+use crate::parts::item_head::{Asked, ItemHead};
 use rankstill_core::kernel::dropout::Dropout;
 use rankstill_core::kernel::slots::Slots;
 use rankstill_core::kernel::table::Terms;
@@ -87,8 +86,7 @@ impl VaeLearner {
     }
 
     fn set_rate(&mut self, epoch: usize) {
-        let MultVae { optimizer, final_rate, train, .. } = &self.recipe;
-        let rate = lr_schedule::rate(optimizer, *final_rate, train, epoch);
+        let rate = self.recipe.training().rate(epoch);
         let Net { inputs, outputs, coder, .. } = &mut self.net;
         inputs.set_learning_rate(rate);
         outputs.set_learning_rate(rate);
@@ -119,4 +117,4 @@ impl Learner for VaeLearner {
     }
 }
 
-answers_as_its_model!(VaeLearner, net);
+crate::parts::scores_as_its_model!(VaeLearner, net);

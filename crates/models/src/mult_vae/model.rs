@@ -2,8 +2,8 @@
 
 use super::MultVae;
 use super::coder::{Coder, Pass, Shape, glorot};
-use crate::item_panels::{ItemPanels, factors};
-use crate::multinomial::distinct;
+use crate::parts::item_panels::{ItemPanels, factors};
+use crate::parts::multinomial::distinct;
 use rankstill_core::kernel::dropout::Dropout;
 use rankstill_core::kernel::optimizer::{Optimizer, Sgd};
 use rankstill_core::kernel::pairs::weighted_sums;
@@ -140,7 +140,7 @@ impl Net {
     }
 }
 
-crate::item_panels::scores_by_products!(Net);
+crate::parts::item_panels::scores_by_products!(Net);
 
 impl Factored for Net {
     fn items(&self) -> Factors<'_> {

@@ -172,7 +172,7 @@ fn parameters_are_counted_by_hand() {
 fn models_that_do_not_fit_the_recipe_are_refused() {
     let train = testing::blocks();
     let tensors = Trainable::init(&by_sgd(), &train, 1).unwrap().tensors();
-    let message = |recipe: MultVae| Trainable::load(&recipe, &tensors).err().unwrap().to_string();
+    let message = |recipe: MultVae| ModelConfig::load(&recipe, &tensors).err().unwrap().to_string();
     let error = message(MultVae { hidden: 6, ..by_sgd() });
     assert_eq!(error, "tensor `inputs`: expected rows of 6, found 5");
     let error = message(MultVae { variational: true, ..by_sgd() });
@@ -181,12 +181,9 @@ fn models_that_do_not_fit_the_recipe_are_refused() {
 }
 
 #[test]
-fn settings_that_cannot_be_are_named_in_full() {
+fn invalid_settings_are_named_in_full() {
     use serde_json::json;
-    let error = |settings| {
-        let config = Config { path: "teacher", value: &settings };
-        parse(config).err().unwrap().to_string()
-    };
+    let error = |settings| testing::parse_error("mult_vae", "teacher", &settings);
     assert!(error(json!({"hidden": 0})).starts_with("teacher.hidden: must be from 1"));
     assert!(error(json!({"dropout": 1.0})).starts_with("teacher.dropout: must be from 0"));
     assert!(error(json!({"beta": -0.1})).starts_with("teacher.beta: must be at least 0"));

@@ -7,7 +7,7 @@
 use super::learner::NeuLearner;
 use super::model::{Asked, TILE};
 use super::tower::Block;
-use crate::item_head::rows_to_gradients;
+use crate::parts::item_head::rows_to_gradients;
 use rankstill_core::kernel::dense::axpy;
 use rankstill_core::{Batch, Objective, Slate};
 use rayon::prelude::*;

@@ -6,7 +6,6 @@
 use super::NeuMf;
 use super::model::{Net, TILE, add};
 use super::tower::{Block, Half, Tower};
-use crate::lr_schedule;
 use rankstill_core::kernel::dense::{axpy, dot};
 use rankstill_core::kernel::slots::Slots;
 use rankstill_core::kernel::table::Table;
@@ -176,8 +175,7 @@ impl NeuLearner {
     }
 
     fn set_rate(&mut self, epoch: usize) {
-        let NeuMf { optimizer, final_rate, train, .. } = &self.recipe;
-        let rate = lr_schedule::rate(optimizer, *final_rate, train, epoch);
+        let rate = self.recipe.training().rate(epoch);
         let Net { users, items, tower, .. } = &mut self.net;
         users.set_learning_rate(rate);
         items.set_learning_rate(rate);
@@ -400,4 +398,4 @@ impl Learner for NeuLearner {
     }
 }
 
-answers_as_its_model!(NeuLearner, net);
+crate::parts::scores_as_its_model!(NeuLearner, net);

@@ -8,7 +8,7 @@
 
 use super::NeuMf;
 use super::tower::{Block, Half, Tower};
-use crate::multinomial::distinct;
+use crate::parts::multinomial::distinct;
 use rankstill_core::kernel::dense::{axpy, dot};
 use rankstill_core::kernel::math::sigmoid;
 use rankstill_core::kernel::optimizer::{Adam, Optimizer, Sgd};

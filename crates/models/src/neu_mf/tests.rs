@@ -123,7 +123,7 @@ fn parameters_are_counted_by_hand() {
 fn models_that_do_not_fit_the_recipe_are_refused() {
     let train = testing::blocks();
     let tensors = Trainable::init(&by_sgd(), &train, 1).unwrap().tensors();
-    let message = |recipe: NeuMf| Trainable::load(&recipe, &tensors).err().unwrap().to_string();
+    let message = |recipe: NeuMf| ModelConfig::load(&recipe, &tensors).err().unwrap().to_string();
     let error = message(NeuMf { dim: 4, ..by_sgd() });
     assert_eq!(error, "tensor `users`: expected rows of 8, found rows of 7");
     let error = message(NeuMf { layers: vec![5, 4], ..by_sgd() });
@@ -132,12 +132,9 @@ fn models_that_do_not_fit_the_recipe_are_refused() {
 }
 
 #[test]
-fn settings_that_cannot_be_are_named_in_full() {
+fn invalid_settings_are_named_in_full() {
     use serde_json::json;
-    let error = |settings| {
-        let config = Config { path: "teacher", value: &settings };
-        parse(config).err().unwrap().to_string()
-    };
+    let error = |settings| testing::parse_error("neu_mf", "teacher", &settings);
     assert!(error(json!({"layers": []})).starts_with("teacher.layers: must be 1 to 16"));
     assert!(error(json!({"layers": [8, 0]})).starts_with("teacher.layers: must be from 1"));
     assert!(error(json!({"mlp_dim": 0})).starts_with("teacher.mlp_dim: must be from 1"));

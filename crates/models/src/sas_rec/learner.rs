@@ -4,7 +4,7 @@
 
 use super::model::Net;
 use super::tower::Pass;
-use crate::item_head::{Asked, ItemHead};
+use crate::parts::item_head::{Asked, ItemHead};
 use rankstill_core::kernel::dense::axpy;
 use rankstill_core::kernel::slots::Slots;
 use rankstill_core::{Batch, Learner, Objective, Slate, Tensors};
@@ -89,4 +89,4 @@ impl Learner for SasLearner {
     }
 }
 
-answers_as_its_model!(SasLearner, net);
+crate::parts::scores_as_its_model!(SasLearner, net);

@@ -2,7 +2,7 @@
 
 use super::SasRec;
 use super::tower::{Pass, Tower};
-use crate::item_panels::{ItemPanels, factors};
+use crate::parts::item_panels::{ItemPanels, factors};
 use rankstill_core::kernel::optimizer::{Optimizer, Sgd};
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::kernel::table::Table;
@@ -92,7 +92,7 @@ impl Net {
     }
 }
 
-crate::item_panels::scores_by_products!(Net);
+crate::parts::item_panels::scores_by_products!(Net);
 
 impl Factored for Net {
     fn items(&self) -> Factors<'_> {

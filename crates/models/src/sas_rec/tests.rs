@@ -258,17 +258,14 @@ fn parameters_are_counted_by_hand() {
 }
 
 #[test]
-fn settings_and_models_that_cannot_be_are_refused() {
+fn invalid_settings_and_models_are_refused() {
     use serde_json::json;
-    let error = |settings| {
-        let config = Config { path: "teacher", value: &settings };
-        parse(config).err().unwrap().to_string()
-    };
+    let error = |settings| testing::parse_error("sas_rec", "teacher", &settings);
     assert!(error(json!({"heads": 5})).starts_with("teacher.heads: must divide `dim`, 64"));
     assert!(error(json!({"length": 0})).starts_with("teacher.length: must be from 1"));
     let train = testing::blocks();
     let tensors = Trainable::init(&by_sgd(), &train, 1).unwrap().tensors();
-    let error = Trainable::load(&SasRec { length: 4, ..by_sgd() }, &tensors).err().unwrap();
+    let error = ModelConfig::load(&SasRec { length: 4, ..by_sgd() }, &tensors).err().unwrap();
     assert_eq!(error.to_string(), "tensor `positions`: expected 4 x 6, found 3 x 6");
     assert!(Trainable::resume(&by_sgd(), &train, &tensors).is_err());
 }

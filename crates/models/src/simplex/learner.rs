@@ -3,8 +3,7 @@
 use super::Simplex;
 use super::attention::Attention;
 use super::model::{SimplexModel, back_from_direction, direct};
-use crate::item_head::{Asked, ItemHead, known_users};
-use crate::lr_schedule;
+use crate::parts::item_head::{Asked, ItemHead, known_users};
 use rankstill_core::kernel::dropout::{self, Dropout};
 use rankstill_core::kernel::gemm::{Mat, MatMut, gemm, parallel};
 use rankstill_core::kernel::optimizer::{Adam, AdamMode, Optimizer};
@@ -169,8 +168,7 @@ impl SimplexLearner {
     }
 
     fn set_rate(&mut self, epoch: usize) {
-        let Simplex { optimizer, final_rate, train, .. } = &self.recipe;
-        let rate = lr_schedule::rate(optimizer, *final_rate, train, epoch);
+        let rate = self.recipe.training().rate(epoch);
         let SimplexModel { items, apart, .. } = &mut self.model;
         for table in [&mut self.own, items].into_iter().chain(apart) {
             table.set_learning_rate(rate);
@@ -411,7 +409,7 @@ impl Learner for SimplexLearner {
     }
 }
 
-answers_as_its_model!(SimplexLearner, model);
+crate::parts::scores_as_its_model!(SimplexLearner, model);
 
 /// Keep the first draws, among them those of K, and those of dropout apart from all others.
 const INIT: u64 = 0x494e_4954;

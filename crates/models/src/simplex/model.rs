@@ -1,7 +1,7 @@
 //! The model: users' directions, items' vectors and their directions, and users who are not among them.
 
 use super::Simplex;
-use crate::item_panels::{ItemPanels, factors};
+use crate::parts::item_panels::{ItemPanels, factors};
 use rankstill_core::kernel::optimizer::{Optimizer, Sgd};
 use rankstill_core::kernel::table::Table;
 use rankstill_core::state;
@@ -51,7 +51,7 @@ impl SimplexModel {
             }
         }
         let mut model = Self::new(recipe, 0, n_items, &Optimizer::Sgd(Sgd::default()));
-        model.users = crate::users::loaded(tensors, recipe.dim)?;
+        model.users = crate::parts::users::loaded(tensors, recipe.dim)?;
         model.items.import(items).map_err(state::wrong("items"))?;
         if let Some(apart) = &mut model.apart {
             let vectors = tensors.f32s("apart", n_items * recipe.dim)?;
@@ -138,7 +138,7 @@ fn identity(dim: usize) -> Vec<f32> {
     (0..dim * dim).map(|at| f32::from(u8::from(at / dim == at % dim))).collect()
 }
 
-crate::item_panels::scores_by_products!(SimplexModel);
+crate::parts::item_panels::scores_by_products!(SimplexModel);
 
 impl Factored for SimplexModel {
     fn items(&self) -> Factors<'_> {

@@ -241,11 +241,8 @@ fn rows_of_strangers_teach_nothing() {
 }
 
 #[test]
-fn settings_that_cannot_be_are_named_in_full() {
-    let error = |settings| {
-        let config = Config { path: "teacher", value: &settings };
-        parse(config).err().unwrap().to_string()
-    };
+fn invalid_settings_are_named_in_full() {
+    let error = |settings| testing::parse_error("simplex", "teacher", &settings);
     use serde_json::json;
     assert!(error(json!({"own": 1.5})).starts_with("teacher.own: must be from 0 to 1"));
     assert!(error(json!({"dropout": 1.0})).starts_with("teacher.dropout: must be from 0 to 0.999"));

@@ -576,10 +576,12 @@ fn alone(models: &[PlannedModel], taught: &PlannedModel) -> Option<usize> {
     let untaught = |model: &&PlannedModel| model.resolved.get("distill").is_none();
     let exactly = models.iter().position(|model| model.resolved == settings);
     exactly.or_else(|| {
+        let Source::Fit { recipe, .. } = &taught.source else { return None };
+        let training_keys = recipe.training_keys();
         let shape = |settings: &Value| {
             let mut settings = settings.clone();
             let table = settings.as_object_mut()?;
-            TRAINING.iter().for_each(|key| _ = table.shift_remove(*key));
+            training_keys.iter().for_each(|key| _ = table.shift_remove(*key));
             Some(settings)
         };
         let wanted = shape(&settings);
@@ -587,10 +589,6 @@ fn alone(models: &[PlannedModel], taught: &PlannedModel) -> Option<usize> {
         models.iter().position(like)
     })
 }
-
-/// Settings that say how a model is trained and not what it is.
-const TRAINING: [&str; 6] =
-    ["train", "optimizer", "loss", "final_rate", "sample_decay", "init_std"];
 
 /// The optimiser and its mode, as the table states them.
 fn optimizer(planned: &PlannedModel) -> Option<String> {

@@ -1,0 +1,40 @@
+//! What several models share. The objectives are public; the rest serves the models.
+
+pub(crate) mod baskets;
+pub(crate) mod fold_in;
+pub(crate) mod item_head;
+pub(crate) mod item_panels;
+pub mod loss;
+pub mod multinomial;
+pub(crate) mod settings;
+pub(crate) mod users;
+
+/// A learner scores with the model that it trains.
+macro_rules! scores_as_its_model {
+    ($learner:ty, $model:ident) => {
+        impl rankstill_core::Scorer for $learner {
+            fn n_items(&self) -> usize {
+                self.$model.n_items()
+            }
+
+            fn score(&self, queries: &[rankstill_core::Query<'_>], out: &mut [f32]) {
+                self.$model.score(queries, out);
+            }
+
+            fn factored(&self) -> Option<&dyn rankstill_core::Factored> {
+                self.$model.factored()
+            }
+        }
+
+        impl rankstill_core::Model for $learner {
+            fn tensors(&self) -> rankstill_core::Tensors {
+                self.$model.tensors()
+            }
+
+            fn n_parameters(&self) -> usize {
+                self.$model.n_parameters()
+            }
+        }
+    };
+}
+pub(crate) use scores_as_its_model;
