@@ -56,7 +56,7 @@ pub fn train<T: Trainable + ?Sized>(
             (at, recipe.resume(train, &state.with_prefix("learner."))?, best)
         }
     };
-    if objective.of_vectors().is_some() && learner.factored().is_none() {
+    if objective.vector_objective().is_some() && learner.factored().is_none() {
         let problem = "compares vectors, and this student's score is no product of two: take one that is factored, or a \
             method that learns from rankings";
         return Err(Error::Config { key: "distill".into(), problem: problem.into() });
@@ -162,7 +162,7 @@ impl Pass<'_> {
         }
         let rows = order.epoch(seed, epoch);
         let drawn = |from: usize| from..(from + batch_size).min(rows.len());
-        let once = objective.once_a_query().then(|| {
+        let once = objective.once_per_query().then(|| {
             let batches = (0..rows.len()).step_by(batch_size);
             batches.map(|from| first_of_each_query(cases, &rows[drawn(from)])).collect()
         });
@@ -309,10 +309,10 @@ mod tests {
     }
 
     impl Learner for Counter {
-        fn step(&mut self, batch: &Batch<'_>, _slate: &Slate, objective: &dyn Objective) -> f64 {
+        fn step(&mut self, batch: &Batch<'_>, slate: &Slate, objective: &dyn Objective) -> f64 {
             let mut loss = 0.0;
             for at in 0..batch.len() {
-                let row = Row { batch, at, items: &[] };
+                let row = Row { batch, slate, at };
                 let scores = Scores { listed: &[], probes: &[], log_complement: self.0 };
                 loss += f64::from(objective.loss(
                     row,
@@ -458,7 +458,7 @@ mod tests {
                 self.0.lock().unwrap().push(row.index() as u32);
                 1.0
             }
-            fn once_a_query(&self) -> bool {
+            fn once_per_query(&self) -> bool {
                 true
             }
         }

@@ -10,9 +10,8 @@ use std::error::Error;
 use std::sync::Arc;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let pairs = (0..1000).flat_map(|user| {
-        (0..8).map(move |n| (user, user % 10 + 10 * (user * n * n % 31)))
-    });
+    let pairs = (0..1000)
+        .flat_map(|user| (0..8).map(move |n| (user, user % 10 + 10 * (user * n * n % 31))));
     let (train, test) = Interactions::from_pairs(pairs).interactions.leave_last_out();
     let train = Arc::new(train);
     let teacher = Teacher::fit("EASE", Ease::default(), &train, &mut Fit::seeded(1))?;
@@ -24,7 +23,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         ("RCE-KD", Box::new(RceKd::default())),
     ];
     for (name, method) in methods {
-        let model = distil(&student, &*method, std::slice::from_ref(&teacher), &train, &mut Fit::seeded(1))?;
+        let model = distil(
+            &student,
+            &*method,
+            std::slice::from_ref(&teacher),
+            &train,
+            &mut Fit::seeded(1),
+        )?;
         println!("{name:8} {:?}", evaluate(&*model, &test, &["recall@10", "ndcg@10"])?);
     }
     Ok(())

@@ -11,9 +11,8 @@ use std::error::Error;
 use std::sync::Arc;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let pairs = (0..1000).flat_map(|user| {
-        (0..8).map(move |n| (user, user % 10 + 10 * (user * n * n % 31)))
-    });
+    let pairs = (0..1000)
+        .flat_map(|user| (0..8).map(move |n| (user, user % 10 + 10 * (user * n * n % 31))));
     let (train, test) = Interactions::from_pairs(pairs).interactions.leave_last_out();
     let train = Arc::new(train);
     let metric = parse("ndcg@10", Dialect::Standard)?;
@@ -28,7 +27,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     };
     let (item_cf, mf) = (by_case(&ItemCf::default())?, by_case(&BprMf::default())?);
-    let test = compare::compare(&metric.name(), ("ItemCF", &item_cf), ("BPR-MF", &mf), &Comparing::default())?;
+    let test = compare::compare(
+        &metric.name(),
+        ("ItemCF", &item_cf),
+        ("BPR-MF", &mf),
+        &Comparing::default(),
+    )?;
     println!("{test:#?}");
     Ok(())
 }

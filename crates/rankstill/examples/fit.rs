@@ -11,7 +11,9 @@ use std::sync::Arc;
 fn main() -> Result<(), Box<dyn Error>> {
     // Users in ten groups, each with items of its own; any ids will do.
     let pairs = (0..1000).flat_map(|user| {
-        (0..8).map(move |n| (format!("user {user}"), format!("item {}", user % 10 + 10 * (user * n * n % 31))))
+        (0..8).map(move |n| {
+            (format!("user {user}"), format!("item {}", user % 10 + 10 * (user * n * n % 31)))
+        })
     });
     let log = Interactions::from_pairs(pairs);
     let (train, test) = log.interactions.leave_last_out();

@@ -10,9 +10,8 @@ use std::error::Error;
 use std::sync::Arc;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let pairs = (0..1000).flat_map(|user| {
-        (0..8).map(move |n| (user, user % 10 + 10 * (user * n * n % 31)))
-    });
+    let pairs = (0..1000)
+        .flat_map(|user| (0..8).map(move |n| (user, user % 10 + 10 * (user * n * n % 31))));
     let log = Interactions::from_pairs(pairs);
     let (train, test) = log.interactions.leave_last_out();
     let train = Arc::new(train);

@@ -14,9 +14,8 @@ use std::error::Error;
 use std::sync::Arc;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let pairs = (0..1000).flat_map(|user| {
-        (0..8).map(move |n| (user, user % 10 + 10 * (user * n * n % 31)))
-    });
+    let pairs = (0..1000)
+        .flat_map(|user| (0..8).map(move |n| (user, user % 10 + 10 * (user * n * n % 31))));
     let log = Interactions::from_pairs(pairs);
     let recipe = ItemCf::default();
     let model = recipe.fit(&Arc::new(log.interactions.clone()), &mut Fit::seeded(1))?;
@@ -25,7 +24,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     artefact::save(&folder, About::new("ItemCF", &recipe), &*model, &log)?;
     let loaded = artefact::load(&folder)?;
     let items = ItemTable::new(&loaded.artefact.items, []);
-    let snapshot = Snapshot::new("ItemCF", loaded.artefact, loaded.model, items, Some(Precision::F32))?;
+    let snapshot =
+        Snapshot::new("ItemCF", loaded.artefact, loaded.model, items, Some(Precision::F32))?;
     let app = App::new(Setup {
         models: vec![snapshot],
         store: None,

@@ -1,7 +1,7 @@
 //! Fitting one model of an experiment: alone or taught, with progress, checkpoints and a log of its epochs.
 
-use super::plan::Distil;
 use super::EPOCHS;
+use super::plan::Distil;
 use super::teacher_lists::KeptTeacher;
 use crate::progress::{Bar, Screen, interrupted};
 use anyhow::{Context as _, Result};
@@ -82,7 +82,6 @@ fn model(job: &Job<'_>, fit: &mut Fit<'_>) -> Result<Box<dyn Model>> {
         .and_then(|objective| train(student, job.train, &cases, objective, fit));
     Ok(taught.under(&format!("models.{}", job.name))?)
 }
-
 
 /// Removes the checkpoint of a fit whose model has been kept.
 pub fn forget_checkpoint(folder: &Path) {
