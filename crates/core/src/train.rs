@@ -56,7 +56,7 @@ pub fn train<T: Trainable + ?Sized>(
             (at, recipe.resume(train, &state.with_prefix("learner."))?, best)
         }
     };
-    if objective.of_vectors().is_some() && learner.factored().is_none() {
+    if objective.vector_objective().is_some() && learner.factored().is_none() {
         let problem = "compares vectors, and this student's score is no product of two: take one that is factored, or a \
             method that learns from rankings";
         return Err(Error::Config { key: "distill".into(), problem: problem.into() });
@@ -162,7 +162,7 @@ impl Pass<'_> {
         }
         let rows = order.epoch(seed, epoch);
         let drawn = |from: usize| from..(from + batch_size).min(rows.len());
-        let once = objective.once_a_query().then(|| {
+        let once = objective.once_per_query().then(|| {
             let batches = (0..rows.len()).step_by(batch_size);
             batches.map(|from| first_of_each_query(cases, &rows[drawn(from)])).collect()
         });

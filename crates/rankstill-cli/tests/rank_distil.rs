@@ -9,7 +9,7 @@ use rankstill::core::{
     Model, Objective, Plan, Query, Ranker, Rankings, Result, TeacherRecipe, Tensors, TopK, Trace,
     Trainable, Watch,
 };
-use rankstill::distill::rank_distil::{Discrepancy, Form, Weighting};
+use rankstill::distill::rank_distil::{ListLoss, StudentRanks, Weighting};
 use rankstill::distill::{Bd, DISTILLERS, RankDistil, Recorded, trace};
 use rankstill::models::BprMf;
 use serde_json::json;
@@ -148,10 +148,10 @@ fn overlap_at_10(model: &dyn Model) -> f64 {
 fn a_student_taught_by_a_black_box_agrees_with_it_more_than_one_that_is_not() {
     let alone = overlap_at_10(&*fitted(None, 1));
     for (loss, weighting, discrepancy) in [
-        (Form::PointWise, Weighting::Hybrid, Discrepancy::Sampled),
-        (Form::PairWise, Weighting::Hybrid, Discrepancy::Sampled),
-        (Form::PairWise, Weighting::Hybrid, Discrepancy::Exact),
-        (Form::PairWise, Weighting::Position, Discrepancy::Sampled),
+        (ListLoss::PointWise, Weighting::Hybrid, StudentRanks::Sampled),
+        (ListLoss::PairWise, Weighting::Hybrid, StudentRanks::Sampled),
+        (ListLoss::PairWise, Weighting::Hybrid, StudentRanks::Exact),
+        (ListLoss::PairWise, Weighting::Position, StudentRanks::Sampled),
     ] {
         let distil = RankDistil {
             loss,
@@ -205,12 +205,13 @@ fn other_methods() -> Vec<Box<dyn Distiller>> {
 
 /// Settings that use every kind of random draw, and all other methods.
 fn drawing_settings() -> Vec<Box<dyn Distiller>> {
-    let base = RankDistil { loss: Form::PairWise, warm_up: 1, epsilon: 20, ..RankDistil::paper() };
+    let base =
+        RankDistil { loss: ListLoss::PairWise, warm_up: 1, epsilon: 20, ..RankDistil::paper() };
     let mut all = other_methods();
     all.push(Box::new(Bd { warm_up: 1, refresh_every: 2, ..Bd::default() }));
     all.push(Box::new(RankDistil { shared_samples: true, ..base.clone() }));
     all.push(Box::new(RankDistil {
-        discrepancy: Discrepancy::Exact,
+        discrepancy: StudentRanks::Exact,
         refresh_every: 2,
         ..base.clone()
     }));

@@ -34,10 +34,10 @@ impl Model for Counter {
 }
 
 impl Learner for Counter {
-    fn step(&mut self, batch: &Batch<'_>, _slate: &Slate, objective: &dyn Objective) -> f64 {
+    fn step(&mut self, batch: &Batch<'_>, slate: &Slate, objective: &dyn Objective) -> f64 {
         let mut loss = 0.0;
         for at in 0..batch.len() {
-            let row = Row { batch, at, items: &[] };
+            let row = Row { batch, slate, at };
             let scores = Scores { listed: &[], probes: &[], log_complement: self.0 };
             loss += f64::from(objective.loss(
                 row,
@@ -187,7 +187,7 @@ fn what_is_taught_by_query_sees_each_query_of_a_batch_once() {
             self.0.lock().unwrap().push(row.index() as u32);
             1.0
         }
-        fn once_a_query(&self) -> bool {
+        fn once_per_query(&self) -> bool {
             true
         }
     }

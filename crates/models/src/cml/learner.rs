@@ -66,12 +66,12 @@ impl CmlLearner {
     fn step_on(&mut self, batch: &Batch<'_>, slate: &Slate, objective: &dyn Objective) -> f64 {
         self.set_rate(batch.epoch);
         let loss = match slate {
-            Slate::Lists { listed, probes }
+            Slate::Lists { listed, probes, .. }
                 if probes.is_empty()
-                    && objective.of_vectors().is_none()
+                    && objective.vector_objective().is_none()
                     && self.recipe.covariance == 0.0 =>
             {
-                self.near.step(&mut self.model, batch, listed, objective)
+                self.near.step(&mut self.model, batch, slate, listed, objective)
             }
             _ => self.step_by_products(batch, slate, objective),
         };
@@ -166,8 +166,9 @@ impl CmlLearner {
 
     /// The extended vectors of the items that a step will read.
     fn extend_items(&mut self, batch: &Batch<'_>, slate: &Slate, objective: &dyn Objective) {
-        let Slate::Lists { listed, probes } = slate else { return self.model.extend_all() };
-        let of_vectors = objective.of_vectors().map_or(Vec::new(), |of| of.items(batch, slate));
+        let Slate::Lists { listed, probes, .. } = slate else { return self.model.extend_all() };
+        let of_vectors =
+            objective.vector_objective().map_or(Vec::new(), |of| of.items(batch, slate));
         self.item_slots.assign(&[listed.values(), &of_vectors, probes.values()].concat());
         self.model.extend_rows(&self.item_slots, &mut self.item_points);
     }

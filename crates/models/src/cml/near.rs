@@ -7,7 +7,7 @@ use crate::parts::item_head::known_users;
 use rankstill_core::kernel::distances::{pulls, squared_distances};
 use rankstill_core::kernel::slots::Slots;
 use rankstill_core::kernel::table::Terms;
-use rankstill_core::{Batch, Grad, ItemId, Lists, Objective, Row, Scores};
+use rankstill_core::{Batch, Grad, ItemId, Lists, Objective, Row, Scores, Slate};
 use rayon::prelude::*;
 
 /// Scratch space of these steps.
@@ -56,12 +56,13 @@ impl Near {
         &mut self,
         model: &mut CmlModel,
         batch: &Batch<'_>,
+        slate: &Slate,
         listed: &Lists<ItemId>,
         objective: &dyn Objective,
     ) -> f64 {
         let counts = self.fetch(model, batch, listed);
         let stride = model.users.stride();
-        let loss = self.ask(batch, listed, &counts, objective, stride);
+        let loss = self.ask(batch, slate, listed, &counts, objective, stride);
         let scale = 1.0 / batch.len() as f32;
         let of_users = Terms {
             coef: &self.row_counts,
@@ -117,6 +118,7 @@ impl Near {
     fn ask(
         &mut self,
         batch: &Batch<'_>,
+        slate: &Slate,
         listed: &Lists<ItemId>,
         counts: &[bool],
         objective: &dyn Objective,
@@ -161,7 +163,7 @@ impl Near {
         let points = self.points.as_slice();
         let losses: Vec<f64> = tasks
             .into_par_iter()
-            .map(|task| task.run(batch, listed, counts, objective, points, stride))
+            .map(|task| task.run(batch, slate, counts, objective, points, stride))
             .collect();
         losses.iter().fold(0.0, |sum, loss| sum + loss)
     }
@@ -185,7 +187,7 @@ impl Task<'_> {
     fn run(
         self,
         batch: &Batch<'_>,
-        listed: &Lists<ItemId>,
+        slate: &Slate,
         counts: &[bool],
         objective: &dyn Objective,
         points: &[f32],
@@ -205,7 +207,7 @@ impl Task<'_> {
                     log_complement: f32::NEG_INFINITY,
                 };
                 let grad = Grad { listed: gradient, log_complement: &mut 0.0 };
-                let row = Row { batch, at, items: listed.row(at) };
+                let row = Row { batch, slate, at };
                 loss += f64::from(objective.loss(row, scores, grad));
             }
             gradient.iter_mut().for_each(|g| *g *= 2.0);

@@ -111,7 +111,7 @@ impl LightGcnLearner {
         self.nodes.clear();
         let first_item = self.n_users as u32;
         match slate {
-            Slate::Lists { listed, probes } => {
+            Slate::Lists { listed, probes, .. } => {
                 self.item_slots.assign(&[listed.values(), probes.values()].concat());
                 self.nodes.extend(self.item_slots.rows().iter().map(|item| first_item + item));
             }

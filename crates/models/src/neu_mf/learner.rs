@@ -186,8 +186,8 @@ impl NeuLearner {
         &mut self,
         batch: &Batch<'_>,
         live: &[usize],
-        listed: &Lists<u32>,
-        probes: &Lists<u32>,
+        slate: &Slate,
+        [listed, probes]: [&Lists<u32>; 2],
         objective: &dyn Objective,
     ) -> f64 {
         let probed = !probes.is_empty();
@@ -222,7 +222,7 @@ impl NeuLearner {
                     probes: probe_scores.get(k).map_or(&[], Vec::as_slice),
                     log_complement: f32::NEG_INFINITY,
                 };
-                let row = Row { batch, at, items: listed.row(at) };
+                let row = Row { batch, slate, at };
                 f64::from(objective.loss(
                     row,
                     scores,
@@ -374,8 +374,8 @@ impl Learner for NeuLearner {
             || {
                 self.users.fetch(&mut self.net.users, &self.net.tower, &users);
                 match slate {
-                    Slate::Lists { listed, probes } => {
-                        self.step_on_lists(batch, &live, listed, probes, objective)
+                    Slate::Lists { listed, probes, .. } => {
+                        self.step_on_lists(batch, &live, slate, [listed, probes], objective)
                     }
                     _ => self.step_on_everything(batch, &live, slate, objective),
                 }

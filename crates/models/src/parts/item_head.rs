@@ -111,22 +111,24 @@ impl ItemHead {
         self.to_all = !matches!(slate, Slate::Lists { .. });
         self.to_rows.clear();
         self.to_rows.resize(batch.len() * self.stride, 0.0);
-        let of_vectors = objective.of_vectors();
+        let of_vectors = objective.vector_objective();
         self.of_vectors.look_at(of_vectors.map_or(Vec::new(), |of| of.items(batch, slate)));
         let mut loss = match slate {
-            Slate::Lists { listed, probes } => {
+            Slate::Lists { listed, probes, .. } => {
                 self.score(items, context, listed);
                 self.score_probes(items, context, probes);
-                let loss = self.ask(batch, listed, probes, &[], context.counts, objective);
+                let loss = self.ask(batch, slate, &[], context.counts, objective);
                 let sources = &self.slots.slot_of()[..listed.values().len()];
                 let (rows, stride) = ((self.rows.as_slice(), self.stride), self.stride);
                 let (starts, grads) = (listed.starts(), &self.grads);
                 weighted_sums(starts, grads, sources, rows, stride, &mut self.to_rows);
                 loss
             }
-            Slate::WithComplement { listed, left_out, asking, probes } if items.dim() <= FUSED => {
+            Slate::WithComplement { listed, left_out, asking, probes, .. }
+                if items.dim() <= FUSED =>
+            {
                 let lists = [listed, left_out, probes];
-                self.step_with_complement(items, context, batch, lists, asking, objective)
+                self.step_with_complement(items, context, batch, slate, lists, asking, objective)
             }
             Slate::WithComplement { .. } | Slate::All => {
                 self.step_on_everything(items, context, batch, slate, objective)
@@ -278,12 +280,13 @@ impl ItemHead {
     fn ask(
         &mut self,
         batch: &Batch<'_>,
-        listed: &Lists<ItemId>,
-        probes: &Lists<ItemId>,
+        slate: &Slate,
         log_complement: &[f32],
         counts: &[bool],
         objective: &dyn Objective,
     ) -> f64 {
+        let Some(listed) = slate.listed() else { return 0.0 };
+        let probes = slate.probes();
         self.grads.clear();
         self.grads.resize(self.scores.len(), 0.0);
         self.to_rest.clear();
@@ -309,7 +312,7 @@ impl ItemHead {
                     if !counts[at] {
                         return sum;
                     }
-                    let probes = if probes.is_empty() { 0..0 } else { probes.range(at) };
+                    let probes = probes.map_or(0..0, |probes| probes.range(at));
                     let scores = Scores {
                         listed: &scores[listed.range(at)],
                         probes: &probe_scores[probes],
@@ -318,7 +321,7 @@ impl ItemHead {
                             .copied()
                             .unwrap_or(f32::NEG_INFINITY),
                     };
-                    let row = Row { batch, at, items: listed.row(at) };
+                    let row = Row { batch, slate, at };
                     let grad = Grad { listed: own, log_complement: to_rest };
                     sum + f64::from(objective.loss(row, scores, grad))
                 })

@@ -36,6 +36,7 @@ impl ItemHead {
         items: &mut Table,
         context: QueryVectors<'_>,
         batch: &Batch<'_>,
+        slate: &Slate,
         [listed, left_out, probes]: [&Lists<ItemId>; 3],
         asking: &[u32],
         objective: &dyn Objective,
@@ -52,7 +53,7 @@ impl ItemHead {
         let (n_items, dim) = (items.n_rows(), items.dim());
         let mut kernel = self.against.take().unwrap_or_else(|| Against::new(n_items, dim));
         let log_complement = kernel.sum(table, queries, ragged(listed), ragged(left_out));
-        let loss = self.ask(batch, listed, probes, log_complement, context.counts, objective);
+        let loss = self.ask(batch, slate, log_complement, context.counts, objective);
         // Written whole.
         self.to_items.resize(n_items * stride, 0.0);
         let gradients = Gradients { queries: &mut self.to_rows, items: &mut self.to_items };
@@ -149,7 +150,7 @@ pub(crate) fn rows_to_gradients(
             copy.extend_from_slice(row);
             row.fill(0.0);
             loss += f64::from(objective.loss(
-                Row { batch, at, items: &[] },
+                Row { batch, slate, at },
                 Scores { listed: &copy, probes: &probes, log_complement: f32::NEG_INFINITY },
                 Grad { listed: row, log_complement: &mut 0.0 },
             ));
@@ -175,7 +176,7 @@ pub(crate) fn rows_to_gradients(
         }
         let (mut to_listed, mut to_rest) = (vec![0.0; items.len()], 0.0);
         loss += f64::from(objective.loss(
-            Row { batch, at, items },
+            Row { batch, slate, at },
             Scores { listed: &scores, probes: &probes, log_complement },
             Grad { listed: &mut to_listed, log_complement: &mut to_rest },
         ));
