@@ -9,11 +9,11 @@ use rankstill_core::kernel::rng::Rng;
 use rankstill_core::registry::{Config, parse};
 use rankstill_core::{
     Batch, Cases, Distiller, Embedded, Factored, Factors, Grad, Interactions, ItemId, Learner,
-    Model, Objective, Plan, Query, Rankings, Result, Row, Scorer, Scores, Slate, TeacherRecipe,
-    Tensors, Trace, Trainable, VectorGrads, Vectors,
+    Model, ModelConfig, Objective, Plan, Query, Rankings, Result, Row, Scorer, Scores, Slate,
+    TeacherRecipe, Tensors, Trace, Trainable, VectorGrads, Vectors,
 };
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// Number of items.

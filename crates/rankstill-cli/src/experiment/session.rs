@@ -8,7 +8,7 @@ use super::recordings::Recordings;
 use super::run_folder::human_size;
 use super::spec::FitOn;
 use super::teacher_lists::Ready;
-use super::{data, measure, teacher_lists, trajectory};
+use super::{measure, teacher_lists, trajectory};
 use crate::progress::{Screen, interrupted};
 use anyhow::{Context as _, Result};
 use rankstill::artefact;

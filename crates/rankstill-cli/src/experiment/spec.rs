@@ -1,7 +1,7 @@
 //! An experiment as written: the keys of its TOML file, each parsed, not yet checked against each other.
 
 use super::tree;
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use rankstill::core::registry::Config;
 use rankstill::data::ReadOptions;
 use rankstill::data::dataset::PrepareSettings;
