@@ -9,9 +9,10 @@ use rankstill_core::kernel::rng::Rng;
 use rankstill_core::registry::{Config, parse};
 use rankstill_core::{
     Batch, Cases, Distiller, Embedded, Factored, Factors, Grad, Interactions, ItemId, Learner,
-    Model, Objective, Plan, Query, Rankings, Result, Row, Scorer, Scores, Slate, TeacherRecipe,
-    Tensors, Trace, Trainable, VectorGrads, Vectors,
+    Model, ModelConfig, Objective, Plan, Query, Rankings, Result, Row, Scorer, Scores, Slate,
+    TeacherRecipe, Tensors, Trace, Trainable, VectorGrads, Vectors,
 };
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -65,7 +66,7 @@ pub(crate) fn trace(cases: &Cases) -> Trace {
     let mut items = vec![0.0; N * TEACHER_DIM];
     Rng::new(7).fill_normal(&mut items, 0.0, 1.0);
     let ranks = queries.iter().map(|query| (1..=query.history.len() as u32).rev()).collect();
-    let trace = Trace::new("chance", states.collect()).unwrap().with_recipe(recipe(8));
+    let trace = Trace::new("chance", states.collect()).unwrap().with_recipe(free_recipe(8));
     let embedded = Embedded::new("chance", &Drawn(items), &queries).unwrap();
     trace.with_labelled_ranks(ranks).unwrap().with_embedded(embedded).unwrap()
 }
@@ -84,7 +85,7 @@ impl Factored for Drawn {
 }
 
 /// The recipe of a [`Free`].
-pub(crate) fn recipe(seed: u64) -> TeacherRecipe {
+pub(crate) fn free_recipe(seed: u64) -> TeacherRecipe {
     TeacherRecipe {
         recipe: Arc::new(Free(Plan { batch_size: 5, ..Plan::default() })),
         train: Arc::new(log()),
@@ -131,6 +132,7 @@ impl Model for Chance {
 }
 
 /// The simplest trainable model: a score for each user and item.
+#[derive(Serialize)]
 pub(crate) struct Free(pub Plan);
 
 /// The scores.
@@ -154,11 +156,11 @@ impl Trainable for Free {
     fn resume(&self, train: &Arc<Interactions>, state: &Tensors) -> Result<Box<dyn Learner>> {
         Ok(Box::new(FreeModel(state.f32s("numbers", train.n_users() * N)?.to_vec())))
     }
+}
+
+impl ModelConfig for Free {
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         Ok(Box::new(FreeModel(tensors.f32s("numbers", 12 * N)?.to_vec())))
-    }
-    fn config(&self) -> Value {
-        json!({"kind": "free"})
     }
     fn memory(&self, _n_users: usize, _n_items: usize, _n_interactions: usize) -> u64 {
         0
