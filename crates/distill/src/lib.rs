@@ -2,6 +2,17 @@
 //!
 //! A teacher's lists for the distinct queries of the student's training cases are recorded once ([`trace`]). A method
 //! ([`methods`]) turns them into the student's objective.
+//!
+//! ```
+//! use rankstill_core::registry::{Config, parse};
+//! use rankstill_distill::DISTILLERS;
+//!
+//! let settings = serde_json::json!({"kind": "rank_distil", "preset": "authors_code", "k": 20});
+//! let (_, method) = parse(DISTILLERS, Config { path: "distill", value: &settings })?;
+//! assert_eq!(method.requires().lists.k, 20); // the teacher's 20 best items for every query
+//! assert_eq!(method.config()["blend"], "authors_code");
+//! # Ok::<(), rankstill_core::Error>(())
+//! ```
 
 pub mod fusion;
 pub mod methods;

@@ -66,7 +66,7 @@ pub(crate) fn trace(cases: &Cases) -> Trace {
     let mut items = vec![0.0; N * TEACHER_DIM];
     Rng::new(7).fill_normal(&mut items, 0.0, 1.0);
     let ranks = queries.iter().map(|query| (1..=query.history.len() as u32).rev()).collect();
-    let trace = Trace::new("chance", states.collect()).unwrap().with_recipe(recipe(8));
+    let trace = Trace::new("chance", states.collect()).unwrap().with_recipe(free_recipe(8));
     let embedded = Embedded::new("chance", &Drawn(items), &queries).unwrap();
     trace.with_labelled_ranks(ranks).unwrap().with_embedded(embedded).unwrap()
 }
@@ -85,7 +85,7 @@ impl Factored for Drawn {
 }
 
 /// The recipe of a [`Free`].
-pub(crate) fn recipe(seed: u64) -> TeacherRecipe {
+pub(crate) fn free_recipe(seed: u64) -> TeacherRecipe {
     TeacherRecipe {
         recipe: Arc::new(Free(Plan { batch_size: 5, ..Plan::default() })),
         train: Arc::new(log()),

@@ -142,7 +142,8 @@ mod tests {
         // Labels 3/4 and 1/2; the student's probabilities are 1/4 and 1/2.
         let scores = vec![2.0 * 3f32.ln() - 1.0, -1.0];
         let config = ScoreKd { temperature: 2.0, shift: 1.0, ..ScoreKd::default() };
-        let student = item_scores(&[3, 1], &[-(3f32.ln()), 0.0]);
+        let student = [-(3f32.ln()), 0.0];
+        let student = item_scores(&[3, 1], &student);
         let with = |loss| {
             let config = ScoreKd { loss, ..config.clone() };
             let term = ScoreKdTerm { config, lists: lists.clone(), scores: scores.clone() };

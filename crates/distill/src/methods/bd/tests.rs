@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::testing::{Chance, Free, N, Own, cases, log, recipe, trace};
+use crate::testing::{Chance, Free, N, Own, cases, free_recipe, log, trace};
 use rankstill_core::train::train;
 use rankstill_core::{Batch, Fit, Plan, Slate};
 
@@ -117,7 +117,7 @@ fn teacher_and_student_become_more_alike() {
         let objective = config.teach(Box::new(Own::Pairs), &cases, &[trace(&cases)]).unwrap();
         let student = train(&recipe, &train_on, &cases, objective, &mut fit).unwrap().tensors();
         // The teacher, trained alone.
-        let mut other = CoTraining::new(&recipe(8)).unwrap();
+        let mut other = CoTraining::new(&free_recipe(8)).unwrap();
         let own = other.objective().unwrap();
         for epoch in 0..60 {
             other.epoch(epoch, &*own).unwrap();

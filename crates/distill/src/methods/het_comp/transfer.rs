@@ -49,10 +49,10 @@ pub(super) fn fine(scores: UserScores<'_>, weight: f64, slopes: UserSlopes<'_>) 
     let after_tenth = Unordered::new(&target[tenth..], log_complement);
 
     let (mut to_half, mut to_tenth) = (0.0, 0.0);
-    let weigh = |weight: f64| move |_| weight;
-    let mut loss = plackett_luce(own, after_half.log, weigh(weight), to_own, &mut to_half);
+    let each = |weight: f64| move |_| weight;
+    let mut loss = plackett_luce(own, after_half.log, each(weight), to_own, &mut to_half);
     let (first, _) = to_target.split_at_mut(half);
-    let weight = weigh(0.5 * weight);
+    let weight = each(0.5 * weight);
     loss += plackett_luce(&target[..half], after_half.log, weight, first, &mut to_half);
     let (first, _) = to_target.split_at_mut(tenth);
     loss += plackett_luce(&target[..tenth], after_tenth.log, weight, first, &mut to_tenth);
@@ -124,17 +124,18 @@ mod tests {
     /// The equations of the module, term by term.
     fn naive(own: &[f32], target: &[f32], log_complement: f32) -> (f64, f64) {
         let e = |s: &f32| f64::from(*s).exp();
-        let rest = e(&log_complement);
-        let overall = own.iter().chain(target).map(|s| -(e(s) / (e(s) + rest)).ln()).sum::<f64>();
+        let complement = e(&log_complement);
+        let overall =
+            own.iter().chain(target).map(|s| -(e(s) / (e(s) + complement)).ln()).sum::<f64>();
         let pl = |list: &[f32], rest: f64| -> f64 {
             (0..list.len())
                 .map(|k| -(e(&list[k]) / (list[k..].iter().map(e).sum::<f64>() + rest)).ln())
                 .sum()
         };
         let (half, tenth) = (target.len().div_ceil(2), target.len().div_ceil(10));
-        let behind = |from: usize| rest + target[from..].iter().map(e).sum::<f64>();
-        let fine = pl(own, behind(half))
-            + 0.5 * (pl(&target[..half], behind(half)) + pl(&target[..tenth], behind(tenth)));
+        let after = |from: usize| complement + target[from..].iter().map(e).sum::<f64>();
+        let fine = pl(own, after(half))
+            + 0.5 * (pl(&target[..half], after(half)) + pl(&target[..tenth], after(tenth)));
         (0.7 * overall, 0.7 * fine)
     }
 

@@ -4,7 +4,7 @@ use crate::parts::settings::read;
 use crate::testing::{Chance, N, Own, cases, conforms, small, trace};
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::registry::Config;
-use rankstill_core::{Batch, Interactions, ItemId, Ranker, Rankings, Slate, Tensors};
+use rankstill_core::{Batch, ItemId, Ranker, Rankings, Slate, Tensors};
 use serde_json::json;
 
 const K: usize = 4;
