@@ -1,6 +1,7 @@
 //! How the recommendations are spread over the catalogue: coverage and the Gini index.
 //!
-//! RecBole computes the same two, but counts its padding id as an item of the catalogue; here no dialect does.
+//! RecBole computes the same two, but counts its padding id as an item of the catalogue; here no dialect
+//! does.
 
 use super::family::{Cut, Direction, Formula, MetricFamily};
 #[cfg(test)]

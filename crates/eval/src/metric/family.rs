@@ -8,7 +8,7 @@ use super::settings::MetricSettings;
 use rankstill_core::ItemId;
 use serde::{Deserialize, Serialize};
 
-/// One entry of the registry. It carries all that parsing, help, reports and the generic tests need.
+/// One entry of the registry: all that parsing, help, reports and the generic tests need.
 #[derive(Clone, Copy, Debug)]
 pub struct MetricFamily {
     /// As in `name@10`.
@@ -54,7 +54,7 @@ pub enum Cut {
     Default(usize),
 }
 
-/// How a metric is computed, by what it looks at. This also determines what an outcome must hold.
+/// How a metric is computed. The variant also determines its [`Needs`](super::Needs).
 #[derive(Clone, Copy, Debug)]
 pub enum Formula {
     /// One value per case, from the ranks of its targets.
