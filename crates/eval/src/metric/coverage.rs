@@ -4,8 +4,6 @@
 //! does.
 
 use super::family::{Cut, Direction, Formula, MetricFamily};
-#[cfg(test)]
-use super::measure::Measure;
 
 /// Coverage@n.
 pub const COVERAGE: MetricFamily = MetricFamily {
@@ -28,7 +26,7 @@ pub const COVERAGE: MetricFamily = MetricFamily {
     #[cfg(test)]
     twin: |world, s| {
         let covered = world.exposure(s).iter().filter(|count| **count > 0.0).count();
-        Measure::Whole(covered as f64 / world.n_items as f64)
+        super::Measure::Whole(covered as f64 / world.n_items as f64)
     },
 };
 
@@ -55,7 +53,7 @@ pub const GINI: MetricFamily = MetricFamily {
         let difference = |a: &f64| counts.iter().map(|b| (a - b).abs()).sum::<f64>();
         let (m, total) = (counts.len() as f64, counts.iter().sum::<f64>());
         let differences: f64 = counts.iter().map(difference).sum();
-        Measure::Whole(if total == 0.0 { 0.0 } else { differences / (2.0 * m * total) })
+        super::Measure::Whole(if total == 0.0 { 0.0 } else { differences / (2.0 * m * total) })
     },
 };
 

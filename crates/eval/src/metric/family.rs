@@ -1,8 +1,6 @@
 //! An entry of the metric registry: a metric without its cut, parameter and dialect.
 
 use super::measure::Measure;
-#[cfg(test)]
-use super::naive::World;
 use super::outcome::Outcome;
 use super::settings::MetricSettings;
 use rankstill_core::ItemId;
@@ -29,7 +27,7 @@ pub struct MetricFamily {
     pub formula: Formula,
     /// The same metric computed from its definition, slowly and plainly; tests compare the two.
     #[cfg(test)]
-    pub(crate) twin: fn(&World, &MetricSettings) -> Measure,
+    pub(crate) twin: fn(&super::naive::World, &MetricSettings) -> Measure,
 }
 
 impl MetricFamily {

@@ -35,11 +35,6 @@ mod popularity;
 mod reciprocal_rank;
 mod settings;
 
-#[cfg(test)]
-mod naive;
-#[cfg(test)]
-mod tests;
-
 pub use dialect::Dialect;
 pub use family::{Cut, Direction, Formula, MetricFamily, TargetRanks};
 pub use measure::Measure;
@@ -230,3 +225,8 @@ impl Needs {
         })
     }
 }
+
+#[cfg(test)]
+mod naive;
+#[cfg(test)]
+mod tests;

@@ -3,8 +3,6 @@
 
 mod legend;
 mod plane;
-#[cfg(test)]
-mod tests;
 
 pub use super::axis::Axis;
 
@@ -142,3 +140,6 @@ fn draw_mark(out: &mut Svg, curve: usize, x: f64, y: f64) {
 fn polyline(points: impl Iterator<Item = (f64, f64)>) -> String {
     points.map(|(x, y)| format!("{x:.1},{y:.1}")).collect::<Vec<_>>().join(" ")
 }
+
+#[cfg(test)]
+mod tests;

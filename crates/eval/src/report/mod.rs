@@ -7,9 +7,6 @@ mod svg;
 mod tables;
 mod tradeoff;
 
-#[cfg(test)]
-mod tests;
-
 pub use tables::comparisons;
 
 use crate::compare::Comparison;
@@ -238,3 +235,6 @@ impl Report {
         Some(tradeoff::svg("Quality, time and size", &x, &y, "parameters", &bubbles))
     }
 }
+
+#[cfg(test)]
+mod tests;
