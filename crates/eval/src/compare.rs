@@ -1,5 +1,5 @@
-//! Comparing two models on the same cases: means, difference, confidence interval and p-values; and which model a taught
-//! student is compared with.
+//! Comparing two models on the same cases: means, difference, confidence interval and p-values; and which
+//! model a taught student is compared with.
 
 use crate::error::{Error, Result};
 use crate::metric::mean;
@@ -56,8 +56,8 @@ pub struct Comparison {
     pub p_adjusted: Option<f64>,
 }
 
-/// Compares case by case: value *i* of both models belongs to the same case (see [`align`]). Pool several seeds first
-/// ([`significance::pool`]).
+/// Compares case by case: value *i* of both models belongs to the same case (see [`align`]). Pool several
+/// seeds first ([`significance::pool`]).
 ///
 /// # Errors
 /// When the two differ in length, there are fewer than two values, or one is NaN or infinite.
@@ -101,8 +101,8 @@ pub fn adjust(comparisons: &mut [Comparison]) {
     }
 }
 
-/// The cases that two runs share: pairs of positions, in the order of `a`. The *n*-th occurrence of an id in one run is
-/// paired with its *n*-th occurrence in the other.
+/// The cases that two runs share: pairs of positions, in the order of `a`. The *n*-th occurrence of an id in
+/// one run is paired with its *n*-th occurrence in the other.
 #[must_use]
 pub fn align<Id: Eq + Hash>(a: &[Id], b: &[Id]) -> Vec<(usize, usize)> {
     let mut positions: HashMap<(&Id, usize), usize> = HashMap::with_capacity(b.len());
@@ -122,10 +122,10 @@ fn numbered<Id: Eq + Hash>(ids: &[Id]) -> impl Iterator<Item = (&Id, usize)> {
     })
 }
 
-/// Which of `models` is the baseline of the model `taught`, all given by their settings: the first with the same settings
-/// but no teacher (`distill`); if there is none, the first without a teacher that differs only in settings of training
-/// (`is_training`), because a student that learns from other losses often needs other learning rates. `None` if `taught`
-/// has no teacher.
+/// Which of `models` is the baseline of the model `taught`, all given by their settings: the first with the
+/// same settings but no teacher (`distill`); if there is none, the first without a teacher that differs only
+/// in settings of training (`is_training`), because a student that learns from other losses often needs other
+/// learning rates. `None` if `taught` has no teacher.
 #[must_use]
 pub fn baseline_of(
     taught: &Value,

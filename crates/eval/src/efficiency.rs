@@ -1,5 +1,5 @@
-//! Latency: the time to answer all users and single requests, measured in turn for all models of a run, so that a
-//! machine that slows down affects them alike.
+//! Latency: the time to answer all users and single requests, measured in turn for all models of a run, so
+//! that a machine that slows down affects them alike.
 
 use crate::error::Result;
 use crate::significance::quantile;
@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LatencyBudget {
-    /// Approximate time for all models together; the first round for all users is measured however long it takes.
+    /// Approximate time for all models together; the first round for all users is measured however long it
+    /// takes.
     pub seconds: f64,
     /// Maximum number of rounds for all users.
     pub repeats: usize,
@@ -56,8 +57,8 @@ pub struct Quantiles {
     pub p99: f64,
 }
 
-/// Measures all `rankers` in turn: rounds of all `queries`, then single queries. Every ranker is warmed up first. Returns
-/// one entry per ranker, in their order.
+/// Measures all `rankers` in turn: rounds of all `queries`, then single queries. Every ranker is warmed up
+/// first. Returns one entry per ranker, in their order.
 ///
 /// # Errors
 /// When a ranker fails.

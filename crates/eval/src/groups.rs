@@ -11,17 +11,17 @@ use rankstill_core::Interactions;
 pub struct Group<'a> {
     /// `popular items`, `unpopular items`, `active users`, `inactive users`.
     pub name: String,
-    /// What it holds, as a sentence.
+    /// Its definition, as a sentence.
     pub definition: String,
     /// Its cases and targets.
     pub outcome: Outcome<'a>,
 }
 
-/// Splits the outcome by item and by user. The head is the smallest set of items (or users) with at least `share` of the
-/// training interactions; ties go to the smaller id. A group without cases is left out.
+/// Splits the outcome by item and by user. The head is the smallest set of items (or users) with at least
+/// `share` of the training interactions; ties go to the smaller id. A group without cases is left out.
 ///
-/// In a group of items, only its own targets count, within the ranking of the whole catalogue. Metrics of the lists
-/// without the targets, such as coverage, mean little there.
+/// In a group of items, only its own targets count, within the ranking of the whole catalogue. Metrics of the
+/// lists without the targets, such as coverage, mean little there.
 ///
 /// # Errors
 /// When `share` is not within 0 and 1.
@@ -75,7 +75,8 @@ pub fn head_and_tail<'a>(
     Ok(groups.into_iter().filter(|group| !group.outcome.is_empty()).collect())
 }
 
-/// Whether each index belongs to the smallest set, largest counts first, that makes up `share` of the sum of counts.
+/// Whether each index belongs to the smallest set, largest counts first, that makes up `share` of the sum of
+/// counts.
 fn head(counts: &[u32], share: f64) -> Vec<bool> {
     let total: u64 = counts.iter().map(|count| u64::from(*count)).sum();
     let mut order: Vec<usize> = (0..counts.len()).collect();
@@ -110,7 +111,8 @@ mod tests {
 
     #[test]
     fn recall_of_each_group_by_hand() {
-        // Item 0 has three of five interactions: it alone is popular at a share of 0.6. User 0 has three of five as well.
+        // Item 0 has three of five interactions: it alone is popular at a share of 0.6. User 0 has three of
+        // five as well.
         let lines = Lists::from_iter([vec![0, 0, 1], vec![0], vec![2]]);
         let train = Interactions::new(5, lines, None, None).unwrap();
         // Timeline: the targets of users 0, 1, 2.

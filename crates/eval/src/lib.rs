@@ -1,4 +1,5 @@
-//! Evaluation of rankers: how well they rank, how certain a difference is, how fast they answer, and reports of all that.
+//! Evaluation of rankers: how well they rank, how certain a difference is, how fast they answer, and reports
+//! of all that.
 //!
 //! Nothing here opens a file: models, cases and texts come in; numbers, tables and texts go out.
 

@@ -1,8 +1,8 @@
 //! Whether two rankers differ significantly: paired tests and confidence intervals over the same cases.
 //!
-//! Several seeds are pooled first ([`pool`]): a case's value is its mean over the seeds. So the test is over cases, and
-//! tells whether the method, not one lucky run of it, would be better on another sample of users. The variation between
-//! seeds is reported separately, as a standard deviation ([`spread`]).
+//! Several seeds are pooled first ([`pool`]): a case's value is its mean over the seeds. So the test is over
+//! cases, and tells whether the method, not one lucky run of it, would be better on another sample of users.
+//! The variation between seeds is reported separately, as a standard deviation ([`spread`]).
 //!
 //! ```
 //! use rankstill_eval::significance::{Zeros, holm, paired_t, wilcoxon};
@@ -65,8 +65,8 @@ pub struct TTest {
 
 /// Wilcoxon's signed-rank test of whether the differences are symmetric about 0, two-sided (Wilcoxon, 1945).
 ///
-/// Ties share their mean rank. With at most 50 differences, none 0 and no ties, p is exact; otherwise it comes from the
-/// normal approximation with corrections for ties, zeros and continuity.
+/// Ties share their mean rank. With at most 50 differences, none 0 and no ties, p is exact; otherwise it
+/// comes from the normal approximation with corrections for ties, zeros and continuity.
 ///
 /// # Errors
 /// When there are fewer than two differences, or one is NaN or infinite.
@@ -123,7 +123,8 @@ pub fn wilcoxon(differences: &[f64], zeros: Zeros) -> Result<Wilcoxon> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Zeros {
-    /// Rank them with the others, then drop their ranks (Pratt, 1959), so that many ties of two models have an effect.
+    /// Rank them with the others, then drop their ranks (Pratt, 1959), so that many ties of two models have
+    /// an effect.
     #[default]
     Pratt,
     /// Drop them before ranking, as Wilcoxon did.
@@ -147,11 +148,12 @@ pub struct Wilcoxon {
     pub effect: f64,
 }
 
-/// The percentile interval of the mean over `resamples` draws with replacement (Efron, 1979). Draw *i* depends only on
-/// (seed, i).
+/// The percentile interval of the mean over `resamples` draws with replacement (Efron, 1979). Draw *i*
+/// depends only on (seed, i).
 ///
 /// # Errors
-/// When there are fewer than two values, one is NaN or infinite, `level` is not between 0 and 1, or `resamples` is 0.
+/// When there are fewer than two values, one is NaN or infinite, `level` is not between 0 and 1, or
+/// `resamples` is 0.
 pub fn bootstrap(values: &[f64], level: f64, resamples: usize, seed: u64) -> Result<Interval> {
     const TEST: &str = "bootstrap interval";
     check(TEST, values)?;
@@ -197,7 +199,8 @@ pub struct Interval {
     pub resamples: usize,
 }
 
-/// p-values corrected for multiple testing (Holm, Scandinavian Journal of Statistics 1979), in the given order.
+/// p-values corrected for multiple testing (Holm, Scandinavian Journal of Statistics 1979), in the given
+/// order.
 #[must_use]
 pub fn holm(p: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..p.len()).collect();
@@ -287,8 +290,8 @@ fn t_two_sided(t: f64, freedom: f64) -> f64 {
     incomplete_beta(freedom / 2.0, 0.5, freedom / scale, t * t / scale)
 }
 
-/// The regularised incomplete beta function of x (`complement` = 1 - x) by its continued fraction, evaluated as in Lentz
-/// (1976).
+/// The regularised incomplete beta function of x (`complement` = 1 - x) by its continued fraction, evaluated
+/// as in Lentz (1976).
 fn incomplete_beta(a: f64, b: f64, x: f64, complement: f64) -> f64 {
     if x <= 0.0 || complement <= 0.0 {
         return f64::from(u8::from(x > 0.0));
@@ -325,8 +328,8 @@ fn log(x: f64, complement: f64) -> f64 {
     if complement < 0.5 { libm::log1p(-complement) } else { x.ln() }
 }
 
-/// Twice the share of the 2^n sign patterns of the ranks 1 to n whose positive ranks sum to at most `statistic`, capped at
-/// 1.
+/// Twice the share of the 2^n sign patterns of the ranks 1 to n whose positive ranks sum to at most
+/// `statistic`, capped at 1.
 fn signed_rank_two_sided(n: usize, statistic: usize) -> f64 {
     // counts[s]: number of patterns whose positive ranks sum to s; exact, because 2^50 fits an f64.
     let mut counts = vec![0.0; n * (n + 1) / 2 + 1];

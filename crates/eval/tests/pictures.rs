@@ -1,4 +1,4 @@
-//! Pictures are drawn byte for byte as they were: the files in `golden` were checked by eye.
+//! Pictures equal the files in `golden`, byte for byte. Those were checked by eye.
 
 use rankstill_eval::report::figure::{Axis, Curve, Figure, Panel, Point};
 use rankstill_eval::{Latency, ModelReport, Report, Role, spread};
@@ -23,7 +23,7 @@ fn tradeoff() -> String {
     Report { models, ..Report::default() }.tradeoff("ndcg@10").unwrap_or_default()
 }
 
-/// Levels, deviations, bars, many points with a band, logarithmic and named axes, numbers that are none.
+/// Levels, deviations, bars, many points with a band, logarithmic and named axes, and a NaN.
 fn figure() -> String {
     let points = |n: usize, scale: f64, deviation: bool| -> Vec<Point> {
         let point = |at: usize| {
@@ -82,11 +82,11 @@ fn figure() -> String {
     Figure { title: "Quality & size".into(), panels }.svg()
 }
 
-/// Where a picture differs, the file that was drawn lies next to the right one, to be looked at.
-fn compare(name: &str, drawn: &str) {
+/// Writes a picture that differs to a temporary file, to be looked at.
+fn assert_golden(name: &str, drawn: &str) {
     let path = format!("{}/tests/golden/{name}", env!("CARGO_MANIFEST_DIR"));
-    let right = std::fs::read_to_string(&path).unwrap_or_default();
-    if right != drawn {
+    let golden = std::fs::read_to_string(&path).unwrap_or_default();
+    if golden != drawn {
         let found = std::env::temp_dir().join(name);
         let _ = std::fs::write(&found, drawn);
         panic!("{name} differs; drawn: {}", found.display());
@@ -94,11 +94,11 @@ fn compare(name: &str, drawn: &str) {
 }
 
 #[test]
-fn the_tradeoff_is_drawn_as_before() {
-    compare("tradeoff.svg", &tradeoff());
+fn the_tradeoff_is_the_golden_one() {
+    assert_golden("tradeoff.svg", &tradeoff());
 }
 
 #[test]
-fn a_figure_is_drawn_as_before() {
-    compare("figure.svg", &figure());
+fn a_figure_is_the_golden_one() {
+    assert_golden("figure.svg", &figure());
 }

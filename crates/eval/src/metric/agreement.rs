@@ -1,5 +1,5 @@
-//! How closely a student's recommendations match its teacher's: overlap, and rank-biased overlap (Webber, Moffat &
-//! Zobel, "A similarity measure for indefinite rankings", ACM TOIS 2010).
+//! How closely a student's recommendations match its teacher's: overlap, and rank-biased overlap (Webber,
+//! Moffat & Zobel, "A similarity measure for indefinite rankings", ACM TOIS 2010).
 
 use super::family::{Cut, Direction, Formula, MetricFamily};
 use super::settings::MetricSettings;
@@ -73,7 +73,8 @@ fn persistence(s: &MetricSettings) -> f64 {
     s.parameter.unwrap_or(DEFAULT_P)
 }
 
-/// Equation 32 of the paper, for lists of different lengths; for equal lengths it is equation 30. 1 for two empty lists.
+/// Equation 32 of the paper, for lists of different lengths; for equal lengths it is equation 30. 1 for two
+/// empty lists.
 fn rbo(a: &[ItemId], b: &[ItemId], p: f64) -> f64 {
     let (short, long) = (a.len().min(b.len()), a.len().max(b.len()));
     if short == 0 {
@@ -163,7 +164,8 @@ mod tests {
         assert_close(agreement("rbo", &[3, 4, 5]), 0.0);
         // A prefix agrees wholly, and is extrapolated: equation 32 gives 1.
         assert_close(agreement("rbo", &[0]), 1.0);
-        // S = [1, 0], L = [0, 1, 2], p = 1/2: X = 0, 2, 2. The sum: 2/2 * 1/4 + (2 + 2 * 1/2) / 3 * 1/8; the tail 1 * 1/8.
+        // S = [1, 0], L = [0, 1, 2], p = 1/2: X = 0, 2, 2. The sum: 2/2 * 1/4 + (2 + 2 * 1/2) / 3 * 1/8; the
+        // tail 1 * 1/8.
         assert_close(agreement("rbo:0.5", &[1, 0]), 0.25 + 0.125 + 0.125);
     }
 }

@@ -49,8 +49,8 @@ pub const MAP: MetricFamily = MetricFamily {
     },
 };
 
-/// Whether the sum is divided by the number of targets that fit into the first n. trec_eval's map_cut divides by all
-/// targets; the code of RD (Caser's `_compute_apk`) and RecBole divide by those that fit.
+/// Whether the sum is divided by the number of targets that fit into the first n. trec_eval's map_cut divides
+/// by all targets; the code of RD (Caser's `_compute_apk`) and RecBole divide by those that fit.
 fn divides_by_reachable(s: &MetricSettings) -> bool {
     match s.dialect {
         Dialect::Standard | Dialect::HetComp => false,

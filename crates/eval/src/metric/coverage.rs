@@ -1,10 +1,9 @@
 //! How the recommendations are spread over the catalogue: coverage and the Gini index.
 //!
-//! RecBole computes the same two, but counts its padding id as an item of the catalogue; here no dialect does.
+//! RecBole computes the same two, but counts its padding id as an item of the catalogue; here no dialect
+//! does.
 
 use super::family::{Cut, Direction, Formula, MetricFamily};
-#[cfg(test)]
-use super::measure::Measure;
 
 /// Coverage@n.
 pub const COVERAGE: MetricFamily = MetricFamily {
@@ -27,7 +26,7 @@ pub const COVERAGE: MetricFamily = MetricFamily {
     #[cfg(test)]
     twin: |world, s| {
         let covered = world.exposure(s).iter().filter(|count| **count > 0.0).count();
-        Measure::Whole(covered as f64 / world.n_items as f64)
+        super::Measure::Whole(covered as f64 / world.n_items as f64)
     },
 };
 
@@ -54,7 +53,7 @@ pub const GINI: MetricFamily = MetricFamily {
         let difference = |a: &f64| counts.iter().map(|b| (a - b).abs()).sum::<f64>();
         let (m, total) = (counts.len() as f64, counts.iter().sum::<f64>());
         let differences: f64 = counts.iter().map(difference).sum();
-        Measure::Whole(if total == 0.0 { 0.0 } else { differences / (2.0 * m * total) })
+        super::Measure::Whole(if total == 0.0 { 0.0 } else { differences / (2.0 * m * total) })
     },
 };
 

@@ -1,14 +1,12 @@
 //! An entry of the metric registry: a metric without its cut, parameter and dialect.
 
 use super::measure::Measure;
-#[cfg(test)]
-use super::naive::World;
 use super::outcome::Outcome;
 use super::settings::MetricSettings;
 use rankstill_core::ItemId;
 use serde::{Deserialize, Serialize};
 
-/// One entry of the registry. It carries all that parsing, help, reports and the generic tests need.
+/// One entry of the registry: all that parsing, help, reports and the generic tests need.
 #[derive(Clone, Copy, Debug)]
 pub struct MetricFamily {
     /// As in `name@10`.
@@ -29,7 +27,7 @@ pub struct MetricFamily {
     pub formula: Formula,
     /// The same metric computed from its definition, slowly and plainly; tests compare the two.
     #[cfg(test)]
-    pub(crate) twin: fn(&World, &MetricSettings) -> Measure,
+    pub(crate) twin: fn(&super::naive::World, &MetricSettings) -> Measure,
 }
 
 impl MetricFamily {
@@ -54,7 +52,7 @@ pub enum Cut {
     Default(usize),
 }
 
-/// How a metric is computed, by what it looks at. This also determines what an outcome must hold.
+/// How a metric is computed. The variant also determines its [`Needs`](super::Needs).
 #[derive(Clone, Copy, Debug)]
 pub enum Formula {
     /// One value per case, from the ranks of its targets.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What a metric measured.
+/// The value of a metric, per case or for all cases.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Measure {

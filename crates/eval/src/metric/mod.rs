@@ -1,7 +1,7 @@
 //! Metrics of an [`Outcome`]. One file per family; the registry [`METRICS`] drives parsing, help and tests.
 //!
-//! Accuracy metrics depend only on the sorted ranks of a case's targets and on the number of targets, so one pass over
-//! the catalogue serves them all. Targets are a set: duplicates count once.
+//! Accuracy metrics depend only on the sorted ranks of a case's targets and on the number of targets, so one
+//! pass over the catalogue serves them all. Targets are a set: duplicates count once.
 //!
 //! nDCG of one ranking, by hand:
 //!
@@ -22,23 +22,18 @@
 //! # Ok::<(), rankstill_eval::Error>(())
 //! ```
 
-pub mod agreement;
-pub mod average_precision;
-pub mod coverage;
+mod agreement;
+mod average_precision;
+mod coverage;
 mod dialect;
 mod family;
-pub mod hits;
+mod hits;
 mod measure;
-pub mod ndcg;
+mod ndcg;
 mod outcome;
-pub mod popularity;
-pub mod reciprocal_rank;
+mod popularity;
+mod reciprocal_rank;
 mod settings;
-
-#[cfg(test)]
-mod naive;
-#[cfg(test)]
-mod tests;
 
 pub use dialect::Dialect;
 pub use family::{Cut, Direction, Formula, MetricFamily, TargetRanks};
@@ -51,7 +46,7 @@ pub(crate) use measure::mean;
 use crate::error::{Error, Result};
 use rayon::prelude::*;
 
-/// All metrics. `about` says what a family measures; [`Metric::definition`] says how, in a dialect.
+/// All metrics. The order is that of the help.
 pub static METRICS: &[MetricFamily] = &[
     hits::PRECISION,
     hits::RECALL,
@@ -74,7 +69,8 @@ pub struct Metric {
     settings: MetricSettings,
 }
 
-/// Reads `ndcg@10`, `map` or `rbo:0.95@50`: a family's name, optionally `:` and a parameter, optionally `@` and a cut.
+/// Reads `ndcg@10`, `map` or `rbo:0.95@50`: a family's name, optionally `:` and a parameter, optionally `@`
+/// and a cut.
 ///
 /// # Errors
 /// When there is no such family, or it does not accept the cut or the parameter.
@@ -142,7 +138,7 @@ impl Metric {
         (self.family.definition)(&self.settings)
     }
 
-    /// What an outcome must hold to be measured.
+    /// The parts of an outcome that the metric reads.
     #[must_use]
     pub fn needs(&self) -> Needs {
         let needs = Needs { depth: self.depth().unwrap_or(0), ..Needs::default() };
@@ -229,3 +225,8 @@ impl Needs {
         })
     }
 }
+
+#[cfg(test)]
+mod naive;
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,5 @@
-//! What the tests of metrics share: small worlds written out as plain lists, for the metrics' slow twins, and outcomes
-//! of a given shape, for numbers worked out by hand.
+//! What the tests of metrics share: small worlds written out as plain lists, for the metrics' slow twins, and
+//! outcomes of a given shape, for numbers worked out by hand.
 #![allow(clippy::unwrap_used)]
 
 use super::dialect::Dialect;
@@ -72,7 +72,8 @@ pub(crate) fn value(text: &str, outcome: &Outcome<'_>) -> f64 {
     super::parse(text, Dialect::Standard).unwrap().measure(outcome).unwrap().mean()
 }
 
-/// The value of the metric `text` for one case whose targets found have the 1-based ranks `hits`, of `n_targets` in all.
+/// The value of the metric `text` for one case whose targets found have the 1-based ranks `hits`, of
+/// `n_targets` in all.
 pub(crate) fn of_ranks(text: &str, dialect: Dialect, hits: &[u32], n_targets: u32) -> f64 {
     let longest = hits.last().copied().unwrap_or(0);
     let found = hits.len() as u32;

@@ -21,7 +21,7 @@ pub struct Outcome<'a> {
     teacher: Option<&'a Rankings>,
 }
 
-/// What an outcome must hold for a metric.
+/// The parts of an outcome that metrics read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
     /// Minimum length of the lists.
@@ -35,8 +35,9 @@ pub struct Needs {
 }
 
 impl<'a> Outcome<'a> {
-    /// Queries `ranker` with all `cases`, in blocks, for `top.k` items each (`needs.depth`, if that is more) and, if
-    /// needed, for the targets' ranks in the whole ranking. Holds the lists and the ranks, never all scores.
+    /// Queries `ranker` with all `cases`, in blocks, for `top.k` items each (`needs.depth`, if that is more)
+    /// and, if needed, for the targets' ranks in the whole ranking. Holds the lists and the ranks, never all
+    /// scores.
     ///
     /// # Errors
     /// When the ranker fails or a case has no target.
@@ -68,11 +69,12 @@ impl<'a> Outcome<'a> {
         Self::new(cases, ranked, ranks, needs.whole_ranking)
     }
 
-    /// From any system's lists, row *i* for case *i*. Metrics over the whole ranking then end with the given list.
+    /// From any system's lists, row *i* for case *i*. Metrics over the whole ranking then end with the given
+    /// list.
     ///
     /// # Errors
-    /// When the number of lists is not the number of cases, a list holds an item twice or one that is not in the
-    /// catalogue, or a case has no target.
+    /// When the number of lists is not the number of cases, a list holds an item twice or one that is not in
+    /// the catalogue, or a case has no target.
     pub fn of_rankings(cases: &'a Cases, ranked: Rankings) -> Result<Self> {
         if ranked.len() != cases.len() {
             let what = "rankings to evaluate".into();
@@ -202,7 +204,8 @@ impl<'a> Outcome<'a> {
         &list[..n.min(list.len())]
     }
 
-    /// The ranks of the `i`-th measured case's targets, 1-based and ascending, without targets that are not ranked.
+    /// The ranks of the `i`-th measured case's targets, 1-based and ascending, without targets that are not
+    /// ranked.
     #[must_use]
     pub fn hits(&self, i: usize) -> &[u32] {
         self.hits.row(i)
@@ -232,7 +235,7 @@ impl<'a> Outcome<'a> {
         self.teacher.map(|lists| lists.items(self.rows[i] as usize))
     }
 
-    /// What a reader of the numbers must know in addition to the definitions.
+    /// Remarks for readers of the numbers, in addition to the definitions.
     #[must_use]
     pub fn notes(&self, needs: Needs) -> Vec<String> {
         let longest = self.ranked.lists().iter().map(<[_]>::len).max().unwrap_or(0);
@@ -257,8 +260,8 @@ impl<'a> Outcome<'a> {
         self.part(|row, _| keep(row))
     }
 
-    /// The same outcome, restricted to the targets for which `keep` holds; the ranking still holds the whole catalogue.
-    /// Cases without a remaining target are dropped.
+    /// The same outcome, restricted to the targets for which `keep` holds; the ranking still holds the whole
+    /// catalogue. Cases without a remaining target are dropped.
     #[must_use]
     pub fn with_targets(&self, keep: impl Fn(ItemId) -> bool) -> Self {
         self.part(|_, item| keep(item))

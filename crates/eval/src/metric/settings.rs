@@ -1,4 +1,4 @@
-//! What a metric's name sets: `rbo:0.95@50`.
+//! Settings that are part of a metric's name, as in `rbo:0.95@50`.
 
 use super::dialect::Dialect;
 

@@ -1,4 +1,4 @@
-//! What every metric of the registry must hold, and what outcomes must refuse.
+//! Tests that run on every metric of the registry, and tests of outcomes.
 #![allow(clippy::unwrap_used)]
 
 use super::naive::{

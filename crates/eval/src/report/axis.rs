@@ -1,6 +1,6 @@
 //! Axes of pictures: from values to positions, round ticks, and short numbers.
 
-/// What an axis shows.
+/// An axis of a figure.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Axis {
     /// With its unit.

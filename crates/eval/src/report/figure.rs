@@ -1,10 +1,8 @@
-//! Figures as in papers: panels side by side with curves, marks, error bars or bands, level lines, and bars against a second
-//! axis.
+//! Figures as in papers: panels side by side with curves, marks, error bars or bands, level lines, and bars
+//! against a second axis.
 
 mod legend;
 mod plane;
-#[cfg(test)]
-mod tests;
 
 pub use super::axis::Axis;
 
@@ -32,7 +30,7 @@ pub struct Panel {
     pub y: Axis,
     /// In the order of the legend.
     pub curves: Vec<Curve>,
-    /// What the bars stand for; they are drawn against an axis of their own on the right.
+    /// Label of the bars, which are drawn against a second axis on the right; `None` for no bars.
     pub bars: Option<String>,
 }
 
@@ -123,7 +121,7 @@ impl Figure {
 /// Attribute of level lines.
 const DASHED: &str = r#" stroke-dasharray="7 4""#;
 
-/// Every curve has a shape of its own, so that they can be told apart without colour.
+/// Draws a mark. Its shape depends on the curve, so that curves can be distinguished without colour.
 fn draw_mark(out: &mut Svg, curve: usize, x: f64, y: f64) {
     let fill = format!(r##"fill="{}" stroke="#fff" stroke-width="0.8""##, colour(curve));
     let corners: &[(f64, f64)] = match curve % 6 {
@@ -142,3 +140,6 @@ fn draw_mark(out: &mut Svg, curve: usize, x: f64, y: f64) {
 fn polyline(points: impl Iterator<Item = (f64, f64)>) -> String {
     points.map(|(x, y)| format!("{x:.1},{y:.1}")).collect::<Vec<_>>().join(" ")
 }
+
+#[cfg(test)]
+mod tests;

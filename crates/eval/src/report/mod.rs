@@ -7,9 +7,6 @@ mod svg;
 mod tables;
 mod tradeoff;
 
-#[cfg(test)]
-mod tests;
-
 pub use tables::comparisons;
 
 use crate::compare::Comparison;
@@ -44,7 +41,7 @@ pub struct Report {
     pub definitions: Vec<MetricDefinition>,
     /// The machine on which times were measured.
     pub machine: Option<Machine>,
-    /// What else a reader must know.
+    /// Other remarks for readers.
     pub notes: Vec<String>,
     /// In the order of the tables.
     pub models: Vec<ModelReport>,
@@ -61,7 +58,7 @@ pub struct Report {
 pub struct FigureReport {
     /// As in the experiment.
     pub name: String,
-    /// What it shows.
+    /// Its caption.
     pub title: String,
     /// Path of the picture, relative to the run's folder.
     pub svg: String,
@@ -96,7 +93,8 @@ pub struct ModelReport {
     pub distiller: Option<String>,
     /// Number of learnt or counted parameters.
     pub parameters: u64,
-    /// Parameters relative to its (largest) teacher; for a student alone, relative to the teacher of its taught counterpart.
+    /// Parameters relative to its (largest) teacher; for a student alone, relative to the teacher of its
+    /// taught counterpart.
     pub parameters_ratio: Option<f64>,
     /// Size of the artefact on disk.
     pub bytes: u64,
@@ -160,7 +158,7 @@ pub struct TrainingCost {
 pub struct GroupReport {
     /// Such as `unpopular items`.
     pub name: String,
-    /// What it holds.
+    /// Definition of the group.
     pub definition: String,
     /// Number of cases.
     pub cases: usize,
@@ -180,8 +178,8 @@ impl Report {
         self.definitions = metrics.iter().map(definition).collect();
     }
 
-    /// Sets [`ModelReport::kept`] of all taught models: for every metric of which more is better, its mean divided by the best
-    /// teacher's mean.
+    /// Sets [`ModelReport::kept`] of all taught models: for every metric of which more is better, its mean
+    /// divided by the best teacher's mean.
     pub fn fill_kept(&mut self) {
         let mut all: Vec<BTreeMap<String, f64>> = Vec::new();
         for model in &self.models {
@@ -237,3 +235,6 @@ impl Report {
         Some(tradeoff::svg("Quality, time and size", &x, &y, "parameters", &bubbles))
     }
 }
+
+#[cfg(test)]
+mod tests;

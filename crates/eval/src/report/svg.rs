@@ -9,7 +9,8 @@ use std::fmt::{Arguments, Display, Write};
 pub(super) struct Svg(String);
 
 impl Svg {
-    /// Opens a file of this size on a white ground. `font`: attributes of all text; `style`: a style sheet or nothing.
+    /// Opens a file of this size on a white ground. `font`: attributes of all text; `style`: a style sheet or
+    /// nothing.
     pub fn new(width: impl Display, height: impl Display, font: &str, style: &str) -> Self {
         Self(format!(
             r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" {font}>

@@ -8,7 +8,8 @@ use crate::significance::Spread;
 use rankstill_core::text_table::{TextTable, thousands};
 use std::collections::BTreeMap;
 
-/// Models by metrics: mean and deviation, and the share of the teacher's value of the first metric that was kept.
+/// Models by metrics: mean and deviation, and the share of the teacher's value of the first metric that was
+/// kept.
 pub(super) fn quality(report: &Report) -> TextTable {
     let metrics: Vec<&MetricDefinition> = report.definitions.iter().collect();
     let models: Vec<_> = report.models.iter().map(|m| (m.name.as_str(), &m.metrics)).collect();

@@ -14,7 +14,7 @@ pub(super) struct Bubble {
     pub group: String,
 }
 
-/// Circles at (x, y) with their labels. `size` says what the area stands for.
+/// Circles at (x, y) with their labels. `size`: the meaning of the area.
 pub(super) fn svg(title: &str, x: &Axis, y: &Axis, size: &str, bubbles: &[Bubble]) -> String {
     let shown = |b: &&Bubble| x.shows(b.x) && y.shows(b.y);
     let bubbles: Vec<&Bubble> = bubbles.iter().filter(shown).collect();

@@ -19,7 +19,7 @@ pub(super) struct Plane<'a> {
 /// More points than this are drawn with a band instead of error bars, and with only a few marks.
 const MANY: usize = 14;
 
-/// Share of the height that bars take, at the bottom: the curves are what matters.
+/// Bars take at most this share of the height: the curves matter more.
 const BARS: f64 = 0.55;
 
 impl<'a> Plane<'a> {
@@ -121,7 +121,7 @@ impl<'a> Plane<'a> {
             polyline(positions.iter().copied())
         ));
         if many {
-            // A few marks, so that curves can be told apart without colour.
+            // A few marks, so that curves can be distinguished without colour.
             let (first, step) = (positions.len() / 16, positions.len().div_ceil(8));
             for (x, y) in positions.iter().skip(first).step_by(step) {
                 draw_mark(out, index, *x, *y);
