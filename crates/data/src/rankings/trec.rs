@@ -87,7 +87,7 @@ pub(super) fn trec_run(path: &Path, options: &ReadOptions) -> Result<Option<Log>
             (&mut log.item_ids, &mut log.items, fields[2]),
         ] {
             if ids.len() == Vocab::MAX_LEN {
-                return Err(wrong("id", "fewer different ids", id));
+                return Err(wrong("id", &format!("at most {} different ids", Vocab::MAX_LEN), id));
             }
             numbers.push(ids.intern(id));
         }
