@@ -34,6 +34,8 @@ mod outcome;
 mod popularity;
 mod reciprocal_rank;
 mod settings;
+#[cfg(test)]
+mod worked_example;
 
 pub use dialect::Dialect;
 pub use family::{Cut, Direction, Formula, MetricFamily, TargetRanks};
