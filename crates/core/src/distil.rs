@@ -1,17 +1,17 @@
-//! The seam of distillation: what teachers said, and who turns it into an objective.
+//! The interface of distillation: the traces of teachers, and distillers that turn them into an objective for a student.
 
 use crate::{Answers, Cases, Embedded, Error, Interactions, Lists, Objective, Recipe, Result};
 use serde_json::Value;
 use std::fmt;
 use std::sync::Arc;
 
-/// Turns teachers' traces into an objective for a student.
+/// A distillation method: turns teachers' traces into an objective for a student.
 pub trait Distiller: Send + Sync {
     /// What it needs of each teacher.
     fn requires(&self) -> Requirements;
 
-    /// The student's objective: its own and the teachers' word. Row *q* of a trace answers distinct query *q* of `cases`
-    /// (see [`Cases::n_queries`]).
+    /// The student's objective: its own loss and the distillation loss. Row *q* of a trace belongs to distinct query *q* of
+    /// `cases` (see [`Cases::n_queries`]).
     ///
     /// # Errors
     /// When a trace does not fit the cases.
@@ -22,37 +22,35 @@ pub trait Distiller: Send + Sync {
         traces: &[Trace],
     ) -> Result<Box<dyn Objective>>;
 
-    /// Every setting, defaults included.
+    /// All settings, defaults included.
     fn config(&self) -> Value;
 }
 
-/// What a distiller needs of each teacher: lists, and what goes beyond them.
+/// What a distiller needs of each teacher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Requirements {
-    /// The lists.
+    /// Its ranked lists.
     pub lists: ListRequest,
-    /// The states that the teacher went through, where they were recorded ([`Trace::checkpoints`]), and not only what it
-    /// says in the end.
+    /// Lists at several checkpoints of its training, if they were recorded ([`Trace::checkpoints`]), and not only the final
+    /// ones.
     pub trajectory: bool,
-    /// How it ranks what is labelled ([`Trace::labelled_ranks`]).
+    /// The ranks of the labelled items, history and hidden ([`Trace::labelled_ranks`]).
     pub labelled_ranks: bool,
-    /// The vectors that its scores are products of ([`Trace::embedded`]): of teachers that are no factored models nothing can
-    /// be learnt.
+    /// Its query and item vectors ([`Trace::embedded`]): the teacher must be a factored model.
     pub vectors: bool,
-    /// To train it along with the student ([`Trace::recipe`]): of teachers that do not learn by gradient nothing can be
-    /// learnt.
+    /// Its recipe, to train it together with the student ([`Trace::recipe`]): the teacher must learn by gradient.
     pub recipe: bool,
 }
 
 impl Requirements {
-    /// Nothing but lists of the best `k` unlabelled items; 0 = no lists either.
+    /// Only lists of the best `k` unlabelled items; 0 = no lists either.
     #[must_use]
     pub fn lists(k: usize) -> Self {
         let lists = ListRequest { k, candidates: Candidates::Unlabelled };
         Self { lists, trajectory: false, labelled_ranks: false, vectors: false, recipe: false }
     }
 
-    /// With lists of at least `k`.
+    /// The same, with lists of at least `k` items.
     #[must_use]
     pub fn with_k(self, k: usize) -> Self {
         Self { lists: ListRequest { k: k.max(self.lists.k), ..self.lists }, ..self }
@@ -62,23 +60,23 @@ impl Requirements {
 /// How a teacher's lists are to be recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListRequest {
-    /// Length of the lists; 0 = none is wanted.
+    /// The length of the lists; 0 = no lists.
     pub k: usize,
-    /// Of what.
+    /// The items that may be listed.
     pub candidates: Candidates,
 }
 
-/// What a teacher's lists are made of.
+/// The items that a teacher's lists may contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Candidates {
-    /// What is labelled for a query, its history and its hidden items, is left out.
+    /// All items but the labelled ones of the query: its history and its hidden items.
     Unlabelled,
-    /// The whole catalogue; the lists are longer by the largest number of targets of a case, so that k items are left when
-    /// those are passed over.
+    /// The whole catalogue. The lists are longer by the largest number of targets of a case, so that k items remain when the
+    /// targets are skipped.
     Everything,
 }
 
-/// What one teacher said about a set of cases, at one or several checkpoints of its training. Never empty.
+/// The rankings of one teacher for a set of cases, at one or several checkpoints of its training. Never empty.
 #[derive(Clone, Debug)]
 pub struct Trace {
     teacher: String,
@@ -88,14 +86,14 @@ pub struct Trace {
     recipe: Option<TeacherRecipe>,
 }
 
-/// How a teacher comes about, for methods that train it along.
+/// How to train a teacher, for methods that train it together with the student.
 #[derive(Clone)]
 pub struct TeacherRecipe {
     /// Its settings.
     pub recipe: Arc<dyn Recipe>,
-    /// What it learns from.
+    /// The training data.
     pub train: Arc<Interactions>,
-    /// Same seed, same bytes.
+    /// The same seed gives the same bytes.
     pub seed: u64,
 }
 
@@ -109,30 +107,31 @@ impl fmt::Debug for TeacherRecipe {
 }
 
 impl Trace {
-    /// `checkpoints`: (epoch, what it said then), earliest first.
+    /// `checkpoints`: (epoch, rankings at that epoch), earliest first.
     ///
     /// # Errors
-    /// When there is none, or they answer different numbers of queries.
+    /// When there is none, or they have different numbers of queries.
     pub fn new<A: Into<Answers>>(
         teacher: impl Into<String>,
         checkpoints: Vec<(usize, A)>,
     ) -> Result<Self> {
         let teacher = teacher.into();
         let checkpoints: Vec<(usize, Answers)> =
-            checkpoints.into_iter().map(|(epoch, said)| (epoch, said.into())).collect();
+            checkpoints.into_iter().map(|(epoch, answers)| (epoch, answers.into())).collect();
         let Some((_, first)) = checkpoints.first() else {
             return Err(Error::Ranker { name: teacher, problem: "left no checkpoint".into() });
         };
-        if let Some((_, odd)) = checkpoints.iter().find(|(_, said)| said.len() != first.len()) {
+        if let Some((_, odd)) = checkpoints.iter().find(|(_, answers)| answers.len() != first.len())
+        {
             return Err(Error::Misaligned { teacher, found: odd.len(), expected: first.len() });
         }
         Ok(Self { teacher, checkpoints, labelled_ranks: None, embedded: None, recipe: None })
     }
 
-    /// With what [`Trace::labelled_ranks`] gives.
+    /// Adds [`Trace::labelled_ranks`].
     ///
     /// # Errors
-    /// When they answer another number of queries.
+    /// When they have another number of queries.
     pub fn with_labelled_ranks(mut self, ranks: Lists<u32>) -> Result<Self> {
         let (found, expected) = (ranks.len(), self.last().len());
         if found != expected {
@@ -142,10 +141,10 @@ impl Trace {
         Ok(self)
     }
 
-    /// With the vectors of the queries, and of all items.
+    /// Adds the vectors of the queries and of all items.
     ///
     /// # Errors
-    /// When they answer another number of queries.
+    /// When they have another number of queries.
     pub fn with_embedded(mut self, embedded: Embedded) -> Result<Self> {
         let (found, expected) = (embedded.n_queries(), self.last().len());
         if found != expected {
@@ -155,7 +154,7 @@ impl Trace {
         Ok(self)
     }
 
-    /// With how it comes about.
+    /// Adds the teacher's recipe.
     #[must_use]
     pub fn with_recipe(self, recipe: TeacherRecipe) -> Self {
         Self { recipe: Some(recipe), ..self }
@@ -167,41 +166,41 @@ impl Trace {
         &self.teacher
     }
 
-    /// (epoch, what it said then), earliest first.
+    /// (epoch, rankings at that epoch), earliest first.
     #[must_use]
     pub fn checkpoints(&self) -> &[(usize, Answers)] {
         &self.checkpoints
     }
 
-    /// Where known: for each query, the place of each item of its history, then of each hidden one, in the whole ranking of the
+    /// If known: for each query, the rank of each item of its history, then of each hidden item, in the full ranking of the
     /// catalogue. 1-based; 0 = not ranked.
     #[must_use]
     pub fn labelled_ranks(&self) -> Option<&Lists<u32>> {
         self.labelled_ranks.as_ref()
     }
 
-    /// Where known: the vectors that its scores are products of.
+    /// If known: the query and item vectors.
     #[must_use]
     pub fn embedded(&self) -> Option<&Arc<Embedded>> {
         self.embedded.as_ref()
     }
 
-    /// Where known: how it comes about.
+    /// If known: the teacher's recipe.
     #[must_use]
     pub fn recipe(&self) -> Option<&TeacherRecipe> {
         self.recipe.as_ref()
     }
 
-    /// What it says when it is done learning.
+    /// The rankings of the fully trained teacher.
     #[must_use]
     pub fn last(&self) -> &Answers {
         &self.checkpoints[self.checkpoints.len() - 1].1
     }
 
-    /// With lists of at most `k` items.
+    /// The same trace, with lists of at most `k` items.
     #[must_use]
     pub fn truncated(&self, k: usize) -> Self {
-        let cut = |(epoch, said): &(usize, Answers)| (*epoch, said.truncated(k));
+        let cut = |(epoch, answers): &(usize, Answers)| (*epoch, answers.truncated(k));
         Self {
             teacher: self.teacher.clone(),
             checkpoints: self.checkpoints.iter().map(cut).collect(),
@@ -211,15 +210,15 @@ impl Trace {
         }
     }
 
-    /// Checks that this trace answers `cases`.
+    /// Checks that this trace belongs to `cases`.
     ///
     /// # Errors
-    /// When it answers another number of distinct queries, or lists an item that is not in the catalogue.
+    /// When it has another number of distinct queries, or lists an item that is not in the catalogue.
     pub fn answers(&self, cases: &Cases) -> Result<()> {
         let (found, expected) = (self.last().len(), cases.n_queries());
         if found != expected {
             return Err(Error::Misaligned { teacher: self.teacher.clone(), found, expected });
         }
-        self.checkpoints.iter().try_for_each(|(_, said)| said.check_items(cases.n_items()))
+        self.checkpoints.iter().try_for_each(|(_, answers)| answers.check_items(cases.n_items()))
     }
 }

@@ -28,7 +28,9 @@ pub enum Error {
         found: usize,
     },
     /// A teacher's trace has not one answer per query of the student's cases.
-    #[error("teacher `{teacher}` answered {found} cases, the student asks {expected}")]
+    #[error(
+        "teacher `{teacher}` has rankings for {found} queries, the student's cases have {expected}"
+    )]
     Misaligned {
         /// The teacher's name.
         teacher: String,

@@ -7,7 +7,7 @@ use crate::{Batch, Case, Cases, ItemId, Model, Result, Slate, Tensors, VectorObj
 /// A model in training.
 pub trait Learner: Model {
     /// One optimiser step on `batch`: scores the slate, evaluates the objective, back-propagates. Returns the summed loss of
-    /// the batch's rows; the step follows the mean loss (or the sum, where the recipe says so).
+    /// the batch's rows; the step follows the mean loss (or the sum, for some recipes).
     fn step(&mut self, batch: &Batch<'_>, slate: &Slate, objective: &dyn Objective) -> f64;
 
     /// A whole epoch at once, for learners with a fused kernel for this objective; returns the summed loss. `None` if there is

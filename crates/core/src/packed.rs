@@ -1,7 +1,7 @@
 //! Top-K and ranks for in-process models: the only masking and selection code, over item tables that are packed once.
 
 use crate::kernel::narrow::{self, Narrow, Width};
-use crate::kernel::panels::{Order, Panels, Rows};
+use crate::kernel::panels::{PanelOrder, Panels, Rows};
 use crate::kernel::{ranks, topk};
 use crate::{Cases, Error, Factored, ItemId, Lists, Query, Ranker, Rankings, Result, Scorer, TopK};
 use rayon::prelude::*;
@@ -139,7 +139,7 @@ impl<P: Deref<Target: Scorer>> Packed<P> {
                 Precision::F16 => Narrow::pack(rows, Width::Half),
                 Precision::Int8 => Narrow::pack(rows, Width::Byte),
             };
-            narrow.map_or_else(|| Items::Full(Panels::pack(rows, Order::Norm)), Items::Narrow)
+            narrow.map_or_else(|| Items::Full(Panels::pack(rows, PanelOrder::Norm)), Items::Narrow)
         };
         let items = scorer.factored().map(pack);
         let (queries, rescored) = (AtomicU64::new(0), AtomicU64::new(0));
@@ -212,8 +212,8 @@ impl<P: Deref<Target: Scorer> + Send + Sync> Ranker for Packed<P> {
             let vectors = embed(factored, &queries);
             let query_rows = Rows::dense(&vectors, queries.len(), items.dim());
             let panels = self.by_id.get_or_init(|| match items {
-                Items::Full(panels) => panels.reordered(Order::Id),
-                Items::Narrow(_) => Panels::pack(factored.items().rows(), Order::Id),
+                Items::Full(panels) => panels.reordered(PanelOrder::Id),
+                Items::Narrow(_) => Panels::pack(factored.items().rows(), PanelOrder::Id),
             });
             let found = ranks::target_ranks(query_rows, panels, targets, |i| masks.of(i), allowed);
             return Ok(Lists::from_parts(found.offsets, found.ranks).unwrap_or_default());

@@ -25,7 +25,7 @@ mod progress;
 use crate::baskets::distinct;
 use model::Factors;
 use progress::Fitting;
-use rankstill_core::kernel::als::{self, Half};
+use rankstill_core::kernel::als::{self, HalfPass};
 use rankstill_core::kernel::csr::Csr;
 use rankstill_core::kernel::panels::Rows;
 use rankstill_core::registry::Config;
@@ -187,7 +187,7 @@ impl ImplicitAls {
     }
 
     /// One side's vectors anew.
-    fn solve(&self, half: Half<'_>, vectors: &mut [f32]) {
+    fn solve(&self, half: HalfPass<'_>, vectors: &mut [f32]) {
         let dim = half.others.dim();
         vectors.par_chunks_mut(CHUNK * dim).enumerate().for_each(|(chunk, vectors)| {
             let first = chunk * CHUNK;
@@ -246,8 +246,8 @@ struct Side {
 }
 
 impl Side {
-    fn half<'a>(&'a self, others: Rows<'a>, gram: &'a [f32]) -> Half<'a> {
-        Half { extra: &self.extra, others, gram, l2: &self.l2 }
+    fn half<'a>(&'a self, others: Rows<'a>, gram: &'a [f32]) -> HalfPass<'a> {
+        HalfPass { extra: &self.extra, others, gram, l2: &self.l2 }
     }
 }
 

@@ -6,7 +6,7 @@
 
 use crate::Result;
 use crate::snapshot::probes;
-use rankstill_core::kernel::panels::{Order, Panels, Rows};
+use rankstill_core::kernel::panels::{PanelOrder, Panels, Rows};
 use rankstill_core::kernel::topk;
 use rankstill_core::{
     Factored, Interactions, ItemId, ItemSet, Model, Packed, Query, Ranker as _, TopK,
@@ -58,7 +58,7 @@ impl Nearness {
             rows.chunks_mut(dim.max(1))
                 .zip(0..)
                 .for_each(|(out, item)| direction(factored, item, out));
-            Panels::pack(Rows::dense(&rows, self.n_items, dim), Order::Id)
+            Panels::pack(Rows::dense(&rows, self.n_items, dim), PanelOrder::Id)
         });
         let mut asked = vec![0.0; dim];
         direction(factored, item, &mut asked);

@@ -1,5 +1,5 @@
-//! Distances of chosen pairs of points, and the pull of some points on others: a sampled slate of metric learning, and the
-//! way back. Both are one task's work; whoever has many rows cuts them.
+//! Distances of given pairs of points, and the gradient: weighted sums of the differences. For a sampled slate of metric
+//! learning. Both run on the calling thread; callers with many rows split them.
 
 use super::simd::{LANES, Simd, dispatch, prefetch};
 
@@ -172,7 +172,7 @@ mod tests {
         }
     }
 
-    /// `ours` on every instruction set: near what `plain` says of each number, and the same bits on all that fuse.
+    /// `ours` on every instruction set: near the result of `plain` for each number, and the same bits on all that fuse.
     fn check(ours: impl Fn() -> Vec<f32> + Send + Sync, plain: impl Fn(usize) -> f64) {
         let mut first: Option<Vec<f32>> = None;
         for isa in Isa::ALL {

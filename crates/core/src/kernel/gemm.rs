@@ -1,8 +1,8 @@
-//! Dense products, by the `gemm` crate.
+//! Dense matrix products, by the `gemm` crate.
 //!
-//! The crate picks its own instruction set and blocking, so equal bits across instruction sets are *not* promised here,
-//! as they are where our own kernels are used; on one machine the same call gives the same bits. [`parallel`] and
-//! [`parallel_columns`] cut the result into fixed blocks, so that they do not depend on the number of threads either.
+//! The crate picks its own instruction set and blocking, so equal bits across instruction sets are *not* guaranteed here,
+//! unlike in our own kernels; on one machine, the same call gives the same bits. [`parallel`] and
+//! [`parallel_columns`] split the result into fixed blocks, so they do not depend on the number of threads.
 
 use rayon::prelude::*;
 
@@ -97,7 +97,7 @@ impl<'a> MatMut<'a> {
 }
 
 fn check(len: usize, rows: usize, cols: usize, stride: usize) {
-    assert!(stride >= cols, "rows of {cols} cannot stand {stride} apart");
+    assert!(stride >= cols, "rows of {cols} do not fit into a stride of {stride}");
     let needed = if rows == 0 || cols == 0 { 0 } else { (rows - 1) * stride + cols };
     assert!(len >= needed, "{rows} x {cols} needs {needed} numbers, found {len}");
 }
@@ -128,7 +128,7 @@ pub fn gemm(alpha: f32, a: Mat<'_>, b: Mat<'_>, beta: f32, c: &mut MatMut<'_>) {
 /// `a.rows x b.cols` numbers at `c`, rows `stride` apart.
 ///
 /// # Safety
-/// They may be written, and nobody else uses them meanwhile; the shapes of `a` and `b` fit.
+/// They may be written, and no other code uses them meanwhile; the shapes of `a` and `b` fit.
 unsafe fn product(alpha: f32, a: Mat<'_>, b: Mat<'_>, beta: f32, c: *mut f32, stride: usize) {
     // SAFETY: the constructors checked that `a` and `b` lie within their slices; `c` is the caller's promise.
     unsafe {
@@ -186,7 +186,7 @@ const COLUMNS: usize = 512;
 /// # Panics
 /// When the shapes do not fit.
 pub fn parallel_columns(alpha: f32, a: Mat<'_>, b: Mat<'_>, beta: f32, c: &mut MatMut<'_>) {
-    /// A place that several threads write to, each to columns of its own.
+    /// A destination that several threads write to, each to separate columns.
     #[derive(Clone, Copy)]
     struct Shared(*mut f32);
     // SAFETY: only pointers to disjoint columns are made of it.

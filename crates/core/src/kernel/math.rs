@@ -71,7 +71,7 @@ const LN2_LOW: f32 = -2.121_944_4e-4;
 /// e^x.
 #[inline(always)]
 pub fn exp_lanes<S: Simd>(s: S, x: S::F) -> S::F {
-    // The operands stand so that a NaN in x passes through both.
+    // The order of operands lets a NaN in x pass through both.
     let x = s.min(s.splat(89.0), s.max(s.splat(-105.0), x));
     let n = s.round(s.mul(x, s.splat(std::f32::consts::LOG2_E)));
     let r = s.fnma(n, s.splat(LN2_HIGH), x);

@@ -1,4 +1,4 @@
-//! Chosen pairs of rows: their dot products, which are the scores of a sampled slate, and weighted sums, the way back.
+//! Given pairs of rows: their dot products, which are the scores of a sampled slate, and the gradient: weighted sums.
 
 use rayon::prelude::*;
 

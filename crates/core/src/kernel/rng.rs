@@ -1,4 +1,4 @@
-//! Random numbers that depend on *what* is drawn, not on who draws it.
+//! Random numbers that depend on *what* they are drawn for, not on threads or order.
 //!
 //! [`Rng::keyed`] makes an independent stream for every key, such as (seed, epoch, row), in a few nanoseconds. Work can
 //! then be cut and spread over threads in any way: row 17 of epoch 3 sees the same numbers. The stream itself is
@@ -17,7 +17,7 @@ impl Rng {
         Self::keyed(seed, [])
     }
 
-    /// The stream of a key, by custom `[epoch, row]`. Keys that differ in any word, or in length, give unrelated streams.
+    /// The stream of a key, by convention `[epoch, row]`. Keys that differ in any word, or in length, give unrelated streams.
     #[inline]
     pub fn keyed<const N: usize>(seed: u64, key: [u64; N]) -> Self {
         let mut hash = mix(seed ^ (N as u64).wrapping_mul(0xd6e8_feb8_6659_fd93));

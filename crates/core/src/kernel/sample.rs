@@ -1,9 +1,9 @@
-//! Sampling items that a user has not seen.
+//! Sampling of items that a user has not seen.
 //!
 //! [`Positives`] holds every user's history, sorted, behind a Bloom filter over (user, item) pairs whose bits for a pair
 //! all lie in one 64-bit word (a "blocked" filter; Putze, Sanders & Singler, "Cache-, hash- and space-efficient Bloom
-//! filters", WEA 2007). A sampled item is nearly always unseen, and then one cache line proves it; what the filter cannot
-//! exclude goes to the exact binary search, so the distribution is exactly uniform over the unseen items.
+//! filters", WEA 2007). A sampled item is nearly always unseen, and then one cache line proves it; other items go to
+//! an exact binary search, so the distribution is exactly uniform over the unseen items.
 //!
 //! Rejection is used only for users who have seen at most half of the catalogue. For the others the rank among the
 //! unseen items is drawn and looked up, so no history, however long, makes a loop long. A user who has seen everything
@@ -12,7 +12,7 @@
 use super::rng::{Rng, mix};
 use super::simd::prefetch;
 
-/// Stands in a batch for "this user has seen the whole catalogue".
+/// In a batch: "this user has seen the whole catalogue".
 pub const NO_ITEM: u32 = u32::MAX;
 
 /// Rows that are in flight together: drawn, prefetched, then tested.
@@ -80,7 +80,7 @@ impl Positives {
         self.items.len()
     }
 
-    /// Whether nobody has seen anything.
+    /// Whether there are no pairs.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
@@ -141,8 +141,8 @@ impl Positives {
         self.of(user).iter().for_each(|&item| seen[place(item).0] = 0);
     }
 
-    /// Prefetches what the next `n` calls of [`Positives::negative`] with this stream will look at, if none of them draws in
-    /// vain. A filter is larger than a core's own caches: foreseen some users ahead, draws need not wait for it.
+    /// Prefetches what the next `n` calls of [`Positives::negative`] with this stream will read, if none is
+    /// rejected. A filter is larger than a core's own caches: prefetched some users ahead, draws need not wait for it.
     #[inline]
     pub fn foresee(&self, user: u32, n: usize, mut rng: Rng) {
         prefetch(self.starts.as_ptr().wrapping_add(user as usize));
@@ -209,12 +209,12 @@ impl Positives {
         self.starts[user]
     }
 
-    /// The first user before whom there are at least so many pairs.
+    /// The first user before whom there are at least this many pairs.
     pub(super) fn first_user_at(&self, pairs: usize) -> usize {
         self.starts.partition_point(|&start| start < pairs)
     }
 
-    /// Prefetches what [`Positives::contains`] will look at first.
+    /// Prefetches what [`Positives::contains`] will read first.
     #[inline(always)]
     pub(super) fn prefetch(&self, user: u32, item: u32) {
         prefetch(&self.filter[place(user, item, self.filter.len()).0]);

@@ -1,6 +1,6 @@
-//! The distinct rows of a batch, and where each of them occurs.
+//! The distinct rows of a batch and their occurrences.
 //!
-//! A minibatch names the same table row many times. Giving every distinct row one slot lets one task own it: it sums
+//! A minibatch refers to the same table row many times. With one slot per distinct row, one task owns the row: it sums
 //! its occurrences' gradients in registers, in sample order, and updates the row at once. No atomics, no gradient table,
 //! and a result that does not depend on the number of threads.
 

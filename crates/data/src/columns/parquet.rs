@@ -459,7 +459,7 @@ pub(super) struct ParquetSink {
 
 impl ParquetSink {
     pub(super) fn new(file: BufWriter<AtomicFile>, columns: &[(&str, Kind)]) -> Result<Self> {
-        let place = file.get_ref().place().to_path_buf();
+        let place = file.get_ref().path().to_path_buf();
         let begin = || -> ParquetResult<_> {
             let fields = columns.iter().map(|&(name, kind)| field(name, kind));
             let fields = fields.collect::<ParquetResult<Vec<_>>>()?;

@@ -569,7 +569,10 @@ fn traces_that_do_not_fit_are_refused() {
     let mut one = Rankings::default();
     one.push([(1, 0.0)]);
     let short = Trace::new("short", vec![(0, one)]).unwrap();
-    assert_eq!(refuse(&[short]), "teacher `short` answered 1 cases, the student asks 12");
+    assert_eq!(
+        refuse(&[short]),
+        "teacher `short` has rankings for 1 queries, the student's cases have 12"
+    );
     let mut foreign = Rankings::default();
     (0..12).for_each(|_| foreign.push([(N as u32, 0.0)]));
     let foreign = Trace::new("foreign", vec![(0, foreign)]).unwrap();

@@ -10,7 +10,7 @@
 //! promised to be the same on machines with other vector units.
 
 use super::{Asked, ItemHead};
-use rankstill_core::kernel::complement::{Against, Gradients, Queries, Ragged};
+use rankstill_core::kernel::complement::{Complement, Gradients, Queries, Ragged};
 use rankstill_core::kernel::gemm::{Mat, MatMut, gemm, parallel};
 use rankstill_core::kernel::math::{exp_slice, ln};
 use rankstill_core::kernel::pairs::pair_dots;
@@ -50,7 +50,7 @@ impl ItemHead {
 
         let queries = Queries { vectors, stride, of_row: asked.of_row, asking };
         let (n_items, dim) = (items.n_rows(), items.dim());
-        let mut kernel = self.against.take().unwrap_or_else(|| Against::new(n_items, dim));
+        let mut kernel = self.against.take().unwrap_or_else(|| Complement::new(n_items, dim));
         let log_complement = kernel.sum(table, queries, ragged(listed), ragged(left_out));
         let loss = self.ask(batch, listed, probes, log_complement, asked.counts, objective);
         // Written whole.

@@ -1,4 +1,4 @@
-//! Queries as the scan reads them, and how far what it reads may be from their scores.
+//! Queries in the layout of the scan, and the error bounds of its scores.
 
 use super::{Bounds, Narrow, Width, up};
 use crate::kernel::panels::Rows;
@@ -75,7 +75,7 @@ impl Queries {
         let mut roundings = (2 * items.dim + 64) as f64 * 2f64.powi(-24);
         let (unit, error) = match items.width {
             Width::Half => {
-                // A length of 2^10..2^11: units are small against what is summed.
+                // A length of 2^10..2^11: units are small relative to the sums.
                 let unit = (length.log2().floor() - 10.0).exp2();
                 for (k, x) in scaled.iter().enumerate() {
                     to[k * group + i % group] = ((x / unit) as f32).to_bits() as i32;

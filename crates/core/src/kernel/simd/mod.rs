@@ -9,7 +9,7 @@
 //! Rules for kernels, each of which costs a factor of ten or more when broken:
 //! - everything between the `dispatch!` and the intrinsics is `#[inline(always)]`, helpers too;
 //! - no closures that hold vectors (a closure is a function of its own, without the target's features);
-//! - dispatch once a phase over many rows, never once a row.
+//! - dispatch once per phase over many rows, never once per row.
 
 mod portable;
 
@@ -281,7 +281,7 @@ impl Isa {
 }
 
 /// The instruction set that the next kernel runs on: the best that this machine has, or what `RANKSTILL_ISA`
-/// (avx512, avx2, neon, portable; read once) or [`force`] ask for, where the machine has it.
+/// (avx512, avx2, neon, portable; read once) or [`force`] select, if the machine has it.
 #[inline(always)]
 pub fn isa() -> Isa {
     #[cfg(test)]
@@ -342,9 +342,9 @@ static CHOSEN: AtomicU8 = AtomicU8::new(0);
 #[inline(never)]
 fn detect() -> Isa {
     let best = [Isa::Neon, Isa::Avx512, Isa::Avx2].into_iter().find(|isa| isa.is_available());
-    let asked = std::env::var("RANKSTILL_ISA").ok();
-    let asked = asked.and_then(|name| Isa::ALL.into_iter().find(|isa| isa.name() == name));
-    let isa = asked.filter(|isa| isa.is_available()).or(best).unwrap_or(Isa::Portable);
+    let named = std::env::var("RANKSTILL_ISA").ok();
+    let named = named.and_then(|name| Isa::ALL.into_iter().find(|isa| isa.name() == name));
+    let isa = named.filter(|isa| isa.is_available()).or(best).unwrap_or(Isa::Portable);
     CHOSEN.store(isa as u8, Ordering::Relaxed);
     isa
 }
@@ -360,8 +360,8 @@ fn detect() -> Isa {
 /// fn axpy_kernel<S: Simd>(s: S, a: f32, x: &[f32], y: &mut [f32]) { .. }
 /// ```
 ///
-/// Several functions may stand in one call; `unsafe fn`, a result, and const generics (`fn name[const N: usize](..)`,
-/// which the kernel gets after `S`) are understood. A function or lifetime of its own is not: use elided lifetimes.
+/// One call may define several functions; `unsafe fn`, a result, and const generics (`fn name[const N: usize](..)`,
+/// which the kernel gets after `S`) are understood. Named lifetimes are not supported: use elided ones.
 macro_rules! dispatch {
     ($($(#[$meta:meta])* $vis:vis fn $name:ident $([$(const $n:ident : $nty:ty),+])?
         ($($arg:ident : $ty:ty),* $(,)?) $(-> $ret:ty)? = $kernel:ident;)+) => {$(
@@ -386,7 +386,7 @@ macro_rules! dispatch {
                     $kernel::<_ $($(, $n)+)?>(token, $($arg),*)
                 }
                 match $crate::kernel::simd::isa() {
-                    // SAFETY: `isa` answers only what was detected; every processor with AVX2 has the other four.
+                    // SAFETY: `isa` returns only detected instruction sets; every processor with AVX2 has the other four.
                     $crate::kernel::simd::Isa::Avx512 => unsafe { avx512 $(::<$($n),+>)? ($($arg),*) },
                     // SAFETY: as above.
                     $crate::kernel::simd::Isa::Avx2 => unsafe { avx2 $(::<$($n),+>)? ($($arg),*) },

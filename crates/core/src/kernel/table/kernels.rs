@@ -253,7 +253,7 @@ fn apply_kernel<S: Simd>(
             }
         }
         Gradient::Terms(terms) => {
-            // Which rows have a gradient comes first, so that no other is fetched from memory: such a row rests, or takes
+            // Which rows have a gradient comes first, so that no other is fetched from memory: such a row stays unchanged, or takes
             // this step when it catches up.
             let per = terms.coef.len() / slots.n_occurrences();
             let mut moving = [(0, 0); CHUNK];
@@ -421,7 +421,7 @@ unsafe fn update<S: Simd, const V: usize>(
     if !missed.is_empty() {
         replay::<S, V>(s, &mut state, missed, rows.schedule);
     }
-    // The penalty is on the parameters as they are read at this step: after what was missed.
+    // The penalty applies to the parameters after the missed steps.
     for (g, &p) in gradient.iter_mut().zip(&state.p) {
         *g = s.fma(penalty, p, *g);
     }
