@@ -1,9 +1,9 @@
 //! Exact top-K against the machine's own peak of dense products, measured in the same run.
 //!
-//! `cargo bench -p rankstill-core --bench topk [-- THREADS [DIM]]`. Sizes are Gowalla's (29,858 x 40,981); vectors are random,
-//! the worst case for the thresholds, and, as a second row, random with the unequal lengths of a trained model. Each
-//! figure is the best of several alternating rounds; where the system tells, it is the processor time of all threads
-//! divided by their number, so that other programs disturb it little.
+//! `cargo bench -p rankstill-core --bench topk [-- THREADS [DIM]]`. Sizes are Gowalla's (29,858 x 40,981);
+//! vectors are random, the worst case for the thresholds, and, as a second row, random with the unequal
+//! lengths of a trained model. Each figure is the best of several alternating rounds; where the system tells,
+//! it is the processor time of all threads divided by their number, so that other programs disturb it little.
 
 use std::time::Instant;
 

@@ -1,4 +1,5 @@
-//! Recorded rankings, in memory or in a memory-mapped file, whose pages are loaded when they are read and can be evicted.
+//! Recorded rankings, in memory or in a memory-mapped file, whose pages are loaded when they are read and can
+//! be evicted.
 
 mod file;
 
@@ -7,8 +8,8 @@ pub use file::{AnswersFile, AnswersHeader, HEADER_LEN};
 use crate::{Error, ItemId, Lists, Rankings, Result};
 use std::sync::Arc;
 
-/// A ranked list for each query: items best first, each with its score and, if known, the standard deviation of its rank. Cheap
-/// to clone.
+/// A ranked list for each query: items best first, each with its score and, if known, the standard deviation
+/// of its rank. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Answers {
     storage: Storage,
@@ -36,7 +37,8 @@ impl Answers {
         Self { storage: Storage::File { file, rows: None }, k: usize::MAX }
     }
 
-    /// Row `rows[q]` of the file belongs to query *q*. The list is empty for `None` and for rows beyond the end of the file.
+    /// Row `rows[q]` of the file belongs to query *q*. The list is empty for `None` and for rows beyond the
+    /// end of the file.
     #[must_use]
     pub fn of_rows(file: AnswersFile, rows: Arc<[Option<u32>]>) -> Self {
         Self { storage: Storage::File { file, rows: Some(rows) }, k: usize::MAX }

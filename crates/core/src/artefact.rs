@@ -1,7 +1,8 @@
-//! Artefacts: fitted models on disk, each a folder that any process can load and serve. `docs/artefact.md` describes the format.
+//! Artefacts: fitted models on disk, each a folder that any process can load and serve. `docs/artefact.md`
+//! describes the format.
 //!
-//! Loading checks everything: sizes and hashes against the manifest, offsets and shapes before an array is built from them,
-//! that numbers are finite and ids in the catalogue.
+//! Loading checks everything: sizes and hashes against the manifest, offsets and shapes before an array is
+//! built from them, that numbers are finite and ids in the catalogue.
 
 use crate::atomic_write;
 use crate::kernel::mapped::MappedFile;
@@ -129,9 +130,9 @@ impl Artefact {
         Self::read_by(folder, false)
     }
 
-    /// As [`Artefact::read`], checks included, but floats are memory-mapped: memory that a model does not copy can be reclaimed by
-    /// the system. The folder must not be changed in place while the model lives (see [`mapped`](crate::kernel::mapped)).
-    /// Replacing the folder, as [`Artefact::write`] does, is safe.
+    /// As [`Artefact::read`], checks included, but floats are memory-mapped: memory that a model does not
+    /// copy can be reclaimed by the system. The folder must not be changed in place while the model lives
+    /// (see [`mapped`](crate::kernel::mapped)). Replacing the folder, as [`Artefact::write`] does, is safe.
     ///
     /// # Errors
     /// As [`Artefact::read`].

@@ -5,8 +5,8 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// A file being written. Until [`AtomicFile::commit`], its path keeps the old content; dropped without a commit, it leaves no
-/// trace.
+/// A file being written. Until [`AtomicFile::commit`], its path keeps the old content; dropped without a
+/// commit, it leaves no trace.
 #[derive(Debug)]
 pub struct AtomicFile {
     path: PathBuf,
@@ -86,8 +86,8 @@ pub fn write(path: impl Into<PathBuf>, bytes: &[u8]) -> Result<()> {
     file.commit()
 }
 
-/// Writes the folder `path` atomically: `fill` writes a temporary one. An existing folder is replaced if it is empty or has the
-/// file `marker`, which identifies folders of this kind. Anything else is left alone.
+/// Writes the folder `path` atomically: `fill` writes a temporary one. An existing folder is replaced if it
+/// is empty or has the file `marker`, which identifies folders of this kind. Anything else is left alone.
 ///
 /// # Errors
 /// When `path` exists and is something else, `fill` fails, or the disk is full.

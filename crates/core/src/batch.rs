@@ -63,8 +63,8 @@ impl<'a> Batch<'a> {
         self.cases.targets_of(self.rows[at] as usize)
     }
 
-    /// Whether no earlier row of the batch has the same query (see [`Cases::query_of`]). A loss defined per query, and not per
-    /// interaction, is applied to this row only.
+    /// Whether no earlier row of the batch has the same query (see [`Cases::query_of`]). A loss defined per
+    /// query, and not per interaction, is applied to this row only.
     #[must_use]
     pub fn is_first(&self, at: usize) -> bool {
         self.first.get_or_init(|| self.firsts())[at]
@@ -81,8 +81,8 @@ impl<'a> Batch<'a> {
         first
     }
 
-    /// The random generator of row `at`. It is keyed by (seed, purpose, epoch, case), so draws do not depend on threads, batch
-    /// size or order. `purpose` separates the draws of different parts of the program.
+    /// The random generator of row `at`. It is keyed by (seed, purpose, epoch, case), so draws do not depend
+    /// on threads, batch size or order. `purpose` separates the draws of different parts of the program.
     #[must_use]
     pub fn rng(&self, at: usize, purpose: u64) -> Rng {
         Rng::keyed(self.seed, [purpose, self.epoch as u64, u64::from(self.rows[at])])
@@ -99,8 +99,8 @@ pub enum Slate {
         /// See [`Slate::probes`].
         probes: Lists<ItemId>,
     },
-    /// The listed items and, as one number, the log-sum-exp of the complement: all items that are neither listed nor left
-    /// out. HetComp, direct RRD, softmax.
+    /// The listed items and, as one number, the log-sum-exp of the complement: all items that are neither
+    /// listed nor left out. HetComp, direct RRD, softmax.
     WithComplement {
         /// Items to score.
         listed: Lists<ItemId>,
@@ -129,9 +129,9 @@ impl Slate {
         Self::WithComplement { listed, left_out, asking, probes: Lists::default() }
     }
 
-    /// Items whose scores the objective reads without a gradient, one list per row of the batch, or `None`. (RD estimates a
-    /// rank from random items.) A learner neither copies their vectors nor updates them. Probes may also be listed, left out
-    /// or part of the complement.
+    /// Items whose scores the objective reads without a gradient, one list per row of the batch, or `None`.
+    /// (RD estimates a rank from random items.) A learner neither copies their vectors nor updates them.
+    /// Probes may also be listed, left out or part of the complement.
     #[must_use]
     pub fn probes(&self) -> Option<&Lists<ItemId>> {
         match self {

@@ -35,8 +35,8 @@ pub struct Cases {
 
 #[derive(Clone, Debug)]
 enum Rows {
-    /// Row *i* is interaction *i* of the timeline: the history is the user's whole line, the target is one item of it. Stored as
-    /// one number per row, because most models train on this.
+    /// Row *i* is interaction *i* of the timeline: the history is the user's whole line, the target is one
+    /// item of it. Stored as one number per row, because most models train on this.
     Each {
         starts: Vec<usize>,
         user_of: Vec<UserId>,
@@ -78,8 +78,8 @@ impl Cases {
         Ok(Self { n_items, timeline, rows: Rows::Spans(spans) })
     }
 
-    /// One case per interaction: the target is its item, the history is the user's whole line. The training cases of models that
-    /// ignore order.
+    /// One case per interaction: the target is its item, the history is the user's whole line. The training
+    /// cases of models that ignore order.
     #[must_use]
     pub fn each_interaction(log: &Interactions) -> Self {
         let items = log.items();
@@ -94,8 +94,8 @@ impl Cases {
         }
     }
 
-    /// One case per user: the history is the whole line, without targets. The training cases of autoencoders, and the queries of
-    /// a service.
+    /// One case per user: the history is the whole line, without targets. The training cases of autoencoders,
+    /// and the queries of a service.
     #[must_use]
     pub fn per_user(log: &Interactions) -> Self {
         let items = log.items();
@@ -116,10 +116,11 @@ impl Cases {
         }
     }
 
-    /// Sliding windows (Caser, A.5 of the RD paper's code): for every position with at least `length` items before it, these
-    /// are the history (a model uses the last `length`) and the next `n_targets` items are the targets. A user with fewer than
-    /// `length + n_targets` items, but more than `n_targets`, has one case with a shorter history. The remaining items of the
-    /// user are hidden: they are labelled, and no teacher may recommend them.
+    /// Sliding windows (Caser, A.5 of the RD paper's code): for every position with at least `length` items
+    /// before it, these are the history (a model uses the last `length`) and the next `n_targets` items are
+    /// the targets. A user with fewer than `length + n_targets` items, but more than `n_targets`, has one
+    /// case with a shorter history. The remaining items of the user are hidden: they are labelled, and no
+    /// teacher may recommend them.
     #[must_use]
     pub fn windows(log: &Interactions, length: usize, n_targets: usize) -> Self {
         let mut spans = Vec::new();
@@ -206,8 +207,8 @@ impl Cases {
         }
     }
 
-    /// Prefetches the user and the targets of case `i`, if it exists, because the cases of a batch are spread over the whole
-    /// log.
+    /// Prefetches the user and the targets of case `i`, if it exists, because the cases of a batch are spread
+    /// over the whole log.
     pub fn prefetch(&self, i: usize) {
         match &self.rows {
             Rows::Each { user_of, .. } => {
@@ -394,8 +395,8 @@ mod tests {
 
     #[test]
     fn windows_are_as_many_as_the_rule_of_ranking_distillation_says() {
-        // L = 5: n - L - T + 1 windows of users with at least L + T items, 1 of those with fewer, none of those without a
-        // history to speak of.
+        // L = 5: n - L - T + 1 windows of users with at least L + T items, 1 of those with fewer, none of
+        // those without a history to speak of.
         for (n_targets, by_hand) in [(1, [0, 0, 1, 1, 1, 2, 7]), (3, [0, 0, 0, 1, 1, 1, 5])] {
             let log = of_lengths([0, 1, 2, 5, 6, 7, 12]);
             let cases = Cases::windows(&log, 5, n_targets);
@@ -414,7 +415,8 @@ mod tests {
 
     #[test]
     fn gowalla_of_ranking_distillation_has_367_611_windows() {
-        // 13,149 users with 433,356 actions for training and validation, at least 12 each (four fifths of 15): sum of n - 5.
+        // 13,149 users with 433,356 actions for training and validation, at least 12 each (four fifths of
+        // 15): sum of n - 5.
         let (users, actions) = (13_149, 433_356);
         let spare = actions - 12 * users;
         let lengths = (0..users).map(|user| 12 + spare / users + usize::from(user < spare % users));

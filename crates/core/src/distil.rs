@@ -1,4 +1,5 @@
-//! The interface of distillation: the traces of teachers, and distillers that turn them into an objective for a student.
+//! The interface of distillation: the traces of teachers, and distillers that turn them into an objective for
+//! a student.
 
 use crate::{Answers, Cases, Embedded, Error, Interactions, Lists, Objective, Recipe, Result};
 use serde_json::Value;
@@ -10,8 +11,8 @@ pub trait Distiller: Send + Sync {
     /// What it needs of each teacher.
     fn requires(&self) -> Requirements;
 
-    /// The student's objective: its own loss and the distillation loss. Row *q* of a trace belongs to distinct query *q* of
-    /// `cases` (see [`Cases::n_queries`]).
+    /// The student's objective: its own loss and the distillation loss. Row *q* of a trace belongs to
+    /// distinct query *q* of `cases` (see [`Cases::n_queries`]).
     ///
     /// # Errors
     /// When a trace does not fit the cases.
@@ -31,8 +32,8 @@ pub trait Distiller: Send + Sync {
 pub struct Requirements {
     /// Its ranked lists.
     pub lists: ListRequest,
-    /// Lists at several checkpoints of its training, if they were recorded ([`Trace::checkpoints`]), and not only the final
-    /// ones.
+    /// Lists at several checkpoints of its training, if they were recorded ([`Trace::checkpoints`]), and not
+    /// only the final ones.
     pub trajectory: bool,
     /// The ranks of the labelled items, history and hidden ([`Trace::labelled_ranks`]).
     pub labelled_ranks: bool,
@@ -71,8 +72,8 @@ pub struct ListRequest {
 pub enum Candidates {
     /// All items but the labelled ones of the query: its history and its hidden items.
     Unlabelled,
-    /// The whole catalogue. The lists are longer by the largest number of targets of a case, so that k items remain when the
-    /// targets are skipped.
+    /// The whole catalogue. The lists are longer by the largest number of targets of a case, so that k items
+    /// remain when the targets are skipped.
     Everything,
 }
 
@@ -172,8 +173,8 @@ impl Trace {
         &self.checkpoints
     }
 
-    /// If known: for each query, the rank of each item of its history, then of each hidden item, in the full ranking of the
-    /// catalogue. 1-based; 0 = not ranked.
+    /// If known: for each query, the rank of each item of its history, then of each hidden item, in the full
+    /// ranking of the catalogue. 1-based; 0 = not ranked.
     #[must_use]
     pub fn labelled_ranks(&self) -> Option<&Lists<u32>> {
         self.labelled_ranks.as_ref()

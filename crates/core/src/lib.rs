@@ -1,5 +1,5 @@
-//! The foundation of all other crates: data types, the interfaces between models, distillers and metrics, the training
-//! loop, saved models (artefacts), and the numeric kernels.
+//! The foundation of all other crates: data types, the interfaces between models, distillers and metrics, the
+//! training loop, saved models (artefacts), and the numeric kernels.
 
 pub mod answers;
 pub mod artefact;

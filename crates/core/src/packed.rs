@@ -11,8 +11,9 @@ use std::str::FromStr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The precision of the item table that is searched. **Results do not depend on it**, to the last bit: a narrow table finds
-/// the few candidates, whose scores are then computed from the full vectors (see [`narrow`](crate::kernel::narrow)).
+/// The precision of the item table that is searched. **Results do not depend on it**, to the last bit: a
+/// narrow table finds the few candidates, whose scores are then computed from the full vectors (see
+/// [`narrow`](crate::kernel::narrow)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Precision {
     /// Full vectors, four bytes per number.
@@ -72,8 +73,8 @@ pub struct PrecisionUse {
     pub rescored: u64,
 }
 
-/// A scorer that is queried many times: if it is factored, its items are packed once and not in every call. `P` is any pointer
-/// to the scorer: a reference during evaluation, a box in a server.
+/// A scorer that is queried many times: if it is factored, its items are packed once and not in every call.
+/// `P` is any pointer to the scorer: a reference during evaluation, a box in a server.
 ///
 /// ```
 /// use rankstill_core::{Packed, Precision, Query, Ranker, Scorer, TopK};
@@ -172,8 +173,8 @@ impl<P: Deref<Target: Scorer>> Packed<P> {
     }
 }
 
-/// Parallel over blocks of queries: fused with the dot products for factored scorers, from rows of scores for the others. Both
-/// give the same order: larger scores first, ties to the smaller id, NaN last.
+/// Parallel over blocks of queries: fused with the dot products for factored scorers, from rows of scores for
+/// the others. Both give the same order: larger scores first, ties to the smaller id, NaN last.
 impl<P: Deref<Target: Scorer> + Send + Sync> Ranker for Packed<P> {
     fn rank(&self, queries: &[Query<'_>], top: &TopK<'_>) -> Result<Rankings> {
         let masks = Masks::new(queries, top);
@@ -265,8 +266,8 @@ fn embed(factored: &dyn Factored, queries: &[Query<'_>]) -> Vec<f32> {
     vectors
 }
 
-/// The items that must not be recommended to each query, as one slice. History and hidden items are copied only for queries
-/// that have both.
+/// The items that must not be recommended to each query, as one slice. History and hidden items are copied
+/// only for queries that have both.
 struct Masks<'a> {
     queries: &'a [Query<'a>],
     both: Lists<ItemId>,

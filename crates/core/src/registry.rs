@@ -1,4 +1,5 @@
-//! Registries: one entry per model, distiller, metric or format drives parsing, the help, the documentation and the tests.
+//! Registries: one entry per model, distiller, metric or format drives parsing, the help, the documentation
+//! and the tests.
 
 use crate::{Error, Result};
 use serde::Serialize;
@@ -55,8 +56,8 @@ impl Config<'_> {
         })
     }
 
-    /// Reads the settings as `T`. Missing keys take their value from `T::default()`, in nested tables too: a recipe keeps its
-    /// own batch size if a configuration sets only the epochs.
+    /// Reads the settings as `T`. Missing keys take their value from `T::default()`, in nested tables too: a
+    /// recipe keeps its own batch size if a configuration sets only the epochs.
     ///
     /// # Errors
     /// When the settings are not a `T`.
@@ -71,8 +72,8 @@ impl Config<'_> {
     }
 }
 
-/// Adds to `upper` the keys of `lower` that it lacks, in nested tables too. A table that has its own `kind` is left alone,
-/// because settings of one kind do not fit another.
+/// Adds to `upper` the keys of `lower` that it lacks, in nested tables too. A table that has its own `kind`
+/// is left alone, because settings of one kind do not fit another.
 pub fn lay_under(upper: &mut Map<String, Value>, lower: &Map<String, Value>) {
     for (key, value) in lower {
         match (upper.get_mut(key), value) {

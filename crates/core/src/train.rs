@@ -40,9 +40,9 @@ impl<T: Trainable> Recipe for T {
 
 /// Trains `recipe` on `cases` with `objective`, which may be the recipe's own or a distiller's.
 ///
-/// The result depends only on the data, the recipe and the seed: the order of an epoch is keyed by (seed, epoch), and every
-/// draw by (seed, purpose, epoch, case), plus the batch if a case can occur more than once per epoch. A run that is stopped at
-/// any step and resumed therefore gives the same bytes.
+/// The result depends only on the data, the recipe and the seed: the order of an epoch is keyed by (seed,
+/// epoch), and every draw by (seed, purpose, epoch, case), plus the batch if a case can occur more than once
+/// per epoch. A run that is stopped at any step and resumed therefore gives the same bytes.
 ///
 /// # Errors
 /// When the loss becomes NaN or infinite, the watcher stops the run, or a checkpoint cannot be written.
@@ -159,7 +159,8 @@ struct Pass<'a> {
 type After<'a> = dyn FnMut(&mut dyn Learner, (usize, f64)) -> Result<()> + 'a;
 
 impl Pass<'_> {
-    /// Takes the epoch's steps, after the cases and the summed loss that are already `done`; returns the summed loss of all.
+    /// Takes the epoch's steps, after the cases and the summed loss that are already `done`; returns the
+    /// summed loss of all.
     fn take(
         &self,
         learner: &mut dyn Learner,

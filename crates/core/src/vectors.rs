@@ -1,23 +1,26 @@
 //! Losses on vectors: the embeddings of a factored teacher, and objectives that see those of a student.
 //!
-//! A method that compares vectors rather than scores needs the teacher's [`Embedded`] queries and items, and its objective
-//! provides a [`VectorObjective`]. At each step, a learner whose score is a dot product passes its query and item vectors to
-//! it and back-propagates their gradient like that of the scores. Models do not know the method.
+//! A method that compares vectors rather than scores needs the teacher's [`Embedded`] queries and items, and
+//! its objective provides a [`VectorObjective`]. At each step, a learner whose score is a dot product passes
+//! its query and item vectors to it and back-propagates their gradient like that of the scores. Models do not
+//! know the method.
 
 use crate::{Batch, Error, Factored, ItemId, Query, Result, Slate};
 
-/// A loss on a student's vectors, in addition to the one on its scores (see [`crate::Objective::of_vectors`]). For students
-/// whose score is a dot product ([`crate::Scorer::factored`]).
+/// A loss on a student's vectors, in addition to the one on its scores (see
+/// [`crate::Objective::of_vectors`]). For students whose score is a dot product
+/// ([`crate::Scorer::factored`]).
 pub trait VectorObjective: Send + Sync {
-    /// The items of a batch whose vectors the loss needs, ascending and distinct. The batch's slate must list them or cover all
-    /// items. The loss may be given more.
+    /// The items of a batch whose vectors the loss needs, ascending and distinct. The batch's slate must list
+    /// them or cover all items. The loss may be given more.
     fn items(&self, batch: &Batch<'_>, slate: &Slate) -> Vec<ItemId>;
 
-    /// The summed loss of the whole batch. The step divides it by the number of rows, as it does for the scores. `grads` are zero
-    /// on entry.
+    /// The summed loss of the whole batch. The step divides it by the number of rows, as it does for the
+    /// scores. `grads` are zero on entry.
     ///
-    /// Called once per step. The loss updates its own parameters (a projection, groups) here, behind a lock, because the next
-    /// slate is drawn at the same time. It depends only on those parameters, the batch and the vectors.
+    /// Called once per step. The loss updates its own parameters (a projection, groups) here, behind a lock,
+    /// because the next slate is drawn at the same time. It depends only on those parameters, the batch and
+    /// the vectors.
     fn loss(&self, batch: &Batch<'_>, vectors: &Vectors<'_>, grads: VectorGrads<'_>) -> f64;
 }
 
@@ -54,8 +57,8 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// The vectors of these queries and of all items. An item bias is the last number of the item vector; query vectors hold 1
-    /// there.
+    /// The vectors of these queries and of all items. An item bias is the last number of the item vector;
+    /// query vectors hold 1 there.
     ///
     /// # Errors
     /// When a number is NaN or infinite.

@@ -1,7 +1,8 @@
 //! Vocabularies: a bijection between original ids (any UTF-8 text) and dense numbers `0..len`.
 //!
-//! A canonical decimal integer (`"42"`, `"-7"`, not `"042"` or `"+42"`) and the integer itself are the same id. A vocabulary
-//! with only such ids stores 8-byte integers and no text; the first other id converts it to text, once.
+//! A canonical decimal integer (`"42"`, `"-7"`, not `"042"` or `"+42"`) and the integer itself are the same
+//! id. A vocabulary with only such ids stores 8-byte integers and no text; the first other id converts it to
+//! text, once.
 
 use crate::{Error, Result};
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
@@ -171,8 +172,8 @@ impl Vocab {
         }
     }
 
-    /// Keeps the ids whose flag is set and renumbers them in the same order. Returns the new number of each old one, `u32::MAX`
-    /// for dropped ids.
+    /// Keeps the ids whose flag is set and renumbers them in the same order. Returns the new number of each
+    /// old one, `u32::MAX` for dropped ids.
     ///
     /// # Panics
     /// When there is not exactly one flag per id.
@@ -214,8 +215,9 @@ impl Vocab {
         }
     }
 
-    /// The file format, little-endian: `RKVOCAB1`, the form (u64: 0 integers, 1 text), the count (u64), then the integers (i64
-    /// each), or the lengths in bytes (u32 each) and the UTF-8 of all ids without separators.
+    /// The file format, little-endian: `RKVOCAB1`, the form (u64: 0 integers, 1 text), the count (u64), then
+    /// the integers (i64 each), or the lengths in bytes (u32 each) and the UTF-8 of all ids without
+    /// separators.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = MAGIC.to_vec();

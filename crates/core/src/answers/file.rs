@@ -1,9 +1,10 @@
 //! The file format of recorded rankings.
 //!
-//! A header of 32 bytes, little-endian: `RANKSAID`, then as u32 the layout of a row (1: items and scores; 2: deviations as well)
-//! and the length k of its lists, then as u64 the number of rows and a fingerprint of the queries. A row has k items, k scores
-//! and, in layout 2, k deviations, 4 bytes each; short lists are padded with item 2^32 - 1. All rows have the same length, so
-//! the length of an unfinished file tells how many rows it has, and a row is found without an index.
+//! A header of 32 bytes, little-endian: `RANKSAID`, then as u32 the layout of a row (1: items and scores; 2:
+//! deviations as well) and the length k of its lists, then as u64 the number of rows and a fingerprint of the
+//! queries. A row has k items, k scores and, in layout 2, k deviations, 4 bytes each; short lists are padded
+//! with item 2^32 - 1. All rows have the same length, so the length of an unfinished file tells how many rows
+//! it has, and a row is found without an index.
 
 use super::Answers;
 use crate::kernel::mapped::{Mapped, MappedFile};
@@ -123,7 +124,8 @@ impl AnswersHeader {
     }
 }
 
-/// A complete, memory-mapped file of answers. It must not be changed in place meanwhile, see [`crate::kernel::mapped`].
+/// A complete, memory-mapped file of answers. It must not be changed in place meanwhile, see
+/// [`crate::kernel::mapped`].
 #[derive(Clone, Debug)]
 pub struct AnswersFile {
     header: AnswersHeader,
@@ -166,8 +168,8 @@ impl AnswersFile {
         Ok(file)
     }
 
-    /// Checks that all items are in the catalogue and that padding is only at the end of lists. Returns one more than the
-    /// largest item.
+    /// Checks that all items are in the catalogue and that padding is only at the end of lists. Returns one
+    /// more than the largest item.
     fn check(&self, n_items: usize) -> Result<usize, String> {
         let mut items_to = 0;
         let length = self.header.length as usize;

@@ -1,8 +1,10 @@
-//! HalfPass a pass of alternating least squares on confidences: updates the vectors of one side, with those of the other side fixed.
+//! Half a pass of alternating least squares on confidences: updates the vectors of one side, with those of
+//! the other side fixed.
 //!
-//! Row u with vector x minimises, over the other side's vectors y_i, sum over all i of c_i (p_i - x y_i)^2 + l2 |x|^2, where an
-//! entry of the sparse matrix has p = 1 and c = 1 + its value, and all others have p = 0 and c = 1. So x solves
-//! (Y'Y + sum of (c - 1) y y' + l2) x = sum of c y, the sums over the row's entries alone (Hu, Koren, Volinsky, ICDM 2008).
+//! Row u with vector x minimises, over the other side's vectors y_i, sum over all i of c_i (p_i - x y_i)^2 +
+//! l2 |x|^2, where an entry of the sparse matrix has p = 1 and c = 1 + its value, and all others have p = 0
+//! and c = 1. So x solves (Y'Y + sum of (c - 1) y y' + l2) x = sum of c y, the sums over the row's entries
+//! alone (Hu, Koren, Volinsky, ICDM 2008).
 //!
 //! [`conjugate_gradient`] takes a few steps from the current vector (Takacs, Pilaszy, Tikk, RecSys 2011), which costs
 //! entries x dim per step; [`exact`] builds the matrix and factorises it, entries x dim^2 / 2 + dim^3 / 6.
@@ -68,15 +70,15 @@ dispatch! {
     pub fn conjugate_gradient(half: HalfPass<'_>, steps: usize, rows: Range<usize>, out: &mut [f32])
         = conjugate_gradient_kernel;
 
-    /// The solution for each of the rows `rows`, into `out`. In `f32`; directions in which rounding leaves the matrix no
-    /// positive pivot get 0. On the calling thread.
+    /// The solution for each of the rows `rows`, into `out`. In `f32`; directions in which rounding leaves
+    /// the matrix no positive pivot get 0. On the calling thread.
     ///
     /// # Panics
     /// When the shapes do not fit.
     pub fn exact(half: HalfPass<'_>, rows: Range<usize>, out: &mut [f32]) = exact_kernel;
 
-    /// The summed (c - 1) (1 - x y)^2 + (1 - x y)^2 - (x y)^2 of the entries of the rows `rows`, whose vectors are in `x`: what the
-    /// loss of all pairs is above |X Y'|^2. On the calling thread.
+    /// The summed (c - 1) (1 - x y)^2 + (1 - x y)^2 - (x y)^2 of the entries of the rows `rows`, whose
+    /// vectors are in `x`: what the loss of all pairs is above |X Y'|^2. On the calling thread.
     ///
     /// # Panics
     /// When the shapes do not fit.
@@ -165,8 +167,8 @@ fn apply_shared<S: Simd>(s: S, gram: &[f32], l2: f32, x: &[f32], out: &mut [f32]
     }
 }
 
-/// Columns `from..from + 16 V`: the matrix is symmetric, so its rows are added up. Even and odd rows apart, to have twice as many
-/// sums under way.
+/// Columns `from..from + 16 V`: the matrix is symmetric, so its rows are added up. Even and odd rows apart,
+/// to have twice as many sums under way.
 #[inline(always)]
 fn shared_columns<S: Simd, const V: usize>(
     s: S,

@@ -1,11 +1,11 @@
-//! Whole epochs of BPR matrix factorisation by stochastic gradient descent, one sample at a time (Rendle et al., "BPR:
-//! Bayesian personalized ranking from implicit feedback", UAI 2009, figure 4 and section 4.3.1).
+//! Whole epochs of BPR matrix factorisation by stochastic gradient descent, one sample at a time (Rendle et
+//! al., "BPR: Bayesian personalized ranking from implicit feedback", UAI 2009, figure 4 and section 4.3.1).
 //!
-//! Plain SGD is sequential. Usual parallel code ("hogwild") lets threads race on the item rows: fast, never the same
-//! twice, and in Rust undefined. Here users are cut into shards and items into as many blocks, S of each; S sub-rounds
-//! pair every shard with every block, so that the tasks of a sub-round share no row (the stratification of Gemulla et al.,
-//! "Large-scale matrix factorization with distributed stochastic gradient descent", KDD 2011). S depends on the data
-//! alone: any number of threads computes the same bits.
+//! Plain SGD is sequential. Usual parallel code ("hogwild") lets threads race on the item rows: fast, never
+//! the same twice, and in Rust undefined. Here users are cut into shards and items into as many blocks, S of
+//! each; S sub-rounds pair every shard with every block, so that the tasks of a sub-round share no row (the
+//! stratification of Gemulla et al., "Large-scale matrix factorization with distributed stochastic gradient
+//! descent", KDD 2011). S depends on the data alone: any number of threads computes the same bits.
 //!
 //! Differs from the paper:
 //! - an epoch visits every (user, item) pair once, in an order drawn anew, whereas the paper draws pairs with replacement;
@@ -30,7 +30,8 @@ const BLOCK: usize = 128;
 /// How many samples ahead rows are prefetched for the second time.
 const AHEAD: usize = 6;
 
-/// Most shards; a task's rows, one shard and one block, then fit a core's second-level cache for tables of some 20 MB.
+/// Most shards; a task's rows, one shard and one block, then fit a core's second-level cache for tables of
+/// some 20 MB.
 const MAX_SHARDS: usize = 16;
 
 /// Trains matrix factorisation by BPR, epoch by epoch. Holds the scratch space.
@@ -61,8 +62,8 @@ impl BprSgd {
         Self { seed, item_bias, plan: Plan::default() }
     }
 
-    /// Visits every pair of `positives` once. Learning rates and penalties are those of the tables: each sample subtracts
-    /// `learning_rate * (gradient + weight_decay * p)` from its three rows.
+    /// Visits every pair of `positives` once. Learning rates and penalties are those of the tables: each
+    /// sample subtracts `learning_rate * (gradient + weight_decay * p)` from its three rows.
     ///
     /// # Panics
     /// If the tables' optimisers are not [`Optimizer::Sgd`], their dimensions differ, or their rows are not the users and
@@ -321,8 +322,8 @@ struct Sample {
     negative: u32,
 }
 
-/// Gives each pair a negative from `members`; returns how many have one. Draws all, then tests all, so that the filter's
-/// cache misses overlap.
+/// Gives each pair a negative from `members`; returns how many have one. Draws all, then tests all, so that
+/// the filter's cache misses overlap.
 #[inline(always)]
 fn draw_negatives(
     positives: &Positives,

@@ -1,11 +1,12 @@
 //! Symmetric positive definite matrices: the inverse of large ones, in place, and the solution of small systems.
 //!
-//! [`invert`] is Gauss and Jordan's elimination in its symmetric form, the "sweep" (Beaton, 1964; Goodnight, The American
-//! Statistician 1979), in blocks of 256: the pivot block is inverted in `f64`, everything else is one product of
-//! `panel * pivot^-1 * panel'`. It takes as many operations as Cholesky's factor, its inverse and their product (n^3), all of
-//! them in large products and in one loop, with two panels of scratch space. Without pivoting it is as accurate on positive
-//! definite matrices as the way through the factor (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., 14.4): the
-//! error of the result, relative to its norm, grows with the condition number, about 1e-7 times that.
+//! [`invert`] is Gauss and Jordan's elimination in its symmetric form, the "sweep" (Beaton, 1964; Goodnight,
+//! The American Statistician 1979), in blocks of 256: the pivot block is inverted in `f64`, everything else
+//! is one product of `panel * pivot^-1 * panel'`. It takes as many operations as Cholesky's factor, its
+//! inverse and their product (n^3), all of them in large products and in one loop, with two panels of scratch
+//! space. Without pivoting it is as accurate on positive definite matrices as the way through the factor
+//! (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., 14.4): the error of the result, relative
+//! to its norm, grows with the condition number, about 1e-7 times that.
 
 use super::gemm::{self, Mat, MatMut};
 use rayon::prelude::*;
@@ -20,8 +21,8 @@ pub struct NotPositiveDefinite {
     pub pivot: f64,
 }
 
-/// Inverts the symmetric `n x n` matrix `a` in place. Reads the lower triangle and writes both. In parallel on rayon's current
-/// pool, in fixed blocks: the same bits on any number of threads.
+/// Inverts the symmetric `n x n` matrix `a` in place. Reads the lower triangle and writes both. In parallel
+/// on rayon's current pool, in fixed blocks: the same bits on any number of threads.
 ///
 /// # Errors
 /// When `a` is not positive definite; it is then destroyed.
@@ -48,8 +49,8 @@ pub fn invert(a: &mut [f32], n: usize) -> Result<(), NotPositiveDefinite> {
     Ok(())
 }
 
-/// Pivots eliminated at a time. Each block reads and writes half the matrix, so blocks should not be small; a block's own inverse
-/// is computed by one thread, so they should not be large.
+/// Pivots eliminated at a time. Each block reads and writes half the matrix, so blocks should not be small; a
+/// block's own inverse is computed by one thread, so they should not be large.
 const PIVOTS: usize = 256;
 
 /// Rows of the matrix in a task.
@@ -121,7 +122,8 @@ fn take_panel(a: &[f32], n: usize, from: usize, pivots: usize, panel: &mut [f32]
     });
 }
 
-/// `a -= scaled * panel'`, in the lower triangle (and a little above it). The pivots' rows and columns stay: they are 0 there.
+/// `a -= scaled * panel'`, in the lower triangle (and a little above it). The pivots' rows and columns stay:
+/// they are 0 there.
 fn eliminate(a: &mut [f32], n: usize, pivots: usize, panel: &[f32], scaled: &[f32]) {
     a.par_chunks_mut(ROWS * n).enumerate().for_each(|(chunk, a)| {
         let (start, rows) = (chunk * ROWS, a.len() / n);
@@ -175,8 +177,9 @@ fn mirror(a: &mut [f32], n: usize) {
     }
 }
 
-/// Solves a x = b for a symmetric positive definite `a`, of which the lower triangle is read, by Cholesky's factorisation
-/// in place: for small systems, on the calling thread. Directions in which `a` is not positive get 0.
+/// Solves a x = b for a symmetric positive definite `a`, of which the lower triangle is read, by Cholesky's
+/// factorisation in place: for small systems, on the calling thread. Directions in which `a` is not positive
+/// get 0.
 ///
 /// # Panics
 /// When `a` has not as many rows and columns as `b` has numbers.

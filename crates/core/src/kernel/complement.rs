@@ -1,19 +1,21 @@
 //! The log-sum-exp of the complement of given items, for a batch of queries, and its gradient.
 //!
-//! A list-wise loss over a whole catalogue (softmax, Plackett-Luce, HetComp) needs one number per query for all items that it
-//! does not list: the log-sum-exp of their scores. [`Complement::sum`] computes it, the caller turns it and the listed scores
-//! into a loss, and [`Complement::propagate`] computes the gradient of queries and items. No queries x items matrix is stored:
-//! scores stay in registers, their exp in tiles of some 16 KiB.
+//! A list-wise loss over a whole catalogue (softmax, Plackett-Luce, HetComp) needs one number per query for
+//! all items that it does not list: the log-sum-exp of their scores. [`Complement::sum`] computes it, the
+//! caller turns it and the listed scores into a loss, and [`Complement::propagate`] computes the gradient of
+//! queries and items. No queries x items matrix is stored: scores stay in registers, their exp in tiles of
+//! some 16 KiB.
 //!
 //! Items are packed in panels `[panel][dimension][16]`, queries in groups `[group][dimension][16]`.
 //! 1. A task owns a group and loops over all panels: scores, exp, **zero in the lanes of its listed and left-out items** (so
 //!    nothing has to be subtracted again), then their sum and the sum of exp * item.
 //! 2. A task owns some panels and loops over all groups: the exp again, times the gradient of each query, times the query.
 //!
-//! Computing the exp twice is cheaper than storing it: it would be written by the owner of a query and read by the owner of an
-//! item, and cache lines that move between cores cost more (two threads were slower than one). So the passes share only one
-//! bit per item and query (which lanes count), and no number has two owners: any number of threads gives the same bits, and
-//! so does every instruction set with FMA, because every sum below has one order, whatever the shape of the tiles.
+//! Computing the exp twice is cheaper than storing it: it would be written by the owner of a query and read
+//! by the owner of an item, and cache lines that move between cores cost more (two threads were slower than
+//! one). So the passes share only one bit per item and query (which lanes count), and no number has two
+//! owners: any number of threads gives the same bits, and so does every instruction set with FMA, because
+//! every sum below has one order, whatever the shape of the tiles.
 //!
 //! **Scores of any size.** exp(score) stays within f32 while |query| |item| <= `SAFE` for the longest item: then the score
 //! itself is used. For a group with a query beyond that, the largest score in a sample of the panels is subtracted first, so
@@ -41,7 +43,8 @@ const SPAN: usize = 32;
 const SAFE: f64 = 60.0;
 /// One in this many panels is searched for a large score.
 const SAMPLE: usize = 16;
-/// The range in which a sum of exp is exact: no term was clamped at 2^125, and terms clamped at 2^-125 are negligible.
+/// The range in which a sum of exp is exact: no term was clamped at 2^125, and terms clamped at 2^-125 are
+/// negligible.
 const RIGHT: std::ops::Range<f64> = 1e-18..1e30;
 
 /// Sums of exp minus the largest score of a sample; if that is too inexact, of all panels.
@@ -143,8 +146,8 @@ impl Complement {
         }
     }
 
-    /// The log-sum-exp of the scores of all items but a row's listed and left-out ones, for each row: -inf if there are none, and
-    /// for rows that do not need it. `items` comes with the distance between two of them.
+    /// The log-sum-exp of the scores of all items but a row's listed and left-out ones, for each row: -inf if
+    /// there are none, and for rows that do not need it. `items` comes with the distance between two of them.
     ///
     /// # Panics
     /// When an item or vector is not there, or the lists have not a row for each query.
@@ -208,9 +211,9 @@ impl Complement {
         &self.log_complement
     }
 
-    /// The gradient of the loss for queries and items, from its derivatives: `to_listed` with respect to the scores of the listed
-    /// items, parallel to them, `to_complement` with respect to the output of [`Complement::sum`]. The other arguments must be
-    /// those of that call.
+    /// The gradient of the loss for queries and items, from its derivatives: `to_listed` with respect to the
+    /// scores of the listed items, parallel to them, `to_complement` with respect to the output of
+    /// [`Complement::sum`]. The other arguments must be those of that call.
     ///
     /// # Panics
     /// When lengths do not fit.
@@ -298,7 +301,8 @@ fn pack_items(items: (&[f32], usize), n_items: usize, dim: usize, panels: &mut [
     squares.into_iter().fold(0.0, larger).sqrt()
 }
 
-/// Packs the queries of some rows times log2(e), zeros beyond the last; returns the length of the longest, NaN if there is one.
+/// Packs the queries of some rows times log2(e), zeros beyond the last; returns the length of the longest,
+/// NaN if there is one.
 fn pack_queries(queries: Queries<'_>, rows: &[u32], dim: usize, out: &mut [f32]) -> f64 {
     out.fill(0.0);
     let mut longest = 0.0;

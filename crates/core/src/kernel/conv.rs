@@ -7,12 +7,14 @@
 //!   each yields the largest of its `length - h + 1` activated products:
 //!   `out[vertical dim + (h - 1) horizontal + f] = max over p of phi(b_hf + sum over r < h, k of w_hf[r][k] e[p + r][k])`.
 //!
-//! Only the largest product is propagated back (the first of equals), and a gradient of 0, as dropout leaves many, costs
-//! nothing: the backward kernels collect the non-zero terms of a window or filter, and then sum them in registers.
+//! Only the largest product is propagated back (the first of equals), and a gradient of 0, as dropout leaves
+//! many, costs nothing: the backward kernels collect the non-zero terms of a window or filter, and then sum
+//! them in registers.
 //!
-//! Every sum is one chain of multiply-adds: over r, then k, forward; over filters back to a window; over the batch, in its
-//! order, for a filter. Splitting windows (forward, back to windows) or filters (back to filters) among threads changes no bit,
-//! nor does the instruction set. (The vertical filters' gradient is summed in 16 lanes, then by [`Simd::hsum`].)
+//! Every sum is one chain of multiply-adds: over r, then k, forward; over filters back to a window; over the
+//! batch, in its order, for a filter. Splitting windows (forward, back to windows) or filters (back to
+//! filters) among threads changes no bit, nor does the instruction set. (The vertical filters' gradient is
+//! summed in 16 lanes, then by [`Simd::hsum`].)
 
 use std::ops::Range;
 
@@ -88,8 +90,8 @@ pub struct Weights<'a> {
     pub horizontal_bias: &'a [f32],
 }
 
-/// Copies the horizontal filters (see [`ConvShape::filters`]) to the order in which [`convolve`] reads them: filters side by
-/// side.
+/// Copies the horizontal filters (see [`ConvShape::filters`]) to the order in which [`convolve`] reads them:
+/// filters side by side.
 pub fn pack(shape: ConvShape, filters: &[f32], packed: &mut Vec<f32>) {
     assert_eq!(filters.len(), shape.filters(), "the filters of all heights");
     let (stride, lanes) = (shape.stride(), shape.lanes());
@@ -107,8 +109,8 @@ pub fn pack(shape: ConvShape, filters: &[f32], packed: &mut Vec<f32>) {
 }
 
 dispatch! {
-    /// The layer's outputs for some windows, `out_stride` apart, and the position that each horizontal filter's largest
-    /// product has (`length * horizontal` a window).
+    /// The layer's outputs for some windows, `out_stride` apart, and the position that each horizontal
+    /// filter's largest product has (`length * horizontal` a window).
     ///
     /// # Panics
     /// When lengths do not fit, as in all functions here.
@@ -122,7 +124,8 @@ dispatch! {
         positions: &mut [u32],
     ) = convolve_kernel;
 
-    /// The gradient of the windows. `grads`, as `out` of [`convolve`], are those of the outputs, of the horizontal ones
+    /// The gradient of the windows. `grads`, as `out` of [`convolve`], are those of the outputs, of the
+    /// horizontal ones
     /// *before* the activation. `filters` as [`ConvShape::filters`] has them.
     pub fn to_windows(
         shape: ConvShape,
@@ -288,7 +291,8 @@ struct Term {
     at: u32,
 }
 
-/// `out = sum of factor * vectors[at..]`, on top of what is in `out`, as many vectors at a time as the registers hold.
+/// `out = sum of factor * vectors[at..]`, on top of what is in `out`, as many vectors at a time as the
+/// registers hold.
 ///
 /// # Safety
 /// From every term's place on `vectors` has `out.len()` numbers, which is a multiple of 16.

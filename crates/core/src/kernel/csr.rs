@@ -158,9 +158,9 @@ impl Csr {
         Self { n_cols: self.n_rows(), offsets, indices, values }
     }
 
-    /// `out = self * dense`, or `out += self * dense`: rows of `out` start `stride` apart, and gaps are
-    /// not written. In parallel on rayon's current pool; each row is summed by one thread in the order of its entries, so that
-    /// the result does not depend on their number.
+    /// `out = self * dense`, or `out += self * dense`: rows of `out` start `stride` apart, and gaps are not
+    /// written. In parallel on rayon's current pool; each row is summed by one thread in the order of its
+    /// entries, so that the result does not depend on their number.
     ///
     /// # Panics
     /// When the shapes do not fit.

@@ -1,8 +1,9 @@
 //! Dense matrix products, by the `gemm` crate.
 //!
-//! The crate picks its own instruction set and blocking, so equal bits across instruction sets are *not* guaranteed here,
-//! unlike in our own kernels; on one machine, the same call gives the same bits. [`parallel`] and
-//! [`parallel_columns`] split the result into fixed blocks, so they do not depend on the number of threads.
+//! The crate picks its own instruction set and blocking, so equal bits across instruction sets are *not*
+//! guaranteed here, unlike in our own kernels; on one machine, the same call gives the same bits.
+//! [`parallel`] and [`parallel_columns`] split the result into fixed blocks, so they do not depend on the
+//! number of threads.
 
 use rayon::prelude::*;
 
@@ -180,8 +181,8 @@ pub fn parallel(alpha: f32, a: Mat<'_>, b: Mat<'_>, beta: f32, c: &mut MatMut<'_
 /// Columns of `c` in a task of [`parallel_columns`].
 const COLUMNS: usize = 512;
 
-/// [`gemm()`] on rayon's current pool, in blocks of 512 columns of `c`: for wide results of few rows, where every block of
-/// `b` is then read once, and not once for every block of rows.
+/// [`gemm()`] on rayon's current pool, in blocks of 512 columns of `c`: for wide results of few rows, where
+/// every block of `b` is then read once, and not once for every block of rows.
 ///
 /// # Panics
 /// When the shapes do not fit.
@@ -215,8 +216,8 @@ pub fn parallel_columns(alpha: f32, a: Mat<'_>, b: Mat<'_>, beta: f32, c: &mut M
         (0..cols.div_ceil(COLUMNS)).into_par_iter().for_each(|block| {
             let first = block * COLUMNS;
             let b = b.col_range(first, COLUMNS.min(cols - first));
-            // SAFETY: the columns of this block lie within `c`, which was checked by its constructor and is borrowed mutably;
-            // no other task has them.
+            // SAFETY: the columns of this block lie within `c`, which was checked by its constructor and is
+            // borrowed mutably; no other task has them.
             unsafe { product(alpha, a, b, beta, to.column(first), stride) }
         });
     }

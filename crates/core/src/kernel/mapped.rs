@@ -19,7 +19,8 @@ impl MappedFile {
     /// # Errors
     /// When the system refuses.
     pub fn open(file: impl MmapAsRawDesc) -> io::Result<Self> {
-        // SAFETY: the file is only read through this map; callers guarantee that it is not changed in place, see above.
+        // SAFETY: the file is only read through this map; callers guarantee that it is not changed in place,
+        // see above.
         let map = unsafe { Mmap::map(file)? };
         Ok(Self(Arc::new(map)))
     }
@@ -30,8 +31,8 @@ impl MappedFile {
         &self.0
     }
 
-    /// Some of the bytes as little-endian numbers. `None` if the range is beyond the end of the file, not a multiple of the
-    /// number's size, or not aligned, or if the machine is big-endian.
+    /// Some of the bytes as little-endian numbers. `None` if the range is beyond the end of the file, not a
+    /// multiple of the number's size, or not aligned, or if the machine is big-endian.
     #[must_use]
     pub fn numbers<T: Number>(&self, bytes: Range<usize>) -> Option<Mapped<T>> {
         let found = self.0.get(bytes.clone())?;

@@ -1,8 +1,9 @@
 //! Item tables of half-precision and of 8-bit numbers, for finding the few candidates that need an exact score.
 //!
-//! A pass over a large `f32` table is bound by memory bandwidth, and a table of bytes has a quarter of the size. Its scores are
-//! approximate, but **their error is bounded**: [`search`] rescores with the full vectors every item that could still be among
-//! the best, and its result equals that of [`top_k`](super::topk::top_k) bit for bit.
+//! A pass over a large `f32` table is bound by memory bandwidth, and a table of bytes has a quarter of the
+//! size. Its scores are approximate, but **their error is bounded**: [`search`] rescores with the full
+//! vectors every item that could still be among the best, and its result equals that of
+//! [`top_k`](super::topk::top_k) bit for bit.
 //!
 //! **The bound.** An item's vector `v` is kept as `s c + e`, where `c` are the numbers of the table, `s` the scale of its
 //! panel of 32, and the length of `e` is measured when it is packed; a query's `q` as `t b + f`. By Cauchy and Schwarz
@@ -75,8 +76,9 @@ const MOST_DIMENSIONS: usize = 32_768;
 const SMALLEST: f64 = 1e-6;
 
 impl Narrow {
-    /// Packs all items, in parallel on rayon's current pool. `None` if that is impossible: the table is empty, some numbers
-    /// are not finite, or the longest vector is so short or so long that products would underflow or overflow.
+    /// Packs all items, in parallel on rayon's current pool. `None` if that is impossible: the table is
+    /// empty, some numbers are not finite, or the longest vector is so short or so long that products would
+    /// underflow or overflow.
     ///
     /// # Panics
     /// When there are more items than 32-bit ids can name.

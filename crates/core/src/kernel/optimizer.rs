@@ -1,12 +1,13 @@
 //! Optimisers: their settings, and the arithmetic of one step.
 //!
-//! Adam is Kingma & Ba's (ICLR 2015, algorithm 1) as PyTorch computes it, with coupled weight decay (the gradient is
-//! `g + weight_decay * p`). One algebraic rearrangement saves an operation: PyTorch's
-//! `p -= lr / c1 * m / (sqrt(v) / sqrt(c2) + eps)`, with the bias corrections `c1 = 1 - beta1^t` and `c2 = 1 - beta2^t`, is
-//! computed as `p -= rate * (m / (sqrt(v) + epsilon))`, `rate = lr * sqrt(c2) / c1`, `epsilon = eps * sqrt(c2)`.
+//! Adam is Kingma & Ba's (ICLR 2015, algorithm 1) as PyTorch computes it, with coupled weight decay (the
+//! gradient is `g + weight_decay * p`). One algebraic rearrangement saves an operation: PyTorch's `p -= lr /
+//! c1 * m / (sqrt(v) / sqrt(c2) + eps)`, with the bias corrections `c1 = 1 - beta1^t` and `c2 = 1 - beta2^t`,
+//! is computed as `p -= rate * (m / (sqrt(v) + epsilon))`, `rate = lr * sqrt(c2) / c1`, `epsilon = eps *
+//! sqrt(c2)`.
 //!
-//! `rate` and `epsilon` of every step come from one table, computed in `f64` and rounded once: a step that is replayed later
-//! rounds exactly as it would have then.
+//! `rate` and `epsilon` of every step come from one table, computed in `f64` and rounded once: a step that is
+//! replayed later rounds exactly as it would have then.
 
 use super::simd::Simd;
 use serde::{Deserialize, Serialize};
@@ -83,8 +84,8 @@ impl Optimizer {
     }
 }
 
-/// Plain stochastic gradient descent: `p -= learning_rate * (g + weight_decay * p)`. In a table only rows that occur in
-/// the batch move.
+/// Plain stochastic gradient descent: `p -= learning_rate * (g + weight_decay * p)`. In a table only rows
+/// that occur in the batch move.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sgd {
@@ -135,13 +136,14 @@ impl Default for Adam {
 
 /// How Adam treats the rows of a table that are not in a batch.
 ///
-/// With weight decay, `Exact` and `Dense` drive rows without other gradients to 0 at full step size, because Adam normalises
-/// the gradient; `Sparse` leaves them unchanged. Settings tuned for one mode do not carry over to another.
+/// With weight decay, `Exact` and `Dense` drive rows without other gradients to 0 at full step size, because
+/// Adam normalises the gradient; `Sparse` leaves them unchanged. Settings tuned for one mode do not carry
+/// over to another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AdamMode {
-    /// They take the step with a zero gradient, as in PyTorch's `Adam` with dense gradients, but each row catches up only
-    /// when it is next read. The same bits as `Dense`, in a fraction of the time.
+    /// They take the step with a zero gradient, as in PyTorch's `Adam` with dense gradients, but each row
+    /// catches up only when it is next read. The same bits as `Dense`, in a fraction of the time.
     Exact,
     /// They stay unchanged, moments included (PyTorch's `SparseAdam`). Bias correction uses the global step.
     #[default]
@@ -262,8 +264,8 @@ pub(super) struct State<S: Simd, const V: usize> {
     pub v: [S::F; V],
 }
 
-/// One step of Adam for `V` vectors. The only place where it is written: what is replayed, what is dense and what is sparse
-/// round alike.
+/// One step of Adam for `V` vectors. The only place where it is written: what is replayed, what is dense and
+/// what is sparse round alike.
 #[inline(always)]
 pub(super) fn adam_step<S: Simd, const V: usize>(
     s: S,

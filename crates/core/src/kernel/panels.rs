@@ -1,7 +1,8 @@
 //! Item vectors in the layout of a register tile of scores, and that tile.
 //!
-//! Items are packed in panels of 32: `[panel][dimension][32]`. A tile of up to 12 queries x 32 items keeps its scores in
-//! registers during the loop over the dimensions, one broadcast and two loads for each 24 multiply-adds.
+//! Items are packed in panels of 32: `[panel][dimension][32]`. A tile of up to 12 queries x 32 items keeps
+//! its scores in registers during the loop over the dimensions, one broadcast and two loads for each 24
+//! multiply-adds.
 //!
 //! **A score is one chain**: `fma(q[d-1], v[d-1], .. fma(q[1], v[1], fma(q[0], v[0], 0)))`, whatever the tile's shape, so a
 //! scalar loop of `f32::mul_add` ([`score_one`]) reproduces it bit for bit, and so does every instruction set with FMA.
@@ -72,8 +73,9 @@ impl<'a> Rows<'a> {
 /// The order of the items in the panels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PanelOrder {
-    /// By decreasing length of their vectors: long vectors tend to score high, so thresholds rise early, and once
-    /// `|query| |item|` cannot reach a query's threshold, the remaining items are skipped. For [`top_k`](super::topk::top_k).
+    /// By decreasing length of their vectors: long vectors tend to score high, so thresholds rise early, and
+    /// once `|query| |item|` cannot reach a query's threshold, the remaining items are skipped. For
+    /// [`top_k`](super::topk::top_k).
     Norm,
     /// By id, as [`target_ranks`](super::ranks::target_ranks) needs it.
     Id,

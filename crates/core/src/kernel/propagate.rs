@@ -1,9 +1,11 @@
-//! Propagation over a graph: every node's vector becomes a weighted sum of its own vector and those of its neighbours.
+//! Propagation over a graph: every node's vector becomes a weighted sum of its own vector and those of its
+//! neighbours.
 //!
-//! The symmetrically normalised product D^-1/2 A D^-1/2 x, with A the graph and D its degrees, is D^-1/2 (A y) with
-//! y = D^-1/2 x: between products, vectors are kept as y, and each neighbour costs additions alone. A power series
-//! (I + S + S^2 + .. + S^L) x with S = D^-1/2 A D^-1/2 is x + S (x + S (x + ..)) (Horner), so that no sum of layers is
-//! kept besides; the last product may be taken for a few rows only, and the first from a matrix of which most rows are 0.
+//! The symmetrically normalised product D^-1/2 A D^-1/2 x, with A the graph and D its degrees, is D^-1/2 (A
+//! y) with y = D^-1/2 x: between products, vectors are kept as y, and each neighbour costs additions alone. A
+//! power series (I + S + S^2 + .. + S^L) x with S = D^-1/2 A D^-1/2 is x + S (x + S (x + ..)) (Horner), so
+//! that no sum of layers is kept besides; the last product may be taken for a few rows only, and the first
+//! from a matrix of which most rows are 0.
 //!
 //! It is bound by gathering rows, 256 bytes per neighbour at 64 dimensions, so these are prefetched.
 
@@ -61,8 +63,8 @@ pub struct NeighbourSum<'a> {
 const BLOCK: usize = 64;
 
 impl NeighbourSum<'_> {
-    /// Every node's mix, one after the other without gaps, on rayon's current pool. One task sums a row, in the order of its
-    /// entries: any number of threads gives the same bits.
+    /// Every node's mix, one after the other without gaps, on rayon's current pool. One task sums a row, in
+    /// the order of its entries: any number of threads gives the same bits.
     ///
     /// # Panics
     /// When shapes do not fit together.

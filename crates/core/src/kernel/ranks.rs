@@ -1,9 +1,9 @@
 //! The exact ranks of given items in the whole catalogue, without storing all scores.
 //!
-//! For metrics over the full ranking (MAP, MRR, mean rank): the same tiles and the same order as [`topk`](super::topk),
-//! but each score is compared with the scores of the query's targets, and those above are counted. Panels are ordered by
-//! id here, so ties need no second comparison: an equal score ranks above the target in all panels before the target's
-//! own, and below it in all later ones.
+//! For metrics over the full ranking (MAP, MRR, mean rank): the same tiles and the same order as
+//! [`topk`](super::topk), but each score is compared with the scores of the query's targets, and those above
+//! are counted. Panels are ordered by id here, so ties need no second comparison: an equal score ranks above
+//! the target in all panels before the target's own, and below it in all later ones.
 
 use rayon::prelude::*;
 
@@ -31,8 +31,8 @@ impl Ranks {
 /// For each query, the 1-based rank of each of its targets among all items that are neither masked nor disallowed, in
 /// the order of [`topk`](super::topk), in parallel on rayon's current pool.
 ///
-/// `targets(i)`, `masked(i)`: items in any order, repeats allowed. A target that is itself masked, disallowed or beyond
-/// the catalogue gets rank 0. Panels in [`PanelOrder::Norm`] are packed anew.
+/// `targets(i)`, `masked(i)`: items in any order, repeats allowed. A target that is itself masked, disallowed
+/// or beyond the catalogue gets rank 0. Panels in [`PanelOrder::Norm`] are packed anew.
 ///
 /// # Panics
 /// When queries and items differ in dimension, or `allowed` is of a smaller catalogue.

@@ -1,7 +1,7 @@
 //! A trainable embedding table: parameters and optimiser state, one record per row.
 //!
-//! A record is `[p | m | v]` (only `[p]` under SGD), each part padded with zeros to a multiple of 16 numbers, and starts on
-//! a cache line: one random access loads everything that a step needs. A training step is
+//! A record is `[p | m | v]` (only `[p]` under SGD), each part padded with zeros to a multiple of 16 numbers,
+//! and starts on a cache line: one random access loads everything that a step needs. A training step is
 //!
 //! ```ignore
 //! slots.assign(&ids);                     // the distinct rows of the batch
@@ -56,9 +56,10 @@ pub struct Table {
 /// The gradient of a batch as a sum of scaled vectors: that of a row is
 /// `scale * (sum of coef[t] * vectors[source[t]] over the terms t of its occurrences + decay * occurrences * p)`.
 ///
-/// Every occurrence has the same number k of terms: those of occurrence o are `o * k .. (o + 1) * k`, and `coef` and
-/// `source` have `k * slots.n_occurrences()` elements. A term with coefficient 0 is skipped, whatever its source says; an
-/// occurrence with nothing else does not count. In modes where rows rest, a row without a counted occurrence rests.
+/// Every occurrence has the same number k of terms: those of occurrence o are `o * k .. (o + 1) * k`, and
+/// `coef` and `source` have `k * slots.n_occurrences()` elements. A term with coefficient 0 is skipped,
+/// whatever its source says; an occurrence with nothing else does not count. In modes where rows rest, a row
+/// without a counted occurrence rests.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms<'a> {
     /// The factor of each term.
@@ -76,8 +77,9 @@ pub struct Terms<'a> {
 }
 
 impl Terms<'_> {
-    /// The gradient of every slot's row, one after the other, `stride` numbers each: the sums of their occurrences' terms
-    /// in the order of the batch, without scale and decay. For vectors that are no parameters themselves.
+    /// The gradient of every slot's row, one after the other, `stride` numbers each: the sums of their
+    /// occurrences' terms in the order of the batch, without scale and decay. For vectors that are no
+    /// parameters themselves.
     ///
     /// # Panics
     /// If lengths do not fit together (see [`Terms`]), `stride` is not a multiple of 16, or a source lies outside `vectors`.
@@ -139,8 +141,9 @@ impl Table {
         }
     }
 
-    /// With rows that stay within a ball: one that a step moved out of it is put back onto its surface, steps that are
-    /// replayed included. Rows that stay unchanged, by the mode or because their moments are 0, are not moved.
+    /// With rows that stay within a ball: one that a step moved out of it is put back onto its surface, steps
+    /// that are replayed included. Rows that stay unchanged, by the mode or because their moments are 0, are
+    /// not moved.
     ///
     /// # Panics
     /// If the radius is not above 0.
@@ -196,8 +199,8 @@ impl Table {
         }
     }
 
-    /// Copies the parameters of the slots' rows, as they are, to `out`: see [`Table::fetch`], which brings them up to date
-    /// on the way.
+    /// Copies the parameters of the slots' rows, as they are, to `out`: see [`Table::fetch`], which brings
+    /// them up to date on the way.
     ///
     /// # Panics
     /// As for `fetch`.
@@ -242,8 +245,8 @@ impl Table {
         self.apply_gradient(slots, Gradient::Terms(terms));
     }
 
-    /// Takes the current step with explicit gradients, one row of [`Table::stride`] numbers a slot, padding 0; each is
-    /// multiplied by `scale`.
+    /// Takes the current step with explicit gradients, one row of [`Table::stride`] numbers a slot, padding
+    /// 0; each is multiplied by `scale`.
     ///
     /// # Panics
     /// If `gradients` has not `slots.len() * stride` numbers.
@@ -252,8 +255,8 @@ impl Table {
         self.apply_gradient(slots, Gradient::Rows(gradients, scale));
     }
 
-    /// Takes the current step with a gradient for the whole table, `n_rows` rows of [`Table::stride`] numbers, padding 0;
-    /// each is multiplied by `scale`.
+    /// Takes the current step with a gradient for the whole table, `n_rows` rows of [`Table::stride`]
+    /// numbers, padding 0; each is multiplied by `scale`.
     ///
     /// # Panics
     /// If `gradients` has not `n_rows * stride` numbers.

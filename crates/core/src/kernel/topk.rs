@@ -1,10 +1,11 @@
 //! Exact top-K of query-item dot products, without storing all scores.
 //!
-//! A block of up to 120 queries is scored against all item panels in turn. Scores of a tile (see [`panels`](super::panels)) are
-//! compared in registers with each query's threshold; hits are appended, unfiltered, to the query's candidates. When
-//! that list is full, masked items are dropped, the best k are selected, and the threshold rises. On random vectors,
-//! the worst case, some 1,300 of 41,000 items (by calculation, for k = 100) ever reach a list; with lengths as unequal as a trained model's, the tail
-//! of the catalogue is not even multiplied ([`PanelOrder::Norm`](super::panels::PanelOrder)).
+//! A block of up to 120 queries is scored against all item panels in turn. Scores of a tile (see
+//! [`panels`](super::panels)) are compared in registers with each query's threshold; hits are appended,
+//! unfiltered, to the query's candidates. When that list is full, masked items are dropped, the best k are
+//! selected, and the threshold rises. On random vectors, the worst case, some 1,300 of 41,000 items (by
+//! calculation, for k = 100) ever reach a list; with lengths as unequal as a trained model's, the tail of the
+//! catalogue is not even multiplied ([`PanelOrder::Norm`](super::panels::PanelOrder)).
 //!
 //! **The order**, here and in [`select_row`] and [`ranks`](super::ranks): larger scores first; among equal scores (0 and
 //! -0 are equal) the smaller id; NaN below every number, -inf included. Masked items are never returned: a list is

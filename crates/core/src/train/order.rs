@@ -32,9 +32,9 @@ impl EpochOrder {
         (0..self.n_cases).map(draw).collect()
     }
 
-    /// The seed for the draws of the batch that starts at row `from` of an epoch. A case that occurs more than once per epoch
-    /// must not draw the same negatives each time, so batches have different seeds then. (Within *one* batch, repeats of a
-    /// case still draw the same.)
+    /// The seed for the draws of the batch that starts at row `from` of an epoch. A case that occurs more
+    /// than once per epoch must not draw the same negatives each time, so batches have different seeds then.
+    /// (Within *one* batch, repeats of a case still draw the same.)
     pub fn batch_seed(&self, seed: u64, from: usize) -> u64 {
         match self.lines {
             None => seed,

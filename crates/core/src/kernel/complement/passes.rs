@@ -1,7 +1,7 @@
 //! The two passes: scores, their exp, and its sums.
 //!
-//! Every sum has one order whatever the tiles' shape: a score is one chain over the dimensions; the masses and the sums of
-//! exp * item keep 16 lanes, panel after panel; an item's gradient adds query after query.
+//! Every sum has one order whatever the tiles' shape: a score is one chain over the dimensions; the masses
+//! and the sums of exp * item keep 16 lanes, panel after panel; an item's gradient adds query after query.
 
 use super::super::math::exp2_bounded_lanes;
 use super::super::simd::{Isa, LANES, Simd, dispatch, prefetch};
@@ -155,7 +155,8 @@ fn sum_tiles<S: Simd, const R: usize, const V: usize>(
                 off[r] = s.splat(shifts[from + r]);
             }
             for p in (0..n).step_by(V) {
-                // SAFETY: panels begin + p .. + V are there, as n is even; the tile has R x wide vectors, and p + V <= wide.
+                // SAFETY: panels begin + p .. + V are there, as n is even; the tile has R x wide vectors, and
+                // p + V <= wide.
                 unsafe {
                     let queries = queries.as_ptr().add(from);
                     let items = panels.as_ptr().add((begin + p) * dim * LANES);
@@ -212,15 +213,16 @@ fn sum_tiles<S: Simd, const R: usize, const V: usize>(
     }
 }
 
-/// Whether exp is taken of scores while they are in registers. Where these are few, that would push the scores of a tile out
-/// to memory and back, one by one; a loop of its own over the tile keeps the polynomial's numbers in them instead (with
-/// AVX2 a tenth of a step less in 6 dimensions).
+/// Whether exp is taken of scores while they are in registers. Where these are few, that would push the
+/// scores of a tile out to memory and back, one by one; a loop of its own over the tile keeps the
+/// polynomial's numbers in them instead (with AVX2 a tenth of a step less in 6 dimensions).
 #[inline(always)]
 fn in_registers<S: Simd>() -> bool {
     S::ISA == Isa::Avx512
 }
 
-/// The exp of a score in units of ln 2; 0 in lanes whose bit is not set. `careful`: subtracts the sampled maximum first.
+/// The exp of a score in units of ln 2; 0 in lanes whose bit is not set. `careful`: subtracts the sampled
+/// maximum first.
 ///
 /// # Safety
 /// Four bytes can be read at `bits`.
@@ -263,7 +265,8 @@ unsafe fn scores<S: Simd, const R: usize, const V: usize>(
     sums
 }
 
-/// `lanes[r][k] += tile[r] * items[k]` for `R` queries, `U` at a time, and `K` dimensions from `k` on; panels in order.
+/// `lanes[r][k] += tile[r] * items[k]` for `R` queries, `U` at a time, and `K` dimensions from `k` on; panels
+/// in order.
 ///
 /// # Safety
 /// The tile has `R` rows, `items` is `[panels][dim][16]`, `lanes` is `[R][dim][16]`, and `k + K <= dim`.

@@ -23,7 +23,8 @@ struct Batch {
 type Found = (Vec<f32>, Vec<f32>, Vec<f32>);
 
 impl Batch {
-    /// Rows share vectors; lists are of any length, with items twice, and in both lists; every third row needs no complement.
+    /// Rows share vectors; lists are of any length, with items twice, and in both lists; every third row
+    /// needs no complement.
     fn new(n_items: usize, dim: usize, n_rows: usize, spread: f32) -> Self {
         let mut rng = Rng::keyed(9, [n_items as u64, dim as u64, n_rows as u64]);
         let stride = dim.next_multiple_of(LANES);

@@ -14,11 +14,13 @@ use rayon::prelude::*;
 pub struct NarrowLists {
     /// The best items of each query, equal to [`top_k`](crate::kernel::topk::top_k) to the last bit.
     pub lists: TopLists,
-    /// Number of items that were rescored, over all queries. Depends on the instruction set and on the number of threads; the lists do not.
+    /// Number of items that were rescored, over all queries. Depends on the instruction set and on the number
+    /// of threads; the lists do not.
     pub rescored: u64,
 }
 
-/// The `k` best items of each query, in parallel on rayon's current pool. `items` are the vectors that `table` was packed from.
+/// The `k` best items of each query, in parallel on rayon's current pool. `items` are the vectors that
+/// `table` was packed from.
 ///
 /// `masked(i)` lists the items that query `i` must not get (in any order, repeats allowed, ids beyond the catalogue
 /// ignored); if `allowed` is given, only its items are returned.

@@ -134,8 +134,8 @@ impl Shortlists {
 }
 
 dispatch! {
-    /// Replaces items by the keys of their scores: the chain of multiply-adds of `score_one`, for several items at a time to
-    /// hide its latency.
+    /// Replaces items by the keys of their scores: the chain of multiply-adds of `score_one`, for several
+    /// items at a time to hide its latency.
     fn score(query: &[f32], items: Rows<'_>, keys: &mut [u64]) = score_kernel;
 }
 

@@ -253,8 +253,8 @@ fn apply_kernel<S: Simd>(
             }
         }
         Gradient::Terms(terms) => {
-            // Which rows have a gradient comes first, so that no other is fetched from memory: such a row stays unchanged, or takes
-            // this step when it catches up.
+            // Which rows have a gradient comes first, so that no other is fetched from memory: such a row
+            // stays unchanged, or takes this step when it catches up.
             let per = terms.coef.len() / slots.n_occurrences();
             let mut moving = [(0, 0); CHUNK];
             let mut n = 0;

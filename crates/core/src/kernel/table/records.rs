@@ -6,8 +6,8 @@ use super::super::optimizer::{Correction, Schedule, State};
 use super::super::simd::{LANES, Simd, prefetch};
 use super::{AHEAD, Table};
 
-/// The records of a mutably borrowed table. Tasks that hold copies of it must touch different rows: all users in this file
-/// give each task its own slots, which name distinct rows, or its own range of rows.
+/// The records of a mutably borrowed table. Tasks that hold copies of it must touch different rows: all users
+/// in this file give each task its own slots, which name distinct rows, or its own range of rows.
 #[derive(Clone, Copy)]
 pub(super) struct Records<'a> {
     pub(super) data: *mut f32,

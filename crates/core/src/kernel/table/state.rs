@@ -12,8 +12,8 @@ pub struct WrongLength {
     pub found: usize,
 }
 
-/// The complete state of a [`Table`] or a [`DenseParam`](crate::kernel::param::DenseParam): training resumes from it with the
-/// same bits.
+/// The complete state of a [`Table`] or a [`DenseParam`](crate::kernel::param::DenseParam): training resumes
+/// from it with the same bits.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TableState {
     /// Steps taken.

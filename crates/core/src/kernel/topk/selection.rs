@@ -1,4 +1,5 @@
-//! The candidates of each query, as sortable keys: appended as they are found, cut back to the best when the list is full.
+//! The candidates of each query, as sortable keys: appended as they are found, cut back to the best when the
+//! list is full.
 
 use crate::kernel::bits::ItemSet;
 use crate::kernel::panels::PANEL;
@@ -215,7 +216,8 @@ fn cut_kernel<S: Simd>(
     Some((bar, len))
 }
 
-/// A number that sorts like the ranking, larger first: the score's bits in sortable form, then the complement of the id.
+/// A number that sorts like the ranking, larger first: the score's bits in sortable form, then the complement
+/// of the id.
 #[inline(always)]
 pub(in crate::kernel) fn key(score: f32, id: u32) -> u64 {
     // + 0.0 turns -0 into 0.
