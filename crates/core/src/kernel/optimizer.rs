@@ -264,8 +264,7 @@ pub(super) struct State<S: Simd, const V: usize> {
     pub v: [S::F; V],
 }
 
-/// One step of Adam for `V` vectors. The only place where it is written: what is replayed, what is dense and
-/// what is sparse round alike.
+/// One step of Adam for `V` vectors. The only implementation, so replayed, dense and sparse steps round alike.
 #[inline(always)]
 pub(super) fn adam_step<S: Simd, const V: usize>(
     s: S,
