@@ -1,7 +1,8 @@
-//! A fitted model on disk: a folder that any process can load and serve. The format is described in `docs/artefact.md`.
+//! Artefacts: fitted models on disk, each a folder that any process can load and serve. `docs/artefact.md`
+//! describes the format.
 //!
-//! Loading trusts nothing: a file's size and hash are compared with the manifest, offsets and shapes are checked before an
-//! array is built on them, numbers must be finite, ids must lie in the catalogue.
+//! Loading checks everything: sizes and hashes against the manifest, offsets and shapes before an array is
+//! built from them, that numbers are finite and ids in the catalogue.
 
 use crate::atomic_write;
 use crate::kernel::mapped::MappedFile;
@@ -15,7 +16,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The version of the folder's layout that this code writes, and the newest that it reads.
+/// The version of the format that this code writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;
 const MANIFEST: &str = "manifest.json";
 const TENSORS: &str = "tensors.safetensors";
@@ -23,18 +24,18 @@ const HISTORY: &str = "history.safetensors";
 const USERS: &str = "users.vocab";
 const ITEMS: &str = "items.vocab";
 
-/// A fitted model with all that is needed to answer in the user's own ids.
+/// A fitted model with everything needed to rank in original ids.
 #[derive(Clone, Debug)]
 pub struct Artefact {
-    /// What it is.
+    /// Its description.
     pub manifest: Manifest,
     /// What [`crate::ModelConfig::load`] builds the model from.
     pub tensors: Tensors,
-    /// The users it was trained on.
+    /// The users of the training data.
     pub users: Vocab,
     /// The catalogue.
     pub items: Vocab,
-    /// What those users did before, so that it is not recommended again.
+    /// The training history of these users, so that it is not recommended again.
     pub history: Interactions,
 }
 
@@ -42,45 +43,45 @@ pub struct Artefact {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// The layout's version.
+    /// The version of the format.
     pub format: u32,
     /// The version of the program that wrote it.
     pub version: String,
-    /// What the model is called in its experiment.
+    /// The name of the model in its experiment.
     pub name: String,
-    /// Which recipe builds it.
+    /// The kind of its recipe.
     pub kind: String,
-    /// That recipe's settings, in full.
+    /// All settings of the recipe.
     pub config: Value,
-    /// Users in the vocabulary.
+    /// Number of users in the vocabulary.
     pub n_users: usize,
-    /// Items in the vocabulary.
+    /// Number of items in the vocabulary.
     pub n_items: usize,
-    /// Numbers that were learnt or counted.
+    /// Number of learnt or counted numbers.
     pub n_parameters: usize,
-    /// What else is known: the data, the metrics, the teachers. For people; nothing is computed from it.
+    /// Further facts for people: data, metrics, teachers. Nothing is computed from them.
     #[serde(default)]
     pub card: Value,
-    /// Size and hash of every other file of the folder. Filled in when written.
+    /// Size and hash of every other file of the folder; filled in on writing.
     #[serde(default)]
     pub files: BTreeMap<String, FileStamp>,
 }
 
-/// What a file must be.
+/// The expected size and hash of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileStamp {
-    /// Its length.
+    /// Its length in bytes.
     pub bytes: u64,
     /// Its SHA-256, in hexadecimal.
     pub sha256: String,
 }
 
 impl Artefact {
-    /// Writes the folder. An artefact that stands there is replaced; anything else is left alone.
+    /// Writes the folder. An existing artefact is replaced; anything else at that path is left alone.
     ///
     /// # Errors
-    /// When something else stands at `folder`, or the disk is full. Nothing half-written is left.
+    /// When `folder` is something else, or the disk is full. Nothing half-written remains.
     pub fn write(&self, folder: &Path) -> Result<()> {
         let history = Tensors::from_iter([
             (
@@ -124,14 +125,14 @@ impl Artefact {
     /// Reads and checks the folder.
     ///
     /// # Errors
-    /// When it is not an artefact, was changed since it was written, or holds what cannot be.
+    /// When it is not an artefact, has been changed since it was written, or has invalid content.
     pub fn read(folder: &Path) -> Result<Self> {
         Self::read_by(folder, false)
     }
 
-    /// As [`Artefact::read`], checks included, but floats stay on the disk and are read where they lie: what a model does not copy
-    /// takes no memory that the system could not have back. The folder must not be changed in place while the model lives
-    /// (see [`mapped`](crate::kernel::mapped)); to put another one in its place, as [`Artefact::write`] does, is no such change.
+    /// As [`Artefact::read`], checks included, but floats are memory-mapped: memory that a model does not
+    /// copy can be reclaimed by the system. The folder must not be changed in place while the model lives
+    /// (see [`mapped`](crate::kernel::mapped)). Replacing the folder, as [`Artefact::write`] does, is safe.
     ///
     /// # Errors
     /// As [`Artefact::read`].
@@ -167,10 +168,10 @@ impl Artefact {
         Ok(Self { manifest, tensors, users, items, history })
     }
 
-    /// The manifest alone.
+    /// Reads only the manifest.
     ///
     /// # Errors
-    /// When there is none, or it is of a newer layout.
+    /// When there is none, or its format is newer.
     pub fn read_manifest(folder: &Path) -> Result<Manifest> {
         let path = folder.join(MANIFEST);
         let text = fs::read_to_string(&path).map_err(Error::io(&path))?;
@@ -180,7 +181,7 @@ impl Artefact {
             Some(format) if format <= u64::from(FORMAT) => {}
             Some(format) => {
                 return Err(bad(format!(
-                    "layout {format} is newer than this program, which reads up to {FORMAT}"
+                    "format {format} is newer than this program, which reads up to {FORMAT}"
                 )));
             }
             None => return Err(bad("is not the manifest of an artefact: no `format`".into())),
@@ -189,14 +190,14 @@ impl Artefact {
         config.read().map_err(|error| bad(error.to_string()))
     }
 
-    /// Bytes of all files of the folder that `manifest` names.
+    /// The total size of the files that `manifest` lists, in bytes.
     #[must_use]
     pub fn bytes(manifest: &Manifest) -> u64 {
         manifest.files.values().map(|stamp| stamp.bytes).sum()
     }
 }
 
-/// Writes arrays and a line of text to one file, whole or not at all.
+/// Writes arrays and a line of text to one file, atomically.
 ///
 /// # Errors
 /// When the disk is full.
@@ -204,10 +205,10 @@ pub fn write_tensors(path: &Path, text: &str, tensors: &Tensors) -> Result<()> {
     atomic_write::write(path, &tensors_to_bytes(text, tensors))
 }
 
-/// Reads what [`write_tensors`] wrote; `None` where there is no file.
+/// Reads a file of [`write_tensors`]; `None` if there is no file.
 ///
 /// # Errors
-/// When the file is not sound.
+/// When the content is invalid.
 pub fn read_tensors(path: &Path) -> Result<Option<(String, Tensors)>> {
     match fs::read(path) {
         Ok(bytes) => tensors_from_bytes(&bytes, None, path).map(Some),
@@ -256,7 +257,7 @@ fn f32_bytes(numbers: &[f32]) -> Vec<u8> {
     numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
 }
 
-/// `file` is where the bytes lie, if floats are to stay there.
+/// `file` holds the bytes, if floats are to stay mapped.
 fn tensors_from_bytes(
     bytes: &[u8],
     file: Option<&MappedFile>,
@@ -312,7 +313,7 @@ fn read_stamped(folder: &Path, name: &str, manifest: &Manifest) -> Result<Vec<u8
     Ok(bytes)
 }
 
-/// As [`read_stamped`], where it lies.
+/// As [`read_stamped`], memory-mapped.
 fn map_stamped(folder: &Path, name: &str, manifest: &Manifest) -> Result<MappedFile> {
     let path: PathBuf = folder.join(name);
     let file = fs::File::open(&path).map_err(Error::io(&path))?;
@@ -323,7 +324,7 @@ fn map_stamped(folder: &Path, name: &str, manifest: &Manifest) -> Result<MappedF
     Ok(mapped)
 }
 
-/// A file that is as long as the manifest says.
+/// A file whose length agrees with the manifest.
 struct Stamped<'a> {
     path: &'a Path,
     stamp: &'a FileStamp,
@@ -362,7 +363,7 @@ fn read_history(tensors: &Tensors, manifest: &Manifest) -> Result<Interactions> 
     let lists = Lists::from_parts(starts, tensors.u32s("items")?.to_vec());
     let lists = lists.ok_or_else(|| Error::Tensor {
         name: "starts".into(),
-        problem: "expected offsets from 0 to the number of items that never fall".into(),
+        problem: "expected offsets from 0 to the number of items that never decrease".into(),
     })?;
     Interactions::new(manifest.n_items, lists, None, None)
 }

@@ -1,4 +1,4 @@
-//! The one training loop: shuffle, step, validate, keep the best, checkpoint, stop.
+//! The training loop: shuffle, step, validate, keep the best model, checkpoint, stop early.
 
 mod co_training;
 mod order;
@@ -9,7 +9,7 @@ use crate::{
     Batch, Cases, EpochReport, Error, Fit, Interactions, Learner, Lists, Model, Objective, Plan,
     Recipe, Result, Tensors, Trainable, Watch,
 };
-use order::Order;
+use order::EpochOrder;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -25,14 +25,14 @@ impl<T: Trainable> Recipe for T {
     }
 }
 
-/// Trains `recipe` on `cases` by `objective`, which may be its own or a distiller's.
+/// Trains `recipe` on `cases` with `objective`, which may be the recipe's own or a distiller's.
 ///
-/// The result depends on the data, the recipe and the seed alone: the order of an epoch is keyed by (seed, epoch), every
-/// draw by (seed, purpose, epoch, case), and where a case may come again within an epoch by its batch besides. So a run that
-/// was stopped at any step and resumed gives the same bytes.
+/// The result depends only on the data, the recipe and the seed: the order of an epoch is keyed by (seed,
+/// epoch), and every draw by (seed, purpose, epoch, case), plus the batch if a case can occur more than once
+/// per epoch. A run that is stopped at any step and resumed therefore gives the same bytes.
 ///
 /// # Errors
-/// When the loss is no number, the watcher stops the run, or a checkpoint cannot be written.
+/// When the loss becomes NaN or infinite, the watcher stops the run, or a checkpoint cannot be written.
 pub fn train<T: Trainable + ?Sized>(
     recipe: &T,
     train: &Arc<Interactions>,
@@ -57,12 +57,12 @@ pub fn train<T: Trainable + ?Sized>(
         }
     };
     if objective.vector_objective().is_some() && learner.factored().is_none() {
-        let problem = "compares vectors, and this student's score is no product of two: take one that is factored, or a \
+        let problem = "compares vectors, but this student's score is not a dot product: choose a factored student, or a \
             method that learns from rankings";
         return Err(Error::Config { key: "distill".into(), problem: problem.into() });
     }
     at.seed = fit.seed;
-    let order = Order::new(cases, plan.sampling);
+    let order = EpochOrder::new(cases, plan.sampling);
     let mut saved = Instant::now();
 
     while at.epoch < plan.epochs && !at.stopped {
@@ -133,20 +133,21 @@ pub fn train<T: Trainable + ?Sized>(
     }
 }
 
-/// One pass over the cases.
+/// One epoch.
 struct Pass<'a> {
     cases: &'a Cases,
     plan: &'a Plan,
-    order: &'a Order,
+    order: &'a EpochOrder,
     seed: u64,
     epoch: usize,
 }
 
-/// Sees the learner between two steps, with the cases that are done and their summed loss.
+/// Called between two steps with the learner, the number of cases done and their summed loss.
 type After<'a> = dyn FnMut(&mut dyn Learner, (usize, f64)) -> Result<()> + 'a;
 
 impl Pass<'_> {
-    /// Takes its steps from where `done` cases have come to so much loss; returns the summed loss of all.
+    /// Takes the epoch's steps, after the cases and the summed loss that are already `done`; returns the
+    /// summed loss of all.
     fn take(
         &self,
         learner: &mut dyn Learner,
@@ -180,7 +181,7 @@ impl Pass<'_> {
             let end = drawn(row).end;
             let next = batch(end);
             let this = slate.take().unwrap_or_else(|| objective.slate(&now));
-            // What the next step scores does not depend on this step: one is drawn while the other is taken.
+            // The next slate does not depend on this step, so it is drawn during it.
             let ahead = || (!next.is_empty()).then(|| objective.slate(&next));
             let (stepped, ahead) = rayon::join(|| learner.step(&now, &this, objective), ahead);
             (row, loss, slate) = (end, loss + stepped, ahead);
@@ -190,24 +191,24 @@ impl Pass<'_> {
     }
 }
 
-/// Of rows that ask the same query, the first.
+/// The first row of each query.
 fn first_of_each_query(cases: &Cases, rows: &[u32]) -> Vec<u32> {
     let mut seen = BTreeSet::new();
     rows.iter().copied().filter(|&row| seen.insert(cases.query_of(row as usize))).collect()
 }
 
-/// Where a run stands between two steps.
+/// The progress of a run between two steps.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Position {
     seed: u64,
     epoch: usize,
-    /// Cases of this epoch that are done.
+    /// Cases done in this epoch.
     row: usize,
     /// Their summed loss.
     loss: f64,
     best: Option<f64>,
-    /// Looks since the best.
+    /// Validations since the best one.
     stale: usize,
     stopped: bool,
 }

@@ -3,7 +3,7 @@
 //! item_id`. `benches/check_metrics.py` checks the output.
 #![allow(clippy::unwrap_used)]
 
-use rankstill_core::kernel::panels::{Order, Panels, Rows};
+use rankstill_core::kernel::panels::{PanelOrder, Panels, Rows};
 use rankstill_core::kernel::ranks::target_ranks;
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::kernel::topk::top_k;
@@ -157,7 +157,8 @@ impl Ranker for Random {
     fn rank(&self, queries: &[Query<'_>], top: &TopK<'_>) -> Result<Rankings> {
         let vectors = self.embed(queries);
         let rows = Rows::dense(&vectors, queries.len(), self.dim);
-        let found = top_k(rows, &self.panels(Order::Norm), top.k, |i| queries[i].history, None);
+        let found =
+            top_k(rows, &self.panels(PanelOrder::Norm), top.k, |i| queries[i].history, None);
         let lists = Lists::from_parts(found.offsets, found.ids).unwrap();
         Rankings::new(lists, found.scores)
     }
@@ -167,13 +168,13 @@ impl Ranker for Random {
         let vectors = self.embed(&queries);
         let rows = Rows::dense(&vectors, queries.len(), self.dim);
         let (targets, seen) = (|i| cases.case(i).targets, |i: usize| queries[i].history);
-        let found = target_ranks(rows, &self.panels(Order::Id), targets, seen, None);
+        let found = target_ranks(rows, &self.panels(PanelOrder::Id), targets, seen, None);
         Ok(Lists::from_parts(found.offsets, found.ranks).unwrap())
     }
 }
 
 impl Random {
-    fn panels(&self, order: Order) -> Panels {
+    fn panels(&self, order: PanelOrder) -> Panels {
         Panels::pack(Rows::dense(&self.items, self.items.len() / self.dim, self.dim), order)
     }
 

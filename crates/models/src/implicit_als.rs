@@ -26,7 +26,7 @@ use crate::parts::baskets::distinct;
 use crate::parts::settings::{self, Checked};
 use model::AlsModel;
 use progress::Fitting;
-use rankstill_core::kernel::als::{self, Half};
+use rankstill_core::kernel::als::{self, HalfPass};
 use rankstill_core::kernel::csr::Csr;
 use rankstill_core::kernel::panels::Rows;
 use rankstill_core::{Error, Fit, Interactions, Model, ModelConfig, Recipe, Result, Tensors};
@@ -175,7 +175,7 @@ impl ImplicitAls {
     }
 
     /// Solves for all vectors of one side.
-    fn solve(&self, half: Half<'_>, vectors: &mut [f32]) {
+    fn solve(&self, half: HalfPass<'_>, vectors: &mut [f32]) {
         let dim = half.others.dim();
         vectors.par_chunks_mut(CHUNK * dim).enumerate().for_each(|(chunk, vectors)| {
             let first = chunk * CHUNK;
@@ -234,8 +234,8 @@ struct Side {
 }
 
 impl Side {
-    fn half<'a>(&'a self, others: Rows<'a>, gram: &'a [f32]) -> Half<'a> {
-        Half { extra: &self.extra, others, gram, l2: &self.l2 }
+    fn half<'a>(&'a self, others: Rows<'a>, gram: &'a [f32]) -> HalfPass<'a> {
+        HalfPass { extra: &self.extra, others, gram, l2: &self.l2 }
     }
 }
 

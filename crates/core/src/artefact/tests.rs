@@ -45,7 +45,7 @@ fn what_was_written_is_read() {
     let mapped = Artefact::read_mapped(&folder).unwrap();
     assert!(mapped.tensors.mapped("items").is_some() && read.tensors.mapped("items").is_none());
     assert_eq!((&made.tensors, &made.history), (&mapped.tensors, &mapped.history));
-    // Another one in its place leaves what was mapped as it was.
+    // Replacing the folder leaves mapped arrays unchanged.
     let mut other = artefact();
     other.tensors.insert("items", &[3, 2], vec![9.0f32; 6]);
     other.write(&folder).unwrap();
@@ -112,7 +112,7 @@ fn a_forged_folder_is_refused() {
         ("starts", vec![0u64, u64::MAX, 2].into()),
         ("items", vec![0u32, 1].into()),
     ]);
-    assert!(forge(&folder, HISTORY, &tensors_to_bytes("", &falling)).contains("never fall"));
+    assert!(forge(&folder, HISTORY, &tensors_to_bytes("", &falling)).contains("never decrease"));
     let (_root, folder) = written();
     let few = Vocab::from_ids(["only"]).unwrap().to_bytes();
     assert!(forge(&folder, USERS, &few).contains("1 ids, the manifest says 2"));

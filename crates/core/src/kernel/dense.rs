@@ -1,8 +1,8 @@
 //! Dot products and their kin over plain slices.
 //!
-//! Sums have one fixed order, the same on every instruction set with FMA: four vectors of 16 lanes take the chunks of 16
-//! in turn, are added as (0 + 1) + (2 + 3), and the lanes by the tree of [`Simd::hsum`]. Note that this is not the order
-//! of [`score_one`](super::panels::score_one), which the ranking kernels use.
+//! Sums have one fixed order, the same on every instruction set with FMA: four vectors of 16 lanes take the
+//! chunks of 16 in turn, are added as (0 + 1) + (2 + 3), and the lanes by the tree of [`Simd::hsum`]. Note
+//! that this is not the order of [`score_one`](super::panels::score_one), which the ranking kernels use.
 
 use super::simd::{LANES, Simd, dispatch};
 

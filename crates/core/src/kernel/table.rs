@@ -1,7 +1,7 @@
-//! A table of embeddings that learns: parameters and optimiser state, one record a row.
+//! A trainable embedding table: parameters and optimiser state, one record per row.
 //!
-//! A record is `[p | m | v]` (only `[p]` under SGD), each part padded with zeros to a multiple of 16 numbers, and starts on
-//! a cache line: one random touch brings everything that a step needs. A training step is
+//! A record is `[p | m | v]` (only `[p]` under SGD), each part padded with zeros to a multiple of 16 numbers,
+//! and starts on a cache line: one random access loads everything that a step needs. A training step is
 //!
 //! ```ignore
 //! slots.assign(&ids);                     // the distinct rows of the batch
@@ -41,24 +41,25 @@ pub struct Table {
     n_rows: usize,
     dim: usize,
     data: Buffer,
-    /// Rows without gaps that lie in a file, in the place of `data`, until one is to be changed.
+    /// Rows without gaps in a mapped file, used instead of `data` until the first change.
     fixed: Option<Mapped<f32>>,
-    /// The last step that each row has taken; kept only where rows that a batch does not name take steps too.
+    /// The last step that each row has taken; only in modes where rows that are not in a batch take steps too.
     last_step: Vec<u32>,
-    /// Steps that are over.
+    /// Completed steps.
     step: u32,
     optimizer: Optimizer,
     schedule: Schedule,
-    /// The radius of the ball that rows stay in; infinite where there is none.
+    /// The radius of the ball that rows stay in; infinite if there is none.
     max_norm: f32,
 }
 
 /// The gradient of a batch as a sum of scaled vectors: that of a row is
 /// `scale * (sum of coef[t] * vectors[source[t]] over the terms t of its occurrences + decay * occurrences * p)`.
 ///
-/// Every occurrence has the same number k of terms: those of occurrence o are `o * k .. (o + 1) * k`, and `coef` and
-/// `source` have `k * slots.n_occurrences()` elements. A term with coefficient 0 is skipped, whatever its source says; an
-/// occurrence with nothing else does not count. In modes where rows rest, a row without a counted occurrence rests.
+/// Every occurrence has the same number k of terms: those of occurrence o are `o * k .. (o + 1) * k`, and
+/// `coef` and `source` have `k * slots.n_occurrences()` elements. A term with coefficient 0 is skipped,
+/// whatever its source says; an occurrence with nothing else does not count. In modes where rows rest, a row
+/// without a counted occurrence rests.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms<'a> {
     /// The factor of each term.
@@ -76,11 +77,12 @@ pub struct Terms<'a> {
 }
 
 impl Terms<'_> {
-    /// The gradient of every slot's row, one after the other, `stride` numbers each: the sums of their occurrences' terms
-    /// in the order of the batch, without scale and decay. For vectors that are no parameters themselves.
+    /// The gradient of every slot's row, one after the other, `stride` numbers each: the sums of their
+    /// occurrences' terms in the order of the batch, without scale and decay. For vectors that are no
+    /// parameters themselves.
     ///
     /// # Panics
-    /// If lengths do not fit together (see [`Terms`]), `stride` is no multiple of 16, or a source lies outside `vectors`.
+    /// If lengths do not fit together (see [`Terms`]), `stride` is not a multiple of 16, or a source lies outside `vectors`.
     pub fn sums(&self, slots: &Slots, out: &mut [f32]) {
         assert_eq!(self.coef.len(), self.source.len(), "as many sources as coefficients");
         assert!(self.stride.is_multiple_of(LANES), "rows of whole vectors");
@@ -120,7 +122,7 @@ impl Table {
         }
     }
 
-    /// Rows without gaps that are read where they lie in a file. They are copied into memory when the first one is to be changed.
+    /// Rows without gaps in a mapped file. They are copied into memory before the first change.
     ///
     /// # Errors
     /// If there are not `n_rows * dim` numbers.
@@ -131,7 +133,7 @@ impl Table {
         Ok(Self { n_rows, fixed: Some(rows), ..empty })
     }
 
-    /// Has the rows in memory, so that they can be changed.
+    /// Copies mapped rows into memory, so that they can be changed.
     fn own(&mut self) {
         if let Some(rows) = self.fixed.take() {
             self.data = Buffer::zeros(self.n_rows * self.record());
@@ -139,8 +141,9 @@ impl Table {
         }
     }
 
-    /// With rows that stay within a ball: one that a step moved out of it is put back onto its surface, steps that are
-    /// replayed included. A row that rests, by the mode or because its moments are 0, is left as it is.
+    /// With rows that stay within a ball: one that a step moved out of it is put back onto its surface, steps
+    /// that are replayed included. Rows that stay unchanged, by the mode or because their moments are 0, are
+    /// not moved.
     ///
     /// # Panics
     /// If the radius is not above 0.
@@ -149,7 +152,7 @@ impl Table {
         Self { max_norm, ..self }
     }
 
-    /// Has every row's parameters filled by `fill(row, parameters)`, several rows at the same time.
+    /// Fills the parameters of every row by `fill(row, parameters)`, in parallel.
     pub fn init(&mut self, fill: impl Fn(usize, &mut [f32]) + Sync) {
         self.own();
         let (dim, record) = (self.dim, self.record());
@@ -159,7 +162,7 @@ impl Table {
         }
     }
 
-    /// Has the parameters of the slots' rows filled by `fill(slot, parameters)`, several at the same time.
+    /// Fills the parameters of the slots' rows by `fill(slot, parameters)`, in parallel.
     ///
     /// # Panics
     /// If the slots are another table's.
@@ -196,8 +199,8 @@ impl Table {
         }
     }
 
-    /// Copies the parameters of the slots' rows, as they are, to `out`: see [`Table::fetch`], which brings them up to date
-    /// on the way.
+    /// Copies the parameters of the slots' rows, as they are, to `out`: see [`Table::fetch`], which brings
+    /// them up to date on the way.
     ///
     /// # Panics
     /// As for `fetch`.
@@ -242,8 +245,8 @@ impl Table {
         self.apply_gradient(slots, Gradient::Terms(terms));
     }
 
-    /// Takes the current step with explicit gradients, one row of [`Table::stride`] numbers a slot, padding 0; each is
-    /// multiplied by `scale`.
+    /// Takes the current step with explicit gradients, one row of [`Table::stride`] numbers a slot, padding
+    /// 0; each is multiplied by `scale`.
     ///
     /// # Panics
     /// If `gradients` has not `slots.len() * stride` numbers.
@@ -252,8 +255,8 @@ impl Table {
         self.apply_gradient(slots, Gradient::Rows(gradients, scale));
     }
 
-    /// Takes the current step with a gradient for the whole table, `n_rows` rows of [`Table::stride`] numbers, padding 0;
-    /// each is multiplied by `scale`.
+    /// Takes the current step with a gradient for the whole table, `n_rows` rows of [`Table::stride`]
+    /// numbers, padding 0; each is multiplied by `scale`.
     ///
     /// # Panics
     /// If `gradients` has not `n_rows * stride` numbers.
@@ -272,9 +275,9 @@ impl Table {
         });
     }
 
-    /// As [`Table::apply_full`], with gradients that are made where they are used: `fill(first, gradients)` writes those of
-    /// the rows from `first` on, as many as fit, padding 0. Called from several threads; what it finds there is left from
-    /// other rows.
+    /// As [`Table::apply_full`], with gradients that are computed on demand: `fill(first, gradients)` writes those of
+    /// the rows from `first` on, as many as fit, padding 0. Called from several threads; the buffer holds
+    /// values of other rows on entry.
     pub fn apply_full_by(&mut self, fill: impl Fn(usize, &mut [f32]) + Sync, scale: f32) {
         let (n_rows, stride) = (self.n_rows, self.stride());
         let rows = self.all_rows();
@@ -354,7 +357,7 @@ impl Table {
         self.n_rows * self.dim
     }
 
-    /// Steps that are over.
+    /// Completed steps.
     pub fn step(&self) -> u32 {
         self.step
     }
@@ -382,7 +385,7 @@ impl Table {
         }
     }
 
-    /// As [`Table::params`], to be changed: the kernels' way in, which minds the padding.
+    /// As [`Table::params`], mutable: for kernels, which respect the padding.
     pub(super) fn params_mut(&mut self) -> (&mut [f32], usize) {
         self.own();
         let record = self.record();

@@ -1,10 +1,11 @@
-//! Exact top-K of query x item products, without ever laying out the scores.
+//! Exact top-K of query-item dot products, without storing all scores.
 //!
-//! A block of up to 120 queries meets the stream of item panels. Scores of a tile (see [`panels`](super::panels)) are
-//! compared in registers with each query's threshold; hits are appended, unfiltered, to the query's short list. When
-//! that is full, masked items are dropped from it, the best k are selected, and the threshold rises. On random vectors,
-//! the worst case, some 1,300 of 41,000 items (by calculation, for k = 100) ever reach a list; with lengths as unequal as a trained model's, the tail
-//! of the catalogue is not even multiplied ([`Order::Norm`](super::panels::Order)).
+//! A block of up to 120 queries is scored against all item panels in turn. Scores of a tile (see
+//! [`panels`](super::panels)) are compared in registers with each query's threshold; hits are appended,
+//! unfiltered, to the query's candidates. When that list is full, masked items are dropped, the best k are
+//! selected, and the threshold rises. On random vectors, the worst case, some 1,300 of 41,000 items (by
+//! calculation, for k = 100) ever reach a list; with lengths as unequal as a trained model's, the tail of the
+//! catalogue is not even multiplied ([`PanelOrder::Norm`](super::panels::PanelOrder)).
 //!
 //! **The order**, here and in [`select_row`] and [`ranks`](super::ranks): larger scores first; among equal scores (0 and
 //! -0 are equal) the smaller id; NaN below every number, -inf included. Masked items are never returned: a list is
@@ -51,11 +52,11 @@ impl TopLists {
 
 /// The `k` best items of each query, in parallel on rayon's current pool.
 ///
-/// `masked(i)` names the items that query `i` must not get (in any order, repeats allowed, ids beyond the catalogue
-/// ignored); `allowed`, if given, has a bit for each item, and only items whose bit is set are answered.
+/// `masked(i)` lists the items that query `i` must not get (in any order, repeats allowed, ids beyond the catalogue
+/// ignored); if `allowed` is given, only its items are returned.
 ///
 /// # Panics
-/// When queries and items differ in dimension, or `allowed` is too short.
+/// When queries and items differ in dimension, or `allowed` is of a smaller catalogue.
 pub fn top_k<'m>(
     queries: Rows<'_>,
     panels: &Panels,
@@ -236,7 +237,7 @@ fn scan_tiles<S: Simd, const R: usize, const V: usize>(s: S, job: Job<'_>) {
                 }
             }
         }
-        if all_done && panels.order() == super::panels::Order::Norm {
+        if all_done && panels.order() == super::panels::PanelOrder::Norm {
             break;
         }
     }
@@ -246,7 +247,7 @@ fn scan_tiles<S: Simd, const R: usize, const V: usize>(s: S, job: Job<'_>) {
 /// [`top_k`].
 ///
 /// # Panics
-/// When `allowed` is too short.
+/// When `allowed` is of a smaller catalogue.
 pub fn select_row(
     scores: &[f32],
     masked: &[u32],

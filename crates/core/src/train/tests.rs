@@ -147,7 +147,7 @@ fn stopped_and_resumed(sampling: Sampling) {
 
 #[test]
 fn a_case_that_comes_again_draws_afresh_only_where_cases_come_again() {
-    /// Notes the first draw of every row.
+    /// Records the first draw of every row.
     struct Notes(Arc<Mutex<Vec<(u32, f32)>>>);
     impl Objective for Notes {
         fn slate(&self, _batch: &Batch<'_>) -> Slate {
@@ -177,7 +177,7 @@ fn a_case_that_comes_again_draws_afresh_only_where_cases_come_again() {
 
 #[test]
 fn what_is_taught_by_query_sees_each_query_of_a_batch_once() {
-    /// Notes the rows that it is asked about.
+    /// Records the rows that it evaluates.
     struct Once(Arc<Mutex<Vec<u32>>>);
     impl Objective for Once {
         fn slate(&self, _batch: &Batch<'_>) -> Slate {
@@ -196,7 +196,7 @@ fn what_is_taught_by_query_sees_each_query_of_a_batch_once() {
     let objective = Box::new(Once(Arc::clone(&notes)));
     let mut fit = Fit::seeded(5);
     train(&recipe, &log, &recipe.cases(&log), objective, &mut fit).unwrap();
-    let order = Order::new(&recipe.cases(&log), Sampling::Cases).epoch(5, 0);
+    let order = EpochOrder::new(&recipe.cases(&log), Sampling::Cases).epoch(5, 0);
     // Ten users of five items each: a batch of 20 rows names nearly all of them, and each once.
     let by_hand: Vec<u32> = order
         .chunks(20)

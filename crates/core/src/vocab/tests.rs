@@ -58,10 +58,10 @@ fn broken_bytes_are_refused_with_a_reason() {
     split[28] = 1;
     assert!(refuse(&split).contains("within a character"));
     let twice = [&good[..24], &[1, 0, 0, 0, 1, 0, 0, 0], b"aa"].concat();
-    assert!(refuse(&twice).contains("stands twice"));
+    assert!(refuse(&twice).contains("occurs twice"));
     let mut ints = Vocab::from_ints(vec![5, 6]).unwrap().to_bytes();
     ints[32] = 5;
-    assert!(refuse(&ints).contains("`5` stands twice"));
+    assert!(refuse(&ints).contains("`5` occurs twice"));
     assert!(refuse(&[&ints[..], &[0]].concat()).contains("1 bytes follow"));
 }
 

@@ -65,7 +65,7 @@ impl TextSink {
     }
 
     fn failed(&self, source: io::Error) -> Error {
-        Error::Io { path: self.file.get_ref().place().to_path_buf(), source }
+        Error::Io { path: self.file.get_ref().path().to_path_buf(), source }
     }
 }
 

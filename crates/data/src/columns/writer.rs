@@ -96,7 +96,7 @@ impl TableWriter {
                 sink.into_file()?
             }
         };
-        let place = file.get_ref().place().to_path_buf();
+        let place = file.get_ref().path().to_path_buf();
         let file = file.into_inner().map_err(|error| Error::io(place)(error.into_error()))?;
         Ok(file.commit()?)
     }

@@ -9,7 +9,7 @@ use rankstill_core::kernel::activation::{Activation, activate, chain};
 use rankstill_core::kernel::affine::{affine, to_bias, to_weights, transpose};
 use rankstill_core::kernel::buffer::Buffer;
 use rankstill_core::kernel::conv::{
-    Shape, Weights, convolve, pack, to_filters, to_vertical, to_windows,
+    ConvShape, Weights, convolve, pack, to_filters, to_vertical, to_windows,
 };
 use rankstill_core::kernel::dropout::{Dropout, apply};
 use rankstill_core::kernel::optimizer::Optimizer;
@@ -37,11 +37,11 @@ pub(super) struct Tower {
 /// Where the weights of each layer stand among all; each begins at a multiple of 16, what lies between is 0.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
-    pub shape: Shape,
+    pub shape: ConvShape,
     /// `vertical x length`
     pub vertical: Range<usize>,
     pub vertical_bias: Range<usize>,
-    /// Padded: see [`Shape::filters`].
+    /// Padded: see [`ConvShape::filters`].
     pub horizontal: Range<usize>,
     pub horizontal_bias: Range<usize>,
     /// `outputs x stride`: input after input.
@@ -51,7 +51,7 @@ pub(super) struct Layout {
 
 impl Layout {
     pub fn new(recipe: &Caser) -> Self {
-        let shape = Shape {
+        let shape = ConvShape {
             length: recipe.length,
             dim: recipe.dim,
             vertical: recipe.vertical_filters,
@@ -99,7 +99,7 @@ impl Layout {
 
     /// Numbers that are learnt, without padding.
     pub fn n_parameters(&self) -> usize {
-        let Shape { length, dim, vertical, horizontal } = self.shape;
+        let ConvShape { length, dim, vertical, horizontal } = self.shape;
         let filters = horizontal * dim * (length * (length + 1) / 2);
         let biases = vertical + self.shape.pooled() + dim;
         vertical * length + filters + self.shape.outputs() * dim + biases
@@ -322,7 +322,7 @@ impl Tower {
 
     /// z becomes the gradient of the sums that it is of.
     fn to_hidden(&self, hidden: &mut [f32], to_queries: &[f32], apart: usize, users: &mut [f32]) {
-        let Shape { dim, .. } = self.layout.shape;
+        let ConvShape { dim, .. } = self.layout.shape;
         let stride = self.layout.shape.stride();
         let rows = hidden.chunks_exact_mut(stride).zip(users.chunks_exact_mut(stride));
         let mut grads = vec![0.0; stride];

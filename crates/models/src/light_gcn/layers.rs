@@ -9,7 +9,7 @@ use rankstill_core::Interactions;
 use rankstill_core::kernel::buffer::Buffer;
 use rankstill_core::kernel::csr::Csr;
 use rankstill_core::kernel::panels::Rows;
-use rankstill_core::kernel::propagate::{Mix, Source};
+use rankstill_core::kernel::propagate::{NeighbourSum, NodeVectors};
 use rankstill_core::kernel::table::Table;
 use rayon::prelude::*;
 
@@ -86,7 +86,7 @@ impl Layers {
         });
         for _ in 1..self.n_layers {
             let mut next = std::mem::take(&mut self.spare);
-            let mix = Mix {
+            let mix = NeighbourSum {
                 graph: &self.graph,
                 own: self.vectors(first),
                 own_scale: &self.root,
@@ -100,7 +100,7 @@ impl Layers {
 
     /// The mixed vectors of some nodes, after [`Layers::forward`].
     pub fn mixed(&self, first: &Table, nodes: &[u32], out: &mut [f32]) {
-        let mix = Mix {
+        let mix = NeighbourSum {
             graph: &self.graph,
             own: self.vectors(first),
             own_scale: &self.mean,
@@ -120,7 +120,7 @@ impl Layers {
         }
         for product in 1..self.n_layers {
             let mut next = std::mem::take(&mut self.spare);
-            let mix = Mix {
+            let mix = NeighbourSum {
                 graph: &self.graph,
                 own: self.start(gradient),
                 own_scale: &self.one,
@@ -135,9 +135,9 @@ impl Layers {
     /// The gradient of the first layer's vectors, of the nodes from `from` on, as many as fit; after [`Layers::backward`].
     pub fn gradient(&self, gradient: SparseGradient<'_>, from: usize, out: &mut [f32]) {
         let n = gradient.nodes.len();
-        let mix = Mix {
+        let mix = NeighbourSum {
             graph: &self.graph,
-            own: Source::Some(Rows::dense(gradient.rows, n, self.stride), gradient.position),
+            own: NodeVectors::Some(Rows::dense(gradient.rows, n, self.stride), gradient.position),
             own_scale: &self.mean,
             near: if self.n_layers == 1 { self.start(gradient) } else { self.all_sums() },
             scale: &self.root_mean,
@@ -145,18 +145,18 @@ impl Layers {
         mix.from(from, out);
     }
 
-    fn vectors<'a>(&self, first: &'a Table) -> Source<'a> {
+    fn vectors<'a>(&self, first: &'a Table) -> NodeVectors<'a> {
         let (data, record) = first.params();
-        Source::All(Rows::new(data, self.n(), self.stride, record))
+        NodeVectors::All(Rows::new(data, self.n(), self.stride, record))
     }
 
-    fn all_sums(&self) -> Source<'_> {
-        Source::All(Rows::dense(&self.sums, self.n(), self.stride))
+    fn all_sums(&self) -> NodeVectors<'_> {
+        NodeVectors::All(Rows::dense(&self.sums, self.n(), self.stride))
     }
 
     /// The gradient gradient times d^-1/2.
-    fn start<'a>(&'a self, gradient: SparseGradient<'a>) -> Source<'a> {
-        Source::Some(
+    fn start<'a>(&'a self, gradient: SparseGradient<'a>) -> NodeVectors<'a> {
+        NodeVectors::Some(
             Rows::dense(&self.scaled, gradient.nodes.len(), self.stride),
             gradient.position,
         )

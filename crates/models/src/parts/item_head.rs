@@ -16,7 +16,7 @@ mod wide;
 pub(crate) use everything::rows_to_gradients;
 
 use of_vectors::OfVectors;
-use rankstill_core::kernel::complement::Against;
+use rankstill_core::kernel::complement::Complement;
 use rankstill_core::kernel::dense::axpy;
 use rankstill_core::kernel::optimizer::{AdamMode, Optimizer};
 use rankstill_core::kernel::pairs::{pair_dots, weighted_sums};
@@ -49,7 +49,7 @@ pub(crate) struct ItemHead {
     wide_vectors: Vec<f32>,
     wide_scores: Vec<f32>,
     /// Made when a slate first asks for the rest's mass; the slopes of that, one a row.
-    against: Option<Against>,
+    complement: Option<Complement>,
     to_rest: Vec<f32>,
     /// Where the objective looks at vectors besides.
     of_vectors: OfVectors,
@@ -88,7 +88,7 @@ impl ItemHead {
             to_all: false,
             wide_vectors: Vec::new(),
             wide_scores: Vec::new(),
-            against: None,
+            complement: None,
             to_rest: Vec::new(),
             of_vectors: OfVectors::default(),
             stride: 0,

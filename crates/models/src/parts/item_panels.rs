@@ -1,7 +1,7 @@
 //! Every item's score for every query, for models that are factored: the items are packed once, when they are first asked
 //! for, until the model changes.
 
-use rankstill_core::kernel::panels::{Order, Panels};
+use rankstill_core::kernel::panels::{PanelOrder, Panels};
 use rankstill_core::kernel::table::Table;
 use rankstill_core::{Factored, Factors, Query};
 use rayon::prelude::*;
@@ -18,7 +18,7 @@ impl ItemPanels {
         if items.len == 0 {
             return;
         }
-        let panels = self.0.get_or_init(|| Panels::pack(items.rows(), Order::Id));
+        let panels = self.0.get_or_init(|| Panels::pack(items.rows(), PanelOrder::Id));
         let mut vectors = vec![0.0; queries.len() * items.dim];
         model.embed(queries, &mut vectors);
         out.par_chunks_mut(items.len)

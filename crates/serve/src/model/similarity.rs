@@ -6,7 +6,7 @@
 
 use super::sample::few_users;
 use crate::Result;
-use rankstill_core::kernel::panels::{Order, Panels, Rows};
+use rankstill_core::kernel::panels::{PanelOrder, Panels, Rows};
 use rankstill_core::kernel::topk;
 use rankstill_core::{
     Factored, Interactions, ItemId, ItemSet, Model, Packed, Query, Ranker as _, TopK,
@@ -59,7 +59,7 @@ impl Similarity {
             rows.chunks_mut(dim.max(1))
                 .zip(0..)
                 .for_each(|(out, item)| normalise(factored, item, out));
-            Panels::pack(Rows::dense(&rows, self.n_items, dim), Order::Id)
+            Panels::pack(Rows::dense(&rows, self.n_items, dim), PanelOrder::Id)
         });
         let mut query = vec![0.0; dim];
         normalise(factored, item, &mut query);

@@ -239,7 +239,8 @@ impl Simd for Avx2 {
     #[inline(always)]
     unsafe fn keep_by_bits(self, bits: *const u16, x: F2) -> F2 {
         unsafe {
-            // The bit of each lane goes where a blend looks, into the sign; what else was read stands above the 16 bits.
+            // The bit of each lane goes where a blend looks, into the sign; what else was read stands above
+            // the 16 bits.
             let bits = _mm256_set1_epi32(bits.cast::<i32>().read_unaligned());
             let low = _mm256_sllv_epi32(bits, _mm256_setr_epi32(31, 30, 29, 28, 27, 26, 25, 24));
             let high = _mm256_sllv_epi32(bits, _mm256_setr_epi32(23, 22, 21, 20, 19, 18, 17, 16));

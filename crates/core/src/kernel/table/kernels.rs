@@ -6,10 +6,10 @@ use super::super::slots::Slots;
 use super::records::{Records, load, store};
 use super::{AHEAD, CHUNK, Terms};
 
-/// How many rows ahead the little of a row is prefetched that is needed at once.
+/// How many rows ahead the first part of a row is prefetched.
 const FAR: usize = 3 * AHEAD;
 
-/// Where a step's gradients come from.
+/// The source of a step's gradients.
 #[derive(Clone, Copy)]
 pub(super) enum Gradient<'a> {
     Terms(&'a Terms<'a>),
@@ -52,11 +52,11 @@ macro_rules! for_tiles {
     }};
 }
 
-/// Catches up the rows `ids`, and copies their parameters to `out` unless that is empty.
+/// Brings the rows `ids` up to date, and copies their parameters to `out` unless that is empty.
 #[inline(always)]
 fn fetch_kernel<S: Simd>(s: S, rows: Records<'_>, ids: &[u32], out: &mut [f32]) {
     let lazy = rows.last_step.is_some();
-    // Rows that are but copied go by quickly.
+    // Rows that are only copied take little time.
     let (ahead, numbers) = if lazy { (AHEAD, rows.record) } else { (FAR, rows.stride) };
     for (k, &id) in ids.iter().enumerate() {
         if let (Some(last_step), Some(&next)) = (rows.last_step, ids.get(k + FAR)) {
@@ -87,7 +87,7 @@ fn settle_kernel<S: Simd>(s: S, rows: Records<'_>, first: usize, end: usize) {
 
 #[inline(always)]
 fn catch_up_row<S: Simd>(s: S, rows: Records<'_>, row: usize) {
-    // A row that has already taken the running step (by `apply`) missed nothing and must not be set back.
+    // A row that has already taken the running step (by `apply`) has missed nothing and must not be set back.
     let Some(last_step) = rows.last_step else { return };
     // SAFETY: as in `take_missed`.
     if unsafe { *last_step.add(row) } >= rows.step {
@@ -99,7 +99,7 @@ fn catch_up_row<S: Simd>(s: S, rows: Records<'_>, row: usize) {
         replay_row(s, rows, at, missed);
         return;
     }
-    // SAFETY of all: this task's own record, of so many vectors a part.
+    // SAFETY of all: this task's own record, with this many vectors per part.
     match (S::ISA, rows.stride / LANES) {
         (_, 1) => unsafe { replay_in_ball::<S, 1>(s, rows, at, missed) },
         (_, 2) => unsafe { replay_in_ball::<S, 2>(s, rows, at, missed) },
@@ -115,7 +115,7 @@ fn catch_up_row<S: Simd>(s: S, rows: Records<'_>, row: usize) {
     }
 }
 
-/// Replays what a row has missed, tile by tile. Whether anything can have moved.
+/// Replays the steps that a row has missed, tile by tile. Returns whether anything can have moved.
 #[inline(always)]
 fn replay_row<S: Simd>(s: S, rows: Records<'_>, at: *mut f32, missed: &[Correction]) -> bool {
     let mut moved = false;
@@ -131,10 +131,10 @@ fn replay_row<S: Simd>(s: S, rows: Records<'_>, at: *mut f32, missed: &[Correcti
     moved
 }
 
-/// Replays what a row of `V` vectors has missed, put back into the ball after every step: all in registers.
+/// Replays the steps that a row of `V` vectors has missed, projected into the ball after every step: all in registers.
 ///
 /// # Safety
-/// `at` is a record of this task's own, `V` vectors a part.
+/// `at` is a record of this task's own, `V` vectors per part.
 #[inline(always)]
 unsafe fn replay_in_ball<S: Simd, const V: usize>(
     s: S,
@@ -174,7 +174,7 @@ fn missed_by<'a, S: Simd>(s: S, rows: Records<'a>, row: usize) -> &'a [Correctio
     rows.take_missed(row, rows.step + 1)
 }
 
-/// A row that has left the ball goes to its surface.
+/// Projects a row that has left the ball onto its surface.
 #[inline(always)]
 fn put_back<S: Simd>(s: S, rows: Records<'_>, row: usize) {
     if !rows.bounded() {
@@ -194,7 +194,7 @@ fn put_back<S: Simd>(s: S, rows: Records<'_>, row: usize) {
     }
 }
 
-/// What a point with these squares is multiplied with to be on the ball's surface, if it lies outside.
+/// The factor that moves a point with these squares onto the surface of the ball, if it lies outside.
 #[inline(always)]
 fn way_back<S: Simd>(s: S, max_norm: f32, squares: S::F) -> Option<S::F> {
     let squared = s.hsum(squares);
@@ -212,7 +212,7 @@ fn rests<S: Simd, const V: usize>(s: S, state: &State<S, V>, schedule: &Schedule
     rests
 }
 
-/// The steps of `missed`, with a gradient of 0. Whether anything can have moved.
+/// Takes the steps of `missed`, with a gradient of 0. Returns whether anything can have moved.
 #[inline(always)]
 fn replay<S: Simd, const V: usize>(
     s: S,
@@ -253,8 +253,8 @@ fn apply_kernel<S: Simd>(
             }
         }
         Gradient::Terms(terms) => {
-            // Which rows have a gradient comes first, so that no other is fetched from memory: such a row rests, or takes
-            // this step when it catches up.
+            // Rows without a gradient are found first and not fetched from memory: they stay unchanged, or take this
+            // step when they catch up.
             let per = terms.coef.len() / slots.n_occurrences();
             let mut moving = [(0, 0); CHUNK];
             let mut n = 0;
@@ -350,7 +350,7 @@ fn prefetch_terms(rows: Records<'_>, occurrences: &[u32], terms: &Terms<'_>, per
     }
 }
 
-/// How many occurrences have a term.
+/// The number of occurrences with a term.
 #[inline(always)]
 fn count(occurrences: &[u32], coef: &[f32], per: usize) -> usize {
     let mut counted = 0;
@@ -387,10 +387,10 @@ fn sum_terms<S: Simd, const V: usize>(
     sum
 }
 
-/// The step itself: what was missed, then the step with this gradient and `penalty * p`.
+/// The step itself: the missed steps, then the step with this gradient and `penalty * p`.
 ///
 /// # Safety
-/// `at` is a column with `V` vectors to come, of a record that is this task's own.
+/// `at` is a column followed by `V` vectors, in this task's own record.
 #[inline(always)]
 unsafe fn update<S: Simd, const V: usize>(
     s: S,
@@ -421,7 +421,7 @@ unsafe fn update<S: Simd, const V: usize>(
     if !missed.is_empty() {
         replay::<S, V>(s, &mut state, missed, rows.schedule);
     }
-    // The penalty is on the parameters as they are read at this step: after what was missed.
+    // The penalty applies to the parameters after the missed steps.
     for (g, &p) in gradient.iter_mut().zip(&state.p) {
         *g = s.fma(penalty, p, *g);
     }

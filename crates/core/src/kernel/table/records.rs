@@ -6,8 +6,8 @@ use super::super::optimizer::{Correction, Schedule, State};
 use super::super::simd::{LANES, Simd, prefetch};
 use super::{AHEAD, Table};
 
-/// The records of a mutably borrowed table. Tasks that hold copies of it must touch different rows: all users in this file
-/// give each task its own slots, which name distinct rows, or its own range of rows.
+/// The records of a mutably borrowed table. Tasks that hold copies of it must touch different rows: all users
+/// in this file give each task its own slots, which name distinct rows, or its own range of rows.
 #[derive(Clone, Copy)]
 pub(super) struct Records<'a> {
     pub(super) data: *mut f32,
@@ -22,7 +22,7 @@ pub(super) struct Records<'a> {
     pub(super) table: PhantomData<&'a mut Table>,
 }
 
-// SAFETY: stands for a `&mut Table` of which each task uses rows of its own, as said above.
+// SAFETY: represents a `&mut Table` of which each task uses its own rows, see above.
 unsafe impl Send for Records<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for Records<'_> {}
@@ -36,7 +36,7 @@ impl<'a> Records<'a> {
         unsafe { self.data.add(row * self.record) }
     }
 
-    /// The steps that the row has missed, of which it is then held to have taken all up to `up_to`.
+    /// The steps that the row has missed; marks all steps up to `up_to` as taken.
     #[inline(always)]
     pub(super) fn take_missed(&self, row: usize, up_to: u32) -> &'a [Correction] {
         let Some(last_step) = self.last_step else { return &[] };
@@ -61,7 +61,7 @@ impl<'a> Records<'a> {
     }
 }
 
-/// Has the parameters of the rows of some slots filled, `ids` being those from slot `first` on.
+/// Fills the parameters of the rows of some slots; `ids` are those from slot `first` on.
 pub(super) fn fill_rows(
     rows: Records<'_>,
     first: usize,

@@ -2,18 +2,18 @@
 
 use super::Table;
 
-/// A list of numbers does not have the length that the receiver needs.
+/// A list of numbers has the wrong length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected {expected} numbers, found {found}")]
 pub struct WrongLength {
-    /// How many are needed.
+    /// The expected length.
     pub expected: usize,
-    /// How many came.
+    /// The length found.
     pub found: usize,
 }
 
-/// Everything that a checkpoint must hold of a [`Table`] or of a [`DenseParam`](super::param::DenseParam) to go on to the
-/// same bits.
+/// The complete state of a [`Table`] or a [`DenseParam`](crate::kernel::param::DenseParam): training resumes
+/// from it with the same bits.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TableState {
     /// Steps taken.
@@ -24,7 +24,7 @@ pub struct TableState {
     pub first_moments: Vec<f32>,
     /// Adam's mean of squared gradients, likewise; empty under SGD.
     pub second_moments: Vec<f32>,
-    /// The last step that each row has taken; empty where rows outside a batch rest.
+    /// The last step that each row has taken; empty if rows that are not in a batch stay unchanged.
     pub last_step: Vec<u32>,
 }
 
@@ -35,7 +35,7 @@ impl Table {
         self.part(0)
     }
 
-    /// Sets the parameters from rows without gaps and begins the optimiser afresh, at step 0.
+    /// Sets the parameters from rows without gaps and resets the optimiser to step 0.
     ///
     /// # Errors
     /// If there are not `n_rows * dim` numbers; nothing is changed then.
@@ -49,7 +49,7 @@ impl Table {
         Ok(())
     }
 
-    /// Everything that a checkpoint must hold. The table need not be settled.
+    /// The state for a checkpoint. The table need not be settled.
     pub fn state(&self) -> TableState {
         let moments = |part| if self.optimizer.width() > 1 { self.part(part) } else { Vec::new() };
         TableState {
@@ -61,7 +61,7 @@ impl Table {
         }
     }
 
-    /// Goes on from [`Table::state`] of a table of the same shape and optimiser.
+    /// Restores a [`Table::state`] of a table with the same shape and optimiser.
     ///
     /// # Errors
     /// If a part of the state has the wrong length; nothing is changed then.

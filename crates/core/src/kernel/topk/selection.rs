@@ -1,20 +1,21 @@
-//! The candidates of each query, as sortable keys: appended as they are found, cut back to the best when the list is full.
+//! The candidates of each query, as sortable keys: appended as they are found, cut back to the best when the
+//! list is full.
 
 use crate::kernel::bits::ItemSet;
 use crate::kernel::panels::PANEL;
 use crate::kernel::simd::{LANES, Simd, dispatch};
 
-/// The short lists of the queries of a block.
+/// The candidates of the queries of a block.
 #[derive(Default)]
 pub(super) struct Selection {
     k: usize,
-    /// Places in a query's list.
+    /// Capacity of a query's list.
     capacity: usize,
     keys: Vec<u64>,
     lens: Vec<usize>,
-    /// A score that k items so far reach: NaN, which lets everything pass, until there are k.
+    /// A score that k items reach so far; NaN, which every score passes, until there are k.
     pub(super) bars: Vec<f32>,
-    /// A key that k items so far reach: decides among equal scores.
+    /// A key that k items reach so far; decides among equal scores.
     bar_keys: Vec<u64>,
     /// Empty between uses.
     marked: ItemSet,
@@ -25,7 +26,7 @@ pub(super) struct Selection {
 impl Selection {
     pub(super) fn start(&mut self, rows: usize, n_items: usize, k: usize) {
         self.k = k;
-        // Fewer places mean more selections, more places mean later thresholds.
+        // A smaller capacity means more selections, a larger one later thresholds.
         self.capacity = k + k / 8 + k.max(284);
         self.keys.resize(rows * self.capacity, 0);
         self.lens.clear();
@@ -58,11 +59,11 @@ impl Selection {
                 left &= left - 1;
                 let (r, lane) = (i * 4 + bit / LANES, bit % LANES);
                 let query = row + r;
-                // Rows that fill up the last group.
+                // Padding of the last group.
                 if query >= masks.len() {
                     return rose;
                 }
-                // Written in any case, kept by moving the end: which of the V it was, no branch could foretell.
+                // Always written, kept by moving the end: a branch on which of the V it was would be unpredictable.
                 let list = &mut self.keys[query * self.capacity..][..self.capacity];
                 let mut len = self.lens[query];
                 for v in 0..V {
@@ -121,7 +122,7 @@ impl Selection {
     pub(super) fn reach(&self, row: usize, norms: &[f64], n: usize) -> f64 {
         let rows = row..(row + n).min(norms.len());
         let reach = rows.map(|r| f64::from(self.bars[r]) / norms[r]);
-        // Where a threshold is not yet there (NaN), or divided by 0, any item may be needed.
+        // Without a threshold (NaN), or for a query of length 0, any item may be needed.
         reach.fold(f64::INFINITY, |a, b| if b.is_nan() { f64::NEG_INFINITY } else { a.min(b) })
     }
 
@@ -139,14 +140,14 @@ impl Selection {
     }
 }
 
-/// Drops what is not among the best `k` of at least as many keys, or leaves a few more than them in front. The key that a
+/// Moves the best `k` of at least as many keys, and perhaps a few more, to the front. Returns the key that a
 /// further one must exceed, and how many are kept.
 pub(in crate::kernel) fn raise(keys: &mut [u64], k: usize, ordered: &mut Vec<u32>) -> (u64, usize) {
     if let Some((ordered, kept)) = cut(keys, k, ordered) {
         return (u64::from(ordered) << 32, kept);
     }
     let (_, kth, _) = keys.select_nth_unstable_by(k - 1, |a, b| b.cmp(a));
-    // That one is kept and found no second time: only what is better is needed.
+    // That key is kept and does not occur again: only better keys are needed.
     (*kth, k)
 }
 
@@ -165,9 +166,9 @@ pub(in crate::kernel) fn write(
 }
 
 dispatch! {
-    /// Looks for a score that at least `k` and at most some 9/8 k keys reach, by halving the range of scores, and keeps
-    /// those keys. An exact selection moves keys about several times, and nobody needs it before the end. `None`, and nothing
-    /// changed, where too many scores are equal.
+    /// Finds a score that at least `k` and at most some 9/8 k keys reach, by halving the range of scores, and keeps
+    /// those keys. An exact selection moves keys several times and is needed only at the end. `None`, with nothing
+    /// changed, if too many scores are equal.
     fn cut(keys: &mut [u64], k: usize, ordered: &mut Vec<u32>) -> Option<(u32, usize)> = cut_kernel;
 }
 
@@ -215,7 +216,8 @@ fn cut_kernel<S: Simd>(
     Some((bar, len))
 }
 
-/// A number that is larger for the item that ranks first: the score's bits made to sort, above the id's complement.
+/// A number that sorts like the ranking, larger first: the score's bits in sortable form, then the complement
+/// of the id.
 #[inline(always)]
 pub(in crate::kernel) fn key(score: f32, id: u32) -> u64 {
     // + 0.0 turns -0 into 0.

@@ -25,7 +25,7 @@ impl ParquetSink {
         file: BufWriter<AtomicFile>,
         columns: &[(&str, ColumnKind)],
     ) -> Result<Self> {
-        let place = file.get_ref().place().to_path_buf();
+        let place = file.get_ref().path().to_path_buf();
         let begin = || -> ParquetResult<_> {
             let fields = columns.iter().map(|&(name, kind)| field(name, kind));
             let fields = fields.collect::<ParquetResult<Vec<_>>>()?;

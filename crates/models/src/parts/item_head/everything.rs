@@ -10,7 +10,7 @@
 //! promised to be the same on machines with other vector units.
 
 use super::{ItemHead, QueryVectors};
-use rankstill_core::kernel::complement::{Against, Gradients, Queries, Ragged};
+use rankstill_core::kernel::complement::{Complement, Gradients, Queries, Ragged};
 use rankstill_core::kernel::gemm::{Mat, MatMut, gemm, parallel};
 use rankstill_core::kernel::math::{exp_slice, ln};
 use rankstill_core::kernel::pairs::pair_dots;
@@ -51,14 +51,14 @@ impl ItemHead {
 
         let queries = Queries { vectors, stride, of_row: context.of_row, asking };
         let (n_items, dim) = (items.n_rows(), items.dim());
-        let mut kernel = self.against.take().unwrap_or_else(|| Against::new(n_items, dim));
+        let mut kernel = self.complement.take().unwrap_or_else(|| Complement::new(n_items, dim));
         let log_complement = kernel.sum(table, queries, ragged(listed), ragged(left_out));
         let loss = self.ask(batch, slate, log_complement, context.counts, objective);
         // Written whole.
         self.to_items.resize(n_items * stride, 0.0);
         let gradients = Gradients { queries: &mut self.to_rows, items: &mut self.to_items };
         kernel.propagate(table, queries, ragged(listed), &self.grads, &self.to_rest, gradients);
-        self.against = Some(kernel);
+        self.complement = Some(kernel);
         loss
     }
 
