@@ -267,7 +267,8 @@ fn every_error_says_where() {
     );
     let wrong = error("a,b\n1,2\n");
     assert!(
-        wrong.contains("no column for the user") && wrong.ends_with("the columns are `a`, `b`"),
+        wrong.contains("no column with a common name for the user")
+            && wrong.ends_with("the columns are `a`, `b`"),
         "{wrong}"
     );
     let wrong = error_with("1", &format_options("cvs"));

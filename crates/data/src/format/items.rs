@@ -147,7 +147,10 @@ mod tests {
     #[test]
     fn errors_name_the_line() {
         let error = |name, text| read(name, text).unwrap_err().to_string();
-        assert!(error("a.tsv", "title\tyear\nx\t1\n").contains("no column for the item"));
+        assert!(
+            error("a.tsv", "title\tyear\nx\t1\n")
+                .contains("no column with a common name for the item")
+        );
         assert!(
             error("a.tsv", "item_id\tyear\n1\t2\n3\n")
                 .contains("a.tsv:3: expected 2 columns, found 1")

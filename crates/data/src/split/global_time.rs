@@ -124,7 +124,7 @@ mod tests {
         let mut lines = lines(&[1]);
         lines.times = None;
         let error = GlobalTime::default().assign(&lines).unwrap_err().to_string();
-        assert_eq!(error, "split.kind: `global_time` needs times, the log has none");
+        assert_eq!(error, "split.kind: `global_time` needs times, but the log has none");
         let late = GlobalTime { valid_from: Some(9), test_from: Some(5), ..GlobalTime::default() };
         assert!(late.check().is_err());
     }
