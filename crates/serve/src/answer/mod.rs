@@ -9,4 +9,4 @@ mod scoring;
 pub(crate) use ladder::Ladder;
 pub(crate) use query::ResolvedQuery;
 pub(crate) use recommend::Answered;
-pub(crate) use scoring::{PendingAnswer, Scored, Scoring, ScoringError, Task, TaskKind};
+pub(crate) use scoring::{PendingAnswer, Scored, Scoring, ScoringError, ScoringTask, TaskKind};

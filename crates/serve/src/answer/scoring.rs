@@ -31,7 +31,7 @@ pub(crate) struct Scoring {
 }
 
 /// A request to one model.
-pub(crate) struct Task {
+pub(crate) struct ScoringTask {
     pub snapshot: Arc<Snapshot>,
     pub kind: TaskKind,
     /// An answer after this time is useless.
@@ -123,7 +123,7 @@ impl Scoring {
     /// Queues all tasks, or none.
     pub fn submit(
         &self,
-        tasks: impl ExactSizeIterator<Item = Task>,
+        tasks: impl ExactSizeIterator<Item = ScoringTask>,
     ) -> std::result::Result<Vec<PendingAnswer>, ScoringError> {
         let n = tasks.len();
         let mut pending = Vec::with_capacity(n);
@@ -146,7 +146,10 @@ impl Scoring {
     }
 
     /// Queues one task, or answers it on this thread if that takes less time than handing it over.
-    pub fn submit_one(&self, mut task: Task) -> std::result::Result<PendingAnswer, ScoringError> {
+    pub fn submit_one(
+        &self,
+        mut task: ScoringTask,
+    ) -> std::result::Result<PendingAnswer, ScoringError> {
         if self.queue.is_quick(&mut task) && self.queue.lock().is_empty() {
             let (reply, receiver) = oneshot::channel();
             let pending = PendingAnswer { receiver, deadline: task.deadline };
@@ -169,7 +172,7 @@ struct Queue {
 }
 
 struct Job {
-    task: Task,
+    task: ScoringTask,
     reply: oneshot::Sender<Reply>,
 }
 
@@ -182,7 +185,7 @@ impl Queue {
     }
 
     /// Whether the task is only one pass over a small item table, without a remote store, folding in a history, or explanations.
-    fn is_quick(&self, task: &mut Task) -> bool {
+    fn is_quick(&self, task: &mut ScoringTask) -> bool {
         let TaskKind::Recommend(query) = &task.kind else { return false };
         let plain = query.explain == 0 && query.k <= 100 && query.allowed.is_none();
         let remote = self.store.as_ref().is_some_and(|store| store.is_remote());
@@ -241,7 +244,7 @@ impl Queue {
     }
 }
 
-impl Task {
+impl ScoringTask {
     fn batches_with(&self, other: &Self) -> bool {
         match (&self.kind, &other.kind) {
             (TaskKind::Recommend(a), TaskKind::Recommend(b)) => {

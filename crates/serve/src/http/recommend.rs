@@ -2,7 +2,9 @@
 
 use super::extract::{Json, Params, PathId};
 use super::observe::AnsweredBy;
-use crate::answer::{Answered, PendingAnswer, ResolvedQuery, Scored, ScoringError, Task, TaskKind};
+use crate::answer::{
+    Answered, PendingAnswer, ResolvedQuery, Scored, ScoringError, ScoringTask, TaskKind,
+};
 use crate::app::{App, Shared};
 use crate::limits::at_most;
 use crate::model::{Challenger, Slot, Snapshot};
@@ -158,10 +160,10 @@ impl RoutedRequest {
         Ok(Self { app, slot, answering, query, model_deadline, deadline, trial })
     }
 
-    fn task(&self) -> Task {
+    fn task(&self) -> ScoringTask {
         let kind = TaskKind::Recommend(Arc::clone(&self.query));
         let snapshot = Arc::clone(&self.answering);
-        Task { snapshot, kind, deadline: self.model_deadline, state: None }
+        ScoringTask { snapshot, kind, deadline: self.model_deadline, state: None }
     }
 
     async fn answer(self) -> Result<Recommendations, Problem> {
@@ -218,7 +220,7 @@ impl RoutedRequest {
         if self.app.scoring.waiting() * 4 > self.app.limits.queue {
             return;
         }
-        let task = Task {
+        let task = ScoringTask {
             snapshot: Arc::clone(silent),
             kind: TaskKind::Recommend(Arc::clone(query)),
             deadline: Instant::now() + self.app.limits.deadline,
@@ -237,8 +239,8 @@ impl RoutedRequest {
                     } else {
                         (&other.recommendations, &found, [other_took, took])
                     };
-                    let (comparison, verdict) = challenger.add_comparison(first, second, times);
-                    app.metrics.trial(&slot.name, comparison, times);
+                    let (agreement, verdict) = challenger.add_comparison(first, second, times);
+                    app.metrics.trial(&slot.name, agreement, times);
                     verdict
                 }
                 // Failures of the current model do not count, nor do answers that are late because the silent model is slow.

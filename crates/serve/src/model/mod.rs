@@ -9,7 +9,7 @@ mod similarity;
 mod slots;
 mod snapshot;
 
-pub(crate) use challenger::{Challenger, Comparison};
+pub(crate) use challenger::{Agreement, Challenger};
 pub use item_table::{ItemRow, ItemTable};
 pub(crate) use slots::{Models, Slot};
 pub use snapshot::Snapshot;
