@@ -1,4 +1,5 @@
-//! From a request to an answer: looks up ids, scores on threads of its own, and falls back when the model cannot answer in time.
+//! From a request to an answer: looks up ids, scores on threads of its own, and falls back when the model
+//! cannot answer in time.
 
 mod context;
 mod ladder;

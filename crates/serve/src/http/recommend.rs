@@ -147,7 +147,8 @@ impl RoutedRequest {
             if challenger.trial.mode == TrialMode::Canary {
                 std::mem::swap(&mut answering, &mut silent);
             }
-            // A comparison needs no explanations. It is skipped if the silent model does not know a filter of the request.
+            // A comparison needs no explanations. It is skipped if the silent model does not know a filter of
+            // the request.
             let plain = Request { explain: 0, ..request.clone() };
             trial = ResolvedQuery::new(plain, &silent, &app.limits).ok().map(|query| Comparing {
                 challenger,
@@ -199,7 +200,8 @@ impl RoutedRequest {
 
     /// The best answer without the model.
     async fn fall_back(&self, reason: ScoringError) -> Result<Recommendations, Problem> {
-        // Without the store, the user may have asked to be forgotten, and the seen items are unknown: do not guess.
+        // Without the store, the user may have asked to be forgotten, and the seen items are unknown: do not
+        // guess.
         if !self.app.limits.degrade || matches!(reason, ScoringError::StoreUnavailable) {
             return Err(reason.into());
         }
@@ -214,7 +216,8 @@ impl RoutedRequest {
         Ok(found)
     }
 
-    /// In a trial, lets the other model answer too: after the client has its answer, and only if the queue is short.
+    /// In a trial, lets the other model answer too: after the client has its answer, and only if the queue is
+    /// short.
     fn compare(&self, found: &Recommendations, took: Duration) {
         let Some(Comparing { challenger, silent, query }) = &self.trial else { return };
         if self.app.scoring.waiting() * 4 > self.app.limits.queue {
@@ -243,7 +246,8 @@ impl RoutedRequest {
                     app.metrics.trial(&slot.name, agreement, times);
                     verdict
                 }
-                // Failures of the current model do not count, nor do answers that are late because the silent model is slow.
+                // Failures of the current model do not count, nor do answers that are late because the silent
+                // model is slow.
                 Err(ScoringError::Failed(_)) if silent_is_challenger => challenger.add_failure(),
                 _ => None,
             };

@@ -1,6 +1,7 @@
-//! A second model on trial, for a share of the requests. In a shadow trial the current model's answer is returned, in a canary trial
-//! the challenger's. Both models answer the same requests, so their overlap, order and latency can be compared before the challenger
-//! serves everyone. A guard ends a trial that misses its targets.
+//! A second model on trial, for a share of the requests. In a shadow trial the current model's answer is
+//! returned, in a canary trial the challenger's. Both models answer the same requests, so their overlap,
+//! order and latency can be compared before the challenger serves everyone. A guard ends a trial that misses
+//! its targets.
 
 use super::snapshot::Snapshot;
 use crate::wire::{Guard, Id, Recommendations, TrialConfig, TrialReport};
@@ -38,8 +39,8 @@ impl Challenger {
         Self { snapshot: Arc::new(snapshot), trial, sums: Mutex::default() }
     }
 
-    /// Whether this request is in the trial. It depends on a hash of the user, or of the history if there is no user, so the same
-    /// model always answers the same request.
+    /// Whether this request is in the trial. It depends on a hash of the user, or of the history if there is
+    /// no user, so the same model always answers the same request.
     pub fn takes(&self, user: Option<&Id>, history: &[Id]) -> bool {
         let mut hash = 0xcbf2_9ce4_8422_2325_u64; // FNV-1a
         let mut add = |text: &str| {
@@ -123,8 +124,8 @@ fn verdict(sums: &Sums, guard: &Guard) -> Option<String> {
 /// The parameter p of rank-biased overlap: the probability that a user who has read one rank goes on to the next.
 const PERSISTENCE: f64 = 0.9;
 
-/// Overlap and rank-biased overlap (Webber, Moffat & Zobel, ACM TOIS 2010, equation 4) of two answers, to the depth of the shorter
-/// one and scaled so that equal lists give 1. Two empty lists are equal.
+/// Overlap and rank-biased overlap (Webber, Moffat & Zobel, ACM TOIS 2010, equation 4) of two answers, to the
+/// depth of the shorter one and scaled so that equal lists give 1. Two empty lists are equal.
 fn compare(first: &Recommendations, second: &Recommendations) -> Agreement {
     let depth = first.items.len().min(second.items.len());
     let longer = first.items.len().max(second.items.len());

@@ -1,4 +1,5 @@
-//! Models as they are served: checked snapshots, similar items, approximate search, and how one version replaces another.
+//! Models as they are served: checked snapshots, similar items, approximate search, and how one version
+//! replaces another.
 
 mod challenger;
 #[cfg(feature = "hnsw")]

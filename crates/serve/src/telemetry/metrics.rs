@@ -193,7 +193,8 @@ impl Metrics {
     }
 }
 
-/// The label of a method. Names that a client invents get no label of their own, because every label is a series in memory.
+/// The label of a method. Names that a client invents get no label of their own, because every label is a
+/// series in memory.
 pub(crate) fn method_label(method: &str) -> &str {
     match method {
         "GET" | "POST" | "PUT" | "DELETE" | "HEAD" | "OPTIONS" | "PATCH" => method,
