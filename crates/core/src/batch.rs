@@ -26,13 +26,6 @@ impl<'a> Batch<'a> {
         Self { cases, rows, epoch, seed, first: OnceLock::new() }
     }
 
-    /// Row `at` alone. It is [first](Batch::is_first) if it is first in the whole batch.
-    #[must_use]
-    pub fn only(&self, at: usize) -> Self {
-        let first = OnceLock::from(vec![self.is_first(at)]);
-        Self { rows: &self.rows[at..=at], first, ..*self }
-    }
-
     /// The number of rows.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -63,6 +56,12 @@ impl<'a> Batch<'a> {
         self.cases.targets_of(self.rows[at] as usize)
     }
 
+    /// The number of the distinct query of row `at` (see [`Cases::query_of`]).
+    #[must_use]
+    pub fn query_of(&self, at: usize) -> usize {
+        self.cases.query_of(self.rows[at] as usize)
+    }
+
     /// Whether no earlier row of the batch has the same query (see [`Cases::query_of`]). A loss defined per query, and not per
     /// interaction, is applied to this row only.
     #[must_use]
@@ -71,7 +70,7 @@ impl<'a> Batch<'a> {
     }
 
     fn firsts(&self) -> Vec<bool> {
-        let query = |at: &usize| self.cases.query_of(self.rows[*at] as usize);
+        let query = |at: &usize| self.query_of(*at);
         let mut order: Vec<usize> = (0..self.len()).collect();
         order.sort_by_key(query); // stable: the first row of each query comes first
         let mut first = vec![false; self.len()];
@@ -98,6 +97,8 @@ pub enum Slate {
         listed: Lists<ItemId>,
         /// See [`Slate::probes`].
         probes: Lists<ItemId>,
+        /// See [`Slate::blended`].
+        blended: Option<Box<Blended>>,
     },
     /// The listed items and, as one number, the log-sum-exp of the complement: all items that are neither listed nor left
     /// out. HetComp, direct RRD, softmax.
@@ -110,23 +111,44 @@ pub enum Slate {
         asking: Vec<u32>,
         /// See [`Slate::probes`].
         probes: Lists<ItemId>,
+        /// See [`Slate::blended`].
+        blended: Option<Box<Blended>>,
     },
     /// Every item: the targets of autoencoders, KL divergence to a full distribution.
     All,
+}
+
+/// How a slate that serves two losses is divided between them.
+#[derive(Clone, Debug)]
+pub struct Blended {
+    /// The slate of the first loss. Its listed items, and its probes, come first in each row.
+    pub own: Slate,
+    /// For each row, the number of items that the second loss lists, after those of `own`. Any further items are listed so that
+    /// each loss can compute its own complement.
+    pub added: Vec<u32>,
 }
 
 impl Slate {
     /// Lists without probes.
     #[must_use]
     pub fn lists(listed: Lists<ItemId>) -> Self {
-        Self::Lists { listed, probes: Lists::default() }
+        Self::Lists { listed, probes: Lists::default(), blended: None }
     }
 
     /// Lists with the complement for every row, without probes.
     #[must_use]
     pub fn with_complement(listed: Lists<ItemId>, left_out: Lists<ItemId>) -> Self {
         let asking = (0..listed.len() as u32).collect();
-        Self::WithComplement { listed, left_out, asking, probes: Lists::default() }
+        Self::WithComplement { listed, left_out, asking, probes: Lists::default(), blended: None }
+    }
+
+    /// The items to score one by one; `None` for [`Slate::All`].
+    #[must_use]
+    pub fn listed(&self) -> Option<&Lists<ItemId>> {
+        match self {
+            Self::Lists { listed, .. } | Self::WithComplement { listed, .. } => Some(listed),
+            Self::All => None,
+        }
     }
 
     /// Items whose scores the objective reads without a gradient, one list per row of the batch, or `None`. (RD estimates a
@@ -137,6 +159,28 @@ impl Slate {
         match self {
             Self::Lists { probes, .. } | Self::WithComplement { probes, .. } => {
                 (!probes.is_empty()).then_some(probes)
+            }
+            Self::All => None,
+        }
+    }
+
+    /// The items left out of the complement of row `at`; `None` for rows that do not need a complement.
+    #[must_use]
+    pub fn left_out(&self, at: usize) -> Option<&[ItemId]> {
+        match self {
+            Self::WithComplement { left_out, asking, .. } => {
+                asking.binary_search(&(at as u32)).is_ok().then(|| left_out.row(at))
+            }
+            Self::Lists { .. } | Self::All => None,
+        }
+    }
+
+    /// If the slate serves two losses: how it is divided between them.
+    #[must_use]
+    pub fn blended(&self) -> Option<&Blended> {
+        match self {
+            Self::Lists { blended, .. } | Self::WithComplement { blended, .. } => {
+                blended.as_deref()
             }
             Self::All => None,
         }
@@ -160,7 +204,5 @@ mod tests {
         // Cases 0 and 1 are user 0's, 3 and 4 user 2's.
         assert_eq!(first(&[1, 3, 0, 2, 4, 1]), [true, true, false, true, false, false]);
         assert_eq!(first(&[0]), [true]);
-        let batch = Batch::new(&cases, &[0, 1, 3], 0, 1);
-        assert_eq!([0, 1, 2].map(|at| batch.only(at).is_first(0)), [true, false, true]);
     }
 }

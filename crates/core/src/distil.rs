@@ -1,17 +1,17 @@
-//! The seam of distillation: what teachers said, and who turns it into an objective.
+//! The seam of distillation: what is recorded of teachers, and what turns it into an objective for a student.
 
 use crate::{Answers, Cases, Embedded, Error, Interactions, Lists, Objective, Recipe, Result};
 use serde_json::Value;
 use std::fmt;
 use std::sync::Arc;
 
-/// Turns teachers' traces into an objective for a student.
+/// A method of distillation: turns the traces of teachers into an objective for a student.
 pub trait Distiller: Send + Sync {
     /// What it needs of each teacher.
     fn requires(&self) -> Requirements;
 
-    /// The student's objective: its own and the teachers' word. Row *q* of a trace answers distinct query *q* of `cases`
-    /// (see [`Cases::n_queries`]).
+    /// The student's objective: its own loss, `own`, together with what the teachers' traces teach. Row *q* of a trace belongs
+    /// to distinct query *q* of `cases` (see [`Cases::n_queries`]).
     ///
     /// # Errors
     /// When a trace does not fit the cases.
@@ -22,30 +22,32 @@ pub trait Distiller: Send + Sync {
         traces: &[Trace],
     ) -> Result<Box<dyn Objective>>;
 
+    /// Whether it replaces the student's own loss instead of adding to it.
+    fn replaces_own_loss(&self) -> bool {
+        false
+    }
+
     /// Every setting, defaults included.
     fn config(&self) -> Value;
 }
 
-/// What a distiller needs of each teacher: lists, and what goes beyond them.
+/// What a distiller needs of each teacher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Requirements {
-    /// The lists.
+    /// Its lists.
     pub lists: ListRequest,
-    /// The states that the teacher went through, where they were recorded ([`Trace::checkpoints`]), and not only what it
-    /// says in the end.
+    /// Its lists at several states of its training, where they were recorded ([`Trace::checkpoints`]), and not only the last.
     pub trajectory: bool,
-    /// How it ranks what is labelled ([`Trace::labelled_ranks`]).
+    /// Its ranks of the labelled items ([`Trace::labelled_ranks`]).
     pub labelled_ranks: bool,
-    /// The vectors that its scores are products of ([`Trace::embedded`]): of teachers that are no factored models nothing can
-    /// be learnt.
+    /// The vectors whose products are its scores ([`Trace::embedded`]): the teacher must be a factored model.
     pub vectors: bool,
-    /// To train it along with the student ([`Trace::recipe`]): of teachers that do not learn by gradient nothing can be
-    /// learnt.
+    /// Its recipe, to train it together with the student ([`Trace::recipe`]): the teacher must learn by gradient.
     pub recipe: bool,
 }
 
 impl Requirements {
-    /// Nothing but lists of the best `k` unlabelled items; 0 = no lists either.
+    /// Only lists of the best `k` unlabelled items; 0 = no lists either.
     #[must_use]
     pub fn lists(k: usize) -> Self {
         let lists = ListRequest { k, candidates: Candidates::Unlabelled };
@@ -59,26 +61,26 @@ impl Requirements {
     }
 }
 
-/// How a teacher's lists are to be recorded.
+/// Which lists of a teacher are to be recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListRequest {
-    /// Length of the lists; 0 = none is wanted.
+    /// Length of the lists; 0 = no lists.
     pub k: usize,
-    /// Of what.
+    /// The items that may be listed.
     pub candidates: Candidates,
 }
 
-/// What a teacher's lists are made of.
+/// The items that a teacher may list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Candidates {
-    /// What is labelled for a query, its history and its hidden items, is left out.
+    /// All items that are not labelled for the query, that is neither in its history nor hidden.
     Unlabelled,
-    /// The whole catalogue; the lists are longer by the largest number of targets of a case, so that k items are left when
-    /// those are passed over.
+    /// The whole catalogue. The lists are longer by the largest number of targets of a case, so that k items remain when a
+    /// case's targets are removed.
     Everything,
 }
 
-/// What one teacher said about a set of cases, at one or several checkpoints of its training. Never empty.
+/// What was recorded of one teacher for a set of cases, at one or several checkpoints of its training. Never empty.
 #[derive(Clone, Debug)]
 pub struct Trace {
     teacher: String,
@@ -88,14 +90,14 @@ pub struct Trace {
     recipe: Option<TeacherRecipe>,
 }
 
-/// How a teacher comes about, for methods that train it along.
+/// How to train a teacher, for methods that train it together with the student.
 #[derive(Clone)]
 pub struct TeacherRecipe {
     /// Its settings.
     pub recipe: Arc<dyn Recipe>,
-    /// What it learns from.
+    /// Its training data.
     pub train: Arc<Interactions>,
-    /// Same seed, same bytes.
+    /// The same seed gives the same bytes.
     pub seed: u64,
 }
 
@@ -109,7 +111,7 @@ impl fmt::Debug for TeacherRecipe {
 }
 
 impl Trace {
-    /// `checkpoints`: (epoch, what it said then), earliest first.
+    /// `checkpoints`: (epoch, the lists at that time), earliest first.
     ///
     /// # Errors
     /// When there is none, or they answer different numbers of queries.
@@ -119,17 +121,17 @@ impl Trace {
     ) -> Result<Self> {
         let teacher = teacher.into();
         let checkpoints: Vec<(usize, Answers)> =
-            checkpoints.into_iter().map(|(epoch, said)| (epoch, said.into())).collect();
+            checkpoints.into_iter().map(|(epoch, lists)| (epoch, lists.into())).collect();
         let Some((_, first)) = checkpoints.first() else {
-            return Err(Error::Ranker { name: teacher, problem: "left no checkpoint".into() });
+            return Err(Error::Ranker { name: teacher, problem: "has no checkpoint".into() });
         };
-        if let Some((_, odd)) = checkpoints.iter().find(|(_, said)| said.len() != first.len()) {
+        if let Some((_, odd)) = checkpoints.iter().find(|(_, lists)| lists.len() != first.len()) {
             return Err(Error::Misaligned { teacher, found: odd.len(), expected: first.len() });
         }
         Ok(Self { teacher, checkpoints, labelled_ranks: None, embedded: None, recipe: None })
     }
 
-    /// With what [`Trace::labelled_ranks`] gives.
+    /// Adds [`Trace::labelled_ranks`].
     ///
     /// # Errors
     /// When they answer another number of queries.
@@ -142,7 +144,7 @@ impl Trace {
         Ok(self)
     }
 
-    /// With the vectors of the queries, and of all items.
+    /// Adds the vectors of the queries and of all items.
     ///
     /// # Errors
     /// When they answer another number of queries.
@@ -155,7 +157,7 @@ impl Trace {
         Ok(self)
     }
 
-    /// With how it comes about.
+    /// Adds how the teacher is trained.
     #[must_use]
     pub fn with_recipe(self, recipe: TeacherRecipe) -> Self {
         Self { recipe: Some(recipe), ..self }
@@ -167,32 +169,32 @@ impl Trace {
         &self.teacher
     }
 
-    /// (epoch, what it said then), earliest first.
+    /// (epoch, the lists at that time), earliest first.
     #[must_use]
     pub fn checkpoints(&self) -> &[(usize, Answers)] {
         &self.checkpoints
     }
 
-    /// Where known: for each query, the place of each item of its history, then of each hidden one, in the whole ranking of the
+    /// Where known: for each query, the rank of each item of its history, then of each hidden item, in the ranking of the whole
     /// catalogue. 1-based; 0 = not ranked.
     #[must_use]
     pub fn labelled_ranks(&self) -> Option<&Lists<u32>> {
         self.labelled_ranks.as_ref()
     }
 
-    /// Where known: the vectors that its scores are products of.
+    /// Where known: the vectors whose products are the teacher's scores.
     #[must_use]
     pub fn embedded(&self) -> Option<&Arc<Embedded>> {
         self.embedded.as_ref()
     }
 
-    /// Where known: how it comes about.
+    /// Where known: how the teacher is trained.
     #[must_use]
     pub fn recipe(&self) -> Option<&TeacherRecipe> {
         self.recipe.as_ref()
     }
 
-    /// What it says when it is done learning.
+    /// The lists of the trained teacher.
     #[must_use]
     pub fn last(&self) -> &Answers {
         &self.checkpoints[self.checkpoints.len() - 1].1
@@ -201,14 +203,9 @@ impl Trace {
     /// With lists of at most `k` items.
     #[must_use]
     pub fn truncated(&self, k: usize) -> Self {
-        let cut = |(epoch, said): &(usize, Answers)| (*epoch, said.truncated(k));
-        Self {
-            teacher: self.teacher.clone(),
-            checkpoints: self.checkpoints.iter().map(cut).collect(),
-            labelled_ranks: self.labelled_ranks.clone(),
-            embedded: self.embedded.clone(),
-            recipe: self.recipe.clone(),
-        }
+        let cut = |(epoch, lists): &(usize, Answers)| (*epoch, lists.truncated(k));
+        let checkpoints = self.checkpoints.iter().map(cut).collect();
+        Self { checkpoints, ..self.clone() }
     }
 
     /// Checks that this trace answers `cases`.
@@ -220,6 +217,6 @@ impl Trace {
         if found != expected {
             return Err(Error::Misaligned { teacher: self.teacher.clone(), found, expected });
         }
-        self.checkpoints.iter().try_for_each(|(_, said)| said.check_items(cases.n_items()))
+        self.checkpoints.iter().try_for_each(|(_, lists)| lists.check_items(cases.n_items()))
     }
 }

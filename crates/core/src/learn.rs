@@ -33,12 +33,12 @@ pub trait Objective: Send + Sync {
 
     /// Whether the loss is defined per query and not per case: the learner then gets only the first row of each query of a
     /// batch.
-    fn once_a_query(&self) -> bool {
+    fn once_per_query(&self) -> bool {
         false
     }
 
     /// An additional loss on the student's vectors, if there is one.
-    fn of_vectors(&self) -> Option<&dyn VectorObjective> {
+    fn vector_objective(&self) -> Option<&dyn VectorObjective> {
         None
     }
 
@@ -74,10 +74,10 @@ pub trait Objective: Send + Sync {
 pub struct Row<'a> {
     /// The batch.
     pub batch: &'a Batch<'a>,
-    /// The row's position in the batch.
+    /// The slate that was drawn for it.
+    pub slate: &'a Slate,
+    /// The row's position in both.
     pub at: usize,
-    /// The listed items of its slate; empty for [`Slate::All`].
-    pub items: &'a [ItemId],
 }
 
 impl<'a> Row<'a> {
@@ -91,6 +91,12 @@ impl<'a> Row<'a> {
     #[must_use]
     pub fn case(&self) -> Case<'a> {
         self.batch.case(self.at)
+    }
+
+    /// The listed items of its slate; empty for [`Slate::All`].
+    #[must_use]
+    pub fn items(&self) -> &'a [ItemId] {
+        self.slate.listed().map_or(&[], |listed| listed.row(self.at))
     }
 }
 

@@ -21,13 +21,14 @@ pub mod recipe;
 pub mod registry;
 pub mod state;
 pub mod tensors;
+pub mod text_table;
 pub mod train;
 pub mod vectors;
 pub mod vocab;
 
 pub use answers::Answers;
 pub use artefact::{Artefact, Manifest};
-pub use batch::{Batch, Slate};
+pub use batch::{Batch, Blended, Slate};
 pub use cases::{Case, Cases, Query, Span};
 pub use distil::{Candidates, Distiller, ListRequest, Requirements, TeacherRecipe, Trace};
 pub use error::{Error, Result, UnderPath};

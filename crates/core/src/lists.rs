@@ -33,12 +33,6 @@ impl<T> Lists<T> {
         sound.then_some(Self { starts, values })
     }
 
-    /// The flat parts: row boundaries (one more than rows) and the values.
-    #[must_use]
-    pub fn into_parts(self) -> (Vec<usize>, Vec<T>) {
-        (self.starts, self.values)
-    }
-
     /// Adds a row at the end.
     pub fn push(&mut self, row: impl IntoIterator<Item = T>) {
         self.values.extend(row);

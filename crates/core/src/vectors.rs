@@ -6,7 +6,7 @@
 
 use crate::{Batch, Error, Factored, ItemId, Query, Result, Slate};
 
-/// An objective of a student's vectors, beside the one of its scores (see [`crate::Objective::of_vectors`]). For students
+/// An objective of a student's vectors, beside the one of its scores (see [`crate::Objective::vector_objective`]). For students
 /// whose score is the product of a query's vector and an item's ([`crate::Scorer::factored`]).
 pub trait VectorObjective: Send + Sync {
     /// The items of a batch whose vectors it looks at, ascending, none twice. The batch's slate must list them, or reach over

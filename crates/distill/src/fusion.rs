@@ -1,47 +1,48 @@
-//! One ranking from several: what an ensemble of rankers that share no scale says.
+//! One ranking from several: ensembles of rankers whose scores share no scale.
 //!
-//! An item's score is the weighted sum over the lists of what its place there is worth. With rank r = 0, 1, .. of at most
-//! `cut` in a list, and sigma the standard deviation of that rank over the ranker's last states, where it is known:
+//! An item's fused score is the weighted sum of its worth in each list. r = 0, 1, .. is its rank in a list, below `cut`, and sigma
+//! the standard deviation of that rank over the ranker's last states, where it is known:
 //!
 //! ```text
 //! importance       exp(-r / temperature) + exp(-sigma / stability)   Kang et al., "Consensus learning from heterogeneous
 //!                                                                     objectives" (ConCF), WWW 2022
 //! reciprocal_rank  1 / (constant + r + 1)                             Cormack et al., SIGIR 2009
 //! borda            (cut - r) / cut                                    Aslam & Montague, SIGIR 2001
-//! comb_sum         the list's score, its cut brought to 0..1          Fox & Shaw, TREC-2 1993
+//! comb_sum         the score, scaled to 0..1 within the cut           Fox & Shaw, TREC-2 1993
 //! ```
 //!
-//! HetComp (Kang et al., WWW 2023) sums its teachers' importances; its formula is in no released text, ConCF's is by the same
-//! authors and has the same constants. Its second term is worth up to as much as the first place for merely being listed: it
-//! counts votes. It is left out where no deviation is known, and with `stability = 0`.
+//! HetComp (Kang et al., WWW 2023) sums its teachers' importances. Its formula was not published; ConCF's is by the same authors
+//! and has the same constants. The second term is worth up to as much as the first rank for merely being listed: it counts
+//! votes. It is omitted where no deviation is known, and with `stability = 0`.
 
-use rankstill_core::{Cases, Error, ItemId, Query, Ranker, Rankings, Result, TopK};
+use crate::parts::settings::{above_0, at_least_1, not_negative, wrong};
+use rankstill_core::{Cases, Error, ItemId, Query, Ranker, Rankings, Result, TopK, UnderPath};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::ops::Deref;
 
-/// How lists become one.
+/// How lists are fused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Fusion {
-    /// What a place is worth.
+    /// The worth of an item in a list.
     pub kind: Worth,
-    /// So many places of each list count.
+    /// Number of items of each list that count.
     pub cut: usize,
-    /// Of `importance`: larger = flatter.
+    /// For `importance`: larger = flatter.
     pub temperature: f32,
-    /// Of `importance`: larger = less is made of deviations; 0 leaves the term out.
+    /// For `importance`: larger = deviations matter less; 0 omits the term.
     pub stability: f32,
-    /// Of `reciprocal_rank`: larger = flatter.
+    /// For `reciprocal_rank`: larger = flatter.
     pub constant: f32,
-    /// What each ranker counts, in their order; none: all alike.
+    /// The weight of each ranker, in their order; empty = all equal.
     pub weights: Vec<f32>,
-    /// Above 0: each user weighs the rankers by how they rank the user's validation items; the mean of all users counts for so
-    /// many items of their own. See [`Fused::weighed_on`].
+    /// Above 0: rankers are weighted for each user by how they rank the user's validation items; the mean over all users counts as
+    /// this many of the user's items. See [`Fused::weighted_on`].
     pub user_weights: f32,
 }
 
-/// See the module.
+/// The worth of an item in a list, see the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Worth {
@@ -69,65 +70,58 @@ impl Default for Fusion {
     }
 }
 
-/// One list to be fused.
+/// A list to be fused.
 #[derive(Clone, Copy, Debug)]
-pub struct Said<'a> {
+pub struct RankedList<'a> {
     /// Best first.
     pub items: &'a [ItemId],
     /// Parallel to the items; empty where there are none.
     pub scores: &'a [f32],
-    /// Of each item's rank; empty where not known.
+    /// The deviation of each item's rank; empty where not known.
     pub deviations: &'a [f32],
 }
 
+impl<'a> RankedList<'a> {
+    /// Items without scores or deviations.
+    #[must_use]
+    pub fn of(items: &'a [ItemId]) -> Self {
+        Self { items, scores: &[], deviations: &[] }
+    }
+}
+
 impl Fusion {
-    /// Says what is wrong with the settings, if anything is. `rankers`: how many lists will be fused.
+    /// Checks the settings for fusing the lists of this many rankers.
     ///
     /// # Errors
-    /// With the key, below `path`.
-    pub fn check(&self, path: &str, rankers: usize) -> Result<()> {
-        let bad =
-            |key: &str, problem: String| Error::Config { key: format!("{path}.{key}"), problem };
-        if self.cut == 0 {
-            return Err(bad("cut", "must be at least 1".into()));
-        }
-        for (key, value, zero) in [
-            ("temperature", self.temperature, false),
-            ("stability", self.stability, true),
-            ("constant", self.constant, true),
-            ("user_weights", self.user_weights, true),
-        ] {
-            let least = if zero { "at least" } else { "above" };
-            if !(value > 0.0 || zero && value == 0.0) || !value.is_finite() {
-                return Err(bad(key, format!("must be {least} 0, is {value}")));
-            }
-        }
+    /// With the setting that is wrong, without the table it stands in.
+    pub fn check(&self, rankers: usize) -> Result<()> {
+        at_least_1(&[("cut", self.cut)])?;
+        above_0("temperature", self.temperature)?;
+        not_negative("stability", self.stability)?;
+        not_negative("constant", self.constant)?;
+        not_negative("user_weights", self.user_weights)?;
         if !self.weights.is_empty() && self.weights.len() != rankers {
             let found = self.weights.len();
-            return Err(bad("weights", format!("has {found} numbers for {rankers} rankers")));
+            return Err(wrong("weights", format!("has {found} numbers for {rankers} rankers")));
         }
-        match self.weights.iter().find(|weight| !(weight.is_finite() && **weight >= 0.0)) {
-            Some(weight) => Err(bad("weights", format!("must be at least 0, found {weight}"))),
-            None => Ok(()),
-        }
+        self.weights.iter().try_for_each(|&weight| not_negative("weights", weight))
     }
 
-    /// The `k` best items of all lists together, ties to the smaller id. `weights` are of this query, over those of the
-    /// settings.
+    /// The `k` best items by fused score; ties go to the smaller id. `weights`, for this query, multiply those of the settings.
     #[must_use]
     pub fn fuse(
         &self,
-        lists: &[Said<'_>],
+        lists: &[RankedList<'_>],
         weights: Option<&[f32]>,
         k: usize,
     ) -> Vec<(ItemId, f32)> {
         let mut worths = Vec::new();
-        for (at, said) in lists.iter().enumerate() {
+        for (at, list) in lists.iter().enumerate() {
             let of = |weights: &[f32]| weights.get(at).copied().unwrap_or(1.0);
             let weight = of(&self.weights) * weights.map_or(1.0, of);
-            let scale = Scale::new(said.scores, self.cut);
-            for (r, &item) in said.items.iter().take(self.cut).enumerate() {
-                worths.push((item, weight * self.worth(r, said, scale)));
+            let scale = Scale::new(list.scores, self.cut);
+            for (r, &item) in list.items.iter().take(self.cut).enumerate() {
+                worths.push((item, weight * self.worth(r, list, scale)));
             }
         }
         // Stable: an item's worths are added in the order of the lists.
@@ -145,22 +139,22 @@ impl Fusion {
         fused
     }
 
-    fn worth(&self, r: usize, said: &Said<'_>, scale: Scale) -> f32 {
-        let place = r as f32;
+    fn worth(&self, r: usize, list: &RankedList<'_>, scale: Scale) -> f32 {
+        let rank = r as f32;
         match self.kind {
             Worth::Importance => {
-                let deviation = said.deviations.get(r).filter(|_| self.stability > 0.0);
+                let deviation = list.deviations.get(r).filter(|_| self.stability > 0.0);
                 let steady = deviation.map_or(0.0, |sigma| (-sigma / self.stability).exp());
-                (-place / self.temperature).exp() + steady
+                (-rank / self.temperature).exp() + steady
             }
-            Worth::ReciprocalRank => 1.0 / (self.constant + place + 1.0),
-            Worth::Borda => 1.0 - place / self.cut as f32,
-            Worth::CombSum => scale.of(said.scores, r),
+            Worth::ReciprocalRank => 1.0 / (self.constant + rank + 1.0),
+            Worth::Borda => 1.0 - rank / self.cut as f32,
+            Worth::CombSum => scale.of(list.scores, r),
         }
     }
 }
 
-/// Brings the scores of a list's cut to 0..1.
+/// Scales the scores of a list's cut to 0..1.
 #[derive(Clone, Copy)]
 struct Scale {
     least: f32,
@@ -175,7 +169,7 @@ impl Scale {
         Self { least, range: most.unwrap_or(0.0) - least }
     }
 
-    /// A list of equal scores, or of none, is worth 1 everywhere.
+    /// 1 for every item of a list whose scores are equal, or unknown.
     fn of(self, scores: &[f32], r: usize) -> f32 {
         match scores.get(r) {
             Some(score) if self.range > 0.0 => (score - self.least) / self.range,
@@ -184,33 +178,33 @@ impl Scale {
     }
 }
 
-/// Several rankers as one: each is asked for its `cut` best, and the lists are fused. What none of them lists is not ranked, so
-/// an answer can be shorter than asked for.
+/// Several rankers as one: the lists of the `cut` best items of each are fused. Items that no member lists are not ranked, so a
+/// list can be shorter than requested.
 pub struct Fused<R> {
     members: Vec<R>,
     fusion: Fusion,
-    /// By user, one number a member.
+    /// For each user, one number for each member.
     weights: Option<Vec<Vec<f32>>>,
 }
 
 impl<R> Fused<R> {
     /// # Errors
-    /// When the settings do not fit, or there is nobody.
+    /// When the settings do not fit, or there is no member.
     pub fn new(members: Vec<R>, fusion: Fusion) -> Result<Self> {
-        fusion.check("fusion", members.len())?;
+        fusion.check(members.len()).under("fusion")?;
         if members.is_empty() {
-            let problem = "has no member".to_owned();
+            let problem = "has no members".to_owned();
             return Err(Error::Ranker { name: "ensemble".into(), problem });
         }
         Ok(Self { members, fusion, weights: None })
     }
 
-    /// Weighs the members for each user by how they rank the user's targets in `valid`, where the settings ask for it: with t of
-    /// them, by (the sum of 1 / log2(1 + rank) + `user_weights` times its mean over all users' targets) / (t + `user_weights`).
+    /// If the settings ask for it, weights the members for each user by how they rank the user's t targets in `valid`: by (the sum
+    /// of 1 / log2(1 + rank) + `user_weights` times its mean over all users' targets) / (t + `user_weights`).
     ///
     /// # Errors
-    /// When nobody has a target, or a member does not answer.
-    pub fn weighed_on<'a>(self, valid: &Cases) -> Result<Self>
+    /// When there is no target, or a member does not answer.
+    pub fn weighted_on<'a>(self, valid: &Cases) -> Result<Self>
     where
         R: Deref<Target = dyn Ranker + 'a> + Send + Sync,
     {
@@ -247,10 +241,10 @@ impl<R> Fused<R> {
         self.with_user_weights(weights)
     }
 
-    /// What each member counts for each user; unknown users go by the settings.
+    /// The weight of each member for each user. Unknown users have the weights of the settings.
     ///
     /// # Errors
-    /// When a user's numbers are not one a member.
+    /// When a user does not have one weight for each member.
     pub fn with_user_weights(mut self, weights: Vec<Vec<f32>>) -> Result<Self> {
         if let Some(odd) = weights.iter().find(|weights| weights.len() != self.members.len()) {
             let (what, expected) = ("weights of a user".to_owned(), self.members.len());
@@ -273,14 +267,14 @@ impl<'a, R: Deref<Target = dyn Ranker + 'a> + Send + Sync> Ranker for Fused<R> {
             .into_par_iter()
             .with_min_len(16)
             .map(|i| {
-                let said = lists.iter().map(|lists| Said {
+                let lists = lists.iter().map(|lists| RankedList {
                     items: lists.items(i),
                     scores: lists.scores(i),
                     deviations: &[],
                 });
                 let of_user = |user: u32| self.weights.as_ref()?.get(user as usize);
                 let weights = queries[i].user.and_then(of_user).map(Vec::as_slice);
-                self.fusion.fuse(&said.collect::<Vec<_>>(), weights, top.k)
+                self.fusion.fuse(&lists.collect::<Vec<_>>(), weights, top.k)
             })
             .collect();
         let mut ranked = Rankings::default();
@@ -296,34 +290,30 @@ mod tests {
     use rankstill_core::{Scorer, Span};
     use std::sync::Arc;
 
-    fn said(items: &[ItemId]) -> Said<'_> {
-        Said { items, scores: &[], deviations: &[] }
-    }
-
-    fn fused(fusion: &Fusion, lists: &[Said<'_>]) -> Vec<(ItemId, f32)> {
+    fn fused(fusion: &Fusion, lists: &[RankedList<'_>]) -> Vec<(ItemId, f32)> {
         fusion.fuse(lists, None, 10)
     }
 
     #[test]
-    fn importance_falls_with_rank_and_unsteadiness() {
+    fn importance_decreases_with_rank_and_deviation() {
         let fusion = Fusion { temperature: 2.0, stability: 4.0, cut: 2, ..Fusion::default() };
-        let steady = Said { items: &[7, 3, 5], scores: &[], deviations: &[0.0, 4.0, 0.0] };
-        let found = fused(&fusion, &[steady, said(&[3, 9])]);
+        let steady = RankedList { items: &[7, 3, 5], scores: &[], deviations: &[0.0, 4.0, 0.0] };
+        let found = fused(&fusion, &[steady, RankedList::of(&[3, 9])]);
         let e = |x: f32| x.exp();
-        // 3: second and unsteady in one list, first in the other; 5 is behind the cut.
+        // 3: second with a deviation in one list, first in the other; 5 is after the cut.
         assert_eq!(found, [(7, 2.0), (3, e(-0.5) + e(-1.0) + 1.0), (9, e(-0.5))]);
     }
 
     #[test]
-    fn the_other_worths_are_those_of_their_papers() {
+    fn the_other_kinds_are_those_of_their_papers() {
         let of = |kind| Fusion { kind, cut: 4, ..Fusion::default() };
-        let lists = [said(&[1, 2]), said(&[2, 8])];
+        let lists = [RankedList::of(&[1, 2]), RankedList::of(&[2, 8])];
         let found = fused(&of(Worth::ReciprocalRank), &lists);
         assert_eq!(found[0], (2, 1.0 / 62.0 + 1.0 / 61.0));
         let found = fused(&of(Worth::Borda), &lists);
         assert_eq!(found, [(2, 1.75), (1, 1.0), (8, 0.75)]);
-        let scored = Said { items: &[1, 2, 3], scores: &[9.0, 5.0, 1.0], deviations: &[] };
-        let found = fused(&of(Worth::CombSum), &[scored, said(&[3])]);
+        let scored = RankedList { items: &[1, 2, 3], scores: &[9.0, 5.0, 1.0], deviations: &[] };
+        let found = fused(&of(Worth::CombSum), &[scored, RankedList::of(&[3])]);
         assert_eq!(found, [(1, 1.0), (3, 1.0), (2, 0.5)], "ties go to the smaller id");
     }
 
@@ -331,7 +321,7 @@ mod tests {
     fn weights_of_settings_and_users_multiply() {
         let fusion =
             Fusion { kind: Worth::Borda, cut: 1, weights: vec![1.0, 3.0], ..Fusion::default() };
-        let lists = [said(&[1]), said(&[2])];
+        let lists = [RankedList::of(&[1]), RankedList::of(&[2])];
         assert_eq!(fused(&fusion, &lists), [(2, 3.0), (1, 1.0)]);
         let own = fusion.fuse(&lists, Some(&[8.0, 2.0]), 1);
         assert_eq!(own, [(1, 8.0)]);
@@ -360,18 +350,18 @@ mod tests {
         // Lists 0 2 3 and 4 5 0: 0 has 1 + 1/3.
         assert_eq!(ranked.items(0), [0, 4, 2, 5]);
         let ensemble = ensemble.with_user_weights(vec![vec![1.0, 0.0], vec![0.0, 1.0]]).unwrap();
-        let asked = [query(Some(0)), query(Some(1)), query(Some(9))];
-        let ranked = ensemble.rank(&asked, &TopK::unseen(2)).unwrap();
+        let queries = [query(Some(0)), query(Some(1)), query(Some(9))];
+        let ranked = ensemble.rank(&queries, &TopK::unseen(2)).unwrap();
         assert_eq!(ranked.items(0), [0, 2]);
         assert_eq!(ranked.items(1), [4, 5]);
         assert_eq!(ranked.items(2), [0, 4]);
     }
 
     #[test]
-    fn users_weigh_members_by_their_validation_items() {
+    fn members_are_weighted_for_each_user_by_the_validation_items() {
         let members: Vec<Arc<dyn Ranker>> = vec![Arc::new(From(0)), Arc::new(From(4))];
         let fusion = Fusion { kind: Worth::Borda, cut: 6, user_weights: 2.0, ..Fusion::default() };
-        // Users 0 and 2 have item 1. User 0 wants 0, user 2 wants 5 and 3; of user 1 nothing is known.
+        // Users 0 and 2 have item 1. The target of user 0 is 0, those of user 2 are 5 and 3; user 1 has none.
         let span =
             |user, history, targets| Span { user: Some(user), history, hidden: 0..0, targets };
         let spans = vec![span(0, 0..1, 1..2), span(2, 0..1, 2..4)];
@@ -381,7 +371,7 @@ mod tests {
         let (first, second) = ([1.0, 5.0, 3.0].map(gain), [3.0, 2.0, 5.0].map(gain));
         let mean = |gains: [f64; 3]| gains.iter().sum::<f64>() / 3.0;
 
-        let ensemble = Fused::new(members, fusion).unwrap().weighed_on(&valid).unwrap();
+        let ensemble = Fused::new(members, fusion).unwrap().weighted_on(&valid).unwrap();
         let found = ensemble.weights.unwrap();
         let by_hand = [
             [(first[0] + 2.0 * mean(first)) / 3.0, (second[0] + 2.0 * mean(second)) / 3.0],
@@ -397,13 +387,13 @@ mod tests {
     }
 
     #[test]
-    fn settings_that_cannot_be_are_named() {
-        let wrong = |fusion: Fusion| fusion.check("m.fusion", 2).unwrap_err().to_string();
+    fn invalid_settings_are_named() {
+        let wrong = |fusion: Fusion| fusion.check(2).unwrap_err().to_string();
         let default = Fusion::default;
-        assert_eq!(wrong(Fusion { cut: 0, ..default() }), "m.fusion.cut: must be at least 1");
+        assert_eq!(wrong(Fusion { cut: 0, ..default() }), "cut: must be at least 1");
         let found = wrong(Fusion { weights: vec![1.0], ..default() });
-        assert_eq!(found, "m.fusion.weights: has 1 numbers for 2 rankers");
+        assert_eq!(found, "weights: has 1 numbers for 2 rankers");
         let found = wrong(Fusion { temperature: 0.0, ..default() });
-        assert_eq!(found, "m.fusion.temperature: must be above 0, is 0");
+        assert_eq!(found, "temperature: is 0, must be above 0");
     }
 }

@@ -1,16 +1,15 @@
-//! A teacher that is nothing but its rankings: any system's output becomes a ranker.
+//! A ranker made of recorded rankings: any system's output can be a teacher.
 
 use rankstill_core::{Error, ItemId, ItemSet, Query, Ranker, Rankings, Result, TopK, UserId};
 use rayon::prelude::*;
 
 /// Queries answered by one task.
 const BLOCK: usize = 256;
-/// Stands in the table of users for "has no list".
+/// In the table of users: no list.
 const NO_ROW: u32 = u32::MAX;
 
-/// Answers known users with recorded lists, less what may not be recommended. Everybody else, a query without a user
-/// included, gets an empty list: what was not recorded is not made up. So an answer can be shorter than asked for, and as a
-/// teacher it says nothing about such a query.
+/// Answers the queries of known users with their recorded lists, without items that must not be recommended. All other queries,
+/// including those without a user, get an empty list, and are not taught. Lists can be shorter than requested.
 #[derive(Clone, Debug)]
 pub struct Recorded {
     n_items: usize,
@@ -19,11 +18,11 @@ pub struct Recorded {
 }
 
 impl Recorded {
-    /// `users[i]` was answered with row `i` of `lists`. `name` is for messages.
+    /// Row `i` of `lists` is the list of `users[i]`. `name` is for messages.
     ///
     /// # Errors
-    /// When there are not as many users as lists, a user or an item of a list comes twice, an item is not below `n_items`, or
-    /// the scores of a list rise or are no numbers.
+    /// When the numbers of users and lists differ, a user or an item of a list occurs twice, an item is not below `n_items`, or the
+    /// scores of a list increase or are NaN.
     pub fn new(name: &str, n_items: usize, users: &[UserId], lists: Rankings) -> Result<Self> {
         let problem = |problem: String| Error::Ranker { name: name.to_owned(), problem };
         if users.len() != lists.len() {
@@ -53,20 +52,20 @@ impl Recorded {
             let ordered = scores.windows(2).all(|pair| pair[0] >= pair[1]);
             if !ordered || scores.iter().any(|score| score.is_nan()) {
                 return Err(problem(format!(
-                    "the scores for user {user} are not in falling order"
+                    "the scores for user {user} are not in decreasing order"
                 )));
             }
         }
         Ok(Self { n_items, lists, row_of })
     }
 
-    /// How many users it has a list for.
+    /// The number of users with a list.
     #[must_use]
     pub fn n_users(&self) -> usize {
         self.lists.len()
     }
 
-    /// The catalogue's size.
+    /// The number of items in the catalogue.
     #[must_use]
     pub fn n_items(&self) -> usize {
         self.n_items
@@ -84,10 +83,10 @@ impl Recorded {
             marks.insert(item);
         });
         let listed = self.lists.items(row).iter().zip(self.lists.scores(row));
-        let may = |item: ItemId| {
+        let allowed = |item: ItemId| {
             !marks.contains(item) && top.allowed.is_none_or(|allowed| allowed.contains(item))
         };
-        out.push(listed.map(|(&i, &s)| (i, s)).filter(|(item, _)| may(*item)).take(top.k));
+        out.push(listed.map(|(&i, &s)| (i, s)).filter(|(item, _)| allowed(*item)).take(top.k));
         seen().for_each(|&item| marks.remove(item));
     }
 }
@@ -140,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_known_user_gets_the_recorded_list_less_what_was_seen() {
+    fn a_known_user_gets_the_recorded_list_without_seen_items() {
         let top = TopK::unseen(3);
         assert_eq!(ask(Some(7), &[], &[], &top), [3, 0, 4]);
         assert_eq!(ask(Some(7), &[3], &[4, 4], &top), [0, 1]);
@@ -150,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_else_gets_anything() {
+    fn other_users_get_an_empty_list() {
         let top = TopK::unseen(3);
         assert!(ask(None, &[1], &[], &top).is_empty());
         assert!(ask(Some(0), &[], &[], &top).is_empty());
@@ -158,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn scores_come_along_and_blocks_keep_the_order() {
+    fn scores_are_kept_and_blocks_keep_the_order() {
         let file = recorded();
         let user = |i: usize| Some([7, 2, 0][i % 3]);
         let queries: Vec<_> =
@@ -173,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn unsound_lists_are_refused_by_name() {
+    fn invalid_lists_are_refused_by_name() {
         let one: &[(ItemId, f32)] = &[(1, 0.5)];
         let refuse = |users: &[UserId], rows: &[&[(ItemId, f32)]]| {
             Recorded::new("file", 5, users, lists(rows)).unwrap_err().to_string()
@@ -186,7 +185,9 @@ mod tests {
             "ranker `file`: item 2 is listed twice for user 4"
         );
         for scores in [[0.1, 0.2], [f32::NAN, 0.2], [0.2, f32::NAN]] {
-            assert!(refuse(&[4], &[&[(2, scores[0]), (3, scores[1])]]).contains("falling order"));
+            assert!(
+                refuse(&[4], &[&[(2, scores[0]), (3, scores[1])]]).contains("decreasing order")
+            );
         }
         let alone = Rankings::new(Lists::from_iter([vec![3]]), vec![f32::NAN]).unwrap();
         assert!(Recorded::new("file", 5, &[0], alone).is_err());

@@ -117,7 +117,7 @@ impl Teacher {
         let rankers = members.iter().map(|member| Arc::clone(&member.ranker)).collect();
         let mut fused = Fused::new(rankers, fusion)?;
         if let Some(valid) = valid {
-            fused = fused.weighed_on(valid)?;
+            fused = fused.weighted_on(valid)?;
         }
         Ok(Self::of_ranker(name, Arc::new(fused)))
     }

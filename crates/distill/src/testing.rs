@@ -1,21 +1,41 @@
-//! What the tests of several methods share.
+//! What the tests of several methods share: small data, a teacher with everything that a method may require, students' own
+//! objectives for each kind of slate, and the claims that every method must hold ([`conforms`]).
 #![allow(clippy::unwrap_used)]
 
-use crate::beside_own::{Asked, Term};
-use crate::rank_distil::Scratch;
+use crate::DISTILLERS;
+use crate::parts::blend::{Context, ItemScores, Term};
+use crate::parts::unlabelled_sampler::UnlabelledSampler;
 use rankstill_core::kernel::rng::Rng;
+use rankstill_core::registry::{Config, parse};
 use rankstill_core::{
-    Batch, Cases, Grad, Interactions, ItemId, Learner, Model, ModelConfig, Objective, Plan, Query,
-    Rankings, Result, Row, Scorer, Scores, Slate, TeacherRecipe, Tensors, Trace, Trainable,
+    Batch, Cases, Distiller, Embedded, Factored, Factors, Grad, Interactions, ItemId, Learner,
+    Model, ModelConfig, Objective, Plan, Query, Rankings, Result, Row, Scorer, Scores, Slate,
+    TeacherRecipe, Tensors, Trace, Trainable, VectorGrads, Vectors,
 };
+use serde::Serialize;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// Items.
+/// Number of items.
 pub(crate) const N: usize = 30;
 /// Longest list of the teacher.
 pub(crate) const K: usize = 12;
+/// Dimension of the student's vectors, and of the teacher's.
+pub(crate) const DIM: usize = 3;
+const TEACHER_DIM: usize = 6;
 
-/// 12 users; user 5 has labelled everything but two items.
+/// The method of this name with the small settings of its entry, and others over them.
+pub(crate) fn small(kind: &str, over: Value) -> Box<dyn Distiller> {
+    let entry = DISTILLERS.iter().find(|entry| entry.name == kind).unwrap();
+    let mut settings: Value = serde_json::from_str(entry.small).unwrap();
+    let table = settings.as_object_mut().unwrap();
+    assert!(!table.is_empty(), "{kind} has no small settings for tests");
+    table.insert("kind".into(), kind.into());
+    table.extend(over.as_object().unwrap().clone());
+    parse(DISTILLERS, Config { path: "distill", value: &settings }).unwrap().1
+}
+
+/// 12 users. For user 5 all but two items are labelled.
 pub(crate) fn log() -> Interactions {
     let line = |u: u64| {
         let n = if u == 5 { N - 2 } else { 1 + u as usize % 4 };
@@ -24,25 +44,48 @@ pub(crate) fn log() -> Interactions {
     Interactions::new(N, (0..12).map(line).collect(), None, None).unwrap()
 }
 
-/// One for each of its interactions.
+/// One for each interaction.
 pub(crate) fn cases() -> Cases {
     Cases::each_interaction(&log())
 }
 
-/// Ranks by chance; says nothing to user 3. Comes about as [`Free`] does.
+/// A teacher with random lists at three states of its training, and none for user 3; with random vectors and ranks of the labelled
+/// items. Its recipe is [`Free`].
 pub(crate) fn trace(cases: &Cases) -> Trace {
-    let mut said = Rankings::default();
-    for (u, query) in cases.distinct_queries().iter().enumerate() {
-        let order = Rng::keyed(2, [u as u64]).permutation(N as u32);
-        let unlabelled = order.into_iter().filter(|item| !query.history.contains(item));
-        let scores = (0..).map(|place| 3.0 - 0.4 * place as f32);
-        said.push(unlabelled.zip(scores).take(if u == 3 { 0 } else { K }));
-    }
-    Trace::new("chance", vec![(0, said)]).unwrap().with_recipe(learning(8))
+    let queries = cases.distinct_queries();
+    let states = (0..3).map(|state: u64| {
+        let mut rankings = Rankings::default();
+        for (u, query) in queries.iter().enumerate() {
+            let order = Rng::keyed(4 - state, [u as u64]).permutation(N as u32);
+            let unlabelled = order.into_iter().filter(|item| !query.history.contains(item));
+            let scores = (0..).map(|position| 3.0 - 0.4 * position as f32);
+            rankings.push(unlabelled.zip(scores).take(if u == 3 { 0 } else { K }));
+        }
+        (state as usize, rankings)
+    });
+    let mut items = vec![0.0; N * TEACHER_DIM];
+    Rng::new(7).fill_normal(&mut items, 0.0, 1.0);
+    let ranks = queries.iter().map(|query| (1..=query.history.len() as u32).rev()).collect();
+    let trace = Trace::new("chance", states.collect()).unwrap().with_recipe(free_recipe(8));
+    let embedded = Embedded::new("chance", &Drawn(items), &queries).unwrap();
+    trace.with_labelled_ranks(ranks).unwrap().with_embedded(embedded).unwrap()
 }
 
-/// How a [`Free`] comes about.
-pub(crate) fn learning(seed: u64) -> TeacherRecipe {
+/// Random vectors.
+pub(crate) struct Drawn(pub Vec<f32>);
+impl Factored for Drawn {
+    fn items(&self) -> Factors<'_> {
+        Factors { data: &self.0, len: N, dim: TEACHER_DIM, stride: TEACHER_DIM }
+    }
+    fn embed(&self, queries: &[Query<'_>], out: &mut [f32]) {
+        for (query, out) in queries.iter().zip(out.chunks_mut(TEACHER_DIM)) {
+            Rng::keyed(6, [u64::from(query.user.unwrap())]).fill_normal(out, 0.0, 1.0);
+        }
+    }
+}
+
+/// The recipe of a [`Free`].
+pub(crate) fn free_recipe(seed: u64) -> TeacherRecipe {
     TeacherRecipe {
         recipe: Arc::new(Free(Plan { batch_size: 5, ..Plan::default() })),
         train: Arc::new(log()),
@@ -50,19 +93,23 @@ pub(crate) fn learning(seed: u64) -> TeacherRecipe {
     }
 }
 
-pub(crate) fn asked(query: usize, epoch: usize) -> Asked {
-    Asked { query, case: 0, epoch, seed: 5 }
+pub(crate) fn context(query: usize, epoch: usize) -> Context {
+    Context { query, case: 0, epoch, seed: 5 }
 }
 
-/// What a term asks for, which must be as many items as it says.
+/// Without a complement.
+pub(crate) fn item_scores<'a>(items: &'a [ItemId], scores: &'a [f32]) -> ItemScores<'a> {
+    ItemScores { items, scores, log_complement: 0.0, probes: &[], all: None }
+}
+
+/// The items that a term lists.
 pub(crate) fn items_of(term: &impl Term, query: usize, epoch: usize) -> Vec<ItemId> {
     let mut items = Vec::new();
-    term.items(asked(query, epoch), &mut Scratch::new(N), &mut items);
-    assert_eq!(items.len(), term.len(asked(query, epoch)));
+    term.list_items(context(query, epoch), &mut UnlabelledSampler::new(N), &mut items);
     items
 }
 
-/// A student whose score of an item is random, another one in each version.
+/// A student with random scores, others in each version.
 pub(crate) struct Chance(pub u64);
 impl Scorer for Chance {
     fn n_items(&self) -> usize {
@@ -84,11 +131,11 @@ impl Model for Chance {
     }
 }
 
-/// The simplest model that learns: a number for each user and item.
-#[derive(serde::Serialize)]
+/// The simplest trainable model: a score for each user and item.
+#[derive(Serialize)]
 pub(crate) struct Free(pub Plan);
 
-/// The numbers.
+/// The scores.
 pub(crate) struct FreeModel(Vec<f32>);
 
 impl Trainable for Free {
@@ -112,9 +159,14 @@ impl Trainable for Free {
 }
 
 impl ModelConfig for Free {
+    fn kind(&self) -> &'static str {
+        "free"
+    }
+
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         Ok(Box::new(FreeModel(tensors.f32s("numbers", 12 * N)?.to_vec())))
     }
+
     fn memory(&self, _n_users: usize, _n_items: usize, _n_interactions: usize) -> u64 {
         0
     }
@@ -143,7 +195,7 @@ impl Model for FreeModel {
 impl Learner for FreeModel {
     /// By plain gradient descent on lists, at a rate of 0.3.
     fn step(&mut self, batch: &Batch<'_>, slate: &Slate, objective: &dyn Objective) -> f64 {
-        let Slate::Lists { listed, .. } = slate else { panic!("learns from lists") };
+        let Slate::Lists { listed, .. } = slate else { panic!("lists") };
         let (mut loss, mut moves) = (0.0, Vec::new());
         for at in 0..batch.len() {
             let user = batch.case(at).query.user.unwrap() as usize;
@@ -152,7 +204,7 @@ impl Learner for FreeModel {
             let mut grad = vec![0.0; items.len()];
             let scores = Scores { listed: &scores, probes: &[], log_complement: f32::NEG_INFINITY };
             let to = Grad { listed: &mut grad, log_complement: &mut 0.0 };
-            loss += f64::from(objective.loss(Row { batch, at, items }, scores, to));
+            loss += f64::from(objective.loss(Row { batch, slate, at }, scores, to));
             moves.extend(items.iter().map(|&i| user * N + i as usize).zip(grad));
         }
         moves.into_iter().for_each(|(at, slope)| self.0[at] -= 0.3 * slope);
@@ -168,9 +220,9 @@ impl Learner for FreeModel {
 pub(crate) enum Own {
     /// BPR with one random item.
     Pairs,
-    /// Softmax over the target and what is not in the history; its left-out items are not the labelled ones.
+    /// Softmax over the target and the items that are not in the history; its left-out items are not the labelled ones.
     Softmax,
-    /// Squared distance of all scores to 1 for the history and 0 for the rest.
+    /// Squared distance of all scores to 1 for the history and 0 for other items.
     Squares,
 }
 
@@ -187,7 +239,7 @@ impl Objective for Own {
                 rows.clone().map(|at| [case(at).targets[0]]).collect(),
                 rows.map(|at| {
                     let target = case(at).targets[0];
-                    // One strange item besides, which nobody else leaves out.
+                    // One more item, which no other loss leaves out.
                     let other = (target + 7) % N as u32;
                     let history = case(at).query.history.iter().copied().chain([other]);
                     history.filter(move |&item| item != target)
@@ -223,8 +275,177 @@ impl Objective for Own {
     }
 }
 
-/// Asks the objective as a learner does, of a row whose slate is known: its loss, and the gradient with respect to every item's
-/// score.
+/// One own objective for each kind of slate.
+pub(crate) const OWNS: [Own; 3] = [Own::Pairs, Own::Softmax, Own::Squares];
+
+/// The claims that every method must hold: settings round trip, the gradient is the slope of the loss, draws depend neither on the
+/// batch nor on threads, and a restored objective continues as the saved one.
+pub(crate) fn conforms(method: &dyn Distiller) {
+    settings_round_trip(method);
+    gradients_are_slopes(method);
+    is_reproducible(method);
+}
+
+fn settings_round_trip(method: &dyn Distiller) {
+    let config = method.config();
+    let name = |entry: &&rankstill_core::registry::Entry<dyn Distiller>| {
+        (entry.parse)(Config { path: "d", value: &config })
+            .is_ok_and(|again| again.config() == config)
+    };
+    let found = DISTILLERS.iter().filter(name).count();
+    assert_eq!(found, 1, "{config} is read by exactly one method, and is unchanged");
+}
+
+/// With respect to all scores, and to the vectors where the method looks at these.
+pub(crate) fn gradients_are_slopes(method: &dyn Distiller) {
+    let cases = cases();
+    let rows: Vec<u32> = (0..cases.len() as u32).step_by(2).collect();
+    let batch = Batch::new(&cases, &rows, 0, 9);
+    for own in OWNS {
+        let objective = taught(method, own, &cases);
+        let slate = objective.slate(&batch);
+        for at in 0..rows.len() {
+            let scores = scores(at);
+            let (here, slopes) = ask(&*objective, &slate, &batch, at, &scores);
+            for (item, found) in slopes.iter().enumerate() {
+                let moved = |by: f32| {
+                    let mut scores = scores.clone();
+                    scores[item] += by;
+                    ask(&*objective, &slate, &batch, at, &scores).0
+                };
+                const STEP: f32 = 3e-2;
+                let slope = (moved(STEP) - moved(-STEP)) / (2.0 * f64::from(STEP));
+                assert!(
+                    (found - slope).abs() < 1e-3 + 3e-3 * slope.abs() + 1e-5 * here.abs(),
+                    "{} {own:?} row {at} item {item}: {found} {slope}",
+                    method.config()
+                );
+            }
+        }
+        if objective.vector_objective().is_some() {
+            vector_gradients_are_slopes(method, own, &cases);
+        }
+    }
+}
+
+fn vector_gradients_are_slopes(method: &dyn Distiller, own: Own, cases: &Cases) {
+    let (rows, queries, items) = with_vectors(cases);
+    let batch = Batch::new(cases, &rows, 0, 9);
+    // Parameters are updated in each call, so each has its own objective.
+    let of = |queries: &[f32], items: &[f32]| {
+        ask_vectors(&*taught(method, own, cases), &batch, queries, items)
+    };
+    let (_, to_queries, to_items) = of(&queries, &items);
+    // The last row has the query of an earlier one, and the fourth has no vector to learn.
+    let last = rows.len() - 1;
+    let none = |at: usize| to_queries[at * DIM..][..DIM] == [0.0; DIM];
+    assert!(none(last) && none(3), "{}", method.config());
+    let mut live = 0;
+    for k in (0..queries.len() + items.len()).step_by(2) {
+        let n = queries.len();
+        let moved = |by: f32| {
+            let (mut queries, mut items) = (queries.clone(), items.clone());
+            *if k < n { &mut queries[k] } else { &mut items[k - n] } += by;
+            of(&queries, &items).0
+        };
+        let found = if k < n { to_queries[k] } else { to_items[k - n] };
+        let slope = (moved(2e-3) - moved(-2e-3)) / 4e-3;
+        live += usize::from(found != 0.0);
+        let near = (slope - f64::from(found)).abs() < 2e-2 + 5e-3 * slope.abs();
+        assert!(near, "{} {own:?} {k}: {slope} {found}", method.config());
+    }
+    assert!(live > 10, "{}", method.config());
+}
+
+/// Slates, losses and vector steps on 1, 2 and 3 threads, for a part of the batch, and after a checkpoint.
+pub(crate) fn is_reproducible(method: &dyn Distiller) {
+    let cases = cases();
+    let rows: Vec<u32> = (0..200).map(|i| i * 7 % cases.len() as u32).collect();
+    for own in [Own::Pairs, Own::Softmax] {
+        let objective = taught(method, own, &cases);
+        let drawn = |objective: &dyn Objective, rows: &[u32], epoch: usize| {
+            let slate = objective.slate(&Batch::new(&cases, rows, epoch, 9));
+            let left_out: Vec<_> =
+                (0..rows.len()).map(|at| slate.left_out(at).map(<[_]>::to_vec)).collect();
+            (slate.listed().cloned(), slate.probes().cloned(), left_out)
+        };
+        let on = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| drawn(&*objective, &rows, 3))
+        };
+        let whole = on(1);
+        assert!(on(2) == whole && on(3) == whole, "{}", method.config());
+        let (listed, part) = (whole.0.unwrap(), drawn(&*objective, &rows[..5], 3).0.unwrap());
+        (0..5).for_each(|at| assert_eq!(part.row(at), listed.row(at), "{}", method.config()));
+    }
+    continues_after_a_checkpoint(method, &cases);
+    if taught(method, Own::Pairs, &cases).vector_objective().is_some() {
+        vector_steps_are_reproducible(method, &cases);
+    }
+}
+
+fn continues_after_a_checkpoint(method: &dyn Distiller, cases: &Cases) {
+    let rows: Vec<u32> = (0..cases.len() as u32).collect();
+    let batch = Batch::new(cases, &rows, 4, 9);
+    let of = |objective: &dyn Objective| {
+        let slate = objective.slate(&batch);
+        let ask = |at| ask(objective, &slate, &batch, at, &scores(at));
+        (0..rows.len()).map(ask).collect::<Vec<_>>()
+    };
+    let fresh = || method.teach(Box::new(Own::Pairs), cases, &[trace(cases)]).unwrap();
+    let mut objective = fresh();
+    for epoch in 0..5 {
+        objective.refresh(epoch, &Chance(epoch as u64), cases).unwrap();
+    }
+    let state = objective.state();
+    let mut again = fresh();
+    again.restore(&state).unwrap();
+    assert!(again.state() == state && of(&*again) == of(&*objective), "{}", method.config());
+    if state.iter().next().is_some() {
+        let mut wrong = Tensors::default();
+        state.iter().for_each(|(name, _)| wrong.insert(name, &[2], vec![1u32, 999]));
+        assert!(again.restore(&wrong).is_err(), "{}", method.config());
+    }
+}
+
+fn vector_steps_are_reproducible(method: &dyn Distiller, cases: &Cases) {
+    let (rows, queries, items) = with_vectors(cases);
+    let steps = |objective: &dyn Objective, epochs: std::ops::Range<usize>| {
+        let batch = |epoch| Batch::new(cases, &rows, epoch, 9);
+        let step = |epoch| ask_vectors(objective, &batch(epoch), &queries, &items);
+        epochs.map(step).collect::<Vec<_>>()
+    };
+    let fresh = || method.teach(Box::new(Own::Pairs), cases, &[trace(cases)]).unwrap();
+    let on = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| steps(&*fresh(), 0..6))
+    };
+    let whole = on(1);
+    assert!(on(2) == whole && on(3) == whole, "{}", method.config());
+    for stop in [0, 3] {
+        let before = fresh();
+        steps(&*before, 0..stop);
+        let mut after = fresh();
+        after.restore(&before.state()).unwrap();
+        assert!(steps(&*after, stop..6) == whole[stop..], "{}", method.config());
+    }
+}
+
+/// The objective of a method, after its first update.
+pub(crate) fn taught(method: &dyn Distiller, own: Own, cases: &Cases) -> Box<dyn Objective> {
+    let mut objective = method.teach(Box::new(own), cases, &[trace(cases)]).unwrap();
+    objective.refresh(0, &Chance(3), cases).unwrap();
+    objective
+}
+
+/// Random scores of all items.
+pub(crate) fn scores(at: usize) -> Vec<f32> {
+    let mut scores = vec![0.0; N];
+    Rng::keyed(4, [at as u64]).fill_normal(&mut scores, 0.0, 1.5);
+    scores
+}
+
+/// The loss of a row, and its gradient with respect to the score of every item, as a learner computes them.
 pub(crate) fn ask(
     objective: &dyn Objective,
     slate: &Slate,
@@ -232,33 +453,92 @@ pub(crate) fn ask(
     at: usize,
     scores: &[f32],
 ) -> (f64, Vec<f64>) {
-    let (items, left_out, against) = match slate {
-        Slate::Lists { listed, .. } => (listed.row(at), &[][..], false),
-        Slate::WithComplement { listed, left_out, asking, .. } => {
-            (listed.row(at), left_out.row(at), asking.contains(&(at as u32)))
+    let row = Row { batch, slate, at };
+    let of = |items: &[ItemId]| items.iter().map(|&i| scores[i as usize]).collect::<Vec<f32>>();
+    let listed = slate.listed().map_or(scores.to_vec(), |_| of(row.items()));
+    let probes = slate.probes().map_or(Vec::new(), |probes| of(probes.row(at)));
+    let complement: Vec<usize> = match slate.left_out(at) {
+        None => Vec::new(),
+        Some(left_out) => {
+            let counts = |item: &ItemId| !row.items().contains(item) && !left_out.contains(item);
+            (0..N as u32).filter(counts).map(|item| item as usize).collect()
         }
-        Slate::All => (&[][..], &[][..], false),
     };
-    let counts = |i: &usize| !items.contains(&(*i as u32)) && !left_out.contains(&(*i as u32));
-    let rest: Vec<usize> = (0..N).filter(|_| against).filter(counts).collect();
-    let listed: Vec<f32> = match slate {
-        Slate::All => scores.to_vec(),
-        _ => items.iter().map(|&i| scores[i as usize]).collect(),
-    };
-    let mass = rest.iter().fold(0.0, |sum, &i| sum + f64::from(scores[i]).exp());
-    let (mut grad, mut to_rest) = (vec![0.0; listed.len()], 0.0);
+    let mass = complement.iter().fold(0.0, |sum, &i| sum + f64::from(scores[i]).exp());
+    let (mut grad, mut to_complement) = (vec![0.0; listed.len()], 0.0);
     let loss = objective.loss(
-        Row { batch, at, items },
-        Scores { listed: &listed, probes: &[], log_complement: mass.ln() as f32 },
-        Grad { listed: &mut grad, log_complement: &mut to_rest },
+        row,
+        Scores { listed: &listed, probes: &probes, log_complement: mass.ln() as f32 },
+        Grad { listed: &mut grad, log_complement: &mut to_complement },
     );
     let mut slopes = vec![0.0; N];
     match slate {
         Slate::All => slopes.iter_mut().zip(&grad).for_each(|(to, &g)| *to = f64::from(g)),
-        _ => items.iter().zip(&grad).for_each(|(&i, &g)| slopes[i as usize] += f64::from(g)),
+        _ => row.items().iter().zip(&grad).for_each(|(&i, &g)| slopes[i as usize] += f64::from(g)),
     }
-    for i in rest {
-        slopes[i] += f64::from(to_rest) * f64::from(scores[i]).exp() / mass;
+    for i in complement {
+        slopes[i] += f64::from(to_complement) * f64::from(scores[i]).exp() / mass;
     }
     (f64::from(loss), slopes)
+}
+
+/// The loss of a batch's vectors and both gradients, as a learner computes them. The fourth row has no vector to learn.
+pub(crate) fn ask_vectors(
+    objective: &dyn Objective,
+    batch: &Batch<'_>,
+    queries: &[f32],
+    all: &[f32],
+) -> (f64, Vec<f32>, Vec<f32>) {
+    let vector_objective = objective.vector_objective().unwrap();
+    let ids = vector_objective.items(batch, &objective.slate(batch));
+    let items: Vec<f32> =
+        ids.iter().flat_map(|&item| all[item as usize * DIM..][..DIM].to_vec()).collect();
+    let counts: Vec<bool> = (0..batch.len()).map(|at| at != 3).collect();
+    let (mut to_queries, mut to_items) = (vec![0.0; queries.len()], vec![0.0; items.len()]);
+    let vectors = Vectors { dim: DIM, queries, counts: &counts, ids: &ids, items: &items };
+    let grads = VectorGrads { queries: &mut to_queries, items: &mut to_items };
+    let loss = vector_objective.loss(batch, &vectors, grads);
+    let mut to_all = vec![0.0; all.len()];
+    for (&item, to) in ids.iter().zip(to_items.chunks(DIM)) {
+        to_all[item as usize * DIM..][..DIM].copy_from_slice(to);
+    }
+    (loss, to_queries, to_all)
+}
+
+/// The rows of a batch, two of which have the same query; the vectors of their queries, and those of all items.
+pub(crate) fn with_vectors(cases: &Cases) -> (Vec<u32>, Vec<f32>, Vec<f32>) {
+    let vectors = |key: u64, len: usize| {
+        let mut out = vec![0.0; len];
+        Rng::keyed(8, [key]).fill_normal(&mut out, 0.0, 1.0);
+        out
+    };
+    let rows: Vec<u32> = (0..cases.len() as u32).step_by(3).chain([0]).collect();
+    let of = |&row: &u32| vectors(cases.query_of(row as usize) as u64, DIM);
+    let queries = rows.iter().flat_map(of).collect();
+    (rows, queries, vectors(99, N * DIM))
+}
+
+#[test]
+fn every_method_conforms() {
+    DISTILLERS.iter().for_each(|entry| conforms(&*small(entry.name, json!({}))));
+}
+
+#[test]
+fn unknown_settings_and_traces_that_do_not_fit_are_refused_by_every_method() {
+    let cases = cases();
+    for entry in DISTILLERS {
+        let unknown = json!({"lamda": 1});
+        let error = (entry.parse)(Config { path: "d", value: &unknown }).err().unwrap().to_string();
+        assert!(error.starts_with("d.lamda: unknown"), "{error}");
+        let method = small(entry.name, json!({}));
+        let teach = |trace: Trace| method.teach(Box::new(Own::Pairs), &cases, &[trace]);
+        let mut one = Rankings::default();
+        one.push([(1, 0.0)]);
+        let error = teach(Trace::new("short", vec![(0, one)]).unwrap()).err().unwrap().to_string();
+        assert_eq!(error, "teacher `short` answered 1 cases, the student asks 12");
+        let mut foreign = Rankings::default();
+        (0..12).for_each(|_| foreign.push([(N as u32, 0.0)]));
+        let error = teach(Trace::new("foreign", vec![(0, foreign)]).unwrap()).err().unwrap();
+        assert!(error.to_string().contains("item 30 is not in a catalogue of 30 items"), "{error}");
+    }
 }

@@ -1,4 +1,4 @@
-//! Recording what a teacher says: each distinct query of the student's cases is asked once, in blocks.
+//! Recording a teacher's lists for the distinct queries of the student's cases, block by block.
 
 use rankstill_core::{
     Candidates, Cases, Error, ItemId, ListRequest, Lists, Query, Ranker, Rankings, Result, Span,
@@ -7,15 +7,15 @@ use rankstill_core::{
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-/// Queries asked at a time; also how often the caller is told. Enough for a ranker to spread over its threads.
+/// Queries in a block, which is also how often progress is reported. Enough for a ranker to use all its threads.
 pub const BLOCK: usize = 4096;
 
-/// Asks `teacher` every distinct query of `cases` for its `request.k` best items among what the request says. The trace has one
-/// checkpoint, epoch 0. `progress` is given (done, of how many) queries after every block; `Break` ends the recording with
-/// [`Error::Interrupted`].
+/// Records the `request.k` best items of `teacher`, among the candidates of the request, for every distinct query of `cases`. The
+/// trace has one checkpoint, epoch 0. `progress` receives (queries done, all queries) after every block; `Break` ends the
+/// recording with [`Error::Interrupted`].
 ///
 /// # Errors
-/// When the teacher does not answer, answers another number of queries, with longer lists than asked for, or with an item
+/// When the teacher fails, answers another number of queries, or returns a list that is longer than requested or holds an item
 /// that is not in the catalogue.
 pub fn record(
     name: &str,
@@ -24,17 +24,17 @@ pub fn record(
     request: ListRequest,
     progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<Trace> {
-    let mut said = Rankings::default();
-    let mut keep = |answers: Rankings| {
-        said.append(answers);
+    let mut rankings = Rankings::default();
+    let mut keep = |block: Rankings| {
+        rankings.append(block);
         Ok(())
     };
     record_from(0, name, teacher, cases, request, &mut keep, progress)?;
-    Trace::new(name, vec![(0, said)])
+    Trace::new(name, vec![(0, rankings)])
 }
 
-/// The same, from distinct query `first` on, block by block to `keep`: for lists that are written as they come, and for
-/// going on where a recording stopped.
+/// The same from distinct query `first` on, passing each block to `keep`: for lists that are written as they come, and to resume
+/// a recording.
 ///
 /// # Errors
 /// As [`record`], and when `keep` fails.
@@ -62,11 +62,11 @@ pub fn record_from(
     Ok(())
 }
 
-/// Where `teacher` has the items that are labelled for each distinct query of `cases`, its history and then its hidden items,
-/// in its ranking of the whole catalogue: 1-based, 0 = not ranked.
+/// The teacher's ranks of the labelled items of each distinct query of `cases`, its history and then its hidden items, in the
+/// ranking of the whole catalogue: 1-based, 0 = not ranked.
 ///
 /// # Errors
-/// When the teacher does not answer.
+/// When the teacher fails.
 pub fn labelled_ranks(teacher: &dyn Ranker, cases: &Cases) -> Result<Lists<u32>> {
     let everything = TopK { k: cases.n_items(), skip_seen: false, allowed: None };
     let mut ranks = Lists::default();
@@ -80,22 +80,22 @@ pub fn labelled_ranks(teacher: &dyn Ranker, cases: &Cases) -> Result<Lists<u32>>
             let hidden = history.end..end;
             spans.push(Span { user: query.user, history, hidden, targets: from..end });
         }
-        let asked = Cases::new(cases.n_items(), Arc::new(timeline), spans)?;
+        let targets = Cases::new(cases.n_items(), Arc::new(timeline), spans)?;
         teacher
-            .target_ranks(&asked, &everything)?
+            .target_ranks(&targets, &everything)?
             .iter()
             .for_each(|row| ranks.push(row.iter().copied()));
     }
     Ok(ranks)
 }
 
-/// How long the lists of a request on these cases may be.
+/// The maximum length of the lists of a request for these cases.
 #[must_use]
 pub fn length(cases: &Cases, request: ListRequest) -> usize {
     question(cases, request).k
 }
 
-/// What a teacher is asked for.
+/// The parameters with which a teacher is queried.
 #[must_use]
 pub fn question(cases: &Cases, request: ListRequest) -> TopK<'static> {
     match request.candidates {
@@ -107,28 +107,28 @@ pub fn question(cases: &Cases, request: ListRequest) -> TopK<'static> {
     }
 }
 
-/// About how many bytes [`record`] will hold for so many distinct queries, besides what the teacher itself needs: the
-/// queries, and an item and a score for each place of each list.
+/// About how many bytes [`record`] holds for this many distinct queries, without those of the teacher itself: the queries, and an
+/// item and a score for each position of each list.
 #[must_use]
 pub fn memory(n_queries: usize, request: ListRequest) -> u64 {
     let query = size_of::<Query<'_>>() + size_of::<usize>();
-    let place = size_of::<ItemId>() + size_of::<f32>();
-    n_queries as u64 * (query as u64 + request.k as u64 * place as u64)
+    let position = size_of::<ItemId>() + size_of::<f32>();
+    n_queries as u64 * (query as u64 + request.k as u64 * position as u64)
 }
 
 fn check(
     name: &str,
     answers: &Rankings,
-    asked: &[Query<'_>],
+    queries: &[Query<'_>],
     k: usize,
     n_items: usize,
 ) -> Result<()> {
-    if answers.len() != asked.len() {
-        let (found, expected) = (answers.len(), asked.len());
+    if answers.len() != queries.len() {
+        let (found, expected) = (answers.len(), queries.len());
         return Err(Error::Misaligned { teacher: name.to_owned(), found, expected });
     }
     if let Some(long) = answers.lists().iter().find(|list| list.len() > k) {
-        let problem = format!("was asked for {k} items and gave {}", long.len());
+        let problem = format!("was asked for {k} items and returned {}", long.len());
         return Err(Error::Ranker { name: name.to_owned(), problem });
     }
     match answers.lists().values().iter().find(|&&item| item as usize >= n_items) {
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
     use rankstill_core::{Interactions, Scorer};
 
-    /// Item `i` of `n` is worth `i` to everybody.
+    /// The score of item `i` of `n` is `i` for all users.
     struct Ascending(usize);
     impl Scorer for Ascending {
         fn n_items(&self) -> usize {
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_labelled_is_ranked_in_the_whole_catalogue() {
+    fn labelled_items_are_ranked_in_the_whole_catalogue() {
         let cases = cases(vec![vec![5, 1], vec![], vec![3, 4, 5, 0]]);
         let ranks = labelled_ranks(&Ascending(6), &cases).unwrap();
         assert_eq!(ranks.iter().collect::<Vec<_>>(), [&[1, 5][..], &[], &[3, 2, 1, 6]]);
@@ -184,15 +184,15 @@ mod tests {
     }
 
     #[test]
-    fn every_distinct_query_is_asked_once_for_unlabelled_items() {
+    fn every_distinct_query_has_one_list_of_unlabelled_items() {
         let cases = cases(vec![vec![5, 1], vec![], vec![3, 4, 5, 0]]);
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         let mut progress = |done, all| {
-            told.push((done, all));
+            reported.push((done, all));
             ControlFlow::Continue(())
         };
         let trace = record("up", &Ascending(6), &cases, unlabelled(3), &mut progress).unwrap();
-        assert_eq!(told, [(3, 3)]);
+        assert_eq!(reported, [(3, 3)]);
         assert_eq!(trace.teacher(), "up");
         assert_eq!(trace.last().items(0), [4, 3, 2]);
         assert_eq!(trace.last().items(1), [5, 4, 3]);
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_give_what_one_question_gives() {
+    fn blocks_have_the_lists_of_a_single_call() {
         let cases = cases((0..BLOCK as u32 + 700).map(|u| vec![u % 6]).collect());
         let trace = record("up", &Ascending(6), &cases, unlabelled(2), &mut go_on).unwrap();
         let whole = Ascending(6).rank(&cases.distinct_queries(), &TopK::unseen(2)).unwrap();
@@ -209,19 +209,19 @@ mod tests {
     }
 
     #[test]
-    fn a_recording_goes_on_where_it_stopped() {
+    fn a_recording_can_be_resumed() {
         let cases = cases((0..BLOCK as u32 + 700).map(|u| vec![u % 6]).collect());
         let (up, request) = (Ascending(6), unlabelled(2));
         let whole = record("up", &up, &cases, request, &mut go_on).unwrap();
         for stopped_after in [0, 1, BLOCK, cases.n_queries()] {
-            let mut said =
+            let mut lists =
                 whole.last().iter().take(stopped_after).map(<[_]>::to_vec).collect::<Vec<_>>();
             let mut keep = |answers: Rankings| {
-                said.extend(answers.lists().iter().map(<[_]>::to_vec));
+                lists.extend(answers.lists().iter().map(<[_]>::to_vec));
                 Ok(())
             };
             record_from(stopped_after, "up", &up, &cases, request, &mut keep, &mut go_on).unwrap();
-            assert_eq!(said, whole.last().iter().collect::<Vec<_>>());
+            assert_eq!(lists, whole.last().iter().collect::<Vec<_>>());
         }
     }
 
@@ -233,7 +233,7 @@ mod tests {
         assert!(matches!(stopped, Err(Error::Interrupted)));
     }
 
-    /// Answers every question with the same rankings.
+    /// Returns the same rankings to every call.
     struct Parrot(Rankings);
     impl Ranker for Parrot {
         fn rank(&self, _: &[Query<'_>], _: &TopK<'_>) -> Result<Rankings> {
@@ -245,9 +245,11 @@ mod tests {
     fn a_teacher_that_answers_wrongly_is_named() {
         let cases = cases(vec![vec![1], vec![2]]);
         let wrong = |lists: Vec<Vec<ItemId>>| {
-            let mut said = Rankings::default();
-            lists.into_iter().for_each(|list| said.push(list.into_iter().map(|item| (item, 0.0))));
-            record("polly", &Parrot(said), &cases, unlabelled(2), &mut go_on).unwrap_err()
+            let mut rankings = Rankings::default();
+            lists
+                .into_iter()
+                .for_each(|list| rankings.push(list.into_iter().map(|item| (item, 0.0))));
+            record("polly", &Parrot(rankings), &cases, unlabelled(2), &mut go_on).unwrap_err()
         };
         assert_eq!(
             wrong(vec![vec![0]]).to_string(),
@@ -255,13 +257,13 @@ mod tests {
         );
         assert_eq!(
             wrong(vec![vec![0], vec![3, 4, 5]]).to_string(),
-            "ranker `polly`: was asked for 2 items and gave 3"
+            "ranker `polly`: was asked for 2 items and returned 3"
         );
         assert!(wrong(vec![vec![6], vec![]]).to_string().contains("item 6 is not in a catalogue"));
     }
 
     #[test]
-    fn the_memory_grows_with_queries_and_places() {
+    fn the_memory_grows_with_queries_and_positions() {
         let (one, long) = (memory(1000, unlabelled(10)), memory(1000, unlabelled(100)));
         assert_eq!(long - one, 1000 * 90 * 8);
         assert_eq!(memory(2000, unlabelled(10)), 2 * one);

@@ -133,6 +133,10 @@ impl Recipe for BoostedTrees {
 }
 
 impl ModelConfig for BoostedTrees {
+    fn kind(&self) -> &'static str {
+        "boosted_trees"
+    }
+
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         let n_items = baskets::read_n_items(tensors)?;
         let log = CandidateIndex::new(baskets::read(tensors, n_items, false)?);

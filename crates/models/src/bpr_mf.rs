@@ -83,6 +83,10 @@ impl BprMf {
 }
 
 impl ModelConfig for BprMf {
+    fn kind(&self) -> &'static str {
+        "bpr_mf"
+    }
+
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         Ok(Box::new(Mf::loaded(self, tensors)?))
     }

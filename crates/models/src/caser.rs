@@ -48,7 +48,7 @@ mod tower;
 use crate::parts::loss::{Loss, LossKind, Sampled};
 use crate::parts::settings::{self, Checked, Training, padded};
 use learner::CaserLearner;
-use model::Net;
+use model::CaserModel;
 use rankstill_core::kernel::activation::Activation;
 use rankstill_core::kernel::optimizer::{Adam, AdamMode, Optimizer};
 use rankstill_core::{
@@ -134,9 +134,13 @@ impl Caser {
 }
 
 impl ModelConfig for Caser {
+    fn kind(&self) -> &'static str {
+        "caser"
+    }
+
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         self.check()?;
-        Ok(Box::new(Net::loaded(self, tensors)?))
+        Ok(Box::new(CaserModel::loaded(self, tensors)?))
     }
 
     fn memory(&self, n_users: usize, n_items: usize, n_interactions: usize) -> u64 {
@@ -174,11 +178,11 @@ impl Trainable for Caser {
 
     fn init(&self, train: &Arc<Interactions>, seed: u64) -> Result<Box<dyn Learner>> {
         self.check()?;
-        Ok(Box::new(CaserLearner::new(Net::random(self, train, seed))))
+        Ok(Box::new(CaserLearner::new(CaserModel::random(self, train, seed))))
     }
 
     fn resume(&self, train: &Arc<Interactions>, state: &Tensors) -> Result<Box<dyn Learner>> {
         self.check()?;
-        Ok(Box::new(CaserLearner::new(Net::resumed(self, train, state)?)))
+        Ok(Box::new(CaserLearner::new(CaserModel::resumed(self, train, state)?)))
     }
 }

@@ -79,6 +79,10 @@ impl Checked for Cml {
 }
 
 impl ModelConfig for Cml {
+    fn kind(&self) -> &'static str {
+        "cml"
+    }
+
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         Ok(Box::new(CmlModel::loaded(self, tensors)?))
     }

@@ -119,6 +119,10 @@ impl Recipe for Ease {
 }
 
 impl ModelConfig for Ease {
+    fn kind(&self) -> &'static str {
+        "ease"
+    }
+
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         let bad = |name: &str, problem: String| Error::Tensor { name: name.into(), problem };
         let n_items = baskets::read_n_items(tensors)?;

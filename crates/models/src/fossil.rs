@@ -86,6 +86,10 @@ impl Fossil {
 }
 
 impl ModelConfig for Fossil {
+    fn kind(&self) -> &'static str {
+        "fossil"
+    }
+
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         Ok(Box::new(FossilModel::loaded(self, tensors)?))
     }

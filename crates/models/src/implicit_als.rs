@@ -266,6 +266,10 @@ impl Recipe for ImplicitAls {
 }
 
 impl ModelConfig for ImplicitAls {
+    fn kind(&self) -> &'static str {
+        "implicit_als"
+    }
+
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         Ok(Box::new(AlsModel::loaded(self, tensors)?))
     }

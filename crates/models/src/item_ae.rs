@@ -101,6 +101,10 @@ impl ItemAe {
 }
 
 impl ModelConfig for ItemAe {
+    fn kind(&self) -> &'static str {
+        "item_ae"
+    }
+
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         self.check()?;
         Ok(Box::new(Decoded::loaded(self, tensors)?))
@@ -150,6 +154,10 @@ impl OfItems<'_> {
 }
 
 impl ModelConfig for OfItems<'_> {
+    fn kind(&self) -> &'static str {
+        "item_ae"
+    }
+
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         self.0.load(tensors)
     }

@@ -154,6 +154,10 @@ impl Recipe for ItemCf {
 }
 
 impl ModelConfig for ItemCf {
+    fn kind(&self) -> &'static str {
+        "item_cf"
+    }
+
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         let bad = |name: &str, problem: String| Error::Tensor { name: name.into(), problem };
         let starts = tensors.u64s("starts")?.iter().map(|&start| start as usize).collect();

@@ -43,6 +43,8 @@ pub mod simplex;
 #[doc(hidden)]
 pub mod testing;
 pub mod user_knn;
+#[cfg(test)]
+mod worked_example;
 
 #[cfg(feature = "trees")]
 pub use boosted_trees::BoostedTrees;

@@ -78,6 +78,10 @@ impl Checked for LightGcn {
 }
 
 impl ModelConfig for LightGcn {
+    fn kind(&self) -> &'static str {
+        "light_gcn"
+    }
+
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         Ok(Box::new(LightGcnModel::loaded(self, tensors)?))
     }

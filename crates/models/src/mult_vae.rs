@@ -31,7 +31,7 @@ mod tests;
 use crate::parts::multinomial::Multinomial;
 use crate::parts::settings::{self, Checked, gradient_recipe};
 pub(crate) use learner::VaeLearner;
-use model::Net;
+use model::MultVaeModel;
 use rankstill_core::kernel::optimizer::{Adam, Optimizer};
 use rankstill_core::{
     Cases, Interactions, Learner, Model, ModelConfig, Objective, Plan, Result, Tensors, Trainable,
@@ -89,12 +89,12 @@ const MAX_WIDTH: usize = 8192;
 impl MultVae {
     /// A learner with random parameters.
     pub(crate) fn random(&self, n_items: usize, seed: u64) -> VaeLearner {
-        VaeLearner::new(self, Net::random(self, n_items, seed))
+        VaeLearner::new(self, MultVaeModel::random(self, n_items, seed))
     }
 
     /// A learner that resumes from [`Learner::state`].
     pub(crate) fn resumed(&self, n_items: usize, state: &Tensors) -> Result<VaeLearner> {
-        Ok(VaeLearner::new(self, Net::resumed(self, n_items, state)?))
+        Ok(VaeLearner::new(self, MultVaeModel::resumed(self, n_items, state)?))
     }
 
     /// The weight of the divergence at a 0-based step.
@@ -109,9 +109,13 @@ impl MultVae {
 }
 
 impl ModelConfig for MultVae {
+    fn kind(&self) -> &'static str {
+        "mult_vae"
+    }
+
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         self.check()?;
-        Ok(Box::new(Net::loaded(self, tensors)?))
+        Ok(Box::new(MultVaeModel::loaded(self, tensors)?))
     }
 
     fn memory(&self, _n_users: usize, n_items: usize, n_interactions: usize) -> u64 {

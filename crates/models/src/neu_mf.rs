@@ -27,7 +27,7 @@ mod tower;
 use crate::parts::loss::{Loss, LossKind, Sampled};
 use crate::parts::settings::{self, Checked, gradient_recipe};
 use learner::NeuLearner;
-use model::Net;
+use model::NeuMfModel;
 use rankstill_core::kernel::activation::Activation;
 use rankstill_core::kernel::optimizer::{Adam, Optimizer};
 use rankstill_core::{
@@ -91,9 +91,13 @@ const MAX_LAYERS: usize = 16;
 const MAX_WIDTH: usize = 4096;
 
 impl ModelConfig for NeuMf {
+    fn kind(&self) -> &'static str {
+        "neu_mf"
+    }
+
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         self.check()?;
-        Ok(Box::new(Net::loaded(self, tensors)?))
+        Ok(Box::new(NeuMfModel::loaded(self, tensors)?))
     }
 
     fn memory(&self, n_users: usize, n_items: usize, n_interactions: usize) -> u64 {
@@ -127,11 +131,11 @@ impl Trainable for NeuMf {
 
     fn init(&self, train: &Arc<Interactions>, seed: u64) -> Result<Box<dyn Learner>> {
         self.check()?;
-        Ok(Box::new(NeuLearner::new(self, Net::random(self, train, seed))))
+        Ok(Box::new(NeuLearner::new(self, NeuMfModel::random(self, train, seed))))
     }
 
     fn resume(&self, train: &Arc<Interactions>, state: &Tensors) -> Result<Box<dyn Learner>> {
         self.check()?;
-        Ok(Box::new(NeuLearner::new(self, Net::resumed(self, train, state)?)))
+        Ok(Box::new(NeuLearner::new(self, NeuMfModel::resumed(self, train, state)?)))
     }
 }

@@ -25,6 +25,10 @@ impl Recipe for Pop {
 }
 
 impl ModelConfig for Pop {
+    fn kind(&self) -> &'static str {
+        "pop"
+    }
+
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         Ok(Box::new(Counts(tensors.u32s("interactions")?.to_vec())))
     }

@@ -177,6 +177,10 @@ impl Recipe for Sar {
 }
 
 impl ModelConfig for Sar {
+    fn kind(&self) -> &'static str {
+        "sar"
+    }
+
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         let similarities = tensors.with_prefix(SIMILARITY);
         let n_items = similarities.u64s("starts")?.len().saturating_sub(1);

@@ -32,7 +32,7 @@ mod tower;
 use crate::parts::loss::{Loss, LossKind, Sampled};
 use crate::parts::settings::{self, Checked, Training, padded};
 use learner::SasLearner;
-use model::Net;
+use model::SasRecModel;
 use rankstill_core::kernel::activation::Activation;
 use rankstill_core::kernel::optimizer::{Adam, Optimizer};
 use rankstill_core::{
@@ -108,9 +108,13 @@ impl SasRec {
 }
 
 impl ModelConfig for SasRec {
+    fn kind(&self) -> &'static str {
+        "sas_rec"
+    }
+
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         self.check()?;
-        Ok(Box::new(Net::loaded(self, tensors)?))
+        Ok(Box::new(SasRecModel::loaded(self, tensors)?))
     }
 
     fn memory(&self, _n_users: usize, n_items: usize, n_interactions: usize) -> u64 {
@@ -143,11 +147,11 @@ impl Trainable for SasRec {
 
     fn init(&self, train: &Arc<Interactions>, seed: u64) -> Result<Box<dyn Learner>> {
         self.check()?;
-        Ok(Box::new(SasLearner::new(Net::random(self, train.n_items(), seed))))
+        Ok(Box::new(SasLearner::new(SasRecModel::random(self, train.n_items(), seed))))
     }
 
     fn resume(&self, train: &Arc<Interactions>, state: &Tensors) -> Result<Box<dyn Learner>> {
         self.check()?;
-        Ok(Box::new(SasLearner::new(Net::resumed(self, train.n_items(), state)?)))
+        Ok(Box::new(SasLearner::new(SasRecModel::resumed(self, train.n_items(), state)?)))
     }
 }

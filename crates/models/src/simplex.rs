@@ -141,6 +141,10 @@ impl Simplex {
 }
 
 impl ModelConfig for Simplex {
+    fn kind(&self) -> &'static str {
+        "simplex"
+    }
+
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         Ok(Box::new(SimplexModel::loaded(self, tensors)?))
     }

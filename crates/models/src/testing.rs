@@ -69,7 +69,9 @@ fn queries(train: &Interactions) -> Vec<Query<'_>> {
 
 /// Settings come back as they were given, and a misspelt one is named with the valid ones.
 pub fn settings_round_trip(entry: &Entry<dyn Recipe>, settings: &Value) {
-    let config = parse(entry, settings).config();
+    let recipe = parse(entry, settings);
+    assert_eq!(recipe.kind(), entry.name);
+    let config = recipe.config();
     assert_eq!(parse(entry, &config).config(), config, "{}", entry.name);
     for (key, value) in settings.as_object().unwrap() {
         if !value.is_object() {
@@ -385,15 +387,15 @@ fn summed_loss(
     objective: &dyn Objective,
 ) -> f64 {
     let of_vectors =
-        objective.of_vectors().map_or(0.0, |of| loss_of_vectors(model, batch, slate, of));
+        objective.vector_objective().map_or(0.0, |of| loss_of_vectors(model, batch, slate, of));
     (0..batch.len()).fold(of_vectors, |sum, at| {
         let mut all = vec![0.0; model.n_items()];
         model.score(&[batch.case(at).query], &mut all);
-        let (items, listed, log_complement) = slate_of(slate, at, &all);
+        let (listed, log_complement) = slate_of(slate, at, &all);
         let probes = probes_of(slate, at, &all);
         let mut grad = vec![0.0; listed.len()];
         sum + f64::from(objective.loss(
-            Row { batch, at, items },
+            Row { batch, slate, at },
             Scores { listed: &listed, probes: &probes, log_complement },
             Grad { listed: &mut grad, log_complement: &mut 0.0 },
         ))
@@ -448,7 +450,7 @@ impl Objective for Products {
         grad.listed.copy_from_slice(&WEIGHTS);
         scores.listed[0] * WEIGHTS[0] + scores.listed[1] * WEIGHTS[1]
     }
-    fn of_vectors(&self) -> Option<&dyn VectorObjective> {
+    fn vector_objective(&self) -> Option<&dyn VectorObjective> {
         self.of_vectors.then_some(self)
     }
 }
@@ -505,7 +507,7 @@ impl<V: VectorObjective> Objective for WithVectors<'_, V> {
     fn loss(&self, row: Row<'_>, scores: Scores<'_>, grad: Grad<'_>) -> f32 {
         self.0.loss(row, scores, grad)
     }
-    fn of_vectors(&self) -> Option<&dyn VectorObjective> {
+    fn vector_objective(&self) -> Option<&dyn VectorObjective> {
         Some(&self.1)
     }
 }
@@ -555,12 +557,12 @@ impl VectorObjective for Leaning {
 }
 
 /// The items, their scores, and the log of the rest's mass, of one row of a slate: the naive twin of what learners do.
-pub fn slate_of<'a>(slate: &'a Slate, at: usize, all: &[f32]) -> (&'a [u32], Vec<f32>, f32) {
+pub fn slate_of(slate: &Slate, at: usize, all: &[f32]) -> (Vec<f32>, f32) {
     match slate {
-        Slate::All => (&[], all.to_vec(), f32::NEG_INFINITY),
+        Slate::All => (all.to_vec(), f32::NEG_INFINITY),
         Slate::Lists { listed, .. } => {
             let scores = listed.row(at).iter().map(|&item| all[item as usize]).collect();
-            (listed.row(at), scores, f32::NEG_INFINITY)
+            (scores, f32::NEG_INFINITY)
         }
         Slate::WithComplement { listed, left_out, asking, .. } => {
             let items = listed.row(at);
@@ -569,7 +571,7 @@ pub fn slate_of<'a>(slate: &'a Slate, at: usize, all: &[f32]) -> (&'a [u32], Vec
                 asking.contains(&(at as u32)) && counts(listed) && counts(left_out)
             });
             let mass = rest.fold(0.0, |sum, i| sum + f64::from(all[i]).exp());
-            (items, items.iter().map(|&item| all[item as usize]).collect(), mass.ln() as f32)
+            (items.iter().map(|&item| all[item as usize]).collect(), mass.ln() as f32)
         }
     }
 }
@@ -590,12 +592,12 @@ pub fn objective_gradient(objective: &dyn Objective, cases: &Cases) {
     for at in 0..batch.len() {
         let mut all = vec![0.0; cases.n_items()];
         Rng::keyed(4, [at as u64]).fill_normal(&mut all, 0.0, 1.5);
-        let (items, listed, log_complement) = slate_of(&slate, at, &all);
+        let (listed, log_complement) = slate_of(&slate, at, &all);
         let probes = probes_of(&slate, at, &all);
         let loss = |listed: &[f32], log_complement: f32| {
             let (mut grad, mut to_rest) = (vec![0.0; listed.len()], 0.0);
             let loss = objective.loss(
-                Row { batch: &batch, at, items },
+                Row { batch: &batch, slate: &slate, at },
                 Scores { listed, probes: &probes, log_complement },
                 Grad { listed: &mut grad, log_complement: &mut to_rest },
             );
@@ -657,11 +659,11 @@ pub fn probes_are_scored(recipe: &dyn Recipe, train: &Arc<Interactions>, cases: 
             let probe = |at| (0..3).map(|k| (7 * at as u32 + 11 * k) % n_items).collect::<Vec<_>>();
             let probes = rows.clone().map(probe).collect();
             match self.0 {
-                false => Slate::Lists { listed, probes },
+                false => Slate::Lists { listed, probes, blended: None },
                 true => {
                     let left_out = rows.clone().map(|_| Vec::new()).collect();
                     let asking = rows.map(|at| at as u32).collect();
-                    Slate::WithComplement { listed, left_out, asking, probes }
+                    Slate::WithComplement { listed, left_out, asking, probes, blended: None }
                 }
             }
         }
@@ -744,6 +746,7 @@ impl Objective for Against {
                 .filter(|&at| batch.rows[at as usize] % 5 != 3)
                 .collect(),
             probes: Lists::default(),
+            blended: None,
         }
     }
 

@@ -73,6 +73,10 @@ impl Recipe for UserKnn {
 }
 
 impl ModelConfig for UserKnn {
+    fn kind(&self) -> &'static str {
+        "user_knn"
+    }
+
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         let n_items = baskets::read_n_items(tensors)?;
         Ok(Box::new(self.over(baskets::read(tensors, n_items, false)?)))

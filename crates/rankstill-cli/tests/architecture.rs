@@ -251,6 +251,20 @@ fn every_path_that_the_architecture_names_exists() {
     assert!(paths >= 10 && names >= 10, "only {paths} paths and {names} files are named");
 }
 
+#[test]
+fn contributing_shows_the_worked_examples_as_they_are() {
+    let text = fs::read_to_string(root().join("CONTRIBUTING.md")).unwrap();
+    let mut shown = 0;
+    for part in text.split("<!-- crates/").skip(1) {
+        let (path, rest) = part.split_once(" -->\n```rust\n").unwrap();
+        let (program, _) = rest.split_once("\n```\n").unwrap();
+        let file = fs::read_to_string(root().join("crates").join(path)).unwrap();
+        assert_eq!(program, file.trim_end(), "CONTRIBUTING.md shows another crates/{path}");
+        shown += 1;
+    }
+    assert_eq!(shown, 4, "a metric, a distiller, a model, an event store");
+}
+
 /// A module may use its ancestors and descendants; any other two must not need each other, directly or through others. Names
 /// that a crate re-exports at its root count as the root's.
 #[test]

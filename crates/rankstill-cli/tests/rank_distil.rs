@@ -1,5 +1,7 @@
-//! Every distiller of one teacher, from the lists of a black box to a fitted matrix-factorisation student.
+//! Every distiller, from a black box's lists to a matrix-factorisation student.
 #![allow(clippy::unwrap_used)]
+
+mod common;
 
 use rankstill::core::kernel::rng::Rng;
 use rankstill::core::registry::{self, Config};
@@ -9,10 +11,10 @@ use rankstill::core::{
     Model, Objective, Plan, Query, Ranker, Rankings, Result, TeacherRecipe, Tensors, TopK, Trace,
     Trainable, Watch,
 };
-use rankstill::distill::rank_distil::{Discrepancy, Form, Weighting};
-use rankstill::distill::{Bd, DISTILLERS, RankDistil, Recorded, trace};
+use rankstill::distill::rank_distil::{ListLoss, StudentRanks, Weighting};
+use rankstill::distill::{DISTILLERS, RankDistil, Recorded, trace};
 use rankstill::models::BprMf;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -49,7 +51,7 @@ impl Factored for Tastes {
     }
 }
 
-/// Every user's items with their true scores, best first.
+/// What every user thinks of every item.
 fn tastes() -> Vec<Vec<(ItemId, f32)>> {
     let Tastes { users, items } = Tastes::drawn();
     let order = |user: &[f32]| {
@@ -61,17 +63,17 @@ fn tastes() -> Vec<Vec<(ItemId, f32)>> {
     users.chunks(4).map(order).collect()
 }
 
-/// Each user interacted with six of her thirty best items.
+/// A user has acted on six of the thirty items that she likes best.
 fn log() -> Arc<Interactions> {
     let line = |(user, liked): (usize, Vec<(ItemId, f32)>)| {
-        let positions = Rng::keyed(4, [user as u64]).permutation(30);
-        positions[..6].iter().map(|&at| liked[at as usize].0).collect::<Vec<_>>()
+        let places = Rng::keyed(4, [user as u64]).permutation(30);
+        places[..6].iter().map(|&place| liked[place as usize].0).collect::<Vec<_>>()
     };
     let lines: Lists<ItemId> = tastes().into_iter().enumerate().map(line).collect();
     Arc::new(Interactions::new(ITEMS, lines, None, None).unwrap())
 }
 
-/// A system that knows the true scores, available only as recorded lists.
+/// A system that knows the tastes, of which only its recorded lists are at hand.
 fn teacher() -> Recorded {
     let mut lists = Rankings::default();
     tastes().into_iter().for_each(|liked| lists.push(liked.into_iter().take(60)));
@@ -85,11 +87,13 @@ fn student() -> BprMf {
     BprMf { dim: 8, train, ..BprMf::default() }
 }
 
-fn oracle_trace(cases: &Cases, distil: &dyn Distiller) -> Trace {
+fn recorded(cases: &Cases, distil: &dyn Distiller) -> Trace {
     let mut go_on = |_, _| ControlFlow::Continue(());
     let trace =
         trace::record("oracle", &teacher(), cases, distil.requires().lists, &mut go_on).unwrap();
-    // A teacher that is trained together with the student is not an oracle but a larger student.
+    let ranks = trace::labelled_ranks(&teacher(), cases).unwrap();
+    let trace = trace.with_labelled_ranks(ranks).unwrap();
+    // A teacher that is trained together with the student is a larger student, not the oracle.
     let recipe = Arc::new(BprMf { dim: 16, ..student() });
     let trace = match distil.requires().recipe {
         false => trace,
@@ -112,7 +116,7 @@ fn objective(
     let own = student().objective(log);
     match distil {
         None => own,
-        Some(distil) => distil.teach(own, cases, &[oracle_trace(cases, distil)]).unwrap(),
+        Some(distil) => distil.teach(own, cases, &[recorded(cases, distil)]).unwrap(),
     }
 }
 
@@ -128,7 +132,7 @@ fn fitted(distil: Option<&dyn Distiller>, seed: u64) -> Box<dyn Model> {
     fit(distil, &mut Fit::seeded(seed)).unwrap()
 }
 
-/// Mean share of the teacher's ten best unseen items that the student also has among its ten best.
+/// Mean share of the teacher's ten best unseen items that are among the student's.
 fn overlap_at_10(model: &dyn Model) -> f64 {
     let log = log();
     let cases = Cases::per_user(&log);
@@ -148,10 +152,10 @@ fn overlap_at_10(model: &dyn Model) -> f64 {
 fn a_student_taught_by_a_black_box_agrees_with_it_more_than_one_that_is_not() {
     let alone = overlap_at_10(&*fitted(None, 1));
     for (loss, weighting, discrepancy) in [
-        (Form::PointWise, Weighting::Hybrid, Discrepancy::Sampled),
-        (Form::PairWise, Weighting::Hybrid, Discrepancy::Sampled),
-        (Form::PairWise, Weighting::Hybrid, Discrepancy::Exact),
-        (Form::PairWise, Weighting::Position, Discrepancy::Sampled),
+        (ListLoss::PointWise, Weighting::Hybrid, StudentRanks::Sampled),
+        (ListLoss::PairWise, Weighting::Hybrid, StudentRanks::Sampled),
+        (ListLoss::PairWise, Weighting::Hybrid, StudentRanks::Exact),
+        (ListLoss::PairWise, Weighting::Position, StudentRanks::Sampled),
     ] {
         let distil = RankDistil {
             loss,
@@ -169,7 +173,7 @@ fn a_student_taught_by_a_black_box_agrees_with_it_more_than_one_that_is_not() {
 }
 
 #[test]
-fn every_other_method_makes_the_student_agree_more_too() {
+fn so_does_one_that_any_other_method_teaches() {
     let alone = overlap_at_10(&*fitted(None, 1));
     for distil in other_methods() {
         let taught = overlap_at_10(&*fitted(Some(&*distil), 1));
@@ -178,7 +182,7 @@ fn every_other_method_makes_the_student_agree_more_too() {
     }
 }
 
-/// The methods that add a term to the student's own loss, and those that rank with the student while it trains.
+/// With settings that suit this data.
 fn other_methods() -> Vec<Box<dyn Distiller>> {
     let settings = [
         json!({"kind": "rrd", "k": 20, "l": 20, "window": 60, "lambda": 0.05}),
@@ -190,7 +194,7 @@ fn other_methods() -> Vec<Box<dyn Distiller>> {
         json!({"kind": "score_kd", "k": 30, "loss": "squares"}),
         json!({"kind": "ir_rrd", "k": 20, "l": 20, "window": 60, "lambda": 0.05, "item_lambda": 0.02}),
         json!({"kind": "dcd", "k": 20, "l": 20, "window": 60, "corrected": 20, "lambda": 0.05, "item_correction": 0.5}),
-        // It transfers the vectors, not the order of items, so it needs a large weight to show an effect here.
+        // It teaches what vectors hold, not how items are ordered, so only a large weight shows here.
         json!({"kind": "de", "experts": 4, "lambda": 3.0, "anneal_epochs": 3, "optimizer": {"kind": "adam", "learning_rate": 0.03}}),
         json!({"kind": "ftd", "lambda": 0.01}),
         json!({"kind": "htd", "groups": 4, "lambda": 0.05, "anneal_epochs": 30}),
@@ -203,22 +207,22 @@ fn other_methods() -> Vec<Box<dyn Distiller>> {
     settings.iter().map(parse).collect()
 }
 
-/// Settings that use every kind of random draw, and all other methods.
-fn drawing_settings() -> Vec<Box<dyn Distiller>> {
-    let base = RankDistil { loss: Form::PairWise, warm_up: 1, epsilon: 20, ..RankDistil::paper() };
-    let mut all = other_methods();
-    all.push(Box::new(Bd { warm_up: 1, refresh_every: 2, ..Bd::default() }));
-    all.push(Box::new(RankDistil { shared_samples: true, ..base.clone() }));
-    all.push(Box::new(RankDistil {
-        discrepancy: Discrepancy::Exact,
-        refresh_every: 2,
-        ..base.clone()
-    }));
-    all.push(Box::new(base));
+/// Every method with the small settings of its entry, and further forms of some.
+fn all_methods() -> Vec<Box<dyn Distiller>> {
+    let form = |kind: &str, over: Value| {
+        let entry = DISTILLERS.iter().find(|entry| entry.name == kind).unwrap();
+        let mut settings: Value = serde_json::from_str(entry.small).unwrap();
+        settings.as_object_mut().unwrap().extend(over.as_object().unwrap().clone());
+        (entry.parse)(Config { path: "distill", value: &settings }).unwrap()
+    };
+    let mut all: Vec<_> = DISTILLERS.iter().map(|entry| form(entry.name, json!({}))).collect();
+    all.push(form("rank_distil", json!({"shared_samples": true})));
+    all.push(form("rank_distil", json!({"discrepancy": "exact", "refresh_every": 2})));
+    all.push(form("htd", json!({"gamma": 0.4})));
     all
 }
 
-/// Requests a stop after this many steps.
+/// Stops the training after this many steps.
 struct StopAfter(usize);
 impl Watch for StopAfter {
     fn step(&mut self, _: usize, _: usize, _: usize) -> bool {
@@ -233,15 +237,15 @@ fn a_student_without_vectors_is_refused_by_methods_that_compare_them() {
     let recipe = rankstill::models::NeuMf::default();
     let cases = recipe.cases(&log);
     let de = rankstill::distill::De::default();
-    let objective = de.teach(recipe.objective(&log), &cases, &[oracle_trace(&cases, &de)]).unwrap();
-    let mut fit = Fit::seeded(1);
-    let error = train(&recipe, &log, &cases, objective, &mut fit).err().unwrap().to_string();
+    let objective = de.teach(recipe.objective(&log), &cases, &[recorded(&cases, &de)]).unwrap();
+    let error =
+        train(&recipe, &log, &cases, objective, &mut Fit::seeded(1)).err().unwrap().to_string();
     assert!(error.starts_with("distill: compares vectors, and this student's score"), "{error}");
 }
 
 #[test]
 fn a_run_that_is_stopped_and_resumed_gives_the_same_bytes() {
-    for distil in drawing_settings() {
+    for distil in all_methods() {
         let whole = fitted(Some(&*distil), 7).tensors();
         let kept: RefCell<Option<(String, Tensors)>> = RefCell::new(None);
         let save = |position: &str, state: &Tensors| {
@@ -249,7 +253,7 @@ fn a_run_that_is_stopped_and_resumed_gives_the_same_bytes() {
             Ok(())
         };
         let load = || Ok(kept.borrow().clone());
-        // Six steps per epoch: stops within epochs 1 and 3 (between two refreshes), and at the end of an epoch.
+        // Six steps an epoch: within epochs 1 and 3, and at the end of an epoch.
         for stop in [9, 12, 3] {
             let checkpoints =
                 Some(Checkpointing { save: &save, load: &load, every: Duration::from_secs(3600) });
@@ -269,7 +273,7 @@ fn a_run_that_is_stopped_and_resumed_gives_the_same_bytes() {
 
 #[test]
 fn any_number_of_threads_gives_the_same_bytes() {
-    for distil in drawing_settings() {
+    for distil in all_methods() {
         let on = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| fitted(Some(&*distil), 7).tensors())
@@ -278,5 +282,77 @@ fn any_number_of_threads_gives_the_same_bytes() {
         assert_eq!(one, on(2));
         assert_eq!(one, on(3));
         assert_ne!(one, fitted(None, 7).tensors(), "{} makes a difference", distil.config());
+    }
+}
+
+/// An inline TOML value.
+fn toml(value: &Value) -> String {
+    match value {
+        Value::Object(table) => {
+            let entries: Vec<String> =
+                table.iter().map(|(key, value)| format!("{key} = {}", toml(value))).collect();
+            format!("{{ {} }}", entries.join(", "))
+        }
+        Value::Array(list) => {
+            format!("[{}]", list.iter().map(toml).collect::<Vec<_>>().join(", "))
+        }
+        number_or_text => number_or_text.to_string(),
+    }
+}
+
+#[test]
+fn every_instruction_set_with_fma_gives_the_same_bytes() {
+    let mut experiment = r#"
+name = "every method"
+[data]
+simulate = { interactions = 3_000, seed = 3 }
+filter = { user_core = 5 }
+[evaluate]
+metrics = ["ndcg@10"]
+latency_seconds = 0.0
+[trajectory]
+every = 1
+[models.T]
+kind = "bpr_mf"
+dim = 12
+train = { epochs = 2, batch_size = 64 }
+[models.S]
+kind = "bpr_mf"
+dim = 4
+train = { epochs = 3, batch_size = 64 }
+"#
+    .to_owned();
+    for entry in DISTILLERS {
+        let mut settings: Value = serde_json::from_str(entry.small).unwrap();
+        settings["kind"] = entry.name.into();
+        settings["teachers"] = json!(["T"]);
+        let (name, distill) = (entry.name, toml(&settings));
+        experiment += &format!("[models.\"S/{name}\"]\nlike = \"S\"\ndistill = {distill}\n");
+    }
+    let (root, file) = common::in_folder(&experiment);
+    let students = |isa: &str| {
+        let out = root.path().join(isa);
+        let args = ["run", common::text(&file), "--quiet", "--out", common::text(&out)];
+        common::ok(common::rankstill(&args).env("RANKSTILL_ISA", isa));
+        let mut folders: Vec<_> = std::fs::read_dir(out.join("models"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        folders.sort();
+        let tensors = |folder: &std::path::PathBuf| {
+            std::fs::read(folder.join("seed-1/artefact/tensors.safetensors")).unwrap()
+        };
+        folders.iter().map(tensors).collect::<Vec<_>>()
+    };
+    let first = students("portable");
+    assert_eq!(first.len(), 2 + DISTILLERS.len());
+    // Without FMA sums are rounded twice: other bytes.
+    #[cfg(target_arch = "x86_64")]
+    {
+        if !is_x86_feature_detected!("avx512f") {
+            return println!("skipped: this machine has no avx512");
+        }
+        let (avx2, avx512) = (students("avx2"), students("avx512"));
+        assert!(avx2.iter().zip(&avx512).all(|(a, b)| a == b));
     }
 }

@@ -5,7 +5,7 @@
 
 use super::BprMf;
 use super::model::Mf;
-use crate::parts::item_head::{Asked, ItemHead, known_users};
+use crate::parts::item_head::{ItemHead, QueryVectors, known_users};
 use rankstill_core::kernel::bpr::BprSgd;
 use rankstill_core::kernel::optimizer::Optimizer;
 use rankstill_core::kernel::slots::Slots;
@@ -63,9 +63,10 @@ impl MfLearner {
 
         let Self { model, user_slots, user_rows, head, .. } = self;
         let Mf { users, items, .. } = model;
-        let asked = Asked { vectors: user_rows, of_row: user_slots.slot_of(), counts: &counts };
-        let loss = head.step(items, asked, batch, slate, objective);
-        rayon::join(|| users.apply(user_slots, &head.row_terms()), || head.apply(items, asked));
+        let context =
+            QueryVectors { vectors: user_rows, of_row: user_slots.slot_of(), counts: &counts };
+        let loss = head.step(items, context, batch, slate, objective);
+        rayon::join(|| users.apply(user_slots, &head.row_terms()), || head.apply(items, context));
         loss
     }
 }

@@ -3,9 +3,9 @@
 //! A batch names the same user or item many times: each distinct one takes one step by the sum of its gradients, in
 //! the batch's order. The output table's side is [`ItemHead`]'s.
 
-use super::model::Net;
+use super::model::CaserModel;
 use super::tower::Pass;
-use crate::parts::item_head::{Asked, ItemHead, known_users};
+use crate::parts::item_head::{ItemHead, QueryVectors, known_users};
 use rankstill_core::kernel::simd::{LANES, prefetch};
 use rankstill_core::kernel::slots::Slots;
 use rankstill_core::kernel::table::Terms;
@@ -14,7 +14,7 @@ use rayon::prelude::*;
 
 /// A model with the scratch space of its training.
 pub(super) struct CaserLearner {
-    net: Net,
+    net: CaserModel,
     user_slots: Slots,
     item_slots: Slots,
     pass: Pass,
@@ -29,7 +29,7 @@ const CHUNK: usize = 256;
 const AHEAD: usize = 6;
 
 impl CaserLearner {
-    pub fn new(net: Net) -> Self {
+    pub fn new(net: CaserModel) -> Self {
         Self {
             user_slots: Slots::new(net.users.n_rows()),
             item_slots: Slots::new(net.items.n_rows()),
@@ -71,7 +71,7 @@ impl CaserLearner {
         self.fetch(batch, &users);
 
         let Self { net, user_slots, item_slots, pass, head } = self;
-        let Net { tower, .. } = net;
+        let CaserModel { tower, .. } = net;
         let (stride, length) = (net.items.stride(), tower.layout.shape.length);
         let user = |row: usize, out: &mut [f32]| {
             out.copy_from_slice(net.users.row(users[row] as usize));
@@ -80,8 +80,8 @@ impl CaserLearner {
 
         let of_row: Vec<u32> = (0..batch.len() as u32).collect();
         let queries = std::mem::take(&mut pass.queries);
-        let asked = Asked { vectors: &queries, of_row: &of_row, counts: &counts };
-        let loss = head.step(&mut net.outputs, asked, batch, slate, objective);
+        let context = QueryVectors { vectors: &queries, of_row: &of_row, counts: &counts };
+        let loss = head.step(&mut net.outputs, context, batch, slate, objective);
         tower.backward(pass, head.row_gradients(), true);
 
         // A case without a gradient does not count as an occurrence of its user or items.
@@ -100,7 +100,7 @@ impl CaserLearner {
                     || net.items.apply(item_slots, &terms(&of_window, &of_item, &pass.to_windows)),
                 )
             },
-            || rayon::join(|| head.apply(outputs, asked), || tower.update(scale)),
+            || rayon::join(|| head.apply(outputs, context), || tower.update(scale)),
         );
         self.pass.queries = queries;
         loss

@@ -14,7 +14,7 @@ use rankstill_core::{
 use std::sync::OnceLock;
 
 /// Vectors of users and items, layers, and the output table, with their optimiser while they learn.
-pub(super) struct Net {
+pub(super) struct CaserModel {
     pub users: Table,
     /// What histories are made of; the padding item is the last row.
     pub items: Table,
@@ -26,7 +26,7 @@ pub(super) struct Net {
     fold_in: OnceLock<FoldIn>,
 }
 
-impl Net {
+impl CaserModel {
     fn new(recipe: &Caser, n_users: usize, n_items: usize, optimizer: &Optimizer) -> Self {
         let table = |rows, dim| Table::new(rows, dim, optimizer.clone());
         Self {
@@ -78,7 +78,7 @@ impl Net {
         Ok(net)
     }
 
-    /// From [`Net::state`].
+    /// From [`CaserModel::state`].
     pub fn resumed(recipe: &Caser, train: &Interactions, kept: &Tensors) -> Result<Self> {
         let mut net = Self::new(recipe, train.n_users(), train.n_items(), &recipe.optimizer);
         for (name, table) in
@@ -135,9 +135,9 @@ impl Net {
     }
 }
 
-crate::parts::item_panels::scores_by_products!(Net);
+crate::parts::item_panels::scores_by_products!(CaserModel);
 
-impl Factored for Net {
+impl Factored for CaserModel {
     fn items(&self) -> Factors<'_> {
         factors(&self.outputs)
     }
@@ -162,7 +162,7 @@ impl Factored for Net {
     }
 }
 
-impl Model for Net {
+impl Model for CaserModel {
     fn tensors(&self) -> Tensors {
         let mut tensors = Tensors::default();
         for (name, table) in

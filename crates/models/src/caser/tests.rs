@@ -205,7 +205,7 @@ fn a_step_is_the_slope_of_the_definition_for_every_parameter() {
 fn queries_are_those_of_the_definition_alone_and_together() {
     let train = testing::blocks();
     let recipe = Caser { dropout: 0.5, ..by_sgd(Activation::Tanh, Activation::Sigmoid, 0.5) };
-    let net = Net::random(&recipe, &train, 1);
+    let net = CaserModel::random(&recipe, &train, 1);
     let naive = Naive::new(&recipe, &net.tensors());
     let queries: Vec<Query<'_>> = (0..48)
         .map(|user| Query {
@@ -407,7 +407,7 @@ fn strangers_are_answered_by_their_history() {
 #[test]
 fn the_window_is_the_end_of_the_history_padded_from_the_left() {
     let train = testing::blocks();
-    let net = Net::random(&by_sgd(Activation::Relu, Activation::Relu, 0.0), &train, 1);
+    let net = CaserModel::random(&by_sgd(Activation::Relu, Activation::Relu, 0.0), &train, 1);
     let window = |history: &[ItemId]| {
         let mut out = [0; 3];
         net.window(history, &mut out);

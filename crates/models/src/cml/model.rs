@@ -1,4 +1,4 @@
-//! The model: points of users and items, and the items' longer vectors that make distances dot products.
+//! The model: points of users and items, and the items' extended vectors that make distances dot products.
 
 use super::Cml;
 use crate::parts::item_panels::{ItemPanels, factors};
@@ -19,7 +19,7 @@ pub(super) struct CmlModel {
     pub users: Table,
     pub items: Table,
     /// (v, |v|^2, 1) of every item. Takes no steps; made anew from items that are about to be read.
-    pub longer: Table,
+    pub extended: Table,
     panels: ItemPanels,
     middle: OnceLock<Vec<f32>>,
 }
@@ -30,7 +30,7 @@ impl CmlModel {
         Self {
             users: Table::new(n_users, recipe.dim, optimizer.clone()).in_ball(ball),
             items: Table::new(n_items, recipe.dim, optimizer.clone()).in_ball(ball),
-            longer: Table::new(n_items, recipe.dim + 2, Optimizer::Sgd(Sgd::default())),
+            extended: Table::new(n_items, recipe.dim + 2, Optimizer::Sgd(Sgd::default())),
             panels: ItemPanels::default(),
             middle: OnceLock::new(),
         }
@@ -46,7 +46,7 @@ impl CmlModel {
                 put_back(point, most);
             });
         }
-        model.lengthen_all();
+        model.extend_all();
         model
     }
 
@@ -63,7 +63,7 @@ impl CmlModel {
         let mut model = Self::new(recipe, 0, n_items, &Optimizer::Sgd(Sgd::default()));
         model.users = crate::parts::users::loaded(tensors, recipe.dim)?;
         model.items.import(items).map_err(state::wrong("items"))?;
-        model.lengthen_all();
+        model.extend_all();
         Ok(model)
     }
 
@@ -73,7 +73,7 @@ impl CmlModel {
         for (name, table) in [("users", &mut model.users), ("items", &mut model.items)] {
             table.restore(&state::read(kept, name)?).map_err(state::wrong(name))?;
         }
-        model.lengthen_all();
+        model.extend_all();
         Ok(model)
     }
 
@@ -85,20 +85,22 @@ impl CmlModel {
         tensors
     }
 
-    /// Brings all items up to date, and makes their longer vectors.
-    pub fn lengthen_all(&mut self) {
-        let Self { items, longer, .. } = self;
+    /// Brings all items up to date, and makes their extended vectors.
+    pub fn extend_all(&mut self) {
+        let Self { items, extended, .. } = self;
         items.settle();
-        longer.init(|item, longer| lengthen(items.row(item), longer));
+        extended.init(|item, extended| extend_item(items.row(item), extended));
     }
 
     /// The same for some, whose points are copied to `points`, the table's stride apart.
-    pub fn lengthen(&mut self, slots: &Slots, points: &mut Vec<f32>) {
-        let Self { items, longer, .. } = self;
+    pub fn extend_rows(&mut self, slots: &Slots, points: &mut Vec<f32>) {
+        let Self { items, extended, .. } = self;
         let (dim, stride) = (items.dim(), items.stride());
         points.resize(slots.len() * stride, 0.0);
         items.fetch(slots, points);
-        longer.init_rows(slots, |slot, longer| lengthen(&points[slot * stride..][..dim], longer));
+        extended.init_rows(slots, |slot, extended| {
+            extend_item(&points[slot * stride..][..dim], extended)
+        });
     }
 
     /// Forgets what was derived from the tables.
@@ -144,35 +146,35 @@ fn put_back(point: &mut [f32], max_norm: f32) {
 }
 
 /// An item's point v as (v, |v|^2, 1).
-fn lengthen(point: &[f32], longer: &mut [f32]) {
+fn extend_item(point: &[f32], extended: &mut [f32]) {
     let dim = point.len();
-    longer[..dim].copy_from_slice(point);
-    longer[dim] = squared_norm(point);
-    longer[dim + 1] = 1.0;
+    extended[..dim].copy_from_slice(point);
+    extended[dim] = squared_norm(point);
+    extended[dim + 1] = 1.0;
 }
 
 /// A user's point u as (2u, -1, -|u|^2): what it gives with an item's is minus their squared distance.
-pub(super) fn ask(point: &[f32], longer: &mut [f32]) {
+pub(super) fn extend_user(point: &[f32], extended: &mut [f32]) {
     let dim = point.len();
-    longer.iter_mut().zip(point).for_each(|(longer, x)| *longer = 2.0 * x);
-    longer[dim] = -1.0;
-    longer[dim + 1] = -squared_norm(point);
+    extended.iter_mut().zip(point).for_each(|(extended, x)| *extended = 2.0 * x);
+    extended[dim] = -1.0;
+    extended[dim + 1] = -squared_norm(point);
 }
 
 crate::parts::item_panels::scores_by_products!(CmlModel);
 
 impl Factored for CmlModel {
     fn items(&self) -> Factors<'_> {
-        factors(&self.longer)
+        factors(&self.extended)
     }
 
     fn embed(&self, queries: &[Query<'_>], out: &mut [f32]) {
-        let chunks = out.par_chunks_mut(self.longer.dim()).zip(queries).with_min_len(64);
+        let chunks = out.par_chunks_mut(self.extended.dim()).zip(queries).with_min_len(64);
         chunks.for_each_init(
             || vec![0.0; self.items.dim()],
             |point, (out, query)| {
                 self.stand(query, point);
-                ask(point, out);
+                extend_user(point, out);
             },
         );
     }

@@ -1,4 +1,4 @@
-//! Steps on sampled lists, which is what CML's own objective asks for, straight from the points: no longer vectors.
+//! Steps on sampled lists, which is what CML's own objective asks for, straight from the points: no extended vectors.
 //!
 //! With g the gradient of a score -|u - v|^2, that of u is 2 g (v - u), and that of v is 2 g u - 2 g v.
 
@@ -7,7 +7,7 @@ use crate::parts::item_head::known_users;
 use rankstill_core::kernel::distances::{pulls, squared_distances};
 use rankstill_core::kernel::slots::Slots;
 use rankstill_core::kernel::table::Terms;
-use rankstill_core::{Batch, Grad, ItemId, Lists, Objective, Row, Scores};
+use rankstill_core::{Batch, Grad, ItemId, Lists, Objective, Row, Scores, Slate};
 use rayon::prelude::*;
 
 /// Scratch space of these steps.
@@ -16,7 +16,7 @@ pub(super) struct Near {
     items: Slots,
     /// One point of the tables' stride a slot: the users', room for as many as the batch has rows, then the items'.
     points: Vec<f32>,
-    /// Of every place in the lists: where the points of its user and item are, its score, and twice its gradient.
+    /// Of every position in the lists: where the points of its user and item are, its score, and twice its gradient.
     user_of: Vec<u32>,
     item_of: Vec<u32>,
     scores: Vec<f32>,
@@ -25,7 +25,7 @@ pub(super) struct Near {
     to_rows: Vec<f32>,
     row_counts: Vec<f32>,
     row_numbers: Vec<u32>,
-    /// The two terms of every place's item.
+    /// The two terms of every position's item.
     coef: Vec<f32>,
     source: Vec<u32>,
 }
@@ -56,12 +56,13 @@ impl Near {
         &mut self,
         model: &mut CmlModel,
         batch: &Batch<'_>,
+        slate: &Slate,
         listed: &Lists<ItemId>,
         objective: &dyn Objective,
     ) -> f64 {
         let counts = self.fetch(model, batch, listed);
         let stride = model.users.stride();
-        let loss = self.ask(batch, listed, &counts, objective, stride);
+        let loss = self.ask(batch, slate, listed, &counts, objective, stride);
         let scale = 1.0 / batch.len() as f32;
         let of_users = Terms {
             coef: &self.row_counts,
@@ -117,6 +118,7 @@ impl Near {
     fn ask(
         &mut self,
         batch: &Batch<'_>,
+        slate: &Slate,
         listed: &Lists<ItemId>,
         counts: &[bool],
         objective: &dyn Objective,
@@ -161,7 +163,7 @@ impl Near {
         let points = self.points.as_slice();
         let losses: Vec<f64> = tasks
             .into_par_iter()
-            .map(|task| task.run(batch, listed, counts, objective, points, stride))
+            .map(|task| task.run(batch, slate, counts, objective, points, stride))
             .collect();
         losses.iter().fold(0.0, |sum, loss| sum + loss)
     }
@@ -185,7 +187,7 @@ impl Task<'_> {
     fn run(
         self,
         batch: &Batch<'_>,
-        listed: &Lists<ItemId>,
+        slate: &Slate,
         counts: &[bool],
         objective: &dyn Objective,
         points: &[f32],
@@ -205,16 +207,16 @@ impl Task<'_> {
                     log_complement: f32::NEG_INFINITY,
                 };
                 let grad = Grad { listed: gradient, log_complement: &mut 0.0 };
-                let row = Row { batch, at, items: listed.row(at) };
+                let row = Row { batch, slate, at };
                 loss += f64::from(objective.loss(row, scores, grad));
             }
             gradient.iter_mut().for_each(|g| *g *= 2.0);
             *row_counts = f32::from(u8::from(gradient.iter().any(|&g| g != 0.0)));
         }
         pulls(self.starts, self.twice, self.users, self.items, points, stride, self.to_rows);
-        let places = self.twice.iter().zip(self.users.iter().zip(self.items));
+        let positions = self.twice.iter().zip(self.users.iter().zip(self.items));
         let terms = self.coef.chunks_exact_mut(2).zip(self.source.chunks_exact_mut(2));
-        for ((&twice, (&user, &item)), (coef, source)) in places.zip(terms) {
+        for ((&twice, (&user, &item)), (coef, source)) in positions.zip(terms) {
             coef.copy_from_slice(&[twice, -twice]);
             source.copy_from_slice(&[user, item]);
         }

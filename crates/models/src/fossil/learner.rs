@@ -2,7 +2,7 @@
 //! Markov weights of the latest ones by dot products.
 
 use super::model::FossilModel;
-use crate::parts::item_head::{Asked, ItemHead};
+use crate::parts::item_head::{ItemHead, QueryVectors};
 use rankstill_core::kernel::pairs::pair_dots;
 use rankstill_core::kernel::slots::Slots;
 use rankstill_core::kernel::table::Terms;
@@ -57,8 +57,8 @@ impl FossilLearner {
         }
         let of_row: Vec<u32> = (0..n as u32).collect();
         let counts = vec![true; n];
-        let asked = Asked { vectors, of_row: &of_row, counts: &counts };
-        let loss = head.step(&mut model.items, asked, batch, slate, objective);
+        let context = QueryVectors { vectors, of_row: &of_row, counts: &counts };
+        let loss = head.step(&mut model.items, context, batch, slate, objective);
 
         // From here on `sums` holds gradients.
         for (to_sum, row) in
@@ -68,14 +68,14 @@ impl FossilLearner {
         }
         let order = model.order();
         let weights_stride = model.own_weights.stride();
-        let (mut rows, mut places, mut latest) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut rows, mut positions, mut latest) = (Vec::new(), Vec::new(), Vec::new());
         let mut row_of = Vec::with_capacity(mix.items.len());
         for (row, bounds) in mix.starts.windows(2).enumerate() {
             let history = &mix.items[bounds[0]..bounds[1]];
             row_of.extend(std::iter::repeat_n(row as u32, history.len()));
             for (lag, &item) in history.iter().rev().take(order).enumerate() {
                 rows.push(row as u32);
-                places.push(row * weights_stride + lag);
+                positions.push(row * weights_stride + lag);
                 latest.push(item);
             }
         }
@@ -83,7 +83,7 @@ impl FossilLearner {
         pair_dots(sums, &rows, model.said.params(), &latest, stride, &mut slopes);
         to_weights.clear();
         to_weights.resize(n * weights_stride, 0.0);
-        places.iter().zip(&slopes).for_each(|(&place, &slope)| to_weights[place] = slope);
+        positions.iter().zip(&slopes).for_each(|(&position, &slope)| to_weights[position] = slope);
         let mut to_shared = vec![0.0; order];
         for row in to_weights.chunks_exact(weights_stride) {
             to_shared.iter_mut().zip(row).for_each(|(sum, slope)| *sum += slope);
@@ -108,7 +108,7 @@ impl FossilLearner {
         rayon::join(
             || said.apply(said_slots, &of_said),
             || {
-                head.apply(items, asked);
+                head.apply(items, context);
                 own_weights.apply(user_slots, &of_users);
                 weights.update(&to_shared, scale);
             },

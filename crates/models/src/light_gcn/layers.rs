@@ -33,13 +33,13 @@ pub(super) struct Layers {
 
 /// The gradient of the mixed vectors, of which most are 0.
 #[derive(Clone, Copy)]
-pub(super) struct Given<'a> {
+pub(super) struct SparseGradient<'a> {
     /// The nodes that have one.
     pub nodes: &'a [u32],
     /// Theirs, `stride` numbers each.
     pub rows: &'a [f32],
     /// Which of them each node has; [`rankstill_core::kernel::propagate::NONE`] where it has none.
-    pub place: &'a [u32],
+    pub position: &'a [u32],
 }
 
 impl Layers {
@@ -111,10 +111,10 @@ impl Layers {
     }
 
     /// All products but the last, from the gradient of the mixed vectors. Overwrites what [`Layers::forward`] left.
-    pub fn backward(&mut self, given: Given<'_>) {
-        self.scaled.resize(given.rows.len(), 0.0);
-        let rows = self.scaled.chunks_exact_mut(self.stride).zip(given.rows.chunks(self.stride));
-        for ((to, from), &node) in rows.zip(given.nodes) {
+    pub fn backward(&mut self, gradient: SparseGradient<'_>) {
+        self.scaled.resize(gradient.rows.len(), 0.0);
+        let rows = self.scaled.chunks_exact_mut(self.stride).zip(gradient.rows.chunks(self.stride));
+        for ((to, from), &node) in rows.zip(gradient.nodes) {
             let root = self.root[node as usize];
             to.iter_mut().zip(from).for_each(|(to, from)| *to = root * from);
         }
@@ -122,9 +122,9 @@ impl Layers {
             let mut next = std::mem::take(&mut self.spare);
             let mix = Mix {
                 graph: &self.graph,
-                own: self.start(given),
+                own: self.start(gradient),
                 own_scale: &self.one,
-                near: if product == 1 { self.start(given) } else { self.all_sums() },
+                near: if product == 1 { self.start(gradient) } else { self.all_sums() },
                 scale: &self.inverse,
             };
             mix.all(&mut next);
@@ -133,13 +133,13 @@ impl Layers {
     }
 
     /// The gradient of the first layer's vectors, of the nodes from `from` on, as many as fit; after [`Layers::backward`].
-    pub fn gradient(&self, given: Given<'_>, from: usize, out: &mut [f32]) {
-        let n = given.nodes.len();
+    pub fn gradient(&self, gradient: SparseGradient<'_>, from: usize, out: &mut [f32]) {
+        let n = gradient.nodes.len();
         let mix = Mix {
             graph: &self.graph,
-            own: Source::Some(Rows::dense(given.rows, n, self.stride), given.place),
+            own: Source::Some(Rows::dense(gradient.rows, n, self.stride), gradient.position),
             own_scale: &self.mean,
-            near: if self.n_layers == 1 { self.start(given) } else { self.all_sums() },
+            near: if self.n_layers == 1 { self.start(gradient) } else { self.all_sums() },
             scale: &self.root_mean,
         };
         mix.from(from, out);
@@ -154,9 +154,12 @@ impl Layers {
         Source::All(Rows::dense(&self.sums, self.n(), self.stride))
     }
 
-    /// The given gradient times d^-1/2.
-    fn start<'a>(&'a self, given: Given<'a>) -> Source<'a> {
-        Source::Some(Rows::dense(&self.scaled, given.nodes.len(), self.stride), given.place)
+    /// The gradient gradient times d^-1/2.
+    fn start<'a>(&'a self, gradient: SparseGradient<'a>) -> Source<'a> {
+        Source::Some(
+            Rows::dense(&self.scaled, gradient.nodes.len(), self.stride),
+            gradient.position,
+        )
     }
 }
 

@@ -1,9 +1,9 @@
 //! Training: the batch's rows through the layers, the slate, and the gradient back through the layers to every node.
 
 use super::LightGcn;
-use super::layers::{Given, Layers};
+use super::layers::{Layers, SparseGradient};
 use super::model::LightGcnModel;
-use crate::parts::item_head::{Asked, ItemHead, known_users};
+use crate::parts::item_head::{ItemHead, QueryVectors, known_users};
 use rankstill_core::kernel::propagate::NONE;
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::kernel::slots::Slots;
@@ -26,10 +26,10 @@ pub(super) struct LightGcnLearner {
     item_slots: Slots,
     user_rows: Vec<f32>,
     item_rows: Vec<f32>,
-    /// The gradient of the mixed vectors: see [`Given`].
+    /// The gradient of the mixed vectors: see [`SparseGradient`].
     nodes: Vec<u32>,
     rows: Vec<f32>,
-    place: Vec<u32>,
+    position: Vec<u32>,
 }
 
 impl LightGcnLearner {
@@ -50,7 +50,7 @@ impl LightGcnLearner {
             item_rows: Vec::new(),
             nodes: Vec::new(),
             rows: Vec::new(),
-            place: vec![NONE; n_users + n_items],
+            position: vec![NONE; n_users + n_items],
             first,
             layers,
         }
@@ -83,16 +83,20 @@ impl LightGcnLearner {
         self.mix(slate);
 
         let Self { head, model, user_slots, user_rows, .. } = self;
-        let asked = Asked { vectors: user_rows, of_row: user_slots.slot_of(), counts: &counts };
-        let loss = head.step(&mut model.items, asked, batch, slate, objective);
+        let context =
+            QueryVectors { vectors: user_rows, of_row: user_slots.slot_of(), counts: &counts };
+        let loss = head.step(&mut model.items, context, batch, slate, objective);
 
         self.gather(&counts);
-        let given = Given { nodes: &self.nodes, rows: &self.rows, place: &self.place };
-        self.layers.backward(given);
+        let gradient =
+            SparseGradient { nodes: &self.nodes, rows: &self.rows, position: &self.position };
+        self.layers.backward(gradient);
         self.penalise(slate, &counts);
-        let given = Given { nodes: &self.nodes, rows: &self.rows, place: &self.place };
+        let gradient =
+            SparseGradient { nodes: &self.nodes, rows: &self.rows, position: &self.position };
         let layers = &self.layers;
-        self.first.apply_full_by(|from, out| layers.gradient(given, from, out), self.head.scale());
+        self.first
+            .apply_full_by(|from, out| layers.gradient(gradient, from, out), self.head.scale());
         self.first.advance();
         self.settled = false;
         loss
@@ -107,7 +111,7 @@ impl LightGcnLearner {
         self.nodes.clear();
         let first_item = self.n_users as u32;
         match slate {
-            Slate::Lists { listed, probes } => {
+            Slate::Lists { listed, probes, .. } => {
                 self.item_slots.assign(&[listed.values(), probes.values()].concat());
                 self.nodes.extend(self.item_slots.rows().iter().map(|item| first_item + item));
             }
@@ -131,15 +135,16 @@ impl LightGcnLearner {
         self.rows.clear();
         self.rows.resize(self.user_slots.len() * stride, 0.0);
         self.head.row_terms().sums(&self.user_slots, &mut self.rows);
-        let asked = Asked { vectors: &self.user_rows, of_row: self.user_slots.slot_of(), counts };
+        let context =
+            QueryVectors { vectors: &self.user_rows, of_row: self.user_slots.slot_of(), counts };
         let first_item = self.n_users as u32;
-        match self.head.item_gradients(asked, &mut self.rows) {
+        match self.head.item_gradients(context, &mut self.rows) {
             Some(slots) => self.nodes.extend(slots.rows().iter().map(|item| first_item + item)),
             None => self.nodes.extend(first_item..self.layers.n() as u32),
         }
-        self.place.fill(NONE);
-        for (&node, place) in self.nodes.iter().zip(0..) {
-            self.place[node as usize] = place;
+        self.position.fill(NONE);
+        for (&node, position) in self.nodes.iter().zip(0..) {
+            self.position[node as usize] = position;
         }
     }
 
@@ -155,7 +160,7 @@ impl LightGcnLearner {
         if let Slate::Lists { listed, .. } | Slate::WithComplement { listed, .. } = slate {
             for (items, _) in listed.iter().zip(counts).filter(|(_, counts)| **counts) {
                 for &item in items {
-                    occurs[self.place[self.n_users + item as usize] as usize] += 1;
+                    occurs[self.position[self.n_users + item as usize] as usize] += 1;
                 }
             }
         }

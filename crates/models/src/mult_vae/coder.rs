@@ -85,7 +85,7 @@ impl Shape {
     }
 
     /// Where b1, W2, b2, W3 and b3 lie.
-    fn parts(self) -> [Range<usize>; 5] {
+    fn ranges(self) -> [Range<usize>; 5] {
         let (wide, code) = (self.wide(), self.code());
         let mut end = 0;
         [wide, self.hidden * code, code, self.latent * wide, wide].map(|len| {
@@ -95,7 +95,7 @@ impl Shape {
     }
 
     fn len(self) -> usize {
-        self.parts()[4].end
+        self.ranges()[4].end
     }
 
     /// Trained numbers, without the padding.
@@ -131,7 +131,7 @@ impl Coder {
     /// Weights uniform within +-sqrt(6 / (inputs + outputs)) (Glorot & Bengio, AISTATS 2010).
     pub fn randomise(&mut self, rng: &mut Rng) {
         let shape = self.shape;
-        let [_, w2, _, w3, _] = shape.parts();
+        let [_, w2, _, w3, _] = shape.ranges();
         let values = self.weights.values_mut();
         let code = shape.code_columns();
         let bound = glorot(shape.hidden, code.len());
@@ -148,7 +148,7 @@ impl Coder {
     /// To be called whenever the weights have changed.
     pub fn changed(&mut self) {
         let Self { shape, weights, back_from_code, back_from_hidden, .. } = self;
-        let [_, w2, _, w3, _] = shape.parts();
+        let [_, w2, _, w3, _] = shape.ranges();
         let (values, wide, narrow) = (weights.values(), shape.wide(), shape.narrow());
         let code = shape.code();
         rayon::join(
@@ -178,7 +178,7 @@ impl Coder {
                 self.hidden(first, h);
                 let rng = noise.map(|rng| move |row| rng(chunk * CHUNK + row));
                 let divergence = self.code(h, code, eps, z, rng);
-                self.asked(z, g, queries);
+                self.decode(z, g, queries);
                 divergence
             })
             .collect();
@@ -188,7 +188,7 @@ impl Coder {
     /// h = tanh(sums + b1)
     fn hidden(&self, first: &[f32], h: &mut [f32]) {
         let wide = self.shape.wide();
-        let bias = &self.weights.values()[self.shape.parts()[0].clone()];
+        let bias = &self.weights.values()[self.shape.ranges()[0].clone()];
         for (h, first) in h.chunks_exact_mut(wide).zip(first.chunks_exact(wide)) {
             for ((h, first), bias) in h.iter_mut().zip(first).zip(bias) {
                 *h = first + bias;
@@ -208,7 +208,7 @@ impl Coder {
     ) -> f64 {
         let Shape { hidden, latent, variational } = self.shape;
         let (wide, narrow, width) = (self.shape.wide(), self.shape.narrow(), self.shape.code());
-        let [_, w2, b2, ..] = self.shape.parts();
+        let [_, w2, b2, ..] = self.shape.ranges();
         let values = self.weights.values();
         let rows = Rows::new(h, h.len() / wide, hidden, wide);
         affine(rows, &values[w2], &values[b2], width, code);
@@ -237,10 +237,10 @@ impl Coder {
     }
 
     /// g = tanh(z W3 + b3), and the queries' vectors.
-    fn asked(&self, z: &[f32], g: &mut [f32], queries: &mut [f32]) {
+    fn decode(&self, z: &[f32], g: &mut [f32], queries: &mut [f32]) {
         let Shape { hidden, latent, .. } = self.shape;
         let (wide, narrow) = (self.shape.wide(), self.shape.narrow());
-        let [.., w3, b3] = self.shape.parts();
+        let [.., w3, b3] = self.shape.ranges();
         let values = self.weights.values();
         let rows = Rows::new(z, z.len() / narrow, latent, narrow);
         affine(rows, &values[w3], &values[b3], wide, g);
@@ -319,7 +319,7 @@ impl Coder {
     fn sum_gradients(&mut self, pass: &Pass) {
         let shape = self.shape;
         let (wide, narrow, code) = (shape.wide(), shape.narrow(), shape.code());
-        let [_, w2, b2, w3, _] = shape.parts();
+        let [_, w2, b2, w3, _] = shape.ranges();
         let (b1, rest) = self.grads.split_at_mut(w2.start);
         let (w2, rest) = rest.split_at_mut(w2.len());
         let (b2, rest) = rest.split_at_mut(b2.len());
@@ -384,7 +384,7 @@ impl Coder {
     fn matrices(&self) -> [Matrix; 5] {
         let Shape { hidden, latent, .. } = self.shape;
         let (wide, code) = (self.shape.wide(), self.shape.code());
-        let [b1, w2, b2, w3, b3] = self.shape.parts();
+        let [b1, w2, b2, w3, b3] = self.shape.ranges();
         let (all, some) = ((0..hidden).collect::<Vec<_>>(), self.shape.code_columns());
         [
             ("encoder.1.bias", b1, 1, wide, all.clone()),

@@ -2,8 +2,8 @@
 
 use super::MultVae;
 use super::coder::Pass;
-use super::model::{Net, Sparse};
-use crate::parts::item_head::{Asked, ItemHead};
+use super::model::{MultVaeModel, Sparse};
+use crate::parts::item_head::{ItemHead, QueryVectors};
 use rankstill_core::kernel::dropout::Dropout;
 use rankstill_core::kernel::slots::Slots;
 use rankstill_core::kernel::table::Terms;
@@ -12,7 +12,7 @@ use rankstill_core::{Batch, Learner, Objective, Slate, Tensors};
 /// A model with the scratch space of its training.
 pub(crate) struct VaeLearner {
     recipe: MultVae,
-    net: Net,
+    net: MultVaeModel,
     dropout: Dropout,
     histories: Sparse,
     slots: Slots,
@@ -25,7 +25,7 @@ pub(super) const DROPOUT: u64 = 0x4452_4f50;
 pub(super) const NOISE: u64 = 0x4e4f_4953;
 
 impl VaeLearner {
-    pub fn new(recipe: &MultVae, net: Net) -> Self {
+    pub fn new(recipe: &MultVae, net: MultVaeModel) -> Self {
         Self {
             recipe: recipe.clone(),
             dropout: Dropout::new(recipe.dropout),
@@ -38,7 +38,7 @@ impl VaeLearner {
     }
 
     /// The model as it is.
-    pub fn net(&self) -> &Net {
+    pub fn net(&self) -> &MultVaeModel {
         &self.net
     }
 
@@ -60,9 +60,9 @@ impl VaeLearner {
         let of_row: Vec<u32> = (0..batch.len() as u32).collect();
         let counts = vec![true; batch.len()];
         let queries = std::mem::take(&mut pass.queries);
-        let asked = Asked { vectors: &queries, of_row: &of_row, counts: &counts };
+        let context = QueryVectors { vectors: &queries, of_row: &of_row, counts: &counts };
         let beta = recipe.beta_at(net.outputs.step());
-        let loss = head.step(&mut net.outputs, asked, batch, slate, objective);
+        let loss = head.step(&mut net.outputs, context, batch, slate, objective);
         net.coder.backward(pass, head.row_gradients(), beta);
 
         let (rows, scale) = (histories.starts.windows(2).zip(0..), head.scale());
@@ -76,9 +76,9 @@ impl VaeLearner {
             scale,
             decay: 0.0,
         };
-        let Net { inputs, outputs, coder, .. } = net;
+        let MultVaeModel { inputs, outputs, coder, .. } = net;
         rayon::join(
-            || head.apply(outputs, asked),
+            || head.apply(outputs, context),
             || rayon::join(|| inputs.apply(slots, &terms), || coder.update(scale)),
         );
         self.pass.queries = queries;
@@ -87,7 +87,7 @@ impl VaeLearner {
 
     fn set_rate(&mut self, epoch: usize) {
         let rate = self.recipe.training().rate(epoch);
-        let Net { inputs, outputs, coder, .. } = &mut self.net;
+        let MultVaeModel { inputs, outputs, coder, .. } = &mut self.net;
         inputs.set_learning_rate(rate);
         outputs.set_learning_rate(rate);
         coder.weights.set_learning_rate(rate);

@@ -13,7 +13,7 @@ use rankstill_core::state::{self, wrong};
 use rankstill_core::{Error, Factored, Factors, ItemId, Model, Query, Result, Scorer, Tensors};
 
 /// Tables and layers, with their optimiser while they learn.
-pub(crate) struct Net {
+pub(crate) struct MultVaeModel {
     /// W1.
     pub inputs: Table,
     /// W4; the bias is its last column.
@@ -58,7 +58,7 @@ impl Sparse {
     }
 }
 
-impl Net {
+impl MultVaeModel {
     fn new(recipe: &MultVae, n_items: usize, optimizer: &Optimizer) -> Self {
         Self {
             inputs: Table::new(n_items, recipe.hidden, optimizer.clone()),
@@ -103,7 +103,7 @@ impl Net {
         Ok(net)
     }
 
-    /// From [`Net::state`].
+    /// From [`MultVaeModel::state`].
     pub fn resumed(recipe: &MultVae, n_items: usize, kept: &Tensors) -> Result<Self> {
         let mut net = Self::new(recipe, n_items, &recipe.optimizer);
         for (name, table) in [("inputs", &mut net.inputs), ("outputs", &mut net.outputs)] {
@@ -140,9 +140,9 @@ impl Net {
     }
 }
 
-crate::parts::item_panels::scores_by_products!(Net);
+crate::parts::item_panels::scores_by_products!(MultVaeModel);
 
-impl Factored for Net {
+impl Factored for MultVaeModel {
     fn items(&self) -> Factors<'_> {
         factors(&self.outputs)
     }
@@ -163,7 +163,7 @@ impl Factored for Net {
     }
 }
 
-impl Model for Net {
+impl Model for MultVaeModel {
     fn tensors(&self) -> Tensors {
         let mut tensors = Tensors::default();
         for (name, table) in [("inputs", &self.inputs), ("outputs", &self.outputs)] {

@@ -5,7 +5,7 @@
 //! layers are found twice, forward and again for the way back, so that rows x items x layers numbers exist nowhere.
 
 use super::learner::NeuLearner;
-use super::model::{Asked, TILE};
+use super::model::{TILE, UserContext};
 use super::tower::Block;
 use crate::parts::item_head::rows_to_gradients;
 use rankstill_core::kernel::dense::axpy;
@@ -62,14 +62,15 @@ impl NeuLearner {
         let mut loss = 0.0;
         for (group, slots) in live.chunks(GROUP).zip(slot_of.chunks(GROUP)) {
             let user = |slot: u32| &users.rows[slot as usize * stride..][..stride];
-            let asked: Vec<Asked> = slots.iter().map(|&slot| net.asked(user(slot))).collect();
+            let contexts: Vec<UserContext> =
+                slots.iter().map(|&slot| net.context(user(slot))).collect();
             let mut scores = vec![0.0; group.len() * n_items];
-            scores.par_chunks_mut(n_items).zip(&asked).for_each(|(scores, asked)| {
+            scores.par_chunks_mut(n_items).zip(&contexts).for_each(|(scores, context)| {
                 scores
                     .par_chunks_mut(TILE)
                     .enumerate()
                     .for_each_init(Block::default, |block, (at, out)| {
-                        net.score_tile(asked, &halves, at * TILE, block, out)
+                        net.score_tile(context, &halves, at * TILE, block, out)
                     });
             });
             let losses: Vec<f64> = scores
@@ -93,7 +94,7 @@ impl NeuLearner {
                         continue;
                     }
                     let block = &mut tile.block;
-                    net.score_tile(&asked[row], &halves, at * TILE, block, &mut scores);
+                    net.score_tile(&contexts[row], &halves, at * TILE, block, &mut scores);
                     net.tower.backward(block, slopes);
                     axpy(1.0, &block.grads, &mut tile.grads);
                     let p = &user(slots[row])[..product];

@@ -4,7 +4,7 @@
 //! its pairs' gradients, in the batch's order. Pairs go through the layers in blocks, each of one task.
 
 use super::NeuMf;
-use super::model::{Net, TILE, add};
+use super::model::{NeuMfModel, TILE, add};
 use super::tower::{Block, Half, Tower};
 use rankstill_core::kernel::dense::{axpy, dot};
 use rankstill_core::kernel::slots::Slots;
@@ -15,7 +15,7 @@ use rayon::prelude::*;
 /// A model with the scratch space of its training.
 pub(super) struct NeuLearner {
     recipe: NeuMf,
-    pub(super) net: Net,
+    pub(super) net: NeuMfModel,
     pub(super) users: Side,
     items: Side,
     probes: Side,
@@ -161,7 +161,7 @@ pub(super) fn to_gmf(rows: &[f32], stride: usize, sums: &[f32], product: usize, 
 }
 
 impl NeuLearner {
-    pub fn new(recipe: &NeuMf, net: Net) -> Self {
+    pub fn new(recipe: &NeuMf, net: NeuMfModel) -> Self {
         let (n_users, n_items) = (net.users.n_rows(), net.items.n_rows());
         Self {
             recipe: recipe.clone(),
@@ -169,14 +169,14 @@ impl NeuLearner {
             items: Side::new(Half::Item, n_items),
             probes: Side::new(Half::Item, n_items),
             blocks: Vec::new(),
-            grads: vec![0.0; net.tower.shape.parts().end],
+            grads: vec![0.0; net.tower.shape.ranges().end],
             net,
         }
     }
 
     fn set_rate(&mut self, epoch: usize) {
         let rate = self.recipe.training().rate(epoch);
-        let Net { users, items, tower, .. } = &mut self.net;
+        let NeuMfModel { users, items, tower, .. } = &mut self.net;
         users.set_learning_rate(rate);
         items.set_learning_rate(rate);
         tower.weights.set_learning_rate(rate);
@@ -186,8 +186,8 @@ impl NeuLearner {
         &mut self,
         batch: &Batch<'_>,
         live: &[usize],
-        listed: &Lists<u32>,
-        probes: &Lists<u32>,
+        slate: &Slate,
+        [listed, probes]: [&Lists<u32>; 2],
         objective: &dyn Objective,
     ) -> f64 {
         let probed = !probes.is_empty();
@@ -222,7 +222,7 @@ impl NeuLearner {
                     probes: probe_scores.get(k).map_or(&[], Vec::as_slice),
                     log_complement: f32::NEG_INFINITY,
                 };
-                let row = Row { batch, at, items: listed.row(at) };
+                let row = Row { batch, slate, at };
                 f64::from(objective.loss(
                     row,
                     scores,
@@ -273,12 +273,12 @@ impl NeuLearner {
     /// the halves.
     pub(super) fn update(&mut self, batch: &Batch<'_>, to_all: Option<(&[f32], &[f32])>) {
         let Self { net, users, items, grads, .. } = self;
-        let Net { users: user_table, items: item_table, tower, .. } = net;
+        let NeuMfModel { users: user_table, items: item_table, tower, .. } = net;
         let scale = 1.0 / batch.len() as f32;
-        let parts = tower.shape.parts();
-        let [user_half, item_half] = parts.halves;
+        let ranges = tower.shape.ranges();
+        let [user_half, item_half] = ranges.halves;
         let product = tower.shape.product();
-        to_gmf(&users.rows, user_table.stride(), &users.sums, product, &mut grads[parts.gmf]);
+        to_gmf(&users.rows, user_table.stride(), &users.sums, product, &mut grads[ranges.gmf]);
         users.apply(user_table, tower, &mut grads[user_half], scale);
         match to_all {
             None => items.apply(item_table, tower, &mut grads[item_half], scale),
@@ -304,7 +304,7 @@ fn spread(starts: &[usize], slot_of: &[u32]) -> Vec<u32> {
 
 /// The scores of pairs: of each the slot of its user; its item's is the occurrence's.
 fn forward(
-    net: &Net,
+    net: &NeuMfModel,
     users: &Side,
     items: &Side,
     user_of: &[u32],
@@ -314,7 +314,7 @@ fn forward(
     let (product, first) = (shape.product(), shape.first());
     let gmf = net.tower.gmf();
     // h times p, once a user.
-    let asked: Vec<f32> = users
+    let weighted: Vec<f32> = users
         .rows
         .chunks_exact(stride)
         .flat_map(|row| row[..product].iter().zip(gmf).map(|(p, h)| p * h))
@@ -342,7 +342,7 @@ fn forward(
                     sums,
                 );
                 let q = &items.rows[item * stride..][..product];
-                *score = dot(&asked[user * product..][..product], q);
+                *score = dot(&weighted[user * product..][..product], q);
             }
             net.tower.forward(block, scores);
         });
@@ -374,8 +374,8 @@ impl Learner for NeuLearner {
             || {
                 self.users.fetch(&mut self.net.users, &self.net.tower, &users);
                 match slate {
-                    Slate::Lists { listed, probes } => {
-                        self.step_on_lists(batch, &live, listed, probes, objective)
+                    Slate::Lists { listed, probes, .. } => {
+                        self.step_on_lists(batch, &live, slate, [listed, probes], objective)
                     }
                     _ => self.step_on_everything(batch, &live, slate, objective),
                 }

@@ -22,7 +22,7 @@ use rayon::prelude::*;
 use std::sync::OnceLock;
 
 /// Tables and layers, with their optimiser while they learn.
-pub(super) struct Net {
+pub(super) struct NeuMfModel {
     /// p, padded, and u.
     pub users: Table,
     /// q, padded, and v.
@@ -48,7 +48,7 @@ pub(super) const TILE: usize = 512;
 const STEPS: usize = 60;
 const SHARE: f32 = 0.1;
 
-impl Net {
+impl NeuMfModel {
     fn new(recipe: &NeuMf, n_users: usize, n_items: usize, optimizer: &Optimizer) -> Self {
         let tower = Tower::new(recipe, optimizer);
         let table = |rows| Table::new(rows, tower.shape.columns(), optimizer.clone());
@@ -100,7 +100,7 @@ impl Net {
         Ok(net)
     }
 
-    /// From [`Net::state`].
+    /// From [`NeuMfModel::state`].
     pub fn resumed(recipe: &NeuMf, train: &Interactions, kept: &Tensors) -> Result<Self> {
         let mut net = Self::new(recipe, train.n_users(), train.n_items(), &recipe.optimizer);
         for (name, table) in [("users", &mut net.users), ("items", &mut net.items)] {
@@ -186,7 +186,7 @@ impl Net {
         let shape = &self.tower.shape;
         let (product, first) = (shape.product(), shape.first());
         let gmf = self.tower.gmf();
-        // In units of what users differ by, so that one rate fits both parts.
+        // In units of what users differ by, so that one rate fits both ranges.
         let rate = Adam { learning_rate: f64::from(SHARE), ..Adam::default() };
         let mut away = DenseParam::new(mean_user.len(), Optimizer::Adam(rate));
         let mut gradient = vec![0.0; mean_user.len()];
@@ -233,33 +233,33 @@ impl Net {
         halves: &[f32],
         block: &mut Block,
     ) -> Vec<f32> {
-        let asked = self.asked(user);
+        let context = self.context(user);
         let (product, first) = (self.tower.shape.product(), self.tower.shape.first());
         block.resize(&self.tower.shape, items.len());
         let sums = block.acts[0].chunks_exact_mut(first);
         let mut out = vec![0.0; items.len()];
         for ((&item, sums), out) in items.iter().zip(sums).zip(&mut out) {
             let half = &halves[item as usize * first..][..first];
-            add(&asked.half, half, sums);
-            *out = dot(&asked.product, &self.items.row(item as usize)[..product]);
+            add(&context.half, half, sums);
+            *out = dot(&context.product, &self.items.row(item as usize)[..product]);
         }
         self.tower.forward(block, &mut out);
         out
     }
 
     /// What every item's score for a user has in common.
-    pub fn asked(&self, user: &[f32]) -> Asked {
+    pub fn context(&self, user: &[f32]) -> UserContext {
         let product = self.tower.shape.product();
         let mut half = vec![0.0; self.tower.shape.first()];
         self.tower.halves(Half::User, user, 1, user.len(), &mut half);
         let product = user[..product].iter().zip(self.tower.gmf()).map(|(p, h)| p * h).collect();
-        Asked { product, half }
+        UserContext { product, half }
     }
 
     /// The scores of the items from `first_item` on, as many as `out` is long, and the layers' outputs.
     pub fn score_tile(
         &self,
-        asked: &Asked,
+        context: &UserContext,
         halves: &[f32],
         first_item: usize,
         block: &mut Block,
@@ -270,15 +270,15 @@ impl Net {
         let sums = block.acts[0].chunks_exact_mut(first);
         let halves = halves[first_item * first..].chunks_exact(first);
         for (at, ((sums, half), out)) in sums.zip(halves).zip(&mut *out).enumerate() {
-            add(&asked.half, half, sums);
-            *out = dot(&asked.product, &self.items.row(first_item + at)[..product]);
+            add(&context.half, half, sums);
+            *out = dot(&context.product, &self.items.row(first_item + at)[..product]);
         }
         self.tower.forward(block, out);
     }
 }
 
 /// What every item's score for a user has in common: h times p, and the user's half.
-pub(super) struct Asked {
+pub(super) struct UserContext {
     pub product: Vec<f32>,
     pub half: Vec<f32>,
 }
@@ -289,7 +289,7 @@ pub(super) fn add(a: &[f32], b: &[f32], sums: &mut [f32]) {
     }
 }
 
-impl Scorer for Net {
+impl Scorer for NeuMfModel {
     fn n_items(&self) -> usize {
         self.items.n_rows()
     }
@@ -297,18 +297,18 @@ impl Scorer for Net {
     fn score(&self, queries: &[Query<'_>], out: &mut [f32]) {
         let halves = &self.derived().halves;
         out.par_chunks_mut(self.n_items().max(1)).zip(queries).for_each(|(out, query)| {
-            let asked = self.asked(&self.user(query));
+            let context = self.context(&self.user(query));
             out.par_chunks_mut(TILE).enumerate().for_each_init(
                 Block::default,
                 |block, (at, out)| {
-                    self.score_tile(&asked, halves, at * TILE, block, out);
+                    self.score_tile(&context, halves, at * TILE, block, out);
                 },
             );
         });
     }
 }
 
-impl Model for Net {
+impl Model for NeuMfModel {
     fn tensors(&self) -> Tensors {
         let (dim, product) = (self.tower.shape.dim, self.tower.shape.product());
         let mut tensors = Tensors::default();

@@ -60,12 +60,12 @@ pub(crate) struct ItemHead {
 
 /// The vectors that a batch's rows ask with.
 #[derive(Clone, Copy)]
-pub(crate) struct Asked<'a> {
+pub(crate) struct QueryVectors<'a> {
     /// Row-major, the item table's stride apart; 0 beyond its dimension.
     pub vectors: &'a [f32],
     /// Which of the vectors each row of the batch asks with.
     pub of_row: &'a [u32],
-    /// Whether the objective is asked about each row at all: of some there is nothing to learn.
+    /// Whether the objective is context about each row at all: of some there is nothing to learn.
     pub counts: &'a [bool],
 }
 
@@ -100,40 +100,42 @@ impl ItemHead {
     pub fn step(
         &mut self,
         items: &mut Table,
-        asked: Asked<'_>,
+        context: QueryVectors<'_>,
         batch: &Batch<'_>,
         slate: &Slate,
         objective: &dyn Objective,
     ) -> f64 {
-        debug_assert_eq!(asked.of_row.len(), batch.len());
+        debug_assert_eq!(context.of_row.len(), batch.len());
         self.stride = items.stride();
         self.scale = 1.0 / batch.len() as f32;
         self.to_all = !matches!(slate, Slate::Lists { .. });
         self.to_rows.clear();
         self.to_rows.resize(batch.len() * self.stride, 0.0);
-        let of_vectors = objective.of_vectors();
+        let of_vectors = objective.vector_objective();
         self.of_vectors.look_at(of_vectors.map_or(Vec::new(), |of| of.items(batch, slate)));
         let mut loss = match slate {
-            Slate::Lists { listed, probes } => {
-                self.score(items, asked, listed);
-                self.score_probes(items, asked, probes);
-                let loss = self.ask(batch, listed, probes, &[], asked.counts, objective);
+            Slate::Lists { listed, probes, .. } => {
+                self.score(items, context, listed);
+                self.score_probes(items, context, probes);
+                let loss = self.ask(batch, slate, &[], context.counts, objective);
                 let sources = &self.slots.slot_of()[..listed.values().len()];
                 let (rows, stride) = ((self.rows.as_slice(), self.stride), self.stride);
                 let (starts, grads) = (listed.starts(), &self.grads);
                 weighted_sums(starts, grads, sources, rows, stride, &mut self.to_rows);
                 loss
             }
-            Slate::WithComplement { listed, left_out, asking, probes } if items.dim() <= FUSED => {
+            Slate::WithComplement { listed, left_out, asking, probes, .. }
+                if items.dim() <= FUSED =>
+            {
                 let lists = [listed, left_out, probes];
-                self.step_against(items, asked, batch, lists, asking, objective)
+                self.step_with_complement(items, context, batch, slate, lists, asking, objective)
             }
             Slate::WithComplement { .. } | Slate::All => {
-                self.step_on_everything(items, asked, batch, slate, objective)
+                self.step_on_everything(items, context, batch, slate, objective)
             }
         };
         if let Some(of_vectors) = of_vectors {
-            loss += self.ask_of_vectors(items, asked, batch, of_vectors);
+            loss += self.ask_of_vectors(items, context, batch, of_vectors);
         }
         let counts = |row: &[f32]| f32::from(u8::from(row.iter().any(|&x| x != 0.0)));
         self.row_counts.clear();
@@ -167,24 +169,24 @@ impl ItemHead {
     }
 
     /// The item table's step.
-    pub fn apply(&self, items: &mut Table, asked: Asked<'_>) {
+    pub fn apply(&self, items: &mut Table, context: QueryVectors<'_>) {
         if self.to_all {
             return items.apply_full(&self.to_items, self.scale);
         }
-        self.with_terms(asked, &[], self.scale, |terms| items.apply(&self.slots, terms));
+        self.with_terms(context, &[], self.scale, |terms| items.apply(&self.slots, terms));
     }
 
     /// Instead of [`ItemHead::apply`], for learners whose items' vectors are made of parameters elsewhere: appends the
     /// gradients of the items' vectors to `out`, the table's stride apart, still to be scaled by [`ItemHead::scale`]. They
     /// are those of the slots that are returned, or of all items where none are.
-    pub fn item_gradients(&self, asked: Asked<'_>, out: &mut Vec<f32>) -> Option<&Slots> {
+    pub fn item_gradients(&self, context: QueryVectors<'_>, out: &mut Vec<f32>) -> Option<&Slots> {
         if self.to_all {
             out.extend_from_slice(&self.to_items);
             return None;
         }
         let from = out.len();
         out.resize(from + self.slots.len() * self.stride, 0.0);
-        self.with_terms(asked, &[], 1.0, |terms| terms.sums(&self.slots, &mut out[from..]));
+        self.with_terms(context, &[], 1.0, |terms| terms.sums(&self.slots, &mut out[from..]));
         Some(&self.slots)
     }
 
@@ -192,12 +194,12 @@ impl ItemHead {
     /// negatives as they are.
     pub fn live_item_gradients<'a>(
         &'a self,
-        asked: Asked<'_>,
+        context: QueryVectors<'_>,
         slots: &'a mut Slots,
         out: &mut Vec<f32>,
     ) -> Option<&'a Slots> {
         if self.to_all || !self.of_vectors.items.is_empty() {
-            return self.item_gradients(asked, out);
+            return self.item_gradients(context, out);
         }
         let (mut items, mut coef, mut source) = (Vec::new(), Vec::new(), Vec::new());
         let named = self.slots.slot_of().iter().zip(&self.vector_of);
@@ -209,7 +211,7 @@ impl ItemHead {
         slots.assign(&items);
         let from = out.len();
         out.resize(from + slots.len() * self.stride, 0.0);
-        let (vectors, stride) = (asked.vectors, self.stride);
+        let (vectors, stride) = (context.vectors, self.stride);
         let (coef, source) = (&coef[..], &source[..]);
         let terms = Terms { coef, source, vectors, stride, scale: 1.0, decay: 0.0 };
         terms.sums(slots, &mut out[from..]);
@@ -221,7 +223,7 @@ impl ItemHead {
     pub fn apply_tied(
         &mut self,
         items: &mut Table,
-        asked: Asked<'_>,
+        context: QueryVectors<'_>,
         slate: &Slate,
         ids: &[ItemId],
         gradients: &[f32],
@@ -234,23 +236,28 @@ impl ItemHead {
             return items.apply_full(&self.to_items, self.scale);
         };
         self.slots.assign(&[listed.values(), &self.of_vectors.items, ids].concat());
-        self.with_terms(asked, gradients, self.scale, |terms| items.apply(&self.slots, terms));
+        self.with_terms(context, gradients, self.scale, |terms| items.apply(&self.slots, terms));
     }
 
-    fn score(&mut self, items: &mut Table, asked: Asked<'_>, listed: &Lists<ItemId>) {
+    fn score(&mut self, items: &mut Table, context: QueryVectors<'_>, listed: &Lists<ItemId>) {
         self.assign(listed.values());
         self.rows.resize(self.slots.len() * self.stride, 0.0);
         items.fetch(&self.slots, &mut self.rows);
-        spread(asked.of_row, listed, &mut self.vector_of);
+        spread(context.of_row, listed, &mut self.vector_of);
         self.scores.resize(listed.values().len(), 0.0);
         let rows = (self.rows.as_slice(), self.stride);
         let sources = &self.slots.slot_of()[..listed.values().len()];
-        let vectors = asked.vectors;
+        let vectors = context.vectors;
         pair_dots(vectors, &self.vector_of, rows, sources, self.stride, &mut self.scores);
     }
 
     /// Probes are read where they lie: most are named once a batch, and nothing is written.
-    fn score_probes(&mut self, items: &mut Table, asked: Asked<'_>, probes: &Lists<ItemId>) {
+    fn score_probes(
+        &mut self,
+        items: &mut Table,
+        context: QueryVectors<'_>,
+        probes: &Lists<ItemId>,
+    ) {
         let lazy = matches!(items.optimizer(), Optimizer::Adam(a) if a.mode == AdamMode::Exact);
         if lazy && !probes.is_empty() {
             // Many probes name most rows: going through all of them in order is faster than finding which.
@@ -261,9 +268,9 @@ impl ItemHead {
                 items.settle();
             }
         }
-        spread(asked.of_row, probes, &mut self.probe_vector_of);
+        spread(context.of_row, probes, &mut self.probe_vector_of);
         self.probe_scores.resize(probes.values().len(), 0.0);
-        let (vectors, vector_of) = (asked.vectors, &self.probe_vector_of);
+        let (vectors, vector_of) = (context.vectors, &self.probe_vector_of);
         let (table, scores) = (items.params(), &mut self.probe_scores);
         pair_dots(vectors, vector_of, table, probes.values(), self.stride, scores);
     }
@@ -273,12 +280,13 @@ impl ItemHead {
     fn ask(
         &mut self,
         batch: &Batch<'_>,
-        listed: &Lists<ItemId>,
-        probes: &Lists<ItemId>,
+        slate: &Slate,
         log_complement: &[f32],
         counts: &[bool],
         objective: &dyn Objective,
     ) -> f64 {
+        let Some(listed) = slate.listed() else { return 0.0 };
+        let probes = slate.probes();
         self.grads.clear();
         self.grads.resize(self.scores.len(), 0.0);
         self.to_rest.clear();
@@ -304,7 +312,7 @@ impl ItemHead {
                     if !counts[at] {
                         return sum;
                     }
-                    let probes = if probes.is_empty() { 0..0 } else { probes.range(at) };
+                    let probes = probes.map_or(0..0, |probes| probes.range(at));
                     let scores = Scores {
                         listed: &scores[listed.range(at)],
                         probes: &probe_scores[probes],
@@ -313,7 +321,7 @@ impl ItemHead {
                             .copied()
                             .unwrap_or(f32::NEG_INFINITY),
                     };
-                    let row = Row { batch, at, items: listed.row(at) };
+                    let row = Row { batch, slate, at };
                     let grad = Grad { listed: own, log_complement: to_rest };
                     sum + f64::from(objective.loss(row, scores, grad))
                 })

@@ -64,14 +64,13 @@ mod tests {
         let log = Interactions::new(4, Lists::from_iter([vec![2, 0, 2]]), None, None).unwrap();
         let cases = Cases::per_user(&log);
         let batch = Batch::new(&cases, &[0], 0, 1);
-        let Slate::WithComplement { listed, left_out, .. } = Multinomial.slate(&batch) else {
-            panic!("against the rest");
-        };
-        assert_eq!((listed.row(0), left_out.row(0)), (&[0, 2][..], &[][..]));
+        let slate = Multinomial.slate(&batch);
+        let row = Row { batch: &batch, slate: &slate, at: 0 };
+        assert_eq!((row.items(), slate.left_out(0)), (&[0, 2][..], Some(&[][..])));
         // e^s = 2 and 5 for the listed items, 1 for the rest together: shares 2/8, 5/8, 1/8.
         let (mut to_listed, mut to_rest) = ([0.0; 2], 0.0);
         let loss = Multinomial.loss(
-            Row { batch: &batch, at: 0, items: listed.row(0) },
+            row,
             Scores { listed: &[2f32.ln(), 5f32.ln()], probes: &[], log_complement: 0.0 },
             Grad { listed: &mut to_listed, log_complement: &mut to_rest },
         );
@@ -95,10 +94,10 @@ mod tests {
         let all = [0.5, -1.0];
         for at in 0..2 {
             let slate = Multinomial.slate(&batch);
-            let (items, listed, log_complement) = testing::slate_of(&slate, at, &all);
+            let (listed, log_complement) = testing::slate_of(&slate, at, &all);
             let (mut grad, mut to_rest) = (vec![0.0; listed.len()], 0.0);
             let loss = Multinomial.loss(
-                Row { batch: &batch, at, items },
+                Row { batch: &batch, slate: &slate, at },
                 Scores { listed: &listed, probes: &[], log_complement },
                 Grad { listed: &mut grad, log_complement: &mut to_rest },
             );

@@ -73,7 +73,7 @@ impl Normal {
 
 /// A position that attends: `row` of the queries looks at the keys `first..=own`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Looking {
+pub(super) struct AttendingPosition {
     pub row: usize,
     pub first: usize,
     pub own: usize,
@@ -90,7 +90,7 @@ pub(super) struct Attention {
 }
 
 /// Queries, keys and values, or their gradients.
-pub(super) struct Parts<'a> {
+pub(super) struct Projections<'a> {
     pub q: &'a [f32],
     pub k: &'a [f32],
     pub v: &'a [f32],
@@ -100,8 +100,8 @@ impl Attention {
     /// Adds to each position's row of `out` the values that it attends to.
     pub fn forward(
         &mut self,
-        looking: &[Looking],
-        parts: &Parts<'_>,
+        attending: &[AttendingPosition],
+        projections: &Projections<'_>,
         heads: usize,
         (dim, stride): (usize, usize),
         mut dropped: Option<(Dropout, impl FnMut(usize) -> Rng)>,
@@ -113,14 +113,14 @@ impl Attention {
         self.kept.clear();
         let mut mask = Vec::new();
         let mut rng: Option<(usize, Rng)> = None;
-        for at in looking {
+        for at in attending {
             let n = at.own - at.first + 1;
             for head in 0..heads {
                 let columns = |row: usize| row * stride + head * width;
-                let q = &parts.q[columns(at.row)..][..width];
+                let q = &projections.q[columns(at.row)..][..width];
                 let begin = self.shares.len();
                 for key in at.first..=at.own {
-                    self.shares.push(scale * dot(q, &parts.k[columns(key)..][..width]));
+                    self.shares.push(scale * dot(q, &projections.k[columns(key)..][..width]));
                 }
                 let shares = &mut self.shares[begin..];
                 softmax(shares);
@@ -141,7 +141,7 @@ impl Attention {
                 }
                 let out = &mut out[columns(at.row)..][..width];
                 for (key, &kept) in (at.first..).zip(&*kept) {
-                    axpy(kept, &parts.v[columns(key)..][..width], out);
+                    axpy(kept, &projections.v[columns(key)..][..width], out);
                 }
             }
         }
@@ -150,8 +150,8 @@ impl Attention {
     /// Adds to the gradients of queries, keys and values.
     pub fn backward(
         &self,
-        looking: &[Looking],
-        parts: &Parts<'_>,
+        attending: &[AttendingPosition],
+        projections: &Projections<'_>,
         heads: usize,
         (dim, stride): (usize, usize),
         to_out: &[f32],
@@ -161,7 +161,7 @@ impl Attention {
         let scale = 1.0 / (width as f32).sqrt();
         let mut begin = 0;
         let mut to_shares = Vec::new();
-        for at in looking {
+        for at in attending {
             let n = at.own - at.first + 1;
             for head in 0..heads {
                 let columns = |row: usize| row * stride + head * width;
@@ -175,7 +175,7 @@ impl Attention {
                     let from = columns(key);
                     // kept / share is 0 or dropout's factor, whatever the share.
                     let through = if share > 0.0 { kept / share } else { 0.0 };
-                    let to_share = through * dot(to_out, &parts.v[from..][..width]);
+                    let to_share = through * dot(to_out, &projections.v[from..][..width]);
                     axpy(kept, to_out, &mut to_v[from..][..width]);
                     along += share * to_share;
                     to_shares.push(to_share);
@@ -183,8 +183,8 @@ impl Attention {
                 for (key, (&share, &to_share)) in (at.first..).zip(shares.iter().zip(&to_shares)) {
                     let slope = scale * share * (to_share - along);
                     let from = columns(key);
-                    axpy(slope, &parts.k[from..][..width], &mut to_q[own..][..width]);
-                    axpy(slope, &parts.q[own..][..width], &mut to_k[from..][..width]);
+                    axpy(slope, &projections.k[from..][..width], &mut to_q[own..][..width]);
+                    axpy(slope, &projections.q[own..][..width], &mut to_k[from..][..width]);
                 }
             }
         }

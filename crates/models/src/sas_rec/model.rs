@@ -10,13 +10,13 @@ use rankstill_core::state::{self, wrong};
 use rankstill_core::{Error, Factored, Factors, ItemId, Model, Query, Result, Tensors};
 
 /// A table and layers, with their optimiser while they learn.
-pub(super) struct Net {
+pub(super) struct SasRecModel {
     pub items: Table,
     pub tower: Tower,
     panels: ItemPanels,
 }
 
-impl Net {
+impl SasRecModel {
     fn new(recipe: &SasRec, n_items: usize, optimizer: &Optimizer) -> Self {
         Self {
             items: Table::new(n_items, recipe.dim, optimizer.clone()),
@@ -49,7 +49,7 @@ impl Net {
         Ok(net)
     }
 
-    /// From [`Net::state`].
+    /// From [`SasRecModel::state`].
     pub fn resumed(recipe: &SasRec, n_items: usize, kept: &Tensors) -> Result<Self> {
         let mut net = Self::new(recipe, n_items, &recipe.optimizer);
         net.items.restore(&state::read(kept, "items")?).map_err(wrong("items"))?;
@@ -92,9 +92,9 @@ impl Net {
     }
 }
 
-crate::parts::item_panels::scores_by_products!(Net);
+crate::parts::item_panels::scores_by_products!(SasRecModel);
 
-impl Factored for Net {
+impl Factored for SasRecModel {
     fn items(&self) -> Factors<'_> {
         factors(&self.items)
     }
@@ -115,7 +115,7 @@ impl Factored for Net {
     }
 }
 
-impl Model for Net {
+impl Model for SasRecModel {
     fn tensors(&self) -> Tensors {
         let mut tensors = Tensors::default();
         tensors.insert("items", &[self.items.n_rows(), self.items.dim()], self.items.export());

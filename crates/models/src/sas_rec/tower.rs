@@ -4,7 +4,7 @@
 //! Their positions stand one after the other, without padding, in rows padded with zeros to a multiple of 16 numbers.
 
 use super::SasRec;
-use super::layers::{Attention, Looking, Normal, Parts};
+use super::layers::{AttendingPosition, Attention, Normal, Projections};
 use rankstill_core::kernel::activation::{Activation, activate, chain};
 use rankstill_core::kernel::affine::{affine, to_bias, to_weights, transpose};
 use rankstill_core::kernel::dense::axpy;
@@ -35,7 +35,7 @@ const MATRICES: [&str; 5] = ["query", "key", "value", "inner", "outer"];
 
 /// Where a block's weights lie.
 #[derive(Clone)]
-struct Places {
+struct BlockRanges {
     /// Gain and bias of the two normalisations.
     normals: [(Range<usize>, Range<usize>); 2],
     matrices: [(Range<usize>, Range<usize>); 5],
@@ -60,7 +60,7 @@ pub(super) struct Pass {
 #[derive(Default)]
 struct Block {
     x: Vec<f32>,
-    looking: Vec<Looking>,
+    attending: Vec<AttendingPosition>,
     first: Normal,
     q: Vec<f32>,
     k: Vec<f32>,
@@ -107,7 +107,7 @@ impl Tower {
         0..self.length * self.stride()
     }
 
-    fn places(&self, block: usize) -> Places {
+    fn ranges(&self, block: usize) -> BlockRanges {
         let stride = self.stride();
         let matrix = self.dim * stride;
         let mut end = self.positions().end + block * (5 * (matrix + stride) + 4 * stride);
@@ -117,12 +117,12 @@ impl Tower {
         };
         let normals = [(); 2].map(|()| (take(stride), take(stride)));
         let matrices = [(); 5].map(|()| (take(matrix), take(stride)));
-        Places { normals, matrices }
+        BlockRanges { normals, matrices }
     }
 
     /// Gain and bias after the last block.
     fn last(&self) -> (Range<usize>, Range<usize>) {
-        let (stride, end) = (self.stride(), self.places(self.blocks).normals[0].0.start);
+        let (stride, end) = (self.stride(), self.ranges(self.blocks).normals[0].0.start);
         (end..end + stride, end + stride..end + 2 * stride)
     }
 
@@ -131,7 +131,7 @@ impl Tower {
     }
 
     fn gains(&self) -> Vec<Range<usize>> {
-        let blocks = (0..self.blocks).flat_map(|block| self.places(block).normals);
+        let blocks = (0..self.blocks).flat_map(|block| self.ranges(block).normals);
         blocks.map(|(gain, _)| gain).chain([self.last().0]).collect()
     }
 
@@ -144,13 +144,13 @@ impl Tower {
     /// The first values that the recipe's documentation gives.
     pub fn randomise(&mut self, rng: &mut Rng, std: f32) {
         let (dim, stride, positions) = (self.dim, self.stride(), self.positions());
-        let places: Vec<Places> = (0..self.blocks).map(|block| self.places(block)).collect();
+        let ranges: Vec<BlockRanges> = (0..self.blocks).map(|block| self.ranges(block)).collect();
         let values = self.weights.values_mut();
         for row in values[positions].chunks_exact_mut(stride) {
             rng.fill_normal(&mut row[..dim], 0.0, std);
         }
         let bound = (3.0 / dim as f64).sqrt() as f32;
-        for (matrix, _) in places.into_iter().flat_map(|places| places.matrices) {
+        for (matrix, _) in ranges.into_iter().flat_map(|ranges| ranges.matrices) {
             for row in values[matrix].chunks_exact_mut(stride) {
                 rng.fill_uniform(&mut row[..dim], -bound, bound);
             }
@@ -164,7 +164,7 @@ impl Tower {
         self.back.resize_with(self.blocks, Default::default);
         let mut back = std::mem::take(&mut self.back);
         for (block, back) in back.iter_mut().enumerate() {
-            for ((matrix, _), back) in self.places(block).matrices.into_iter().zip(back) {
+            for ((matrix, _), back) in self.ranges(block).matrices.into_iter().zip(back) {
                 back.resize(dim * stride, 0.0);
                 transpose(&self.weights.values()[matrix], dim, dim, stride, back, stride);
             }
@@ -218,60 +218,65 @@ impl Tower {
         block: &mut Block,
         draws: Option<Draws<'_>>,
     ) {
-        let (dim, stride, places) = (self.dim, self.stride(), self.places(at));
+        let (dim, stride, ranges) = (self.dim, self.stride(), self.ranges(at));
         let values = self.weights.values();
         let last = at + 1 == self.blocks;
-        block.looking.clear();
+        block.attending.clear();
         for (case, pair) in starts.windows(2).enumerate() {
             let (first, end) = (pair[0], pair[1]);
             let from = if last { end.max(first + 1) - 1 } else { first };
             for own in from..end {
-                block.looking.push(Looking { row: block.looking.len(), first, own, case });
+                block.attending.push(AttendingPosition {
+                    row: block.attending.len(),
+                    first,
+                    own,
+                    case,
+                });
             }
         }
         let asking: Vec<f32> = match last {
             false => block.x.clone(),
             true => block
-                .looking
+                .attending
                 .iter()
                 .flat_map(|at| &block.x[at.own * stride..][..stride])
                 .copied()
                 .collect(),
         };
-        let (gain, bias) = &places.normals[0];
+        let (gain, bias) = &ranges.normals[0];
         block.first.forward(&asking, &values[gain.clone()], &values[bias.clone()], dim);
         for (which, from, to) in [
             (0, &block.first.out, &mut block.q),
             (1, &block.x, &mut block.k),
             (2, &block.x, &mut block.v),
         ] {
-            self.linear(&places, which, from, to);
+            self.linear(&ranges, which, from, to);
         }
         let mut sums = block.first.out.clone();
         let keyed = draws
             .map(|draws| (self.dropout, move |case: usize| draws(case, purpose(at, ATTENTION))));
-        let parts = Parts { q: &block.q, k: &block.k, v: &block.v };
+        let projections = Projections { q: &block.q, k: &block.k, v: &block.v };
         block.attention.forward(
-            &block.looking,
-            &parts,
+            &block.attending,
+            &projections,
             self.heads,
             (dim, stride),
             keyed,
             &mut sums,
         );
 
-        let (gain, bias) = &places.normals[1];
+        let (gain, bias) = &ranges.normals[1];
         block.second.forward(&sums, &values[gain.clone()], &values[bias.clone()], dim);
-        self.linear(&places, 3, &block.second.out, &mut block.inner);
+        self.linear(&ranges, 3, &block.second.out, &mut block.inner);
         activate(self.activation, &mut block.inner);
         // Padding is 0 before the activation, which need not leave it so.
         clear_padding(&mut block.inner, dim, stride);
-        let cases = || runs(&block.looking);
+        let cases = || runs(&block.attending);
         if let Some(draws) = draws {
             self.draw(cases(), draws, purpose(at, INNER), &mut block.inner_masks);
             self.drop(&block.inner_masks, &mut block.inner);
         }
-        self.linear(&places, 4, &block.inner, &mut block.out);
+        self.linear(&ranges, 4, &block.inner, &mut block.out);
         if let Some(draws) = draws {
             self.draw(cases(), draws, purpose(at, OUTER), &mut block.outer_masks);
             self.drop(&block.outer_masks, &mut block.out);
@@ -279,9 +284,9 @@ impl Tower {
         axpy(1.0, &block.second.out, &mut block.out);
     }
 
-    fn linear(&self, places: &Places, which: usize, from: &[f32], to: &mut Vec<f32>) {
+    fn linear(&self, ranges: &BlockRanges, which: usize, from: &[f32], to: &mut Vec<f32>) {
         let (values, stride) = (self.weights.values(), self.stride());
-        let (matrix, bias) = &places.matrices[which];
+        let (matrix, bias) = &ranges.matrices[which];
         to.resize(from.len(), 0.0);
         let rows = Rows::new(from, from.len() / stride, self.dim, stride);
         affine(rows, &values[matrix.clone()], &values[bias.clone()], stride, to);
@@ -297,7 +302,7 @@ impl Tower {
         grads: &mut [f32],
     ) {
         let (dim, stride) = (self.dim, self.stride());
-        let (matrix, bias) = &self.places(block).matrices[which];
+        let (matrix, bias) = &self.ranges(block).matrices[which];
         let n = from.len() / stride;
         to_weights(
             Rows::new(from, n, dim, stride),
@@ -378,7 +383,7 @@ impl Tower {
         dropped: bool,
         grads: &mut [f32],
     ) -> Vec<f32> {
-        let (dim, stride, places) = (self.dim, self.stride(), self.places(at));
+        let (dim, stride, ranges) = (self.dim, self.stride(), self.ranges(at));
         let values = self.weights.values();
         let mut to_second = to_out.clone();
         let mut to_outer = to_out;
@@ -397,7 +402,7 @@ impl Tower {
         clear_padding(&mut to_inner, dim, stride);
         self.linear_back((at, 3), &block.second.out, &to_inner, &mut to_second, grads);
 
-        let (gain, bias) = &places.normals[1];
+        let (gain, bias) = &ranges.normals[1];
         let mut to_sums = vec![0.0; to_second.len()];
         let (to_gain, to_bias) = two(grads, gain, bias);
         block.second.backward(
@@ -411,10 +416,10 @@ impl Tower {
 
         let mut to_q = vec![0.0; block.q.len()];
         let (mut to_k, mut to_v) = (vec![0.0; block.k.len()], vec![0.0; block.v.len()]);
-        let parts = Parts { q: &block.q, k: &block.k, v: &block.v };
+        let projections = Projections { q: &block.q, k: &block.k, v: &block.v };
         block.attention.backward(
-            &block.looking,
-            &parts,
+            &block.attending,
+            &projections,
             self.heads,
             (dim, stride),
             &to_sums,
@@ -425,7 +430,7 @@ impl Tower {
         let mut to_x = vec![0.0; block.x.len()];
         self.linear_back((at, 1), &block.x, &to_k, &mut to_x, grads);
         self.linear_back((at, 2), &block.x, &to_v, &mut to_x, grads);
-        let (gain, bias) = &places.normals[0];
+        let (gain, bias) = &ranges.normals[0];
         let mut to_asking = vec![0.0; to_first.len()];
         let (to_gain, to_bias) = two(grads, gain, bias);
         block.first.backward(
@@ -436,8 +441,8 @@ impl Tower {
             to_gain,
             to_bias,
         );
-        for (looking, to_asking) in block.looking.iter().zip(to_asking.chunks_exact(stride)) {
-            axpy(1.0, to_asking, &mut to_x[looking.own * stride..][..stride]);
+        for (attending, to_asking) in block.attending.iter().zip(to_asking.chunks_exact(stride)) {
+            axpy(1.0, to_asking, &mut to_x[attending.own * stride..][..stride]);
         }
         to_x
     }
@@ -475,12 +480,12 @@ impl Tower {
     fn named(&self) -> Vec<(String, Range<usize>, usize)> {
         let mut all = vec![("positions".to_owned(), self.positions(), self.length)];
         for block in 0..self.blocks {
-            let places = self.places(block);
-            for (at, (gain, bias)) in places.normals.into_iter().enumerate() {
+            let ranges = self.ranges(block);
+            for (at, (gain, bias)) in ranges.normals.into_iter().enumerate() {
                 all.push((format!("blocks.{block}.normal.{at}.gain"), gain, 1));
                 all.push((format!("blocks.{block}.normal.{at}.bias"), bias, 1));
             }
-            for (name, (matrix, bias)) in MATRICES.iter().zip(places.matrices) {
+            for (name, (matrix, bias)) in MATRICES.iter().zip(ranges.matrices) {
                 all.push((format!("blocks.{block}.{name}.weight"), matrix, self.dim));
                 all.push((format!("blocks.{block}.{name}.bias"), bias, 1));
             }
@@ -503,15 +508,15 @@ fn purpose(block: usize, which: u64) -> u64 {
 }
 
 /// Each case, and how many of its positions look.
-fn runs(looking: &[Looking]) -> impl Iterator<Item = (usize, usize)> + '_ {
-    looking.chunk_by(|a, b| a.case == b.case).map(|run| (run[0].case, run.len()))
+fn runs(attending: &[AttendingPosition]) -> impl Iterator<Item = (usize, usize)> + '_ {
+    attending.chunk_by(|a, b| a.case == b.case).map(|run| (run[0].case, run.len()))
 }
 
 fn clear_padding(rows: &mut [f32], dim: usize, stride: usize) {
     rows.chunks_exact_mut(stride).for_each(|row| row[dim..].fill(0.0));
 }
 
-/// Two parts of the gradients, the first before the second.
+/// Two projections of the gradients, the first before the second.
 fn two<'a>(
     grads: &'a mut [f32],
     first: &Range<usize>,

@@ -11,13 +11,13 @@ use rankstill_core::kernel::table::{Table, Terms};
 use rankstill_core::{ItemId, UserId};
 
 /// An item of user u's history, whose vector is s, counts exp(k . e_u) / m, k = tanh(K s + b), m the sum of that over the history and
-/// of 1 for each place that the history leaves empty.
+/// of 1 for each position that the history leaves empty.
 pub(super) struct Attention {
     /// K, row-major, and b.
     pub weights: DenseParam,
     dim: usize,
     /// Of a history.
-    places: usize,
+    positions: usize,
     /// The users' own vectors; a table's stride apart, as all vectors here.
     queries: Vec<f32>,
     /// The distinct items of their histories, with vector and key.
@@ -38,11 +38,11 @@ pub(super) struct Back<'a> {
 
 impl Attention {
     /// K and b of 0.
-    pub fn new(n_items: usize, dim: usize, places: usize, optimizer: Optimizer) -> Self {
+    pub fn new(n_items: usize, dim: usize, positions: usize, optimizer: Optimizer) -> Self {
         Self {
             weights: DenseParam::new(dim * (dim + 1), optimizer),
             dim,
-            places,
+            positions,
             queries: Vec::new(),
             items: Slots::new(n_items),
             vectors: Vec::new(),
@@ -94,7 +94,7 @@ impl Attention {
         let queries = (&self.queries[..], stride);
         pair_dots(&self.keys, self.items.slot_of(), queries, &self.owners, stride, shares);
         for bounds in starts.windows(2) {
-            softmax(&mut shares[bounds[0]..bounds[1]], self.places);
+            softmax(&mut shares[bounds[0]..bounds[1]], self.positions);
         }
     }
 
@@ -143,17 +143,17 @@ impl Attention {
     }
 }
 
-/// The shares of some logits among so many places, of which those without a logit have one of 0.
-fn softmax(x: &mut [f32], places: usize) {
+/// The shares of some logits among so many positions, of which those without a logit have one of 0.
+fn softmax(x: &mut [f32], positions: usize) {
     let most = x.iter().fold(0.0, |most: f32, &x| most.max(x));
     x.iter_mut().for_each(|x| *x -= most);
     exp_slice(x);
-    let empty = places.saturating_sub(x.len()) as f32 * exp(-most);
+    let empty = positions.saturating_sub(x.len()) as f32 * exp(-most);
     let mass = x.iter().fold(empty, |sum, x| sum + x);
     x.iter_mut().for_each(|x| *x /= mass);
 }
 
-/// The gradients of the logits in place of those of the shares.
+/// The gradients of the logits in position of those of the shares.
 fn back_from_softmax(shares: &[f32], gradients: &mut [f32]) {
     let mean: f32 = shares.iter().zip(&*gradients).map(|(share, g)| share * g).sum();
     gradients.iter_mut().zip(shares).for_each(|(g, share)| *g = share * (*g - mean));

@@ -3,10 +3,10 @@
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use rankstill::data::columns::read_parquet;
-use rankstill::data::{Column, Table};
+use rankstill::data::{Column, ColumnTable};
 use rankstill::eval::compare::Comparison;
 use rankstill::eval::report::comparisons;
-use rankstill::eval::{Comparing, compare, significance};
+use rankstill::eval::{ComparisonOptions, compare, significance};
 use rankstill_cli::progress::Screen;
 use std::path::{Path, PathBuf};
 
@@ -95,7 +95,7 @@ fn compare_models(
         bail!("--metrics: {} do not share `{missing}`; they share {}", both(), shared.join(", "));
     }
     ensure!(!shared.is_empty(), "{}: no metric in common", both());
-    let how = Comparing { level: options.level, ..Comparing::default() };
+    let how = ComparisonOptions { level: options.level, ..ComparisonOptions::default() };
     let chosen = |name: &&&str| {
         options.metrics.is_empty() || options.metrics.iter().any(|metric| metric == **name)
     };
@@ -113,7 +113,7 @@ struct ModelValues {
     name: String,
     users: Vec<String>,
     metrics: Vec<String>,
-    seeds: Vec<Table>,
+    seeds: Vec<ColumnTable>,
 }
 
 impl ModelValues {
@@ -158,7 +158,7 @@ fn subfolders(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(folders)
 }
 
-fn users_of(table: &Table) -> Result<Vec<String>> {
+fn users_of(table: &ColumnTable) -> Result<Vec<String>> {
     match table.get("user_id") {
         Some(Column::I64(ids)) => Ok(ids.iter().map(i64::to_string).collect()),
         Some(Column::Text(ids)) => Ok(ids.iter().map(str::to_owned).collect()),

@@ -28,9 +28,12 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
     let mut tree = experiment(&options.common);
     let mut models = serde_json::Map::new();
     for path in &options.teacher {
-        let stem =
-            path.file_stem().context("--teacher: expected the name of a file or a folder")?;
-        let mut name = format!("teacher {}", stem.to_string_lossy());
+        let mut name = if path.join("manifest.json").is_file() {
+            format!("teacher {}", Artefact::read_manifest(path)?.name)
+        } else {
+            let stem = path.file_stem().context("--teacher: expected an artefact or a file")?;
+            format!("teacher {}", stem.to_string_lossy())
+        };
         while models.contains_key(&name) {
             name.push('\'');
         }

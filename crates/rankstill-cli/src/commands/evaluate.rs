@@ -2,12 +2,12 @@
 
 use anyhow::{Result, ensure};
 use clap::Args;
+use rankstill::core::text_table::TextTable;
 use rankstill::core::{Case, Cases, ItemId, Rankings, Span, UserId, Vocab};
 use rankstill::data::dataset::Dataset;
 use rankstill::data::rankings::{ids_of_rankings, read_pair_log};
 use rankstill::data::{Log, ReadOptions, read_rankings};
 use rankstill::eval::metric::parse_all;
-use rankstill::eval::report::Table;
 use rankstill::eval::{Dialect, Needs, Outcome};
 use rankstill_cli::experiment::data::is_prepared;
 use rankstill_cli::progress::Screen;
@@ -102,7 +102,7 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
     }
 
     let mut means = serde_json::Map::new();
-    let mut table = Table::new(["metric", "mean"]);
+    let mut table = TextTable::new(["metric", "mean"]);
     for metric in &metrics {
         let mean = metric.measure(&outcome)?.mean();
         means.insert(metric.name(), mean.into());

@@ -3,7 +3,7 @@
 use super::store;
 use anyhow::Result;
 use clap::Args;
-use rankstill::data::{Column, Kind, TableWriter};
+use rankstill::data::{Column, ColumnKind, TableWriter};
 use rankstill_cli::progress::Screen;
 use std::path::PathBuf;
 
@@ -16,7 +16,7 @@ pub struct Options {
     #[arg(value_name = "FILE|URL")]
     store: PathBuf,
     /// The file to write: .parquet, .tsv, .csv or .jsonl.
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Export only events after this number. Each export prints the number for the next one.
     #[arg(long, default_value_t = 0, value_name = "NUMBER")]
@@ -29,10 +29,10 @@ pub struct Options {
 pub fn run(options: &Options, screen: &Screen) -> Result<()> {
     let store = store::existing(&options.store)?;
     let columns = [
-        ("user_id", Kind::Text),
-        ("item_id", Kind::Text),
-        ("timestamp", Kind::I64),
-        ("weight", Kind::F32),
+        ("user_id", ColumnKind::Text),
+        ("item_id", ColumnKind::Text),
+        ("timestamp", ColumnKind::I64),
+        ("weight", ColumnKind::F32),
     ];
     let mut writer = TableWriter::create(&options.out, &columns)?;
     let (mut last, mut rows) = (options.after, 0);

@@ -2,12 +2,13 @@
 
 use anyhow::{Result, bail};
 use clap::Args;
+use rankstill::artefact;
 use rankstill::core::Artefact;
-use rankstill::data::dataset::Manifest;
-use rankstill::data::prepare::Report as DataReport;
+use rankstill::data::dataset::DatasetManifest;
+use rankstill::data::prepare::PrepareReport;
 use rankstill::eval::Report;
 use rankstill_cli::experiment::data::is_prepared;
-use rankstill_cli::experiment::{model, run_folder};
+use rankstill_cli::experiment::run_folder;
 use rankstill_cli::progress::Screen;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -21,8 +22,8 @@ pub struct Options {
 pub fn run(options: &Options, screen: &Screen) -> Result<()> {
     let path = &options.path;
     if is_prepared(path) {
-        let manifest = Manifest::read(path)?;
-        show(screen, || json!(manifest), || DataReport(manifest.clone()).to_string());
+        let manifest = DatasetManifest::read(path)?;
+        show(screen, || json!(manifest), || PrepareReport(manifest.clone()).to_string());
         return Ok(());
     }
     if path.join("report.json").is_file() {
@@ -69,7 +70,7 @@ fn show_run(path: &Path, screen: &Screen) -> Result<()> {
 
 /// Reads the whole artefact, so everything shown has been checked.
 fn show_artefact(path: &Path, screen: &Screen) -> Result<()> {
-    let model::Loaded { model, artefact } = model::read(path)?;
+    let artefact::Loaded { model, artefact } = artefact::load(path)?;
     let Artefact { manifest, tensors, history, .. } = &artefact;
     let text = || {
         let mut lines = vec![

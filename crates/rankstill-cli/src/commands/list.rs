@@ -90,7 +90,7 @@ fn of<T: ?Sized>(entries: &'static [Entry<T>], config: impl Fn(&T) -> Value) -> 
 }
 
 fn metrics() -> Vec<Line> {
-    let line = |family: &eval::metric::Family| Line {
+    let line = |family: &eval::metric::MetricFamily| Line {
         name: family.example(),
         about: family.about.into(),
         settings: Value::Null,

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use clap::Args;
 use rankstill::core::registry::Config;
-use rankstill::data::prepare::Report;
+use rankstill::data::prepare::PrepareReport;
 use rankstill_cli::experiment::data;
 use rankstill_cli::experiment::spec::{DataSpec, SplitFiles};
 use rankstill_cli::experiment::tree::set;
@@ -16,7 +16,7 @@ pub struct Options {
     /// A log in any known format. Omit it with --train and --test.
     log: Option<PathBuf>,
     /// The folder to write.
-    #[arg(long)]
+    #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
     /// The format of the log, if it is not detected; see `rankstill list formats`.
     #[arg(long)]
@@ -62,7 +62,7 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
     if screen.json {
         screen.print(serde_json::to_string_pretty(&json!(manifest) as &Value)?);
     } else {
-        screen.print(Report(manifest).to_string());
+        screen.print(PrepareReport(manifest).to_string());
         screen.say(format!("written to {}", options.out.display()));
     }
     Ok(())

@@ -12,7 +12,7 @@ const EXPERIMENT: &str = include_str!("quickstart.toml");
 #[derive(Args)]
 pub struct Options {
     /// The folder of the run.
-    #[arg(long, default_value = "runs/quickstart")]
+    #[arg(long, value_name = "FOLDER", default_value = "runs/quickstart")]
     out: PathBuf,
     /// Change any setting, such as models."MF-16".dim=16. Repeatable.
     #[arg(long, value_name = "KEY=VALUE")]

@@ -2,10 +2,10 @@
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
+use rankstill::artefact;
 use rankstill::core::artefact::sha256;
 use rankstill::core::{Packed, Query, Ranker as _, TopK, UserId, atomic_write};
-use rankstill::data::{Column, Kind, TableWriter};
-use rankstill_cli::experiment::model;
+use rankstill::data::{Column, ColumnKind, TableWriter};
 use rankstill_cli::progress::{Screen, interrupted};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ pub struct Options {
     /// An artefact made by `run`, `train` or `distill`.
     artefact: PathBuf,
     /// The file to write: .parquet, .tsv, .csv or .jsonl.
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Recommend to every user of the artefact.
     #[arg(long, conflicts_with_all = ["user", "users"])]
@@ -53,7 +53,7 @@ fn part(text: &str) -> Result<(usize, usize), String> {
 }
 
 pub fn run(options: &Options, screen: &Screen) -> Result<()> {
-    let loaded = model::read(&options.artefact)?;
+    let loaded = artefact::load(&options.artefact)?;
     let users = requested_users(options, &loaded)?;
     let (parts, n) = match (options.shard, options.shards) {
         (Some((i, n)), _) => (i..=i, n),
@@ -90,7 +90,7 @@ struct PartsManifest {
 impl PartsManifest {
     fn of(
         options: &Options,
-        loaded: &model::Loaded,
+        loaded: &artefact::Loaded,
         users: &[UserId],
         parts: usize,
     ) -> Result<Self> {
@@ -143,7 +143,7 @@ fn part_of(out: &Path, i: usize, n: usize) -> Result<PathBuf> {
 
 fn write(
     options: &Options,
-    loaded: &model::Loaded,
+    loaded: &artefact::Loaded,
     users: &[UserId],
     out: &Path,
     screen: &Screen,
@@ -152,8 +152,8 @@ fn write(
     let columns = [
         ("user_id", Column::kind_of_ids(user_ids)),
         ("item_id", Column::kind_of_ids(item_ids)),
-        ("rank", Kind::U32),
-        ("score", Kind::F32),
+        ("rank", ColumnKind::U32),
+        ("score", ColumnKind::F32),
     ];
     let mut writer = TableWriter::create(out, &columns)?;
     let packed = Packed::new(&*loaded.model);
@@ -194,7 +194,7 @@ fn write(
     Ok(())
 }
 
-fn requested_users(options: &Options, loaded: &model::Loaded) -> Result<Vec<UserId>> {
+fn requested_users(options: &Options, loaded: &artefact::Loaded) -> Result<Vec<UserId>> {
     let users = &loaded.artefact.users;
     if options.all {
         return Ok((0..users.len() as UserId).collect());

@@ -13,7 +13,7 @@ pub struct Options {
     /// The experiment, a TOML file.
     experiment: PathBuf,
     /// The folder of the run. If it holds an unfinished run of this experiment, that run is resumed.
-    #[arg(long)]
+    #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
     /// Change any setting, such as data.path=LOG or models."MF-8".dim=16. Repeatable.
     #[arg(long, value_name = "KEY=VALUE")]

@@ -3,12 +3,12 @@
 use super::store;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
+use rankstill::artefact;
 use rankstill::core::{Artefact, Precision};
 use rankstill::data::read_items;
 #[cfg(feature = "tls")]
 use rankstill::serve::Tls;
 use rankstill::serve::{Admin, App, ItemRow, ItemTable, Keys, Limits, Listen, Setup, Snapshot};
-use rankstill_cli::experiment::model;
 use rankstill_cli::progress::Screen;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -203,7 +203,7 @@ fn load(
     item_rows: &[ItemRow],
     search: Search,
 ) -> Result<Snapshot> {
-    let loaded = if search.map { model::read_mapped(folder)? } else { model::read(folder)? };
+    let loaded = if search.map { artefact::load_mapped(folder)? } else { artefact::load(folder)? };
     let table = ItemTable::new(&loaded.artefact.items, item_rows.iter().cloned());
     let name = name.map_or_else(|| loaded.artefact.manifest.name.clone(), str::to_owned);
     let snapshot = Snapshot::new(&name, loaded.artefact, loaded.model, table, search.table);

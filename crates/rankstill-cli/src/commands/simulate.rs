@@ -25,7 +25,7 @@ pub struct Options {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// The file to write: .parquet, .tsv, .csv or .jsonl.
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }
 

@@ -16,7 +16,7 @@ pub struct Common {
     #[arg(long)]
     pub data: PathBuf,
     /// The folder of the run. The artefact is written to models/NAME/seed-N/artefact inside.
-    #[arg(long)]
+    #[arg(long, value_name = "FOLDER")]
     pub out: PathBuf,
     /// Change a setting of the model, such as dim=64, or of the experiment, such as evaluate.dialect=rd. Repeatable.
     #[arg(long, value_name = "KEY=VALUE")]

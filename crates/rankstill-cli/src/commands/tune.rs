@@ -12,7 +12,7 @@ pub struct Options {
     /// The experiment, a TOML file with ranges in [tune.models.NAME].
     experiment: PathBuf,
     /// The folder of the search. If it holds an unfinished search of this experiment, that search is resumed.
-    #[arg(long)]
+    #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
     /// Tune only this model. Repeatable.
     #[arg(long, value_name = "NAME")]

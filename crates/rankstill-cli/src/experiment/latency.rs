@@ -1,12 +1,12 @@
 //! How long fitted models and their ensembles take to answer.
 
-use super::model;
 use super::plan::Source;
 use super::session::Session;
 use anyhow::Result;
+use rankstill::artefact;
 use rankstill::core::{Packed, Query, Ranker, TopK};
 use rankstill::distill::Fused;
-use rankstill::eval::{Budget, Report, efficiency};
+use rankstill::eval::{LatencyBudget, Report, efficiency};
 
 /// Items per request.
 const K: usize = 10;
@@ -22,7 +22,7 @@ pub(super) fn add(session: &Session<'_>, report: &mut Report) -> Result<()> {
     let models = fitted
         .map(|at| {
             let folder = session.folder(at, session.plan.spec.seeds[0]).join("artefact");
-            Ok((at, model::read(&folder)?.model))
+            Ok((at, artefact::load(&folder)?.model))
         })
         .collect::<Result<Vec<_>>>()?;
     let packed: Vec<_> = models.iter().map(|(_, model)| Packed::new(&**model)).collect();
@@ -46,7 +46,7 @@ pub(super) fn add(session: &Session<'_>, report: &mut Report) -> Result<()> {
         .map(|user| Query { user: Some(user), history: session.train.history(user), hidden: &[] })
         .collect();
     let bar = session.setting.screen.bar("measuring latency", 1);
-    let budget = Budget { seconds, ..Budget::default() };
+    let budget = LatencyBudget { seconds, ..LatencyBudget::default() };
     let found = efficiency::latency(&rankers, &queries, &TopK::unseen(K), &budget)?;
     drop(bar);
     for (at, latency) in timed.iter().zip(found) {

@@ -3,7 +3,7 @@
 use super::spec::EvaluateSpec;
 use anyhow::{Context as _, Result, ensure};
 use rankstill::core::{Cases, Interactions, Ranker, Rankings, TopK, UserId, Vocab};
-use rankstill::data::{Column, Kind, TableWriter};
+use rankstill::data::{Column, ColumnKind, TableWriter};
 use rankstill::eval::groups::head_and_tail;
 use rankstill::eval::metric::{self, parse_all};
 use rankstill::eval::{Dialect, Measure, Metric, Needs, Outcome};
@@ -12,10 +12,10 @@ use std::path::Path;
 /// The metrics of an experiment.
 pub struct Metrics {
     /// In the order of the tables.
-    pub shown: Vec<Box<dyn Metric>>,
+    pub shown: Vec<Metric>,
     /// Whose definitions of the metrics.
     pub dialect: Dialect,
-    validate: Box<dyn Metric>,
+    validate: Metric,
     keep: usize,
     groups: f64,
 }
@@ -92,7 +92,7 @@ impl Metrics {
     /// If the ranker fails, or the metric needs data that validation does not have.
     pub fn validation<R: Ranker + ?Sized>(&self, ranker: &R, cases: &Cases) -> Result<f64> {
         let needs = self.validate.needs();
-        let outcome = Outcome::ask(ranker, cases, &TopK::unseen(needs.depth), needs)?;
+        let outcome = Outcome::of_ranker(ranker, cases, &TopK::unseen(needs.depth), needs)?;
         let value = self.validate.measure(&outcome)?.mean();
         Ok(if self.validate_lower() { -value } else { value })
     }
@@ -110,7 +110,7 @@ impl Metrics {
         teacher: Option<&Rankings>,
     ) -> Result<Measurement> {
         let needs = Needs::of(&self.shown);
-        let outcome = Outcome::ask(ranker, cases, &TopK::unseen(self.keep), needs)?;
+        let outcome = Outcome::of_ranker(ranker, cases, &TopK::unseen(self.keep), needs)?;
         let mut outcome = outcome.with_popularity(popularity)?;
         if let Some(teacher) = teacher {
             outcome = outcome.with_teacher(teacher)?;
@@ -165,7 +165,7 @@ pub fn write_cases(
     user_ids: &Vocab,
 ) -> Result<()> {
     let mut columns = vec![("user_id", Column::kind_of_ids(user_ids))];
-    columns.extend(found.cases.iter().map(|(name, _)| (name.as_str(), Kind::F64)));
+    columns.extend(found.cases.iter().map(|(name, _)| (name.as_str(), ColumnKind::F64)));
     let mut writer = TableWriter::create(path, &columns)?;
     let mut rows = vec![Column::of_ids(user_ids, users)];
     rows.extend(found.cases.iter().map(|(_, values)| Column::F64(values.clone())));

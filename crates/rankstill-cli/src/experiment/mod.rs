@@ -6,7 +6,6 @@ pub mod fit;
 pub mod fitter;
 mod latency;
 pub mod measure;
-pub mod model;
 pub mod plan;
 mod recordings;
 mod report;

@@ -303,7 +303,7 @@ fn ensemble(
     }
     let path = format!("{path}.fusion");
     let fusion: Fusion = Config { path: &path, value: &value }.read_over_default()?;
-    fusion.check(&path, members.len())?;
+    fusion.check(members.len()).under(&path)?;
     let of: Vec<&str> = members.iter().map(|&member| names[member].as_str()).collect();
     let resolved = json!({"kind": ENSEMBLE, "members": of, "fusion": fusion});
     let source = Source::Ensemble { members, fusion };

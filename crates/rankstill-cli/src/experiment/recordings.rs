@@ -1,10 +1,11 @@
 //! Teachers from outside the experiment: files of rankings, and the rankings of artefacts.
 
+use super::data;
 use super::measure::Metrics;
 use super::plan::{ExperimentPlan, Source};
-use super::{data, model};
 use crate::progress::Screen;
 use anyhow::{Result, ensure};
+use rankstill::artefact;
 use rankstill::core::{Packed, Query, Ranker as _, Rankings, TopK, UserId};
 use rankstill::data::dataset::Dataset;
 use rankstill::data::rankings::{Dropped, RankingsFile};
@@ -69,7 +70,7 @@ fn read_one(path: &Path, data: &Dataset, length: usize, screen: &Screen) -> Resu
 
 /// What `rankstill recommend --all --k LENGTH` writes, in the numbers of the data's vocabularies.
 fn rankings_of_artefact(folder: &Path, data: &Dataset, length: usize) -> Result<RankingsFile> {
-    let model::Loaded { model, artefact } = model::read(folder)?;
+    let artefact::Loaded { model, artefact } = artefact::load(folder)?;
     let items: Vec<Option<u32>> = artefact.items.iter().map(|id| data.items.get(&id)).collect();
     let known = artefact.users.iter().enumerate().map(|(user, id)| (data.users.get(&id), user));
     let mut users: Vec<(UserId, UserId)> =

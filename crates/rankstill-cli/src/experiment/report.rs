@@ -5,7 +5,9 @@ use super::measure::GroupMeasurement;
 use super::plan::{ENSEMBLE, PlannedModel, RANKINGS, Source};
 use super::session::{ModelResult, Session};
 use anyhow::Result;
-use rankstill::eval::{Comparing, GroupReport, Machine, ModelReport, Report, Role, Training};
+use rankstill::eval::{
+    ComparisonOptions, GroupReport, Machine, ModelReport, Report, Role, TrainingCost,
+};
 use rankstill::eval::{compare, significance};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -159,7 +161,7 @@ impl Session<'_> {
                 .map(|(name, values)| (name.clone(), significance::spread(values)))
                 .collect(),
             optimizer: optimizer(planned),
-            training: fitted.then(|| Training {
+            training: fitted.then(|| TrainingCost {
                 seconds: mean(&measured.seconds),
                 epochs: mean(&measured.epochs),
             }),
@@ -210,7 +212,7 @@ impl Session<'_> {
                         (planned.name.as_str(), &*taught),
                         (models[alone].name.as_str(), &*itself),
                     );
-                    all.push(compare::compare(&name, a, b, &Comparing::default())?);
+                    all.push(compare::compare(&name, a, b, &ComparisonOptions::default())?);
                 }
             }
         }
@@ -219,26 +221,12 @@ impl Session<'_> {
     }
 }
 
-/// The model with the same settings as `taught` but no teacher; where there is none, one that differs in how it is trained
-/// alone: a student taught by other losses often wants other rates.
+/// The undistilled model that `taught` is compared with.
 fn alone(models: &[PlannedModel], taught: &PlannedModel) -> Option<usize> {
     let Source::Fit { recipe, .. } = &taught.source else { return None };
     let training_keys = recipe.training_keys();
-    let mut settings = taught.resolved.clone();
-    settings.as_object_mut()?.remove("distill")?;
-    let untaught = |model: &&PlannedModel| model.resolved.get("distill").is_none();
-    let exactly = models.iter().position(|model| model.resolved == settings);
-    exactly.or_else(|| {
-        let shape = |settings: &Value| {
-            let mut settings = settings.clone();
-            let table = settings.as_object_mut()?;
-            training_keys.iter().for_each(|key| _ = table.shift_remove(*key));
-            Some(settings)
-        };
-        let wanted = shape(&settings);
-        let like = |model: &PlannedModel| untaught(&model) && shape(&model.resolved) == wanted;
-        models.iter().position(like)
-    })
+    let settings: Vec<&Value> = models.iter().map(|model| &model.resolved).collect();
+    compare::baseline_of(&taught.resolved, &settings, |key| training_keys.contains(&key))
 }
 
 /// The optimiser and its mode, as shown in the table.

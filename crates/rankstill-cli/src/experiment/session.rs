@@ -8,9 +8,10 @@ use super::recordings::Recordings;
 use super::run_folder::human_size;
 use super::spec::FitOn;
 use super::teacher_lists::Ready;
-use super::{data, measure, model, teacher_lists, trajectory};
+use super::{measure, teacher_lists, trajectory};
 use crate::progress::{Screen, interrupted};
 use anyhow::{Context as _, Result};
+use rankstill::artefact;
 use rankstill::core::EpochReport;
 use rankstill::core::artefact::Artefact;
 use rankstill::core::{Error, Interactions, Packed, Ranker};
@@ -79,7 +80,7 @@ impl<'a> Session<'a> {
             FitOn::Train => split.train.clone(),
             FitOn::TrainValid => split.train_valid(),
         };
-        let train = Arc::new(data::sampled(train, &plan.spec.data.sample)?);
+        let train = Arc::new(plan.spec.data.sample.apply(train)?);
         let popularity = train.popularity();
         Ok(Self { setting, plan, train, popularity, folders })
     }
@@ -203,7 +204,7 @@ impl<'a> Session<'a> {
             Source::Rankings(_) => Ok(Ready::Recorded(self.setting.recordings[&at].clone())),
             Source::Fit { .. } => {
                 let folder = self.folder(at, seed);
-                let model = model::read(&folder.join("artefact"))?.model;
+                let model = artefact::load(folder.join("artefact"))?.model;
                 Ok(Ready::Fitted(model.into(), folder))
             }
             Source::Ensemble { members, fusion } => {

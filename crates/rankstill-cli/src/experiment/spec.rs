@@ -1,13 +1,13 @@
 //! An experiment as written: the keys of its TOML file, each parsed, not yet checked against each other.
 
 use super::tree;
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use rankstill::core::registry::Config;
 use rankstill::data::ReadOptions;
-use rankstill::data::dataset::Settings;
+use rankstill::data::dataset::PrepareSettings;
 use rankstill::data::filter::Filter;
 use rankstill::data::simulate::SimulateOptions;
-use rankstill::data::split::{History, Mask, SplitConfig};
+use rankstill::data::split::{History, Mask, SplitConfig, TrainSample};
 use rankstill::distill::StateSelection;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -138,55 +138,9 @@ pub struct DataSpec {
     pub mask: Mask,
     /// Which history models see in the test.
     pub history: History,
-    /// The share of the training part that models are fitted on.
-    #[serde(skip_serializing_if = "Sample::is_whole")]
-    pub sample: Sample,
-}
-
-/// `data.sample`: a share of each user's training interactions. Models are fitted on less; validation and test stay the same.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Sample {
-    /// Above 0, at most 1. Of n interactions, ceil(share * n) stay; a smaller share is a subset of a larger one.
-    pub share: f64,
-    /// Which interactions stay.
-    pub keep: Keep,
-}
-
-/// Which interactions of a user stay.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Keep {
-    /// The last ones.
-    #[default]
-    Latest,
-    /// The first ones.
-    Earliest,
-    /// Random ones, the same for every seed, in their original order.
-    Random,
-}
-
-impl Default for Sample {
-    fn default() -> Self {
-        Self { share: 1.0, keep: Keep::default() }
-    }
-}
-
-impl Sample {
-    /// Checks the share.
-    ///
-    /// # Errors
-    /// If it is not above 0 and at most 1.
-    pub fn check(&self) -> Result<()> {
-        let share = self.share;
-        let fits = share > 0.0 && share <= 1.0;
-        ensure!(fits, "data.sample.share: must be above 0 and at most 1, is {share}");
-        Ok(())
-    }
-
-    fn is_whole(&self) -> bool {
-        *self == Self::default()
-    }
+    /// How much of the training part models are fitted on.
+    #[serde(skip_serializing_if = "TrainSample::is_whole")]
+    pub sample: TrainSample,
 }
 
 /// The files of a ready-made split.
@@ -205,8 +159,8 @@ pub struct SplitFiles {
 impl DataSpec {
     /// The settings that the data crate takes.
     #[must_use]
-    pub fn settings(&self) -> Settings {
-        Settings {
+    pub fn settings(&self) -> PrepareSettings {
+        PrepareSettings {
             filter: self.filter.clone(),
             split: self.split.clone(),
             mask: self.mask,

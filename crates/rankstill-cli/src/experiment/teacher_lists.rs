@@ -39,7 +39,7 @@ impl Ready {
         valid: &Cases,
     ) -> Result<Self> {
         let members = members.map(Self::ranker).collect();
-        Ok(Self::Fused(Arc::new(Fused::new(members, fusion.clone())?.weighed_on(valid)?)))
+        Ok(Self::Fused(Arc::new(Fused::new(members, fusion.clone())?.weighted_on(valid)?)))
     }
 
     /// The ranker.

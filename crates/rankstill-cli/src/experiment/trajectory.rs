@@ -238,6 +238,7 @@ pub fn disk(selection: &StateSelection, k: usize, recipe: &dyn Recipe, n_users: 
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use rankstill::core::{ItemId, Rankings};
 
     /// A folder with two states of a teacher of three users, the last of whom has no list.
     fn recorded(deviations: bool) -> (tempfile::TempDir, [Answers; 2]) {

@@ -6,6 +6,8 @@ mod contract;
 mod embedded;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(test)]
+mod worked_example;
 mod writer;
 
 pub use crate::wire::Event;

@@ -13,19 +13,23 @@
 
 mod portable;
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
-#[cfg(target_arch = "x86_64")]
-mod x86;
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
+#[cfg(target_arch = "x86_64")]
+pub use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub use avx512::Avx512;
 #[cfg(target_arch = "aarch64")]
 pub use neon::Neon;
 pub use portable::Portable;
 pub(super) use portable::half_to_float;
-#[cfg(target_arch = "x86_64")]
-pub use x86::{Avx2, Avx512};
 
 /// Number of `f32` lanes in a vector, on every instruction set.
 pub const LANES: usize = 16;

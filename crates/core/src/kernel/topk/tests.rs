@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::super::panels::{Order, score_one};
 use super::super::simd::with_isa;
+use super::selection::id_of;
 use super::*;
 
 /// The same, by sorting everything.

@@ -4,12 +4,12 @@
 //! are long: [`rankstill_core::kernel::complement`]. It gives the same bits on any number of threads and on every instruction set
 //! with FMA.
 //!
-//! Elsewhere groups of rows are scored, asked and propagated back one after the other, so that rows x items numbers exist for
+//! Elsewhere groups of rows are scored, context and propagated back one after the other, so that rows x items numbers exist for
 //! one group only (some 32 MB). Within a group, tasks own rows while scores become gradients, then items while those are
 //! summed. Products are by the `gemm` crate: the same bits on any number of threads, but, unlike the other steps, not
 //! promised to be the same on machines with other vector units.
 
-use super::{Asked, ItemHead};
+use super::{ItemHead, QueryVectors};
 use rankstill_core::kernel::complement::{Against, Gradients, Queries, Ragged};
 use rankstill_core::kernel::gemm::{Mat, MatMut, gemm, parallel};
 use rankstill_core::kernel::math::{exp_slice, ln};
@@ -31,28 +31,29 @@ const MOST_SCORES: usize = 64 << 20;
 impl ItemHead {
     /// A step on the listed items against the rest, for the lists (listed, left out, probes) of a slate and the rows that ask
     /// for the rest. Leaves the gradients of the rows' vectors and of all items.
-    pub(super) fn step_against(
+    pub(super) fn step_with_complement(
         &mut self,
         items: &mut Table,
-        asked: Asked<'_>,
+        context: QueryVectors<'_>,
         batch: &Batch<'_>,
+        slate: &Slate,
         [listed, left_out, probes]: [&Lists<ItemId>; 3],
         asking: &[u32],
         objective: &dyn Objective,
     ) -> f64 {
         items.settle();
-        self.score_probes(items, asked, probes);
-        super::spread(asked.of_row, listed, &mut self.vector_of);
+        self.score_probes(items, context, probes);
+        super::spread(context.of_row, listed, &mut self.vector_of);
         self.scores.resize(listed.values().len(), 0.0);
         let (table, stride) = (items.params(), self.stride);
-        let (vectors, vector_of) = (asked.vectors, &self.vector_of);
+        let (vectors, vector_of) = (context.vectors, &self.vector_of);
         pair_dots(vectors, vector_of, table, listed.values(), stride, &mut self.scores);
 
-        let queries = Queries { vectors, stride, of_row: asked.of_row, asking };
+        let queries = Queries { vectors, stride, of_row: context.of_row, asking };
         let (n_items, dim) = (items.n_rows(), items.dim());
         let mut kernel = self.against.take().unwrap_or_else(|| Against::new(n_items, dim));
         let log_complement = kernel.sum(table, queries, ragged(listed), ragged(left_out));
-        let loss = self.ask(batch, listed, probes, log_complement, asked.counts, objective);
+        let loss = self.ask(batch, slate, log_complement, context.counts, objective);
         // Written whole.
         self.to_items.resize(n_items * stride, 0.0);
         let gradients = Gradients { queries: &mut self.to_rows, items: &mut self.to_items };
@@ -66,7 +67,7 @@ impl ItemHead {
     pub(super) fn step_on_everything(
         &mut self,
         items: &mut Table,
-        asked: Asked<'_>,
+        context: QueryVectors<'_>,
         batch: &Batch<'_>,
         slate: &Slate,
         objective: &dyn Objective,
@@ -74,7 +75,7 @@ impl ItemHead {
         items.settle();
         let (n_items, dim, stride) = (items.n_rows(), items.dim(), self.stride);
         if dim >= WIDE && batch.len() * n_items <= MOST_SCORES {
-            return self.step_on_wide_items(items, asked, batch, slate, objective);
+            return self.step_on_wide_items(items, context, batch, slate, objective);
         }
         let (item_data, record) = items.params();
         let items = Mat::new(item_data, n_items, dim, record);
@@ -88,8 +89,8 @@ impl ItemHead {
         for first in (0..batch.len()).step_by(tasks * TASK) {
             let n = (tasks * TASK).min(batch.len() - first);
             for (at, vector) in (first..first + n).zip(vectors.chunks_exact_mut(dim)) {
-                let from = asked.of_row[at] as usize * stride;
-                vector.copy_from_slice(&asked.vectors[from..][..dim]);
+                let from = context.of_row[at] as usize * stride;
+                vector.copy_from_slice(&context.vectors[from..][..dim]);
             }
             let to_rows = &mut self.to_rows[first * stride..][..n * stride];
             let losses: Vec<f64> = grads[..n * n_items]
@@ -102,7 +103,7 @@ impl ItemHead {
                     let vectors = Mat::dense(vectors, rows, dim);
                     gemm(1.0, vectors, items.t(), 0.0, &mut MatMut::dense(grads, rows, n_items));
                     let begin = first + task * TASK;
-                    let counts = &asked.counts[begin..begin + rows];
+                    let counts = &context.counts[begin..begin + rows];
                     let loss = rows_to_gradients(batch, begin, counts, slate, objective, grads);
                     let grads = Mat::dense(grads, rows, n_items);
                     gemm(1.0, grads, items, 0.0, &mut MatMut::new(to_rows, rows, dim, stride));
@@ -149,7 +150,7 @@ pub(crate) fn rows_to_gradients(
             copy.extend_from_slice(row);
             row.fill(0.0);
             loss += f64::from(objective.loss(
-                Row { batch, at, items: &[] },
+                Row { batch, slate, at },
                 Scores { listed: &copy, probes: &probes, log_complement: f32::NEG_INFINITY },
                 Grad { listed: row, log_complement: &mut 0.0 },
             ));
@@ -175,7 +176,7 @@ pub(crate) fn rows_to_gradients(
         }
         let (mut to_listed, mut to_rest) = (vec![0.0; items.len()], 0.0);
         loss += f64::from(objective.loss(
-            Row { batch, at, items },
+            Row { batch, slate, at },
             Scores { listed: &scores, probes: &probes, log_complement },
             Grad { listed: &mut to_listed, log_complement: &mut to_rest },
         ));

@@ -1,7 +1,7 @@
 //! An objective that looks at vectors (see [`rankstill_core::vectors`]): it is given those of the batch, and its gradient goes
 //! where that of the scores goes.
 
-use super::{Asked, ItemHead};
+use super::{ItemHead, QueryVectors};
 use rankstill_core::kernel::dense::axpy;
 use rankstill_core::kernel::table::{Table, Terms};
 use rankstill_core::{Batch, ItemId, VectorGrads, VectorObjective, Vectors};
@@ -35,15 +35,15 @@ impl ItemHead {
     pub(super) fn ask_of_vectors(
         &mut self,
         items: &Table,
-        asked: Asked<'_>,
+        context: QueryVectors<'_>,
         batch: &Batch<'_>,
         objective: &dyn VectorObjective,
     ) -> f64 {
         let (dim, stride) = (items.dim(), self.stride);
         let ids = &self.of_vectors.items;
         let mut queries = Vec::with_capacity(batch.len() * dim);
-        for &vector in asked.of_row {
-            queries.extend_from_slice(&asked.vectors[vector as usize * stride..][..dim]);
+        for &vector in context.of_row {
+            queries.extend_from_slice(&context.vectors[vector as usize * stride..][..dim]);
         }
         let mut vectors = Vec::with_capacity(ids.len() * dim);
         let n_listed = self.slots.n_occurrences().saturating_sub(ids.len());
@@ -58,7 +58,7 @@ impl ItemHead {
         let (mut to_queries, mut to_items) = (vec![0.0; queries.len()], vec![0.0; vectors.len()]);
         let loss = objective.loss(
             batch,
-            &Vectors { dim, queries: &queries, counts: asked.counts, ids, items: &vectors },
+            &Vectors { dim, queries: &queries, counts: context.counts, ids, items: &vectors },
             VectorGrads { queries: &mut to_queries, items: &mut to_items },
         );
         let rows = self.to_rows.chunks_exact_mut(stride).zip(to_queries.chunks_exact(dim));
@@ -81,7 +81,7 @@ impl ItemHead {
     /// `more`, whose gradients are given.
     pub(super) fn with_terms<T>(
         &self,
-        asked: Asked<'_>,
+        context: QueryVectors<'_>,
         more: &[f32],
         scale: f32,
         take: impl FnOnce(&Terms<'_>) -> T,
@@ -92,10 +92,10 @@ impl ItemHead {
             take(&Terms { coef, source, vectors, stride, scale, decay: 0.0 })
         };
         if own.is_empty() && more.is_empty() {
-            return terms(&self.grads, &self.vector_of, asked.vectors);
+            return terms(&self.grads, &self.vector_of, context.vectors);
         }
-        let vectors = [asked.vectors, own, more].concat();
-        let (first, end) = (asked.vectors.len() / stride, vectors.len() / stride);
+        let vectors = [context.vectors, own, more].concat();
+        let (first, end) = (context.vectors.len() / stride, vectors.len() / stride);
         let ones = std::iter::repeat_n(1.0, end - first);
         let coef: Vec<f32> = self.grads.iter().copied().chain(ones).collect();
         let source: Vec<u32> =

@@ -19,8 +19,10 @@ fn row_of_one_target(loss: Loss, scores: &[f32]) -> (f32, Vec<f32>) {
     let cases = Cases::each_interaction(&train);
     let batch = Batch::new(&cases, &[0], 0, 1);
     let (mut grad, mut log_complement) = (vec![0.0; scores.len()], 0.0);
+    let items = [0, 11, 12].into_iter().take(scores.len());
+    let slate = Slate::lists(Lists::from_iter([items]));
     let loss = Sampled::new(loss, &train).loss(
-        Row { batch: &batch, at: 0, items: &[0, 11, 12][..scores.len()] },
+        Row { batch: &batch, slate: &slate, at: 0 },
         Scores { listed: scores, probes: &[], log_complement: f32::NEG_INFINITY },
         Grad { listed: &mut grad, log_complement: &mut log_complement },
     );

@@ -3,8 +3,8 @@
 use super::{LOSS, LinePoint, PlannedFigure};
 use crate::experiment::session::Session;
 use crate::experiment::spec::{FigureX, Scale};
-use rankstill::eval::report::chart::Axis;
-use rankstill::eval::report::figure::{Curve, Figure, Panel, Point};
+
+use rankstill::eval::report::figure::{Axis, Curve, Figure, Panel, Point};
 use rankstill::eval::spread;
 use serde_json::Value;
 use std::fmt::Write as _;

@@ -50,7 +50,7 @@ pub fn tune(mut tree: Value, only: &[String], out: &Path, screen: &Screen) -> Re
     if data.manifest.settings.mask.valid == MaskValid::TrainTest {
         screen.say("note: data.mask.valid = \"train+test\" excludes the test items from the candidates of validation");
     }
-    let train = Arc::new(data::sampled(data.split.train.clone(), &search.spec.data.sample)?);
+    let train = Arc::new(search.spec.data.sample.apply(data.split.train.clone())?);
     screen.say(format!(
         "{} users, {} items, {} training interactions; tuning {} by {} on {} validation cases; the test part is not used",
         train.n_users(),

@@ -5,7 +5,7 @@ use super::trial::Validated;
 use crate::experiment::run_folder::write;
 use crate::experiment::tree::{put, without_nulls};
 use anyhow::Result;
-use rankstill::eval::report::Table;
+use rankstill::core::text_table::TextTable;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 use std::cmp::Ordering;
@@ -217,7 +217,7 @@ impl Tuned {
                 found.trials[0].settings.iter().map(|(key, _)| key.as_str()).collect();
             let mut head = vec![found.name.as_str(), self.metric.as_str(), "epochs", "best at"];
             head.extend(&keys);
-            let mut table = Table::new(head);
+            let mut table = TextTable::new(head);
             let mut best: Vec<&Trial> =
                 found.trials.iter().filter(|trial| trial.value.is_some()).collect();
             // Trials that were trained to the end cannot be compared with those that were not.

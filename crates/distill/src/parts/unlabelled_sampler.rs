@@ -1,0 +1,200 @@
+//! Random unlabelled items.
+
+use super::labelled::Labelled;
+use rankstill_core::kernel::rng::Rng;
+use rankstill_core::kernel::sample::Distinct;
+use rankstill_core::{ItemId, ItemSet};
+
+/// Draws unlabelled items; its buffers are reused, so that a draw allocates nothing.
+pub(crate) struct UnlabelledSampler {
+    taken: ItemSet,
+    distinct: Distinct,
+    drawn: Vec<ItemId>,
+}
+
+impl UnlabelledSampler {
+    pub fn new(n_items: usize) -> Self {
+        Self { taken: ItemSet::empty(n_items), distinct: Distinct::default(), drawn: Vec::new() }
+    }
+
+    /// Fills `out` with the items of `shared`; those that are labelled for `query` are replaced by others. The result is
+    /// distributed like a draw of [`UnlabelledSampler::fill`]: the unlabelled part of a uniform sample of the catalogue is a
+    /// uniform sample of the unlabelled items, and is completed with uniform ones.
+    pub fn fill_from_shared(
+        &mut self,
+        shared: &SharedSample,
+        labelled: &Labelled,
+        query: usize,
+        rng: &mut Rng,
+        out: &mut [ItemId],
+    ) {
+        let seen = labelled.of(query);
+        if out.len() == shared.items.len() && !seen.iter().any(|&item| shared.set.contains(item)) {
+            return out.copy_from_slice(&shared.items);
+        }
+        let mut kept = 0;
+        for &item in &shared.items {
+            if kept < out.len() && seen.binary_search(&item).is_err() {
+                out[kept] = item;
+                kept += 1;
+            }
+        }
+        let excluded: &[ItemId] = if shared.replacement { &[] } else { &shared.items };
+        self.fill(labelled, query, excluded, shared.replacement, rng, &mut out[kept..]);
+    }
+
+    /// Fills `out` uniformly with items that are neither labelled for `query` nor in `excluded`. Without replacement there must
+    /// be enough of them.
+    pub fn fill(
+        &mut self,
+        labelled: &Labelled,
+        query: usize,
+        excluded: &[ItemId],
+        replacement: bool,
+        rng: &mut Rng,
+        out: &mut [ItemId],
+    ) {
+        let n_items = labelled.positives().n_items();
+        let seen = labelled.of(query);
+        // Drawing until a new item comes is fast as long as at least every other draw is new.
+        if (seen.len() + excluded.len() + out.len()) * 2 > n_items as usize {
+            return self.fill_from_few(n_items, [seen, excluded], replacement, rng, out);
+        }
+        let taken = &mut self.taken;
+        taken.insert_all(seen);
+        taken.insert_all(excluded);
+        for slot in out.iter_mut() {
+            *slot = loop {
+                let item = rng.below(n_items);
+                if if replacement { !taken.contains(item) } else { taken.insert(item) } {
+                    break item;
+                }
+            };
+        }
+        [seen, excluded, out].into_iter().for_each(|items| taken.remove_all(items));
+    }
+
+    fn fill_from_few(
+        &mut self,
+        n_items: u32,
+        excluded: [&[ItemId]; 2],
+        replacement: bool,
+        rng: &mut Rng,
+        out: &mut [ItemId],
+    ) {
+        self.drawn.clear();
+        if replacement {
+            // One after the other, each from all that are left.
+            for _ in 0..out.len() {
+                self.distinct.draw(n_items, &excluded, 1, rng, &mut self.drawn);
+            }
+        } else {
+            self.distinct.draw(n_items, &excluded, out.len(), rng, &mut self.drawn);
+        }
+        out.copy_from_slice(&self.drawn);
+    }
+}
+
+/// Random items of the catalogue that the rows of a batch share.
+pub(crate) struct SharedSample {
+    items: Vec<ItemId>,
+    set: ItemSet,
+    replacement: bool,
+}
+
+impl SharedSample {
+    /// `n` items, or all there are.
+    pub fn new(n_items: u32, n: usize, replacement: bool, rng: &mut Rng) -> Self {
+        let mut items = Vec::new();
+        if replacement {
+            items.extend((0..n).map(|_| rng.below(n_items)));
+        } else {
+            Distinct::default().draw(n_items, &[], n, rng, &mut items);
+        }
+        let mut set = ItemSet::empty(n_items as usize);
+        set.insert_all(&items);
+        Self { items, set, replacement }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use rankstill_core::{Cases, Interactions, Lists};
+
+    fn labelled(n_items: usize, lines: Vec<Vec<ItemId>>) -> Labelled {
+        let log = Interactions::new(n_items, Lists::from_iter(lines), None, None).unwrap();
+        Labelled::new(&Cases::each_interaction(&log)).unwrap()
+    }
+
+    /// How often each item comes in 20,000 samples of `n`. No sample may hold a labelled item, nor (without replacement) an
+    /// item twice.
+    fn counts(
+        n_items: usize,
+        seen: &[ItemId],
+        n: usize,
+        replacement: bool,
+        shared: bool,
+    ) -> Vec<u32> {
+        let labelled = labelled(n_items, vec![seen.to_vec()]);
+        let mut sampler = UnlabelledSampler::new(n_items);
+        let mut counts = vec![0; n_items];
+        let mut out = vec![0; n];
+        for row in 0..20_000 {
+            let mut rng = Rng::keyed(5, [row]);
+            if shared {
+                let common =
+                    SharedSample::new(n_items as u32, n, replacement, &mut Rng::keyed(6, [row]));
+                sampler.fill_from_shared(&common, &labelled, 0, &mut rng, &mut out);
+            } else {
+                sampler.fill(&labelled, 0, &[], replacement, &mut rng, &mut out);
+            }
+            out.iter().for_each(|&item| counts[item as usize] += 1);
+            if !replacement {
+                let mut sorted = out.clone();
+                sorted.sort_unstable();
+                assert!(sorted.windows(2).all(|w| w[0] < w[1]), "{sorted:?}");
+            }
+        }
+        assert!(seen.iter().all(|&item| counts[item as usize] == 0));
+        counts
+    }
+
+    #[test]
+    fn samples_are_uniform_over_the_unlabelled_items_however_they_are_drawn() {
+        for (n_items, seen, n) in
+            [(40, vec![3, 17, 0], 5), (12, vec![1, 2, 3, 4, 5], 4), (6, vec![2, 5], 4)]
+        {
+            for (replacement, shared) in
+                [(false, false), (true, false), (false, true), (true, true)]
+            {
+                let counts = counts(n_items, &seen, n, replacement, shared);
+                let expected = 20_000.0 * n as f64 / (n_items - seen.len()) as f64;
+                for (item, &count) in counts.iter().enumerate() {
+                    if !seen.contains(&(item as u32)) {
+                        let off = (f64::from(count) - expected).abs();
+                        assert!(off < 4.5 * expected.sqrt(), "{n_items} {shared} {item}: {count}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rows_for_which_no_shared_item_is_labelled_have_the_same_sample() {
+        let labelled = labelled(50, vec![vec![1], vec![]]);
+        let mut sampler = UnlabelledSampler::new(50);
+        let shared = (0..)
+            .map(|seed| SharedSample::new(50, 10, false, &mut Rng::new(seed)))
+            .find(|shared| shared.set.contains(1))
+            .unwrap();
+        let mut rows = [[0; 10]; 2];
+        for (query, row) in rows.iter_mut().enumerate() {
+            sampler.fill_from_shared(&shared, &labelled, query, &mut Rng::new(9), row);
+        }
+        assert_eq!(rows[1], shared.items[..]);
+        let differ = rows[0].iter().filter(|item| !shared.set.contains(**item)).count();
+        assert_eq!(differ, 1, "only the labelled item is replaced");
+    }
+}
