@@ -103,7 +103,8 @@ impl App {
         self.store.as_ref().filter(|store| store.is_remote())
     }
 
-    /// What the store knows about a user, or an error at `deadline`. For handlers, which must not block a network thread.
+    /// What the store knows about a user, or an error at `deadline`. For handlers, which must not block a
+    /// network thread.
     ///
     /// # Errors
     /// If the store does not answer. The log has the reason.

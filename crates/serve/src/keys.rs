@@ -1,7 +1,8 @@
-//! API keys. The server stores only their SHA-256 hashes, so a stolen configuration gives no access. It compares them in constant
-//! time, so the response time reveals nothing about a guess.
+//! API keys. The server stores only their SHA-256 hashes, so a stolen configuration gives no access. It
+//! compares them in constant time, so the response time reveals nothing about a guess.
 //!
-//! Keys are long and random (`openssl rand -hex 32`). For such secrets a plain hash is enough; slow hashes are for passwords.
+//! Keys are long and random (`openssl rand -hex 32`). For such secrets a plain hash is enough; slow hashes
+//! are for passwords.
 
 use crate::wire::Problem;
 use crate::{Error, Result};

@@ -1,8 +1,8 @@
 //! Serves fitted models over HTTP.
 //!
-//! A [`Snapshot`] is a model that has been checked and warmed and no longer changes. An [`App`] holds the models by name, the
-//! threads that compute answers, and the [`EventStore`](store::EventStore) with what users did since training. [`run`] serves it
-//! on a socket until the process is told to stop.
+//! A [`Snapshot`] is a model that has been checked and warmed and no longer changes. An [`App`] holds the
+//! models by name, the threads that compute answers, and the [`EventStore`](store::EventStore) with what
+//! users did since training. [`run`] serves it on a socket until the process is told to stop.
 //!
 //! This crate depends on `rankstill-core` alone: its caller loads the models and passes them in.
 //!

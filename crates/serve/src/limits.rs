@@ -24,8 +24,8 @@ pub struct Limits {
     pub queue: usize,
     /// Time from a request's arrival to its answer.
     pub deadline: Duration,
-    /// Whether a fallback answers if the model cannot do so in time (cached lists, similar items, popular items). Otherwise the
-    /// request is refused.
+    /// Whether a fallback answers if the model cannot do so in time (cached lists, similar items, popular
+    /// items). Otherwise the request is refused.
     pub degrade: bool,
     /// Answers that are cached for the fallback.
     pub remembered: usize,

@@ -1,6 +1,6 @@
-//! Fallbacks for a model that cannot answer in time. Rather than fail, the server goes down a ladder: the user's previous list, items
-//! similar to recent ones, popular items. Every rung respects the lists and filters of the request and leaves out seen items, and the
-//! answer names its rung.
+//! Fallbacks for a model that cannot answer in time. Rather than fail, the server goes down a ladder: the
+//! user's previous list, items similar to recent ones, popular items. Every rung respects the lists and
+//! filters of the request and leaves out seen items, and the answer names its rung.
 
 use super::context::UserContext;
 use super::query::ResolvedQuery;
@@ -19,8 +19,8 @@ pub(crate) struct Ladder {
     capacity: usize,
 }
 
-/// Two generations: when the young one is full it becomes the old one, and the old one is dropped. The last `capacity` lists are
-/// always there, and no list has to be moved.
+/// Two generations: when the young one is full it becomes the old one, and the old one is dropped. The last
+/// `capacity` lists are always there, and no list has to be moved.
 #[derive(Default)]
 struct Cache {
     young: HashMap<CacheKey, CachedList>,

@@ -1,14 +1,15 @@
-//! The threads that compute answers. They are separate from the network threads, so no request waits there for another one's scores.
-//! The queue is bounded: requests that could not be answered in time are refused at once.
+//! The threads that compute answers. They are separate from the network threads, so no request waits there
+//! for another one's scores. The queue is bounded: requests that could not be answered in time are refused at
+//! once.
 //!
-//! Requests that wait together are answered together: those for the same model with the same length and without an allow list share
-//! one pass over the items. An idle server answers each request alone and at once. A busy one profits from the kernel's speed on
-//! blocks of queries.
+//! Requests that wait together are answered together: those for the same model with the same length and
+//! without an allow list share one pass over the items. An idle server answers each request alone and at
+//! once. A busy one profits from the kernel's speed on blocks of queries.
 //!
-//! Handing a request to another thread and its answer back wakes two threads, which on an idle machine takes longer than the product
-//! with a small item table. If the table is small ([`Snapshot::is_quick`]) and no request waits, the network thread computes the
-//! answer itself. It does not if the event store is remote: then the scoring threads wait for the store, with one call for all
-//! requests that are answered together.
+//! Handing a request to another thread and its answer back wakes two threads, which on an idle machine takes
+//! longer than the product with a small item table. If the table is small ([`Snapshot::is_quick`]) and no
+//! request waits, the network thread computes the answer itself. It does not if the event store is remote:
+//! then the scoring threads wait for the store, with one call for all requests that are answered together.
 
 use super::context::UserContext;
 use super::query::ResolvedQuery;
@@ -31,7 +32,7 @@ pub(crate) struct Scoring {
 }
 
 /// A request to one model.
-pub(crate) struct Task {
+pub(crate) struct ScoringTask {
     pub snapshot: Arc<Snapshot>,
     pub kind: TaskKind,
     /// An answer after this time is useless.
@@ -58,7 +59,8 @@ pub(crate) enum ScoringError {
     QueueFull,
     /// The answer was not computed in time.
     DeadlineExceeded,
-    /// The event store does not respond, so the user's events, and whether the user is to be forgotten, are unknown.
+    /// The event store does not respond, so the user's events, and whether the user is to be forgotten, are
+    /// unknown.
     StoreUnavailable,
     /// The computation failed.
     Failed(String),
@@ -123,7 +125,7 @@ impl Scoring {
     /// Queues all tasks, or none.
     pub fn submit(
         &self,
-        tasks: impl ExactSizeIterator<Item = Task>,
+        tasks: impl ExactSizeIterator<Item = ScoringTask>,
     ) -> std::result::Result<Vec<PendingAnswer>, ScoringError> {
         let n = tasks.len();
         let mut pending = Vec::with_capacity(n);
@@ -146,7 +148,10 @@ impl Scoring {
     }
 
     /// Queues one task, or answers it on this thread if that takes less time than handing it over.
-    pub fn submit_one(&self, mut task: Task) -> std::result::Result<PendingAnswer, ScoringError> {
+    pub fn submit_one(
+        &self,
+        mut task: ScoringTask,
+    ) -> std::result::Result<PendingAnswer, ScoringError> {
         if self.queue.is_quick(&mut task) && self.queue.lock().is_empty() {
             let (reply, receiver) = oneshot::channel();
             let pending = PendingAnswer { receiver, deadline: task.deadline };
@@ -169,11 +174,12 @@ struct Queue {
 }
 
 struct Job {
-    task: Task,
+    task: ScoringTask,
     reply: oneshot::Sender<Reply>,
 }
 
-/// Maximum number of tasks per pass: as many queries as the kernel holds in registers. More would keep the first one waiting.
+/// Maximum number of tasks per pass: as many queries as the kernel holds in registers. More would keep the
+/// first one waiting.
 const BATCH: usize = 12;
 
 impl Queue {
@@ -181,8 +187,9 @@ impl Queue {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the task is only one pass over a small item table, without a remote store, folding in a history, or explanations.
-    fn is_quick(&self, task: &mut Task) -> bool {
+    /// Whether the task is only one pass over a small item table, without a remote store, folding in a
+    /// history, or explanations.
+    fn is_quick(&self, task: &mut ScoringTask) -> bool {
         let TaskKind::Recommend(query) = &task.kind else { return false };
         let plain = query.explain == 0 && query.k <= 100 && query.allowed.is_none();
         let remote = self.store.as_ref().is_some_and(|store| store.is_remote());
@@ -241,7 +248,7 @@ impl Queue {
     }
 }
 
-impl Task {
+impl ScoringTask {
     fn batches_with(&self, other: &Self) -> bool {
         match (&self.kind, &other.kind) {
             (TaskKind::Recommend(a), TaskKind::Recommend(b)) => {

@@ -1,4 +1,5 @@
-//! Routes for administrators: swap a model, roll it back, try a challenger. Also the metrics, and the checks of keys.
+//! Routes for administrators: swap a model, roll it back, try a challenger. Also the metrics, and the checks
+//! of keys.
 
 use super::extract::{Json, PathId};
 use crate::app::{App, Shared};
@@ -13,8 +14,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Loads another version, checks and warms it, and then lets it answer. The current version keeps answering meanwhile, and stays if
-/// the new one fails a check.
+/// Loads another version, checks and warms it, and then lets it answer. The current version keeps answering
+/// meanwhile, and stays if the new one fails a check.
 #[utoipa::path(
     post, path = "/admin/models/{id}/swap", tag = "admin",
     params(("id" = String, Path, description = "The model's name")),

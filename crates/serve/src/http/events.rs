@@ -64,7 +64,8 @@ pub(super) async fn append(
     }
 }
 
-/// Forgets a user: deletes the events, and no longer uses what a model learnt about the user. Later events count again.
+/// Forgets a user: deletes the events, and no longer uses what a model learnt about the user. Later events
+/// count again.
 #[utoipa::path(
     delete, path = "/v1/users/{id}", tag = "events",
     params(("id" = String, Path, description = "The user's id")),
@@ -93,8 +94,8 @@ const MAX_EXPORT: usize = 65_536;
 /// Header with the number of the last event in an export, to continue from.
 static LAST: HeaderName = HeaderName::from_static("rankstill-last");
 
-/// Exports events in the order of arrival, as a log that `prepare` reads. To continue, pass the header `rankstill-last` as `after`;
-/// an answer without rows is the end.
+/// Exports events in the order of arrival, as a log that `prepare` reads. To continue, pass the header
+/// `rankstill-last` as `after`; an answer without rows is the end.
 #[utoipa::path(
     get, path = "/admin/events", tag = "admin",
     params(ExportParams),

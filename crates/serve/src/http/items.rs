@@ -2,7 +2,7 @@
 
 use super::extract::{Params, PathId};
 use super::observe::AnsweredBy;
-use crate::answer::{Scored, Task, TaskKind};
+use crate::answer::{Scored, ScoringTask, TaskKind};
 use crate::app::Shared;
 use crate::model::Slot;
 use crate::wire::{
@@ -38,7 +38,7 @@ pub(super) async fn similar(
     let item =
         item.ok_or_else(|| Problem::not_found(format!("the model does not know the item `{id}`")))?;
     let deadline = Instant::now() + app.limits.deadline;
-    let task = Task { snapshot, kind: TaskKind::Similar { item, k }, deadline, state: None };
+    let task = ScoringTask { snapshot, kind: TaskKind::Similar { item, k }, deadline, state: None };
     let pending = app.scoring.submit(std::iter::once(task))?.pop();
     let pending = pending.ok_or_else(|| Problem::internal("no task was queued"))?;
     match pending.wait().await? {

@@ -2,7 +2,9 @@
 
 use super::extract::{Json, Params, PathId};
 use super::observe::AnsweredBy;
-use crate::answer::{Answered, PendingAnswer, ResolvedQuery, Scored, ScoringError, Task, TaskKind};
+use crate::answer::{
+    Answered, PendingAnswer, ResolvedQuery, Scored, ScoringError, ScoringTask, TaskKind,
+};
 use crate::app::{App, Shared};
 use crate::limits::at_most;
 use crate::model::{Challenger, Slot, Snapshot};
@@ -145,7 +147,8 @@ impl RoutedRequest {
             if challenger.trial.mode == TrialMode::Canary {
                 std::mem::swap(&mut answering, &mut silent);
             }
-            // A comparison needs no explanations. It is skipped if the silent model does not know a filter of the request.
+            // A comparison needs no explanations. It is skipped if the silent model does not know a filter of
+            // the request.
             let plain = Request { explain: 0, ..request.clone() };
             trial = ResolvedQuery::new(plain, &silent, &app.limits).ok().map(|query| Comparing {
                 challenger,
@@ -158,10 +161,10 @@ impl RoutedRequest {
         Ok(Self { app, slot, answering, query, model_deadline, deadline, trial })
     }
 
-    fn task(&self) -> Task {
+    fn task(&self) -> ScoringTask {
         let kind = TaskKind::Recommend(Arc::clone(&self.query));
         let snapshot = Arc::clone(&self.answering);
-        Task { snapshot, kind, deadline: self.model_deadline, state: None }
+        ScoringTask { snapshot, kind, deadline: self.model_deadline, state: None }
     }
 
     async fn answer(self) -> Result<Recommendations, Problem> {
@@ -197,7 +200,8 @@ impl RoutedRequest {
 
     /// The best answer without the model.
     async fn fall_back(&self, reason: ScoringError) -> Result<Recommendations, Problem> {
-        // Without the store, the user may have asked to be forgotten, and the seen items are unknown: do not guess.
+        // Without the store, the user may have asked to be forgotten, and the seen items are unknown: do not
+        // guess.
         if !self.app.limits.degrade || matches!(reason, ScoringError::StoreUnavailable) {
             return Err(reason.into());
         }
@@ -212,13 +216,14 @@ impl RoutedRequest {
         Ok(found)
     }
 
-    /// In a trial, lets the other model answer too: after the client has its answer, and only if the queue is short.
+    /// In a trial, lets the other model answer too: after the client has its answer, and only if the queue is
+    /// short.
     fn compare(&self, found: &Recommendations, took: Duration) {
         let Some(Comparing { challenger, silent, query }) = &self.trial else { return };
         if self.app.scoring.waiting() * 4 > self.app.limits.queue {
             return;
         }
-        let task = Task {
+        let task = ScoringTask {
             snapshot: Arc::clone(silent),
             kind: TaskKind::Recommend(Arc::clone(query)),
             deadline: Instant::now() + self.app.limits.deadline,
@@ -237,11 +242,12 @@ impl RoutedRequest {
                     } else {
                         (&other.recommendations, &found, [other_took, took])
                     };
-                    let (comparison, verdict) = challenger.add_comparison(first, second, times);
-                    app.metrics.trial(&slot.name, comparison, times);
+                    let (agreement, verdict) = challenger.add_comparison(first, second, times);
+                    app.metrics.trial(&slot.name, agreement, times);
                     verdict
                 }
-                // Failures of the current model do not count, nor do answers that are late because the silent model is slow.
+                // Failures of the current model do not count, nor do answers that are late because the silent
+                // model is slow.
                 Err(ScoringError::Failed(_)) if silent_is_challenger => challenger.add_failure(),
                 _ => None,
             };

@@ -1,6 +1,7 @@
-//! A second model on trial, for a share of the requests. In a shadow trial the current model's answer is returned, in a canary trial
-//! the challenger's. Both models answer the same requests, so their overlap, order and latency can be compared before the challenger
-//! serves everyone. A guard ends a trial that misses its targets.
+//! A second model on trial, for a share of the requests. In a shadow trial the current model's answer is
+//! returned, in a canary trial the challenger's. Both models answer the same requests, so their overlap,
+//! order and latency can be compared before the challenger serves everyone. A guard ends a trial that misses
+//! its targets.
 
 use super::snapshot::Snapshot;
 use crate::wire::{Guard, Id, Recommendations, TrialConfig, TrialReport};
@@ -28,7 +29,7 @@ struct Sums {
 
 /// Two answers to the same request, compared.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Comparison {
+pub(crate) struct Agreement {
     pub overlap: f64,
     pub rbo: f64,
 }
@@ -38,8 +39,8 @@ impl Challenger {
         Self { snapshot: Arc::new(snapshot), trial, sums: Mutex::default() }
     }
 
-    /// Whether this request is in the trial. It depends on a hash of the user, or of the history if there is no user, so the same
-    /// model always answers the same request.
+    /// Whether this request is in the trial. It depends on a hash of the user, or of the history if there is
+    /// no user, so the same model always answers the same request.
     pub fn takes(&self, user: Option<&Id>, history: &[Id]) -> bool {
         let mut hash = 0xcbf2_9ce4_8422_2325_u64; // FNV-1a
         let mut add = |text: &str| {
@@ -62,7 +63,7 @@ impl Challenger {
         first: &Recommendations,
         second: &Recommendations,
         took: [Duration; 2],
-    ) -> (Comparison, Option<String>) {
+    ) -> (Agreement, Option<String>) {
         let compared = compare(first, second);
         let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
         sums.compared += 1;
@@ -123,14 +124,14 @@ fn verdict(sums: &Sums, guard: &Guard) -> Option<String> {
 /// The parameter p of rank-biased overlap: the probability that a user who has read one rank goes on to the next.
 const PERSISTENCE: f64 = 0.9;
 
-/// Overlap and rank-biased overlap (Webber, Moffat & Zobel, ACM TOIS 2010, equation 4) of two answers, to the depth of the shorter
-/// one and scaled so that equal lists give 1. Two empty lists are equal.
-fn compare(first: &Recommendations, second: &Recommendations) -> Comparison {
+/// Overlap and rank-biased overlap (Webber, Moffat & Zobel, ACM TOIS 2010, equation 4) of two answers, to the
+/// depth of the shorter one and scaled so that equal lists give 1. Two empty lists are equal.
+fn compare(first: &Recommendations, second: &Recommendations) -> Agreement {
     let depth = first.items.len().min(second.items.len());
     let longer = first.items.len().max(second.items.len());
     if depth == 0 {
         let same = f64::from(u8::from(longer == 0));
-        return Comparison { overlap: same, rbo: same };
+        return Agreement { overlap: same, rbo: same };
     }
     let (mut a, mut b) = (BTreeSet::new(), BTreeSet::new());
     let (mut shared, mut sum, mut weight, mut weights) = (0usize, 0.0, 1.0, 0.0);
@@ -147,7 +148,7 @@ fn compare(first: &Recommendations, second: &Recommendations) -> Comparison {
         weights += weight;
         weight *= PERSISTENCE;
     }
-    Comparison { overlap: shared as f64 / longer as f64, rbo: sum / weights }
+    Agreement { overlap: shared as f64 / longer as f64, rbo: sum / weights }
 }
 
 #[cfg(test)]
@@ -184,10 +185,10 @@ mod tests {
         assert!((found.rbo - by_hand).abs() < 1e-12);
         assert!((found.overlap - 2.0 / 3.0).abs() < 1e-12);
         let of = |a: &[u32], b: &[u32]| compare(&list(a), &list(b));
-        assert_eq!(of(&[5, 6], &[5, 6]), Comparison { overlap: 1.0, rbo: 1.0 });
-        assert_eq!(of(&[5, 6], &[7, 8]), Comparison { overlap: 0.0, rbo: 0.0 });
-        assert_eq!(of(&[], &[]), Comparison { overlap: 1.0, rbo: 1.0 });
-        assert_eq!(of(&[], &[1]), Comparison { overlap: 0.0, rbo: 0.0 });
+        assert_eq!(of(&[5, 6], &[5, 6]), Agreement { overlap: 1.0, rbo: 1.0 });
+        assert_eq!(of(&[5, 6], &[7, 8]), Agreement { overlap: 0.0, rbo: 0.0 });
+        assert_eq!(of(&[], &[]), Agreement { overlap: 1.0, rbo: 1.0 });
+        assert_eq!(of(&[], &[1]), Agreement { overlap: 0.0, rbo: 0.0 });
         assert!(of(&[5, 6], &[6, 5]).rbo < of(&[5, 6], &[5, 7]).rbo, "the first rank counts most");
     }
 

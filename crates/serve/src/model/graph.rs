@@ -1,13 +1,15 @@
-//! Approximate search in a graph (HNSW), for catalogues of many millions of items. The exact table answers queries that the graph
-//! cannot, and is the reference for the graph's recall.
+//! Approximate search in a graph (HNSW), for catalogues of many millions of items. The exact table answers
+//! queries that the graph cannot, and is the reference for the graph's recall.
 //!
-//! Malkov and Yashunin, "Efficient and robust approximate nearest neighbor search using Hierarchical Navigable Small World graphs"
-//! (2018), as implemented by the `usearch` crate. The graph needs a distance, but scores are dot products. So each item vector gets
-//! one more number that gives all vectors the same length (Bachrach et al., "Speeding up the Xbox recommender system using a
-//! Euclidean transformation for inner-product spaces", 2014). The nearest items are then those with the highest scores.
+//! Malkov and Yashunin, "Efficient and robust approximate nearest neighbor search using Hierarchical
+//! Navigable Small World graphs" (2018), as implemented by the `usearch` crate. The graph needs a distance,
+//! but scores are dot products. So each item vector gets one more number that gives all vectors the same
+//! length (Bachrach et al., "Speeding up the Xbox recommender system using a Euclidean transformation for
+//! inner-product spaces", 2014). The nearest items are then those with the highest scores.
 //!
-//! The graph is rebuilt at every start, because a stored graph could not be verified before use. Several threads build it, so two
-//! graphs of one model differ, and their answers may differ too. Scores are exactly those of the model.
+//! The graph is rebuilt at every start, because a stored graph could not be verified before use. Several
+//! threads build it, so two graphs of one model differ, and their answers may differ too. Scores are exactly
+//! those of the model.
 
 use crate::wire::GraphCard;
 use crate::{Error, Result};
@@ -145,7 +147,8 @@ fn build(items: Factors<'_>) -> std::result::Result<Index, String> {
         ..IndexOptions::default()
     };
     let index = Index::new(&options).map_err(message)?;
-    // Maximum number of threads that search at once: scoring threads, and network threads that answer quick requests.
+    // Maximum number of threads that search at once: scoring threads, and network threads that answer quick
+    // requests.
     let threads = 4 * rayon::current_num_threads() + 64;
     index.reserve_capacity_and_threads(items.len, threads).map_err(message)?;
     (0..items.len).into_par_iter().try_for_each(|i| {

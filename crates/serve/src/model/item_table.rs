@@ -48,7 +48,8 @@ struct Attribute {
 }
 
 impl ItemTable {
-    /// Ignores items that are not in the catalogue. If an item has several rows, the last title wins and the values are combined.
+    /// Ignores items that are not in the catalogue. If an item has several rows, the last title wins and the
+    /// values are combined.
     #[must_use]
     pub fn new(items: &Vocab, rows: impl IntoIterator<Item = ItemRow>) -> Self {
         let mut titles = vec![None; items.len()];

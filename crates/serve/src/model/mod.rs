@@ -1,4 +1,5 @@
-//! Models as they are served: checked snapshots, similar items, approximate search, and how one version replaces another.
+//! Models as they are served: checked snapshots, similar items, approximate search, and how one version
+//! replaces another.
 
 mod challenger;
 #[cfg(feature = "hnsw")]
@@ -9,7 +10,7 @@ mod similarity;
 mod slots;
 mod snapshot;
 
-pub(crate) use challenger::{Challenger, Comparison};
+pub(crate) use challenger::{Agreement, Challenger};
 pub use item_table::{ItemRow, ItemTable};
 pub(crate) use slots::{Models, Slot};
 pub use snapshot::Snapshot;

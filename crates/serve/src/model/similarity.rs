@@ -1,8 +1,8 @@
 //! Similarity of items according to a model, for similar items and explanations.
 //!
-//! If the model is factored, it is the cosine of the two rows of the item table, without the bias column if there is one. For
-//! other models it is the score of one item for an unknown user whose history is the other item alone; for neighbourhood models
-//! that is their similarity.
+//! If the model is factored, it is the cosine of the two rows of the item table, without the bias column if
+//! there is one. For other models it is the score of one item for an unknown user whose history is the other
+//! item alone; for neighbourhood models that is their similarity.
 
 use super::sample::few_users;
 use crate::Result;
@@ -17,7 +17,8 @@ pub(super) struct Similarity {
     n_items: usize,
     /// Number of columns to compare; `None` if the model is not factored.
     dim: Option<usize>,
-    /// All rows, normalised and packed at first use: many servers never need them, and they double the memory of the table.
+    /// All rows, normalised and packed at first use: many servers never need them, and they double the memory
+    /// of the table.
     normalised: OnceLock<Panels>,
 }
 
@@ -115,8 +116,8 @@ fn normalise(factored: &dyn Factored, item: ItemId, out: &mut [f32]) {
     out.iter_mut().zip(row).for_each(|(out, x)| *out = x * scale);
 }
 
-/// Whether the last column is a bias: then, by the contract of `Factored`, the last number of every query vector is 1. No other
-/// column has this property by chance.
+/// Whether the last column is a bias: then, by the contract of `Factored`, the last number of every query
+/// vector is 1. No other column has this property by chance.
 fn last_is_bias(factored: &dyn Factored, history: &Interactions) -> bool {
     let mut queries = vec![Query::default()];
     for user in few_users(history) {

@@ -1,7 +1,8 @@
-//! The models that are served, by name. A model can be replaced by another version, and rolled back, while requests are running.
+//! The models that are served, by name. A model can be replaced by another version, and rolled back, while
+//! requests are running.
 //!
-//! A request loads the pointer once and keeps that version to its end. The replaced version stays in memory until the next swap, so
-//! a rollback is immediate.
+//! A request loads the pointer once and keeps that version to its end. The replaced version stays in memory
+//! until the next swap, so a rollback is immediate.
 
 use super::challenger::Challenger;
 use super::snapshot::Snapshot;
@@ -91,7 +92,8 @@ impl Slot {
         replaced
     }
 
-    /// Restores the previous version, and returns it. A second call restores the newer one. `None` if there is no previous version.
+    /// Restores the previous version, and returns it. A second call restores the newer one. `None` if there
+    /// is no previous version.
     pub fn roll_back(&self) -> Option<Arc<Snapshot>> {
         let mut previous = self.lock();
         let back = previous.take()?;

@@ -1,5 +1,5 @@
-//! A fitted model that is ready to serve: checked and warmed, with its vocabularies, user histories and item table.
-//! A snapshot never changes; another version is another snapshot.
+//! A fitted model that is ready to serve: checked and warmed, with its vocabularies, user histories and item
+//! table. A snapshot never changes; another version is another snapshot.
 
 use super::item_table::ItemTable;
 use super::sample;
@@ -21,7 +21,8 @@ use std::time::{Duration, Instant};
 pub struct Snapshot {
     /// The name that requests use.
     pub name: String,
-    /// The first twelve digits of the SHA-256 of its manifest, which contains the hashes of its files: same version, same answers.
+    /// The first twelve digits of the SHA-256 of its manifest, which contains the hashes of its files: same
+    /// version, same answers.
     pub version: String,
     /// The artefact's manifest.
     pub manifest: Manifest,
@@ -31,8 +32,8 @@ pub struct Snapshot {
     pub items: Vocab,
     /// Titles and attributes of the items.
     pub table: ItemTable,
-    /// Whether the answer to a known user depends on the history in the query. If not (matrix factorisation), a known user with
-    /// new events is queried as an unknown user with the whole history.
+    /// Whether the answer to a known user depends on the history in the query. If not (matrix factorisation),
+    /// a known user with new events is queried as an unknown user with the whole history.
     pub reads_history: bool,
     /// Time to check and warm the model.
     pub warmed_in: Duration,
@@ -52,12 +53,12 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Checks and warms a model. `precision` is the number format of its item table during search; by default it follows from the
-    /// table's size. Answers do not depend on it.
+    /// Checks and warms a model. `precision` is the number format of its item table during search; by default
+    /// it follows from the table's size. Answers do not depend on it.
     ///
     /// # Errors
-    /// If the artefact does not match the model, or if an answer is invalid: out of order, NaN or infinite, too short, or with
-    /// items that the user has already seen.
+    /// If the artefact does not match the model, or if an answer is invalid: out of order, NaN or infinite,
+    /// too short, or with items that the user has already seen.
     pub fn new(
         name: &str,
         artefact: Artefact,
@@ -119,8 +120,8 @@ impl Snapshot {
     /// Adds a graph for approximate search with at least this recall, and checks the model again.
     ///
     /// # Errors
-    /// If the model's score is not a dot product of two vectors, if there is too little memory, if the recall cannot be reached, or
-    /// if an answer is invalid.
+    /// If the model's score is not a dot product of two vectors, if there is too little memory, if the recall
+    /// cannot be reached, or if an answer is invalid.
     #[cfg(feature = "hnsw")]
     pub fn with_graph(mut self, recall: f64) -> Result<Self> {
         let users = sample::users(&self.history, GRAPH_USERS);
@@ -168,7 +169,8 @@ impl Snapshot {
         Ok(self.packed.rank(queries, top)?)
     }
 
-    /// The most popular items that are allowed and not `masked`. The score is the number of histories that contain the item.
+    /// The most popular items that are allowed and not `masked`. The score is the number of histories that
+    /// contain the item.
     #[must_use]
     pub fn most_popular(
         &self,
@@ -183,8 +185,8 @@ impl Snapshot {
         items.map(|&(item, count)| (item, count as f32)).collect()
     }
 
-    /// Up to `k` items whose titles contain `text`, ignoring case. Titles that begin with it come first; within both groups, popular
-    /// items come first.
+    /// Up to `k` items whose titles contain `text`, ignoring case. Titles that begin with it come first;
+    /// within both groups, popular items come first.
     #[must_use]
     pub fn search(&self, text: &str, k: usize) -> Vec<ItemId> {
         let text = text.to_lowercase();
@@ -213,7 +215,8 @@ impl Snapshot {
         self.similarity.most_similar(&self.packed, item, k)
     }
 
-    /// The similarity of each of `items` (rows) to each of `others` (columns), as [`Snapshot::similar`] scores it.
+    /// The similarity of each of `items` (rows) to each of `others` (columns), as [`Snapshot::similar`]
+    /// scores it.
     ///
     /// # Errors
     /// Never, for a model in this process.
@@ -221,7 +224,8 @@ impl Snapshot {
         self.similarity.matrix(&self.packed, items, others)
     }
 
-    /// Whether answering a known user takes less time than handing the request to another thread: one pass over a small item table.
+    /// Whether answering a known user takes less time than handing the request to another thread: one pass
+    /// over a small item table.
     pub(crate) fn is_quick(&self) -> bool {
         self.is_factored() && self.time_per_user < QUICK
     }
@@ -273,7 +277,8 @@ impl Snapshot {
         self.packed.scorer().factored().is_some()
     }
 
-    /// Checks the answers to the first, the middle and the last user, to unknown users with their histories, and to an empty query.
+    /// Checks the answers to the first, the middle and the last user, to unknown users with their histories,
+    /// and to an empty query.
     fn check(&self) -> Result<()> {
         let refused = |problem: String| Error::Refused { model: self.name.clone(), problem };
         let n_users = self.users.len() as u32;
@@ -320,7 +325,8 @@ impl Snapshot {
         Ok(())
     }
 
-    /// See [`Snapshot::reads_history`]: compares the answers to a few users with their whole history, its older half, and none.
+    /// See [`Snapshot::reads_history`]: compares the answers to a few users with their whole history, its
+    /// older half, and none.
     fn finds_history_read(&self) -> Result<bool> {
         let top = TopK { k: CHECKED, skip_seen: false, allowed: None };
         for user in sample::few_users(&self.history) {

@@ -70,8 +70,8 @@ impl Server {
             .map_err(|source| Error::Network { what: "reading the address".into(), source })
     }
 
-    /// Serves until `end`, then accepts no more connections and finishes the requests in progress. Returns whether all of them were
-    /// finished in time.
+    /// Serves until `end`, then accepts no more connections and finishes the requests in progress. Returns
+    /// whether all of them were finished in time.
     pub async fn serve(self, end: impl Future<Output = ()>) -> bool {
         let Self { app, listener, .. } = self;
         #[cfg(feature = "tls")]

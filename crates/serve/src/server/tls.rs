@@ -1,4 +1,5 @@
-//! TLS: a certificate and its key in PEM files. They are reloaded when they change, so a renewed certificate needs no restart.
+//! TLS: a certificate and its key in PEM files. They are reloaded when they change, so a renewed certificate
+//! needs no restart.
 //!
 //! TLS 1.2 and 1.3 by rustls, with the cryptography of ring. Client certificates are not requested.
 
@@ -33,7 +34,8 @@ pub struct Tls {
 type ModifiedTimes = [Option<SystemTime>; 2];
 
 impl Tls {
-    /// Reads the server's certificate, followed by any intermediate certificates, and its private key (PKCS #8, PKCS #1 or SEC 1).
+    /// Reads the server's certificate, followed by any intermediate certificates, and its private key (PKCS
+    /// #8, PKCS #1 or SEC 1).
     ///
     /// # Errors
     /// If a file cannot be read or parsed, or the key does not match the certificate.
@@ -58,7 +60,8 @@ impl Tls {
             match self.refresh() {
                 Ok(true) => tracing::info!("the certificate was reloaded"),
                 Ok(false) => {}
-                // Perhaps only one file has been replaced so far: keep the old pair, and try again at the next check.
+                // Perhaps only one file has been replaced so far: keep the old pair, and try again at the
+                // next check.
                 Err(error) => {
                     tracing::error!(%error, "the certificate could not be reloaded; the old one stays in use")
                 }
@@ -66,7 +69,8 @@ impl Tls {
         }
     }
 
-    /// Reloads the files if they have changed, and returns whether they had. Open connections keep their certificate.
+    /// Reloads the files if they have changed, and returns whether they had. Open connections keep their
+    /// certificate.
     fn refresh(&self) -> Result<bool> {
         let mut read_at = self.read_at.lock().unwrap_or_else(PoisonError::into_inner);
         let found = modified(&self.certificate, &self.key);

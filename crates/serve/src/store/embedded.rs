@@ -1,5 +1,5 @@
-//! An event store in a single file, through `redb`. Its B-trees are copy-on-write, so a crash at any moment leaves the last commit
-//! intact.
+//! An event store in a single file, through `redb`. Its B-trees are copy-on-write, so a crash at any moment
+//! leaves the last commit intact.
 //!
 //! | table | key | value |
 //! | --- | --- | --- |

@@ -1,5 +1,5 @@
-//! Stores what users did since the model was trained. Events are durable before they are acknowledged, the next answer takes them
-//! into account, and they can be exported for the next training.
+//! Stores what users did since the model was trained. Events are durable before they are acknowledged, the
+//! next answer takes them into account, and they can be exported for the next training.
 
 #[cfg(test)]
 mod contract;
@@ -38,11 +38,12 @@ pub struct UserState {
 
 /// Stores events. Calls block until they are done, so they must come from threads that may wait.
 pub trait EventStore: Send + Sync {
-    /// Whether reading waits for another process. Then no network thread may read, because it would keep other requests waiting.
+    /// Whether reading waits for another process. Then no network thread may read, because it would keep
+    /// other requests waiting.
     fn is_remote(&self) -> bool;
 
-    /// Stores all of `events` or none. They survive a power failure from the time this returns. Their times must be set, and their
-    /// ids must not contain NUL. Returns for each event whether it is new.
+    /// Stores all of `events` or none. They survive a power failure from the time this returns. Their times
+    /// must be set, and their ids must not contain NUL. Returns for each event whether it is new.
     ///
     /// # Errors
     /// If the store cannot be written.
@@ -62,8 +63,8 @@ pub trait EventStore: Send + Sync {
         Ok(self.user_states(&[user])?.pop().unwrap_or_default())
     }
 
-    /// Forgets a user, durably: deletes the events, and sets a mark so that what a model learnt about the user is no longer used.
-    /// Returns the number of deleted events.
+    /// Forgets a user, durably: deletes the events, and sets a mark so that what a model learnt about the
+    /// user is no longer used. Returns the number of deleted events.
     ///
     /// # Errors
     /// If the store cannot be written.

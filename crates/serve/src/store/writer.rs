@@ -1,4 +1,5 @@
-//! Group commit. A commit takes milliseconds however much it writes, so all events that arrive during one commit go into the next.
+//! Group commit. A commit takes milliseconds however much it writes, so all events that arrive during one
+//! commit go into the next.
 
 use super::{Event, EventStore};
 use crate::limits::Limits;

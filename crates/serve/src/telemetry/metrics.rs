@@ -1,6 +1,6 @@
 //! Counters and timings for Prometheus, in the OpenMetrics text format at `/metrics`.
 
-use crate::model::{Comparison, Snapshot};
+use crate::model::{Agreement, Snapshot};
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -148,10 +148,10 @@ impl Metrics {
     }
 
     /// Records a comparison of a trial; `took` is the latency of the current model and of the challenger.
-    pub fn trial(&self, model: &str, comparison: Comparison, took: [Duration; 2]) {
+    pub fn trial(&self, model: &str, agreement: Agreement, took: [Duration; 2]) {
         let labels = TrialLabels { model: model.into() };
-        self.overlap.get_or_create(&labels).observe(comparison.overlap);
-        self.rbo.get_or_create(&labels).observe(comparison.rbo);
+        self.overlap.get_or_create(&labels).observe(agreement.overlap);
+        self.rbo.get_or_create(&labels).observe(agreement.rbo);
         self.latency_gap
             .get_or_create(&labels)
             .observe(took[1].as_secs_f64() - took[0].as_secs_f64());
@@ -193,7 +193,8 @@ impl Metrics {
     }
 }
 
-/// The label of a method. Names that a client invents get no label of their own, because every label is a series in memory.
+/// The label of a method. Names that a client invents get no label of their own, because every label is a
+/// series in memory.
 pub(crate) fn method_label(method: &str) -> &str {
     match method {
         "GET" | "POST" | "PUT" | "DELETE" | "HEAD" | "OPTIONS" | "PATCH" => method,

@@ -19,8 +19,8 @@ pub struct Event {
     /// The weight of the interaction.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight: Option<f32>,
-    /// Identifies the event among the user's events: a repeated key is acknowledged again but not stored twice. An event without
-    /// a key is always new.
+    /// Identifies the event among the user's events: a repeated key is acknowledged again but not stored
+    /// twice. An event without a key is always new.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<Id>,
 }

@@ -6,7 +6,8 @@ use serde::{Deserialize, Deserializer};
 use std::fmt;
 use std::marker::PhantomData;
 
-/// A struct read from a JSON object. Serde would also accept an array of the field values, which is documented nowhere.
+/// A struct read from a JSON object. Serde would also accept an array of the field values, which is
+/// documented nowhere.
 #[derive(Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Object<T: DeserializeOwned>(#[serde(deserialize_with = "object")] pub T);

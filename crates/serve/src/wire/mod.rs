@@ -1,4 +1,5 @@
-//! What crosses the network: ids, requests, answers and problems. The OpenAPI document is generated from these types.
+//! What crosses the network: ids, requests, answers and problems. The OpenAPI document is generated from
+//! these types.
 
 mod admin;
 mod card;

@@ -12,8 +12,8 @@ use utoipa::{IntoParams, ToSchema};
 pub struct Request {
     /// The user to recommend to.
     pub user: Option<Id>,
-    /// What the user did beyond what the server already knows, oldest first; for example, the current session. Items that the
-    /// model does not know are ignored and listed in `unknown_items`.
+    /// What the user did beyond what the server already knows, oldest first; for example, the current
+    /// session. Items that the model does not know are ignored and listed in `unknown_items`.
     pub history: Vec<Id>,
     /// Maximum number of items. The default is 10, or the server's limit if that is smaller.
     #[schema(minimum = 1)]

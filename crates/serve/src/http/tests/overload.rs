@@ -17,7 +17,8 @@ fn a_full_queue_refuses_and_late_requests_are_not_computed() {
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         gate.set(false);
-        // Requests of different lengths are not batched: two are being computed, four wait, the others are refused.
+        // Requests of different lengths are not batched: two are being computed, four wait, the others are
+        // refused.
         let send = |k: usize| {
             let site = Arc::clone(&site);
             tokio::spawn(async move {

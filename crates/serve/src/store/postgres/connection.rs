@@ -1,7 +1,8 @@
-//! Connections to a database that may be down: reused while they work, replaced when they break, and every call has a deadline.
+//! Connections to a database that may be down: reused while they work, replaced when they break, and every
+//! call has a deadline.
 //!
-//! Each connection has a small runtime of its own, which runs on the calling thread, so no other thread has to be woken. Therefore it
-//! must not be called on a thread of the network's runtime.
+//! Each connection has a small runtime of its own, which runs on the calling thread, so no other thread has
+//! to be woken. Therefore it must not be called on a thread of the network's runtime.
 
 use super::chain;
 use crate::{Error, Result};
@@ -178,7 +179,8 @@ impl Connection {
                     client
                 }
             };
-            // The server cancels statements early enough to report it, so a slow statement does not look like a dead server.
+            // The server cancels statements early enough to report it, so a slow statement does not look like
+            // a dead server.
             let timeout = (limit * 3 / 4).as_millis().max(1);
             let set = format!("SET statement_timeout = {timeout}; {SESSION}");
             client.batch_execute(&set).await?;
@@ -247,11 +249,13 @@ impl Drop for Connection {
     }
 }
 
-/// Settings of every session. A transaction whose client stops responding is aborted, because others wait for its lock.
+/// Settings of every session. A transaction whose client stops responding is aborted, because others wait for
+/// its lock.
 ///
-/// All statements look rows up by an index, so sequential scans and the joins that need them are turned off. PostgreSQL keeps the plan
-/// of a prepared statement: one that was made while the tables were small would scan them even after they have grown, and a table that
-/// was never analysed looks small. JIT compilation would take longer than these statements do.
+/// All statements look rows up by an index, so sequential scans and the joins that need them are turned off.
+/// PostgreSQL keeps the plan of a prepared statement: one that was made while the tables were small would
+/// scan them even after they have grown, and a table that was never analysed looks small. JIT compilation
+/// would take longer than these statements do.
 const SESSION: &str = "
 SET idle_in_transaction_session_timeout = '10s';
 SET enable_seqscan = off;

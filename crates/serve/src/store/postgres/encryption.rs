@@ -1,8 +1,9 @@
 //! Encrypted connections to the database.
 //!
-//! `sslmode=require` in the URL turns encryption on. The certificate must then be signed by a trusted root and match the host. This is
-//! libpq's `verify-full` (also accepted in the URL), and stricter than its `require`, which accepts any certificate. `prefer`, the
-//! default, stays unencrypted: an attacker who can listen could also claim that the server does not support encryption.
+//! `sslmode=require` in the URL turns encryption on. The certificate must then be signed by a trusted root
+//! and match the host. This is libpq's `verify-full` (also accepted in the URL), and stricter than its
+//! `require`, which accepts any certificate. `prefer`, the default, stays unencrypted: an attacker who can
+//! listen could also claim that the server does not support encryption.
 
 use std::sync::Arc;
 use tokio_postgres_rustls::MakeRustlsConnect;

@@ -8,13 +8,14 @@
 //!
 //! The tables are created at the first start, in the first schema of the connection's search path.
 //!
-//! **Order.** A sequence assigns numbers before the transaction commits: a reader that has seen number 8 could miss a 7 that commits
-//! later. Therefore every writer first locks the row of `rankstill_store` and holds the lock until the commit, so that numbers become
-//! visible in order and without gaps. Writers of all servers wait for each other, but each commits all events that have arrived
-//! meanwhile at once (`Writer`).
+//! **Order.** A sequence assigns numbers before the transaction commits: a reader that has seen number 8
+//! could miss a 7 that commits later. Therefore every writer first locks the row of `rankstill_store` and
+//! holds the lock until the commit, so that numbers become visible in order and without gaps. Writers of all
+//! servers wait for each other, but each commits all events that have arrived meanwhile at once (`Writer`).
 //!
-//! **Durability** is what the server's `synchronous_commit` defines; if it is off for the role or the database, it is set to `on`. A
-//! server with `fsync = off` loses acknowledged events in a power failure, and this cannot be changed from here.
+//! **Durability** is what the server's `synchronous_commit` defines; if it is off for the role or the
+//! database, it is set to `on`. A server with `fsync = off` loses acknowledged events in a power failure, and
+//! this cannot be changed from here.
 //!
 //! **One round trip** per call: the statements of a transaction are sent without waiting in between.
 
@@ -53,7 +54,8 @@ pub struct Database {
     pub url: String,
     /// Used if the URL has no password.
     pub password: Option<String>,
-    /// Trusted root certificates (PEM) for encrypted connections (`sslmode=require`). The default is those of the system.
+    /// Trusted root certificates (PEM) for encrypted connections (`sslmode=require`). The default is those of
+    /// the system.
     pub roots: Option<Vec<u8>>,
     /// Maximum time until a batch of events is acknowledged. Reads have half of it.
     pub patience: Duration,
@@ -196,8 +198,8 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// `IF NOT EXISTS` checks before it creates, so two servers that start at the same time could both try. The second waits for the first at
-/// an advisory lock, whose number is arbitrary.
+/// `IF NOT EXISTS` checks before it creates, so two servers that start at the same time could both try. The
+/// second waits for the first at an advisory lock, whose number is arbitrary.
 const CREATE: &str = "
 BEGIN;
 SELECT pg_advisory_xact_lock(7021815311447);
@@ -221,12 +223,12 @@ CREATE TABLE IF NOT EXISTS rankstill_forgotten (user_id text COLLATE \"C\" PRIMA
 COMMIT;
 ";
 
-/// The first statement of every write. The next statements see what other writers have committed, because in `read committed` each
-/// statement takes a new snapshot.
+/// The first statement of every write. The next statements see what other writers have committed, because in
+/// `read committed` each statement takes a new snapshot.
 const LOCK: &str = "SELECT last FROM rankstill_store WHERE only_one FOR UPDATE";
 
-/// Stores the new events and returns their positions in the batch, from 1. `OFFSET 0` forces one index lookup per key; otherwise the
-/// planner may read all stored keys for each batch (40 ms at 200,000 events).
+/// Stores the new events and returns their positions in the batch, from 1. `OFFSET 0` forces one index lookup
+/// per key; otherwise the planner may read all stored keys for each batch (40 ms at 200,000 events).
 const APPEND: &str = "
 WITH given AS (
     SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::real[], $5::text[])
@@ -375,5 +377,6 @@ impl EventStore for PostgresStore {
     }
 }
 
-/// Overrides the database's default: a stricter isolation level would take its only snapshot before it has the lock.
+/// Overrides the database's default: a stricter isolation level would take its only snapshot before it has
+/// the lock.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";

@@ -1,5 +1,5 @@
-//! Tests with a real server: the one at the URL in RANKSTILL_POSTGRES, or one that `scripts/postgres.sh` starts. Skipped if PostgreSQL
-//! is not installed.
+//! Tests with a real server: the one at the URL in RANKSTILL_POSTGRES, or one that `scripts/postgres.sh`
+//! starts. Skipped if PostgreSQL is not installed.
 #![allow(clippy::unwrap_used)]
 
 use super::super::contract::{Fixture, contract_tests, event, items, numbers};

@@ -1,14 +1,14 @@
 //! A span for each request, sent to a collector as OTLP over HTTP (protobuf) without delaying the request.
 //!
-//! Requests put their spans into a queue, and a task sends them in batches. If the queue is full because the collector is slow, spans
-//! are dropped; if the collector is down or refuses a batch, the batch is dropped. Both are counted, no request waits, and nothing is
-//! sent twice.
+//! Requests put their spans into a queue, and a task sends them in batches. If the queue is full because the
+//! collector is slow, spans are dropped; if the collector is down or refuses a batch, the batch is dropped.
+//! Both are counted, no request waits, and nothing is sent twice.
 //!
-//! A client's `traceparent` (W3C Trace Context) is continued: its trace, its span as the parent, and its flag that the trace is not
-//! recorded. All other requests begin a new trace.
+//! A client's `traceparent` (W3C Trace Context) is continued: its trace, its span as the parent, and its flag
+//! that the trace is not recorded. All other requests begin a new trace.
 //!
-//! OpenTelemetry's own crates are not used: with an HTTP client they add 48 crates (13 without), and the queue of the SDK does not
-//! report how much it drops.
+//! OpenTelemetry's own crates are not used: with an HTTP client they add 48 crates (13 without), and the
+//! queue of the SDK does not report how much it drops.
 
 #[cfg(test)]
 mod tests;
@@ -208,7 +208,8 @@ impl RequestSpan {
 impl TraceContext {
     fn ended(self, began: u64, end: &SpanEnd<'_>) -> otlp::Span {
         let text = |key: &str, value: &str| otlp::attribute(key, Value::Text(value.into()));
-        // OpenTelemetry's conventions for HTTP. A path that matches no route is not reported, because clients can invent it.
+        // OpenTelemetry's conventions for HTTP. A path that matches no route is not reported, because clients
+        // can invent it.
         let (method, name) =
             if end.method == OTHER { ("_OTHER", "HTTP") } else { (end.method, end.method) };
         let route = (end.route != OTHER).then_some(end.route);

@@ -50,7 +50,8 @@ fn text(value: &str) -> Option<Value> {
 /// Method, path and headers of a request.
 type TestRequest<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
 
-/// Sends these requests to a server and shuts it down. Returns the statuses, the counts of spans, and the time of the shutdown.
+/// Sends these requests to a server and shuts it down. Returns the statuses, the counts of spans, and the
+/// time of the shutdown.
 async fn serve(
     traces: SpanExporter,
     limits: Limits,
