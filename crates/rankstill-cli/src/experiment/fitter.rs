@@ -40,7 +40,7 @@ impl Fitter<'_> {
     ///
     /// # Errors
     /// If the settings do not suit the data, training diverges, the user interrupts, or writing fails.
-    pub fn fitted<'t>(
+    pub fn fitted(
         &self,
         plan: &ExperimentPlan,
         at: usize,
