@@ -1,6 +1,6 @@
-//! Times of training BPR-MF on Gowalla with 64 dimensions: steps of 2,048 samples in the training loop, sampling and
-//! shuffling included, for each mode
-//! of Adam, and an epoch of fused SGD with its quality after some epochs.
+//! Times of training BPR-MF on Gowalla with 64 dimensions: steps of 2,048 samples in the training loop,
+//! sampling and shuffling included, for each mode of Adam, and an epoch of fused SGD with its quality after
+//! some epochs.
 //!
 //! ```sh
 //! cargo bench -p rankstill-models --bench bpr_mf -- [--threads 2] [--epochs 20] [--rate 0.05] [--decay 0.01]

@@ -1,5 +1,6 @@
-//! Times of training Caser on Amazon Beauty, in batches of 512 with three negatives: steps in the training loop, sampling,
-//! shuffling and dropout included, for two sizes and each mode of Adam; and of answering all training windows.
+//! Times of training Caser on Amazon Beauty, in batches of 512 with three negatives: steps in the training
+//! loop, sampling, shuffling and dropout included, for two sizes and each mode of Adam; and of answering all
+//! training windows.
 //!
 //! ```sh
 //! cargo bench -p rankstill-models --bench caser -- [--threads 2] [--epochs 3]
@@ -53,8 +54,8 @@ fn main() {
     });
 }
 
-/// Milliseconds a step, everything included: the mean of the fastest epoch, and what the fastest tenth of all steps took at
-/// most, which tells on a machine that does other things too; and the model.
+/// Milliseconds a step, everything included: the mean of the fastest epoch, and what the fastest tenth of all
+/// steps took at most, which tells on a machine that does other things too; and the model.
 fn step(
     train: &Arc<Interactions>,
     dim: usize,

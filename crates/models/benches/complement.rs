@@ -1,7 +1,8 @@
-//! Times of a step of matrix factorisation on list-wise losses over a whole catalogue: 900 users x 25,181 items (HetComp's on
-//! CiteULike), 10 observed and 100 taught items a user against all others, Adam with weight decay on every row. `overall` sets
-//! each listed item against the rest, `fine` their order (methods of HetComp; what a user's scores cost differs, the kernels are
-//! the same). Slates are drawn beforehand; a step is the rest of it.
+//! Times of a step of matrix factorisation on list-wise losses over a whole catalogue: 900 users x 25,181 items
+//! (HetComp's on CiteULike), 10 observed and 100 taught items a user against all others, Adam with weight decay
+//! on every row. `overall` sets each listed item against the rest, `fine` their order (methods of HetComp; what
+//! a user's scores cost differs, the kernels are the same). Slates are drawn beforehand; a step is the rest of
+//! it.
 //!
 //! ```sh
 //! cargo bench -p rankstill-models --bench against -- [--threads 2] [--steps 60] [--dim 6]
@@ -120,7 +121,8 @@ impl Objective for Overall {
     }
 }
 
-/// Plackett and Luce's likelihood of the observed items, of the first 50 taught and, again, of the first 10 of these.
+/// Plackett and Luce's likelihood of the observed items, of the first 50 taught and, again, of the first 10 of
+/// these.
 struct Fine(Listed);
 impl Objective for Fine {
     fn slate(&self, batch: &Batch<'_>) -> Slate {

@@ -1,5 +1,5 @@
-//! Times of training steps of the neural models on LightGCN's Gowalla split, for `benches/neural_peers.py`: the lower
-//! quartile of single steps, the drawing of slates included.
+//! Times of training steps of the neural models on LightGCN's Gowalla split, for `benches/neural_peers.py`: the
+//! lower quartile of single steps, the drawing of slates included.
 //!
 //! ```sh
 //! cargo bench -p rankstill-models --bench neural -- [--threads 2] [--steps 12] [--only NAME]

@@ -3,8 +3,8 @@
 //! ```sh
 //! cargo run --release -p rankstill-models --example gowalla -- '{"kind": "item_cf"}' [seed] [valid|test] [every]
 //! ```
-//! With `valid`, on a tenth of the training part that is held out for it: to choose settings by. Every twentieth epoch is
-//! measured, or as given.
+//! With `valid`, on a tenth of the training part that is held out for it: to choose settings by. Every
+//! twentieth epoch is measured, or as given.
 //!
 //! The folder with `train.tsv` and `test.tsv` is `$RANKSTILL_DATA/gowalla`, or `../shared/data/gowalla`.
 

@@ -11,7 +11,8 @@ pub struct Gowalla {
 }
 
 impl Gowalla {
-    /// From `train.tsv` and `test.tsv` in `$RANKSTILL_DATA/gowalla`, or in `shared/data/gowalla` beside the workspace.
+    /// From `train.tsv` and `test.tsv` in `$RANKSTILL_DATA/gowalla`, or in `shared/data/gowalla` beside the
+    /// workspace.
     pub fn read() -> Result<Self> {
         let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
         let root = std::env::var_os("RANKSTILL_DATA").map_or_else(beside, PathBuf::from);
@@ -23,8 +24,8 @@ impl Gowalla {
         Ok(Self { train: Arc::new(train), test: test.into_iter().collect() })
     }
 
-    /// Instead of the test part, ceil(`share` n) of each user's n training items, never all: to choose settings by. The same
-    /// rule as that of `split.valid_from_train`.
+    /// Instead of the test part, ceil(`share` n) of each user's n training items, never all: to choose settings
+    /// by. The same rule as that of `split.valid_from_train`.
     #[allow(dead_code)] // The benchmark chooses nothing.
     pub fn hold_out(self, share: f64) -> Result<Self> {
         let (mut train, mut held) = (Vec::new(), Vec::new());
@@ -40,7 +41,8 @@ impl Gowalla {
         Ok(Self { train: Arc::new(train), test: held.into_iter().collect() })
     }
 
-    /// Recall@20 and nDCG@20 (ideal over min(targets, 20)), the mean over the users with targets; what they had is masked.
+    /// Recall@20 and nDCG@20 (ideal over min(targets, 20)), the mean over the users with targets; what they had
+    /// is masked.
     pub fn measure(&self, model: &dyn Model) -> Result<(f64, f64)> {
         let gain = |rank: usize| 1.0 / ((rank + 2) as f64).log2();
         let users: Vec<usize> =

@@ -1,14 +1,14 @@
-//! The multinomial likelihood of a whole history (Liang et al., "Variational Autoencoders for Collaborative Filtering",
-//! WWW 2018, eq. 2): with scores s over the catalogue, a row's loss is minus the sum over its n different items i of
-//! ln(e^s_i / sum over all j of e^s_j).
+//! The multinomial likelihood of a whole history (Liang et al., "Variational Autoencoders for Collaborative
+//! Filtering", WWW 2018, eq. 2): with scores s over the catalogue, a row's loss is minus the sum over its n
+//! different items i of ln(e^s_i / sum over all j of e^s_j).
 //!
-//! It is asked for as [`Slate::WithComplement`]: the items of the history one by one, all others as one number. A case's items are
-//! those of its history and its targets, each once however often it stands there; a case without any teaches nothing.
+//! Its slate is [`Slate::WithComplement`]: the items of the history one by one, all others as one number. A
+//! case's items are the distinct items of its history and targets; a case without any has no loss.
 
 use rankstill_core::kernel::math::{exp, exp_slice, ln};
 use rankstill_core::{Batch, Grad, ItemId, Lists, Objective, Row, Scores, Slate};
 
-/// See the module.
+/// See the module's documentation.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Multinomial;
 

@@ -8,8 +8,8 @@ use rankstill_core::{Batch, Lists, Query};
 
 const RATE: f64 = 0.1;
 
-/// Without dropout, with a smooth activation and vectors that are not small: finite differences meet no kink, and little
-/// curvature.
+/// Without dropout, with a smooth activation and vectors that are not small: finite differences meet no kink,
+/// and little curvature.
 fn by_sgd() -> SasRec {
     SasRec {
         dim: 6,
