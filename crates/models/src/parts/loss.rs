@@ -12,7 +12,7 @@
 //! - `hinge` (Hsieh et al., WWW 2017, eq. 2 and 3, as in the authors' code): w [margin - s_i + s_j]+ for the
 //!   hardest j, with s = -distance^2. The weight w = ln(1 + r) follows Weston et al.'s WARP: r, the rank of the
 //!   target, is estimated as
-//! items x the share of the j with margin - s_i + s_j > 0. No gradient flows through it;
+//!   items x the share of the j with margin - s_i + s_j > 0. No gradient flows through it;
 //! - `cosine_contrastive` (Mao et al., CIKM 2021, eq. 1): (1 - s_i) + weight x mean over j of [s_j - margin]+,
 //!   for scores that are cosines.
 //!
@@ -180,7 +180,7 @@ impl Sampled {
     /// Prefetches the memory that the draws of a row will read; of many draws, the first.
     fn foresee(&self, batch: &Batch<'_>, at: usize) {
         if self.loss.among == NegativePool::Everything || self.loss.negatives >= MANY {
-            return; // draws look nothing up in the filter of all
+            return; // such draws do not read the shared filter
         }
         if let Some(user) = self.known(batch, at) {
             let n = self.loss.negatives.min(MOST_FORESEEN);

@@ -33,10 +33,10 @@ impl Objective for Multinomial {
             *share = score - most;
         }
         exp_slice(to_listed);
-        let rest = exp(scores.log_complement - most);
-        let mass = to_listed.iter().fold(rest, |sum, share| sum + share);
+        let complement = exp(scores.log_complement - most);
+        let mass = to_listed.iter().fold(complement, |sum, share| sum + share);
         let n = listed.len() as f32;
-        *grad.log_complement = n * rest / mass;
+        *grad.log_complement = n * complement / mass;
         to_listed.iter_mut().for_each(|share| *share = n * *share / mass - 1.0);
         let log_mass = ln(mass);
         listed.iter().fold(0.0, |sum, score| sum + (log_mass - (score - most)))
@@ -65,18 +65,18 @@ mod tests {
         let cases = Cases::per_user(&log);
         let batch = Batch::new(&cases, &[0], 0, 1);
         let Slate::WithComplement { listed, left_out, .. } = Multinomial.slate(&batch) else {
-            panic!("against the rest");
+            panic!("with the complement");
         };
         assert_eq!((listed.row(0), left_out.row(0)), (&[0, 2][..], &[][..]));
-        // e^s = 2 and 5 for the listed items, 1 for the rest together: shares 2/8, 5/8, 1/8.
-        let (mut to_listed, mut to_rest) = ([0.0; 2], 0.0);
+        // e^s = 2 and 5 for the listed items, 1 for the complement: shares 2/8, 5/8, 1/8.
+        let (mut to_listed, mut to_complement) = ([0.0; 2], 0.0);
         let loss = Multinomial.loss(
             Row { batch: &batch, at: 0, items: listed.row(0) },
             Scores { listed: &[2f32.ln(), 5f32.ln()], probes: &[], log_complement: 0.0 },
-            Grad { listed: &mut to_listed, log_complement: &mut to_rest },
+            Grad { listed: &mut to_listed, log_complement: &mut to_complement },
         );
         assert!((f64::from(loss) - (4f64.ln() + 1.6f64.ln())).abs() < 1e-6, "{loss}");
-        let found = [to_listed[0], to_listed[1], to_rest];
+        let found = [to_listed[0], to_listed[1], to_complement];
         for (found, by_hand) in found.iter().zip([-0.5, 0.25, 0.25]) {
             assert!((found - by_hand).abs() < 1e-6, "{found} {by_hand}");
         }
@@ -96,13 +96,13 @@ mod tests {
         for at in 0..2 {
             let slate = Multinomial.slate(&batch);
             let (items, listed, log_complement) = testing::slate_of(&slate, at, &all);
-            let (mut grad, mut to_rest) = (vec![0.0; listed.len()], 0.0);
+            let (mut grad, mut to_complement) = (vec![0.0; listed.len()], 0.0);
             let loss = Multinomial.loss(
                 Row { batch: &batch, at, items },
                 Scores { listed: &listed, probes: &[], log_complement },
-                Grad { listed: &mut grad, log_complement: &mut to_rest },
+                Grad { listed: &mut grad, log_complement: &mut to_complement },
             );
-            assert!(loss.is_finite() && to_rest == 0.0, "{loss} {to_rest}");
+            assert!(loss.is_finite() && to_complement == 0.0, "{loss} {to_complement}");
             assert!(grad.iter().sum::<f32>().abs() < 1e-6, "{grad:?}");
         }
     }

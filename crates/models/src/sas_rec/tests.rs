@@ -200,7 +200,7 @@ fn naive_loss(
     }
 }
 
-/// With dropout a step is the slope of what is lost with the same masks, which only the learner itself can tell.
+/// With dropout a step is the slope of the loss with the same masks, which only the learner knows.
 #[test]
 fn a_step_with_dropout_is_the_slope_of_its_own_loss() {
     let train = testing::blocks();

@@ -58,10 +58,10 @@ fn a_step_is_the_slope_for_slates_of_every_shape() {
     }
 }
 
-/// With dropout or without the targets a step is the slope of what is lost with the same masks and histories,
-/// which only the learner itself can tell.
+/// With dropout or left-out targets a step is the slope of the loss with the same masks and histories,
+/// which only the learner knows.
 #[test]
-fn a_step_by_what_only_training_sees_is_the_slope_of_its_own_loss() {
+fn a_step_with_training_only_inputs_is_the_slope_of_its_own_loss() {
     for (leave_target_out, pooling) in
         [(false, Pooling::UserAttention), (true, Pooling::UserAttention), (true, Pooling::Mean)]
     {
