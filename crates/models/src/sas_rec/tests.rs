@@ -188,7 +188,7 @@ fn naive_loss(
             s + 0.5 * (scores[i] - goal).powi(2)
         }),
         Slate::WithComplement { left_out, asking, .. } => {
-            assert_eq!(name, "against");
+            assert_eq!(name, "complement");
             let asks = asking.contains(&(at as u32));
             let counts = |i: &usize| {
                 let i = *i as u32;
