@@ -461,7 +461,7 @@ fn invalid_settings_are_named_in_full() {
 }
 
 #[test]
-fn every_optimiser_and_activation_holds_what_models_must_hold() {
+fn every_optimiser_and_activation_passes_the_generic_tests() {
     use serde_json::json;
     let entry = crate::MODELS.iter().find(|entry| entry.name == "caser").unwrap();
     for (activation, optimizer, targets) in [
