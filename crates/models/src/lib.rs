@@ -1,5 +1,6 @@
-//! Rankers for implicit feedback, one module each. A configuration names them by their entry in [`MODELS`], which also drives
-//! the command line, the documents and the generic tests. What several models share is in [`parts`].
+//! Rankers for implicit feedback, one module each. A configuration names them by their entry in [`MODELS`],
+//! which also drives the command line, the documents and the generic tests. What several models share is in
+//! [`parts`].
 //!
 //! ```
 //! use rankstill_core::{Fit, Interactions, Query, Ranker, Recipe, TopK};

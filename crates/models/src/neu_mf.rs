@@ -1,21 +1,23 @@
-//! NeuMF: generalised matrix factorisation and a multi-layer perceptron, fused in the last layer (He et al., "Neural
-//! Collaborative Filtering", WWW 2017).
+//! NeuMF: generalised matrix factorisation and a multi-layer perceptron, fused in the last layer (He et al.,
+//! "Neural Collaborative Filtering", WWW 2017).
 //!
 //! A user has two embeddings, p for the product and u for the perceptron; an item has q and v. The score is
 //! - sum over k of h_k p_k q_k,
 //! - plus g . a_L, with a_1 = phi(W1 [u; v] + b1) and a_l = phi(W_l a_{l-1} + b_l),
 //! - plus c.
 //!
-//! The paper's probability is the sigmoid of the score, which keeps the order; its loss is [`LossKind::LogLoss`] with four
-//! negatives (eq. 7).
+//! The paper's probability is the sigmoid of the score, which keeps the order; its loss is
+//! [`LossKind::LogLoss`] with four negatives (eq. 7).
 //!
-//! W1 [u; v] is W1' u + W1'' v: the half of each user and of each item is computed once, so a pair costs their sum and the
-//! narrower layers. The score is not a product of two vectors: all items are scored in tiles, in parallel.
+//! W1 [u; v] is W1' u + W1'' v: the half of each user and of each item is computed once, so a pair costs their
+//! sum and the narrower layers. The score is not a product of two vectors: all items are scored in tiles, in
+//! parallel.
 //!
-//! A query without a known user gets embeddings fitted to its history, with the network and the items fixed: see `model.rs`.
+//! A query without a known user gets embeddings fitted to its history, with the network and the items fixed:
+//! see `model.rs`.
 //!
-//! Differs from the paper: both halves are trained together from random values, without pretraining. Initial weights are
-//! uniform within +-sqrt(6 / (inputs + outputs)), biases 0.
+//! Differs from the paper: both halves are trained together from random values, without pretraining. Initial
+//! weights are uniform within +-sqrt(6 / (inputs + outputs)), biases 0.
 
 mod everything;
 mod learner;

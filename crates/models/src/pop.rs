@@ -1,4 +1,5 @@
-//! Popularity: an item's score is its number of interactions. Not personalised; the lower bound of every comparison.
+//! Popularity: an item's score is its number of interactions. Not personalised; the lower bound of every
+//! comparison.
 
 use crate::parts::settings::Checked;
 use rankstill_core::{

@@ -1,27 +1,28 @@
-//! Training: sampled lists go by [`Near`], all else by distances as dot products, and their gradients back to the points.
+//! Training: sampled lists use [`ListStep`]; everything else uses distances as dot products, with gradients
+//! propagated to the points.
 //!
-//! With W the gradient of a user's extended vector and G that of an item's, the points have 2 W_1..d - 2 W_d+2 u and
-//! G_1..d + 2 G_d+1 v.
+//! With W the gradient of a user's extended vector and G that of an item's, the gradients of the points are
+//! 2 W_1..d - 2 W_d+2 u and G_1..d + 2 G_d+1 v.
 
 use super::Cml;
 use super::covariance;
+use super::list_step::ListStep;
 use super::model::{CmlModel, extend_user};
-use super::near::Near;
 use crate::parts::item_head::{ItemHead, QueryVectors, known_users};
 use rankstill_core::kernel::simd::LANES;
 use rankstill_core::kernel::slots::Slots;
 use rankstill_core::{Batch, Learner, Objective, Slate, Tensors, UserId};
 use rayon::prelude::*;
 
-/// A model with the scratch space of its training.
+/// A model with the scratch space of training.
 pub(super) struct CmlLearner {
     recipe: Cml,
     model: CmlModel,
-    near: Near,
+    list_step: ListStep,
     head: ItemHead,
     user_slots: Slots,
     item_slots: Slots,
-    /// One point of the tables' stride a slot.
+    /// One point per slot, the tables' stride apart.
     user_points: Vec<f32>,
     item_points: Vec<f32>,
     /// The extended vectors of the batch's users.
@@ -32,24 +33,24 @@ pub(super) struct CmlLearner {
     items: Points,
 }
 
-/// Points that are to move.
+/// The points with a gradient.
 #[derive(Default)]
 struct Points {
     rows: Vec<u32>,
-    /// Where the gradient of each one's extended vector is.
+    /// The position of the gradient of each one's extended vector.
     positions: Vec<u32>,
     points: Vec<f32>,
     gradients: Vec<f32>,
 }
 
-/// Points of one task.
+/// Points per task.
 const CHUNK: usize = 128;
 
 impl CmlLearner {
     pub fn new(recipe: &Cml, model: CmlModel) -> Self {
         Self {
             recipe: recipe.clone(),
-            near: Near::new(model.users.n_rows(), model.items.n_rows()),
+            list_step: ListStep::new(model.users.n_rows(), model.items.n_rows()),
             head: ItemHead::new(model.items.n_rows()),
             user_slots: Slots::new(model.users.n_rows()),
             item_slots: Slots::new(model.items.n_rows()),
@@ -71,7 +72,7 @@ impl CmlLearner {
                     && objective.vector_objective().is_none()
                     && self.recipe.covariance == 0.0 =>
             {
-                self.near.step(&mut self.model, batch, slate, listed, objective)
+                self.list_step.step(&mut self.model, batch, slate, listed, objective)
             }
             _ => self.step_by_products(batch, slate, objective),
         };
@@ -80,7 +81,7 @@ impl CmlLearner {
         loss
     }
 
-    /// By the extended vectors: any slate, any objective, and the penalty.
+    /// With the extended vectors: for any slate, any objective, and the penalty.
     fn step_by_products(
         &mut self,
         batch: &Batch<'_>,
@@ -88,7 +89,7 @@ impl CmlLearner {
         objective: &dyn Objective,
     ) -> f64 {
         let (users, counts) = known_users(batch, self.model.users.n_rows());
-        self.ask_for(&users);
+        self.extend_users(&users);
         self.extend_items(batch, slate, objective);
 
         let Self { recipe, model, head, user_slots, item_slots, user_queries, extended, .. } = self;
@@ -102,7 +103,7 @@ impl CmlLearner {
         head.row_terms().sums(user_slots, extended);
         let of_items = extended.len();
         let every_item: Vec<u32>;
-        // The head has the same slots, but for probes at the end, or none and means all items.
+        // The head has the same slots, except for probes at the end, or none, which means all items.
         let (items, item_points) = match head.item_gradients(context, extended) {
             Some(slots) => (slots.rows(), (self.item_points.as_slice(), stride)),
             None => {
@@ -126,7 +127,7 @@ impl CmlLearner {
         });
 
         let scale = head.scale();
-        // One penalty a batch, whatever its size: not a mean over rows.
+        // One penalty per batch, whatever its size: not a mean over rows.
         let strength = recipe.covariance as f32 / scale;
         for points in [&mut self.users, &mut self.items] {
             covariance::penalise(&points.points, dim, stride, strength, &mut points.gradients);
@@ -141,7 +142,7 @@ impl CmlLearner {
         loss
     }
 
-    /// The epoch's learning rate. A resumed learner comes to the same one.
+    /// Sets the epoch's learning rate; a resumed learner finds the same one.
     fn set_rate(&mut self, epoch: usize) {
         let rate = self.recipe.training().rate(epoch);
         for table in [&mut self.model.users, &mut self.model.items] {
@@ -150,7 +151,7 @@ impl CmlLearner {
     }
 
     /// The extended vectors of a batch's users.
-    fn ask_for(&mut self, users: &[UserId]) {
+    fn extend_users(&mut self, users: &[UserId]) {
         let Self { model, user_slots, user_points, user_queries, .. } = self;
         user_slots.assign(users);
         let (from, to) = (model.users.stride(), model.extended.stride());
@@ -175,8 +176,8 @@ impl CmlLearner {
 }
 
 impl Points {
-    /// Those of `rows` with a gradient, which `turn` makes from that of their extended vector. Points, of `dim` numbers, and
-    /// gradients come in the order of the rows, so far apart.
+    /// Collects those of `rows` with a non-zero gradient, which `turn` computes from that of the extended
+    /// vector. Points, of `dim` numbers, and gradients are in the order of the rows, with the given strides.
     fn gather(
         &mut self,
         dim: usize,
@@ -210,7 +211,7 @@ impl Learner for CmlLearner {
         if batch.is_empty() || self.model.users.n_rows() == 0 || self.model.items.n_rows() == 0 {
             return 0.0;
         }
-        // Into the thread pool once, not once for each of the phases.
+        // Enters the thread pool once, not once per phase.
         let (loss, ()) = rayon::join(|| self.step_on(batch, slate, objective), || ());
         self.model.changed();
         loss

@@ -1,4 +1,5 @@
-//! Training: the batch's rows through the layers, the slate, and the gradient back through the layers to every node.
+//! Training: the batch goes forward through the layers, the slate is scored, and the gradient flows back to
+//! every node.
 
 use super::LightGcn;
 use super::layers::{Layers, SparseGradient};
@@ -11,14 +12,14 @@ use rankstill_core::kernel::table::Table;
 use rankstill_core::state;
 use rankstill_core::{Batch, Interactions, Learner, Objective, Result, Slate, Tensors};
 
-/// The parameters, what was last made of them, and the scratch space of training.
+/// The parameters, the embeddings last computed from them, and the scratch space of training.
 pub(super) struct LightGcnLearner {
     recipe: LightGcn,
     n_users: usize,
-    /// The first layer: users, then items.
+    /// The layer-0 embeddings: users, then items.
     first: Table,
     layers: Layers,
-    /// The mixed vectors: of the last batch's items at each step, of all when settled.
+    /// The final embeddings: of the last batch's items after each step, of all when settled.
     model: LightGcnModel,
     settled: bool,
     head: ItemHead,
@@ -26,7 +27,7 @@ pub(super) struct LightGcnLearner {
     item_slots: Slots,
     user_rows: Vec<f32>,
     item_rows: Vec<f32>,
-    /// The gradient of the mixed vectors: see [`SparseGradient`].
+    /// The gradient of the final embeddings: see [`SparseGradient`].
     nodes: Vec<u32>,
     rows: Vec<f32>,
     position: Vec<u32>,
@@ -56,7 +57,7 @@ impl LightGcnLearner {
         }
     }
 
-    /// Normally distributed vectors.
+    /// Normally distributed embeddings.
     pub fn random(recipe: &LightGcn, train: &Interactions, seed: u64) -> Self {
         let mut learner = Self::new(recipe, train);
         let std = recipe.init_std as f32;
@@ -102,7 +103,7 @@ impl LightGcnLearner {
         loss
     }
 
-    /// The mixed vectors of the batch's users, and of the items that the slate needs.
+    /// The final embeddings of the batch's users, and of the items that the slate needs.
     fn mix(&mut self, slate: &Slate) {
         let (dim, stride) = (self.first.dim(), self.first.stride());
         self.layers.forward(&self.first);
@@ -127,7 +128,7 @@ impl LightGcnLearner {
         }
     }
 
-    /// The gradient of the mixed vectors.
+    /// The gradient of the final embeddings.
     fn gather(&mut self, counts: &[bool]) {
         let stride = self.first.stride();
         self.nodes.clear();
@@ -148,7 +149,7 @@ impl LightGcnLearner {
         }
     }
 
-    /// Adds the penalty to the gradient of the first layer, of which the mixed vectors' is the share 1 / (L + 1).
+    /// Adds the penalty, times L + 1, because the gradient of the final embeddings reaches layer 0 divided by that.
     fn penalise(&mut self, slate: &Slate, counts: &[bool]) {
         if self.recipe.l2 == 0.0 {
             return;
@@ -179,7 +180,7 @@ impl Learner for LightGcnLearner {
         if batch.is_empty() || self.n_users == 0 || self.layers.n() == self.n_users {
             return 0.0;
         }
-        // Into the thread pool once, not once for each of the phases.
+        // Enters the thread pool once, not once per phase.
         let (loss, ()) = rayon::join(|| self.step_on(batch, slate, objective), || ());
         self.model.changed();
         loss
@@ -212,5 +213,5 @@ impl Learner for LightGcnLearner {
 
 crate::parts::scores_as_its_model!(LightGcnLearner, model);
 
-/// Keeps the first draws apart from all others.
+/// Random stream of the initial values.
 const INIT: u64 = 0x494e_4954;

@@ -9,7 +9,7 @@ use rankstill_core::kernel::slots::Slots;
 use rankstill_core::kernel::table::Terms;
 use rankstill_core::{Batch, Learner, Objective, Slate, Tensors};
 
-/// A model with the scratch space of its training.
+/// A model with the scratch space of training.
 pub(crate) struct VaeLearner {
     recipe: MultVae,
     net: MultVaeModel,
@@ -20,7 +20,7 @@ pub(crate) struct VaeLearner {
     head: ItemHead,
 }
 
-/// Keep the draws of dropout, and those of the noise, apart from all others.
+/// Random streams of dropout and noise.
 pub(super) const DROPOUT: u64 = 0x4452_4f50;
 pub(super) const NOISE: u64 = 0x4e4f_4953;
 
@@ -37,7 +37,7 @@ impl VaeLearner {
         }
     }
 
-    /// The model as it is.
+    /// The current model.
     pub fn net(&self) -> &MultVaeModel {
         &self.net
     }
@@ -99,7 +99,7 @@ impl Learner for VaeLearner {
         if batch.is_empty() || self.net.outputs.n_rows() == 0 {
             return 0.0;
         }
-        // Into the thread pool once, not once for each of the phases.
+        // Enters the thread pool once, not once per phase.
         let (loss, ()) = rayon::join(|| self.step_on(batch, slate, objective), || ());
         self.net.inputs.advance();
         self.net.outputs.advance();

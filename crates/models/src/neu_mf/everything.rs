@@ -1,8 +1,9 @@
-//! Steps on slates that reach over the whole catalogue.
+//! Steps on slates over the whole catalogue.
 //!
-//! Groups of rows are scored, asked and propagated back one after the other. The catalogue is cut into tiles, each of one
-//! task; what it learns of its items it keeps, of users and weights it has a share that is added tile after tile. A pair's
-//! layers are found twice, forward and again for the way back, so that rows x items x layers numbers exist nowhere.
+//! Groups of rows are scored, evaluated and propagated back one after another. The catalogue is cut into tiles,
+//! one task each. A tile owns the gradients of its items; its contributions to users and weights are added tile
+//! by tile. A pair's layers are computed twice, forward and again for the backward pass, so that rows x items x
+//! layers numbers never exist at once.
 
 use super::learner::NeuLearner;
 use super::model::{TILE, UserContext};
@@ -12,22 +13,22 @@ use rankstill_core::kernel::dense::axpy;
 use rankstill_core::{Batch, Objective, Slate};
 use rayon::prelude::*;
 
-/// Rows of a group.
+/// Rows per group.
 const GROUP: usize = 32;
 
-/// What one tile of the catalogue learns of its items, and its share of the weights' gradients.
+/// The gradients of one tile's items, and its contribution to those of the weights.
 struct Tile {
     /// Sums of slope times p.
     sums: Vec<f32>,
     to_halves: Vec<f32>,
     grads: Vec<f32>,
     block: Block,
-    /// Its share of the group's users.
+    /// Its contribution to the gradients of the group's users.
     to_users: Vec<f32>,
 }
 
 impl NeuLearner {
-    /// `live`: the batch's rows with users who are known; their vectors are fetched.
+    /// `live`: the batch's rows with known users, whose embeddings have been fetched.
     pub(super) fn step_on_everything(
         &mut self,
         batch: &Batch<'_>,

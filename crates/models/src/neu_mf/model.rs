@@ -1,10 +1,11 @@
-//! The model: two tables and a tower, and users who are in neither.
+//! The model: two tables, a tower, and new users.
 //!
-//! A query without a known user gets the mean user's vectors if it has no history. With one, they are learnt from there:
-//! [`STEPS`] steps of Adam by the point-wise logistic loss of the history and of as many uniform negatives for each of its items
-//! as the model trained with, drawn afresh for every step, the network and the items staying as they are. A number's step is a
-//! share of what trained users differ by, so that the scale of the tables does not matter. (As the score is no product of two
-//! vectors, `fold_in.rs` does not apply.) What is drawn depends on the history alone.
+//! A query without a known user and without a history gets the mean user's embeddings. With a history, they are
+//! trained: [`STEPS`] steps of Adam on the pointwise logistic loss of the history and of as many uniform
+//! negatives per item as the model was trained with, redrawn in every step, with the network and the items
+//! fixed. Step sizes are relative to the spread of trained users, so that the scale of the tables does not
+//! matter. (As the score is not a product of two vectors, `parts/fold_in.rs` does not apply.) The draws depend
+//! on the history alone.
 
 use super::NeuMf;
 use super::tower::{Block, Half, Tower};
@@ -21,7 +22,7 @@ use rankstill_core::{Error, Interactions, ItemId, Model, Query, Result, Scorer, 
 use rayon::prelude::*;
 use std::sync::OnceLock;
 
-/// Tables and layers, with their optimiser while they learn.
+/// Tables and layers, with their optimiser during training.
 pub(super) struct NeuMfModel {
     /// p, padded, and u.
     pub users: Table,
@@ -32,19 +33,19 @@ pub(super) struct NeuMfModel {
     derived: OnceLock<Derived>,
 }
 
-/// What answers need besides.
+/// What scoring needs in addition.
 struct Derived {
     /// Every item's half of the first layer's sums.
     halves: Vec<f32>,
     mean_user: Vec<f32>,
-    /// Root mean square distance of users from the mean, a number of p, and one of u.
+    /// Root mean square distance of users from the mean, per component of p and of u.
     spread: [f32; 2],
 }
 
-/// Pairs that are scored by one task.
+/// Pairs per task.
 pub(super) const TILE: usize = 512;
 
-/// Steps in which a new user is learnt, and how long they are.
+/// Number and relative size of the steps that train a new user.
 const STEPS: usize = 60;
 const SHARE: f32 = 0.1;
 
@@ -61,7 +62,7 @@ impl NeuMfModel {
         }
     }
 
-    /// The first values that the recipe's documentation gives.
+    /// The initial values that the recipe documents.
     pub fn random(recipe: &NeuMf, train: &Interactions, seed: u64) -> Self {
         let mut net = Self::new(recipe, train.n_users(), train.n_items(), &recipe.optimizer);
         let (dim, product) = (recipe.dim, net.tower.shape.product());
@@ -76,7 +77,7 @@ impl NeuMfModel {
         net
     }
 
-    /// From [`Model::tensors`]; without an optimiser's state.
+    /// From [`Model::tensors`], without optimiser state.
     pub fn loaded(recipe: &NeuMf, tensors: &Tensors) -> Result<Self> {
         let (users, n_users, user_dim) = tensors.matrix("users")?;
         let (items, n_items, item_dim) = tensors.matrix("items")?;
@@ -111,7 +112,7 @@ impl NeuMfModel {
         Ok(net)
     }
 
-    /// Everything with its optimiser's state.
+    /// All parameters with their optimiser state.
     pub fn state(&self) -> Tensors {
         let mut tensors = Tensors::default();
         for (name, state) in [
@@ -124,7 +125,7 @@ impl NeuMfModel {
         tensors
     }
 
-    /// Forgets what was derived from the tables.
+    /// Drops what was derived from the tables.
     pub fn changed(&mut self) {
         self.derived = OnceLock::new();
     }
@@ -165,7 +166,7 @@ impl NeuMfModel {
         halves
     }
 
-    /// A known user's vectors, or those of whoever has such a history.
+    /// The embeddings of a known user, or of a new user with this history.
     fn user(&self, query: &Query<'_>) -> Vec<f32> {
         match query.user {
             Some(user) if (user as usize) < self.users.n_rows() => {
@@ -175,7 +176,7 @@ impl NeuMfModel {
         }
     }
 
-    /// See the module.
+    /// See the module's documentation.
     fn learnt(&self, history: &[ItemId]) -> Vec<f32> {
         let Derived { halves, mean_user, spread } = self.derived();
         let history = distinct(history.iter().copied(), self.items.n_rows());
@@ -186,7 +187,7 @@ impl NeuMfModel {
         let shape = &self.tower.shape;
         let (product, first) = (shape.product(), shape.first());
         let gmf = self.tower.gmf();
-        // In units of what users differ by, so that one rate fits both ranges.
+        // In units of the users' spread, so that one rate fits both parts.
         let rate = Adam { learning_rate: f64::from(SHARE), ..Adam::default() };
         let mut away = DenseParam::new(mean_user.len(), Optimizer::Adam(rate));
         let mut gradient = vec![0.0; mean_user.len()];
@@ -225,7 +226,7 @@ impl NeuMfModel {
         user
     }
 
-    /// The scores of some items for a user's vectors; `halves` are every item's.
+    /// The scores of some items for a user's embeddings; `halves` are those of all items.
     fn scores(
         &self,
         user: &[f32],
@@ -247,7 +248,7 @@ impl NeuMfModel {
         out
     }
 
-    /// What every item's score for a user has in common.
+    /// The part of the scores that depends on the user alone.
     pub fn context(&self, user: &[f32]) -> UserContext {
         let product = self.tower.shape.product();
         let mut half = vec![0.0; self.tower.shape.first()];
@@ -277,7 +278,7 @@ impl NeuMfModel {
     }
 }
 
-/// What every item's score for a user has in common: h times p, and the user's half.
+/// The part of the scores that depends on the user alone: h times p, and the user's half.
 pub(super) struct UserContext {
     pub product: Vec<f32>,
     pub half: Vec<f32>,
@@ -331,6 +332,6 @@ impl Model for NeuMfModel {
     }
 }
 
-/// Keeps the first draws, and those for new users, apart from all others.
+/// Random streams of the initial values and of the negatives of new users.
 const INIT: u64 = 0x494e_4954;
 const LEARN: u64 = 0x4c45_4152;

@@ -1,7 +1,7 @@
-//! The layers: how vectors are laid out, and what is made of the halves of a pair.
+//! The layers: how embeddings are laid out, and how a pair's halves become its score.
 //!
-//! Everything is padded with zeros to a multiple of 16 numbers. A block of pairs is one task's: forward, backward, and its
-//! share of the weights' gradients, which are added block after block.
+//! Everything is padded with zeros to a multiple of 16 numbers. A block of pairs is one task: forward,
+//! backward, and its contribution to the weights' gradients, which are added block by block.
 
 use super::NeuMf;
 use rankstill_core::kernel::activation::{Activation, activate, chain};
@@ -20,11 +20,11 @@ pub(super) struct Tower {
     pub shape: Shape,
     activation: Activation,
     pub weights: DenseParam,
-    /// W1', W1'' and the other layers' weights, outputs x inputs, for the way back.
+    /// W1', W1'' and the other layers' weights, outputs x inputs, for the backward pass.
     back: Vec<Vec<f32>>,
 }
 
-/// How many numbers are where.
+/// The sizes of all parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Shape {
     pub dim: usize,
@@ -32,7 +32,7 @@ pub(super) struct Shape {
     pub layers: Vec<usize>,
 }
 
-/// Where the parts of the weights lie.
+/// The ranges of the parts of the weights.
 pub(super) struct WeightRanges {
     /// W1' and W1'', inputs x outputs.
     pub halves: [Range<usize>; 2],
@@ -50,15 +50,15 @@ pub(super) struct WeightRanges {
 #[derive(Default)]
 pub(super) struct Block {
     n: usize,
-    /// Every layer's outputs; of the first, before [`Tower::forward`], the sums.
+    /// Every layer's outputs; for the first layer, before [`Tower::forward`], its sums.
     pub acts: Vec<Vec<f32>>,
     /// The gradients of every layer's sums.
     pub to: Vec<Vec<f32>>,
-    /// The weights' gradients; those of W1' and W1'' are found elsewhere.
+    /// The weights' gradients; those of W1' and W1'' are computed elsewhere.
     pub grads: Vec<f32>,
 }
 
-/// Which half.
+/// A half of the first layer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Half {
     User = 0,
@@ -75,7 +75,7 @@ impl Shape {
         Self { dim: *dim, mlp_dim: *mlp_dim, layers: layers.clone() }
     }
 
-    /// Numbers of p or q; u or v begin there.
+    /// Padded length of p or q, after which u or v begin.
     pub fn product(&self) -> usize {
         pad(self.dim)
     }
@@ -85,7 +85,7 @@ impl Shape {
         self.product() + self.mlp_dim
     }
 
-    /// Numbers of the first layer's outputs.
+    /// Padded width of the first layer.
     pub fn first(&self) -> usize {
         pad(self.layers[0])
     }
@@ -108,7 +108,7 @@ impl Shape {
         WeightRanges { halves, first_bias, deep, mlp, gmf, bias, end }
     }
 
-    /// Trained numbers besides the tables.
+    /// Trained parameters outside the tables.
     pub fn n_parameters(&self) -> usize {
         let deep: usize = self.layers.windows(2).map(|pair| (pair[0] + 1) * pair[1]).sum();
         let (first, last) = (self.layers[0], self.layers[self.layers.len() - 1]);
@@ -117,7 +117,7 @@ impl Shape {
 }
 
 impl Block {
-    /// Makes room for so many pairs, and the way forward.
+    /// Makes room for the forward pass of `n` pairs.
     pub fn resize(&mut self, shape: &Shape, n: usize) {
         self.n = n;
         fit(&mut self.acts, shape, n);
@@ -166,7 +166,7 @@ impl Tower {
         self.changed();
     }
 
-    /// To be called whenever the weights have changed.
+    /// Must be called after every change of the weights.
     pub fn changed(&mut self) {
         let Self { shape, weights, back, .. } = self;
         let (ranges, values) = (shape.ranges(), weights.values());
@@ -186,7 +186,7 @@ impl Tower {
         &self.weights.values()[self.shape.ranges().gmf]
     }
 
-    /// The halves of the first layer's sums, b1 in the users': of `n` rows of a table, `stride` apart.
+    /// The halves of the first layer's sums, b1 included in the users', for `n` rows of a table, `stride` apart.
     pub fn halves(&self, half: Half, rows: &[f32], n: usize, stride: usize, out: &mut [f32]) {
         if n == 0 {
             return;
@@ -199,7 +199,7 @@ impl Tower {
         affine(rows, weights, bias, self.shape.first(), out);
     }
 
-    /// From the gradients of halves to those of u or v, `pad(mlp_dim)` numbers a row.
+    /// From the gradients of halves to those of u or v, rows of `pad(mlp_dim)` numbers.
     pub fn to_vectors(&self, half: Half, to_halves: &[f32], out: &mut [f32]) {
         let (first, width) = (self.shape.first(), pad(self.shape.mlp_dim));
         let rows = Rows::new(to_halves, to_halves.len() / first, self.shape.layers[0], first);
@@ -223,7 +223,8 @@ impl Tower {
         to_weights(rows, inputs, to_halves, self.shape.first(), out);
     }
 
-    /// Adds the perceptron's share, and c, to `out`; the first layer of the block has the sums of the halves.
+    /// Adds the perceptron's part of the score, and c, to `out`; the block's first layer holds the sums of the
+    /// halves.
     pub fn forward(&self, block: &mut Block, out: &mut [f32]) {
         let (ranges, values) = (self.shape.ranges(), self.weights.values());
         activate(self.activation, &mut block.acts[0]);
@@ -284,7 +285,7 @@ impl Tower {
         }
     }
 
-    /// From what [`Tower::export`] gave; begins the optimiser afresh.
+    /// From [`Tower::export`]; resets the optimiser.
     pub fn import(&mut self, tensors: &Tensors) -> Result<()> {
         let mut flat = vec![0.0; self.weights.len()];
         for (name, range, rows, columns) in self.matrices() {
@@ -303,7 +304,7 @@ impl Tower {
         Ok(())
     }
 
-    /// Name, place, rows and columns.
+    /// Name, range, rows and columns.
     fn matrices(&self) -> Vec<(String, Range<usize>, usize, usize)> {
         let Shape { dim, mlp_dim, layers } = &self.shape;
         let ranges = self.shape.ranges();

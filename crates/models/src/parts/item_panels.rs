@@ -1,5 +1,5 @@
-//! Every item's score for every query, for models that are factored: the items are packed once, when they are first asked
-//! for, until the model changes.
+//! The scores of all items for factored models: the items are packed at first use and repacked after the model
+//! changes.
 
 use rankstill_core::kernel::panels::{PanelOrder, Panels};
 use rankstill_core::kernel::table::Table;
@@ -26,13 +26,13 @@ impl ItemPanels {
             .for_each(|(out, vector)| panels.score_row(vector, out));
     }
 
-    /// The model has changed.
+    /// Must be called after every change of the model.
     pub fn forget(&mut self) {
         self.0 = OnceLock::new();
     }
 }
 
-/// The rows of a table as the vectors of items.
+/// The rows of a table as item vectors.
 pub(crate) fn factors(items: &Table) -> Factors<'_> {
     let (data, stride) = items.params();
     Factors { data, len: items.n_rows(), dim: items.dim(), stride }

@@ -1,19 +1,20 @@
-//! Layer normalisation and causal attention, forward and back, over rows of `stride` numbers of which the first `dim` count.
+//! Layer normalisation and causal attention, forward and backward, over rows of `stride` numbers, of which
+//! `dim` are used.
 
 use rankstill_core::kernel::dense::{axpy, dot};
 use rankstill_core::kernel::dropout::Dropout;
 use rankstill_core::kernel::math::exp_slice;
 use rankstill_core::kernel::rng::Rng;
 
-/// Keeps a row of equal numbers from being divided by 0, as the authors' code has it.
+/// Avoids division by 0 for a row of equal numbers, as in the authors' code.
 const EPSILON: f32 = 1e-8;
 
-/// What layer normalisation leaves for the way back.
+/// What layer normalisation keeps for the backward pass.
 #[derive(Default)]
 pub(super) struct Normal {
-    /// Rows less their mean, divided by their deviation.
+    /// Rows minus their mean, divided by their standard deviation.
     hat: Vec<f32>,
-    /// 1 / deviation.
+    /// 1 / standard deviation.
     inverse: Vec<f32>,
     pub out: Vec<f32>,
 }
@@ -71,20 +72,20 @@ impl Normal {
     }
 }
 
-/// A position that attends: `row` of the queries looks at the keys `first..=own`.
+/// A position that attends: query `row` attends to the keys `first..=own`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AttendingPosition {
     pub row: usize,
     pub first: usize,
     pub own: usize,
-    /// Whose draws it takes.
+    /// The case that keys its random draws.
     pub case: usize,
 }
 
-/// What attention leaves for the way back.
+/// What attention keeps for the backward pass.
 #[derive(Default)]
 pub(super) struct Attention {
-    /// The shares of the keys, position after position, head after head; and what dropout left of them.
+    /// The attention weights, by position, then head; and the same after dropout.
     shares: Vec<f32>,
     kept: Vec<f32>,
 }
@@ -97,7 +98,7 @@ pub(super) struct Projections<'a> {
 }
 
 impl Attention {
-    /// Adds to each position's row of `out` the values that it attends to.
+    /// Adds to each position's row of `out` its weighted sum of values.
     pub fn forward(
         &mut self,
         attending: &[AttendingPosition],
@@ -147,7 +148,7 @@ impl Attention {
         }
     }
 
-    /// Adds to the gradients of queries, keys and values.
+    /// Adds to the gradients of the queries, keys and values.
     pub fn backward(
         &self,
         attending: &[AttendingPosition],

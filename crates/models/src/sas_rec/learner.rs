@@ -1,6 +1,6 @@
 //! Training: one step on the slate of a batch.
 //!
-//! Histories and answers are made of the same vectors: an item's step is by the sum of both gradients.
+//! Histories and scores use the same embeddings: an item's step follows the sum of both gradients.
 
 use super::model::SasRecModel;
 use super::tower::Pass;
@@ -10,7 +10,7 @@ use rankstill_core::kernel::slots::Slots;
 use rankstill_core::{Batch, Learner, Objective, Slate, Tensors};
 use rayon::prelude::*;
 
-/// A model with the scratch space of its training.
+/// A model with the scratch space of training.
 pub(super) struct SasLearner {
     net: SasRecModel,
     slots: Slots,
@@ -19,7 +19,7 @@ pub(super) struct SasLearner {
     head: ItemHead,
 }
 
-/// Cases of one task.
+/// Cases per task.
 const CASES: usize = 16;
 
 impl SasLearner {
@@ -73,7 +73,7 @@ impl Learner for SasLearner {
         if batch.is_empty() || self.net.items.n_rows() == 0 {
             return 0.0;
         }
-        // Into the thread pool once, not once for each of the phases.
+        // Enters the thread pool once, not once per phase.
         let (loss, ()) = rayon::join(|| self.step_on(batch, slate, objective), || ());
         self.net.items.advance();
         self.net.changed();

@@ -1,4 +1,4 @@
-//! The model: the items' vectors, of which both histories and answers are made, and a tower.
+//! The model: the items' embeddings, used by both histories and scores, and a tower.
 
 use super::SasRec;
 use super::tower::{Pass, Tower};
@@ -9,7 +9,7 @@ use rankstill_core::kernel::table::Table;
 use rankstill_core::state::{self, wrong};
 use rankstill_core::{Error, Factored, Factors, ItemId, Model, Query, Result, Tensors};
 
-/// A table and layers, with their optimiser while they learn.
+/// A table and layers, with their optimiser during training.
 pub(super) struct SasRecModel {
     pub items: Table,
     pub tower: Tower,
@@ -25,7 +25,7 @@ impl SasRecModel {
         }
     }
 
-    /// The first values that the recipe's documentation gives.
+    /// The initial values that the recipe documents.
     pub fn random(recipe: &SasRec, n_items: usize, seed: u64) -> Self {
         let mut net = Self::new(recipe, n_items, &recipe.optimizer);
         let std = recipe.init_std as f32;
@@ -36,7 +36,7 @@ impl SasRecModel {
         net
     }
 
-    /// From [`Model::tensors`]; without an optimiser's state.
+    /// From [`Model::tensors`], without optimiser state.
     pub fn loaded(recipe: &SasRec, tensors: &Tensors) -> Result<Self> {
         let (items, n_items, dim) = tensors.matrix("items")?;
         if dim != recipe.dim {
@@ -58,7 +58,7 @@ impl SasRecModel {
         Ok(net)
     }
 
-    /// Everything with its optimiser's state.
+    /// All parameters with their optimiser state.
     pub fn state(&self) -> Tensors {
         let mut tensors = Tensors::default();
         state::insert(&mut tensors, "items", self.items.state());
@@ -66,7 +66,7 @@ impl SasRecModel {
         tensors
     }
 
-    /// Forgets what was derived from the table.
+    /// Drops what was derived from the table.
     pub fn changed(&mut self) {
         self.panels.forget();
     }
@@ -79,7 +79,7 @@ impl SasRecModel {
         out[begin..].reverse();
     }
 
-    /// Lays out cases for [`Tower::forward`]: their items, `starts[i]..starts[i + 1]` of case i.
+    /// Prepares cases for [`Tower::forward`]: case i has the items `starts[i]..starts[i + 1]`.
     pub fn fill(&self, pass: &mut Pass, starts: &[usize], items: &[ItemId]) {
         let stride = self.items.stride();
         pass.starts.clear();
@@ -128,5 +128,5 @@ impl Model for SasRecModel {
     }
 }
 
-/// Keeps the first draws apart from all others.
+/// Random stream of the initial values.
 const INIT: u64 = 0x494e_4954;

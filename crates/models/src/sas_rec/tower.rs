@@ -1,10 +1,12 @@
-//! The blocks, and what a few cases of a batch leave in them for the way back.
+//! The attention blocks, and what a few cases of a batch keep in them for the backward pass.
 //!
-//! Some cases are one task's: forward, backward, and their share of the weights' gradients, which are added task after task.
-//! Their positions stand one after the other, without padding, in rows padded with zeros to a multiple of 16 numbers.
+//! A few cases are one task: forward, backward, and their contribution to the weights' gradients, which are
+//! added task by task. Their positions are concatenated, without padding positions; rows are padded with zeros
+//! to a multiple of 16 numbers.
 
 use super::SasRec;
 use super::layers::{AttendingPosition, Attention, Normal, Projections};
+use super::layout::BlockRanges;
 use rankstill_core::kernel::activation::{Activation, activate, chain};
 use rankstill_core::kernel::affine::{affine, to_bias, to_weights, transpose};
 use rankstill_core::kernel::dense::axpy;
@@ -13,8 +15,6 @@ use rankstill_core::kernel::optimizer::Optimizer;
 use rankstill_core::kernel::panels::Rows;
 use rankstill_core::kernel::param::DenseParam;
 use rankstill_core::kernel::rng::Rng;
-use rankstill_core::kernel::simd::LANES;
-use rankstill_core::{Error, Result, Tensors};
 use std::ops::Range;
 
 /// Weights with their optimiser, and what is derived from them.
@@ -22,7 +22,7 @@ pub(super) struct Tower {
     pub dim: usize,
     pub length: usize,
     heads: usize,
-    blocks: usize,
+    pub blocks: usize,
     activation: Activation,
     dropout: Dropout,
     pub weights: DenseParam,
@@ -30,30 +30,19 @@ pub(super) struct Tower {
     back: Vec<[Vec<f32>; 5]>,
 }
 
-/// The matrices of a block, and their biases: Q, K, V, and the two layers after attention.
-const MATRICES: [&str; 5] = ["query", "key", "value", "inner", "outer"];
-
-/// Where a block's weights lie.
-#[derive(Clone)]
-struct BlockRanges {
-    /// Gain and bias of the two normalisations.
-    normals: [(Range<usize>, Range<usize>); 2],
-    matrices: [(Range<usize>, Range<usize>); 5],
-}
-
-/// Some cases on their way.
+/// The forward and backward pass of some cases.
 #[derive(Default)]
 pub(super) struct Pass {
-    /// Where each case's positions begin, and the end of the last.
+    /// The start of each case's positions, and the end of the last.
     pub starts: Vec<usize>,
-    /// The positions' inputs, after dropout; on the way back their gradients.
+    /// The positions' inputs, after dropout; after the backward pass their gradients.
     pub x: Vec<f32>,
     masks: Vec<u64>,
     blocks: Vec<Block>,
     last: Normal,
-    /// The cases' vectors.
+    /// The cases' query vectors.
     pub out: Vec<f32>,
-    /// The weights' gradients.
+    /// The gradients of the weights.
     pub grads: Vec<f32>,
 }
 
@@ -73,7 +62,7 @@ struct Block {
     out: Vec<f32>,
 }
 
-/// Draws of a case, kept apart by their purpose.
+/// The random stream of a case and a purpose.
 pub(super) type Draws<'a> = &'a (dyn Fn(usize, u64) -> Rng + Sync);
 
 impl Tower {
@@ -98,50 +87,7 @@ impl Tower {
         tower
     }
 
-    fn stride(&self) -> usize {
-        self.dim.next_multiple_of(LANES)
-    }
-
-    /// The vectors of the positions.
-    fn positions(&self) -> Range<usize> {
-        0..self.length * self.stride()
-    }
-
-    fn ranges(&self, block: usize) -> BlockRanges {
-        let stride = self.stride();
-        let matrix = self.dim * stride;
-        let mut end = self.positions().end + block * (5 * (matrix + stride) + 4 * stride);
-        let mut take = |len: usize| {
-            end += len;
-            end - len..end
-        };
-        let normals = [(); 2].map(|()| (take(stride), take(stride)));
-        let matrices = [(); 5].map(|()| (take(matrix), take(stride)));
-        BlockRanges { normals, matrices }
-    }
-
-    /// Gain and bias after the last block.
-    fn last(&self) -> (Range<usize>, Range<usize>) {
-        let (stride, end) = (self.stride(), self.ranges(self.blocks).normals[0].0.start);
-        (end..end + stride, end + stride..end + 2 * stride)
-    }
-
-    fn len(&self) -> usize {
-        self.last().1.end
-    }
-
-    fn gains(&self) -> Vec<Range<usize>> {
-        let blocks = (0..self.blocks).flat_map(|block| self.ranges(block).normals);
-        blocks.map(|(gain, _)| gain).chain([self.last().0]).collect()
-    }
-
-    /// Numbers besides the items' vectors.
-    pub fn n_parameters(&self) -> usize {
-        let block = 5 * (self.dim + 1) * self.dim + 4 * self.dim;
-        self.length * self.dim + self.blocks * block + 2 * self.dim
-    }
-
-    /// The first values that the recipe's documentation gives.
+    /// The initial values that the recipe documents.
     pub fn randomise(&mut self, rng: &mut Rng, std: f32) {
         let (dim, stride, positions) = (self.dim, self.stride(), self.positions());
         let ranges: Vec<BlockRanges> = (0..self.blocks).map(|block| self.ranges(block)).collect();
@@ -158,7 +104,7 @@ impl Tower {
         self.changed();
     }
 
-    /// To be called whenever the weights have changed.
+    /// Must be called after every change of the weights.
     pub fn changed(&mut self) {
         let (dim, stride) = (self.dim, self.stride());
         self.back.resize_with(self.blocks, Default::default);
@@ -172,7 +118,8 @@ impl Tower {
         self.back = back;
     }
 
-    /// From `pass.starts` and the items' vectors at `pass.x` to `pass.out`, one row a case. With draws, there is dropout.
+    /// From `pass.starts` and the items' embeddings in `pass.x` to `pass.out`, one row per case; with dropout
+    /// if there are draws.
     pub fn forward(&self, pass: &mut Pass, draws: Option<Draws<'_>>) {
         let (dim, stride) = (self.dim, self.stride());
         let draws = draws.filter(|_| !self.dropout.is_off());
@@ -269,7 +216,7 @@ impl Tower {
         block.second.forward(&sums, &values[gain.clone()], &values[bias.clone()], dim);
         self.linear(&ranges, 3, &block.second.out, &mut block.inner);
         activate(self.activation, &mut block.inner);
-        // Padding is 0 before the activation, which need not leave it so.
+        // Padding is 0 before the activation, but need not be after it.
         clear_padding(&mut block.inner, dim, stride);
         let cases = || runs(&block.attending);
         if let Some(draws) = draws {
@@ -292,7 +239,7 @@ impl Tower {
         affine(rows, &values[matrix.clone()], &values[bias.clone()], stride, to);
     }
 
-    /// The same as [`Tower::linear`]'s way back: adds to `to_from`.
+    /// The backward pass of [`Tower::linear`]: adds to `to_from`.
     fn linear_back(
         &self,
         (block, which): (usize, usize),
@@ -318,7 +265,7 @@ impl Tower {
         axpy(1.0, &back, to_from);
     }
 
-    /// A mask for every row of every case: of each the number of rows.
+    /// A mask for every row of every case; `cases` are (case, number of rows).
     fn draw(
         &self,
         cases: impl Iterator<Item = (usize, usize)>,
@@ -339,8 +286,8 @@ impl Tower {
         apply(masks, self.dropout.scale(), rows, self.dim, self.stride());
     }
 
-    /// From the gradients of the cases' vectors, `apart` from one to the next, to those of the items' vectors at `pass.x` and of
-    /// the weights. `dropped`: whether the forward pass had dropout.
+    /// From the gradients of the cases' query vectors, `apart` from one to the next, to those of the items'
+    /// embeddings, in `pass.x`, and of the weights. `dropped`: whether the forward pass had dropout.
     pub fn backward(&self, pass: &mut Pass, to_out: &[f32], apart: usize, dropped: bool) {
         let (dim, stride) = (self.dim, self.stride());
         let dropped = dropped && !self.dropout.is_off();
@@ -395,7 +342,7 @@ impl Tower {
         let mut inner = block.inner.clone();
         if dropped {
             self.drop(&block.inner_masks, &mut to_inner);
-            // What was kept has been scaled: undone, it is what the activation gave.
+            // Dropout has scaled the outputs that it kept: undone, they are those of the activation.
             inner.iter_mut().for_each(|x| *x /= self.dropout.scale());
         }
         chain(self.activation, &inner, &mut to_inner);
@@ -446,58 +393,9 @@ impl Tower {
         }
         to_x
     }
-
-    /// The weights without padding.
-    pub fn export(&self, tensors: &mut Tensors) {
-        let stride = self.stride();
-        for (name, range, rows) in self.named() {
-            let data = self.weights.values()[range].chunks_exact(stride);
-            let data: Vec<f32> = data.flat_map(|row| &row[..self.dim]).copied().collect();
-            tensors.insert(name, &[rows, self.dim], data);
-        }
-    }
-
-    /// From what [`Tower::export`] gave; begins the optimiser afresh.
-    pub fn import(&mut self, tensors: &Tensors) -> Result<()> {
-        let (dim, stride) = (self.dim, self.stride());
-        let mut flat = vec![0.0; self.weights.len()];
-        for (name, range, rows) in self.named() {
-            let (data, found_rows, found_columns) = tensors.matrix(&name)?;
-            if (found_rows, found_columns) != (rows, dim) {
-                let found = format!("found {found_rows} x {found_columns}");
-                let problem = format!("expected {rows} x {dim}, {found}");
-                return Err(Error::Tensor { name, problem });
-            }
-            let to = flat[range].chunks_exact_mut(stride).zip(data.chunks_exact(dim));
-            to.for_each(|(to, row)| to[..dim].copy_from_slice(row));
-        }
-        self.weights.values_mut().copy_from_slice(&flat);
-        self.changed();
-        Ok(())
-    }
-
-    /// Name, place and rows.
-    fn named(&self) -> Vec<(String, Range<usize>, usize)> {
-        let mut all = vec![("positions".to_owned(), self.positions(), self.length)];
-        for block in 0..self.blocks {
-            let ranges = self.ranges(block);
-            for (at, (gain, bias)) in ranges.normals.into_iter().enumerate() {
-                all.push((format!("blocks.{block}.normal.{at}.gain"), gain, 1));
-                all.push((format!("blocks.{block}.normal.{at}.bias"), bias, 1));
-            }
-            for (name, (matrix, bias)) in MATRICES.iter().zip(ranges.matrices) {
-                all.push((format!("blocks.{block}.{name}.weight"), matrix, self.dim));
-                all.push((format!("blocks.{block}.{name}.bias"), bias, 1));
-            }
-        }
-        let (gain, bias) = self.last();
-        all.push(("last.gain".to_owned(), gain, 1));
-        all.push(("last.bias".to_owned(), bias, 1));
-        all
-    }
 }
 
-/// Purposes of draws; those of blocks are further apart.
+/// Purposes of random draws; each block has its own, four apart.
 const EMBEDDING: u64 = 0x5341_5300;
 const ATTENTION: u64 = 1;
 const INNER: u64 = 2;
@@ -507,7 +405,7 @@ fn purpose(block: usize, which: u64) -> u64 {
     EMBEDDING + 4 * block as u64 + which
 }
 
-/// Each case, and how many of its positions look.
+/// Each case with its number of attending positions.
 fn runs(attending: &[AttendingPosition]) -> impl Iterator<Item = (usize, usize)> + '_ {
     attending.chunk_by(|a, b| a.case == b.case).map(|run| (run[0].case, run.len()))
 }
@@ -516,7 +414,7 @@ fn clear_padding(rows: &mut [f32], dim: usize, stride: usize) {
     rows.chunks_exact_mut(stride).for_each(|row| row[dim..].fill(0.0));
 }
 
-/// Two projections of the gradients, the first before the second.
+/// Two ranges of the gradients, the first before the second.
 fn two<'a>(
     grads: &'a mut [f32],
     first: &Range<usize>,

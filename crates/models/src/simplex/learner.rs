@@ -1,4 +1,5 @@
-//! Training: the batch's users are mixed with their histories, cosines are dot products of unit vectors, and gradients flow back.
+//! Training: the batch's users are mixed with their histories, cosines are dot products of unit vectors, and
+//! gradients flow back.
 
 use super::Simplex;
 use super::attention::Attention;
@@ -237,8 +238,8 @@ impl SimplexLearner {
         items
     }
 
-    /// Adds the gradients of the histories' items, through their pooled embedding and through attention, which also has a
-    /// gradient of the users' own embeddings; steps W and attention.
+    /// Adds the gradients of the histories' items, through their pooled embedding and through attention, which
+    /// also has a gradient of the users' own embeddings; steps W and attention.
     fn propagate_to_histories(
         &mut self,
         to_sums: &[f32],
@@ -318,7 +319,8 @@ impl SimplexLearner {
     }
 }
 
-/// Gradients of item embeddings: entry j adds `coef[j]` times row `source[j]` of `vectors` to the gradient of item `ids[j]`.
+/// Gradients of item embeddings: entry j adds `coef[j]` times row `source[j]` of `vectors` to the gradient of
+/// item `ids[j]`.
 #[derive(Default)]
 struct ItemGradients {
     ids: Vec<ItemId>,

@@ -1,13 +1,13 @@
-//! Steps on slates that reach over the whole catalogue.
+//! Steps on slates over the whole catalogue.
 //!
-//! The listed items against the rest's mass go through a fused kernel that lays out no scores of the rest, unless their vectors
-//! are long: [`rankstill_core::kernel::complement`]. It gives the same bits on any number of threads and on every instruction set
-//! with FMA.
+//! Unless vectors are long, a fused kernel compares the listed items with the complement's mass without storing
+//! the complement's scores: [`rankstill_core::kernel::complement`]. It computes the same bits on any number of
+//! threads and on every instruction set with FMA.
 //!
-//! Elsewhere groups of rows are scored, context and propagated back one after the other, so that rows x items numbers exist for
-//! one group only (some 32 MB). Within a group, tasks own rows while scores become gradients, then items while those are
-//! summed. Products are by the `gemm` crate: the same bits on any number of threads, but, unlike the other steps, not
-//! promised to be the same on machines with other vector units.
+//! Otherwise groups of rows are scored, evaluated and propagated back one after another, so that rows x items
+//! numbers exist for one group only (some 32 MB). Within a group, tasks own rows while scores become gradients,
+//! then items while these are summed. Products use the `gemm` crate: the same bits on any number of threads
+//! but, unlike the other steps, not guaranteed to be the same on machines with other vector units.
 
 use super::{ItemHead, QueryVectors};
 use rankstill_core::kernel::complement::{Complement, Gradients, Queries, Ragged};
@@ -18,19 +18,20 @@ use rankstill_core::kernel::table::Table;
 use rankstill_core::{Batch, Grad, ItemId, Lists, Objective, Row, Scores, Slate};
 use rayon::prelude::*;
 
-/// Rows of one task.
+/// Rows per task.
 const TASK: usize = 16;
 
-/// Numbers of a group's scores.
+/// Number of scores in a group.
 const GROUP: usize = 8 << 20;
 
-/// From this dimension on, and with at most so many scores (256 MB), a batch is taken as a whole: see [`super::wide`].
+/// From this dimension on, and up to this number of scores (256 MB), a batch is processed as a whole: see
+/// [`super::wide`].
 const WIDE: usize = 128;
 const MOST_SCORES: usize = 64 << 20;
 
 impl ItemHead {
-    /// A step on the listed items against the rest, for the lists (listed, left out, probes) of a slate and the rows that ask
-    /// for the rest. Leaves the gradients of the rows' vectors and of all items.
+    /// A step on the listed items and the complement, for the lists (listed, left out, probes) of a slate and
+    /// the rows that need the complement. Leaves the gradients of the rows' vectors and of all items.
     pub(super) fn step_with_complement(
         &mut self,
         items: &mut Table,
@@ -54,7 +55,7 @@ impl ItemHead {
         let mut kernel = self.complement.take().unwrap_or_else(|| Complement::new(n_items, dim));
         let log_complement = kernel.sum(table, queries, ragged(listed), ragged(left_out));
         let loss = self.ask(batch, slate, log_complement, context.counts, objective);
-        // Written whole.
+        // Overwritten entirely.
         self.to_items.resize(n_items * stride, 0.0);
         let gradients = Gradients { queries: &mut self.to_rows, items: &mut self.to_items };
         kernel.propagate(table, queries, ragged(listed), &self.grads, &self.to_rest, gradients);
@@ -62,8 +63,8 @@ impl ItemHead {
         loss
     }
 
-    /// A step on every item, or on the listed ones against the mass of the rest. Leaves the gradients of the rows' vectors and
-    /// of all items.
+    /// A step on all items, or on the listed ones and the complement's mass. Leaves the gradients of the rows'
+    /// vectors and of all items.
     pub(super) fn step_on_everything(
         &mut self,
         items: &mut Table,

@@ -1,9 +1,9 @@
-//! Steps on slates that reach over the whole catalogue, where vectors are long: products are all there is to it then.
+//! Steps on slates over the whole catalogue with long vectors, where products take all of the time.
 //!
-//! The batch is taken as a whole, so that the item table is read once for the scores and once for the rows' gradients, in
-//! products of blocks that suit the `gemm` crate; in groups of a few rows it would be read for every group, which at 600
-//! dimensions is what bounds the step. Costs a batch x items matrix of scores: 82 MB for 500 histories of Gowalla's 40,981
-//! items.
+//! The batch is processed as a whole, so that the item table is read once for the scores and once for the rows'
+//! gradients, in products of blocks that suit the `gemm` crate. In groups of a few rows it would be read once
+//! per group, which bounds the step at 600 dimensions. This costs a batch x items matrix of scores: 82 MB for
+//! 500 histories of Gowalla's 40,981 items.
 
 use super::everything::rows_to_gradients;
 use super::{ItemHead, QueryVectors};
@@ -12,10 +12,10 @@ use rankstill_core::kernel::table::Table;
 use rankstill_core::{Batch, Objective, Slate};
 use rayon::prelude::*;
 
-/// Rows of scores that one task turns into gradients.
+/// Rows of scores per task.
 const ROWS: usize = 4;
 
-/// Parts of the catalogue whose shares of the rows' gradients are found side by side, then added.
+/// Parts of the catalogue whose contributions to the rows' gradients are computed in parallel, then added.
 const PARTS: usize = 8;
 
 impl ItemHead {
@@ -51,7 +51,7 @@ impl ItemHead {
             .collect();
 
         let grads = Mat::dense(&self.wide_scores, n, n_items);
-        // Written whole but for the padding, which stays 0.
+        // Overwritten entirely except for the padding, which stays 0.
         self.to_items.resize(self.to_items.len().max(n_items * stride), 0.0);
         self.to_items.truncate(n_items * stride);
         let mut to_items = MatMut::new(&mut self.to_items, n_items, dim, stride);

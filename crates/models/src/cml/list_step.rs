@@ -1,6 +1,6 @@
-//! Steps on sampled lists, which is what CML's own objective asks for, straight from the points: no extended vectors.
+//! Steps on sampled lists, the slates of CML's own loss, directly from the points: no extended vectors.
 //!
-//! With g the gradient of a score -|u - v|^2, that of u is 2 g (v - u), and that of v is 2 g u - 2 g v.
+//! With g the gradient of a score -|u - v|^2, the gradient of u is 2 g (v - u) and that of v is 2 g u - 2 g v.
 
 use super::model::CmlModel;
 use crate::parts::item_head::known_users;
@@ -11,17 +11,18 @@ use rankstill_core::{Batch, Grad, ItemId, Lists, Objective, Row, Scores, Slate};
 use rayon::prelude::*;
 
 /// Scratch space of these steps.
-pub(super) struct Near {
+pub(super) struct ListStep {
     users: Slots,
     items: Slots,
-    /// One point of the tables' stride a slot: the users', room for as many as the batch has rows, then the items'.
+    /// One point per slot, the tables' stride apart: room for one user per row of the batch, then the items.
     points: Vec<f32>,
-    /// Of every position in the lists: where the points of its user and item are, its score, and twice its gradient.
+    /// For every position in the lists: the slots of its user's and item's points, its score, and twice its
+    /// gradient.
     user_of: Vec<u32>,
     item_of: Vec<u32>,
     scores: Vec<f32>,
     twice: Vec<f32>,
-    /// The gradient of every row's user, and whether (1 or 0) it has any.
+    /// The gradient of every row's user, and whether it is non-zero (1 or 0).
     to_rows: Vec<f32>,
     row_counts: Vec<f32>,
     row_numbers: Vec<u32>,
@@ -30,10 +31,10 @@ pub(super) struct Near {
     source: Vec<u32>,
 }
 
-/// Rows of one task.
+/// Rows per task.
 const CHUNK: usize = 64;
 
-impl Near {
+impl ListStep {
     pub fn new(n_users: usize, n_items: usize) -> Self {
         Self {
             users: Slots::new(n_users),
@@ -51,7 +52,7 @@ impl Near {
         }
     }
 
-    /// A step of the tables but for their `advance`. Returns the summed loss.
+    /// A step of the tables, without `advance`. Returns the summed loss.
     pub fn step(
         &mut self,
         model: &mut CmlModel,
@@ -79,7 +80,7 @@ impl Near {
         loss
     }
 
-    /// Copies out the points that the batch names. Whether there is something to learn of each row.
+    /// Copies the points of the batch. Returns whether each row has a known user.
     fn fetch(
         &mut self,
         model: &mut CmlModel,
@@ -113,8 +114,8 @@ impl Near {
         counts
     }
 
-    /// Scores the lists, asks the objective, and finds the gradients of rows and the terms of items; rows in parallel.
-    /// Returns the summed loss.
+    /// Scores the lists, evaluates the objective, and computes the gradients of rows and the terms of items,
+    /// rows in parallel. Returns the summed loss.
     fn ask(
         &mut self,
         batch: &Batch<'_>,
@@ -125,7 +126,7 @@ impl Near {
         stride: usize,
     ) -> f64 {
         let (n_rows, n) = (batch.len(), listed.values().len());
-        // Written whole, all but `twice`.
+        // Overwritten entirely, except for `twice`.
         self.scores.resize(n, 0.0);
         self.twice.clear();
         self.twice.resize(n, 0.0);
@@ -169,7 +170,7 @@ impl Near {
     }
 }
 
-/// What [`Near`] has, of some rows.
+/// The part of [`ListStep`] that belongs to some rows.
 struct Task<'a> {
     first: usize,
     starts: &'a [usize],
