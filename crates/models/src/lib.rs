@@ -17,7 +17,7 @@
 //! let history = [log.items.get("milk").expect("in the log")];
 //! let query = Query { user: None, history: &history, hidden: &[] };
 //! let ranked = model.rank(&[query], &TopK::unseen(2))?;
-//! let best: Vec<&str> = ranked.items(0).iter().map(|&item| log.items.id(item)).collect();
+//! let best: Vec<_> = ranked.items(0).iter().map(|&item| log.items.id(item)).collect();
 //! assert_eq!(best, ["bread", "tea"]);
 //! # Ok(())
 //! # }
