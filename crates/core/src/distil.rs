@@ -1,12 +1,12 @@
 //! The seam of distillation: what is recorded of teachers, and what turns it into an objective for a student.
 
+use crate::recipe::Configured;
 use crate::{Answers, Cases, Embedded, Error, Interactions, Lists, Objective, Recipe, Result};
-use serde_json::Value;
 use std::fmt;
 use std::sync::Arc;
 
 /// A method of distillation: turns the traces of teachers into an objective for a student.
-pub trait Distiller: Send + Sync {
+pub trait Distiller: Configured + Send + Sync {
     /// What it needs of each teacher.
     fn requires(&self) -> Requirements;
 
@@ -26,9 +26,6 @@ pub trait Distiller: Send + Sync {
     fn replaces_own_loss(&self) -> bool {
         false
     }
-
-    /// Every setting, defaults included.
-    fn config(&self) -> Value;
 }
 
 /// What a distiller needs of each teacher.

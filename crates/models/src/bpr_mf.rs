@@ -96,7 +96,7 @@ impl ModelConfig for BprMf {
         // Tables and the best model so far; the cases and the sampler; a batch's vectors.
         4 * (n_users + n_items) as u64 * (stride * self.training().width() + columns)
             + 32 * n_interactions as u64
-            + 4 * self.training().vectors(&self.loss) * (stride + 8)
+            + 4 * self.training().vectors(self.loss.negatives) * (stride + 8)
     }
 
     fn training_keys(&self) -> &'static [&'static str] {

@@ -39,7 +39,6 @@
 //!   without a history. (The mean user for all of them was tried: where users keep to blocks of items it found
 //!   the held-out item for 4 of 48, because most of a trained user's taste is in the user's embedding.)
 
-mod layout;
 mod learner;
 mod model;
 #[cfg(test)]

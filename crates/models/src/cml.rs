@@ -98,7 +98,7 @@ impl ModelConfig for Cml {
         // vectors and gradients.
         4 * (points * (self.training().width() + 1) + n_items as u64 * extended)
             + 32 * n_interactions as u64
-            + 8 * self.training().vectors(&self.loss) * (extended + 8)
+            + 8 * self.training().vectors(self.loss.negatives) * (extended + 8)
     }
 
     fn training_keys(&self) -> &'static [&'static str] {

@@ -101,7 +101,7 @@ impl ModelConfig for Fossil {
         // Tables and the best model so far; the windows and the sampler; a batch's vectors.
         4 * (items + users) * (self.training().width() + 1)
             + 88 * n_interactions as u64
-            + 4 * self.training().vectors(&self.loss) * (padded(self.dim + 1) + 8)
+            + 4 * self.training().vectors(self.loss.negatives) * (padded(self.dim + 1) + 8)
     }
 
     fn training_keys(&self) -> &'static [&'static str] {

@@ -94,7 +94,7 @@ impl ModelConfig for LightGcn {
         // the sampler; a batch's vectors and their gradients.
         4 * nodes * stride * (self.training().width() + 4)
             + 44 * n_interactions as u64
-            + 8 * self.training().vectors(&self.loss) * (stride + 8)
+            + 8 * self.training().vectors(self.loss.negatives) * (stride + 8)
     }
 
     fn training_keys(&self) -> &'static [&'static str] {

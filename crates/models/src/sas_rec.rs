@@ -25,7 +25,6 @@
 //! - Users have no parameters: known and new users alike are scored from their history.
 
 mod layers;
-mod layout;
 mod learner;
 mod model;
 #[cfg(test)]

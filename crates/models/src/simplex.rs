@@ -161,7 +161,7 @@ impl ModelConfig for Simplex {
         // Tables, unit vectors, and the best model so far; a batch's scores and vectors.
         4 * rows * padded(self.dim) * (self.training().width() + 2)
             + per_interaction * n_interactions as u64
-            + 4 * self.training().vectors(&self.loss) * 8
+            + 4 * self.training().vectors(self.loss.negatives) * 8
     }
 
     fn training_keys(&self) -> &'static [&'static str] {

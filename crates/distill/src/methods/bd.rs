@@ -22,7 +22,7 @@
 use crate::parts::blend::{Blend, Context, ItemScores, Term, blend};
 use crate::parts::labelled::Labelled;
 use crate::parts::losses::soft_label;
-use crate::parts::settings::{self, Settings, above_0, at_least_1, not_negative};
+use crate::parts::settings::{Settings, above_0, at_least_1, not_negative};
 use crate::parts::unlabelled_sampler::UnlabelledSampler;
 use rankstill_core::kernel::math::sigmoid;
 use rankstill_core::kernel::rng::Rng;
@@ -33,7 +33,6 @@ use rankstill_core::{
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::sync::Arc;
 
 /// Keep the draws of different purposes apart.
@@ -104,10 +103,6 @@ impl Distiller for Bd {
         blend("bd", self.lambda, own, cases, traces, |trace, labelled| {
             CoTrained::new(self.clone(), trace, cases, labelled)
         })
-    }
-
-    fn config(&self) -> Value {
-        settings::to_value(self)
     }
 }
 

@@ -19,7 +19,7 @@
 
 use crate::parts::blend::{Context, ItemScores, Term, blend};
 use crate::parts::losses::soft_label;
-use crate::parts::settings::{self, Settings, above_0, at_least_1, not_negative};
+use crate::parts::settings::{Settings, above_0, at_least_1, not_negative};
 use crate::parts::teacher_lists::{
     per_item_state, restore_per_item, scored_lists, unlabelled_ranks,
 };
@@ -30,7 +30,6 @@ use rankstill_core::{
     Cases, Distiller, Error, ItemId, Lists, Model, Objective, Requirements, Result, Tensors, Trace,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 /// Keeps these draws apart from all others.
 const SAMPLES: u64 = 0x4344_5341;
@@ -131,10 +130,6 @@ impl Distiller for Cd {
             let (lists, scores) = scored_lists(trace, labelled, self.window)?;
             Ok(CdTerm::new(self.clone(), lists, scores))
         })
-    }
-
-    fn config(&self) -> Value {
-        settings::to_value(self)
     }
 }
 

@@ -28,7 +28,7 @@ use crate::parts::blend::{Context, ItemScores, Term, blend};
 use crate::parts::item_side::{ItemSide, UserOrder, UserSelection};
 use crate::parts::labelled::Labelled;
 use crate::parts::losses::{log_sum_exp, plackett_luce_above, softmax_share};
-use crate::parts::settings::{self, Settings, above_0, at_least_1, not_negative};
+use crate::parts::settings::{Settings, above_0, at_least_1, not_negative};
 use crate::parts::teacher_lists::{
     one_teacher, per_item_state, restore_per_item, unlabelled_ranks,
 };
@@ -40,7 +40,6 @@ use rankstill_core::{
     Cases, Distiller, ItemId, Lists, Model, Objective, Requirements, Result, Tensors, Trace,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::sync::Arc;
 
 /// Keep the draws of different purposes apart.
@@ -146,10 +145,6 @@ impl Distiller for Dcd {
         blend("dcd", self.lambda, own, cases, traces, |trace, labelled| {
             Ok(DcdTerm::new(self.clone(), trace, Arc::clone(labelled)))
         })
-    }
-
-    fn config(&self) -> Value {
-        settings::to_value(self)
     }
 }
 

@@ -20,12 +20,11 @@
 //! student of histories is taught too.
 
 use crate::parts::experts::{Annealing, Purposes, Regression};
-use crate::parts::settings::{self, Settings, at_least_1, not_negative};
+use crate::parts::settings::{Settings, at_least_1, check_optimizer, not_negative};
 use crate::parts::vector_blend::{BatchVectors, VectorTerm, vector_blend};
 use rankstill_core::kernel::optimizer::{Adam, Optimizer};
 use rankstill_core::{Cases, Distiller, Objective, Requirements, Result, Tensors, Trace};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 /// Keep the draws of different purposes apart.
 const PURPOSES: Purposes = Purposes { first: 0x4445_4649, noise: [0x4445_4e51, 0x4445_4e49] };
@@ -69,7 +68,7 @@ impl Settings for De {
         at_least_1(&[("experts", self.experts)])?;
         self.annealing().check()?;
         not_negative("items_weight", self.items_weight)?;
-        settings::optimizer(&self.optimizer)?;
+        check_optimizer(&self.optimizer)?;
         not_negative("lambda", self.lambda)
     }
 }
@@ -96,10 +95,6 @@ impl Distiller for De {
                 Regression::new(teacher, self.experts, annealing, &self.optimizer, PURPOSES);
             DeTerm { items_weight: self.items_weight, experts }
         })
-    }
-
-    fn config(&self) -> Value {
-        settings::to_value(self)
     }
 }
 

@@ -11,12 +11,11 @@
 //!
 //! The loss is the same, but computed from products of columns (see `topology.rs`), at a hundredth of the cost.
 
-use crate::parts::settings::{self, Settings, not_negative};
+use crate::parts::settings::{Settings, not_negative};
 use crate::parts::topology::{UnitVectors, pairs};
 use crate::parts::vector_blend::{BatchVectors, VectorTerm, teacher_vectors, vector_blend};
 use rankstill_core::{Cases, Distiller, Embedded, Objective, Requirements, Result, Trace};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::sync::Arc;
 
 /// The settings.
@@ -56,10 +55,6 @@ impl Distiller for Ftd {
     ) -> Result<Box<dyn Objective>> {
         self.check()?;
         vector_blend("ftd", self.lambda, own, cases, traces, FtdTerm)
-    }
-
-    fn config(&self) -> Value {
-        settings::to_value(self)
     }
 }
 

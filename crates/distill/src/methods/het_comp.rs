@@ -39,14 +39,13 @@ mod tests;
 mod transfer;
 
 use crate::fusion::{Fusion, RankedList};
-use crate::parts::settings::{self, Settings, above_0, at_least_1, not_negative, wrong};
+use crate::parts::settings::{Presets, Settings, above_0, at_least_1, not_negative, wrong};
 use objective::HetCompObjective;
 use rankstill_core::{
     Cases, Distiller, ItemId, Lists, Objective, Requirements, Result, Trace, UnderPath,
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 /// The settings. In a configuration, `preset` is `"authors_code"` (the default) or `"paper"`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -133,8 +132,7 @@ impl HetComp {
 }
 
 impl Settings for HetComp {
-    const PRESETS: &'static [(&'static str, fn() -> Self)] =
-        &[("authors_code", Self::default), ("paper", Self::paper)];
+    const PRESETS: Presets<Self> = &[("authors_code", Self::default), ("paper", Self::paper)];
 
     fn check(&self) -> Result<()> {
         at_least_1(&[("k", self.k), ("period", self.period), ("cutoff", self.cutoff)])?;
@@ -177,10 +175,6 @@ impl Distiller for HetComp {
 
     fn replaces_own_loss(&self) -> bool {
         true
-    }
-
-    fn config(&self) -> Value {
-        settings::to_value(self)
     }
 }
 

@@ -18,14 +18,13 @@
 //! shares decays as in the paper (there it is 0.1). Sums over pairs are computed from products of columns (see `topology.rs`).
 
 use crate::parts::experts::{Annealing, Experts, Purposes, Regression};
-use crate::parts::settings::{self, Settings, a_share, at_least_1, not_negative};
+use crate::parts::settings::{Settings, a_share, at_least_1, check_optimizer, not_negative};
 use crate::parts::topology::{UnitVectors, pairs, to_landmarks};
 use crate::parts::vector_blend::{BatchVectors, VectorTerm, teacher_vectors, vector_blend};
 use rankstill_core::kernel::dense::axpy;
 use rankstill_core::kernel::optimizer::{Adam, Optimizer};
 use rankstill_core::{Cases, Distiller, Embedded, Objective, Requirements, Result, Tensors, Trace};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::sync::Arc;
 
 /// Keep the draws of different purposes apart.
@@ -70,7 +69,7 @@ impl Settings for Htd {
         at_least_1(&[("groups", self.groups)])?;
         a_share("gamma", self.gamma)?;
         self.annealing().check()?;
-        settings::optimizer(&self.optimizer)?;
+        check_optimizer(&self.optimizer)?;
         not_negative("lambda", self.lambda)
     }
 }
@@ -103,10 +102,6 @@ impl Distiller for Htd {
             ),
             teacher,
         })
-    }
-
-    fn config(&self) -> Value {
-        settings::to_value(self)
     }
 }
 

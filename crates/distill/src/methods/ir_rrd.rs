@@ -17,12 +17,11 @@
 use super::rrd::{Rrd, RrdMode};
 use crate::parts::item_side::{ItemSide, UserOrder, UserSelection};
 use crate::parts::labelled::Labelled;
-use crate::parts::settings::{self, Settings, at_least_1, not_negative};
+use crate::parts::settings::{Settings, at_least_1, not_negative};
 use crate::parts::teacher_lists::one_teacher;
 use crate::parts::vector_blend::VectorBlend;
 use rankstill_core::{Cases, Distiller, Objective, Requirements, Result, Trace};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 /// The settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -119,10 +118,6 @@ impl Distiller for IrRrd {
             own = Box::new(VectorBlend::new(own, term, self.item_lambda));
         }
         self.rrd().teach(own, cases, traces)
-    }
-
-    fn config(&self) -> Value {
-        settings::to_value(self)
     }
 }
 

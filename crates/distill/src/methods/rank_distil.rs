@@ -43,14 +43,13 @@ mod weights;
 
 use crate::parts::blend::Blend;
 use crate::parts::labelled::Labelled;
-use crate::parts::settings::{self, Settings, a_share, above_0, at_least_1, not_negative};
+use crate::parts::settings::{Presets, Settings, a_share, above_0, at_least_1, not_negative};
 use crate::parts::teacher_lists::{one_teacher, unlabelled_lists};
 use rankstill_core::{
     Answers, Candidates, Cases, Distiller, ListRequest, Lists, Objective, Requirements, Result,
     Trace,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::sync::Arc;
 use term::PositionsTerm;
 
@@ -214,8 +213,7 @@ impl RankDistil {
 }
 
 impl Settings for RankDistil {
-    const PRESETS: &'static [(&'static str, fn() -> Self)] =
-        &[("paper", Self::paper), ("authors_code", Self::authors_code)];
+    const PRESETS: Presets<Self> = &[("paper", Self::paper), ("authors_code", Self::authors_code)];
 
     fn check(&self) -> Result<()> {
         match self.blend {
@@ -266,10 +264,6 @@ impl Distiller for RankDistil {
         };
         let term = PositionsTerm::new(self.clone(), lists, Arc::clone(&labelled));
         Ok(Box::new(Blend::weighted(own_weight, own, term, labelled)))
-    }
-
-    fn config(&self) -> Value {
-        settings::to_value(self)
     }
 }
 

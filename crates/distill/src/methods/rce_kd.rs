@@ -19,7 +19,7 @@
 
 use crate::parts::blend::{Context, ItemScores, Term, blend};
 use crate::parts::losses::cross_entropy;
-use crate::parts::settings::{self, Settings, above_0, at_least_1, not_negative};
+use crate::parts::settings::{Settings, above_0, at_least_1, not_negative};
 use crate::parts::teacher_lists::scored_lists;
 use crate::parts::unlabelled_sampler::UnlabelledSampler;
 use crate::parts::weighted_sampling::weighted_positions;
@@ -29,7 +29,6 @@ use rankstill_core::{
     Trace,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 /// Keeps these draws apart from all others.
 const CLOSURE: u64 = 0x5243_4543;
@@ -111,10 +110,6 @@ impl Distiller for RceKd {
             let (lists, scores) = scored_lists(trace, labelled, self.window.max(self.k))?;
             Ok(RceKdTerm::new(self.clone(), lists, scores, cases.n_items()))
         })
-    }
-
-    fn config(&self) -> Value {
-        settings::to_value(self)
     }
 }
 

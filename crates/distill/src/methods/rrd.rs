@@ -20,13 +20,12 @@
 use crate::parts::blend::{Context, ItemScores, Term, blend};
 use crate::parts::labelled::Labelled;
 use crate::parts::losses::{plackett_luce, plackett_luce_above};
-use crate::parts::settings::{self, Settings, above_0, at_least_1, not_negative};
+use crate::parts::settings::{Settings, above_0, at_least_1, not_negative, wrong};
 use crate::parts::teacher_lists::unlabelled_lists;
 use crate::parts::unlabelled_sampler::UnlabelledSampler;
 use crate::parts::weighted_sampling::weighted_positions;
 use rankstill_core::{Cases, Distiller, ItemId, Lists, Objective, Requirements, Result, Trace};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::sync::Arc;
 
 /// Keep the draws of different purposes apart.
@@ -72,7 +71,7 @@ impl Settings for Rrd {
         at_least_1(&[("k", self.k), ("l", self.l)])?;
         if self.mode == RrdMode::Sampled && self.window < self.k {
             let problem = format!("is {}, must be at least k, {}", self.window, self.k);
-            return Err(settings::wrong("window", problem));
+            return Err(wrong("window", problem));
         }
         above_0("temperature", self.temperature)?;
         not_negative("lambda", self.lambda)
@@ -108,10 +107,6 @@ impl Distiller for Rrd {
         blend("rrd", self.lambda, own, cases, traces, |trace, labelled| {
             Ok(RrdTerm::new(self.clone(), trace, Arc::clone(labelled)))
         })
-    }
-
-    fn config(&self) -> Value {
-        settings::to_value(self)
     }
 }
 

@@ -12,13 +12,12 @@
 
 use crate::parts::blend::{Context, ItemScores, Term, blend};
 use crate::parts::losses::soft_label;
-use crate::parts::settings::{self, Settings, above_0, at_least_1, not_negative};
+use crate::parts::settings::{Settings, above_0, at_least_1, not_negative};
 use crate::parts::teacher_lists::scored_lists;
 use crate::parts::unlabelled_sampler::UnlabelledSampler;
 use rankstill_core::kernel::math::sigmoid;
 use rankstill_core::{Cases, Distiller, ItemId, Lists, Objective, Requirements, Result, Trace};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 /// The settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -80,10 +79,6 @@ impl Distiller for ScoreKd {
             let (lists, scores) = scored_lists(trace, labelled, self.k)?;
             Ok(ScoreKdTerm { config: self.clone(), lists, scores })
         })
-    }
-
-    fn config(&self) -> Value {
-        settings::to_value(self)
     }
 }
 

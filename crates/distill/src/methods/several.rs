@@ -8,6 +8,7 @@ use super::DISTILLERS;
 use crate::parts::settings::wrong;
 use rankstill_core::registry::{Config, parse};
 use rankstill_core::{Cases, Distiller, Error, Objective, Requirements, Result, Trace, UnderPath};
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 /// The methods, in order.
@@ -94,8 +95,10 @@ impl Distiller for Several {
     fn replaces_own_loss(&self) -> bool {
         self.of.iter().any(|(_, method)| method.replaces_own_loss())
     }
+}
 
-    fn config(&self) -> Value {
+impl Serialize for Several {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let each = self.of.iter().map(|(kind, method)| {
             let mut config = json!({"kind": kind});
             if let (Some(table), Value::Object(settings)) =
@@ -105,6 +108,6 @@ impl Distiller for Several {
             }
             config
         });
-        json!({"of": each.collect::<Vec<_>>()})
+        json!({"of": each.collect::<Vec<_>>()}).serialize(serializer)
     }
 }

@@ -18,14 +18,13 @@
 
 use crate::parts::blend::{Context, ItemScores, Term, blend};
 use crate::parts::labelled::Labelled;
-use crate::parts::settings::{self, Settings, above_0, at_least_1, not_negative};
+use crate::parts::settings::{Settings, above_0, at_least_1, not_negative};
 use crate::parts::teacher_lists::unlabelled_lists;
 use crate::parts::unlabelled_sampler::UnlabelledSampler;
 use rankstill_core::kernel::math::{sigmoid, softplus};
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::{Cases, Distiller, ItemId, Lists, Objective, Requirements, Result, Trace};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 /// Keeps these draws apart from all others.
 const PAIRS: u64 = 0x554e_4b44;
@@ -89,10 +88,6 @@ impl Distiller for UnKd {
             let popularity = popularity(labelled, cases);
             Ok(UnKdTerm::new(self.clone(), &lists, &groups(&popularity, self.groups)))
         })
-    }
-
-    fn config(&self) -> Value {
-        settings::to_value(self)
     }
 }
 

@@ -8,12 +8,15 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::fmt::Display;
 
+/// Names of presets, each with its settings.
+pub(crate) type Presets<S> = &'static [(&'static str, fn() -> S)];
+
 /// The settings of a method.
 pub(crate) trait Settings:
     Distiller + Default + Serialize + DeserializeOwned + 'static
 {
     /// What `preset = "..."` may name, each with its settings; the first is the default. Most methods have none.
-    const PRESETS: &'static [(&'static str, fn() -> Self)] = &[];
+    const PRESETS: Presets<Self> = &[];
 
     /// Checks the range of every setting. Errors name the setting without the table it stands in.
     ///
@@ -50,18 +53,13 @@ pub(crate) fn read<S: Settings>(config: Config<'_>) -> Result<S> {
                 }
             },
         };
-        if let Value::Object(base) = to_value(&base) {
+        if let Value::Object(base) = base.config() {
             lay_under(table, &base);
         }
     }
     let settings: S = Config { path: config.path, value: &value }.read()?;
     settings.check().under(config.path)?;
     Ok(settings)
-}
-
-/// Every setting, for [`Distiller::config`].
-pub(crate) fn to_value<S: Serialize>(settings: &S) -> Value {
-    serde_json::to_value(settings).expect("settings are tables of numbers and words")
 }
 
 /// # Errors
@@ -103,7 +101,7 @@ pub(crate) fn a_share(name: &str, value: f32) -> Result<()> {
 
 /// # Errors
 /// When an optimiser's settings cannot work.
-pub(crate) fn optimizer(optimizer: &Optimizer) -> Result<()> {
+pub(crate) fn check_optimizer(optimizer: &Optimizer) -> Result<()> {
     optimizer.check().map_err(|problem| wrong("optimizer", problem))
 }
 

@@ -5,8 +5,10 @@
 //! any way; each weight's gradient is summed by one owner, in the batch's order. So neither threads nor
 //! instruction sets change a bit.
 
+mod layout;
+
 use super::Caser;
-use super::layout::Layout;
+use layout::Layout;
 use rankstill_core::kernel::activation::{Activation, activate, chain};
 use rankstill_core::kernel::affine::{affine, to_bias, to_weights, transpose};
 use rankstill_core::kernel::buffer::Buffer;

@@ -1,6 +1,5 @@
 //! What recipes share: how their settings are read and checked, and the settings of training.
 
-use super::loss::Loss;
 use rankstill_core::kernel::optimizer::Optimizer;
 use rankstill_core::registry::Config;
 use rankstill_core::{Error, Plan, Recipe, Result, UnderPath as _};
@@ -93,8 +92,8 @@ impl Training<'_> {
     }
 
     /// Vectors in a batch of single targets: queries, targets and negatives.
-    pub fn vectors(self, loss: &Loss) -> u64 {
-        self.plan.batch_size as u64 * (2 + loss.negatives as u64)
+    pub fn vectors(self, negatives: usize) -> u64 {
+        self.plan.batch_size as u64 * (2 + negatives as u64)
     }
 }
 

@@ -4,9 +4,11 @@
 //! added task by task. Their positions are concatenated, without padding positions; rows are padded with zeros
 //! to a multiple of 16 numbers.
 
+mod layout;
+
 use super::SasRec;
 use super::layers::{AttendingPosition, Attention, Normal, Projections};
-use super::layout::BlockRanges;
+use layout::BlockRanges;
 use rankstill_core::kernel::activation::{Activation, activate, chain};
 use rankstill_core::kernel::affine::{affine, to_bias, to_weights, transpose};
 use rankstill_core::kernel::dense::axpy;

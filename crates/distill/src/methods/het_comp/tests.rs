@@ -6,7 +6,7 @@ use rankstill_core::registry::Config;
 use rankstill_core::{
     Batch, Grad, Interactions, Model, Query, Rankings, Row, Scorer, Scores, Slate, Tensors,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 const N: usize = 40;
 const USERS: usize = 8;

@@ -1,7 +1,7 @@
 //! The weights of the layers: where they are in memory, and as tensors of a saved model.
 
-use super::Caser;
-use super::tower::Tower;
+use super::Tower;
+use crate::Caser;
 use rankstill_core::kernel::affine::transpose;
 use rankstill_core::kernel::conv::ConvShape;
 use rankstill_core::{Error, Result, Tensors};
@@ -9,7 +9,7 @@ use std::ops::Range;
 
 /// The ranges of the layers' weights; each begins at a multiple of 16, gaps are 0.
 #[derive(Clone, Debug)]
-pub(super) struct Layout {
+pub(in crate::caser) struct Layout {
     pub shape: ConvShape,
     /// `vertical x length`
     pub vertical: Range<usize>,

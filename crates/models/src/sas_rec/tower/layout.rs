@@ -1,6 +1,6 @@
 //! The weights of the blocks: where they are in memory, and as tensors of a saved model.
 
-use super::tower::Tower;
+use super::Tower;
 use rankstill_core::kernel::simd::LANES;
 use rankstill_core::{Error, Result, Tensors};
 use std::ops::Range;
