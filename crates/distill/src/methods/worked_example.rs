@@ -9,12 +9,11 @@
 
 use crate::parts::blend::{Context, ItemScores, Term, blend};
 use crate::parts::losses::cross_entropy;
-use crate::parts::settings::{self, Settings, above_0, at_least_1, not_negative};
+use crate::parts::settings::{Settings, above_0, at_least_1, not_negative};
 use crate::parts::teacher_lists::scored_lists;
 use crate::parts::unlabelled_sampler::UnlabelledSampler;
 use rankstill_core::{Cases, Distiller, ItemId, Lists, Objective, Requirements, Result, Trace};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 /// The settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -58,10 +57,6 @@ impl Distiller for ListNet {
             let (lists, scores) = scored_lists(trace, labelled, self.k)?;
             Ok(ListNetTerm { temperature: self.temperature, lists, scores })
         })
-    }
-
-    fn config(&self) -> Value {
-        settings::to_value(self)
     }
 }
 
