@@ -29,18 +29,18 @@ const WIDE: usize = 128;
 const MOST_SCORES: usize = 64 << 20;
 
 impl ItemHead {
-    /// A step on the listed items against the rest, for the lists (listed, left out, probes) of a slate and the rows that ask
-    /// for the rest. Leaves the gradients of the rows' vectors and of all items.
+    /// A step on the listed items and their complement. Leaves the gradients of the rows' vectors and of all items.
     pub(super) fn step_against(
         &mut self,
         items: &mut Table,
         asked: Asked<'_>,
         batch: &Batch<'_>,
         slate: &Slate,
-        [listed, left_out, probes]: [&Lists<ItemId>; 3],
-        asking: &[u32],
         objective: &dyn Objective,
     ) -> f64 {
+        let Slate::WithComplement { listed, left_out, asking, probes, .. } = slate else {
+            return 0.0;
+        };
         items.settle();
         self.score_probes(items, asked, probes);
         super::spread(asked.of_row, listed, &mut self.vector_of);
