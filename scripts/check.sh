@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Run before every commit: formatting, lints, documentation, tests. Needs stable Rust, a C and a C++ compiler.
+# Run before every commit: formatting, lints, documentation, packaging, tests. Needs stable Rust, a C and a C++ compiler.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 step() { printf '\n== %s\n' "$*"; "$@"; }
@@ -9,4 +9,7 @@ step cargo clippy --workspace --all-targets --all-features --locked -- -D warnin
 RUSTDOCFLAGS="-D warnings" step cargo doc --workspace --no-deps --all-features --locked
 step cargo check -p rankstill-cli --locked # the default installation
 step cargo check -p rankstill-cli --no-default-features --locked # without the server
+step cargo check -p rankstill --no-default-features --locked # the library alone
 step cargo test --workspace --all-features --locked
+# Every crate as it would be published, each built from its own package.
+CARGO_TARGET_DIR=target/packages step cargo package --workspace --locked --allow-dirty

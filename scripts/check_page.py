@@ -154,7 +154,7 @@ def check(address, args, user, item, other):
         settles("Enter asks for the user, and the routes answer the same", lambda: ranked() == answer(user=user, model="Student"))
         expect("the teacher stands beside", ranked(1) == answer(user=user, model="Teacher"), ranked(1))
         shared = len(set(ranked()) & set(ranked(1)))
-        expect("what they share is told", page.inner_text("#told") == f"{shared} of 10 items are in both lists.", page.inner_text("#told"))
+        expect("what they share is told", page.inner_text("#status") == f"{shared} of 10 items are in both lists.", page.inner_text("#status"))
         shot("user")
 
         focus("add")
@@ -165,7 +165,7 @@ def check(address, args, user, item, other):
         both = dict(user=user, history=[item, other])
         settles("two typed items change the answer", lambda: ranked() == answer(**both, model="Student"))
         settles("and stand there by their titles", lambda: page.locator("#chips").inner_text().count("The tale of") == 2)
-        focus("Take out")
+        focus("Remove")
         press("Enter")
         settles("Enter takes one out", lambda: ranked() == answer(user=user, history=[other], model="Student"))
         expect("and the focus is where the next is typed", page.evaluate(FOCUSED)["name"] == "add", page.evaluate(FOCUSED))
@@ -217,7 +217,7 @@ def check(address, args, user, item, other):
         page.route("**/v1/recommendations", lambda route: route.fulfill(status=503, content_type="application/problem+json", body='{"title": "overloaded", "detail": "too many wait"}'))
         press("Enter")
         page.wait_for_timeout(300)
-        expect("a refusal is told", page.inner_text("#told") == "too many wait", page.inner_text("#told"))
+        expect("a refusal is told", page.inner_text("#status") == "too many wait", page.inner_text("#status"))
         browser.close()
 
 

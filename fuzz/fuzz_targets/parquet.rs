@@ -1,5 +1,5 @@
-//! Any bytes, read as Parquet: a sound log or an error. The decoder's own assertions are caught by the reader, so the hook that
-//! would end the process there is taken away; what remains are crashes, leaks, hangs, and logs that are not sound.
+//! Any bytes, read as Parquet, give a valid log or an error. The reader catches the decoder's own assertions, so the panic hook,
+//! which would end the process, is replaced. What remains to be found are crashes, leaks, hangs, and invalid logs.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,5 @@
-//! Any bytes, read as every text format and by guess: a sound log or an error, never a panic. The first byte picks the options.
+//! Any bytes, read in every text format and by guessing, give a valid log or an error, never a panic. The first byte selects the
+//! options.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -9,7 +10,7 @@ fuzz_target!(|input: &[u8]| {
     let pick = usize::from(pick);
     let mut options = ReadOptions::default();
     if let Some(format) = FORMATS.get(pick % 16) {
-        // Parquet has a target of its own.
+        // Parquet has its own target.
         if format.name == "parquet" {
             return;
         }
@@ -22,6 +23,6 @@ fuzz_target!(|input: &[u8]| {
         return;
     }
     if let Ok(log) = read_log_bytes("log", bytes, &options) {
-        log.check().expect("a log that was read is sound");
+        log.check().expect("a log that was read is valid");
     }
 });

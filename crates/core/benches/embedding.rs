@@ -26,9 +26,9 @@ fn main() {
         println!("skipped: no gowalla/train.tsv under RANKSTILL_DATA or ../shared/data");
         return;
     };
-    let asked: Vec<&str> =
+    let named: Vec<&str> =
         arguments.iter().map(String::as_str).filter(|a| !a.starts_with('-')).collect();
-    let wanted = |part: &str| asked.contains(&part) || (asked.is_empty() && part != "quality");
+    let wanted = |part: &str| named.contains(&part) || (named.is_empty() && part != "quality");
     println!("instruction set {}", rankstill_core::kernel::simd::isa().name());
     if wanted("sampling") {
         sampling(&gowalla);

@@ -1,15 +1,15 @@
 //! Exact top-K against the machine's own peak of dense products, measured in the same run.
 //!
-//! `cargo bench -p rankstill-core --bench topk [-- THREADS [DIM]]`. Sizes are Gowalla's (29,858 x 40,981); vectors are random,
-//! the worst case for the thresholds, and, as a second row, random with the unequal lengths of a trained model. Each
-//! figure is the best of several alternating rounds; where the system tells, it is the processor time of all threads
-//! divided by their number, so that other programs disturb it little.
+//! `cargo bench -p rankstill-core --bench topk [-- THREADS [DIM]]`. Sizes are Gowalla's (29,858 x 40,981);
+//! vectors are random, the worst case for the thresholds, and, as a second row, random with the unequal
+//! lengths of a trained model. Each figure is the best of several alternating rounds; where the system tells,
+//! it is the processor time of all threads divided by their number, so that other programs disturb it little.
 
 use std::time::Instant;
 
 use rankstill_core::kernel::gemm::{self, Mat, MatMut};
 use rankstill_core::kernel::narrow::{Narrow, Width, search};
-use rankstill_core::kernel::panels::{Order, Panels, Rows};
+use rankstill_core::kernel::panels::{PanelOrder, Panels, Rows};
 use rankstill_core::kernel::ranks::target_ranks;
 use rankstill_core::kernel::simd;
 use rankstill_core::kernel::topk::top_k;
@@ -45,7 +45,7 @@ fn case(dim: usize, skew: bool, masks: &[Vec<u32>]) {
             row.iter_mut().for_each(|x| *x *= 0.2 + 0.8 * (-6.0 * place).exp());
         }
     }
-    let panels = Panels::pack(Rows::dense(&items, N_ITEMS, dim), Order::Norm);
+    let panels = Panels::pack(Rows::dense(&items, N_ITEMS, dim), PanelOrder::Norm);
     let queries = Rows::dense(&users, N_USERS, dim);
     let flop = 2.0 * (N_USERS * N_ITEMS * dim) as f64;
     let (mut plain, mut masked, mut scores_only, mut peak) = (f64::MAX, f64::MAX, f64::MAX, 0f64);
@@ -56,7 +56,7 @@ fn case(dim: usize, skew: bool, masks: &[Vec<u32>]) {
         // One item is nearly all that a short list costs.
         scores_only = scores_only.min(seconds(|| drop(top_k(queries, &panels, 1, |_| &[], None))));
     }
-    let by_id = Panels::pack(Rows::dense(&items, N_ITEMS, dim), Order::Id);
+    let by_id = Panels::pack(Rows::dense(&items, N_ITEMS, dim), PanelOrder::Id);
     // Gowalla's test part has 217,242 targets, 7 a user.
     let targets: Vec<u32> = (0..7 * N_USERS).map(|i| (i * 7_919 % N_ITEMS) as u32).collect();
     let ranks = seconds(|| {
@@ -73,12 +73,12 @@ fn case(dim: usize, skew: bool, masks: &[Vec<u32>]) {
     );
 }
 
-/// One query at a time, as a server asks, and twelve that waited together; from tables of every width, asked in turns.
+/// One query at a time, as in a server, and twelve at once; from tables of every width, in turn.
 fn one_request() {
     for (n, dim) in [(2_000, 32), (25_000, 20), (25_000, 64), (100_000, 32), (1_000_000, 32)] {
         let items = random(n * dim, 3);
         let rows = Rows::dense(&items, n, dim);
-        let panels = Panels::pack(rows, Order::Norm);
+        let panels = Panels::pack(rows, PanelOrder::Norm);
         let narrow =
             [Width::Half, Width::Byte].map(|width| Narrow::pack(rows, width).expect("numbers"));
         let mut rounds = 1_000_000 / n.max(20_000) * 10;

@@ -1,49 +1,50 @@
-//! What a ranker answered, wherever it lies: in memory, or in a file whose pages come when they are read and go when memory is
-//! wanted for something else.
+//! Recorded rankings, in memory or in a memory-mapped file, whose pages are loaded when they are read and can
+//! be evicted.
 
 mod file;
 
-pub use file::{AnswersFile, HEADER, Header};
+pub use file::{AnswersFile, AnswersHeader, HEADER_LEN};
 
 use crate::{Error, ItemId, Lists, Rankings, Result};
 use std::sync::Arc;
 
-/// Answer *q* is that to question *q*: items best first, each with a score, and where known with how far its rank went to and fro. Cheap
-/// to clone.
+/// A ranked list for each query: items best first, each with its score and, if known, the standard deviation
+/// of its rank. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Answers {
-    place: Place,
-    /// Of each answer its first so many.
+    storage: Storage,
+    /// Maximum length of a list.
     k: usize,
 }
 
 #[derive(Clone, Debug)]
-enum Place {
+enum Storage {
     Memory {
         rankings: Arc<Rankings>,
         deviations: Option<Arc<Lists<f32>>>,
     },
     File {
         file: AnswersFile,
-        /// The row that answers each question, or nothing; row q answers question q where there are none.
+        /// The row of each query, or none; without a table, row q belongs to query q.
         rows: Option<Arc<[Option<u32>]>>,
     },
 }
 
 impl Answers {
-    /// Row *q* of a file answers question *q*.
+    /// Row *q* of the file belongs to query *q*.
     #[must_use]
     pub fn of_file(file: AnswersFile) -> Self {
-        Self { place: Place::File { file, rows: None }, k: usize::MAX }
+        Self { storage: Storage::File { file, rows: None }, k: usize::MAX }
     }
 
-    /// Row `rows[q]` of a file answers question *q*; nothing does where it says none or names a row beyond the file's end.
+    /// Row `rows[q]` of the file belongs to query *q*. The list is empty for `None` and for rows beyond the
+    /// end of the file.
     #[must_use]
     pub fn of_rows(file: AnswersFile, rows: Arc<[Option<u32>]>) -> Self {
-        Self { place: Place::File { file, rows: Some(rows) }, k: usize::MAX }
+        Self { storage: Storage::File { file, rows: Some(rows) }, k: usize::MAX }
     }
 
-    /// Rankings, each item with the standard deviation of its rank over some states of the ranker.
+    /// Rankings with, for each item, the standard deviation of its rank over several states of the ranker.
     ///
     /// # Errors
     /// When the deviations are not parallel to the lists.
@@ -53,72 +54,74 @@ impl Answers {
             return Err(Error::Length { what, expected, found: deviations.values().len() });
         }
         let (rankings, deviations) = (Arc::new(rankings), Some(Arc::new(deviations)));
-        Ok(Self { place: Place::Memory { rankings, deviations }, k: usize::MAX })
+        Ok(Self { storage: Storage::Memory { rankings, deviations }, k: usize::MAX })
     }
 
-    /// How many questions were answered.
+    /// The number of queries.
     #[must_use]
     pub fn len(&self) -> usize {
-        match &self.place {
-            Place::Memory { rankings, .. } => rankings.len(),
-            Place::File { file, rows } => rows.as_ref().map_or(file.len(), |rows| rows.len()),
+        match &self.storage {
+            Storage::Memory { rankings, .. } => rankings.len(),
+            Storage::File { file, rows } => rows.as_ref().map_or(file.len(), |rows| rows.len()),
         }
     }
 
-    /// Whether no question was answered.
+    /// Whether there are no queries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The items of answer `q` < [`Answers::len`], best first.
+    /// The items for query `q` < [`Answers::len`], best first.
     #[must_use]
     pub fn items(&self, q: usize) -> &[ItemId] {
-        self.first(match &self.place {
-            Place::Memory { rankings, .. } => rankings.items(q),
-            Place::File { file, rows } => row(rows, q).map_or(&[], |row| file.items(row)),
+        self.first(match &self.storage {
+            Storage::Memory { rankings, .. } => rankings.items(q),
+            Storage::File { file, rows } => row(rows, q).map_or(&[], |row| file.items(row)),
         })
     }
 
     /// Their scores, highest first.
     #[must_use]
     pub fn scores(&self, q: usize) -> &[f32] {
-        self.first(match &self.place {
-            Place::Memory { rankings, .. } => rankings.scores(q),
-            Place::File { file, rows } => row(rows, q).map_or(&[], |row| file.scores(row)),
+        self.first(match &self.storage {
+            Storage::Memory { rankings, .. } => rankings.scores(q),
+            Storage::File { file, rows } => row(rows, q).map_or(&[], |row| file.scores(row)),
         })
     }
 
-    /// The deviations of their ranks, parallel to the items; empty where they are not known.
+    /// The standard deviations of their ranks, parallel to the items; empty if they are not known.
     #[must_use]
     pub fn deviations(&self, q: usize) -> &[f32] {
-        self.first(match &self.place {
-            Place::Memory { deviations, .. } => {
+        self.first(match &self.storage {
+            Storage::Memory { deviations, .. } => {
                 deviations.as_ref().map_or(&[], |deviations| deviations.row(q))
             }
-            Place::File { file, rows } => row(rows, q).map_or(&[], |row| file.deviations(row)),
+            Storage::File { file, rows } => row(rows, q).map_or(&[], |row| file.deviations(row)),
         })
     }
 
-    /// The items of all answers, in order.
+    /// The items of all lists, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &[ItemId]> + '_ {
         (0..self.len()).map(|q| self.items(q))
     }
 
-    /// The first `k` of every answer.
+    /// The first `k` items of every list.
     #[must_use]
     pub fn truncated(&self, k: usize) -> Self {
-        Self { place: self.place.clone(), k: k.min(self.k) }
+        Self { storage: self.storage.clone(), k: k.min(self.k) }
     }
 
+    /// Checks that all listed items are in a catalogue of `n_items`.
+    ///
     /// # Errors
-    /// With an item that is not in a catalogue of `n_items`, wherever it is listed.
+    /// When one is not.
     pub fn check_items(&self, n_items: usize) -> Result<()> {
-        let items_to = match &self.place {
-            Place::Memory { rankings, .. } => {
+        let items_to = match &self.storage {
+            Storage::Memory { rankings, .. } => {
                 rankings.lists().values().iter().max().map_or(0, |&item| item as usize + 1)
             }
-            Place::File { file, .. } => file.items_to(), // looked at when it was opened
+            Storage::File { file, .. } => file.items_to(), // found when the file was opened
         };
         if items_to > n_items {
             return Err(Error::UnknownItem { item: items_to - 1, n_items });
@@ -131,7 +134,7 @@ impl Answers {
     }
 }
 
-/// The row of a file that answers question `q`.
+/// The row of a file for query `q`.
 fn row(rows: &Option<Arc<[Option<u32>]>>, q: usize) -> Option<usize> {
     match rows {
         Some(rows) => rows[q].map(|row| row as usize),
@@ -142,14 +145,14 @@ fn row(rows: &Option<Arc<[Option<u32>]>>, q: usize) -> Option<usize> {
 impl From<Rankings> for Answers {
     fn from(rankings: Rankings) -> Self {
         Self {
-            place: Place::Memory { rankings: Arc::new(rankings), deviations: None },
+            storage: Storage::Memory { rankings: Arc::new(rankings), deviations: None },
             k: usize::MAX,
         }
     }
 }
 
 impl PartialEq for Answers {
-    /// Where they lie makes no difference.
+    /// Lists in memory and in a file compare equal.
     fn eq(&self, other: &Self) -> bool {
         let same = |q| {
             self.items(q) == other.items(q)
@@ -184,7 +187,7 @@ mod tests {
         let plain = Answers::from(rankings());
         let known = Answers::with_deviations(rankings(), deviations()).unwrap();
         for (answers, deviations) in [(&plain, false), (&known, true)] {
-            let header = Header { length: 3, queries: 3, questions: 77, deviations };
+            let header = AnswersHeader { length: 3, queries: 3, questions: 77, deviations };
             header.write(&path, answers).unwrap();
             let file = AnswersFile::open(&path, 10).unwrap();
             assert_eq!((file.header(), file.items_to()), (&header, 10));
@@ -193,11 +196,11 @@ mod tests {
             assert_eq!(found.truncated(2), answers.truncated(2));
             assert_eq!(found.truncated(2).truncated(9).items(0), [3, 1]);
             assert_eq!(found.truncated(1).deviations(0).len(), usize::from(deviations));
-            // Question by question: the third row, nobody's, a row that is not there, the first row.
-            let asked = Answers::of_rows(file, [Some(2), None, Some(3), Some(0)].into());
-            let items: Vec<&[u32]> = asked.iter().collect();
+            // By query: the third row, none, a row that does not exist, the first row.
+            let by_row = Answers::of_rows(file, [Some(2), None, Some(3), Some(0)].into());
+            let items: Vec<&[u32]> = by_row.iter().collect();
             assert_eq!(items, [&[9][..], &[], &[], &[3, 1, 7]]);
-            assert_eq!((asked.scores(0), asked.scores(2)), (&[4.0][..], &[][..]));
+            assert_eq!((by_row.scores(0), by_row.scores(2)), (&[4.0][..], &[][..]));
         }
         assert_ne!(plain, known);
         assert_ne!(plain, plain.truncated(2));

@@ -1,7 +1,8 @@
-//! A fitted model on disk: a folder that any process can load and serve. The format is described in `docs/artefact.md`.
+//! Artefacts: fitted models on disk, each a folder that any process can load and serve. `docs/artefact.md`
+//! describes the format.
 //!
-//! Loading trusts nothing: a file's size and hash are compared with the manifest, offsets and shapes are checked before an
-//! array is built on them, numbers must be finite, ids must lie in the catalogue.
+//! Loading checks everything: sizes and hashes against the manifest, offsets and shapes before an array is
+//! built from them, that numbers are finite and ids in the catalogue.
 
 use crate::atomic_write;
 use crate::kernel::mapped::MappedFile;
@@ -15,7 +16,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The version of the folder's layout that this code writes, and the newest that it reads.
+/// The version of the format that this code writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;
 const MANIFEST: &str = "manifest.json";
 const TENSORS: &str = "tensors.safetensors";
@@ -23,18 +24,18 @@ const HISTORY: &str = "history.safetensors";
 const USERS: &str = "users.vocab";
 const ITEMS: &str = "items.vocab";
 
-/// A fitted model with all that is needed to answer in the user's own ids.
+/// A fitted model with everything needed to rank in original ids.
 #[derive(Clone, Debug)]
 pub struct Artefact {
-    /// What it is.
+    /// Its description.
     pub manifest: Manifest,
     /// What [`crate::ModelConfig::load`] builds the model from.
     pub tensors: Tensors,
-    /// The users it was trained on.
+    /// The users of the training data.
     pub users: Vocab,
     /// The catalogue.
     pub items: Vocab,
-    /// What those users did before, so that it is not recommended again.
+    /// The training history of these users, so that it is not recommended again.
     pub history: Interactions,
 }
 
@@ -42,45 +43,45 @@ pub struct Artefact {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// The layout's version.
+    /// The version of the format.
     pub format: u32,
     /// The version of the program that wrote it.
     pub version: String,
-    /// What the model is called in its experiment.
+    /// The name of the model in its experiment.
     pub name: String,
-    /// Which recipe builds it.
+    /// The kind of its recipe.
     pub kind: String,
-    /// That recipe's settings, in full.
+    /// All settings of the recipe.
     pub config: Value,
-    /// Users in the vocabulary.
+    /// Number of users in the vocabulary.
     pub n_users: usize,
-    /// Items in the vocabulary.
+    /// Number of items in the vocabulary.
     pub n_items: usize,
-    /// Numbers that were learnt or counted.
+    /// Number of learnt or counted numbers.
     pub n_parameters: usize,
-    /// What else is known: the data, the metrics, the teachers. For people; nothing is computed from it.
+    /// Further facts for people: data, metrics, teachers. Nothing is computed from them.
     #[serde(default)]
     pub card: Value,
-    /// Size and hash of every other file of the folder. Filled in when written.
+    /// Size and hash of every other file of the folder; filled in on writing.
     #[serde(default)]
     pub files: BTreeMap<String, FileStamp>,
 }
 
-/// What a file must be.
+/// The expected size and hash of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileStamp {
-    /// Its length.
+    /// Its length in bytes.
     pub bytes: u64,
     /// Its SHA-256, in hexadecimal.
     pub sha256: String,
 }
 
 impl Artefact {
-    /// Writes the folder. An artefact that stands there is replaced; anything else is left alone.
+    /// Writes the folder. An existing artefact is replaced; anything else at that path is left alone.
     ///
     /// # Errors
-    /// When something else stands at `folder`, or the disk is full. Nothing half-written is left.
+    /// When `folder` is something else, or the disk is full. Nothing half-written remains.
     pub fn write(&self, folder: &Path) -> Result<()> {
         let history = Tensors::from_iter([
             (
@@ -124,14 +125,14 @@ impl Artefact {
     /// Reads and checks the folder.
     ///
     /// # Errors
-    /// When it is not an artefact, was changed since it was written, or holds what cannot be.
+    /// When it is not an artefact, has been changed since it was written, or has invalid content.
     pub fn read(folder: &Path) -> Result<Self> {
         Self::read_by(folder, false)
     }
 
-    /// As [`Artefact::read`], checks included, but floats stay on the disk and are read where they lie: what a model does not copy
-    /// takes no memory that the system could not have back. The folder must not be changed in place while the model lives
-    /// (see [`mapped`](crate::kernel::mapped)); to put another one in its place, as [`Artefact::write`] does, is no such change.
+    /// As [`Artefact::read`], checks included, but floats are memory-mapped: memory that a model does not
+    /// copy can be reclaimed by the system. The folder must not be changed in place while the model lives
+    /// (see [`mapped`](crate::kernel::mapped)). Replacing the folder, as [`Artefact::write`] does, is safe.
     ///
     /// # Errors
     /// As [`Artefact::read`].
@@ -167,10 +168,10 @@ impl Artefact {
         Ok(Self { manifest, tensors, users, items, history })
     }
 
-    /// The manifest alone.
+    /// Reads only the manifest.
     ///
     /// # Errors
-    /// When there is none, or it is of a newer layout.
+    /// When there is none, or its format is newer.
     pub fn read_manifest(folder: &Path) -> Result<Manifest> {
         let path = folder.join(MANIFEST);
         let text = fs::read_to_string(&path).map_err(Error::io(&path))?;
@@ -180,7 +181,7 @@ impl Artefact {
             Some(format) if format <= u64::from(FORMAT) => {}
             Some(format) => {
                 return Err(bad(format!(
-                    "layout {format} is newer than this program, which reads up to {FORMAT}"
+                    "format {format} is newer than this program, which reads up to {FORMAT}"
                 )));
             }
             None => return Err(bad("is not the manifest of an artefact: no `format`".into())),
@@ -189,14 +190,14 @@ impl Artefact {
         config.read().map_err(|error| bad(error.to_string()))
     }
 
-    /// Bytes of all files of the folder that `manifest` names.
+    /// The total size of the files that `manifest` lists, in bytes.
     #[must_use]
     pub fn bytes(manifest: &Manifest) -> u64 {
         manifest.files.values().map(|stamp| stamp.bytes).sum()
     }
 }
 
-/// Writes arrays and a line of text to one file, whole or not at all.
+/// Writes arrays and a line of text to one file, atomically.
 ///
 /// # Errors
 /// When the disk is full.
@@ -204,10 +205,10 @@ pub fn write_tensors(path: &Path, text: &str, tensors: &Tensors) -> Result<()> {
     atomic_write::write(path, &tensors_to_bytes(text, tensors))
 }
 
-/// Reads what [`write_tensors`] wrote; `None` where there is no file.
+/// Reads a file of [`write_tensors`]; `None` if there is no file.
 ///
 /// # Errors
-/// When the file is not sound.
+/// When the content is invalid.
 pub fn read_tensors(path: &Path) -> Result<Option<(String, Tensors)>> {
     match fs::read(path) {
         Ok(bytes) => tensors_from_bytes(&bytes, None, path).map(Some),
@@ -256,7 +257,7 @@ fn f32_bytes(numbers: &[f32]) -> Vec<u8> {
     numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
 }
 
-/// `file` is where the bytes lie, if floats are to stay there.
+/// `file` holds the bytes, if floats are to stay mapped.
 fn tensors_from_bytes(
     bytes: &[u8],
     file: Option<&MappedFile>,
@@ -312,7 +313,7 @@ fn read_stamped(folder: &Path, name: &str, manifest: &Manifest) -> Result<Vec<u8
     Ok(bytes)
 }
 
-/// As [`read_stamped`], where it lies.
+/// As [`read_stamped`], memory-mapped.
 fn map_stamped(folder: &Path, name: &str, manifest: &Manifest) -> Result<MappedFile> {
     let path: PathBuf = folder.join(name);
     let file = fs::File::open(&path).map_err(Error::io(&path))?;
@@ -323,7 +324,7 @@ fn map_stamped(folder: &Path, name: &str, manifest: &Manifest) -> Result<MappedF
     Ok(mapped)
 }
 
-/// A file that is as long as the manifest says.
+/// A file whose length agrees with the manifest.
 struct Stamped<'a> {
     path: &'a Path,
     stamp: &'a FileStamp,
@@ -362,155 +363,10 @@ fn read_history(tensors: &Tensors, manifest: &Manifest) -> Result<Interactions> 
     let lists = Lists::from_parts(starts, tensors.u32s("items")?.to_vec());
     let lists = lists.ok_or_else(|| Error::Tensor {
         name: "starts".into(),
-        problem: "expected offsets from 0 to the number of items that never fall".into(),
+        problem: "expected offsets from 0 to the number of items that never decrease".into(),
     })?;
     Interactions::new(manifest.n_items, lists, None, None)
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use serde_json::json;
-
-    fn artefact() -> Artefact {
-        let mut tensors = Tensors::default();
-        tensors.insert("items", &[3, 2], vec![0.5f32, -1.0, 2.0, 0.0, 1.5, 3.0]);
-        tensors.insert("counts", &[3], vec![7u32, 0, 9]);
-        Artefact {
-            manifest: Manifest {
-                format: FORMAT,
-                version: "0".into(),
-                name: "MF-2/RD".into(),
-                kind: "bpr_mf".into(),
-                config: json!({"dim": 2}),
-                n_users: 2,
-                n_items: 3,
-                n_parameters: 6,
-                card: json!({"teachers": ["BPR"]}),
-                files: BTreeMap::new(),
-            },
-            tensors,
-            users: Vocab::from_ids(["anna", "böb 🙂"]).unwrap(),
-            items: Vocab::from_ints(vec![10, -4, 7]).unwrap(),
-            history: Interactions::new(3, Lists::from_iter([vec![2, 0], vec![]]), None, None)
-                .unwrap(),
-        }
-    }
-
-    fn written() -> (tempfile::TempDir, PathBuf) {
-        let root = tempfile::tempdir().unwrap();
-        let folder = root.path().join("model");
-        artefact().write(&folder).unwrap();
-        (root, folder)
-    }
-
-    #[test]
-    fn what_was_written_is_read() {
-        let (_root, folder) = written();
-        let (made, read) = (artefact(), Artefact::read(&folder).unwrap());
-        assert_eq!((&made.tensors, &made.history), (&read.tensors, &read.history));
-        assert_eq!(read.users.id(1), "böb 🙂");
-        assert_eq!(read.items.get("-4"), Some(1));
-        assert_eq!(read.manifest.config, made.manifest.config);
-        assert_eq!(read.manifest.files.len(), 4);
-        let mapped = Artefact::read_mapped(&folder).unwrap();
-        assert!(mapped.tensors.mapped("items").is_some() && read.tensors.mapped("items").is_none());
-        assert_eq!((&made.tensors, &made.history), (&mapped.tensors, &mapped.history));
-        // Another one in its place leaves what was mapped as it was.
-        let mut other = artefact();
-        other.tensors.insert("items", &[3, 2], vec![9.0f32; 6]);
-        other.write(&folder).unwrap();
-        assert_eq!(made.tensors, mapped.tensors);
-        assert_ne!(made.tensors, Artefact::read_mapped(&folder).unwrap().tensors);
-    }
-
-    #[test]
-    fn the_same_model_gives_the_same_bytes() {
-        let ((_a, first), (_b, second)) = (written(), written());
-        for name in [MANIFEST, TENSORS, HISTORY, USERS, ITEMS] {
-            assert_eq!(fs::read(first.join(name)).unwrap(), fs::read(second.join(name)).unwrap());
-        }
-    }
-
-    #[test]
-    fn a_file_that_changed_since_is_refused_by_name() {
-        for name in [TENSORS, HISTORY, USERS, ITEMS] {
-            let (_root, folder) = written();
-            let bytes = fs::read(folder.join(name)).unwrap();
-            for at in [0, bytes.len() / 2, bytes.len() - 1] {
-                let mut changed = bytes.clone();
-                changed[at] ^= 1;
-                fs::write(folder.join(name), &changed).unwrap();
-                let error = Artefact::read(&folder).unwrap_err().to_string();
-                assert!(error.contains(name) && error.contains("SHA-256"), "{error}");
-                assert_eq!(Artefact::read_mapped(&folder).unwrap_err().to_string(), error);
-            }
-            fs::write(folder.join(name), &bytes[1..]).unwrap();
-            let error = Artefact::read(&folder).unwrap_err().to_string();
-            assert!(error.contains("the manifest says"), "{error}");
-            assert_eq!(Artefact::read_mapped(&folder).unwrap_err().to_string(), error);
-            fs::remove_file(folder.join(name)).unwrap();
-            assert!(Artefact::read(&folder).is_err());
-        }
-    }
-
-    /// Rewrites one file and makes the manifest agree with it: a forger, not an accident.
-    fn forge(folder: &Path, name: &str, bytes: &[u8]) -> String {
-        let mut manifest = Artefact::read_manifest(folder).unwrap();
-        let stamp = FileStamp { bytes: bytes.len() as u64, sha256: sha256(bytes) };
-        manifest.files.insert(name.into(), stamp);
-        fs::write(folder.join(name), bytes).unwrap();
-        fs::write(folder.join(MANIFEST), serde_json::to_string(&manifest).unwrap()).unwrap();
-        let error = Artefact::read(folder).unwrap_err().to_string();
-        assert_eq!(Artefact::read_mapped(folder).unwrap_err().to_string(), error);
-        error
-    }
-
-    #[test]
-    fn a_forged_folder_is_refused() {
-        let (_root, folder) = written();
-        let bad = Tensors::from_iter([("items", vec![1.0, f32::NAN].into())]);
-        assert!(forge(&folder, TENSORS, &tensors_to_bytes("", &bad)).contains("NaN at 1"));
-        let (_root, folder) = written();
-        assert!(forge(&folder, TENSORS, b"\xff\xff\xff\xff\xff\xff\xff\x7f{}").contains(TENSORS));
-        let (_root, folder) = written();
-        let beyond = Tensors::from_iter([
-            ("starts", vec![0u64, 2, 2].into()),
-            ("items", vec![0u32, 3].into()),
-        ]);
-        let error = forge(&folder, HISTORY, &tensors_to_bytes("", &beyond));
-        assert!(error.contains("item 3 is not in a catalogue of 3"), "{error}");
-        let (_root, folder) = written();
-        let falling = Tensors::from_iter([
-            ("starts", vec![0u64, u64::MAX, 2].into()),
-            ("items", vec![0u32, 1].into()),
-        ]);
-        assert!(forge(&folder, HISTORY, &tensors_to_bytes("", &falling)).contains("never fall"));
-        let (_root, folder) = written();
-        let few = Vocab::from_ids(["only"]).unwrap().to_bytes();
-        assert!(forge(&folder, USERS, &few).contains("1 ids, the manifest says 2"));
-    }
-
-    #[test]
-    fn a_newer_layout_and_a_strange_manifest_are_refused() {
-        let (_root, folder) = written();
-        let text = fs::read_to_string(folder.join(MANIFEST)).unwrap();
-        let try_with = |text: &str| {
-            fs::write(folder.join(MANIFEST), text).unwrap();
-            Artefact::read(&folder).unwrap_err().to_string()
-        };
-        assert!(try_with(&text.replace("\"format\": 1", "\"format\": 2")).contains("newer"));
-        assert!(try_with(&text.replace("\"kind\"", "\"kinds\"")).contains("kinds"));
-        assert!(try_with("{}").contains("no `format`"));
-        assert!(try_with("[").contains(MANIFEST));
-    }
-
-    #[test]
-    fn something_else_in_its_place_is_left_alone() {
-        let root = tempfile::tempdir().unwrap();
-        fs::write(root.path().join("letter"), "dear").unwrap();
-        assert!(artefact().write(root.path()).is_err());
-        assert_eq!(fs::read(root.path().join("letter")).unwrap(), b"dear");
-    }
-}
+mod tests;

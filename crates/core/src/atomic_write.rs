@@ -1,53 +1,54 @@
-//! Files and folders that appear whole or not at all: written beside their place and renamed into it.
+//! Atomic writing: files and folders are written under a temporary name next to their path and then renamed.
 
 use crate::{Error, Result};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// A file being written. Until [`AtomicFile::commit`] its place keeps what it held; dropped uncommitted, it leaves no trace.
+/// A file being written. Until [`AtomicFile::commit`], its path keeps the old content; dropped without a
+/// commit, it leaves no trace.
 #[derive(Debug)]
 pub struct AtomicFile {
-    place: PathBuf,
+    path: PathBuf,
     temporary: PathBuf,
     file: Option<File>,
 }
 
 impl AtomicFile {
-    /// Begins a file that is to stand at `place`, whose folder must exist.
+    /// Starts a file at `path`, whose folder must exist.
     ///
     /// # Errors
-    /// When it cannot be created, or `place` is a folder.
-    pub fn create(place: impl Into<PathBuf>) -> Result<Self> {
-        let place = place.into();
-        let name = place.file_name().filter(|_| !place.is_dir());
+    /// When it cannot be created, or `path` is a folder.
+    pub fn create(path: impl Into<PathBuf>) -> Result<Self> {
+        let path = path.into();
+        let name = path.file_name().filter(|_| !path.is_dir());
         let name = name.ok_or_else(|| Error::File {
-            path: place.clone(),
-            problem: "is a folder, expected a file's name".into(),
+            path: path.clone(),
+            problem: "is a folder, expected the name of a file".into(),
         })?;
-        let mut beside = name.to_os_string();
-        beside.push(format!(".{}.part", std::process::id()));
-        let temporary = place.with_file_name(beside);
+        let mut part = name.to_os_string();
+        part.push(format!(".{}.part", std::process::id()));
+        let temporary = path.with_file_name(part);
         let file = File::create(&temporary).map_err(Error::io(&temporary))?;
-        Ok(Self { place, temporary, file: Some(file) })
+        Ok(Self { path, temporary, file: Some(file) })
     }
 
-    /// Where it will stand.
+    /// Its final path.
     #[must_use]
-    pub fn place(&self) -> &Path {
-        &self.place
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
-    /// Forces the content to the disk and puts the file into its place.
+    /// Syncs the content to disk and renames the file to its final path.
     ///
     /// # Errors
     /// When the disk is full, or the file cannot be renamed.
     pub fn commit(mut self) -> Result<()> {
         if let Some(file) = self.file.take() {
-            let done = file.sync_all().and_then(|()| fs::rename(&self.temporary, &self.place));
+            let done = file.sync_all().and_then(|()| fs::rename(&self.temporary, &self.path));
             if let Err(source) = done {
                 _ = fs::remove_file(&self.temporary);
-                return Err(Error::Io { path: self.place.clone(), source });
+                return Err(Error::Io { path: self.path.clone(), source });
             }
         }
         Ok(())
@@ -75,58 +76,57 @@ impl Drop for AtomicFile {
     }
 }
 
-/// Writes `bytes` to `place`, whole or not at all.
+/// Writes `bytes` to `path`, atomically.
 ///
 /// # Errors
 /// As [`AtomicFile`].
-pub fn write(place: impl Into<PathBuf>, bytes: &[u8]) -> Result<()> {
-    let mut beside = AtomicFile::create(place)?;
-    beside.write_all(bytes).map_err(Error::io(beside.place()))?;
-    beside.commit()
+pub fn write(path: impl Into<PathBuf>, bytes: &[u8]) -> Result<()> {
+    let mut file = AtomicFile::create(path)?;
+    file.write_all(bytes).map_err(Error::io(file.path()))?;
+    file.commit()
 }
 
-/// Fills a folder that is to stand at `place`, whole or not at all. What stands there is replaced when it holds `marker`, the
-/// file by which such a folder is known; an empty folder too. Anything else is somebody's and left alone.
+/// Writes the folder `path` atomically: `fill` writes a temporary one. An existing folder is replaced if it
+/// is empty or has the file `marker`, which identifies folders of this kind. Anything else is left alone.
 ///
 /// # Errors
-/// When something else stands there, `fill` fails, or the disk is full.
+/// When `path` exists and is something else, `fill` fails, or the disk is full.
 pub fn folder<E: From<Error>>(
-    place: &Path,
+    path: &Path,
     marker: &str,
     fill: impl FnOnce(&Path) -> Result<(), E>,
 ) -> Result<(), E> {
-    let problem = |problem: String| Error::File { path: place.to_owned(), problem };
-    let stands = place.exists();
-    let empty = stands && fs::read_dir(place).is_ok_and(|mut inside| inside.next().is_none());
-    if stands && !empty && !place.join(marker).is_file() {
-        return Err(problem(format!(
-            "stands there already and holds no {marker}; name another folder"
-        ))
-        .into());
+    let problem = |problem: String| Error::File { path: path.to_owned(), problem };
+    let exists = path.exists();
+    let empty = exists && fs::read_dir(path).is_ok_and(|mut inside| inside.next().is_none());
+    if exists && !empty && !path.join(marker).is_file() {
+        return Err(
+            problem(format!("exists already and has no {marker}; name another folder")).into()
+        );
     }
-    let name = place.file_name().ok_or_else(|| problem("is not a folder's name".into()))?;
+    let name = path.file_name().ok_or_else(|| problem("is not the name of a folder".into()))?;
     let named = |suffix: &str| {
-        let mut beside = name.to_os_string();
-        beside.push(format!(".{}.{suffix}", std::process::id()));
-        place.with_file_name(beside)
+        let mut name = name.to_os_string();
+        name.push(format!(".{}.{suffix}", std::process::id()));
+        path.with_file_name(name)
     };
     let (part, old) = (named("part"), named("old"));
     let done = fs::create_dir_all(&part).map_err(|error| E::from(Error::io(&part)(error)));
     let done = done.and_then(|()| fill(&part)).and_then(|()| {
         let swap = || {
-            if stands {
-                fs::rename(place, &old)?;
+            if exists {
+                fs::rename(path, &old)?;
             }
-            fs::rename(&part, place)
+            fs::rename(&part, path)
         };
-        swap().map_err(|error| E::from(Error::io(place)(error)))
+        swap().map_err(|error| E::from(Error::io(path)(error)))
     });
     if done.is_err() {
-        if old.exists() && !place.exists() {
-            _ = fs::rename(&old, place);
+        if old.exists() && !path.exists() {
+            _ = fs::rename(&old, path);
         }
         _ = fs::remove_dir_all(&part);
-    } else if stands {
+    } else if exists {
         _ = fs::remove_dir_all(&old);
     }
     done
@@ -147,7 +147,7 @@ mod tests {
         assert_eq!(fs::read(&place).unwrap(), b"first");
         drop(second);
         assert_eq!(fs::read(&place).unwrap(), b"first");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
         write(&place, b"second").unwrap();
         assert_eq!(fs::read(&place).unwrap(), b"second");
         assert!(AtomicFile::create(folder.path()).is_err());
@@ -170,9 +170,9 @@ mod tests {
         });
         assert!(failed.is_err());
         assert_eq!(fs::read(place.join("mark")).unwrap(), b"two");
-        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1, "nothing is left beside it");
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1, "no temporary file is left");
         fs::write(root.path().join("letter"), "dear").unwrap();
         let foreign: Result<()> = folder(root.path(), "mark", fill("no"));
-        assert!(foreign.unwrap_err().to_string().contains("holds no mark"));
+        assert!(foreign.unwrap_err().to_string().contains("has no mark"));
     }
 }

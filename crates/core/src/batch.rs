@@ -80,8 +80,8 @@ impl<'a> Batch<'a> {
         first
     }
 
-    /// The random generator of row `at`. It is keyed by (seed, purpose, epoch, case), so draws do not depend on threads, batch
-    /// size or order. `purpose` separates the draws of different parts of the program.
+    /// The random generator of row `at`. It is keyed by (seed, purpose, epoch, case), so draws do not depend
+    /// on threads, batch size or order. `purpose` separates the draws of different parts of the program.
     #[must_use]
     pub fn rng(&self, at: usize, purpose: u64) -> Rng {
         Rng::keyed(self.seed, [purpose, self.epoch as u64, u64::from(self.rows[at])])
@@ -100,8 +100,8 @@ pub enum Slate {
         /// See [`Slate::blended`].
         blended: Option<Box<Blended>>,
     },
-    /// The listed items and, as one number, the log-sum-exp of the complement: all items that are neither listed nor left
-    /// out. HetComp, direct RRD, softmax.
+    /// The listed items and, as one number, the log-sum-exp of the complement: all items that are neither
+    /// listed nor left out. HetComp, direct RRD, softmax.
     WithComplement {
         /// Items to score.
         listed: Lists<ItemId>,
@@ -151,9 +151,9 @@ impl Slate {
         }
     }
 
-    /// Items whose scores the objective reads without a gradient, one list per row of the batch, or `None`. (RD estimates a
-    /// rank from random items.) A learner neither copies their vectors nor updates them. Probes may also be listed, left out
-    /// or part of the complement.
+    /// Items whose scores the objective reads without a gradient, one list per row of the batch, or `None`.
+    /// (RD estimates a rank from random items.) A learner neither copies their vectors nor updates them.
+    /// Probes may also be listed, left out or part of the complement.
     #[must_use]
     pub fn probes(&self) -> Option<&Lists<ItemId>> {
         match self {

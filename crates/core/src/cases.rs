@@ -1,31 +1,31 @@
-//! Queries and, where known, their answers. Rows are ranges into shared timelines: nothing is copied.
+//! Queries and their targets. Rows are ranges into shared timelines, so nothing is copied.
 
 use crate::kernel::simd::prefetch;
 use crate::{Error, Interactions, ItemId, Lists, Result, UserId};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Who is asking, and what they did before. A model uses the part it understands.
+/// A user and their history. A model uses the parts it understands.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Query<'a> {
-    /// A user of the training log; `None` for somebody new.
+    /// A user of the training log; `None` for a new user.
     pub user: Option<UserId>,
     /// Oldest first.
     pub history: &'a [ItemId],
-    /// More items that are not to be recommended, besides the history (say, a validation part).
+    /// Items besides the history that must not be recommended, such as those of a validation set.
     pub hidden: &'a [ItemId],
 }
 
-/// A query and its answer.
+/// A query and its targets.
 #[derive(Clone, Copy, Debug)]
 pub struct Case<'a> {
-    /// Who asks.
+    /// The query.
     pub query: Query<'a>,
-    /// What is right; in evaluation never empty.
+    /// The relevant items; never empty in evaluation.
     pub targets: &'a [ItemId],
 }
 
-/// Many cases over shared timelines.
+/// Cases over shared timelines.
 #[derive(Clone, Debug)]
 pub struct Cases {
     n_items: usize,
@@ -35,8 +35,8 @@ pub struct Cases {
 
 #[derive(Clone, Debug)]
 enum Rows {
-    /// Row *i* is interaction *i* of the timeline: the whole of a user's line is history, one item of it is the target.
-    /// Kept as one number a row, because it is what most models train on.
+    /// Row *i* is interaction *i* of the timeline: the history is the user's whole line, the target is one
+    /// item of it. Stored as one number per row, because most models train on this.
     Each {
         starts: Vec<usize>,
         user_of: Vec<UserId>,
@@ -47,13 +47,13 @@ enum Rows {
 /// One case as ranges into the timeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// Who asks.
+    /// The user of the query.
     pub user: Option<UserId>,
-    /// What they did before.
+    /// The history.
     pub history: Range<usize>,
-    /// What else is not to be recommended.
+    /// The hidden items.
     pub hidden: Range<usize>,
-    /// What is right.
+    /// The targets.
     pub targets: Range<usize>,
 }
 
@@ -96,7 +96,7 @@ impl Cases {
     /// From ranges into a timeline.
     ///
     /// # Errors
-    /// When a range leaves the timeline or an item the catalogue.
+    /// When a range is not within the timeline, or an item not in the catalogue.
     pub fn new(n_items: usize, timeline: Arc<Vec<ItemId>>, spans: Vec<Span>) -> Result<Self> {
         if let Some(&item) = timeline.iter().find(|&&item| item as usize >= n_items) {
             return Err(Error::UnknownItem { item: item as usize, n_items });
@@ -113,8 +113,8 @@ impl Cases {
         Ok(Self { n_items, timeline, rows: Rows::Spans(spans) })
     }
 
-    /// One case an interaction: the target is that item, the history the user's whole line. What models without a notion of
-    /// order train on.
+    /// One case per interaction: the target is its item, the history is the user's whole line. The training
+    /// cases of models that ignore order.
     #[must_use]
     pub fn each_interaction(log: &Interactions) -> Self {
         let items = log.items();
@@ -129,8 +129,8 @@ impl Cases {
         }
     }
 
-    /// One case a user: the history is the whole line, nothing is the target. What autoencoders train on, and what a service
-    /// answers.
+    /// One case per user: the history is the whole line, without targets. The training cases of autoencoders,
+    /// and the queries of a service.
     #[must_use]
     pub fn per_user(log: &Interactions) -> Self {
         let items = log.items();
@@ -151,10 +151,11 @@ impl Cases {
         }
     }
 
-    /// Sliding windows (Caser, A.5 of the RD paper's code): for every position with at least `length` items before it, those
-    /// before it are the history (a model looks at the last `length`) and the next `n_targets` the targets. A user with fewer
-    /// than `length + n_targets` items, but more than `n_targets`, gives one case with what history there is. The rest of the
-    /// user's line is hidden: it is labelled, and no teacher shall recommend it.
+    /// Sliding windows (Caser, A.5 of the RD paper's code): for every position with at least `length` items
+    /// before it, these are the history (a model uses the last `length`) and the next `n_targets` items are
+    /// the targets. A user with fewer than `length + n_targets` items, but more than `n_targets`, has one
+    /// case with a shorter history. The remaining items of the user are hidden: they are labelled, and no
+    /// teacher may recommend them.
     #[must_use]
     pub fn windows(log: &Interactions, length: usize, n_targets: usize) -> Self {
         let mut spans = Vec::new();
@@ -180,7 +181,7 @@ impl Cases {
         }
     }
 
-    /// How many cases.
+    /// The number of cases.
     #[must_use]
     pub fn len(&self) -> usize {
         match &self.rows {
@@ -189,19 +190,19 @@ impl Cases {
         }
     }
 
-    /// Whether there is none.
+    /// Whether there are no cases.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The catalogue's size.
+    /// The size of the catalogue.
     #[must_use]
     pub fn n_items(&self) -> usize {
         self.n_items
     }
 
-    /// Case `i`; panics when there is none.
+    /// Case `i`; panics if there is none.
     #[must_use]
     pub fn case(&self, i: usize) -> Case<'_> {
         match &self.rows {
@@ -223,7 +224,7 @@ impl Cases {
         }
     }
 
-    /// Who asks in case `i`: quicker than the whole case. Panics when there is none.
+    /// The user of case `i`: faster than the whole case. Panics if there is none.
     #[must_use]
     pub fn user(&self, i: usize) -> Option<UserId> {
         match &self.rows {
@@ -232,7 +233,7 @@ impl Cases {
         }
     }
 
-    /// What is right in case `i`: quicker than the whole case. Panics when there is none.
+    /// The targets of case `i`: faster than the whole case. Panics if there is none.
     #[must_use]
     pub fn targets_of(&self, i: usize) -> &[ItemId] {
         match &self.rows {
@@ -241,8 +242,8 @@ impl Cases {
         }
     }
 
-    /// Has the user and the targets of case `i`, if there is one, fetched from memory, so that whoever asks for them soon
-    /// after need not wait: batches name cases all over the log.
+    /// Prefetches the user and the targets of case `i`, if it exists, because the cases of a batch are spread
+    /// over the whole log.
     pub fn prefetch(&self, i: usize) {
         match &self.rows {
             Rows::Each { user_of, .. } => {
@@ -253,7 +254,7 @@ impl Cases {
         }
     }
 
-    /// The cases `range`, over the same timeline; panics when there are fewer.
+    /// The cases `range`, over the same timeline; panics if there are fewer.
     #[must_use]
     pub fn slice(&self, range: Range<usize>) -> Self {
         let spans = match &self.rows {
@@ -275,7 +276,7 @@ impl Cases {
         }
     }
 
-    /// Query `i`; panics when there is none.
+    /// Query `i`; panics if there is none.
     #[must_use]
     pub fn query(&self, i: usize) -> Query<'_> {
         self.case(i).query
@@ -292,7 +293,7 @@ impl Cases {
         self.iter().map(|case| case.query).collect()
     }
 
-    /// How many different queries the cases ask: a teacher is asked each of them once.
+    /// The number of distinct queries: a teacher ranks once for each of them.
     #[must_use]
     pub fn n_queries(&self) -> usize {
         match &self.rows {
@@ -301,7 +302,7 @@ impl Cases {
         }
     }
 
-    /// Which of the different queries case `i` asks.
+    /// The index of the query of case `i` among the distinct queries.
     #[must_use]
     pub fn query_of(&self, i: usize) -> usize {
         match &self.rows {
@@ -310,7 +311,7 @@ impl Cases {
         }
     }
 
-    /// The different queries, in the order of [`Cases::query_of`].
+    /// The distinct queries, in the order of [`Cases::query_of`].
     #[must_use]
     pub fn distinct_queries(&self) -> Vec<Query<'_>> {
         match &self.rows {
@@ -326,8 +327,7 @@ impl Cases {
         }
     }
 
-    /// A number that other cases, or the same in another order, hardly ever have: tells whether kept answers are answers to
-    /// these questions.
+    /// A hash of the cases and their order: tells whether recorded answers belong to these queries.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         let mut hash = self.n_items as u64;
@@ -430,8 +430,8 @@ mod tests {
 
     #[test]
     fn windows_are_as_many_as_the_rule_of_ranking_distillation_says() {
-        // L = 5: n - L - T + 1 windows of users with at least L + T items, 1 of those with fewer, none of those without a
-        // history to speak of.
+        // L = 5: n - L - T + 1 windows of users with at least L + T items, 1 of those with fewer, none of
+        // those without a history to speak of.
         for (n_targets, by_hand) in [(1, [0, 0, 1, 1, 1, 2, 7]), (3, [0, 0, 0, 1, 1, 1, 5])] {
             let log = of_lengths([0, 1, 2, 5, 6, 7, 12]);
             let cases = Cases::windows(&log, 5, n_targets);
@@ -450,7 +450,8 @@ mod tests {
 
     #[test]
     fn gowalla_of_ranking_distillation_has_367_611_windows() {
-        // 13,149 users with 433,356 actions for training and validation, at least 12 each (four fifths of 15): sum of n - 5.
+        // 13,149 users with 433,356 actions for training and validation, at least 12 each (four fifths of
+        // 15): sum of n - 5.
         let (users, actions) = (13_149, 433_356);
         let spare = actions - 12 * users;
         let lengths = (0..users).map(|user| 12 + spare / users + usize::from(user < spare % users));

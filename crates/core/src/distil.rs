@@ -51,7 +51,7 @@ impl Requirements {
         Self { lists, trajectory: false, labelled_ranks: false, vectors: false, recipe: false }
     }
 
-    /// With lists of at least `k`.
+    /// The same, with lists of at least `k` items.
     #[must_use]
     pub fn with_k(self, k: usize) -> Self {
         Self { lists: ListRequest { k: k.max(self.lists.k), ..self.lists }, ..self }
@@ -111,7 +111,7 @@ impl Trace {
     /// `checkpoints`: (epoch, the lists at that time), earliest first.
     ///
     /// # Errors
-    /// When there is none, or they answer different numbers of queries.
+    /// When there is none, or they have different numbers of queries.
     pub fn new<A: Into<Answers>>(
         teacher: impl Into<String>,
         checkpoints: Vec<(usize, A)>,
@@ -131,7 +131,7 @@ impl Trace {
     /// Adds [`Trace::labelled_ranks`].
     ///
     /// # Errors
-    /// When they answer another number of queries.
+    /// When they have another number of queries.
     pub fn with_labelled_ranks(mut self, ranks: Lists<u32>) -> Result<Self> {
         let (found, expected) = (ranks.len(), self.last().len());
         if found != expected {
@@ -144,7 +144,7 @@ impl Trace {
     /// Adds the vectors of the queries and of all items.
     ///
     /// # Errors
-    /// When they answer another number of queries.
+    /// When they have another number of queries.
     pub fn with_embedded(mut self, embedded: Embedded) -> Result<Self> {
         let (found, expected) = (embedded.n_queries(), self.last().len());
         if found != expected {
@@ -197,7 +197,7 @@ impl Trace {
         &self.checkpoints[self.checkpoints.len() - 1].1
     }
 
-    /// With lists of at most `k` items.
+    /// The same trace, with lists of at most `k` items.
     #[must_use]
     pub fn truncated(&self, k: usize) -> Self {
         let cut = |(epoch, lists): &(usize, Answers)| (*epoch, lists.truncated(k));
@@ -205,10 +205,10 @@ impl Trace {
         Self { checkpoints, ..self.clone() }
     }
 
-    /// Checks that this trace answers `cases`.
+    /// Checks that this trace belongs to `cases`.
     ///
     /// # Errors
-    /// When it answers another number of distinct queries, or lists an item that is not in the catalogue.
+    /// When it has another number of distinct queries, or lists an item that is not in the catalogue.
     pub fn answers(&self, cases: &Cases) -> Result<()> {
         let (found, expected) = (self.last().len(), cases.n_queries());
         if found != expected {

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 /// A result with this crate's error.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Everything that can go wrong in this crate. Messages are lower case and name both the value found and the valid ones.
+/// Everything that can go wrong in this crate. Messages are lower case and name both the value found and the
+/// valid ones.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -28,7 +29,9 @@ pub enum Error {
         found: usize,
     },
     /// A teacher's trace has not one answer per query of the student's cases.
-    #[error("teacher `{teacher}` answered {found} cases, the student asks {expected}")]
+    #[error(
+        "teacher `{teacher}` has rankings for {found} queries, the student's cases have {expected}"
+    )]
     Misaligned {
         /// The teacher's name.
         teacher: String,
@@ -109,7 +112,8 @@ impl Error {
         move |source| Self::Io { path, source }
     }
 
-    /// The same error, with the key of a configuration error placed below the dotted `path`; an empty path changes nothing.
+    /// The same error, with the key of a configuration error placed below the dotted `path`; an empty path
+    /// changes nothing.
     #[must_use]
     pub fn under(self, path: &str) -> Self {
         match self {

@@ -8,7 +8,8 @@ pub type UserId = u32;
 /// An item, `0..n_items`. Original ids are in the vocabulary.
 pub type ItemId = u32;
 
-/// A log in dense ids, grouped by user; each user's items are in the order of the log (chronological, if it has times).
+/// A log in dense ids, grouped by user; each user's items are in the order of the log (chronological, if it
+/// has times).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Interactions {
     n_items: usize,
@@ -18,8 +19,9 @@ pub struct Interactions {
 }
 
 impl Interactions {
-    /// A log of (user, item) pairs with ids of any kind, such as text or integers. Users and items are numbered in the order of
-    /// their first appearance; a user's items keep the order of the pairs. Of equal pairs, only the first is kept.
+    /// A log of (user, item) pairs with ids of any kind, such as text or integers. Users and items are
+    /// numbered in the order of their first appearance; a user's items keep the order of the pairs. Of equal
+    /// pairs, only the first is kept.
     ///
     /// ```
     /// use rankstill_core::Interactions;

@@ -1,17 +1,18 @@
-//! The seam between models and losses: a learner scores a slate, an objective turns the scores into a loss and its gradient.
-//! Models and distillers know of each other only through these scores, or through vectors (see [`crate::vectors`]).
+//! The seam between models and losses: a learner scores a slate, an objective turns the scores into a loss
+//! and its gradient. Models and distillers know of each other only through these scores, or through vectors
+//! (see [`crate::vectors`]).
 
 use crate::kernel::sample::Positives;
 use crate::{Batch, Case, Cases, ItemId, Model, Result, Slate, Tensors, VectorObjective};
 
 /// A model in training.
 pub trait Learner: Model {
-    /// One optimiser step on `batch`: scores the slate, evaluates the objective, back-propagates. Returns the summed loss of
-    /// the batch's rows; the step follows the mean loss (or the sum, where the recipe says so).
+    /// One optimiser step on `batch`: scores the slate, evaluates the objective, back-propagates. Returns the
+    /// summed loss of the batch's rows; the step follows the mean loss (or the sum, for some recipes).
     fn step(&mut self, batch: &Batch<'_>, slate: &Slate, objective: &dyn Objective) -> f64;
 
-    /// A whole epoch at once, for learners with a fused kernel for this objective; returns the summed loss. `None` if there is
-    /// no such kernel: the training loop then steps batch by batch.
+    /// A whole epoch at once, for learners with a fused kernel for this objective; returns the summed loss.
+    /// `None` if there is no such kernel: the training loop then steps batch by batch.
     fn epoch(&mut self, _epoch: usize, _seed: u64, _objective: &dyn Objective) -> Option<f64> {
         None
     }
@@ -107,7 +108,8 @@ pub struct Scores<'a> {
     pub listed: &'a [f32],
     /// Parallel to the row's probes ([`Slate::probes`]); empty if there are none.
     pub probes: &'a [f32],
-    /// The log-sum-exp of the complement's scores, for rows of [`Slate::WithComplement`] that need it; -inf otherwise.
+    /// The log-sum-exp of the complement's scores, for rows of [`Slate::WithComplement`] that need it; -inf
+    /// otherwise.
     pub log_complement: f32,
 }
 

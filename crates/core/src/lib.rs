@@ -1,5 +1,5 @@
-//! The ground that every other crate stands on: the data shapes, the seams between models, distillers and metrics, the one
-//! training loop, the artefact, and the kernels.
+//! The foundation of all other crates: data types, the interfaces between models, distillers and metrics, the
+//! training loop, saved models (artefacts), and the numeric kernels.
 
 pub mod answers;
 pub mod artefact;
@@ -21,6 +21,7 @@ pub mod recipe;
 pub mod registry;
 pub mod state;
 pub mod tensors;
+pub mod text_table;
 pub mod train;
 pub mod vectors;
 pub mod vocab;

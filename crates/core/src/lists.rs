@@ -1,8 +1,8 @@
-//! A ragged array: many short lists in two flat vectors.
+//! Ragged arrays: many short lists in two flat vectors.
 
 use serde::{Deserialize, Serialize};
 
-/// Row `i` is `values[starts[i]..starts[i + 1]]`. `starts` has one entry more than there are rows.
+/// Row `i` is `values[starts[i]..starts[i + 1]]`; `starts` has one entry more than there are rows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lists<T> {
     starts: Vec<usize>,
@@ -16,7 +16,7 @@ impl<T> Default for Lists<T> {
 }
 
 impl<T> Lists<T> {
-    /// No rows, with room for `rows` lists of `values` entries together.
+    /// No rows, with capacity for `rows` rows of `values` entries in total.
     #[must_use]
     pub fn with_capacity(rows: usize, values: usize) -> Self {
         let mut starts = Vec::with_capacity(rows + 1);
@@ -24,19 +24,13 @@ impl<T> Lists<T> {
         Self { starts, values: Vec::with_capacity(values) }
     }
 
-    /// From flat parts; `None` unless `starts` begins at 0, never falls, and ends at `values.len()`.
+    /// From the flat parts; `None` unless `starts` begins at 0, never decreases, and ends at `values.len()`.
     #[must_use]
     pub fn from_parts(starts: Vec<usize>, values: Vec<T>) -> Option<Self> {
         let sound = starts.first() == Some(&0)
             && starts.last() == Some(&values.len())
             && starts.is_sorted();
         sound.then_some(Self { starts, values })
-    }
-
-    /// The flat parts: row boundaries (one more than rows) and the values.
-    #[must_use]
-    pub fn into_parts(self) -> (Vec<usize>, Vec<T>) {
-        (self.starts, self.values)
     }
 
     /// Adds a row at the end.
@@ -64,18 +58,18 @@ impl<T> Lists<T> {
         self.len() == 0
     }
 
-    /// Row `i`; panics when there is none.
+    /// Row `i`; panics if there is none.
     #[must_use]
     pub fn row(&self, i: usize) -> &[T] {
         &self.values[self.starts[i]..self.starts[i + 1]]
     }
 
-    /// Row `i`, writable; panics when there is none.
+    /// Row `i`, mutable; panics if there is none.
     pub fn row_mut(&mut self, i: usize) -> &mut [T] {
         &mut self.values[self.starts[i]..self.starts[i + 1]]
     }
 
-    /// Where row `i` lies in [`Lists::values`].
+    /// The range of row `i` in [`Lists::values`].
     #[must_use]
     pub fn range(&self, i: usize) -> std::ops::Range<usize> {
         self.starts[i]..self.starts[i + 1]
@@ -86,7 +80,7 @@ impl<T> Lists<T> {
         self.starts.windows(2).map(|pair| &self.values[pair[0]..pair[1]])
     }
 
-    /// Row boundaries, one more than rows.
+    /// The row boundaries, one more than rows.
     #[must_use]
     pub fn starts(&self) -> &[usize] {
         &self.starts
@@ -98,7 +92,7 @@ impl<T> Lists<T> {
         &self.values
     }
 
-    /// All values, row after row, writable.
+    /// All values, row after row, mutable.
     pub fn values_mut(&mut self) -> &mut [T] {
         &mut self.values
     }

@@ -1,7 +1,7 @@
 //! Top-K and ranks for in-process models: the only masking and selection code, over item tables that are packed once.
 
 use crate::kernel::narrow::{self, Narrow, Width};
-use crate::kernel::panels::{Order, Panels, Rows};
+use crate::kernel::panels::{PanelOrder, Panels, Rows};
 use crate::kernel::{ranks, topk};
 use crate::{Cases, Error, Factored, ItemId, Lists, Query, Ranker, Rankings, Result, Scorer, TopK};
 use rayon::prelude::*;
@@ -11,8 +11,9 @@ use std::str::FromStr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The precision of the item table that is searched. **Results do not depend on it**, to the last bit: a narrow table finds
-/// the few candidates, whose scores are then computed from the full vectors (see [`narrow`](crate::kernel::narrow)).
+/// The precision of the item table that is searched. **Results do not depend on it**, to the last bit: a
+/// narrow table finds the few candidates, whose scores are then computed from the full vectors (see
+/// [`narrow`](crate::kernel::narrow)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Precision {
     /// Full vectors, four bytes per number.
@@ -72,8 +73,8 @@ pub struct PrecisionUse {
     pub rescored: u64,
 }
 
-/// A scorer that is queried many times: if it is factored, its items are packed once and not in every call. `P` is any pointer
-/// to the scorer: a reference during evaluation, a box in a server.
+/// A scorer that is queried many times: if it is factored, its items are packed once and not in every call.
+/// `P` is any pointer to the scorer: a reference during evaluation, a box in a server.
 ///
 /// ```
 /// use rankstill_core::{Packed, Precision, Query, Ranker, Scorer, TopK};
@@ -139,7 +140,7 @@ impl<P: Deref<Target: Scorer>> Packed<P> {
                 Precision::F16 => Narrow::pack(rows, Width::Half),
                 Precision::Int8 => Narrow::pack(rows, Width::Byte),
             };
-            narrow.map_or_else(|| Items::Full(Panels::pack(rows, Order::Norm)), Items::Narrow)
+            narrow.map_or_else(|| Items::Full(Panels::pack(rows, PanelOrder::Norm)), Items::Narrow)
         };
         let items = scorer.factored().map(pack);
         let (queries, rescored) = (AtomicU64::new(0), AtomicU64::new(0));
@@ -172,8 +173,8 @@ impl<P: Deref<Target: Scorer>> Packed<P> {
     }
 }
 
-/// Parallel over blocks of queries: fused with the dot products for factored scorers, from rows of scores for the others. Both
-/// give the same order: larger scores first, ties to the smaller id, NaN last.
+/// Parallel over blocks of queries: fused with the dot products for factored scorers, from rows of scores for
+/// the others. Both give the same order: larger scores first, ties to the smaller id, NaN last.
 impl<P: Deref<Target: Scorer> + Send + Sync> Ranker for Packed<P> {
     fn rank(&self, queries: &[Query<'_>], top: &TopK<'_>) -> Result<Rankings> {
         let masks = Masks::new(queries, top);
@@ -212,8 +213,8 @@ impl<P: Deref<Target: Scorer> + Send + Sync> Ranker for Packed<P> {
             let vectors = embed(factored, &queries);
             let query_rows = Rows::dense(&vectors, queries.len(), items.dim());
             let panels = self.by_id.get_or_init(|| match items {
-                Items::Full(panels) => panels.reordered(Order::Id),
-                Items::Narrow(_) => Panels::pack(factored.items().rows(), Order::Id),
+                Items::Full(panels) => panels.reordered(PanelOrder::Id),
+                Items::Narrow(_) => Panels::pack(factored.items().rows(), PanelOrder::Id),
             });
             let found = ranks::target_ranks(query_rows, panels, targets, |i| masks.of(i), allowed);
             return Ok(Lists::from_parts(found.offsets, found.ranks).unwrap_or_default());
@@ -265,8 +266,8 @@ fn embed(factored: &dyn Factored, queries: &[Query<'_>]) -> Vec<f32> {
     vectors
 }
 
-/// The items that must not be recommended to each query, as one slice. History and hidden items are copied only for queries
-/// that have both.
+/// The items that must not be recommended to each query, as one slice. History and hidden items are copied
+/// only for queries that have both.
 struct Masks<'a> {
     queries: &'a [Query<'a>],
     both: Lists<ItemId>,

@@ -41,10 +41,10 @@ pub enum Sampling {
     /// Each case once: a user's weight is their number of cases.
     #[default]
     Cases,
-    /// As many draws as there are cases, with replacement: first a user, then one of their cases, both uniformly. All
-    /// users weigh the same, as they do in metrics averaged over users. The public code of NGCF (Wang et al., SIGIR 2019)
-    /// and LightGCN (He et al., SIGIR 2020) samples this way. [`Learner::epoch`](crate::Learner::epoch), which visits each
-    /// case once, is not used then.
+    /// As many draws as there are cases, with replacement: first a user, then one of their cases, both
+    /// uniformly. All users weigh the same, as they do in metrics averaged over users. The public code of
+    /// NGCF (Wang et al., SIGIR 2019) and LightGCN (He et al., SIGIR 2020) samples this way.
+    /// [`Learner::epoch`](crate::Learner::epoch), which visits each case once, is not used then.
     Users,
 }
 
@@ -84,8 +84,8 @@ impl Fit<'_> {
 
 /// Observes a training run.
 pub trait Watch {
-    /// Called after every epoch. `Break` ends the run with [`Error::Interrupted`](crate::Error::Interrupted) after its state
-    /// has been checkpointed.
+    /// Called after every epoch. `Break` ends the run with [`Error::Interrupted`](crate::Error::Interrupted)
+    /// after its state has been checkpointed.
     ///
     /// # Errors
     /// An error of the watcher ends the run.

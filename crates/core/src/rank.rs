@@ -7,15 +7,16 @@ pub use crate::kernel::bits::ItemSet;
 
 /// Anything that ranks items for queries: in-process, cached or remote. It may fail. Every [`Scorer`] is a ranker.
 pub trait Ranker: Send + Sync {
-    /// Row *i* holds at most `top.k` items for query *i*, best first; ties go to the smaller id. Items that may not be
-    /// recommended are never returned, so a list may be shorter than `k`.
+    /// Row *i* holds at most `top.k` items for query *i*, best first; ties go to the smaller id. Items that
+    /// may not be recommended are never returned, so a list may be shorter than `k`.
     ///
     /// # Errors
     /// When an external ranker does not answer.
     fn rank(&self, queries: &[Query<'_>], top: &TopK<'_>) -> Result<Rankings>;
 
-    /// Row *i* holds the 1-based rank of every target of case *i* in the full ranking of the items that may be recommended;
-    /// 0 for a target that is not in it. In-process models count exactly; others search their longest list.
+    /// Row *i* holds the 1-based rank of every target of case *i* in the full ranking of the items that may
+    /// be recommended; 0 for a target that is not in it. In-process models count exactly; others search their
+    /// longest list.
     ///
     /// # Errors
     /// When an external ranker does not answer.
@@ -42,8 +43,8 @@ pub fn ranks_in_lists(lists: &Lists<ItemId>, cases: &Cases) -> Lists<u32> {
     lists.iter().zip(cases.iter()).map(|(list, case)| ranks_in_list(list, case.targets)).collect()
 }
 
-/// The rank of each target in the list: 1-based, 0 if it is not listed. One lookup per item of the list, so the cost is not
-/// the product of both lengths.
+/// The rank of each target in the list: 1-based, 0 if it is not listed. One lookup per item of the list, so
+/// the cost is not the product of both lengths.
 fn ranks_in_list(list: &[ItemId], targets: &[ItemId]) -> Vec<u32> {
     let mut by_item: Vec<(ItemId, usize)> = targets.iter().copied().zip(0..).collect();
     by_item.sort_unstable();
@@ -103,8 +104,8 @@ pub trait Scorer: Send + Sync {
     /// Writes the score of every item for every query, `queries x n_items`; larger is better, NaN ranks last.
     fn score(&self, queries: &[Query<'_>], out: &mut [f32]);
 
-    /// Set when the score is a dot product with an item table, as in most models: the fused top-K kernel, quantisation,
-    /// approximate search and vector export then work for it.
+    /// Set when the score is a dot product with an item table, as in most models: the fused top-K kernel,
+    /// quantisation, approximate search and vector export then work for it.
     fn factored(&self) -> Option<&dyn Factored> {
         None
     }

@@ -1,8 +1,19 @@
-//! Items, best first, with scores: what every ranker answers with, and all that a student needs of a teacher.
+//! Ranked lists of items with scores: the output of every ranker, and all that a student needs from a teacher.
 
 use crate::{Error, ItemId, Lists, Result};
 
-/// Row *i* answers query *i*: items best first, no item twice, with scores that never rise.
+/// Row *i* is the list for query *i*: items best first, no item twice, scores never increasing.
+///
+/// ```
+/// use rankstill_core::Rankings;
+///
+/// let mut rankings = Rankings::default();
+/// rankings.push([(7, 0.9), (2, 0.4)]);
+/// rankings.push([]);
+/// assert_eq!(rankings.len(), 2);
+/// assert_eq!((rankings.items(0), rankings.scores(0)), (&[7, 2][..], &[0.9, 0.4][..]));
+/// assert!(rankings.items(1).is_empty());
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rankings {
     items: Lists<ItemId>,
@@ -10,7 +21,7 @@ pub struct Rankings {
 }
 
 impl Rankings {
-    /// `scores` lie parallel to `items.values()`.
+    /// `scores` are parallel to `items.values()`.
     ///
     /// # Errors
     /// When the two differ in length.
@@ -25,43 +36,43 @@ impl Rankings {
         Ok(Self { items, scores })
     }
 
-    /// How many queries were answered.
+    /// The number of lists.
     #[must_use]
     pub fn len(&self) -> usize {
         self.items.len()
     }
 
-    /// Whether no query was answered.
+    /// Whether there are no lists.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
 
-    /// The items of answer `i`, best first.
+    /// The items of list `i`, best first.
     #[must_use]
     pub fn items(&self, i: usize) -> &[ItemId] {
         self.items.row(i)
     }
 
-    /// The scores of answer `i`, highest first.
+    /// The scores of list `i`, highest first.
     #[must_use]
     pub fn scores(&self, i: usize) -> &[f32] {
         &self.scores[self.items.range(i)]
     }
 
-    /// All answers' items.
+    /// The items of all lists.
     #[must_use]
     pub fn lists(&self) -> &Lists<ItemId> {
         &self.items
     }
 
-    /// All answers' scores, parallel to `lists().values()`.
+    /// The scores of all lists, parallel to `lists().values()`.
     #[must_use]
     pub fn all_scores(&self) -> &[f32] {
         &self.scores
     }
 
-    /// Adds an answer at the end.
+    /// Adds a list at the end.
     pub fn push(&mut self, ranked: impl IntoIterator<Item = (ItemId, f32)>) {
         let scores = &mut self.scores;
         self.items.push(ranked.into_iter().map(|(item, score)| {
@@ -70,7 +81,7 @@ impl Rankings {
         }));
     }
 
-    /// Adds all answers of `other` at the end.
+    /// Adds all lists of `other` at the end.
     pub fn append(&mut self, other: Self) {
         self.items.append(other.items);
         self.scores.extend(other.scores);

@@ -19,6 +19,9 @@ impl<T: Serialize> Configured for T {
 
 /// What a model's settings determine without any training data.
 pub trait ModelConfig: Configured + Send + Sync {
+    /// Its name in the registry: `kind = "..."` of a configuration, and of an artefact's manifest.
+    fn kind(&self) -> &'static str;
+
     /// Rebuilds a model from its [`Model::tensors`]. Checks everything: they may come from a file.
     ///
     /// # Errors

@@ -1,15 +1,16 @@
-//! The registry: one line a model, distiller, metric or format drives the CLI's help, the docs and the tests.
+//! Registries: one entry per model, distiller, metric or format drives parsing, the help, the documentation
+//! and the tests.
 
 use crate::{Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-/// One thing that can be named in a configuration.
+/// A kind that a configuration can name.
 pub struct Entry<T: ?Sized> {
-    /// As `kind = "..."`.
+    /// The value of `kind = "..."`.
     pub name: &'static str,
-    /// One line for the help.
+    /// One line of help.
     pub about: &'static str,
     /// Settings with which it is small and quick, a JSON object; for generic tests.
     pub small: &'static str,
@@ -17,17 +18,31 @@ pub struct Entry<T: ?Sized> {
     pub parse: fn(Config<'_>) -> Result<Box<T>>,
 }
 
-/// The settings of one entry, and where they stand.
+/// The settings of one entry and their path in the configuration.
+///
+/// ```
+/// use rankstill_core::{Plan, registry::Config};
+/// use serde_json::json;
+///
+/// let settings = json!({"epochs": 9});
+/// let plan: Plan = Config { path: "models.student.train", value: &settings }.read()?;
+/// assert_eq!(plan, Plan { epochs: 9, ..Plan::default() });
+///
+/// let typo = json!({"epoch": 9});
+/// let error = Config { path: "models.student.train", value: &typo }.read::<Plan>().unwrap_err();
+/// assert!(error.to_string().starts_with("models.student.train.epoch: unknown field"));
+/// # Ok::<(), rankstill_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Config<'a> {
-    /// The dotted path for error messages.
+    /// The dotted path, for error messages.
     pub path: &'a str,
     /// A table of settings.
     pub value: &'a Value,
 }
 
 impl Config<'_> {
-    /// As `T`; an error names the key in full and, for an unknown one, the valid ones.
+    /// Reads the settings as `T`. Errors name the full key and, if it is unknown, the valid ones.
     ///
     /// # Errors
     /// When the settings are not a `T`.
@@ -42,11 +57,9 @@ impl Config<'_> {
             Error::Config { key, problem: error.into_inner().to_string() }
         })
     }
-}
 
-impl Config<'_> {
-    /// As `T`, what is not named being as in `T`'s default, in tables within the table as well: a recipe's batch size stays
-    /// when a configuration names its epochs alone.
+    /// Reads the settings as `T`. Missing keys take their value from `T::default()`, in nested tables too: a
+    /// recipe keeps its own batch size if a configuration sets only the epochs.
     ///
     /// # Errors
     /// When the settings are not a `T`.
@@ -61,8 +74,8 @@ impl Config<'_> {
     }
 }
 
-/// Adds what `upper` does not say. A table is filled up from the table beneath it, unless it names its own `kind`: then it
-/// stands for itself, because the settings of one kind are not those of another.
+/// Adds to `upper` the keys of `lower` that it lacks, in nested tables too. A table that has its own `kind`
+/// is left alone, because settings of one kind do not fit another.
 pub fn lay_under(upper: &mut Map<String, Value>, lower: &Map<String, Value>) {
     for (key, value) in lower {
         match (upper.get_mut(key), value) {
@@ -77,7 +90,7 @@ pub fn lay_under(upper: &mut Map<String, Value>, lower: &Map<String, Value>) {
     }
 }
 
-/// Finds the entry that `value.kind` names and parses the rest of `value` with it.
+/// Finds the entry named by `kind` and parses the other settings with it.
 ///
 /// # Errors
 /// When there is no `kind`, no such entry, or the settings do not fit it.
@@ -148,7 +161,7 @@ mod tests {
         assert_eq!(
             read(json!({"loss": loss})),
             Ok(Recipe { loss, ..own }),
-            "another kind stands alone"
+            "a table with a kind is not filled up"
         );
         assert!(
             read(json!({"train": {"epoch": 9}})).unwrap_err().starts_with("m.train.epoch: unknown")

@@ -3,7 +3,7 @@
 use crate::kernel::table::{TableState, WrongLength};
 use crate::{Error, Result, Tensors};
 
-/// Puts a table's or a dense parameter's state beside what is there, under `name`.
+/// Adds the state of a table or a dense parameter, under `name`.
 pub fn insert(tensors: &mut Tensors, name: &str, state: TableState) {
     tensors.insert(format!("{name}.step"), &[1], vec![state.step]);
     for (part, values) in [
@@ -17,7 +17,7 @@ pub fn insert(tensors: &mut Tensors, name: &str, state: TableState) {
     tensors.insert(format!("{name}.last_step"), &[last.len()], last);
 }
 
-/// Takes it out again.
+/// Reads the state that [`insert`] added.
 ///
 /// # Errors
 /// When a part is missing or of another type.

@@ -1,10 +1,10 @@
-//! Named arrays: what a model is made of when it is not running.
+//! Named arrays: the parameters of a saved model.
 
 use crate::kernel::mapped::Mapped;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 
-/// Arrays by name, in the order of their names.
+/// Arrays by name, sorted by name.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tensors(BTreeMap<String, Tensor>);
 
@@ -22,14 +22,14 @@ pub struct Tensor {
 #[allow(missing_docs)]
 pub enum Data {
     F32(Vec<f32>),
-    /// Floats that are read where they lie in a file.
+    /// Floats in a memory-mapped file.
     Mapped(Mapped<f32>),
     U32(Vec<u32>),
     U64(Vec<u64>),
 }
 
 impl PartialEq for Data {
-    /// Where floats lie makes no difference.
+    /// Floats in memory and in a mapped file compare equal.
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::U32(a), Self::U32(b)) => a == b,
@@ -40,7 +40,7 @@ impl PartialEq for Data {
 }
 
 impl Data {
-    /// The floats, wherever they are.
+    /// The floats, in memory or mapped.
     #[must_use]
     pub fn floats(&self) -> Option<&[f32]> {
         match self {
@@ -50,7 +50,7 @@ impl Data {
         }
     }
 
-    /// What a number is.
+    /// The type of the numbers.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -60,7 +60,7 @@ impl Data {
         }
     }
 
-    /// How many numbers.
+    /// The number of elements.
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
@@ -71,7 +71,7 @@ impl Data {
         }
     }
 
-    /// Whether there is none.
+    /// Whether there are no elements.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -95,7 +95,7 @@ impl From<Vec<u64>> for Data {
 }
 
 impl<'a> FromIterator<(&'a str, Data)> for Tensors {
-    /// Vectors by name.
+    /// From vectors and their names.
     fn from_iter<I: IntoIterator<Item = (&'a str, Data)>>(vectors: I) -> Self {
         let mut tensors = Self::default();
         for (name, data) in vectors {
@@ -107,20 +107,20 @@ impl<'a> FromIterator<(&'a str, Data)> for Tensors {
 }
 
 impl Tensors {
-    /// Adds an array. `shape` must multiply to its length; a caller that breaks this finds out when it reads.
+    /// Adds an array. The product of `shape` must be its length; reading fails otherwise.
     pub fn insert(&mut self, name: impl Into<String>, shape: &[usize], data: impl Into<Data>) {
         let data = data.into();
         debug_assert_eq!(shape.iter().product::<usize>(), data.len());
         self.0.insert(name.into(), Tensor { shape: shape.to_vec(), data });
     }
 
-    /// Adds all arrays of `other`, each name behind `prefix`.
+    /// Adds all arrays of `other`, with `prefix` before each name.
     pub fn insert_all(&mut self, prefix: &str, other: Self) {
         self.0
             .extend(other.0.into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor)));
     }
 
-    /// The arrays whose names begin with `prefix`, without it.
+    /// The arrays whose names begin with `prefix`, which is removed.
     #[must_use]
     pub fn with_prefix(&self, prefix: &str) -> Self {
         let inside = self.0.iter().filter_map(|(name, tensor)| {
@@ -140,13 +140,13 @@ impl Tensors {
         self.0.iter().map(|(name, tensor)| (name.as_str(), tensor))
     }
 
-    /// How many numbers all arrays hold.
+    /// The number of elements of all arrays.
     #[must_use]
     pub fn n_numbers(&self) -> usize {
         self.0.values().map(|tensor| tensor.data.len()).sum()
     }
 
-    /// A matrix of floats with as many rows and columns as it says it has, checked.
+    /// A matrix of floats, with its number of rows and columns.
     ///
     /// # Errors
     /// When it is missing, of another type or rank.
@@ -172,7 +172,7 @@ impl Tensors {
         }
     }
 
-    /// The floats of an array that are read where they lie in a file; `None` where it is missing or in memory.
+    /// The floats of an array in a mapped file; `None` if it is missing or in memory.
     #[must_use]
     pub fn mapped(&self, name: &str) -> Option<Mapped<f32>> {
         match &self.0.get(name)?.data {
@@ -193,7 +193,7 @@ impl Tensors {
         }
     }
 
-    /// The long integers of an array.
+    /// The 64-bit integers of an array.
     ///
     /// # Errors
     /// When it is missing or of another type.

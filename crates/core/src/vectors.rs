@@ -1,51 +1,53 @@
-//! The seam of vectors: what a factored teacher's scores are products of, and an objective that looks at a student's.
+//! Losses on vectors: the embeddings of a factored teacher, and objectives that see those of a student.
 //!
-//! A method that compares vectors and not scores asks a teacher for its [`Embedded`] queries and items, and gives its
-//! objective a [`VectorObjective`]. A learner whose score is the product of a query's vector and an item's hands both over at
-//! each step, and takes their gradient as it takes that of the scores: models know of no method here either.
+//! A method that compares vectors rather than scores needs the teacher's [`Embedded`] queries and items, and
+//! its objective provides a [`VectorObjective`]. At each step, a learner whose score is a dot product passes
+//! its query and item vectors to it and back-propagates their gradient like that of the scores. Models do not
+//! know the method.
 
 use crate::{Batch, Error, Factored, ItemId, Query, Result, Slate};
 
 /// An objective of a student's vectors, beside the one of its scores (see [`crate::Objective::vector_objective`]). For students
 /// whose score is the product of a query's vector and an item's ([`crate::Scorer::factored`]).
 pub trait VectorObjective: Send + Sync {
-    /// The items of a batch whose vectors it looks at, ascending, none twice. The batch's slate must list them, or reach over
-    /// all items. It may be given more.
+    /// The items of a batch whose vectors the loss needs, ascending and distinct. The batch's slate must list
+    /// them or cover all items. The loss may be given more.
     fn items(&self, batch: &Batch<'_>, slate: &Slate) -> Vec<ItemId>;
 
-    /// The loss of the whole batch, as a sum: a step follows it divided by the batch's rows, like that of the scores. `grads`
-    /// come zeroed.
+    /// The summed loss of the whole batch. The step divides it by the number of rows, as it does for the
+    /// scores. `grads` are zero on entry.
     ///
-    /// Called once a step. Parameters of its own (a projection, groups) take their step here: from behind a lock, since the
-    /// next batch's slate is drawn meanwhile. Like the slate, the loss depends on nothing but those, the batch and the vectors.
+    /// Called once per step. The loss updates its own parameters (a projection, groups) here, behind a lock,
+    /// because the next slate is drawn at the same time. It depends only on those parameters, the batch and
+    /// the vectors.
     fn loss(&self, batch: &Batch<'_>, vectors: &Vectors<'_>, grads: VectorGrads<'_>) -> f64;
 }
 
-/// A student's vectors of a batch, row-major without gaps.
+/// A student's vectors for a batch, row-major without gaps.
 #[derive(Clone, Copy, Debug)]
 pub struct Vectors<'a> {
-    /// Length of each.
+    /// Length of each vector.
     pub dim: usize,
-    /// That of each row's query.
+    /// The query vector of each row.
     pub queries: &'a [f32],
-    /// Whether a row's query has a vector to learn: a stranger's is made of what others learn.
+    /// Whether a row's query vector is learnt; those of unknown users are computed from others.
     pub counts: &'a [bool],
-    /// Items, ascending.
+    /// The items, ascending.
     pub ids: &'a [ItemId],
     /// Their vectors.
     pub items: &'a [f32],
 }
 
-/// d loss / d vector, parallel to [`Vectors`]. Of rows that ask the same query with the same vector, one may have it all.
+/// d loss / d vector, parallel to [`Vectors`]. Of several rows with the same query, one may hold the whole gradient.
 #[derive(Debug)]
 pub struct VectorGrads<'a> {
-    /// Of the rows' queries.
+    /// Of the query vectors.
     pub queries: &'a mut [f32],
-    /// Of the items.
+    /// Of the item vectors.
     pub items: &'a mut [f32],
 }
 
-/// What a factored model says of queries and items: the vectors whose products are its scores.
+/// The query and item vectors of a factored model: its scores are their dot products.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Embedded {
     dim: usize,
@@ -54,10 +56,11 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Of these queries, and of all items. A bias is the last number of an item's vector, against which queries hold 1.
+    /// The vectors of these queries and of all items. An item bias is the last number of the item vector;
+    /// query vectors hold 1 there.
     ///
     /// # Errors
-    /// When a number is not finite.
+    /// When a number is NaN or infinite.
     pub fn new(name: &str, model: &dyn Factored, queries: &[Query<'_>]) -> Result<Self> {
         let table = model.items();
         let mut vectors = vec![0.0; queries.len() * table.dim];
@@ -71,19 +74,19 @@ impl Embedded {
         Ok(Self { dim: table.dim, queries: vectors, items })
     }
 
-    /// Length of the vectors.
+    /// The length of the vectors.
     #[must_use]
     pub fn dim(&self) -> usize {
         self.dim
     }
 
-    /// How many queries.
+    /// The number of queries.
     #[must_use]
     pub fn n_queries(&self) -> usize {
         self.queries.len() / self.dim.max(1)
     }
 
-    /// How many items.
+    /// The number of items.
     #[must_use]
     pub fn n_items(&self) -> usize {
         self.items.len() / self.dim.max(1)

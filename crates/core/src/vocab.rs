@@ -1,7 +1,8 @@
-//! The id vocabulary: a bijection between the user's own ids (any UTF-8 text) and dense numbers `0..len`.
+//! Vocabularies: a bijection between original ids (any UTF-8 text) and dense numbers `0..len`.
 //!
-//! A canonical decimal integer (`"42"`, `"-7"`, not `"042"` or `"+42"`) and the integer itself are the same id. A vocabulary of
-//! nothing but such ids holds 8-byte integers and no text at all; the first other id turns it into text, once.
+//! A canonical decimal integer (`"42"`, `"-7"`, not `"042"` or `"+42"`) and the integer itself are the same
+//! id. A vocabulary with only such ids stores 8-byte integers and no text; the first other id converts it to
+//! text, once.
 
 use crate::{Error, Result};
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
@@ -9,32 +10,42 @@ use std::borrow::Cow;
 use std::hash::BuildHasher;
 
 /// User ids or item ids, numbered in the order of their first appearance.
+///
+/// ```
+/// use rankstill_core::Vocab;
+///
+/// let mut items = Vocab::new();
+/// assert_eq!((items.intern("tea"), items.intern("milk"), items.intern("tea")), (0, 1, 0));
+/// assert_eq!(items.id(1), "milk");
+/// assert_eq!(items.get("coffee"), None);
+/// assert_eq!(Vocab::from_bytes(&items.to_bytes())?, items);
+/// # Ok::<(), rankstill_core::Error>(())
+/// ```
 #[derive(Clone, Default)]
 pub struct Vocab(Form);
 
-/// All ids integers, or all ids text. Canonical outside of this file's functions: `Text` holds at least one id that is not a
-/// canonical integer.
+/// All ids as integers or all as text. Invariant: `Text` has at least one id that is not a canonical integer.
 #[derive(Clone)]
 enum Form {
     Ints { ids: Vec<i64>, index: HashMap<i64, u32> },
     Text(Text),
 }
 
-/// Id `i` is `bytes[ends[i - 1]..ends[i]]`; the table holds numbers only, so each id is stored once.
+/// Id `i` is `bytes[ends[i - 1]..ends[i]]`; the hash table holds only numbers, so each id is stored once.
 #[derive(Clone, Default)]
 struct Text {
     bytes: String,
     ends: Vec<usize>,
     index: HashTable<u32>,
-    // The seed differs from process to process, so a crafted log cannot aim at collisions; no result depends on it.
+    // The seed differs between processes, so a crafted log cannot provoke collisions; no result depends on it.
     hasher: DefaultHashBuilder,
 }
 
 impl Vocab {
-    /// The most ids a vocabulary can hold; `u32::MAX` stays free as a mark for "none".
+    /// The maximum number of ids; `u32::MAX` stays free to mean "none".
     pub const MAX_LEN: usize = u32::MAX as usize;
 
-    /// No ids.
+    /// An empty vocabulary.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -43,7 +54,7 @@ impl Vocab {
     /// From distinct integers, numbered in their order.
     ///
     /// # Errors
-    /// When one stands twice.
+    /// When an id occurs twice.
     pub fn from_ints(ids: Vec<i64>) -> Result<Self> {
         if ids.len() > Self::MAX_LEN {
             return Err(broken(format!("{} ids, at most {} fit", ids.len(), Self::MAX_LEN)));
@@ -51,7 +62,7 @@ impl Vocab {
         let mut index = HashMap::with_capacity(ids.len());
         for (number, &id) in ids.iter().enumerate() {
             if index.insert(id, number as u32).is_some() {
-                return Err(broken(format!("id `{id}` stands twice")));
+                return Err(broken(format!("id `{id}` occurs twice")));
             }
         }
         Ok(Self(Form::Ints { ids, index }))
@@ -60,19 +71,19 @@ impl Vocab {
     /// From distinct ids, numbered in their order.
     ///
     /// # Errors
-    /// When one stands twice.
+    /// When an id occurs twice.
     pub fn from_ids<S: AsRef<str>>(ids: impl IntoIterator<Item = S>) -> Result<Self> {
         let mut vocab = Self::new();
         for (i, id) in ids.into_iter().enumerate() {
             let id = id.as_ref();
             if i == Self::MAX_LEN || vocab.intern(id) as usize != i {
-                return Err(broken(format!("id `{id}` stands twice")));
+                return Err(broken(format!("id `{id}` occurs twice")));
             }
         }
         Ok(vocab)
     }
 
-    /// How many ids.
+    /// The number of ids.
     #[must_use]
     pub fn len(&self) -> usize {
         match &self.0 {
@@ -81,16 +92,16 @@ impl Vocab {
         }
     }
 
-    /// Whether there is none.
+    /// Whether there are no ids.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The number of `id`, a new one if it is new.
+    /// The number of `id`; an unknown id gets the next free one.
     ///
     /// # Panics
-    /// When [`Vocab::MAX_LEN`] ids are held and this is another: readers of unbounded input ask [`Vocab::len`] first.
+    /// When the vocabulary is full ([`Vocab::MAX_LEN`]): readers of unbounded input check [`Vocab::len`] first.
     pub fn intern(&mut self, id: &str) -> u32 {
         if let Form::Ints { .. } = self.0 {
             match canonical_int(id) {
@@ -104,7 +115,7 @@ impl Vocab {
         }
     }
 
-    /// The number of the id that is written as this integer, a new one if it is new: the fast path.
+    /// [`Vocab::intern`] for an integer id: the fast path.
     ///
     /// # Panics
     /// As [`Vocab::intern`].
@@ -120,7 +131,7 @@ impl Vocab {
         }
     }
 
-    /// The number of `id`, if it is known.
+    /// The number of `id`, if it is in the vocabulary.
     #[must_use]
     pub fn get(&self, id: &str) -> Option<u32> {
         match &self.0 {
@@ -129,7 +140,7 @@ impl Vocab {
         }
     }
 
-    /// The number of the id that is written as this integer, if it is known.
+    /// [`Vocab::get`] for an integer id.
     #[must_use]
     pub fn get_int(&self, id: i64) -> Option<u32> {
         match &self.0 {
@@ -138,7 +149,7 @@ impl Vocab {
         }
     }
 
-    /// The user's own id of `number`; panics when there is none.
+    /// The original id of `number`; panics if there is none.
     #[must_use]
     pub fn id(&self, number: u32) -> Cow<'_, str> {
         match &self.0 {
@@ -152,7 +163,7 @@ impl Vocab {
         (0..self.len()).map(|number| self.id(number as u32))
     }
 
-    /// All ids as integers, by number, where every id is one.
+    /// All ids as integers, by number, if every id is an integer.
     #[must_use]
     pub fn as_ints(&self) -> Option<&[i64]> {
         match &self.0 {
@@ -161,11 +172,11 @@ impl Vocab {
         }
     }
 
-    /// Keeps the ids whose flag is set and numbers them anew, in the same order. Returns, for each old number, the new one, or
-    /// `u32::MAX` for what was dropped.
+    /// Keeps the ids whose flag is set and renumbers them in the same order. Returns the new number of each
+    /// old one, `u32::MAX` for dropped ids.
     ///
     /// # Panics
-    /// When there is not one flag per id.
+    /// When there is not exactly one flag per id.
     pub fn retain(&mut self, keep: &[bool]) -> Vec<u32> {
         assert_eq!(keep.len(), self.len(), "one flag per id");
         let mut renumbered = vec![u32::MAX; keep.len()];
@@ -186,10 +197,10 @@ impl Vocab {
         renumbered
     }
 
-    /// The vocabulary with the given ids only, in the given order.
+    /// A vocabulary of only the given ids, in the given order.
     ///
     /// # Errors
-    /// When a number stands twice or is unknown.
+    /// When a number occurs twice or is unknown.
     pub fn select(&self, numbers: &[u32]) -> Result<Self> {
         if let Some(number) = numbers.iter().find(|&&number| number as usize >= self.len()) {
             return Err(broken(format!("number {number} is not among {} ids", self.len())));
@@ -204,8 +215,9 @@ impl Vocab {
         }
     }
 
-    /// For the artefact, all numbers little-endian: `RKVOCAB1`, the form (u64: 0 integers, 1 text), the count (u64), then the
-    /// integers (i64 each), or the lengths in bytes (u32 each) and the UTF-8 of all ids without separators.
+    /// The file format, little-endian: `RKVOCAB1`, the form (u64: 0 integers, 1 text), the count (u64), then
+    /// the integers (i64 each), or the lengths in bytes (u32 each) and the UTF-8 of all ids without
+    /// separators.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = MAGIC.to_vec();
@@ -229,10 +241,10 @@ impl Vocab {
         out
     }
 
-    /// From [`Vocab::to_bytes`]. Trusts nothing: sizes, UTF-8 and distinctness are checked before anything is built on them.
+    /// Reads [`Vocab::to_bytes`]. Sizes, UTF-8 and distinctness are checked.
     ///
     /// # Errors
-    /// When these are not the bytes of a vocabulary; the message says where it is wrong.
+    /// When these are not the bytes of a vocabulary; the message says why.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let word = |at: usize| {
             let word = bytes.get(at..at + 8).and_then(|word| word.try_into().ok());
@@ -271,7 +283,7 @@ impl Vocab {
                         return Err(broken(format!("id {i} ends within a character")));
                     };
                     if vocab.intern(id) as usize != i {
-                        return Err(broken(format!("id `{id}` stands twice")));
+                        return Err(broken(format!("id `{id}` occurs twice")));
                     }
                     text = rest;
                 }
@@ -281,7 +293,7 @@ impl Vocab {
         }
     }
 
-    /// Turns integers into text.
+    /// Converts integers to text.
     fn make_text(&mut self) {
         if let Form::Ints { ids, .. } = &self.0 {
             let mut text = Text::default();
@@ -381,123 +393,11 @@ fn canonical_int(id: &str) -> Option<i64> {
         if digit > 9 {
             return None;
         }
-        // Built below zero, where there is room for i64::MIN.
+        // Accumulated as a negative number, because -i64::MIN does not fit.
         value = value.checked_mul(10)?.checked_sub(digit)?;
     }
     if negative { Some(value) } else { value.checked_neg() }
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn a_canonical_integer_and_its_text_are_one_id() {
-        let mut vocab = Vocab::new();
-        assert_eq!(vocab.intern_int(42), 0);
-        assert_eq!(vocab.intern("42"), 0);
-        assert_eq!(vocab.intern("-7"), 1);
-        assert_eq!(vocab.as_ints(), Some(&[42, -7][..]));
-        for (number, id) in
-            ["042", "+42", "-0", " 42", "42.0", "🦀 crab", "", "9223372036854775808"]
-                .iter()
-                .enumerate()
-        {
-            assert_eq!(vocab.get(id), None);
-            assert_eq!(vocab.intern(id), number as u32 + 2, "{id}");
-        }
-        assert_eq!(vocab.intern_int(-7), 1, "still the same after turning to text");
-        assert_eq!(vocab.get_int(42), Some(0));
-        assert_eq!(vocab.id(7), "🦀 crab");
-        assert_eq!(vocab.as_ints(), None);
-    }
-
-    #[test]
-    fn the_ends_of_i64_are_canonical() {
-        assert_eq!(canonical_int("-9223372036854775808"), Some(i64::MIN));
-        assert_eq!(canonical_int("9223372036854775807"), Some(i64::MAX));
-        assert_eq!(canonical_int("9223372036854775808"), None);
-        assert_eq!(canonical_int("-9223372036854775809"), None);
-    }
-
-    #[test]
-    fn retain_renumbers_and_forgets_text_when_only_integers_stay() {
-        let mut vocab = Vocab::from_ids(["3", "a", "1", "b"]).unwrap();
-        assert_eq!(vocab.retain(&[true, true, true, false]), [0, 1, 2, u32::MAX]);
-        assert_eq!(vocab.retain(&[false, false, true]), [u32::MAX, u32::MAX, 0]);
-        assert_eq!(vocab.as_ints(), Some(&[1][..]));
-        assert_eq!(vocab.get("3"), None);
-    }
-
-    #[test]
-    fn broken_bytes_are_refused_with_a_reason() {
-        let good = Vocab::from_ids(["a", "é"]).unwrap().to_bytes();
-        assert_eq!(good.len(), HEAD + 8 + 3);
-        let refuse = |bytes: &[u8]| Vocab::from_bytes(bytes).unwrap_err().to_string();
-        let changed = |at: usize, to: u8| {
-            let mut bytes = good.clone();
-            bytes[at] = to;
-            bytes
-        };
-        assert!(refuse(b"RKVOCAB2").contains("begin"));
-        assert!(refuse(&good[..20]).contains("cut off"));
-        assert!(refuse(&good[..good.len() - 1]).contains("3 bytes, found 2"));
-        assert!(refuse(&changed(8, 7)).contains("form 7"));
-        assert!(refuse(&changed(23, 0xff)).contains("do not fit"));
-        assert!(refuse(&changed(33, 0xff)).contains("not UTF-8"));
-        let mut split = changed(24, 2);
-        split[28] = 1;
-        assert!(refuse(&split).contains("within a character"));
-        let twice = [&good[..24], &[1, 0, 0, 0, 1, 0, 0, 0], b"aa"].concat();
-        assert!(refuse(&twice).contains("stands twice"));
-        let mut ints = Vocab::from_ints(vec![5, 6]).unwrap().to_bytes();
-        ints[32] = 5;
-        assert!(refuse(&ints).contains("`5` stands twice"));
-        assert!(refuse(&[&ints[..], &[0]].concat()).contains("1 bytes follow"));
-    }
-
-    fn ids() -> impl Strategy<Value = Vec<String>> {
-        let id = prop_oneof![any::<i64>().prop_map(|i| i.to_string()), "-?[0-9]{0,3}", ".{0,6}"];
-        proptest::collection::vec(id, 0..60)
-    }
-
-    proptest! {
-        #[test]
-        fn numbers_and_ids_are_a_bijection_and_survive_bytes(ids in ids()) {
-            let mut vocab = Vocab::new();
-            let mut naive: Vec<String> = Vec::new();
-            for id in &ids {
-                let expected = naive.iter().position(|known| known == id).unwrap_or_else(|| {
-                    naive.push(id.clone());
-                    naive.len() - 1
-                });
-                prop_assert_eq!(vocab.intern(id) as usize, expected);
-            }
-            prop_assert_eq!(vocab.iter().collect::<Vec<_>>(), naive.clone());
-            let loaded = Vocab::from_bytes(&vocab.to_bytes()).unwrap();
-            prop_assert_eq!(&loaded, &vocab);
-            for (number, id) in naive.iter().enumerate() {
-                prop_assert_eq!(loaded.get(id), Some(number as u32));
-            }
-            let keep: Vec<bool> = naive.iter().map(|id| id.len() % 2 == 0).collect();
-            let renumbered = vocab.retain(&keep);
-            for (old, id) in naive.iter().enumerate() {
-                prop_assert_eq!(vocab.get(id), keep[old].then_some(renumbered[old]));
-            }
-            let again: Vec<_> = vocab.iter().map(String::from).collect();
-            prop_assert_eq!(Vocab::from_ids(again).unwrap(), vocab, "the form is canonical");
-        }
-
-        #[test]
-        fn no_bytes_can_break_it(tail in proptest::collection::vec(any::<u8>(), 0..80), form in 0u8..3, count in 0u8..9) {
-            let mut bytes = MAGIC.to_vec();
-            bytes.extend([form, 0, 0, 0, 0, 0, 0, 0, count, 0, 0, 0, 0, 0, 0, 0]);
-            bytes.extend(&tail);
-            if let Ok(vocab) = Vocab::from_bytes(&bytes) {
-                prop_assert_eq!(vocab.len(), count as usize);
-            }
-        }
-    }
-}
+mod tests;

@@ -1,10 +1,10 @@
-//! Times the way from a Parquet log to a prepared data set, step by step.
+//! Times each step from a Parquet log to a prepared data set.
 //!
-//! `prepare_scale simulate LOG.parquet ROWS` writes a simulated log; `prepare_scale LOG.parquet OUT` prepares it (duplicates,
-//! 10-core of users and items, ids, the RD split) and prints seconds and peak memory as JSON.
+//! `prepare_scale simulate LOG.parquet ROWS` writes a simulated log; `prepare_scale LOG.parquet OUT` prepares
+//! it (duplicates, 10-core of users and items, ids, the RD split) and prints seconds and peak memory as JSON.
 
-use rankstill_data::dataset::Settings;
-use rankstill_data::prepare::{Files, Stage, prepare};
+use rankstill_data::dataset::PrepareSettings;
+use rankstill_data::prepare::{LogFiles, PrepareStage, prepare};
 use rankstill_data::simulate::{SimulateOptions, simulate_to};
 use std::path::Path;
 use std::time::Instant;
@@ -20,21 +20,27 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             println!("{{\"seconds\": {:.3}}}", begin.elapsed().as_secs_f64());
         }
         [path, out] => {
-            let settings: Settings =
+            let settings: PrepareSettings =
                 serde_json::from_str(r#"{"filter": {"user_core": 10, "item_core": 10}}"#)?;
             let mut marks = Vec::new();
-            let stage = |stage: Stage<'_>| {
+            let stage = |stage: PrepareStage<'_>| {
                 let name = match stage {
-                    Stage::Reading(_) => "read",
-                    Stage::Cutting(_) => "cut",
-                    Stage::Writing(_) => "write",
+                    PrepareStage::Reading(_) => "read",
+                    PrepareStage::Cutting(_) => "cut",
+                    PrepareStage::Writing(_) => "write",
                 };
                 marks.push((name, begin.elapsed().as_secs_f64()));
             };
             let read =
                 |path: &Path| rankstill_data::read_log(path, &Default::default(), &mut |_, _| ());
-            let report =
-                prepare(Files::One(Path::new(path)), read, &settings, Path::new(out), true, stage)?;
+            let report = prepare(
+                LogFiles::One(Path::new(path)),
+                read,
+                &settings,
+                Path::new(out),
+                true,
+                stage,
+            )?;
             let end = begin.elapsed().as_secs_f64();
             eprintln!("{report}");
             let mut steps = String::new();
@@ -58,7 +64,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// The most memory this process held, on Linux.
+/// Peak memory of this process, on Linux.
 fn peak_mib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with("VmHWM:"));

@@ -1,189 +1,277 @@
-//! The leakage audit: what a split gives away, and what it asks that no model can know.
+//! The leakage audit: what a split gives away to models, and which targets no model can hit.
 
-use crate::split::{MaskTest, MaskValid, Part, Partition, Protocol};
-use crate::text_table::{TextTable, thousands};
+use crate::split::{MaskTest, MaskValid, Part, Partition, Protocol, SplitCounts};
+use rankstill_core::text_table::{TextTable, thousands};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::ops::Range;
 
-/// All findings, also those of 0.
+/// The results of all checks, including those that found nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Audit {
     /// In a fixed order.
     pub findings: Vec<Finding>,
 }
 
-/// How often something was found.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     /// A short name for programs.
     pub name: String,
     /// What it means.
     pub about: String,
-    /// How often; `None` where it cannot be told (the log has no times).
+    /// Number of occurrences; `None` when the check needs times and the log has none.
     pub count: Option<usize>,
-    /// Of how many.
+    /// Number of rows, users or items that were checked.
     pub of: usize,
-    /// Whether any of it puts the results in doubt. The rest is worth knowing and often intended.
+    /// Whether any occurrence puts the results in doubt. The other checks are informative and their findings
+    /// often intended.
     pub doubtful: bool,
 }
 
-impl Audit {
-    /// Of a cut log, judged under a protocol. Works on any split, one's own or ready-made.
-    #[must_use]
-    pub fn of(partition: &Partition, protocol: &Protocol) -> Self {
-        let sums = Sums::of(partition, protocol);
-        let counts = &partition.counts;
-        let timed = partition.lines.times.is_some();
-        let time = |count: usize| timed.then_some(count);
-        let mut findings = Vec::new();
-        let mut add = |doubtful, name: &str, count: Option<usize>, of, about: &str| {
-            let (name, about) = (name.into(), about.into());
-            findings.push(Finding { name, about, count, of, doubtful });
-        };
-        add(
-            false,
-            "duplicates_train",
-            Some(sums.repeats[0]),
-            counts.train,
-            "training rows that repeat a user and item",
-        );
-        add(
-            true,
-            "duplicates_valid",
-            Some(sums.repeats[1]),
-            counts.valid,
-            "validation rows that repeat a user and item",
-        );
-        add(
-            true,
-            "duplicates_test",
-            Some(sums.repeats[2]),
-            counts.test,
-            "test rows that repeat a user and item",
-        );
-        add(
-            true,
-            "valid_in_train",
-            Some(sums.valid_in_train),
-            counts.valid,
-            "validation rows whose user and item also train",
-        );
-        add(
-            true,
-            "test_in_train",
-            Some(sums.test_in_train),
-            counts.test,
-            "test rows whose user and item also train",
-        );
-        add(
-            true,
-            "test_in_valid",
-            Some(sums.test_in_valid),
-            counts.test,
-            "test rows whose user and item also validate",
-        );
-        add(
-            true,
-            "valid_masked",
-            Some(sums.valid_masked),
-            counts.valid,
-            "validation targets that the mask hides: no model can hit them",
-        );
-        add(
-            true,
-            "test_masked",
-            Some(sums.test_masked),
-            counts.test,
-            "test targets that the mask hides: no model can hit them",
-        );
-        add(
-            true,
-            "valid_before_own_train",
-            time(sums.valid_before_own),
-            counts.valid,
-            "validation rows older than a training row of the same user",
-        );
-        add(
-            true,
-            "test_before_own_train",
-            time(sums.test_before_own),
-            counts.test,
-            "test rows older than a training or validation row of the same user",
-        );
-        add(
-            false,
-            "valid_before_any_train",
-            time(sums.valid_before_any),
-            counts.valid,
-            "validation rows older than the newest training row of anybody",
-        );
-        add(
-            false,
-            "test_before_any_train",
-            time(sums.test_before_any),
-            counts.test,
-            "test rows older than the newest training row of anybody",
-        );
-        add(
-            false,
-            "users_never_trained",
-            Some(counts.users - counts.train_users),
-            counts.users,
-            "users without training rows",
-        );
-        add(
-            false,
-            "items_never_trained",
-            Some(counts.items - counts.train_items),
-            counts.items,
-            "items without training rows",
-        );
-        add(
-            false,
-            "valid_users_never_trained",
-            Some(sums.valid_users_new),
-            counts.valid_users,
-            "validation cases of users without training rows",
-        );
-        add(
-            false,
-            "test_users_never_trained",
-            Some(sums.test_users_new),
-            counts.test_users,
-            "test cases of users without training rows",
-        );
-        add(
-            false,
-            "valid_items_never_trained",
-            Some(counts.valid_unseen),
-            counts.valid,
-            "validation rows of items without training rows",
-        );
-        add(
-            false,
-            "test_items_never_trained",
-            Some(counts.test_unseen),
-            counts.test,
-            "test rows of items without training rows",
-        );
-        add(
-            false,
-            "users_without_valid",
-            Some(counts.users - counts.valid_users),
-            counts.users,
-            "users without validation rows, not judged",
-        );
-        add(
-            false,
-            "users_without_test",
-            Some(counts.users - counts.test_users),
-            counts.users,
-            "users without test rows, not judged",
-        );
-        Self { findings }
+/// One check; [`CHECKS`] lists them all.
+struct Check {
+    name: &'static str,
+    about: &'static str,
+    doubtful: bool,
+    of: fn(&SplitCounts) -> usize,
+    count: Count,
+}
+
+/// How occurrences are counted.
+enum Count {
+    /// From the sizes of the split.
+    Split(fn(&SplitCounts) -> usize),
+    /// User by user; the counts are added.
+    Users(fn(&UserRows<'_>) -> usize),
+    /// The same, for logs with times.
+    Times(fn(&UserRows<'_>) -> usize),
+}
+
+/// All checks. Names and texts are part of every `manifest.json`.
+static CHECKS: &[Check] = &[
+    Check {
+        name: "duplicates_train",
+        about: "training rows that repeat a user and item",
+        doubtful: false,
+        of: |split| split.train,
+        count: Count::Users(|user| user.repeats[TRAIN]),
+    },
+    Check {
+        name: "duplicates_valid",
+        about: "validation rows that repeat a user and item",
+        doubtful: true,
+        of: |split| split.valid,
+        count: Count::Users(|user| user.repeats[VALID]),
+    },
+    Check {
+        name: "duplicates_test",
+        about: "test rows that repeat a user and item",
+        doubtful: true,
+        of: |split| split.test,
+        count: Count::Users(|user| user.repeats[TEST]),
+    },
+    Check {
+        name: "valid_in_train",
+        about: "validation rows whose user and item also train",
+        doubtful: true,
+        of: |split| split.valid,
+        count: Count::Users(|user| user.rows_found_in(VALID, &[TRAIN])),
+    },
+    Check {
+        name: "test_in_train",
+        about: "test rows whose user and item also train",
+        doubtful: true,
+        of: |split| split.test,
+        count: Count::Users(|user| user.rows_found_in(TEST, &[TRAIN])),
+    },
+    Check {
+        name: "test_in_valid",
+        about: "test rows whose user and item also validate",
+        doubtful: true,
+        of: |split| split.test,
+        count: Count::Users(|user| user.rows_found_in(TEST, &[VALID])),
+    },
+    Check {
+        name: "valid_masked",
+        about: "validation targets that the mask hides: no model can hit them",
+        doubtful: true,
+        of: |split| split.valid,
+        count: Count::Users(|user| match user.protocol.mask.valid {
+            MaskValid::Train => user.rows_found_in(VALID, &[TRAIN]),
+            MaskValid::TrainTest => user.rows_found_in(VALID, &[TRAIN, TEST]),
+        }),
+    },
+    Check {
+        name: "test_masked",
+        about: "test targets that the mask hides: no model can hit them",
+        doubtful: true,
+        of: |split| split.test,
+        count: Count::Users(|user| match user.protocol.mask.test {
+            MaskTest::Train => user.rows_found_in(TEST, &[TRAIN]),
+            MaskTest::TrainValid => user.rows_found_in(TEST, &[TRAIN, VALID]),
+        }),
+    },
+    Check {
+        name: "valid_before_own_train",
+        about: "validation rows older than a training row of the same user",
+        doubtful: true,
+        of: |split| split.valid,
+        count: Count::Times(|user| user.rows_before(VALID, user.newest(&[TRAIN]))),
+    },
+    Check {
+        name: "test_before_own_train",
+        about: "test rows older than a training or validation row of the same user",
+        doubtful: true,
+        of: |split| split.test,
+        count: Count::Times(|user| user.rows_before(TEST, user.newest(&[TRAIN, VALID]))),
+    },
+    Check {
+        name: "valid_before_any_train",
+        about: "validation rows older than the newest training row of anybody",
+        doubtful: false,
+        of: |split| split.valid,
+        count: Count::Times(|user| user.rows_before(VALID, user.newest_train_of_all)),
+    },
+    Check {
+        name: "test_before_any_train",
+        about: "test rows older than the newest training row of anybody",
+        doubtful: false,
+        of: |split| split.test,
+        count: Count::Times(|user| user.rows_before(TEST, user.newest_train_of_all)),
+    },
+    Check {
+        name: "users_never_trained",
+        about: "users without training rows",
+        doubtful: false,
+        of: |split| split.users,
+        count: Count::Split(|split| split.users - split.train_users),
+    },
+    Check {
+        name: "items_never_trained",
+        about: "items without training rows",
+        doubtful: false,
+        of: |split| split.items,
+        count: Count::Split(|split| split.items - split.train_items),
+    },
+    Check {
+        name: "valid_users_never_trained",
+        about: "validation cases of users without training rows",
+        doubtful: false,
+        of: |split| split.valid_users,
+        count: Count::Users(|user| usize::from(user.has_no(TRAIN) && !user.has_no(VALID))),
+    },
+    Check {
+        name: "test_users_never_trained",
+        about: "test cases of users without training rows",
+        doubtful: false,
+        of: |split| split.test_users,
+        count: Count::Users(|user| usize::from(user.has_no(TRAIN) && !user.has_no(TEST))),
+    },
+    Check {
+        name: "valid_items_never_trained",
+        about: "validation rows of items without training rows",
+        doubtful: false,
+        of: |split| split.valid,
+        count: Count::Split(|split| split.valid_unseen),
+    },
+    Check {
+        name: "test_items_never_trained",
+        about: "test rows of items without training rows",
+        doubtful: false,
+        of: |split| split.test,
+        count: Count::Split(|split| split.test_unseen),
+    },
+    Check {
+        name: "users_without_valid",
+        about: "users without validation rows, not judged",
+        doubtful: false,
+        of: |split| split.users,
+        count: Count::Split(|split| split.users - split.valid_users),
+    },
+    Check {
+        name: "users_without_test",
+        about: "users without test rows, not judged",
+        doubtful: false,
+        of: |split| split.users,
+        count: Count::Split(|split| split.users - split.test_users),
+    },
+];
+
+/// Indices of the parts in [`UserRows`].
+const TRAIN: usize = 0;
+const VALID: usize = 1;
+const TEST: usize = 2;
+
+/// What the checks see of one user.
+struct UserRows<'a> {
+    protocol: &'a Protocol,
+    /// The rows of each part, counted from the user's first row.
+    parts: [Range<usize>; 3],
+    /// For each row the parts in which the user has its item; bit *p* stands for part *p*.
+    found_in: &'a [u8],
+    /// For each part, the rows that repeat an earlier item of the part.
+    repeats: [usize; 3],
+    times: Option<&'a [i64]>,
+    /// The newest training row of all users.
+    newest_train_of_all: Option<i64>,
+}
+
+impl UserRows<'_> {
+    /// Rows of `part` whose item the user also has in one of `others`.
+    fn rows_found_in(&self, part: usize, others: &[usize]) -> usize {
+        let wanted = others.iter().fold(0, |bits, other| bits | 1 << other);
+        self.found_in[self.parts[part].clone()].iter().filter(|&&bits| bits & wanted != 0).count()
     }
 
-    /// Findings that put the results in doubt.
+    /// Rows of `part` that are older than `newest`.
+    fn rows_before(&self, part: usize, newest: Option<i64>) -> usize {
+        let newest = newest.unwrap_or(i64::MIN);
+        self.times_of(part).iter().filter(|&&time| time < newest).count()
+    }
+
+    /// The time of the newest row in any of `parts`.
+    fn newest(&self, parts: &[usize]) -> Option<i64> {
+        parts.iter().flat_map(|&part| self.times_of(part)).copied().max()
+    }
+
+    fn times_of(&self, part: usize) -> &[i64] {
+        self.times.map_or(&[], |times| &times[self.parts[part].clone()])
+    }
+
+    fn has_no(&self, part: usize) -> bool {
+        self.parts[part].is_empty()
+    }
+}
+
+impl Audit {
+    /// Audits a split under an evaluation protocol. Works on any split, whether made here or ready-made.
+    #[must_use]
+    pub fn of(partition: &Partition, protocol: &Protocol) -> Self {
+        let mut totals = vec![0; CHECKS.len()];
+        for_each_user(partition, protocol, |user| {
+            for (total, check) in totals.iter_mut().zip(CHECKS) {
+                *total += match check.count {
+                    Count::Split(_) => 0,
+                    Count::Users(count) | Count::Times(count) => count(user),
+                };
+            }
+        });
+        let finding = |(check, total): (&Check, usize)| Finding {
+            name: check.name.into(),
+            about: check.about.into(),
+            count: match check.count {
+                Count::Split(count) => Some(count(&partition.counts)),
+                Count::Users(_) => Some(total),
+                Count::Times(_) => partition.lines.times.is_some().then_some(total),
+            },
+            of: (check.of)(&partition.counts),
+            doubtful: check.doubtful,
+        };
+        Self { findings: CHECKS.iter().zip(totals).map(finding).collect() }
+    }
+
+    /// Findings that put the results in doubt and occur at least once.
     pub fn doubts(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.doubtful && finding.count.unwrap_or(0) > 0)
     }
@@ -197,7 +285,7 @@ impl Audit {
 
 impl fmt::Display for Audit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table = TextTable::new(&["leakage audit", "count", "of", "share", ""]);
+        let mut table = TextTable::new(["leakage audit", "count", "of", "share", ""]);
         for finding in &self.findings {
             let (count, share) = match finding.count {
                 Some(0) => ("0".into(), String::new()),
@@ -207,79 +295,47 @@ impl fmt::Display for Audit {
                 None => ("no times".into(), String::new()),
             };
             let mark = if finding.doubtful && finding.count.unwrap_or(0) > 0 { "LEAK" } else { "" };
-            table.row([finding.about.clone(), count, thousands(finding.of), share, mark.into()]);
+            table.push([finding.about.clone(), count, thousands(finding.of), share, mark.into()]);
         }
         table.fmt(f)
     }
 }
 
-#[derive(Default)]
-struct Sums {
-    repeats: [usize; 3],
-    valid_in_train: usize,
-    test_in_train: usize,
-    test_in_valid: usize,
-    valid_masked: usize,
-    test_masked: usize,
-    valid_before_own: usize,
-    test_before_own: usize,
-    valid_before_any: usize,
-    test_before_any: usize,
-    valid_users_new: usize,
-    test_users_new: usize,
-}
-
-impl Sums {
-    fn of(partition: &Partition, protocol: &Protocol) -> Self {
-        let mut sums = Self::default();
-        let lines = &partition.lines;
-        let users = || 0..partition.n_users();
-        let newest_anywhere = lines.times.as_ref().and_then(|times| {
-            users().flat_map(|user| &times[partition.range(user, Part::Train)]).copied().max()
-        });
-        // Which parts of the current user hold an item, as bits; the stamp says whose bits they are.
-        let mut held = vec![(u32::MAX, 0u8); lines.n_items];
-        for user in users() {
-            let parts = [Part::Train, Part::Valid, Part::Test];
-            let ranges = parts.map(|part| partition.range(user, part));
-            for (p, range) in ranges.iter().enumerate() {
-                for &item in &lines.items[range.clone()] {
-                    let held = &mut held[item as usize];
-                    if held.0 != user as u32 {
-                        *held = (user as u32, 0);
-                    }
-                    sums.repeats[p] += usize::from(held.1 & 1 << p != 0);
-                    held.1 |= 1 << p;
+fn for_each_user(partition: &Partition, protocol: &Protocol, mut visit: impl FnMut(&UserRows<'_>)) {
+    const PARTS: [Part; 3] = [Part::Train, Part::Valid, Part::Test];
+    let lines = &partition.lines;
+    let users = || 0..partition.n_users();
+    let newest_train_of_all = lines.times.as_ref().and_then(|times| {
+        users().flat_map(|user| &times[partition.range(user, Part::Train)]).copied().max()
+    });
+    // The parts in which the current user has an item, as bits, and the user whose bits they are.
+    let mut parts_of_item = vec![(u32::MAX, 0u8); lines.n_items];
+    let mut found_in = Vec::new();
+    for user in users() {
+        let rows = lines.range(user);
+        let parts = PARTS.map(|part| partition.range(user, part));
+        let mut repeats = [0; 3];
+        for (p, range) in parts.iter().enumerate() {
+            for &item in &lines.items[range.clone()] {
+                let (owner, bits) = &mut parts_of_item[item as usize];
+                if *owner != user as u32 {
+                    (*owner, *bits) = (user as u32, 0);
                 }
+                repeats[p] += usize::from(*bits & 1 << p != 0);
+                *bits |= 1 << p;
             }
-            let [train, valid, test] = ranges;
-            let is_in = |item: u32, p: u32| held[item as usize].1 & 1 << p != 0;
-            for &item in &lines.items[valid.clone()] {
-                let test_hides = protocol.mask.valid == MaskValid::TrainTest && is_in(item, 2);
-                sums.valid_in_train += usize::from(is_in(item, 0));
-                sums.valid_masked += usize::from(is_in(item, 0) || test_hides);
-            }
-            for &item in &lines.items[test.clone()] {
-                let valid_hides = protocol.mask.test == MaskTest::TrainValid && is_in(item, 1);
-                sums.test_in_train += usize::from(is_in(item, 0));
-                sums.test_in_valid += usize::from(is_in(item, 1));
-                sums.test_masked += usize::from(is_in(item, 0) || valid_hides);
-            }
-            sums.valid_users_new += usize::from(train.is_empty() && !valid.is_empty());
-            sums.test_users_new += usize::from(train.is_empty() && !test.is_empty());
-            let Some(times) = &lines.times else { continue };
-            let older = |range: &std::ops::Range<usize>, newest: Option<i64>| {
-                let newest = newest.unwrap_or(i64::MIN);
-                times[range.clone()].iter().filter(|&&time| time < newest).count()
-            };
-            let own_train = times[train.clone()].iter().copied().max();
-            let own_both = times[train.start..valid.end].iter().copied().max();
-            sums.valid_before_own += older(&valid, own_train);
-            sums.test_before_own += older(&test, own_both);
-            sums.valid_before_any += older(&valid, newest_anywhere);
-            sums.test_before_any += older(&test, newest_anywhere);
         }
-        sums
+        found_in.clear();
+        found_in
+            .extend(lines.items[rows.clone()].iter().map(|&item| parts_of_item[item as usize].1));
+        visit(&UserRows {
+            protocol,
+            parts: parts.map(|range| range.start - rows.start..range.end - rows.start),
+            found_in: &found_in,
+            repeats,
+            times: lines.times.as_ref().map(|times| &times[rows]),
+            newest_train_of_all,
+        });
     }
 }
 

@@ -1,22 +1,23 @@
-//! Flat tables: columns of numbers or text, written as Parquet, TSV, CSV or JSON lines and read back from Parquet. Prepared data
-//! sets, rankings, per-case metrics, simulated logs and recommendations are all such tables.
+//! Flat tables: columns of numbers or text, written as Parquet, TSV, CSV or JSON lines and read back from
+//! Parquet. Prepared data sets, rankings, per-case metrics, simulated logs and recommendations are such
+//! tables.
 //!
-//! Equal content gives equal bytes: a file holds no time, no path and no name of a machine.
+//! Equal content gives equal bytes: files hold no time, path or host name.
 
 pub(crate) mod parquet;
 mod text;
 mod writer;
 
-pub use parquet::{read_batches, read_parquet, read_parquet_columns};
-pub use writer::{TableFile, TableWriter, write_table};
+pub use parquet::read_parquet;
+pub use writer::{TableWriter, write_table};
 
 use crate::{Error, Result, error::listed};
 use rankstill_core::Vocab;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// What a column holds.
+/// The type of the values in a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ColumnKind {
     /// Signed 64-bit integers.
     I64,
     /// Unsigned 32-bit integers.
@@ -27,6 +28,38 @@ pub enum Kind {
     F64,
     /// UTF-8 text.
     Text,
+}
+
+/// The file formats that tables are written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableFormat {
+    /// Parquet, zstd.
+    Parquet,
+    /// Tab separated, with a header.
+    Tsv,
+    /// Comma separated, with a header.
+    Csv,
+    /// JSON lines: one object per row.
+    Jsonl,
+}
+
+impl TableFormat {
+    /// The format of a path's extension.
+    ///
+    /// # Errors
+    /// When the extension is unknown.
+    pub fn of_path(path: &Path) -> Result<Self> {
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("parquet") => Ok(Self::Parquet),
+            Some("tsv") => Ok(Self::Tsv),
+            Some("csv") => Ok(Self::Csv),
+            Some("jsonl") => Ok(Self::Jsonl),
+            _ => Err(Error::file(
+                path,
+                "unknown extension, expected `.parquet`, `.tsv`, `.csv` or `.jsonl`",
+            )),
+        }
+    }
 }
 
 /// A column in memory.
@@ -44,31 +77,31 @@ pub enum Column {
     Text(Texts),
 }
 
-/// Many short texts in one buffer.
+/// Many short strings in one buffer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Texts {
     bytes: String,
     ends: Vec<usize>,
 }
 
-/// Named columns of one length.
+/// Named columns of equal length.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Table {
-    /// Where it was read from, for messages; empty for a table that was made here.
+pub struct ColumnTable {
+    /// The file that the table was read from, for messages; empty for a table built in memory.
     path: PathBuf,
     names: Vec<String>,
     columns: Vec<Column>,
 }
 
-impl Table {
+impl ColumnTable {
     /// Adds a column.
     ///
     /// # Errors
-    /// When the name is taken or the length differs from the other columns'.
+    /// When the name is taken or the length differs from that of the other columns.
     pub fn push(&mut self, name: impl Into<String>, column: impl Into<Column>) -> Result<()> {
         let (name, column) = (name.into(), column.into());
         if self.names.contains(&name) {
-            return Err(Error::config(name, "two columns of this name"));
+            return Err(Error::config(name, "two columns have this name"));
         }
         if !self.columns.is_empty() && column.len() != self.n_rows() {
             let (found, expected) = (column.len(), self.n_rows());
@@ -79,22 +112,22 @@ impl Table {
         Ok(())
     }
 
-    /// With another column: for building in one expression.
+    /// Adds a column, for building a table in one expression.
     ///
     /// # Errors
-    /// As [`Table::push`].
+    /// As [`ColumnTable::push`].
     pub fn with(mut self, name: impl Into<String>, column: impl Into<Column>) -> Result<Self> {
         self.push(name, column)?;
         Ok(self)
     }
 
-    /// How many rows.
+    /// Number of rows.
     #[must_use]
     pub fn n_rows(&self) -> usize {
         self.columns.first().map_or(0, Column::len)
     }
 
-    /// The columns' names, in order.
+    /// The names of the columns, in order.
     #[must_use]
     pub fn names(&self) -> &[String] {
         &self.names
@@ -112,10 +145,10 @@ impl Table {
         self.names.iter().position(|known| known == name).map(|at| &self.columns[at])
     }
 
-    /// Takes a column out.
+    /// Removes a column and returns it.
     ///
     /// # Errors
-    /// When there is none of this name; the message lists those that exist.
+    /// When there is no column of this name; the message lists the columns that exist.
     pub fn take(&mut self, name: &str) -> Result<Column> {
         match self.names.iter().position(|known| known == name) {
             Some(at) => {
@@ -130,63 +163,52 @@ impl Table {
         }
     }
 
-    /// Takes a column of 32-bit unsigned integers out.
+    /// Removes a column of 32-bit unsigned integers and returns it.
     ///
     /// # Errors
-    /// When there is none of this name, or it holds something else.
+    /// When there is no column of this name, or its values are of another kind.
     pub fn take_u32(&mut self, name: &str) -> Result<Vec<u32>> {
         match self.take(name)? {
             Column::U32(values) => Ok(values),
-            other => Err(self.wrong_kind(name, Kind::U32, &other)),
+            other => Err(self.wrong_kind(name, ColumnKind::U32, &other)),
         }
     }
 
-    /// Takes a column of 64-bit integers out.
+    /// Removes a column of 64-bit integers and returns it.
     ///
     /// # Errors
-    /// As [`Table::take_u32`].
+    /// As [`ColumnTable::take_u32`].
     pub fn take_i64(&mut self, name: &str) -> Result<Vec<i64>> {
         match self.take(name)? {
             Column::I64(values) => Ok(values),
-            other => Err(self.wrong_kind(name, Kind::I64, &other)),
+            other => Err(self.wrong_kind(name, ColumnKind::I64, &other)),
         }
     }
 
-    /// Takes a column of 32-bit floats out.
+    /// Removes a column of 32-bit floats and returns it.
     ///
     /// # Errors
-    /// As [`Table::take_u32`].
+    /// As [`ColumnTable::take_u32`].
     pub fn take_f32(&mut self, name: &str) -> Result<Vec<f32>> {
         match self.take(name)? {
             Column::F32(values) => Ok(values),
-            other => Err(self.wrong_kind(name, Kind::F32, &other)),
+            other => Err(self.wrong_kind(name, ColumnKind::F32, &other)),
         }
     }
 
-    /// Takes a column of 64-bit floats out.
+    /// Removes a column of distinct ids, integers or text, and returns it as a vocabulary.
     ///
     /// # Errors
-    /// As [`Table::take_u32`].
-    pub fn take_f64(&mut self, name: &str) -> Result<Vec<f64>> {
-        match self.take(name)? {
-            Column::F64(values) => Ok(values),
-            other => Err(self.wrong_kind(name, Kind::F64, &other)),
-        }
-    }
-
-    /// Takes a column of distinct ids out, integers or text.
-    ///
-    /// # Errors
-    /// When there is none of this name, it holds something else, or an id stands twice.
+    /// When there is no column of this name, its values are of another kind, or an id occurs twice.
     pub fn take_vocab(&mut self, name: &str) -> Result<Vocab> {
         match self.take(name)? {
             Column::I64(ids) => Ok(Vocab::from_ints(ids)?),
             Column::Text(ids) => Ok(Vocab::from_ids(ids.iter())?),
-            other => Err(self.wrong_kind(name, Kind::Text, &other)),
+            other => Err(self.wrong_kind(name, ColumnKind::Text, &other)),
         }
     }
 
-    fn wrong_kind(&self, name: &str, expected: Kind, found: &Column) -> Error {
+    fn wrong_kind(&self, name: &str, expected: ColumnKind, found: &Column) -> Error {
         let problem =
             format!("column `{name}`: expected {expected:?} values, found {:?}", found.kind());
         Error::file(&self.path, problem)
@@ -194,19 +216,19 @@ impl Table {
 }
 
 impl Column {
-    /// No rows.
+    /// A column without rows.
     #[must_use]
-    pub fn empty(kind: Kind) -> Self {
+    pub fn empty(kind: ColumnKind) -> Self {
         match kind {
-            Kind::I64 => Self::I64(Vec::new()),
-            Kind::U32 => Self::U32(Vec::new()),
-            Kind::F32 => Self::F32(Vec::new()),
-            Kind::F64 => Self::F64(Vec::new()),
-            Kind::Text => Self::Text(Texts::default()),
+            ColumnKind::I64 => Self::I64(Vec::new()),
+            ColumnKind::U32 => Self::U32(Vec::new()),
+            ColumnKind::F32 => Self::F32(Vec::new()),
+            ColumnKind::F64 => Self::F64(Vec::new()),
+            ColumnKind::Text => Self::Text(Texts::default()),
         }
     }
 
-    /// The user's own ids, by number: integers where all are.
+    /// The original ids of a vocabulary, by number: integers if all of them are.
     #[must_use]
     pub fn of_vocab(vocab: &Vocab) -> Self {
         match vocab.as_ints() {
@@ -215,8 +237,8 @@ impl Column {
         }
     }
 
-    /// The user's own ids of these numbers: integers where the whole vocabulary is, so that the kind does not change from one
-    /// chunk of rows to the next.
+    /// The original ids of these numbers: integers if all ids of the vocabulary are, so that the kind does
+    /// not change from one chunk of rows to the next.
     ///
     /// # Panics
     /// When a number is not in the vocabulary.
@@ -228,25 +250,25 @@ impl Column {
         }
     }
 
-    /// What [`Column::of_ids`] gives for this vocabulary.
+    /// The kind that [`Column::of_ids`] returns for this vocabulary.
     #[must_use]
-    pub fn kind_of_ids(vocab: &Vocab) -> Kind {
-        if vocab.as_ints().is_some() { Kind::I64 } else { Kind::Text }
+    pub fn kind_of_ids(vocab: &Vocab) -> ColumnKind {
+        if vocab.as_ints().is_some() { ColumnKind::I64 } else { ColumnKind::Text }
     }
 
-    /// What it holds.
+    /// The kind of its values.
     #[must_use]
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> ColumnKind {
         match self {
-            Self::I64(_) => Kind::I64,
-            Self::U32(_) => Kind::U32,
-            Self::F32(_) => Kind::F32,
-            Self::F64(_) => Kind::F64,
-            Self::Text(_) => Kind::Text,
+            Self::I64(_) => ColumnKind::I64,
+            Self::U32(_) => ColumnKind::U32,
+            Self::F32(_) => ColumnKind::F32,
+            Self::F64(_) => ColumnKind::F64,
+            Self::Text(_) => ColumnKind::Text,
         }
     }
 
-    /// How many rows.
+    /// Number of rows.
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
@@ -258,13 +280,13 @@ impl Column {
         }
     }
 
-    /// Whether there is no row.
+    /// Whether there are no rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Adds rows of another column of the same kind; `false`, and nothing added, when the kinds differ.
+    /// Appends rows of another column of the same kind; returns `false` and adds nothing when the kinds differ.
     pub(crate) fn extend(&mut self, other: &Self, rows: std::ops::Range<usize>) -> bool {
         match (self, other) {
             (Self::I64(to), Self::I64(from)) => to.extend_from_slice(&from[rows]),
@@ -289,32 +311,35 @@ impl Column {
 }
 
 impl Texts {
-    /// Adds a text at the end.
+    /// Appends a string.
     pub fn push(&mut self, text: &str) {
         self.bytes.push_str(text);
         self.ends.push(self.bytes.len());
     }
 
-    /// How many.
+    /// Number of strings.
     #[must_use]
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no strings.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 
-    /// Text `i`; panics when there is none.
+    /// String `i`.
+    ///
+    /// # Panics
+    /// When `i` is out of range.
     #[must_use]
     pub fn get(&self, i: usize) -> &str {
         let start = if i == 0 { 0 } else { self.ends[i - 1] };
         &self.bytes[start..self.ends[i]]
     }
 
-    /// All, in order.
+    /// All strings, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> + '_ {
         (0..self.len()).map(|i| self.get(i))
     }

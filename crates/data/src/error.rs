@@ -1,65 +1,65 @@
-//! What can go wrong with data.
+//! The errors of this crate.
 
 use std::path::{Path, PathBuf};
 
 /// Shorthand for results of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// One enum for the crate; messages are lower case and carry what was found and what would be right. A `line` counts from 1,
-/// the header included; in Parquet, which has no lines, it is the row, also from 1.
+/// Messages say what was found and what would be right. A `line` counts from 1, including the header; in
+/// Parquet, which has no lines, it is the row, also from 1.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A line with too few or too many columns.
     #[error("{path}:{line}: expected {expected} columns, found {found}", path = path.display())]
     Columns {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Which line.
+        /// The line.
         line: u64,
-        /// The right number.
+        /// The number of columns that the line should have.
         expected: usize,
-        /// The found one.
+        /// The number that it has.
         found: usize,
     },
-    /// A field that is not what its column holds.
+    /// A field whose value does not fit its column.
     #[error("{path}:{line}: column `{column}`: expected {expected}, found {found}", path = path.display())]
     Field {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Which line.
+        /// The line.
         line: u64,
-        /// Which column.
+        /// The column.
         column: String,
         /// What would be right.
         expected: String,
         /// What was found, in quotes where it is text.
         found: String,
     },
-    /// A line that is wrong in another way.
+    /// A line with any other problem.
     #[error("{path}:{line}: {problem}", path = path.display())]
     Line {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Which line.
+        /// The line.
         line: u64,
         /// What is wrong and what would be right.
         problem: String,
     },
-    /// A column that the file does not have.
+    /// A column that the file lacks.
     #[error("{path}: no {wanted}; the columns are {existing}", path = path.display())]
     NoColumn {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What was looked for.
+        /// The column that was looked for.
         wanted: String,
-        /// What there is.
+        /// The columns of the file.
         existing: String,
     },
     /// A file that is wrong as a whole: empty, truncated, of an unknown format.
     #[error("{path}: {problem}", path = path.display())]
     File {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// What is wrong and what would be right.
         problem: String,
@@ -67,20 +67,20 @@ pub enum Error {
     /// Reading or writing failed.
     #[error("{path}: {source}", path = path.display())]
     Io {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// A setting that cannot be.
+    /// An invalid setting.
     #[error("{key}: {problem}")]
     Config {
-        /// Which, as a dotted path.
+        /// The setting, as a dotted path.
         key: String,
         /// What is wrong and what would be right.
         problem: String,
     },
-    /// A data shape refused what it was given.
+    /// An error of `core`, such as an inconsistent data shape.
     #[error(transparent)]
     Core(#[from] rankstill_core::Error),
 }
@@ -97,7 +97,7 @@ impl Error {
         Self::File { path: path.as_ref().to_path_buf(), problem: problem.into() }
     }
 
-    /// A setting that cannot be.
+    /// An invalid setting.
     pub fn config(key: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::Config { key: key.into(), problem: problem.into() }
     }

@@ -1,27 +1,28 @@
-//! What is left out of a log, and how much that was.
+//! Filters on a log, and a report of what each removed.
 //!
-//! Filters run in this order, each on what the one before left:
+//! Filters run in this order, each on the result of the one before:
 //! 1. `from`, `to`: the time window;
 //! 2. `min_rating`;
-//! 3. `duplicates`: one row a user and item (and part, where the log came ready split: what stands in two parts is for the
-//!    leakage audit to tell, not for a filter to hide);
-//! 4. `min_user_count`, `min_item_count`: once, both counted on the same rows;
-//! 5. `user_core`, `item_core`: again and again, until every user and every item left has that many rows. The result is unique,
-//!    whatever the order of removal (Batagelj & Zaversnik 2003, generalised to a bipartite graph with two bounds).
+//! 3. `duplicates`: one row per user and item (and part, for a ready-made split: the leakage audit must
+//!    report a pair that occurs in two parts, so the filter does not hide it);
+//! 4. `min_user_count`, `min_item_count`: applied once, both counted on the same rows;
+//! 5. `user_core`, `item_core`: applied repeatedly until every remaining user and item has that many rows.
+//!    The result does not depend on the order of removal (Batagelj & Zaversnik 2003, generalised to a
+//!    bipartite graph with two bounds).
 //!
-//! Between 2 and 3 the log is laid out by user and time, so "first" and "last" mean the earliest and the latest row; rows of the
-//! same time, and logs without times, go by their order in the file.
+//! Between 2 and 3 the log is grouped by user and sorted by time, so "first" and "last" mean the earliest and
+//! the latest row. Ties and logs without times keep the file order.
 
-use crate::text_table::{TextTable, thousands};
-use crate::timelines::{Columns, Timelines};
+use crate::timelines::{LogColumns, Timelines};
 use crate::{Error, Result};
+use rankstill_core::text_table::{TextTable, thousands};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 
 use rayon::prelude::*;
 
-/// Which rows of a log stay. The default only drops duplicates.
+/// Which rows of a log are kept. The default only drops duplicates.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Filter {
@@ -31,22 +32,22 @@ pub struct Filter {
     /// Keeps rows before this time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<i64>,
-    /// Keeps rows of this rating (weight) or higher.
+    /// Keeps rows with this rating (weight) or a higher one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_rating: Option<f32>,
-    /// What happens when a user acted on an item more than once.
+    /// What to do when a user interacted with an item more than once.
     pub duplicates: Duplicates,
-    /// Users with fewer rows go, once.
+    /// Drops users with fewer rows, once.
     pub min_user_count: u32,
-    /// Items with fewer rows go, once.
+    /// Drops items with fewer rows, once.
     pub min_item_count: u32,
-    /// Users go until each has this many rows.
+    /// Drops users until each has this many rows.
     pub user_core: u32,
-    /// Items go until each has this many rows.
+    /// Drops items until each has this many rows.
     pub item_core: u32,
 }
 
-/// Which of several rows of the same user and item stays.
+/// Which of several rows of the same user and item is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Duplicates {
@@ -59,73 +60,73 @@ pub enum Duplicates {
     All,
 }
 
-/// What each filter that ran took out.
+/// What each filter removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Filtered {
-    /// In the order in which they ran; the first entry is the log as it was read.
-    pub steps: Vec<Step>,
+pub struct FilterReport {
+    /// In order of execution; the first entry is the log as read.
+    pub steps: Vec<FilterStep>,
 }
 
-/// One filter's effect.
+/// The effect of one filter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Step {
+pub struct FilterStep {
     /// The filter and its setting, such as `user_core 10, item_core 10`.
     pub filter: String,
-    /// What it took out.
-    pub removed: Counts,
-    /// What it left.
-    pub left: Counts,
+    /// What it removed.
+    pub removed: LogSize,
+    /// What remained.
+    pub left: LogSize,
 }
 
-/// The size of a log: users and items are counted where they have rows.
+/// The size of a log; only users and items with rows are counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counts {
+pub struct LogSize {
     /// Interactions.
     pub rows: usize,
-    /// Users with at least one.
+    /// Users with at least one interaction.
     pub users: usize,
-    /// Items with at least one.
+    /// Items with at least one interaction.
     pub items: usize,
 }
 
-/// A log in file order, in dense ids.
+/// A log in file order with dense ids, without the original ids.
 #[derive(Clone, Debug, Default)]
-pub struct Rows {
+pub struct DenseLog {
     /// Users, with or without rows.
     pub n_users: usize,
     /// Items, with or without rows.
     pub n_items: usize,
-    /// Dense ids below `n_users`, one a row.
+    /// Dense ids below `n_users`, one per row.
     pub users: Vec<u32>,
     /// The other columns, as long as `users`.
-    pub columns: Columns,
+    pub columns: LogColumns,
 }
 
-/// What filters leave, in new dense ids.
+/// The filtered log, in new dense ids.
 #[derive(Clone, Debug)]
-pub struct Kept {
-    /// Laid out by user and time; users and items without rows are gone.
+pub struct FilteredLog {
+    /// Grouped by user and sorted by time; without users and items that have no rows.
     pub lines: Timelines,
-    /// For each new user, its id before.
+    /// For each new user, the id before filtering.
     pub users: Vec<u32>,
-    /// For each new item, its id before.
+    /// For each new item, the id before filtering.
     pub items: Vec<u32>,
-    /// What each filter took out.
-    pub report: Filtered,
+    /// What each filter removed.
+    pub report: FilterReport,
 }
 
 impl Filter {
-    /// Runs all filters. New ids keep the order of the old.
+    /// Runs all filters. New ids are in the order of the old ones.
     ///
     /// # Errors
-    /// When a filter needs times or ratings that the log lacks, or leaves nothing.
-    pub fn apply(&self, mut rows: Rows) -> Result<Kept> {
+    /// When a filter needs times or ratings that the log lacks, or nothing remains.
+    pub fn apply(&self, mut rows: DenseLog) -> Result<FilteredLog> {
         self.check(&rows)?;
-        let mut report = Filtered::default();
+        let mut report = FilterReport::default();
         report.push("as read", rows.counts());
         if self.from.is_some() || self.to.is_some() {
             let (from, to) = (self.from.unwrap_or(i64::MIN), self.to.unwrap_or(i64::MAX));
-            // `to` itself is out; where there is no `to`, the last moment is in.
+            // `to` is exclusive; without it even `i64::MAX` is kept.
             let open = self.to.is_none();
             rows.retain(|c, row| {
                 let time = c.times.as_ref().map_or(0, |times| times[row]);
@@ -137,7 +138,7 @@ impl Filter {
             rows.retain(|c, row| c.weights.as_ref().is_some_and(|weights| weights[row] >= least));
             report.push(&format!("min_rating {least}"), rows.counts());
         }
-        let Rows { n_users, n_items, users, columns } = rows;
+        let DenseLog { n_users, n_items, users, columns } = rows;
         let mut lines = Timelines::group(n_users, n_items, users, columns);
         if self.duplicates != Duplicates::All {
             drop_duplicates(&mut lines, self.duplicates);
@@ -165,16 +166,16 @@ impl Filter {
         }
         report.check()?;
         let (users, items) = lines.renumber();
-        Ok(Kept { lines, users, items, report })
+        Ok(FilteredLog { lines, users, items, report })
     }
 
-    fn check(&self, rows: &Rows) -> Result<()> {
+    fn check(&self, rows: &DenseLog) -> Result<()> {
         if let (Some(from), Some(to)) = (self.from, self.to)
             && from >= to
         {
             return Err(Error::config(
                 "filter.to",
-                format!("must be above filter.from = {from}, found {to}"),
+                format!("must be greater than filter.from = {from}, found {to}"),
             ));
         }
         let columns = &rows.columns;
@@ -194,13 +195,13 @@ impl Filter {
     }
 }
 
-impl Rows {
-    fn counts(&self) -> Counts {
+impl DenseLog {
+    fn counts(&self) -> LogSize {
         let mut seen = vec![false; self.n_users];
         for &user in &self.users {
             seen[user as usize] = true;
         }
-        Counts {
+        LogSize {
             rows: self.users.len(),
             users: seen.into_iter().filter(|&seen| seen).count(),
             items: distinct(&self.columns.items, self.n_items),
@@ -208,7 +209,7 @@ impl Rows {
     }
 
     /// Keeps the rows for which `keep` holds, in order.
-    fn retain(&mut self, keep: impl Fn(&Columns, usize) -> bool + Sync) {
+    fn retain(&mut self, keep: impl Fn(&LogColumns, usize) -> bool + Sync) {
         let columns = &self.columns;
         let keep: Vec<bool> =
             (0..self.users.len()).into_par_iter().map(|row| keep(columns, row)).collect();
@@ -230,15 +231,15 @@ impl Rows {
     }
 }
 
-impl Filtered {
-    fn push(&mut self, filter: &str, left: Counts) {
+impl FilterReport {
+    fn push(&mut self, filter: &str, left: LogSize) {
         let before = self.steps.last().map_or(left, |step| step.left);
-        let removed = Counts {
+        let removed = LogSize {
             rows: before.rows - left.rows,
             users: before.users - left.users,
             items: before.items - left.items,
         };
-        self.steps.push(Step { filter: filter.into(), removed, left });
+        self.steps.push(FilterStep { filter: filter.into(), removed, left });
     }
 
     fn check(&self) -> Result<()> {
@@ -249,39 +250,39 @@ impl Filtered {
             }
             Some(step) => Err(Error::config(
                 "filter",
-                format!("`{}` left none of {} interactions", step.filter, step.removed.rows),
+                format!("`{}` removed all {} interactions", step.filter, step.removed.rows),
             )),
         }
     }
 }
 
-impl fmt::Display for Filtered {
+impl fmt::Display for FilterReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table = TextTable::new(&[
+        let mut table = TextTable::new([
             "filter",
-            "rows out",
-            "users out",
-            "items out",
+            "rows removed",
+            "users removed",
+            "items removed",
             "rows",
             "users",
             "items",
         ]);
-        for Step { filter, removed, left } in &self.steps {
+        for FilterStep { filter, removed, left } in &self.steps {
             let numbers =
                 [removed.rows, removed.users, removed.items, left.rows, left.users, left.items];
-            table.row(std::iter::once(filter.clone()).chain(numbers.map(thousands)));
+            table.push(std::iter::once(filter.clone()).chain(numbers.map(thousands)));
         }
         table.fmt(f)
     }
 }
 
-/// No item has this id (a vocabulary ends before it): rows to be dropped are marked with it.
+/// Marks rows to be dropped. No item has this id: vocabularies are smaller.
 const GONE: u32 = u32::MAX;
 
 fn drop_duplicates(lines: &mut Timelines, keep: Duplicates) {
     let n_items = lines.n_items;
     let found = lines.for_each_shard(|shard| {
-        // The last user (and part) seen with each item, plus one: users come one after the other, so nothing is cleared.
+        // For each item the last user and part that had it, as a mark that grows, so nothing needs clearing.
         let n_parts = if shard.parts.is_some() { 4 } else { 1 };
         let mut seen_by = vec![0u64; n_items];
         let mut found = false;
@@ -327,8 +328,9 @@ fn drop_rare(lines: &mut Timelines, min_user: u32, min_item: u32) {
     lines.retain(|user, row| keep[row] && starts[user + 1] - starts[user] >= min_user as usize);
 }
 
-/// Peels users and items alternately, in passes over all users: an item counts as gone the moment its count falls below the
-/// bound, and only users are marked. Threads race in *when* they see a count fall, not in what is left at the end.
+/// Removes users and items alternately, in passes over all users. An item is gone as soon as its count falls
+/// below the bound, so only users are marked. Threads may differ in *when* they see a count fall; the result
+/// is the same.
 fn k_core(lines: &mut Timelines, user_core: u32, item_core: u32) {
     let counts: Vec<AtomicU32> =
         popularity(&lines.items, lines.n_items).into_iter().map(AtomicU32::new).collect();
@@ -380,8 +382,8 @@ fn distinct(items: &[u32], n_items: usize) -> usize {
     seen.into_iter().filter(|&seen| seen).count()
 }
 
-pub(crate) fn counts(lines: &Timelines) -> Counts {
-    Counts {
+pub(crate) fn counts(lines: &Timelines) -> LogSize {
+    LogSize {
         rows: lines.len(),
         users: lines.starts.windows(2).filter(|pair| pair[0] < pair[1]).count(),
         items: distinct(&lines.items, lines.n_items),
@@ -403,180 +405,4 @@ fn pair_name(user: &str, user_bound: u32, item: &str, item_bound: u32) -> String
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use crate::split::Part;
-    use proptest::prelude::*;
-
-    /// `(user, item, time, rating)` of each row.
-    fn rows(of: &[(u32, u32, i64, f32)]) -> Rows {
-        Rows {
-            n_users: of.iter().map(|row| row.0 as usize + 1).max().unwrap_or(0),
-            n_items: of.iter().map(|row| row.1 as usize + 1).max().unwrap_or(0),
-            users: of.iter().map(|row| row.0).collect(),
-            columns: Columns {
-                items: of.iter().map(|row| row.1).collect(),
-                times: Some(of.iter().map(|row| row.2).collect()),
-                weights: Some(of.iter().map(|row| row.3).collect()),
-                parts: None,
-            },
-        }
-    }
-
-    /// What is left as `(user, item, time)` in old ids.
-    fn left(kept: &Kept) -> Vec<(u32, u32, i64)> {
-        let lines = &kept.lines;
-        let mut out = Vec::new();
-        for user in 0..lines.n_users() {
-            for row in lines.range(user) {
-                let item = kept.items[lines.items[row] as usize];
-                out.push((kept.users[user], item, lines.times.as_ref().unwrap()[row]));
-            }
-        }
-        out
-    }
-
-    #[test]
-    fn first_and_last_are_by_time_and_then_by_place() {
-        let log =
-            [(0, 7, 50, 1.0), (0, 7, 20, 2.0), (0, 7, 20, 3.0), (0, 7, 50, 4.0), (0, 3, 30, 1.0)];
-        let kept =
-            |duplicates| Filter { duplicates, ..Filter::default() }.apply(rows(&log)).unwrap();
-        let first = kept(Duplicates::First);
-        assert_eq!(left(&first), [(0, 7, 20), (0, 3, 30)]);
-        assert_eq!(first.lines.weights, Some(vec![2.0, 1.0]));
-        let last = kept(Duplicates::Last);
-        assert_eq!(left(&last), [(0, 3, 30), (0, 7, 50)]);
-        assert_eq!(last.lines.weights, Some(vec![1.0, 4.0]));
-        assert_eq!(kept(Duplicates::All).lines.len(), 5);
-        assert_eq!(first.report.steps[1].removed, Counts { rows: 3, users: 0, items: 0 });
-    }
-
-    #[test]
-    fn duplicates_across_ready_made_parts_stay_for_the_audit() {
-        let mut log = rows(&[(0, 1, 1, 1.0), (0, 1, 2, 1.0), (0, 1, 3, 1.0)]);
-        log.columns.parts = Some(vec![Part::Train, Part::Train, Part::Test]);
-        let kept = Filter::default().apply(log).unwrap();
-        assert_eq!(left(&kept), [(0, 1, 1), (0, 1, 3)]);
-        assert_eq!(kept.lines.parts, Some(vec![Part::Train, Part::Test]));
-    }
-
-    #[test]
-    fn window_and_rating_go_before_duplicates() {
-        let log = [(0, 1, 10, 5.0), (0, 1, 20, 2.0), (1, 1, 30, 4.0), (1, 2, 40, 5.0)];
-        let filter =
-            Filter { from: Some(15), to: Some(40), min_rating: Some(4.0), ..Filter::default() };
-        let kept = filter.apply(rows(&log)).unwrap();
-        assert_eq!(left(&kept), [(1, 1, 30)]);
-        let names: Vec<&str> = kept.report.steps.iter().map(|step| step.filter.as_str()).collect();
-        assert_eq!(names, ["as read", "from 15, to 40", "min_rating 4", "duplicates first"]);
-        assert_eq!(kept.report.steps[1].removed, Counts { rows: 2, users: 0, items: 1 });
-        assert_eq!(kept.report.steps[2].removed, Counts { rows: 1, users: 1, items: 0 });
-    }
-
-    #[test]
-    fn minimum_counts_run_once_and_cores_until_all_hold() {
-        // Item 2 has two rows; without user 1 (one row) it has one, and then user 2 has one.
-        let log = [
-            (0, 0, 1, 1.0),
-            (0, 1, 2, 1.0),
-            (1, 2, 3, 1.0),
-            (2, 2, 4, 1.0),
-            (2, 0, 5, 1.0),
-            (3, 0, 6, 1.0),
-            (3, 1, 7, 1.0),
-        ];
-        let once = Filter { min_user_count: 2, min_item_count: 2, ..Filter::default() };
-        assert_eq!(left(&once.apply(rows(&log)).unwrap()).len(), 6);
-        let core = Filter { user_core: 2, item_core: 2, ..Filter::default() };
-        let kept = core.apply(rows(&log)).unwrap();
-        assert_eq!(left(&kept), [(0, 0, 1), (0, 1, 2), (3, 0, 6), (3, 1, 7)]);
-        assert_eq!(kept.users, [0, 3]);
-        assert_eq!(kept.report.steps[2].removed, Counts { rows: 3, users: 2, items: 1 });
-        assert_eq!(kept.report.steps[2].filter, "user_core 2, item_core 2");
-    }
-
-    #[test]
-    fn what_the_log_lacks_is_said() {
-        let mut log = rows(&[(0, 0, 1, 1.0)]);
-        log.columns.times = None;
-        log.columns.weights = None;
-        let error = |filter: Filter| filter.apply(log.clone()).unwrap_err().to_string();
-        assert_eq!(
-            error(Filter { from: Some(1), ..Filter::default() }),
-            "filter.from: the log has no times"
-        );
-        assert_eq!(
-            error(Filter { min_rating: Some(1.0), ..Filter::default() }),
-            "filter.min_rating: the log has no ratings"
-        );
-        assert_eq!(
-            error(Filter { user_core: 2, ..Filter::default() }),
-            "filter: `user_core 2` left none of 1 interactions"
-        );
-        assert!(serde_json::from_str::<Filter>(r#"{"usercore": 5}"#).is_err());
-    }
-
-    /// Removes one offending user or item at a time, from sets, until none offends.
-    fn naive_core(log: &[(u32, u32)], user_core: usize, item_core: usize) -> Vec<(u32, u32)> {
-        let mut log = log.to_vec();
-        loop {
-            let users = |user| log.iter().filter(|row| row.0 == user).count();
-            let items = |item| log.iter().filter(|row| row.1 == item).count();
-            let bad = log.iter().find(|row| users(row.0) < user_core || items(row.1) < item_core);
-            let Some(&(user, item)) = bad else { return log };
-            if users(user) < user_core {
-                log.retain(|row| row.0 != user);
-            } else {
-                log.retain(|row| row.1 != item);
-            }
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn k_core_equals_the_naive_one(
-            log in prop::collection::btree_set((0u32..12, 0u32..12), 1..70),
-            user_core in 0u32..5,
-            item_core in 0u32..5,
-        ) {
-            let log: Vec<(u32, u32)> = log.into_iter().collect();
-            let table: Vec<_> = log.iter().map(|&(u, i)| (u, i, 0, 1.0)).collect();
-            let expected = naive_core(&log, user_core as usize, item_core as usize);
-            let filter = Filter { user_core, item_core, ..Filter::default() };
-            match filter.apply(rows(&table)) {
-                Ok(kept) => {
-                    let found: Vec<_> = left(&kept).iter().map(|row| (row.0, row.1)).collect();
-                    prop_assert_eq!(found, expected);
-                }
-                Err(_) => prop_assert!(expected.is_empty()),
-            }
-        }
-
-        #[test]
-        fn removed_and_left_add_up(
-            log in prop::collection::vec((0u32..8, 0u32..8, 0i64..20, 1u8..6), 1..60),
-            core in 0u32..3,
-        ) {
-            let table: Vec<_> = log.iter().map(|&(u, i, t, r)| (u, i, t, f32::from(r))).collect();
-            let filter = Filter { from: Some(2), min_rating: Some(2.0), min_user_count: 2, user_core: core, ..Filter::default() };
-            if let Ok(kept) = filter.apply(rows(&table)) {
-                for pair in kept.report.steps.windows(2) {
-                    prop_assert_eq!(pair[0].left.rows, pair[1].left.rows + pair[1].removed.rows);
-                    prop_assert_eq!(pair[0].left.users, pair[1].left.users + pair[1].removed.users);
-                    prop_assert_eq!(pair[0].left.items, pair[1].left.items + pair[1].removed.items);
-                }
-                let last = kept.report.steps.last().unwrap().left;
-                prop_assert_eq!(last, Counts {
-                    rows: kept.lines.len(), users: kept.users.len(), items: kept.items.len(),
-                });
-                let mut pairs: Vec<_> = left(&kept).iter().map(|row| (row.0, row.1)).collect();
-                pairs.sort_unstable();
-                let n = pairs.len();
-                pairs.dedup();
-                prop_assert_eq!(pairs.len(), n, "no duplicate is left");
-            }
-        }
-    }
-}
+mod tests;

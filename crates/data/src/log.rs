@@ -1,73 +1,56 @@
-//! An interaction log in memory: parallel columns in the order of the file, ids as numbers, and the vocabularies that lead back.
+//! An interaction log in memory: parallel columns in file order, dense ids, and the vocabularies of the
+//! original ids.
 
 use crate::{Error, Result};
 use rankstill_core::{ItemId, UserId, Vocab};
 
-/// Row *i*: `users[i]` acted on `items[i]`, at `times[i]`, with `weights[i]`.
+/// Row *i*: `users[i]` interacted with `items[i]` at `times[i]` with weight `weights[i]`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Log {
     /// Below `user_ids.len()`.
     pub users: Vec<UserId>,
     /// Below `item_ids.len()`.
     pub items: Vec<ItemId>,
-    /// Unix seconds, or whatever whole number the file holds; larger is later.
+    /// Unix seconds, or any other whole number that the file holds; larger is later.
     pub times: Option<Vec<i64>>,
     /// Ratings or counts, always finite.
     pub weights: Option<Vec<f32>>,
-    /// The user's own ids of the users, numbered by first appearance.
+    /// Original user ids, numbered by first appearance.
     pub user_ids: Vocab,
-    /// The user's own ids of the items, numbered by first appearance.
+    /// Original item ids, numbered by first appearance.
     pub item_ids: Vocab,
 }
 
 impl Log {
-    /// How many interactions.
+    /// Number of interactions.
     #[must_use]
     pub fn len(&self) -> usize {
         self.users.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no interactions.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.users.is_empty()
     }
 
-    /// How many users the vocabulary holds, with or without interactions.
+    /// Users in the vocabulary, with or without interactions.
     #[must_use]
     pub fn n_users(&self) -> usize {
         self.user_ids.len()
     }
 
-    /// How many items the vocabulary holds, with or without interactions.
+    /// Items in the vocabulary, with or without interactions.
     #[must_use]
     pub fn n_items(&self) -> usize {
         self.item_ids.len()
     }
 
-    /// Keeps the rows whose flag is set, in their order; the vocabularies stay as they are.
-    ///
-    /// # Panics
-    /// When there is not one flag per row.
-    pub fn retain_rows(&mut self, keep: &[bool]) {
-        assert_eq!(keep.len(), self.len(), "one flag per row");
-        retain(&mut self.users, keep);
-        retain(&mut self.items, keep);
-        self.times.iter_mut().for_each(|times| retain(times, keep));
-        self.weights.iter_mut().for_each(|weights| retain(weights, keep));
-    }
-
-    /// Forgets the ids that no row uses and numbers the others anew, in the same order.
-    pub fn compact(&mut self) {
-        compact(&mut self.users, &mut self.user_ids);
-        compact(&mut self.items, &mut self.item_ids);
-    }
-
-    /// Whether the columns are equally long, all numbers within the vocabularies, and all weights finite: for logs that were put
-    /// together elsewhere.
+    /// Checks that the columns are equally long, all ids within the vocabularies, and all weights finite: for
+    /// logs that were built by other code.
     ///
     /// # Errors
-    /// Says which is not.
+    /// Names the column that is not.
     pub fn check(&self) -> Result<()> {
         let n = self.len();
         for (name, found) in [
@@ -84,30 +67,16 @@ impl Log {
         {
             if let Some(row) = column.iter().position(|&number| number as usize >= vocab.len()) {
                 let (number, known) = (column[row], vocab.len());
-                let problem = format!("row {row}: number {number}, but there are {known} ids");
+                let problem =
+                    format!("row {row}: id number {number}, but there are only {known} ids");
                 return Err(Error::config(name, problem));
             }
         }
         match self.weights.iter().flatten().position(|weight| !weight.is_finite()) {
-            Some(row) => Err(Error::config("weights", format!("row {row} is not finite"))),
+            Some(row) => Err(Error::config("weights", format!("row {row}: not a finite number"))),
             None => Ok(()),
         }
     }
-}
-
-fn retain<T: Copy>(column: &mut Vec<T>, keep: &[bool]) {
-    let mut flags = keep.iter();
-    column.retain(|_| flags.next().is_some_and(|&flag| flag));
-}
-
-fn compact(column: &mut [u32], vocab: &mut Vocab) {
-    let mut used = vec![false; vocab.len()];
-    column.iter().for_each(|&number| used[number as usize] = true);
-    if used.iter().all(|&used| used) {
-        return;
-    }
-    let renumbered = vocab.retain(&used);
-    column.iter_mut().for_each(|number| *number = renumbered[*number as usize]);
 }
 
 #[cfg(test)]
@@ -127,25 +96,16 @@ mod tests {
     }
 
     #[test]
-    fn dropped_rows_take_their_ids_with_them() {
-        let mut log = log();
-        log.retain_rows(&[false, true, false]);
-        assert_eq!((log.n_users(), log.n_items()), (2, 3));
-        log.compact();
-        assert_eq!((log.users.as_slice(), log.items.as_slice()), (&[0][..], &[0][..]));
-        assert_eq!(log.times, Some(vec![6]));
-        assert_eq!((log.user_ids.id(0), log.item_ids.id(0)), ("bob".into(), "20".into()));
-        log.check().unwrap();
-    }
-
-    #[test]
     fn check_names_what_is_wrong() {
         let broken = |change: fn(&mut Log)| {
             let mut log = log();
             change(&mut log);
             log.check().unwrap_err().to_string()
         };
-        assert_eq!(broken(|log| log.items[1] = 9), "items: row 1: number 9, but there are 3 ids");
+        assert_eq!(
+            broken(|log| log.items[1] = 9),
+            "items: row 1: id number 9, but there are only 3 ids"
+        );
         assert_eq!(broken(|log| log.times = Some(vec![])), "times: 0 rows, expected 3");
         assert!(broken(|log| log.weights = Some(vec![1.0, 2.0, f32::NAN])).contains("row 2"));
     }

@@ -1,91 +1,91 @@
 //! From log files to a prepared data set in one call.
 
-use crate::dataset::{Manifest, Prepared, Settings, Source};
+use crate::dataset::{DatasetManifest, PrepareSettings, Prepared, SourceFile};
 use crate::log::Log;
 use crate::split::Part;
 use crate::{Error, Result, dataset};
 use std::fmt;
 use std::path::Path;
 
-/// Where the log is.
+/// The files of a log.
 #[derive(Clone, Copy, Debug)]
-pub enum Files<'a> {
-    /// One file, to be split.
+pub enum LogFiles<'a> {
+    /// One file, which is split.
     One(&'a Path),
-    /// Somebody's split; goes with `split.kind = "ready_made"`.
+    /// The files of a ready-made split; requires `split.kind = "ready_made"`.
     Parts {
-        /// What trains.
+        /// The training part.
         train: &'a Path,
-        /// What validates, if any.
+        /// The validation part, if there is one.
         valid: Option<&'a Path>,
-        /// What tests.
+        /// The test part.
         test: &'a Path,
     },
 }
 
-/// What is being done, for whoever waits.
+/// The current stage, for progress bars.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage<'a> {
+pub enum PrepareStage<'a> {
     /// A file is being read.
     Reading(&'a Path),
-    /// So many rows are being filtered and split.
+    /// This many rows are being filtered and split.
     Cutting(usize),
     /// The folder is being written.
     Writing(&'a Path),
 }
 
-/// What came out; prints as the tables that a person wants to see.
+/// The result; displays as tables for the terminal.
 #[derive(Clone, Debug)]
-pub struct Report(pub Manifest);
+pub struct PrepareReport(pub DatasetManifest);
 
 /// Reads with `read`, filters, splits and writes `folder`.
 ///
 /// # Errors
-/// What reading, [`Prepared::from_log`] and [`Prepared::write`] return. Nothing half-written is left.
+/// As `read`, [`Prepared::from_log`] and [`Prepared::write`]. No half-written folder is left behind.
 pub fn prepare(
-    files: Files<'_>,
+    files: LogFiles<'_>,
     read: impl Fn(&Path) -> Result<Log> + Sync,
-    settings: &Settings,
+    settings: &PrepareSettings,
     folder: &Path,
     replace: bool,
-    mut progress: impl FnMut(Stage<'_>),
-) -> Result<Report> {
+    mut progress: impl FnMut(PrepareStage<'_>),
+) -> Result<PrepareReport> {
     dataset::check_place(folder, replace)?;
     settings.protocol().check()?;
     settings.split.resolve()?;
     let (log, parts, sources) = read_files(files, read, &mut progress)?;
-    progress(Stage::Cutting(log.len()));
+    progress(PrepareStage::Cutting(log.len()));
     let mut prepared = Prepared::from_log(log, parts, settings)?;
     prepared.manifest.sources = sources;
-    progress(Stage::Writing(folder));
+    progress(PrepareStage::Writing(folder));
     prepared.write(folder, replace)?;
-    Ok(Report(prepared.manifest))
+    Ok(PrepareReport(prepared.manifest))
 }
 
-/// The log, the part of each row where it came in parts, and what was read.
+/// Returns the log, the part of each row if it came in parts, and the files that were read.
 ///
 /// # Errors
-/// What `read` returns, or when the files of a split do not have the same columns.
+/// As `read`, and when the files of a split do not have the same columns.
 pub fn read_files(
-    files: Files<'_>,
+    files: LogFiles<'_>,
     read: impl Fn(&Path) -> Result<Log> + Sync,
-    progress: &mut impl FnMut(Stage<'_>),
-) -> Result<(Log, Option<Vec<Part>>, Vec<Source>)> {
+    progress: &mut impl FnMut(PrepareStage<'_>),
+) -> Result<(Log, Option<Vec<Part>>, Vec<SourceFile>)> {
     let mut sources = Vec::new();
     let mut one = |path: &Path, part: Option<Part>| -> Result<Log> {
-        progress(Stage::Reading(path));
+        progress(PrepareStage::Reading(path));
         let (log, stamp) = rayon::join(|| read(path), || dataset::stamp(path));
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         let log = log?;
-        sources.push(Source { name: name.unwrap_or_default(), part, stamp: stamp? });
+        sources.push(SourceFile { name: name.unwrap_or_default(), part, stamp: stamp? });
         Ok(log)
     };
     match files {
-        Files::One(path) => {
+        LogFiles::One(path) => {
             let log = one(path, None)?;
             Ok((log, None, sources))
         }
-        Files::Parts { train, valid, test } => {
+        LogFiles::Parts { train, valid, test } => {
             let mut log = one(train, Some(Part::Train))?;
             let mut parts = vec![Part::Train; log.len()];
             for (path, part) in
@@ -99,7 +99,7 @@ pub fn read_files(
     }
 }
 
-/// Adds the rows of another log; ids that are new are numbered on.
+/// Appends the rows of another log; new ids get the next numbers.
 fn append(log: &mut Log, other: Log, path: &Path) -> Result<()> {
     for (name, here, there) in [
         ("times", log.times.is_some(), other.times.is_some()),
@@ -125,9 +125,9 @@ fn append(log: &mut Log, other: Log, path: &Path) -> Result<()> {
     Ok(())
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for PrepareReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Manifest { filtered, stats, counts, audit, settings, times, .. } = &self.0;
+        let DatasetManifest { filtered, stats, counts, audit, settings, times, .. } = &self.0;
         writeln!(f, "{filtered}")?;
         writeln!(f, "{stats}")?;
         let order =

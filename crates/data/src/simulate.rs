@@ -1,18 +1,24 @@
-//! A built-in world of users and items, for the quickstart, tests and scale.
+//! A simulator of interaction logs, for the quickstart, tests and measurements at scale.
 //!
-//! Items belong to *topics* and, across all topics, to *flavours*. A user has a favourite flavour and a few topics of interest,
-//! near one another; interests drift to neighbouring topics as time goes by. A session stays with a topic for a while, and some
-//! items call for others: after one of them, one of its few successors is likely. Within topic and flavour, popularity follows
-//! the law of Zipf and Mandelbrot. So there is something to learn for a count of popularity, more for co-occurrence, more for
-//! factors (the more of them the better: topics times flavours), and more again for whoever looks at the order.
+//! Items belong to *topics* and, across all topics, to *flavours*. A user has a favourite flavour and a few
+//! topics of interest, close to one another; interests drift to neighbouring topics over time. A session
+//! stays with a topic for a while, and an item has a few successors, one of which is likely to come next.
+//! Within topic and flavour, popularity follows a Zipf-Mandelbrot law. So popularity learns something,
+//! co-occurrence more, matrix factorisation still more (it needs topics times flavours factors), and sequence
+//! models the most.
 //!
-//! Every user is drawn from a random stream of its own, keyed by (seed, user); an interaction costs constant time; nothing but the
-//! chunks in flight is held in memory. The arithmetic is integers and the basic operations of IEEE 754, so the same options
-//! give the same rows on every machine and for any number of threads.
+//! Every user has its own random stream, keyed by (seed, user). An interaction costs constant time, and only
+//! the chunks being written are in memory. The arithmetic uses integers and the basic operations of IEEE 754,
+//! so the same options give the same rows on every machine and for any number of threads.
 
-use crate::columns::{Column, Kind, TableWriter};
+mod draws;
+mod life;
+
+use crate::columns::{Column, ColumnKind, TableWriter};
 use crate::log::Log;
 use crate::{Error, Result};
+use draws::{Alias, SeenItems};
+use life::Life;
 use rankstill_core::Vocab;
 use rankstill_core::kernel::rng::Rng;
 use rayon::prelude::*;
@@ -20,19 +26,21 @@ use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::path::Path;
 
-/// What to simulate.
+/// Size and kind of the simulated log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SimulateOptions {
-    /// Rows, from 1,000 to 1,000,000,000.
+    /// Number of rows, from 1,000 to 1,000,000,000.
     pub interactions: u64,
-    /// By default 50 for 1 thousand interactions, 2,800 for 100 thousand, 290,000 for 20 million, 8.9 million for 1 billion.
+    /// Number of users; by default 50 for 1 thousand interactions, 2,800 for 100 thousand, 290,000 for 20
+    /// million, 8.9 million for 1 billion.
     pub users: Option<u32>,
-    /// By default 112 for 1 thousand interactions, 2,000 for 100 thousand, 55,000 for 20 million, 630,000 for 1 billion.
+    /// Number of items; by default 112 for 1 thousand interactions, 2,000 for 100 thousand, 55,000 for 20
+    /// million, 630,000 for 1 billion.
     pub items: Option<u32>,
-    /// Adds ratings from 1 to 5: higher for what the user is interested in.
+    /// Adds ratings from 1 to 5, higher for items that the user is interested in.
     pub ratings: bool,
-    /// Another seed, another world.
+    /// Seed of all random draws.
     pub seed: u64,
 }
 
@@ -42,7 +50,7 @@ impl Default for SimulateOptions {
     }
 }
 
-/// A world with all its sizes settled.
+/// A simulated world with all sizes fixed.
 #[derive(Clone, Debug)]
 pub struct World {
     options: SimulateOptions,
@@ -51,17 +59,17 @@ pub struct World {
     n_topics: u64,
     /// Ranks within topic and flavour.
     ranks: Alias,
-    /// Topics, for first interests and for curiosity.
+    /// Topics, for first interests and exploration.
     topics: Alias,
-    /// Item numbers become ids by `(number * stride) % n_items + 1`, so that an id tells nothing.
+    /// Item numbers become ids by `(number * stride) % n_items + 1`, so that ids carry no information.
     stride: u64,
-    /// Everybody's least number of rows.
+    /// Minimum number of rows per user.
     least: u64,
-    /// What chunk `c`'s users together weigh begins at `chunk_weights[c]`; the last entry is the total.
+    /// Cumulated weight of the users before chunk `c`; the last entry is the total.
     chunk_weights: Vec<u64>,
 }
 
-/// Rows of a run of users: user by user, each in the order of time. Ids count from 1.
+/// The rows of a range of users, user by user, each in order of time. Ids count from 1.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Chunk {
     /// User ids.
@@ -70,31 +78,31 @@ pub struct Chunk {
     pub items: Vec<i64>,
     /// Unix seconds.
     pub times: Vec<i64>,
-    /// From 1 to 5; empty unless asked for.
+    /// From 1 to 5; empty unless `ratings` is set.
     pub ratings: Vec<f32>,
 }
 
-/// Kinds of item taste that run across all topics.
+/// Number of flavours.
 const FLAVOURS: u64 = 4;
-/// Topics that a user is interested in at a time.
+/// Topics that a user is interested in at any time.
 const INTERESTS: usize = 3;
-/// Items that call for others call for one of so many.
+/// Successors of an item.
 const SUCCESSORS: u32 = 3;
-/// Users of a chunk: about half a million rows at the largest size.
+/// Users per chunk: about half a million rows at the largest size.
 const CHUNK_USERS: u64 = 4096;
-/// 2023-01-01, and two years.
+/// 2023-01-01, and two years, in seconds.
 const START: i64 = 1_672_531_200;
 const SPAN: i64 = 2 * 365 * 86_400;
 
-/// Keys of the random streams, besides the user's number.
+/// Keys of the random streams, in addition to the user number.
 const STREAM_WEIGHT: u64 = 1;
 const STREAM_LIFE: u64 = 2;
 const STREAM_SUCCESSOR: u64 = 3;
 
-/// Simulates in memory. Rows are user by user, each in the order of time.
+/// Simulates in memory. Rows are user by user, each in order of time.
 ///
 /// # Errors
-/// When the options cannot be.
+/// When an option is out of range.
 pub fn simulate(options: &SimulateOptions) -> Result<Log> {
     let world = World::new(options)?;
     let chunks: Vec<Chunk> =
@@ -116,20 +124,24 @@ pub fn simulate(options: &SimulateOptions) -> Result<Log> {
     Ok(log)
 }
 
-/// Simulates into a table file (`user_id`, `item_id`, `timestamp`, and `rating` where asked for) without holding it in memory;
-/// the format is that of the extension. `progress` is told the rows written so far.
+/// Simulates into a table file (`user_id`, `item_id`, `timestamp`, optionally `rating`) without holding it in
+/// memory; the extension decides the format. `progress` receives the number of rows written so far.
 ///
 /// # Errors
-/// When the options cannot be, or the disk is full.
+/// When an option is out of range, or the file cannot be written.
 pub fn simulate_to(
     path: &Path,
     options: &SimulateOptions,
     mut progress: impl FnMut(u64) + Send,
 ) -> Result<World> {
     let world = World::new(options)?;
-    let mut names = vec![("user_id", Kind::I64), ("item_id", Kind::I64), ("timestamp", Kind::I64)];
+    let mut names = vec![
+        ("user_id", ColumnKind::I64),
+        ("item_id", ColumnKind::I64),
+        ("timestamp", ColumnKind::I64),
+    ];
     if options.ratings {
-        names.push(("rating", Kind::F32));
+        names.push(("rating", ColumnKind::F32));
     }
     let mut writer = TableWriter::create(path, &names)?;
     let batch = rayon::current_num_threads().max(1) as u64;
@@ -174,17 +186,17 @@ impl Chunk {
 }
 
 impl World {
-    /// Settles the sizes.
+    /// Fixes the sizes.
     ///
     /// # Errors
-    /// When a number is out of its bounds.
+    /// When an option is out of range.
     pub fn new(options: &SimulateOptions) -> Result<Self> {
         let n = options.interactions;
         if !(1_000..=1_000_000_000).contains(&n) {
             let problem = format!("must be from 1,000 to 1,000,000,000, found {n}");
             return Err(Error::config("simulate.interactions", problem));
         }
-        // n^(1/8) by square roots, which are exact everywhere.
+        // n^(1/8) by square roots, which give the same bits on every machine.
         let eighth = (n as f64).sqrt().sqrt().sqrt();
         let n_users = match options.users {
             Some(users) => u64::from(users),
@@ -195,7 +207,8 @@ impl World {
             None => (1.5 * (n as f64).sqrt() * eighth) as u64,
         };
         if !(1..=n).contains(&n_users) {
-            let problem = format!("must be from 1 to the interactions, {n}, found {n_users}");
+            let problem =
+                format!("must be from 1 to the number of interactions ({n}), found {n_users}");
             return Err(Error::config("simulate.users", problem));
         }
         if n_items < 32 {
@@ -232,29 +245,29 @@ impl World {
         Ok(world)
     }
 
-    /// Users, each with at least one row.
+    /// Number of users, each with at least one row.
     #[must_use]
     pub fn n_users(&self) -> u64 {
         self.n_users
     }
 
-    /// Items, not all of which need occur.
+    /// Number of items; some may not occur.
     #[must_use]
     pub fn n_items(&self) -> u64 {
         self.n_items
     }
 
-    /// How many chunks make up the log.
+    /// Number of chunks in the log.
     #[must_use]
     pub fn n_chunks(&self) -> u64 {
         self.n_users.div_ceil(CHUNK_USERS)
     }
 
-    /// The rows of a chunk's users; nothing beyond the last chunk.
+    /// The rows of a chunk; empty beyond the last one.
     #[must_use]
     pub fn chunk(&self, chunk: u64) -> Chunk {
         let mut rows = Chunk::default();
-        let mut seen = Seen::default();
+        let mut seen = SeenItems::default();
         let Some(&(mut weight)) = self.chunk_weights.get(chunk as usize) else { return rows };
         for user in self.users_of(chunk) {
             let before = self.rows_before(user, weight);
@@ -269,14 +282,15 @@ impl World {
         (chunk * CHUNK_USERS).min(self.n_users)..((chunk + 1) * CHUNK_USERS).min(self.n_users)
     }
 
-    /// How active a user is: density falls with the square. Half of the users have less than a third of the mean, the most active
-    /// 27 times the mean.
+    /// Activity of a user; its density falls with the square. Half of the users have less than a third of the
+    /// mean, the most active one 27 times the mean.
     fn weight(&self, user: u64) -> u64 {
         let x = Rng::keyed(self.options.seed, [STREAM_WEIGHT, user]).uniform_f64();
         (1000.0 / (x + 0.01) - 900.0) as u64
     }
 
-    /// Rows of all users before this one, who together weigh `weight`. Whole numbers: the rows come to exactly what was asked.
+    /// Number of rows of all users before this one, whose weights add up to `weight`. Integers, so that the
+    /// total is exact.
     fn rows_before(&self, user: u64, weight: u64) -> u64 {
         let total = self.chunk_weights.last().copied().unwrap_or(1).max(1);
         let rest = self.options.interactions - self.least * self.n_users;
@@ -291,7 +305,7 @@ impl World {
         item / self.n_topics % FLAVOURS
     }
 
-    /// An item of this topic and flavour, by popularity; the last topics lack an item of the last rank.
+    /// Draws an item of a topic and flavour by popularity. The last topics have no item of the last rank.
     fn item(&self, topic: u64, flavour: u64, rng: &mut Rng) -> u64 {
         loop {
             let item = (self.ranks.draw(rng) * FLAVOURS + flavour) * self.n_topics + topic;
@@ -301,7 +315,7 @@ impl World {
         }
     }
 
-    /// One of the few items that `item` calls for: of the same topic, mostly of the same flavour.
+    /// One of the few successors of an item: of the same topic, mostly of the same flavour.
     fn successor(&self, item: u64, which: u32) -> u64 {
         let key = [STREAM_SUCCESSOR, item, u64::from(which)];
         let mut rng = Rng::keyed(self.options.seed, key);
@@ -314,342 +328,9 @@ impl World {
     }
 }
 
-/// A user from the first row to the last.
-struct Life<'a> {
-    world: &'a World,
-    user: u64,
-    n: u64,
-    rng: Rng,
-    flavour: u64,
-    interests: [u64; INTERESTS],
-}
-
-impl<'a> Life<'a> {
-    fn new(world: &'a World, user: u64, n: u64) -> Self {
-        let mut rng = Rng::keyed(world.options.seed, [STREAM_LIFE, user]);
-        let flavour = u64::from(rng.below(FLAVOURS as u32));
-        let mut interests = [world.topics.draw(&mut rng); INTERESTS];
-        let mut life = Self { world, user, n, rng, flavour, interests };
-        for slot in 1..INTERESTS {
-            // Mostly close to the first: few tastes make up many topics.
-            interests[slot] = if life.chance(200) {
-                world.topics.draw(&mut life.rng)
-            } else {
-                life.near(interests[0], 3)
-            };
-        }
-        life.interests = interests;
-        life
-    }
-
-    fn live(&mut self, rows: &mut Chunk, seen: &mut Seen) {
-        seen.begin(self.n);
-        // A life takes from a tenth to all of what remains of the two years after its first day.
-        let first = (self.rng.uniform_f64() * 0.9 * SPAN as f64) as i64;
-        let share = 0.1 + 0.9 * self.rng.uniform_f64();
-        let pause = (SPAN - first) as f64 * share / (self.n as f64 / 4.0 + 1.0);
-        let mut time = START + first;
-        let mut last = None;
-        for _ in 0..self.n {
-            if last.is_some() && self.chance(250) {
-                // A new session after a pause that is mostly short and sometimes long, on average `pause`.
-                time += (pause * 0.333 / (self.rng.uniform_f64() + 0.05)) as i64 + 1800;
-                last = None;
-            } else if last.is_some() {
-                time += 20 + i64::from(self.rng.below(400));
-            }
-            if self.chance(40) {
-                self.drift();
-            }
-            let mut item = self.next(last);
-            for attempt in 0..4 {
-                if seen.insert(item) {
-                    break;
-                }
-                // Whoever has had most of what interests them looks further afield.
-                item = if attempt < 2 { self.next(last) } else { self.anything() };
-            }
-            rows.users.push(self.user as i64 + 1);
-            rows.items.push((item * self.world.stride % self.world.n_items) as i64 + 1);
-            rows.times.push(time);
-            if self.world.options.ratings {
-                let mut rating = 2 + self.rng.below(3);
-                rating += u32::from(self.interests.contains(&self.world.topic_of(item)));
-                rating -= u32::from(self.world.flavour_of(item) != self.flavour);
-                rows.ratings.push(rating.clamp(1, 5) as f32);
-            }
-            last = Some(item);
-        }
-    }
-
-    fn next(&mut self, last: Option<u64>) -> u64 {
-        let world = self.world;
-        let dice = self.rng.below(1000);
-        let topic = match last {
-            Some(last) if dice < 220 => {
-                let which = self.rng.below(SUCCESSORS);
-                return world.successor(last, which);
-            }
-            Some(last) if dice < 500 => world.topic_of(last),
-            _ if dice >= 950 => world.topics.draw(&mut self.rng),
-            _ => {
-                let slot = self.rng.below(10);
-                self.interests[if slot < 5 {
-                    0
-                } else if slot < 8 {
-                    1
-                } else {
-                    2
-                }]
-            }
-        };
-        let flavour = if self.chance(700) {
-            self.flavour
-        } else {
-            u64::from(self.rng.below(FLAVOURS as u32))
-        };
-        world.item(topic, flavour, &mut self.rng)
-    }
-
-    /// Any topic, any flavour.
-    fn anything(&mut self) -> u64 {
-        let topic = u64::from(self.rng.below(self.world.n_topics as u32));
-        let flavour = u64::from(self.rng.below(FLAVOURS as u32));
-        self.world.item(topic, flavour, &mut self.rng)
-    }
-
-    /// One interest moves to a neighbouring topic, or, now and then, anywhere.
-    fn drift(&mut self) {
-        let slot = self.rng.below(INTERESTS as u32) as usize;
-        self.interests[slot] = if self.chance(150) {
-            self.world.topics.draw(&mut self.rng)
-        } else {
-            self.near(self.interests[slot], 1)
-        };
-    }
-
-    /// A topic at most `steps` away on the ring of topics, not the same.
-    fn near(&mut self, topic: u64, steps: u64) -> u64 {
-        let away = 1 + u64::from(self.rng.below(steps as u32));
-        let n = self.world.n_topics;
-        if self.chance(500) { (topic + away) % n } else { (topic + n - away % n) % n }
-    }
-
-    fn chance(&mut self, per_mille: u32) -> bool {
-        self.rng.below(1000) < per_mille
-    }
-}
-
-/// Weighted draws in constant time (Walker's alias method in Vose's form).
-#[derive(Clone, Debug)]
-struct Alias(Vec<(u32, u32)>);
-
-impl Alias {
-    /// Weights 1 / (rank + 1 + shift): the law of Zipf and Mandelbrot with exponent 1.
-    fn zipf(n: u64, shift: f64) -> Self {
-        Self::new(&(0..n.max(1)).map(|rank| 1.0 / (rank as f64 + 1.0 + shift)).collect::<Vec<_>>())
-    }
-
-    fn new(weights: &[f64]) -> Self {
-        let n = weights.len();
-        let total = weights.iter().fold(0.0, |sum, weight| sum + weight);
-        let mut scaled: Vec<f64> = weights.iter().map(|weight| weight * n as f64 / total).collect();
-        let mut table: Vec<(u32, u32)> = (0..n as u32).map(|i| (u32::MAX, i)).collect();
-        let (mut small, mut large): (Vec<usize>, Vec<usize>) =
-            (0..n).partition(|&i| scaled[i] < 1.0);
-        while let (Some(&less), Some(&more)) = (small.last(), large.last()) {
-            small.pop();
-            table[less] = ((scaled[less] * 4_294_967_296.0) as u32, more as u32);
-            scaled[more] -= 1.0 - scaled[less];
-            if scaled[more] < 1.0 {
-                large.pop();
-                small.push(more);
-            }
-        }
-        Self(table)
-    }
-
-    fn draw(&self, rng: &mut Rng) -> u64 {
-        let place = rng.below(self.0.len() as u32);
-        let (keep, other) = self.0[place as usize];
-        u64::from(if rng.next_u32() <= keep { place } else { other })
-    }
-}
-
-/// The items that a user had: a hash table that is cleared by counting on.
-#[derive(Default)]
-struct Seen {
-    slots: Vec<(u32, u32)>,
-    stamp: u32,
-}
-
-impl Seen {
-    fn begin(&mut self, n: u64) {
-        let size = (n as usize * 2).next_power_of_two().max(16);
-        if self.slots.len() < size {
-            self.slots = vec![(0, 0); size];
-            self.stamp = 0;
-        }
-        self.stamp += 1;
-    }
-
-    /// Whether the item is new.
-    fn insert(&mut self, item: u64) -> bool {
-        let mask = self.slots.len() - 1;
-        let mut at = (item.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize & mask;
-        loop {
-            let slot = &mut self.slots[at];
-            if slot.0 != self.stamp {
-                *slot = (self.stamp, item as u32);
-                return true;
-            }
-            if slot.1 == item as u32 {
-                return false;
-            }
-            at = (at + 1) & mask;
-        }
-    }
-}
-
 fn gcd(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use std::collections::{HashMap, HashSet};
-
-    fn small() -> Log {
-        simulate(&SimulateOptions { interactions: 60_000, seed: 5, ..SimulateOptions::default() })
-            .unwrap()
-    }
-
-    #[test]
-    fn sizes_are_exact() {
-        for (n, users, items) in
-            [(1_000, None, None), (1_000, Some(1000), Some(32)), (12_345, Some(77), Some(5_000))]
-        {
-            let options =
-                SimulateOptions { interactions: n, users, items, ..SimulateOptions::default() };
-            let log = simulate(&options).unwrap();
-            assert_eq!(log.len() as u64, n);
-            let world = World::new(&options).unwrap();
-            assert_eq!(log.n_users() as u64, world.n_users(), "every user has a row");
-            assert!(log.n_items() as u64 <= world.n_items());
-            log.check().unwrap();
-        }
-        let world = |n| {
-            let world =
-                World::new(&SimulateOptions { interactions: n, ..SimulateOptions::default() })
-                    .unwrap();
-            (world.n_users(), world.n_items())
-        };
-        assert_eq!(world(1_000), (50, 112));
-        assert_eq!(world(100_000), (2_813, 2_000));
-    }
-
-    #[test]
-    fn the_same_rows_for_any_number_of_threads() {
-        let options = SimulateOptions {
-            interactions: 300_000,
-            users: Some(13_000),
-            ratings: true,
-            ..SimulateOptions::default()
-        };
-        let run = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            let folder = tempfile::tempdir().unwrap();
-            let path = folder.path().join("log.parquet");
-            pool.install(|| simulate_to(&path, &options, |_| ())).unwrap();
-            std::fs::read(path).unwrap()
-        };
-        let one = run(1);
-        assert_eq!(one, run(2));
-        assert_eq!(one, run(3));
-        let other = simulate(&SimulateOptions { seed: 1, ..options.clone() }).unwrap();
-        assert_ne!(other.items, simulate(&options).unwrap().items);
-    }
-
-    #[test]
-    fn times_rise_and_repeats_are_rare() {
-        let log = small();
-        let times = log.times.as_ref().unwrap();
-        let mut pairs = HashSet::new();
-        let mut repeats = 0;
-        for row in 0..log.len() {
-            if row > 0 && log.users[row] == log.users[row - 1] {
-                assert!(times[row] >= times[row - 1]);
-            }
-            repeats += usize::from(!pairs.insert((log.users[row], log.items[row])));
-        }
-        assert!(repeats * 10 < log.len(), "{repeats} of {}", log.len());
-        assert!(times.iter().all(|&time| time >= START));
-    }
-
-    #[test]
-    fn popularity_has_a_long_tail() {
-        let log = small();
-        let mut counts = vec![0usize; log.n_items()];
-        log.items.iter().for_each(|&item| counts[item as usize] += 1);
-        counts.sort_unstable_by(|a, b| b.cmp(a));
-        let top: usize = counts[..counts.len() / 10].iter().sum();
-        let share = top as f64 / log.len() as f64;
-        assert!((0.25..0.7).contains(&share), "the top tenth has {share}");
-    }
-
-    /// The order says something that the set of items does not: far more pairs of items are frequent one after the other than
-    /// seven rows apart, where interests are still much the same.
-    #[test]
-    fn successors_can_be_learnt() {
-        let log = small();
-        let frequent = |apart: usize| {
-            let mut pairs = HashMap::new();
-            for row in apart..log.len() {
-                if log.users[row] == log.users[row - apart] {
-                    *pairs.entry((log.items[row - apart], log.items[row])).or_insert(0) += 1;
-                }
-            }
-            pairs.values().filter(|&&n| n >= 10).count()
-        };
-        let (next, later) = (frequent(1), frequent(7));
-        assert!(
-            next > 100 && next > 3 * later,
-            "{next} pairs in succession, {later} further apart"
-        );
-    }
-
-    #[test]
-    fn alias_draws_by_weight() {
-        let alias = Alias::new(&[4.0, 1.0, 3.0, 2.0]);
-        let mut rng = Rng::new(3);
-        let mut counts = [0i64; 4];
-        for _ in 0..100_000 {
-            counts[alias.draw(&mut rng) as usize] += 1;
-        }
-        for (count, expected) in counts.into_iter().zip([40_000, 10_000, 30_000, 20_000]) {
-            assert!((count - expected).abs() < 800, "{counts:?}");
-        }
-    }
-
-    #[test]
-    fn bounds_are_named() {
-        let error = |options: SimulateOptions| World::new(&options).unwrap_err().to_string();
-        let default = SimulateOptions::default;
-        assert!(
-            error(SimulateOptions { interactions: 999, ..default() })
-                .starts_with("simulate.interactions")
-        );
-        assert!(
-            error(SimulateOptions { users: Some(0), ..default() }).starts_with("simulate.users")
-        );
-        assert!(
-            error(SimulateOptions { users: Some(100_001), ..default() })
-                .starts_with("simulate.users")
-        );
-        assert!(
-            error(SimulateOptions { items: Some(3), ..default() }).starts_with("simulate.items")
-        );
-    }
-}
+mod tests;

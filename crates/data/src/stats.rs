@@ -1,11 +1,11 @@
-//! What a data set is like: the columns of Table 1 of the RD paper (Tang & Wang, KDD 2018).
+//! Statistics of a data set: the columns of Table 1 of the RD paper (Tang & Wang, KDD 2018).
 
 use crate::split::Partition;
-use crate::text_table::{TextTable, thousands};
+use rankstill_core::text_table::{TextTable, thousands};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Table 1 of the RD paper, and the least and the most active.
+/// Table 1 of the RD paper, and the extremes of activity and popularity.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Stats {
     /// Users of the data set.
@@ -16,8 +16,8 @@ pub struct Stats {
     pub actions: usize,
     /// `actions / users`.
     pub actions_per_user: f64,
-    /// Pairs of a user and a sequence, (u, S^(u,t)): windows of 5 items and 1 target over training and validation. A user with
-    /// fewer than 6 such rows, but with 2 at least, counts 1.
+    /// Pairs of a user and a sequence, (u, S^(u,t)): windows of 5 items and 1 target over training and
+    /// validation rows. A user with 2 to 5 such rows counts as 1.
     pub pairs: usize,
     /// The share of user-item pairs without an interaction, `1 - actions / (users * items)`.
     pub sparsity: f64,
@@ -31,12 +31,12 @@ pub struct Stats {
     pub max_item: usize,
 }
 
-/// Items of a window (L of the paper) and its targets (T).
+/// Items per window (the paper's L) and targets (T).
 const WINDOW: usize = 5;
 const TARGETS: usize = 1;
 
 impl Stats {
-    /// Of a cut log.
+    /// The statistics of a split log.
     #[must_use]
     pub fn of(partition: &Partition) -> Self {
         let lines = &partition.lines;
@@ -66,8 +66,8 @@ impl Stats {
 impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table =
-            TextTable::new(&["users", "items", "actions", "per user", "(u, S) pairs", "sparsity"]);
-        table.row([
+            TextTable::new(["users", "items", "actions", "per user", "(u, S) pairs", "sparsity"]);
+        table.push([
             thousands(self.users),
             thousands(self.items),
             thousands(self.actions),
@@ -89,7 +89,8 @@ mod tests {
 
     #[test]
     fn table_1_by_hand() {
-        // 10 rows: 8 train or validate, so windows at 5, 6, 7. 3 rows: all train, one short window. 1 row: none.
+        // 10 rows: 8 train or validate, so windows at 5, 6, 7. 3 rows: all train, one short window. 1 row:
+        // none.
         let lines = Timelines {
             n_items: 10,
             starts: vec![0, 10, 13, 14],

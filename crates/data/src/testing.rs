@@ -1,6 +1,6 @@
 //! Small logs for this crate's tests.
 
-use crate::timelines::{Columns, Timelines};
+use crate::timelines::{LogColumns, Timelines};
 use rankstill_core::kernel::rng::Rng;
 
 /// One user with `n` rows, at times 0, 1, ...
@@ -25,6 +25,6 @@ pub fn lines(n_users: usize, longest: u32, seed: u64) -> Timelines {
             times.push(i64::from(rng.below(1000)));
         }
     }
-    let columns = Columns { items, times: Some(times), ..Columns::default() };
+    let columns = LogColumns { items, times: Some(times), ..LogColumns::default() };
     Timelines::group(n_users, 30, users, columns)
 }

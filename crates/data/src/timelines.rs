@@ -1,35 +1,34 @@
-//! A log laid out user by user, each user's line in the order of time: what filters and splits work on.
+//! A log grouped by user, each user's rows in order of time: what filters and splits work on.
 
-use rankstill_core::{Interactions, ItemId, Lists};
+use rankstill_core::ItemId;
 use rayon::prelude::*;
 use std::ops::Range;
 
-use crate::Result;
-use crate::split::Part;
+use crate::part::Part;
 
-/// Rows of user `u` are `starts[u]..starts[u + 1]` of every column.
+/// The rows of user `u` are `starts[u]..starts[u + 1]` of every column.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Timelines {
-    /// The catalogue's size.
+    /// Size of the catalogue.
     pub n_items: usize,
-    /// Where each user's line begins; one entry more than there are users.
+    /// Where each user's rows begin; one entry more than there are users.
     pub starts: Vec<usize>,
-    /// What was acted on, oldest first; ties and logs without times in the order of the file.
+    /// Items, oldest first; ties and logs without times in file order.
     pub items: Vec<ItemId>,
     /// Parallel to `items`.
     pub times: Option<Vec<i64>>,
     /// Parallel to `items`.
     pub weights: Option<Vec<f32>>,
-    /// Parallel to `items`: which part a row belongs to, for a log that came ready split.
+    /// Parallel to `items`: the part of each row, for a log with a ready-made split.
     pub parts: Option<Vec<Part>>,
 }
 
 impl Timelines {
-    /// Lays a log in file order out by user and, within a user, by time; rows of equal time keep the order of the file.
+    /// Groups a log in file order by user and sorts each user's rows by time; ties keep the file order.
     ///
     /// `users` and `items` hold dense ids below `n_users` and `n_items`; all columns are equally long.
     #[must_use]
-    pub fn group(n_users: usize, n_items: usize, users: Vec<u32>, columns: Columns) -> Self {
+    pub fn group(n_users: usize, n_items: usize, users: Vec<u32>, columns: LogColumns) -> Self {
         debug_assert!(users.iter().all(|&user| (user as usize) < n_users));
         let mut starts = vec![0; n_users + 1];
         for &user in &users {
@@ -38,10 +37,10 @@ impl Timelines {
         for user in 0..n_users {
             starts[user + 1] += starts[user];
         }
-        // Dense ids count first appearances, so a file that is written user by user arrives sorted: nothing to move.
+        // Dense ids count first appearances, so a file written user by user is sorted already: nothing to move.
         let columns = if users.is_sorted() { columns } else { scatter(&starts, &users, columns) };
         drop(users);
-        let Columns { items, times, weights, parts } = columns;
+        let LogColumns { items, times, weights, parts } = columns;
         let mut lines = Self { n_items, starts, items, times, weights, parts };
         if lines.times.is_some() {
             lines.for_each_shard(|shard| shard.sort_by_time());
@@ -55,13 +54,13 @@ impl Timelines {
         self.starts.len() - 1
     }
 
-    /// Rows.
+    /// Number of rows.
     #[must_use]
     pub fn len(&self) -> usize {
         self.items.len()
     }
 
-    /// Whether there is no row.
+    /// Whether there are no rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
@@ -73,16 +72,7 @@ impl Timelines {
         self.starts[user]..self.starts[user + 1]
     }
 
-    /// As the shape that models train on; parts are forgotten.
-    ///
-    /// # Errors
-    /// When an item is beyond the catalogue or a column has another length.
-    pub fn into_interactions(self) -> Result<Interactions> {
-        let items = Lists::from_parts(self.starts, self.items).unwrap_or_default();
-        Ok(Interactions::new(self.n_items, items, self.times, self.weights)?)
-    }
-
-    /// Runs `f` on disjoint runs of users, in parallel. What `f` does to a user must not depend on the run.
+    /// Runs `f` on disjoint ranges of users in parallel. What `f` does to a user must not depend on the range.
     pub(crate) fn for_each_shard<R: Send>(
         &mut self,
         f: impl Fn(Shard<'_>) -> R + Send + Sync,
@@ -147,7 +137,8 @@ impl Timelines {
         }
     }
 
-    /// Drops users and items without rows; those that stay keep their order. Returns the old ids of both.
+    /// Drops users and items without rows and renumbers the others in the same order. Returns the old ids of
+    /// both.
     pub(crate) fn renumber(&mut self) -> (Vec<u32>, Vec<u32>) {
         let users: Vec<u32> = (0..self.n_users() as u32)
             .filter(|&user| !self.range(user as usize).is_empty())
@@ -175,20 +166,20 @@ impl Timelines {
     }
 }
 
-/// The columns of a log besides its users, equally long.
+/// The columns of a log except its users, equally long.
 #[derive(Clone, Debug, Default)]
-pub struct Columns {
+pub struct LogColumns {
     /// Dense ids.
     pub items: Vec<ItemId>,
-    /// Any number that grows with time.
+    /// Any whole numbers that grow with time.
     pub times: Option<Vec<i64>>,
     /// Ratings or counts.
     pub weights: Option<Vec<f32>>,
-    /// Which part a row belongs to, for a log that came ready split.
+    /// The part of each row, for a log with a ready-made split.
     pub parts: Option<Vec<Part>>,
 }
 
-/// The columns of a run of users; `starts` is the whole log's.
+/// The columns of a range of users; `starts` is that of the whole log.
 pub(crate) struct Shard<'a> {
     pub users: Range<usize>,
     pub starts: &'a [usize],
@@ -199,7 +190,7 @@ pub(crate) struct Shard<'a> {
 }
 
 impl<'a> Shard<'a> {
-    /// The first `rows` rows as the shard of `users`, and the rest.
+    /// Splits off the first `rows` rows as the shard of `users`.
     fn split_at(self, users: Range<usize>, rows: usize) -> (Self, Self) {
         fn cut<T>(column: Option<&mut [T]>, at: usize) -> (Option<&mut [T]>, Option<&mut [T]>) {
             column.map(|c| c.split_at_mut(at)).unzip()
@@ -236,12 +227,12 @@ impl<'a> Shard<'a> {
             }
             order.clear();
             order.extend(times[range.clone()].iter().copied().zip(0u32..));
-            order.sort_unstable(); // by time, then by place in the file
+            order.sort_unstable(); // by time, then by position in the file
             self.permute(range, order.iter().map(|&(_, at)| at as usize));
         }
     }
 
-    /// Puts the rows of `range` in a new order: row `k` becomes the old row `order[k]`, counted from the range's start.
+    /// Reorders the rows of `range`: new row `k` is old row `order[k]`, counted from the start of the range.
     pub fn permute(&mut self, range: Range<usize>, order: impl Iterator<Item = usize> + Clone) {
         fn apply<T: Copy>(column: &mut [T], order: impl Iterator<Item = usize>) {
             let old = column.to_vec();
@@ -262,7 +253,7 @@ impl<'a> Shard<'a> {
     }
 }
 
-/// Cuts the users into at most `n` runs of about equally many rows.
+/// Cuts the users into at most `n` ranges with about equally many rows.
 pub(crate) fn shards(starts: &[usize], n: usize) -> Vec<Range<usize>> {
     let n_users = starts.len() - 1;
     let rows = starts[n_users];
@@ -282,9 +273,9 @@ pub(crate) fn shards(starts: &[usize], n: usize) -> Vec<Range<usize>> {
     ranges
 }
 
-/// Every shard of users reads the whole user column and moves its own rows: no two threads write to the same place, and
-/// rows of one user keep the order of the file.
-fn scatter(starts: &[usize], users: &[u32], columns: Columns) -> Columns {
+/// Every shard of users reads the whole user column and copies its own rows: no two threads write to the same
+/// row, and the rows of a user keep the file order.
+fn scatter(starts: &[usize], users: &[u32], columns: LogColumns) -> LogColumns {
     let n = users.len();
     let mut lines = Timelines {
         n_items: 0,
@@ -319,7 +310,7 @@ fn scatter(starts: &[usize], users: &[u32], columns: Columns) -> Columns {
         }
     });
     let Timelines { items, times, weights, parts, .. } = lines;
-    Columns { items, times, weights, parts }
+    LogColumns { items, times, weights, parts }
 }
 
 #[cfg(test)]
@@ -329,7 +320,7 @@ mod tests {
 
     #[test]
     fn rows_go_by_user_then_time_then_place_in_the_file() {
-        let columns = Columns {
+        let columns = LogColumns {
             items: vec![5, 6, 7, 8, 9],
             times: Some(vec![30, 1, 10, 10, 5]),
             weights: Some(vec![0.5, 0.6, 0.7, 0.8, 0.9]),
@@ -357,10 +348,10 @@ mod tests {
     proptest! {
         #[test]
         fn grouping_is_a_stable_sort(rows in prop::collection::vec((0u32..6, 0u32..9, 0i64..5), 0..60)) {
-            let columns = Columns {
+            let columns = LogColumns {
                 items: rows.iter().map(|row| row.1).collect(),
                 times: Some(rows.iter().map(|row| row.2).collect()),
-                ..Columns::default()
+                ..LogColumns::default()
             };
             let lines = Timelines::group(6, 9, rows.iter().map(|row| row.0).collect(), columns);
             let mut sorted = rows;

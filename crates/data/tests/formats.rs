@@ -1,10 +1,12 @@
-//! One hand-made file per format, read by guess; what is wrong with a file, said with path and line.
+//! One hand-made file per format, read by guessing; errors name path and line.
 #![allow(clippy::unwrap_used)]
 
-use rankstill_data::{ColumnNames, FORMATS, Log, ReadOptions, Table, read_log, read_log_bytes};
+use rankstill_data::{
+    ColumnNames, ColumnTable, FORMATS, Log, ReadOptions, read_log, read_log_bytes,
+};
 use std::io::Write;
 
-/// `user item time weight` a row, blanks where there is none.
+/// `user|item|time|weight` per row, empty where the log has none.
 fn rows(log: &Log) -> Vec<String> {
     log.check().unwrap();
     let row = |i: usize| {
@@ -116,11 +118,13 @@ fn counted_lines_number_the_users_by_line() {
     let options = format_options("counted_lines");
     let wrong = error_with("2 10 11\n3 1 2\n", &options);
     assert!(
-        wrong.ends_with("log:2: expected 3 items as the line's first number says, found 2"),
+        wrong.ends_with("log:2: expected 3 items (the first number of the line), found 2"),
         "{wrong}"
     );
-    assert!(error_with("x 1\n", &options).contains(":1: column `count`: expected how many items"));
-    assert!(error_with("1 1\n\n1 2\n", &options).contains("log:2: a blank line"));
+    assert!(
+        error_with("x 1\n", &options).contains(":1: column `count`: expected the number of items")
+    );
+    assert!(error_with("1 1\n\n1 2\n", &options).contains("log:2: blank line"));
 }
 
 #[test]
@@ -142,7 +146,7 @@ fn json_lines() {
     assert_eq!(read(content), ["7|b c|1342269181|4", "18446744073709551615|3|5|2.5"]);
     assert!(
         error("{\"user\":1,\"item\":2}\n{\"user\":1}\n")
-            .ends_with("log:2: column `item`: expected a value, found none")
+            .ends_with("log:2: column `item`: expected a value, found nothing")
     );
     assert!(
         error("{\"user\":1,\"item\":2}\n[]\n")
@@ -159,7 +163,7 @@ fn parquet_and_a_folder_of_parts() {
     let part = |name: &str, users: Vec<i64>| {
         let n = users.len() as i64;
         let items = (0..n).map(|i| format!("item {i}")).collect::<rankstill_data::Texts>();
-        let table = Table::default()
+        let table = ColumnTable::default()
             .with("uid", users)
             .and_then(|table| table.with("rating", vec![0.5f64; n as usize]))
             .and_then(|table| table.with("item", items))
@@ -202,10 +206,10 @@ fn gzip_and_zstd_by_their_first_bytes() {
         assert_eq!(read(packed), ["1|2||", "3|4||"]);
         for length in 4..packed.len() {
             let error = error(&packed[..length]);
-            assert!(error.contains("broken or cut off"), "{length}: {error}");
+            assert!(error.contains("damaged or incomplete"), "{length}: {error}");
         }
     }
-    // Two members, as `cat a.gz b.gz` leaves them.
+    // Two members, as made by `cat a.gz b.gz`.
     let more = zstd::encode_all(&b"5,6\n"[..], 1).unwrap();
     assert_eq!(read([zstd, more].concat()).last().unwrap(), "5|6||");
 }
@@ -223,7 +227,7 @@ fn marks_line_ends_and_blank_lines_do_not_matter() {
 #[test]
 fn every_error_says_where() {
     assert_eq!(error(""), "log: the file is empty");
-    assert!(error("\n \n").contains("cannot be guessed"));
+    assert!(error("\n \n").contains("cannot guess the format"));
     assert_eq!(error("user,item\n"), "log: the file holds no interactions");
     assert_eq!(error("user,item,rating\n1,2,3\n\n1,2\n"), "log:4: expected 3 columns, found 2");
     assert_eq!(error("user,item\n1,2\n1,2,3\n"), "log:3: expected 2 columns, found 3");
@@ -255,19 +259,23 @@ fn every_error_says_where() {
     assert_eq!(read("user,item,x,x\n1,2,3,4\n"), ["1|2||"]);
     assert_eq!(
         error("user,item\n1,2\nuser,item\n"),
-        "log:3: the header again, expected an interaction"
+        "log:3: the header is repeated, expected an interaction"
     );
     assert!(
         error("user,item\n1,2\n1,\"2\n3,4\n")
-            .contains("log:3: a quote that opens here is never closed")
+            .contains("log:3: the quote that opens here is never closed")
     );
     let wrong = error("a,b\n1,2\n");
     assert!(
-        wrong.contains("no column for the user") && wrong.ends_with("the columns are `a`, `b`"),
+        wrong.contains("no column with a common name for the user")
+            && wrong.ends_with("the columns are `a`, `b`"),
         "{wrong}"
     );
     let wrong = error_with("1", &format_options("cvs"));
-    assert!(wrong.starts_with("format: `cvs` is unknown; known are `parquet`, `jsonl`"), "{wrong}");
+    assert!(
+        wrong.starts_with("format: unknown format `cvs`, expected one of `parquet`, `jsonl`"),
+        "{wrong}"
+    );
     let wrong = serde_json::from_str::<ReadOptions>(r#"{"colums": {}}"#).unwrap_err().to_string();
     assert!(wrong.contains("unknown field `colums`") && wrong.contains("`columns`"), "{wrong}");
 }
@@ -296,7 +304,7 @@ fn every_format_survives_a_file_of_every_other() {
     ];
     for format in FORMATS {
         for file in files {
-            // Nothing to compare: it must come back, with a log or an error.
+            // Nothing to compare: it must return a log or an error.
             if let Ok(log) = read_log_bytes("log", file, &format_options(format.name)) {
                 log.check().unwrap();
             }

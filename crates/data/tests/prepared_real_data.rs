@@ -1,12 +1,13 @@
-//! Counts of real data sets, where they are at hand: in `../shared/data` beside the workspace, or in RANKSTILL_DATA.
+//! Counts of real data sets, if they are available: in `../shared/data` next to the workspace, or in
+//! RANKSTILL_DATA.
 #![allow(clippy::unwrap_used)]
 
-use rankstill_data::dataset::{Dataset, Prepared, Settings, Verify};
-use rankstill_data::prepare::{Files, prepare, read_files};
+use rankstill_data::dataset::{Dataset, PrepareSettings, Prepared, Verify};
+use rankstill_data::prepare::{LogFiles, prepare, read_files};
 use rankstill_data::{Log, ReadOptions, Result, read_log};
 use std::path::{Path, PathBuf};
 
-/// A data file; says so where it is absent.
+/// A data file; prints a note if it is absent.
 fn data(name: &str) -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
     let root = std::env::var_os("RANKSTILL_DATA").map_or(beside, PathBuf::from);
@@ -22,7 +23,7 @@ fn read(path: &Path) -> Result<Log> {
     read_log(path, &ReadOptions::default(), &mut |_, _| ())
 }
 
-fn settings(text: &str) -> Settings {
+fn settings(text: &str) -> PrepareSettings {
     serde_json::from_str(text).unwrap()
 }
 
@@ -34,7 +35,7 @@ fn from_file(path: &Path, text: &str) -> Prepared {
 fn parts(folder: &Path, valid: bool) -> Prepared {
     let [train, valid_file, test] =
         ["train.tsv", "valid.tsv", "test.tsv"].map(|name| folder.join(name));
-    let files = Files::Parts { train: &train, valid: valid.then_some(&valid_file), test: &test };
+    let files = LogFiles::Parts { train: &train, valid: valid.then_some(&valid_file), test: &test };
     let (log, parts, sources) = read_files(files, read, &mut |_| ()).unwrap();
     assert_eq!(sources.len(), if valid { 3 } else { 2 });
     Prepared::from_log(log, parts, &settings(r#"{"split": {"kind": "ready_made"}}"#)).unwrap()
@@ -47,7 +48,7 @@ fn movielens_100k() {
     let stats = &data.manifest.stats;
     assert_eq!((stats.users, stats.items, stats.actions), (943, 1682, 100_000));
     assert_eq!((stats.min_user, stats.max_user, stats.max_item), (20, 737, 583));
-    // The RD rule, by a second way: ceil(7 n / 10) in whole numbers.
+    // The RD rule computed differently: ceil(7 n / 10) in integers.
     let lines = &data.partition.lines;
     let train: usize = (0..943).map(|user| (lines.range(user).len() * 7).div_ceil(10)).sum();
     assert_eq!(data.manifest.counts.train, train);
@@ -94,7 +95,7 @@ fn the_lightgcn_papers_gowalla_split() {
     let (train, test) = (path.join("train.tsv"), path.join("test.tsv"));
     let root = tempfile::tempdir().unwrap();
     let folder = root.path().join("gowalla");
-    let files = Files::Parts { train: &train, valid: None, test: &test };
+    let files = LogFiles::Parts { train: &train, valid: None, test: &test };
     let settings = settings(r#"{"split": {"kind": "ready_made"}}"#);
     let report = prepare(files, read, &settings, &folder, false, |_| ()).unwrap();
     let counts = &report.0.counts;

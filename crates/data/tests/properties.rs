@@ -1,11 +1,11 @@
-//! What is written is read, in every format; no bytes make a reader panic or hang.
+//! Written tables read back as the same log in every format; no bytes make a reader panic or hang.
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
-use rankstill_data::columns::{Column, Table, TableWriter, Texts, write_table};
-use rankstill_data::{FORMATS, Kind, Log, ReadOptions, read_log, read_log_bytes};
+use rankstill_data::columns::{Column, ColumnTable, TableWriter, Texts, write_table};
+use rankstill_data::{ColumnKind, FORMATS, Log, ReadOptions, read_log, read_log_bytes};
 
-/// Ids as people have them: integers, words, blanks, quotes, delimiters, line ends, other alphabets.
+/// Ids as in real data: integers, words, spaces, quotes, delimiters, line ends, other alphabets.
 fn id() -> BoxedStrategy<String> {
     prop_oneof![
         3 => any::<i64>().prop_map(|id| id.to_string()),
@@ -16,7 +16,7 @@ fn id() -> BoxedStrategy<String> {
     .boxed()
 }
 
-/// Ids without blanks, for formats that have no quotes.
+/// Ids without spaces, for formats without quotes.
 fn word() -> BoxedStrategy<String> {
     prop_oneof![any::<i64>().prop_map(|id| id.to_string()), "[a-zA-Z0-9_.🦀é-]{1,8}"].boxed()
 }
@@ -28,8 +28,8 @@ fn events(id: BoxedStrategy<String>) -> impl Strategy<Value = Vec<Event>> {
     proptest::collection::vec((id.clone(), id, any::<i64>(), weight), 1..40)
 }
 
-fn table(events: &[Event]) -> Table {
-    Table::default()
+fn table(events: &[Event]) -> ColumnTable {
+    ColumnTable::default()
         .with("user_id", events.iter().map(|event| &event.0).collect::<Texts>())
         .and_then(|table| {
             table.with("item_id", events.iter().map(|event| &event.1).collect::<Texts>())
@@ -141,8 +141,12 @@ proptest! {
 fn parquet() -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log.parquet");
-    let columns =
-        [("user", Kind::Text), ("item", Kind::I64), ("ts", Kind::I64), ("rating", Kind::F32)];
+    let columns = [
+        ("user", ColumnKind::Text),
+        ("item", ColumnKind::I64),
+        ("ts", ColumnKind::I64),
+        ("rating", ColumnKind::F32),
+    ];
     let mut writer = TableWriter::create(&path, &columns).unwrap();
     let users = (0..50).map(|i| format!("user {}", i % 7)).collect::<Texts>();
     let items = (0..50).map(|i| i % 11).collect();

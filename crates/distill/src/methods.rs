@@ -18,6 +18,8 @@ pub mod rrd;
 pub mod score_kd;
 pub mod several;
 pub mod unkd;
+#[cfg(test)]
+mod worked_example;
 
 /// Every distiller, by the name that a configuration gives as `kind`.
 pub static DISTILLERS: &[Entry<dyn Distiller>] = &[

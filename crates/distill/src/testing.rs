@@ -4,7 +4,7 @@
 
 mod conformance;
 
-pub(crate) use conformance::{conforms, is_reproducible};
+pub(crate) use conformance::{conforms, gradients_are_slopes, is_reproducible};
 
 use crate::DISTILLERS;
 use crate::parts::blend::{Context, ItemScores, Term};
@@ -163,9 +163,14 @@ impl Trainable for Free {
 }
 
 impl ModelConfig for Free {
+    fn kind(&self) -> &'static str {
+        "free"
+    }
+
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         Ok(Box::new(FreeModel(tensors.f32s("numbers", 12 * N)?.to_vec())))
     }
+
     fn memory(&self, _n_users: usize, _n_items: usize, _n_interactions: usize) -> u64 {
         0
     }

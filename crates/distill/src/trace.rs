@@ -253,7 +253,7 @@ mod tests {
         };
         assert_eq!(
             wrong(vec![vec![0]]).to_string(),
-            "teacher `polly` answered 1 cases, the student asks 2"
+            "teacher `polly` has rankings for 1 queries, the student's cases have 2"
         );
         assert_eq!(
             wrong(vec![vec![0], vec![3, 4, 5]]).to_string(),

@@ -1,9 +1,9 @@
-//! Measures random factors on a split of a real log, writes the rankings and the metrics, and says how long what took:
-//! `measure TRAIN TEST OUT [DIM] [K]`. The files are TSV with the columns `user_id item_id`. What it writes is checked by
-//! `benches/check_metrics.py`.
+//! Evaluates random factors on a split of a real log, writes the rankings and the metrics, and prints the
+//! time of each step: `measure TRAIN TEST OUT [DIM] [K]`. The files are TSV with the columns `user_id
+//! item_id`. `benches/check_metrics.py` checks the output.
 #![allow(clippy::unwrap_used)]
 
-use rankstill_core::kernel::panels::{Order, Panels, Rows};
+use rankstill_core::kernel::panels::{PanelOrder, Panels, Rows};
 use rankstill_core::kernel::ranks::target_ranks;
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::kernel::topk::top_k;
@@ -74,10 +74,11 @@ fn main() {
     let top = TopK::unseen(k);
     let needs = Needs::of(&metrics);
     let began = Instant::now();
-    let lists = Outcome::ask(&model, &cases, &top, Needs { whole: false, ..needs }).unwrap();
+    let lists =
+        Outcome::of_ranker(&model, &cases, &top, Needs { whole_ranking: false, ..needs }).unwrap();
     println!("{:8.3} s  lists of {k}", began.elapsed().as_secs_f64());
     let began = Instant::now();
-    let outcome = Outcome::ask(&model, &cases, &top, needs).unwrap();
+    let outcome = Outcome::of_ranker(&model, &cases, &top, needs).unwrap();
     println!("{:8.3} s  lists and ranks in the whole ranking", began.elapsed().as_secs_f64());
     let teacher = lists.rankings();
     let outcome = outcome.with_popularity(&popularity).unwrap().with_teacher(teacher).unwrap();
@@ -107,11 +108,11 @@ fn main() {
         }
     }
     std::fs::write(format!("{out}/rankings.tsv"), text).unwrap();
-    // The same rankings without the rest of the catalogue: what an evaluation from outside can see.
+    // The same lists without the ranks below them, as in an evaluation of rankings from a file.
     let given = Outcome::of_rankings(&cases, outcome.rankings().clone()).unwrap();
     let began = Instant::now();
     let again = Outcome::of_rankings(&cases, outcome.rankings().clone()).unwrap();
-    println!("{:8.3} s  an outcome of given rankings", began.elapsed().as_secs_f64());
+    println!("{:8.3} s  an outcome of these rankings", began.elapsed().as_secs_f64());
     assert_eq!(again.len(), given.len());
     let given = given.with_popularity(&popularity).unwrap();
     let mut of_lists: BTreeMap<Name, BTreeMap<String, f64>> = BTreeMap::new();
@@ -130,7 +131,7 @@ fn main() {
 
 type Name = &'static str;
 
-/// Random factors, plus how popular an item is: so that some targets are found.
+/// Random factors plus the items' popularity, so that some targets are found.
 struct Random {
     dim: usize,
     users: Vec<f32>,
@@ -151,12 +152,13 @@ impl Random {
     }
 }
 
-/// Straight on the kernels: what is timed here besides them is the evaluation alone.
+/// Directly on the kernels, so that only they and the evaluation are timed.
 impl Ranker for Random {
     fn rank(&self, queries: &[Query<'_>], top: &TopK<'_>) -> Result<Rankings> {
         let vectors = self.embed(queries);
         let rows = Rows::dense(&vectors, queries.len(), self.dim);
-        let found = top_k(rows, &self.panels(Order::Norm), top.k, |i| queries[i].history, None);
+        let found =
+            top_k(rows, &self.panels(PanelOrder::Norm), top.k, |i| queries[i].history, None);
         let lists = Lists::from_parts(found.offsets, found.ids).unwrap();
         Rankings::new(lists, found.scores)
     }
@@ -166,13 +168,13 @@ impl Ranker for Random {
         let vectors = self.embed(&queries);
         let rows = Rows::dense(&vectors, queries.len(), self.dim);
         let (targets, seen) = (|i| cases.case(i).targets, |i: usize| queries[i].history);
-        let found = target_ranks(rows, &self.panels(Order::Id), targets, seen, None);
+        let found = target_ranks(rows, &self.panels(PanelOrder::Id), targets, seen, None);
         Ok(Lists::from_parts(found.offsets, found.ranks).unwrap())
     }
 }
 
 impl Random {
-    fn panels(&self, order: Order) -> Panels {
+    fn panels(&self, order: PanelOrder) -> Panels {
         Panels::pack(Rows::dense(&self.items, self.items.len() / self.dim, self.dim), order)
     }
 

@@ -1,69 +1,71 @@
-//! Two runs side by side on the same cases: means, difference, interval and p-values.
+//! Comparing two models on the same cases: means, difference, confidence interval and p-values; and which
+//! model a taught student is compared with.
 
+use crate::error::{Error, Result};
 use crate::metric::mean;
 use crate::significance::{self, Interval, TTest, Wilcoxon, Zeros};
-use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// How sure a comparison is to be.
+/// Settings of a comparison.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Comparing {
-    /// Of the interval.
+pub struct ComparisonOptions {
+    /// Confidence level of the interval.
     pub level: f64,
-    /// Of the bootstrap.
+    /// Number of resamples of the bootstrap.
     pub resamples: usize,
-    /// Of the bootstrap.
+    /// Seed of the bootstrap.
     pub seed: u64,
-    /// How Wilcoxon's test treats cases where both are equal.
+    /// How Wilcoxon's test treats cases where both models are equal.
     pub zeros: Zeros,
 }
 
-impl Default for Comparing {
+impl Default for ComparisonOptions {
     fn default() -> Self {
         Self { level: 0.95, resamples: 1000, seed: 0, zeros: Zeros::Pratt }
     }
 }
 
-/// One metric of two models on the same cases; `a` is the one in question, `b` what it is held against.
+/// One metric of two models on the same cases: the model `a` against the baseline `b`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
-    /// Its name.
+    /// Name of the metric.
     pub metric: String,
-    /// The model in question.
+    /// Name of the model.
     pub a: String,
-    /// What it is held against.
+    /// Name of the baseline.
     pub b: String,
-    /// Cases.
+    /// Number of cases.
     pub cases: usize,
-    /// Of `a`.
+    /// Mean of `a`.
     pub mean_a: f64,
-    /// Of `b`.
+    /// Mean of `b`.
     pub mean_b: f64,
-    /// `a` minus `b`.
+    /// Mean of `a` minus mean of `b`.
     pub difference: f64,
     /// Of the difference, by bootstrap over the cases.
     pub interval: Interval,
-    /// Paired.
+    /// Paired t-test.
     pub t_test: TTest,
-    /// Paired.
+    /// Wilcoxon's signed-rank test.
     pub wilcoxon: Wilcoxon,
-    /// The t-test's p after Holm's correction over all comparisons of the table, once [`adjust`] has seen them.
+    /// The t-test's p-value after Holm's correction over all comparisons of a table; set by [`adjust`].
     pub p_adjusted: Option<f64>,
 }
 
-/// Compares case by case: value *i* of both answers the same case (see [`align`]). Several seeds are pooled before
-/// ([`significance::pool`]).
+/// Compares case by case: value *i* of both models belongs to the same case (see [`align`]). Pool several
+/// seeds first ([`significance::pool`]).
 ///
 /// # Errors
-/// When the two differ in length, or there are no two finite values.
+/// When the two differ in length, there are fewer than two values, or one is NaN or infinite.
 pub fn compare(
     metric: &str,
     (a, values_a): (&str, &[f64]),
     (b, values_b): (&str, &[f64]),
-    how: &Comparing,
+    options: &ComparisonOptions,
 ) -> Result<Comparison> {
     if values_a.len() != values_b.len() {
         let what = format!("cases of `{b}`, compared with `{a}`");
@@ -79,14 +81,19 @@ pub fn compare(
         mean_a: mean(values_a),
         mean_b: mean(values_b),
         difference: t_test.mean,
-        interval: significance::bootstrap(&differences, how.level, how.resamples, how.seed)?,
+        interval: significance::bootstrap(
+            &differences,
+            options.level,
+            options.resamples,
+            options.seed,
+        )?,
         t_test,
-        wilcoxon: significance::wilcoxon(&differences, how.zeros)?,
+        wilcoxon: significance::wilcoxon(&differences, options.zeros)?,
         p_adjusted: None,
     })
 }
 
-/// Corrects the t-tests of all comparisons for their number.
+/// Corrects the p-values of the t-tests for the number of comparisons.
 pub fn adjust(comparisons: &mut [Comparison]) {
     let p: Vec<f64> = comparisons.iter().map(|one| one.t_test.p).collect();
     for (one, adjusted) in comparisons.iter_mut().zip(significance::holm(&p)) {
@@ -94,18 +101,18 @@ pub fn adjust(comparisons: &mut [Comparison]) {
     }
 }
 
-/// Which cases two runs share: pairs of positions, in the order of `a`. An id that stands twice in one run is paired with
-/// its same occurrence in the other.
+/// The cases that two runs share: pairs of positions, in the order of `a`. The *n*-th occurrence of an id in
+/// one run is paired with its *n*-th occurrence in the other.
 #[must_use]
 pub fn align<Id: Eq + Hash>(a: &[Id], b: &[Id]) -> Vec<(usize, usize)> {
-    let mut places: HashMap<(&Id, usize), usize> = HashMap::with_capacity(b.len());
+    let mut positions: HashMap<(&Id, usize), usize> = HashMap::with_capacity(b.len());
     numbered(b).zip(0..).for_each(|(key, at)| {
-        places.insert(key, at);
+        positions.insert(key, at);
     });
-    numbered(a).zip(0..).filter_map(|(key, at)| Some((at, *places.get(&key)?))).collect()
+    numbered(a).zip(0..).filter_map(|(key, at)| Some((at, *positions.get(&key)?))).collect()
 }
 
-/// Every id with how often it stood before.
+/// Every id with the number of its earlier occurrences.
 fn numbered<Id: Eq + Hash>(ids: &[Id]) -> impl Iterator<Item = (&Id, usize)> {
     let mut seen: HashMap<&Id, usize> = HashMap::new();
     ids.iter().map(move |id| {
@@ -115,15 +122,60 @@ fn numbered<Id: Eq + Hash>(ids: &[Id]) -> impl Iterator<Item = (&Id, usize)> {
     })
 }
 
+/// Which of `models` is the baseline of the model `taught`, all given by their settings: the first with the
+/// same settings but no teacher (`distill`); if there is none, the first without a teacher that differs only
+/// in settings of training (`is_training`), because a student that learns from other losses often needs other
+/// learning rates. `None` if `taught` has no teacher.
+#[must_use]
+pub fn baseline_of(
+    taught: &Value,
+    models: &[&Value],
+    is_training: impl Fn(&str) -> bool,
+) -> Option<usize> {
+    const DISTILL: &str = "distill";
+    let mut alone = taught.clone();
+    alone.as_object_mut()?.remove(DISTILL)?;
+    let without_training = |settings: &Value| {
+        let mut table = settings.as_object()?.clone();
+        table.retain(|key, _| !is_training(key));
+        Some(table)
+    };
+    let exactly = models.iter().position(|other| **other == alone);
+    exactly.or_else(|| {
+        let wanted = without_training(&alone);
+        let alike =
+            |other: &&Value| other.get(DISTILL).is_none() && without_training(other) == wanted;
+        models.iter().position(alike)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_taught_student_is_compared_with_itself_untaught_or_else_trained_differently() {
+        let taught =
+            json!({"kind": "bpr_mf", "dim": 8, "train": {"epochs": 9}, "distill": {"kind": "rd"}});
+        let alone = json!({"train": {"epochs": 9}, "dim": 8, "kind": "bpr_mf"});
+        let longer = json!({"kind": "bpr_mf", "dim": 8, "train": {"epochs": 50}});
+        let larger = json!({"kind": "bpr_mf", "dim": 64, "train": {"epochs": 9}});
+        let rankings = json!("a.tsv");
+        let baseline = |all: &[&Value]| baseline_of(all[0], all, |key| key == "train");
+        assert_eq!(baseline(&[&taught, &rankings, &longer, &larger, &alone]), Some(4));
+        assert_eq!(baseline(&[&taught, &rankings, &larger, &longer]), Some(3));
+        assert_eq!(baseline(&[&taught, &taught, &rankings, &larger]), None);
+        assert_eq!(baseline(&[&alone, &longer]), None);
+        assert_eq!(baseline(&[&rankings, &alone]), None);
+    }
 
     #[test]
     fn a_comparison_by_hand() {
         let (a, b) = ([1.0, 0.5, 0.5, 1.0], [0.5, 0.5, 0.0, 0.0]);
-        let found = compare("ndcg@10", ("new", &a), ("old", &b), &Comparing::default()).unwrap();
+        let found =
+            compare("ndcg@10", ("new", &a), ("old", &b), &ComparisonOptions::default()).unwrap();
         assert_eq!((found.mean_a, found.mean_b, found.difference), (0.75, 0.25, 0.5));
         // Differences .5 0 .5 1: deviation sqrt(.5 / 3), t = .5 / (that / 2).
         assert!((found.t_test.t - 0.5 / ((0.5f64 / 3.0).sqrt() / 2.0)).abs() < 1e-12);
@@ -132,7 +184,7 @@ mod tests {
         let mut two = [found.clone(), found];
         adjust(&mut two);
         assert_eq!(two[0].p_adjusted, Some(2.0 * two[0].t_test.p));
-        assert!(compare("x", ("a", &a), ("b", &b[..3]), &Comparing::default()).is_err());
+        assert!(compare("x", ("a", &a), ("b", &b[..3]), &ComparisonOptions::default()).is_err());
     }
 
     #[test]

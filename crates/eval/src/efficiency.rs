@@ -1,71 +1,72 @@
-//! What it costs to ask: time for all users and per request, measured alternately for all models of a run, so that a
-//! machine that grows slow hits them all alike.
+//! Latency: the time to answer all users and single requests, measured in turn for all models of a run, so
+//! that a machine that slows down affects them alike.
 
-use crate::Result;
+use crate::error::Result;
 use crate::significance::quantile;
 use rankstill_core::kernel::simd;
 use rankstill_core::{Query, Ranker, TopK};
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 
-/// How long and how often to measure.
+/// Limits of a measurement of [`latency`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Budget {
-    /// For all models together, about; one round for all users is measured whatever it takes.
+pub struct LatencyBudget {
+    /// Approximate time for all models together; the first round for all users is measured however long it
+    /// takes.
     pub seconds: f64,
-    /// At most so many rounds for all users.
+    /// Maximum number of rounds for all users.
     pub repeats: usize,
-    /// At most so many single requests a model.
+    /// Maximum number of single requests per model.
     pub requests: usize,
 }
 
-impl Default for Budget {
+impl Default for LatencyBudget {
     fn default() -> Self {
         Self { seconds: 20.0, repeats: 7, requests: 2000 }
     }
 }
 
-/// What it took one model to answer.
+/// How fast a model answers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Latency {
     /// Length of the lists.
     pub k: usize,
-    /// Queries of a round.
+    /// Number of queries per round.
     pub users: usize,
-    /// Threads of a round; a request runs on what the ranker takes for one query.
+    /// Number of threads of a round; how many a single request uses is up to the ranker.
     pub threads: usize,
-    /// The `k` best items for all users: the median round.
+    /// Median time of a round: the `k` best items for all users.
     pub all_users_seconds: f64,
-    /// The fastest round.
+    /// Time of the fastest round.
     pub all_users_fastest: f64,
-    /// Rounds.
+    /// Number of rounds.
     pub repeats: usize,
-    /// One query at a time.
+    /// Milliseconds of a request: one query at a time.
     pub request_ms: Quantiles,
-    /// Requests measured.
+    /// Number of requests measured.
     pub requests: usize,
 }
 
-/// Of the times of single requests.
+/// Quantiles of the times of single requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Quantiles {
-    /// Half take at most so long.
+    /// 50% take at most this long.
     pub median: f64,
-    /// 99 of 100 take at most so long.
+    /// 99% take at most this long.
     pub p99: f64,
 }
 
-/// Asks all `rankers` all `queries`, round by round in turn, then single queries in turn. Every model is warmed up before.
-/// One entry a ranker, in their order.
+/// Measures all `rankers` in turn: rounds of all `queries`, then single queries. Every ranker is warmed up
+/// first. Returns one entry per ranker, in their order.
 ///
 /// # Errors
-/// When a ranker does not answer.
+/// When a ranker fails.
 pub fn latency(
     rankers: &[&dyn Ranker],
     queries: &[Query<'_>],
     top: &TopK<'_>,
-    budget: &Budget,
+    budget: &LatencyBudget,
 ) -> Result<Vec<Latency>> {
     let began = Instant::now();
     let warm_up = &queries[..queries.len().min(256)];
@@ -80,7 +81,7 @@ pub fn latency(
         for (ranker, times) in rankers.iter().zip(&mut rounds) {
             times.push(time(|| ranker.rank(queries, top))?);
         }
-        // Half of the time is for the requests; a round that would overrun is not begun.
+        // Half of the time is for the requests; no round starts that would overrun.
         if began.elapsed() + round.elapsed() > limit / 2 {
             break;
         }
@@ -90,7 +91,7 @@ pub fn latency(
     let requests = if queries.is_empty() { 0 } else { budget.requests };
     let began = Instant::now();
     for request in 0..requests {
-        // Spread over the users; beyond one pass they come again.
+        // Spread over the users; after one pass they repeat.
         let at = request * queries.len() / requests.min(queries.len()).max(1) % queries.len();
         for (ranker, times) in rankers.iter().zip(&mut singles) {
             times.push(time(|| ranker.rank(&queries[at..=at], top))? * 1e3);
@@ -117,7 +118,7 @@ pub fn latency(
     Ok(rounds.iter_mut().zip(&mut singles).map(entry).collect())
 }
 
-/// Seconds of one call.
+/// Seconds that one call takes.
 fn time<T>(call: impl FnOnce() -> rankstill_core::Result<T>) -> Result<f64> {
     let began = Instant::now();
     let answer = call()?;
@@ -126,23 +127,23 @@ fn time<T>(call: impl FnOnce() -> rankstill_core::Result<T>) -> Result<f64> {
     Ok(seconds)
 }
 
-/// Where the times were taken.
+/// The machine on which times were measured.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
-    /// The processor's own name, where the system tells.
+    /// Name of the processor, if the system reports it.
     pub cpu: String,
-    /// Logical cores that this process may use.
+    /// Number of logical cores that this process may use.
     pub cores: usize,
-    /// Threads of the run.
+    /// Number of threads of the run.
     pub threads: usize,
-    /// The instruction set of the kernels.
+    /// Instruction set of the kernels.
     pub isa: String,
     /// Operating system and architecture.
     pub platform: String,
 }
 
 impl Machine {
-    /// This one. `cpuinfo`: the text of Linux's `/proc/cpuinfo`; nothing elsewhere.
+    /// This machine. `cpuinfo`: the text of Linux's `/proc/cpuinfo`; empty on other systems.
     #[must_use]
     pub fn describe(cpuinfo: &str) -> Self {
         let field = |key: &str| {
@@ -161,7 +162,7 @@ impl Machine {
         }
     }
 
-    /// In one line.
+    /// A description in one line.
     #[must_use]
     pub fn line(&self) -> String {
         format!(
@@ -178,7 +179,7 @@ mod tests {
     use rankstill_core::{Rankings, Result};
     use std::sync::Mutex;
 
-    /// Takes so many milliseconds a call, and writes down who was asked how much.
+    /// Takes this many milliseconds per call, and logs them with the number of queries.
     struct Slow<'a>(u64, &'a Mutex<Vec<(u64, usize)>>);
 
     impl Ranker for Slow<'_> {
@@ -190,27 +191,28 @@ mod tests {
     }
 
     #[test]
-    fn models_are_asked_in_turn_and_the_slow_one_is_slower() {
+    fn models_are_queried_in_turn_and_the_slow_one_is_slower() {
         let log = Mutex::new(Vec::new());
         let (fast, slow) = (Slow(1, &log), Slow(8, &log));
         let queries = vec![Query::default(); 5];
-        let budget = Budget { seconds: 5.0, repeats: 2, requests: 3 };
+        let budget = LatencyBudget { seconds: 5.0, repeats: 2, requests: 3 };
         let found = latency(&[&fast, &slow], &queries, &TopK::unseen(10), &budget).unwrap();
         assert!(found[0].all_users_seconds < found[1].all_users_seconds);
         assert!(found[1].request_ms.median >= 8.0 && found[1].request_ms.p99 >= 8.0);
         assert_eq!((found[0].repeats, found[0].requests, found[0].users), (2, 3, 5));
-        let asked: Vec<_> = log.lock().unwrap().clone();
+        let calls: Vec<_> = log.lock().unwrap().clone();
         let turns = [(1, 5), (8, 5), (1, 5), (8, 5), (1, 5), (8, 5)]; // warm-up and two rounds
-        assert_eq!(asked[..6], turns);
-        assert_eq!(asked[6..], [(1, 1), (8, 1), (1, 1), (8, 1), (1, 1), (8, 1)]);
+        assert_eq!(calls[..6], turns);
+        assert_eq!(calls[6..], [(1, 1), (8, 1), (1, 1), (8, 1), (1, 1), (8, 1)]);
     }
 
     #[test]
-    fn nobody_to_ask_takes_no_time() {
+    fn without_queries_or_rankers_nothing_is_measured() {
         let log = Mutex::new(Vec::new());
-        let found = latency(&[&Slow(0, &log)], &[], &TopK::unseen(1), &Budget::default()).unwrap();
+        let found =
+            latency(&[&Slow(0, &log)], &[], &TopK::unseen(1), &LatencyBudget::default()).unwrap();
         assert_eq!((found[0].requests, found[0].request_ms.median), (0, 0.0));
-        assert!(latency(&[], &[], &TopK::unseen(1), &Budget::default()).unwrap().is_empty());
+        assert!(latency(&[], &[], &TopK::unseen(1), &LatencyBudget::default()).unwrap().is_empty());
     }
 
     #[test]

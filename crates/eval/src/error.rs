@@ -1,69 +1,69 @@
-//! What can go wrong when measuring.
+//! Errors of evaluation.
 
 /// Shorthand for results of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// One enum for the crate; messages are lower case and carry both values, the found and the right one.
+/// All errors of this crate. Messages are lower case and state both the invalid value and what is valid.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A text that names no metric.
+    /// The text does not name a metric.
     #[error("metric `{text}`: {problem}")]
     Metric {
-        /// As it was written.
+        /// As written.
         text: String,
-        /// What is wrong and what would be right.
+        /// What is wrong, and what is valid.
         problem: String,
     },
-    /// A text that names no dialect.
+    /// The text does not name a dialect.
     #[error("unknown dialect `{text}`; one of: {valid}")]
     Dialect {
-        /// As it was written.
+        /// As written.
         text: String,
-        /// The names there are.
+        /// The valid names.
         valid: String,
     },
-    /// A metric was asked of an outcome that lacks what it looks at.
+    /// The outcome lacks something that the metric needs.
     #[error("metric `{metric}` needs {needs}")]
     Missing {
-        /// Its name.
+        /// Name of the metric.
         metric: String,
-        /// What there would have to be.
+        /// What is missing.
         needs: &'static str,
     },
-    /// A case that cannot be right or wrong.
+    /// The case has no target, so no ranking of it is right or wrong.
     #[error("case {row} has no target; leave such cases out before measuring")]
     NoTarget {
-        /// Which, 0-based.
+        /// The case, 0-based.
         row: usize,
     },
-    /// A list that recommends the same item twice.
+    /// The list recommends the same item twice.
     #[error("ranking {row} lists item {item} twice")]
     Twice {
-        /// Which, 0-based.
+        /// The ranking, 0-based.
         row: usize,
         /// The item's dense id.
         item: u32,
     },
-    /// Two things that must be equally long are not.
+    /// Two lengths that must be equal are not.
     #[error("{what}: expected {expected}, found {found}")]
     Length {
         /// Of what.
         what: String,
-        /// The right length.
+        /// The valid length.
         expected: usize,
-        /// The found one.
+        /// The length found.
         found: usize,
     },
-    /// Numbers that no test can be made of.
+    /// A statistical test is not defined for these numbers.
     #[error("{test}: {problem}")]
     Test {
-        /// Which test or interval.
+        /// Name of the test or interval.
         test: &'static str,
-        /// What is wrong and what would be right.
+        /// What is wrong, and what is valid.
         problem: String,
     },
-    /// A ranker did not answer, or an item is not in the catalogue.
+    /// A ranker failed, or an item is not in the catalogue.
     #[error(transparent)]
     Core(#[from] rankstill_core::Error),
 }

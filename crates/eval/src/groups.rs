@@ -1,26 +1,27 @@
-//! Who gains and who pays: the same metrics on popular and unpopular items, on active and inactive users.
+//! The same metrics on popular and unpopular items, and on active and inactive users.
 //!
 //! Distillation can help the head and hurt the tail (UnKD, WSDM 2023), which an overall mean does not show.
 
-use crate::{Outcome, Result};
+use crate::error::Result;
+use crate::metric::Outcome;
 use rankstill_core::Interactions;
 
-/// A part of an outcome, and what it is called.
+/// A part of an outcome.
 #[derive(Debug)]
 pub struct Group<'a> {
     /// `popular items`, `unpopular items`, `active users`, `inactive users`.
     pub name: String,
-    /// What it holds, as a sentence for people.
+    /// Its definition, as a sentence.
     pub definition: String,
     /// Its cases and targets.
     pub outcome: Outcome<'a>,
 }
 
-/// Splits the outcome by item and by user. The head is the fewest items (or users) that make up at least `share` of the
-/// training interactions; ties go to the smaller id. A group without a case is left out.
+/// Splits the outcome by item and by user. The head is the smallest set of items (or users) with at least
+/// `share` of the training interactions; ties go to the smaller id. A group without cases is left out.
 ///
-/// For items, a group's targets are the only right ones; the ranking stays that of the whole catalogue. Metrics of the lists
-/// alone (coverage and such) mean little there.
+/// In a group of items, only its own targets count, within the ranking of the whole catalogue. Metrics of the
+/// lists without the targets, such as coverage, mean little there.
 ///
 /// # Errors
 /// When `share` is not within 0 and 1.
@@ -74,7 +75,8 @@ pub fn head_and_tail<'a>(
     Ok(groups.into_iter().filter(|group| !group.outcome.is_empty()).collect())
 }
 
-/// Which indices belong to the fewest that make up `share` of all counts, largest first.
+/// Whether each index belongs to the smallest set, largest counts first, that makes up `share` of the sum of
+/// counts.
 fn head(counts: &[u32], share: f64) -> Vec<bool> {
     let total: u64 = counts.iter().map(|count| u64::from(*count)).sum();
     let mut order: Vec<usize> = (0..counts.len()).collect();
@@ -100,7 +102,7 @@ mod tests {
     use std::sync::Arc;
 
     #[test]
-    fn the_head_is_the_fewest_that_make_up_the_share() {
+    fn the_head_is_the_smallest_set_that_makes_up_the_share() {
         assert_eq!(head(&[1, 5, 2, 2], 0.5), [false, true, false, false]);
         assert_eq!(head(&[1, 5, 2, 2], 0.6), [false, true, true, false]);
         assert_eq!(head(&[1, 5, 2, 2], 0.0), [false; 4]);
@@ -109,7 +111,8 @@ mod tests {
 
     #[test]
     fn recall_of_each_group_by_hand() {
-        // Item 0 has three of five interactions: it alone is popular at a share of 0.6. User 0 has three of five as well.
+        // Item 0 has three of five interactions: it alone is popular at a share of 0.6. User 0 has three of
+        // five as well.
         let lines = Lists::from_iter([vec![0, 0, 1], vec![0], vec![2]]);
         let train = Interactions::new(5, lines, None, None).unwrap();
         // Timeline: the targets of users 0, 1, 2.

@@ -1,6 +1,7 @@
-//! How well a ranker ranks, how sure one can be of a difference, what it costs to ask, and how to show it.
+//! Evaluation of rankers: how well they rank, how certain a difference is, how fast they answer, and reports
+//! of all that.
 //!
-//! Nothing here opens a file: models, cases and texts come in, numbers, tables and texts go out.
+//! Nothing here opens a file: models, cases and texts come in; numbers, tables and texts go out.
 
 pub mod compare;
 pub mod efficiency;
@@ -10,9 +11,9 @@ pub mod metric;
 pub mod report;
 pub mod significance;
 
-pub use compare::{Comparing, Comparison};
-pub use efficiency::{Budget, Latency, Machine};
+pub use compare::{Comparison, ComparisonOptions};
+pub use efficiency::{Latency, LatencyBudget, Machine};
 pub use error::{Error, Result};
 pub use metric::{Dialect, Direction, METRICS, Measure, Metric, Needs, Outcome};
-pub use report::{GroupReport, ModelReport, Report, Role, Training};
+pub use report::{GroupReport, ModelReport, Report, Role, TrainingCost};
 pub use significance::{Spread, spread};

@@ -1,19 +1,38 @@
-//! How sure one can be that two rankers differ: paired tests and intervals over the same cases.
+//! Whether two rankers differ significantly: paired tests and confidence intervals over the same cases.
 //!
-//! Several seeds are pooled first ([`pool`]): a case's value is its mean over the seeds, so the test is over cases, and asks
-//! whether the method (not one lucky run of it) is better on another draw of users. What varies from seed to seed is shown
-//! beside it, as a deviation ([`spread`]).
+//! Several seeds are pooled first ([`pool`]): a case's value is its mean over the seeds. So the test is over
+//! cases, and tells whether the method, not one lucky run of it, would be better on another sample of users.
+//! The variation between seeds is reported separately, as a standard deviation ([`spread`]).
+//!
+//! ```
+//! use rankstill_eval::significance::{Zeros, holm, paired_t, wilcoxon};
+//!
+//! // nDCG@10 of the same five users with and without distillation: the differences are .1 .2 .1 .3 .1.
+//! let taught = [0.5, 0.6, 0.3, 0.8, 0.4];
+//! let alone = [0.4, 0.4, 0.2, 0.5, 0.3];
+//! let differences: Vec<f64> = taught.iter().zip(alone).map(|(a, b)| a - b).collect();
+//!
+//! // Mean .16, standard deviation sqrt(.032 / 4): t = .16 / (that / sqrt(5)) = 4, with 4 degrees of freedom.
+//! let t_test = paired_t(&differences)?;
+//! assert!((t_test.t - 4.0).abs() < 1e-9);
+//! assert!((t_test.p - 0.0161).abs() < 1e-4);
+//!
+//! let signed_rank = wilcoxon(&differences, Zeros::Pratt)?;
+//! assert_eq!(signed_rank.statistic, 0.0); // no difference is negative
+//! assert_eq!(holm(&[0.01, 0.04]), [0.02, 0.04]); // corrected for two tests
+//! # Ok::<(), rankstill_eval::Error>(())
+//! ```
 
+use crate::error::{Error, Result};
 use crate::metric::mean;
-use crate::{Error, Result};
 use rankstill_core::kernel::rng::Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// Student's t-test of whether the differences' mean is 0, two-sided.
+/// Student's t-test of whether the mean of the differences is 0, two-sided.
 ///
 /// # Errors
-/// When there are fewer than two, or one is no number.
+/// When there are fewer than two differences, or one is NaN or infinite.
 pub fn paired_t(differences: &[f64]) -> Result<TTest> {
     check("paired t-test", differences)?;
     let n = differences.len();
@@ -25,19 +44,19 @@ pub fn paired_t(differences: &[f64]) -> Result<TTest> {
     Ok(TTest { n, mean, deviation, t, p: t_two_sided(t, freedom), effect })
 }
 
-/// What [`paired_t`] found.
+/// Result of [`paired_t`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TTest {
-    /// Pairs.
+    /// Number of pairs.
     pub n: usize,
-    /// Of the differences.
+    /// Mean of the differences.
     pub mean: f64,
-    /// Of the differences, as of a sample (n - 1).
+    /// Sample standard deviation (n - 1) of the differences.
     pub deviation: f64,
-    /// The statistic, with n - 1 degrees of freedom. Differences that are all 0 give 0, and p = 1.
+    /// The statistic, with n - 1 degrees of freedom; 0 (and p = 1) if all differences are 0.
     #[serde(deserialize_with = "number", serialize_with = "finite")]
     pub t: f64,
-    /// Two-sided.
+    /// Two-sided p-value.
     pub p: f64,
     /// Cohen's d of paired samples: mean / deviation.
     #[serde(deserialize_with = "number", serialize_with = "finite")]
@@ -46,11 +65,11 @@ pub struct TTest {
 
 /// Wilcoxon's signed-rank test of whether the differences are symmetric about 0, two-sided (Wilcoxon, 1945).
 ///
-/// Tied sizes share their mean rank. With at most 50 differences, none of them 0 and no two of a size, p is exact; else it
+/// Ties share their mean rank. With at most 50 differences, none 0 and no ties, p is exact; otherwise it
 /// comes from the normal approximation with corrections for ties, zeros and continuity.
 ///
 /// # Errors
-/// When there are fewer than two, or one is no number.
+/// When there are fewer than two differences, or one is NaN or infinite.
 pub fn wilcoxon(differences: &[f64], zeros: Zeros) -> Result<Wilcoxon> {
     check("wilcoxon test", differences)?;
     let mut sorted = differences.to_vec();
@@ -100,39 +119,41 @@ pub fn wilcoxon(differences: &[f64], zeros: Zeros) -> Result<Wilcoxon> {
     })
 }
 
-/// What [`wilcoxon`] does with differences of 0.
+/// How [`wilcoxon`] treats differences of 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Zeros {
-    /// Rank them with the others, then leave their ranks out (Pratt, 1959): many ties of two models count for something.
+    /// Rank them with the others, then drop their ranks (Pratt, 1959), so that many ties of two models have
+    /// an effect.
     #[default]
     Pratt,
-    /// Leave them out before ranking, as Wilcoxon did.
+    /// Drop them before ranking, as Wilcoxon did.
     Drop,
 }
 
-/// What [`wilcoxon`] found.
+/// Result of [`wilcoxon`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Wilcoxon {
-    /// Differences that are not 0.
+    /// Number of differences that are not 0.
     pub n: usize,
-    /// Differences that are.
+    /// Number of differences that are 0.
     pub zeros: usize,
-    /// The smaller of the rank sums of the positive and of the negative differences.
+    /// The smaller of the rank sums of the positive and the negative differences.
     pub statistic: f64,
-    /// Two-sided; 1 where all differences are 0.
+    /// Two-sided p-value; 1 if all differences are 0.
     pub p: f64,
-    /// Whether p comes from all sign patterns, not from the normal approximation.
+    /// Whether p is computed from all sign patterns instead of the normal approximation.
     pub exact: bool,
-    /// Rank-biserial correlation: (positive - negative) / all ranks, from -1 to 1.
+    /// Rank-biserial correlation: (positive - negative) / sum of all ranks, from -1 to 1.
     pub effect: f64,
 }
 
-/// The percentile interval of the mean over `resamples` draws with replacement (Efron, 1979). Draw *i* depends on
-/// (seed, i) alone.
+/// The percentile interval of the mean over `resamples` draws with replacement (Efron, 1979). Draw *i*
+/// depends only on (seed, i).
 ///
 /// # Errors
-/// When there are fewer than two values, one is no number, or the level or the resamples make no interval.
+/// When there are fewer than two values, one is NaN or infinite, `level` is not between 0 and 1, or
+/// `resamples` is 0.
 pub fn bootstrap(values: &[f64], level: f64, resamples: usize, seed: u64) -> Result<Interval> {
     const TEST: &str = "bootstrap interval";
     check(TEST, values)?;
@@ -162,23 +183,24 @@ pub fn bootstrap(values: &[f64], level: f64, resamples: usize, seed: u64) -> Res
     Ok(Interval { low, high, level, resamples })
 }
 
-/// Keeps the draws of the bootstrap apart from all others.
+/// The purpose that keys the random draws of the bootstrap.
 const BOOTSTRAP: u64 = 0x424f_4f54;
 
-/// Where a mean lies with some confidence.
+/// A confidence interval of a mean.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
-    /// From.
+    /// Lower end.
     pub low: f64,
-    /// To.
+    /// Upper end.
     pub high: f64,
-    /// With which confidence: 0.95.
+    /// Confidence level, such as 0.95.
     pub level: f64,
-    /// From how many resamples.
+    /// Number of resamples.
     pub resamples: usize,
 }
 
-/// p-values corrected for their number (Holm, Scandinavian Journal of Statistics 1979), in the given order.
+/// p-values corrected for multiple testing (Holm, Scandinavian Journal of Statistics 1979), in the given
+/// order.
 #[must_use]
 pub fn holm(p: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..p.len()).collect();
@@ -192,10 +214,10 @@ pub fn holm(p: &[f64]) -> Vec<f64> {
     adjusted
 }
 
-/// One value a case: the mean over the seeds.
+/// One value per case: the mean over the seeds.
 ///
 /// # Errors
-/// When there is no seed, or they have different numbers of cases.
+/// When there is no seed, or the seeds have different numbers of cases.
 pub fn pool<S: AsRef<[f64]>>(seeds: &[S]) -> Result<Vec<f64>> {
     let Some(first) = seeds.first() else {
         return Err(Error::Test { test: "pooling", problem: "there is no seed to pool".into() });
@@ -211,7 +233,7 @@ pub fn pool<S: AsRef<[f64]>>(seeds: &[S]) -> Result<Vec<f64>> {
     Ok((0..expected).map(value).collect())
 }
 
-/// The mean of the seeds' values and their deviation.
+/// The mean and standard deviation of one value per seed.
 #[must_use]
 pub fn spread(values: &[f64]) -> Spread {
     let mean = mean(values);
@@ -219,18 +241,18 @@ pub fn spread(values: &[f64]) -> Spread {
     Spread { mean, deviation, values: values.to_vec() }
 }
 
-/// One number, measured with several seeds.
+/// A number that was measured with several seeds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
-    /// Over the seeds.
+    /// Mean over the seeds.
     pub mean: f64,
-    /// Over the seeds, as of a sample (n - 1); none of one seed.
+    /// Sample standard deviation (n - 1) over the seeds; `None` for one seed.
     pub deviation: Option<f64>,
-    /// One a seed.
+    /// One value per seed.
     pub values: Vec<f64>,
 }
 
-/// The value below which the share `q` of the sorted values lies, interpolated between neighbours.
+/// The `q`-quantile of sorted values, interpolated linearly; 0 of no values.
 pub(crate) fn quantile(sorted: &[f64], q: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else { return 0.0 };
     let at = q * last as f64;
@@ -252,33 +274,34 @@ fn check(test: &'static str, values: &[f64]) -> Result<()> {
     }
 }
 
-/// As of a sample: divided by n - 1.
+/// Sample standard deviation: divided by n - 1.
 fn deviation(values: &[f64], mean: f64) -> f64 {
     let squares = values.iter().fold(0.0, |sum, value| sum + (value - mean) * (value - mean));
     (squares / (values.len() - 1) as f64).sqrt()
 }
 
-/// The chance that Student's t with so many degrees of freedom lies at least as far from 0.
+/// The probability that Student's t with `freedom` degrees of freedom is at least as far from 0 as `t`.
 fn t_two_sided(t: f64, freedom: f64) -> f64 {
     if t.is_infinite() {
         return 0.0;
     }
-    // Of 1 - x too, because near x = 1 it cannot be had from x.
+    // 1 - x is passed too: near x = 1 it cannot be computed from x.
     let scale = freedom + t * t;
     incomplete_beta(freedom / 2.0, 0.5, freedom / scale, t * t / scale)
 }
 
-/// The regularised incomplete beta function of x (`rest` = 1 - x) by its continued fraction, evaluated as in Lentz (1976).
-fn incomplete_beta(a: f64, b: f64, x: f64, rest: f64) -> f64 {
-    if x <= 0.0 || rest <= 0.0 {
+/// The regularised incomplete beta function of x (`complement` = 1 - x) by its continued fraction, evaluated
+/// as in Lentz (1976).
+fn incomplete_beta(a: f64, b: f64, x: f64, complement: f64) -> f64 {
+    if x <= 0.0 || complement <= 0.0 {
         return f64::from(u8::from(x > 0.0));
     }
     if x > (a + 1.0) / (a + b + 2.0) {
-        return 1.0 - incomplete_beta(b, a, rest, x); // the fraction converges fast below that only
+        return 1.0 - incomplete_beta(b, a, complement, x); // the fraction converges fast only below that
     }
     let log_front = libm::lgamma(a + b) - libm::lgamma(a) - libm::lgamma(b)
-        + a * log(x, rest)
-        + b * log(rest, x);
+        + a * log(x, complement)
+        + b * log(complement, x);
     let away_from_0 = |value: f64| if value.abs() < 1e-300 { 1e-300 } else { value };
     let mut c = 1.0;
     let mut d = 1.0 / away_from_0(1.0 - (a + b) * x / (a + 1.0));
@@ -300,14 +323,15 @@ fn incomplete_beta(a: f64, b: f64, x: f64, rest: f64) -> f64 {
     log_front.exp() * fraction / a
 }
 
-/// ln x, from 1 - x where x is near 1.
-fn log(x: f64, rest: f64) -> f64 {
-    if rest < 0.5 { libm::log1p(-rest) } else { x.ln() }
+/// ln x, computed from 1 - x where x is near 1.
+fn log(x: f64, complement: f64) -> f64 {
+    if complement < 0.5 { libm::log1p(-complement) } else { x.ln() }
 }
 
-/// Twice the share of the 2^n sign patterns of the ranks 1 to n whose positive sum is at most `statistic`, at most 1.
+/// Twice the share of the 2^n sign patterns of the ranks 1 to n whose positive ranks sum to at most
+/// `statistic`, capped at 1.
 fn signed_rank_two_sided(n: usize, statistic: usize) -> f64 {
-    // counts[s]: patterns whose positive ranks sum to s; exact, because 2^50 fits an f64.
+    // counts[s]: number of patterns whose positive ranks sum to s; exact, because 2^50 fits an f64.
     let mut counts = vec![0.0; n * (n + 1) / 2 + 1];
     counts[0] = 1.0;
     for rank in 1..=n {
@@ -319,7 +343,7 @@ fn signed_rank_two_sided(n: usize, statistic: usize) -> f64 {
     (2.0 * below / 2f64.powi(n as i32)).min(1.0)
 }
 
-/// JSON has no infinity: differences that are all the same have an infinite t, written as null.
+/// JSON has no infinity: the infinite t of differences that are all equal is written as null.
 fn finite<S: serde::Serializer>(value: &f64, to: S) -> Result<S::Ok, S::Error> {
     value.is_finite().then_some(*value).serialize(to)
 }
@@ -387,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_between_two_equal_models_and_certainty_for_a_constant_gain() {
+    fn equal_models_have_p_1_and_a_constant_gain_has_p_0() {
         let zero = [0.0; 5];
         assert_eq!((paired_t(&zero).unwrap().t, paired_t(&zero).unwrap().p), (0.0, 1.0));
         assert_eq!(wilcoxon(&zero, Zeros::Pratt).unwrap().p, 1.0);
@@ -401,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_test_can_be_made_of_is_refused() {
+    fn values_that_no_test_is_defined_for_are_refused() {
         assert!(paired_t(&[1.0]).unwrap_err().to_string().contains("at least 2"));
         assert!(
             wilcoxon(&[1.0, f64::NAN], Zeros::Drop).unwrap_err().to_string().contains("case 1")

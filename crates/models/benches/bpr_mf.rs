@@ -1,6 +1,6 @@
-//! Times of training BPR-MF on Gowalla with 64 dimensions: steps of 2,048 samples in the training loop, sampling and
-//! shuffling included, for each mode
-//! of Adam, and an epoch of fused SGD with its quality after some epochs.
+//! Times of training BPR-MF on Gowalla with 64 dimensions: steps of 2,048 samples in the training loop,
+//! including sampling and shuffling, for each mode of Adam, and an epoch of fused SGD with its quality after
+//! some epochs.
 //!
 //! ```sh
 //! cargo bench -p rankstill-models --bench bpr_mf -- [--threads 2] [--epochs 20] [--rate 0.05] [--decay 0.01]
@@ -53,7 +53,7 @@ fn milliseconds_a_step(data: &Gowalla, mode: AdamMode) -> f64 {
         BprMf { optimizer: Optimizer::Adam(adam), train: plan.clone(), ..BprMf::default() };
     let mut watch = Fastest(f64::INFINITY);
     let mut fit = Fit { watch: Some(&mut watch), ..Fit::seeded(1) };
-    recipe.fit(&data.train, &mut fit).expect("settings that can be");
+    recipe.fit(&data.train, &mut fit).expect("valid settings");
     watch.0 * 1e3 / data.train.len().div_ceil(plan.batch_size) as f64
 }
 
@@ -67,7 +67,7 @@ impl Watch for Fastest {
     }
 }
 
-/// As `implicit` has it: an item bias, small first vectors, one negative a pair.
+/// As in `implicit`: an item bias, small initial embeddings, one negative per pair.
 fn sgd_epochs(data: &Gowalla, sgd: Sgd, epochs: usize) {
     let recipe = BprMf {
         dim: 63,
@@ -77,7 +77,7 @@ fn sgd_epochs(data: &Gowalla, sgd: Sgd, epochs: usize) {
         ..BprMf::default()
     };
     let objective = recipe.objective(&data.train);
-    let mut learner: Box<dyn Learner> = recipe.init(&data.train, 1).expect("settings that can be");
+    let mut learner: Box<dyn Learner> = recipe.init(&data.train, 1).expect("valid settings");
     let mut best = f64::INFINITY;
     let began = Instant::now();
     for epoch in 0..epochs {

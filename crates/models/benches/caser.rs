@@ -1,5 +1,6 @@
-//! Times of training Caser on Amazon Beauty, in batches of 512 with three negatives: steps in the training loop, sampling,
-//! shuffling and dropout included, for two sizes and each mode of Adam; and of answering all training windows.
+//! Times of training Caser on Amazon Beauty, in batches of 512 with three negatives: steps in the training
+//! loop, including sampling, shuffling and dropout, for two sizes and each mode of Adam; and of ranking for all
+//! training windows.
 //!
 //! ```sh
 //! cargo bench -p rankstill-models --bench caser -- [--threads 2] [--epochs 3]
@@ -53,8 +54,8 @@ fn main() {
     });
 }
 
-/// Milliseconds a step, everything included: the mean of the fastest epoch, and what the fastest tenth of all steps took at
-/// most, which tells on a machine that does other things too; and the model.
+/// Milliseconds per step, everything included: the mean of the fastest epoch, and the 10th percentile of all
+/// steps, which is robust on a busy machine; and the model.
 fn step(
     train: &Arc<Interactions>,
     dim: usize,
@@ -67,7 +68,7 @@ fn step(
         Caser { dim, optimizer: Optimizer::Adam(adam), train: plan.clone(), ..Caser::default() };
     let mut watch = Times { epoch: f64::INFINITY, steps: Vec::new(), last: Instant::now() };
     let mut fit = Fit { watch: Some(&mut watch), ..Fit::seeded(1) };
-    let model = recipe.fit(train, &mut fit).expect("settings that can be");
+    let model = recipe.fit(train, &mut fit).expect("valid settings");
     let steps = recipe.cases(train).len().div_ceil(plan.batch_size);
     watch.steps.sort_by(f64::total_cmp);
     let tenth = watch.steps[watch.steps.len() / 10];
@@ -95,7 +96,7 @@ impl Watch for Times {
     }
 }
 
-/// Seconds to answer every training window with its ten best items, as a teacher does; and how many windows.
+/// Seconds to rank the ten best items for every training window, as a teacher does; and the number of windows.
 fn answer(train: &Interactions, model: &dyn Model) -> (f64, usize) {
     let cases = Caser::default().cases(train);
     let queries = cases.distinct_queries();
@@ -109,7 +110,7 @@ fn answer(train: &Interactions, model: &dyn Model) -> (f64, usize) {
     (best, queries.len())
 }
 
-/// Users' items in the order of the file, whose ids are any words.
+/// Users' items in the order of the file, whose ids are arbitrary text.
 fn read(path: &Path) -> Result<Arc<Interactions>> {
     let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
     let (mut users, mut items) = (HashMap::new(), HashMap::new());

@@ -1,10 +1,10 @@
-//! Times of a step of matrix factorisation on list-wise losses over a whole catalogue: 900 users x 25,181 items (HetComp's on
-//! CiteULike), 10 observed and 100 taught items a user against all others, Adam with weight decay on every row. `overall` sets
-//! each listed item against the rest, `fine` their order (methods of HetComp; what a user's scores cost differs, the kernels are
-//! the same). Slates are drawn beforehand; a step is the rest of it.
+//! Times of a step of matrix factorisation with listwise losses over a whole catalogue: 900 users x 25,181 items
+//! (HetComp's on CiteULike), 10 observed and 100 taught items per user against all others, Adam with weight decay
+//! on every row. `overall` compares each listed item with the complement, `fine` ranks them (HetComp's methods;
+//! the cost of a user's loss differs, the kernels are the same). Slates are drawn beforehand and not timed.
 //!
 //! ```sh
-//! cargo bench -p rankstill-models --bench against -- [--threads 2] [--steps 60] [--dim 6]
+//! cargo bench -p rankstill-models --bench complement -- [--threads 2] [--steps 60] [--dim 6]
 //! ```
 //! Lines are `name value` pairs.
 
@@ -45,7 +45,7 @@ fn main() {
     });
 }
 
-/// Milliseconds of a step: the lower quartile.
+/// Milliseconds per step: the lower quartile.
 fn step(dim: usize, overall: bool, steps: usize) -> f64 {
     let mut rng = Rng::new(1);
     let mut distinct = |n: usize| {
@@ -101,7 +101,7 @@ impl Listed {
     }
 }
 
-/// The sum over listed items of -ln(e^s / (e^s + rest)).
+/// The sum over listed items of -ln(e^s / (e^s + complement)).
 struct Overall(Listed);
 impl Objective for Overall {
     fn slate(&self, batch: &Batch<'_>) -> Slate {
@@ -120,7 +120,8 @@ impl Objective for Overall {
     }
 }
 
-/// Plackett and Luce's likelihood of the observed items, of the first 50 taught and, again, of the first 10 of these.
+/// The Plackett-Luce likelihood of the observed items, of the first 50 taught and, again, of the first 10 of
+/// these.
 struct Fine(Listed);
 impl Objective for Fine {
     fn slate(&self, batch: &Batch<'_>) -> Slate {
@@ -134,7 +135,7 @@ impl Objective for Fine {
         let rest = exp(scores.log_complement - most);
         let from = OBSERVED;
         let mut loss = 0.0;
-        // (the list, where its rest begins, weight): the rest is everything else that is not observed.
+        // (list, weight); each list competes with everything else that is not observed.
         for (list, weight) in [(0..from, 1.0), (from..from + 50, 0.5), (from..from + 10, 0.5f32)] {
             let others = if list.start == 0 { from + 50 } else { list.end }..masses.len();
             let mut behind = rest + masses[others.clone()].iter().sum::<f32>();

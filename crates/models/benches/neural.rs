@@ -1,12 +1,12 @@
-//! Times of training steps of the neural models on LightGCN's Gowalla split, for `benches/neural_peers.py`: the lower
-//! quartile of single steps, the drawing of slates included.
+//! Times of training steps of the neural models on LightGCN's Gowalla split, for `benches/neural_peers.py`: the
+//! lower quartile of single steps, including the drawing of slates.
 //!
 //! ```sh
 //! cargo bench -p rankstill-models --bench neural -- [--threads 2] [--steps 12] [--only NAME]
 //! ```
 //! Lines are `name value` pairs.
 
-#[allow(dead_code)] // Nothing is measured but time.
+#[allow(dead_code)] // Only time is measured.
 mod gowalla;
 
 use gowalla::Gowalla;
@@ -38,13 +38,13 @@ fn main() {
         for (name, recipe, batch_size, times) in models() {
             if name.starts_with(only) {
                 let milliseconds = step(&data, &*recipe, batch_size, times * steps);
-                println!("{name}_ms {:.3}", milliseconds.expect("settings that can be"));
+                println!("{name}_ms {:.3}", milliseconds.expect("valid settings"));
             }
         }
     });
 }
 
-/// What is timed: its name, settings, batch size, and how many times the number of steps.
+/// What is timed: name, settings, batch size, and a multiplier of the number of steps.
 fn models() -> Vec<(&'static str, Box<dyn Trainable>, usize, usize)> {
     let adam = |mode| Optimizer::Adam(Adam { mode, ..Adam::default() });
     let vae = |mode| Box::new(MultVae { optimizer: adam(mode), ..MultVae::default() });
@@ -65,7 +65,7 @@ fn models() -> Vec<(&'static str, Box<dyn Trainable>, usize, usize)> {
     ]
 }
 
-/// Milliseconds of a step on so many cases.
+/// Milliseconds of a step with this batch size.
 fn step(data: &Gowalla, recipe: &dyn Trainable, batch_size: usize, steps: usize) -> Result<f64> {
     let (cases, objective) = (recipe.cases(&data.train), recipe.objective(&data.train));
     let mut learner = recipe.init(&data.train, 1)?;

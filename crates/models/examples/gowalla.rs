@@ -1,10 +1,10 @@
-//! Fits a model on LightGCN's `gowalla` split and prints Recall@20, nDCG@20 and the seconds.
+//! Fits a model on LightGCN's `gowalla` split and prints Recall@20, nDCG@20 and the time in seconds.
 //!
 //! ```sh
 //! cargo run --release -p rankstill-models --example gowalla -- '{"kind": "item_cf"}' [seed] [valid|test] [every]
 //! ```
-//! With `valid`, on a tenth of the training part that is held out for it: to choose settings by. Every twentieth epoch is
-//! measured, or as given.
+//! With `valid`, it measures on a held-out tenth of the training part, to choose settings with. Every 20th epoch
+//! is measured, or as given.
 //!
 //! The folder with `train.tsv` and `test.tsv` is `$RANKSTILL_DATA/gowalla`, or `../shared/data/gowalla`.
 
@@ -36,13 +36,13 @@ fn main() -> Result<()> {
     let began = Instant::now();
     let fit = &mut Fit { watch: Some(&mut watch), ..Fit::seeded(seed) };
     let model = recipe.fit(&data.train, fit)?;
-    println!("fitted in {:.2} s, with what was measured on the way", began.elapsed().as_secs_f64());
+    println!("fitted in {:.2} s, measurements included", began.elapsed().as_secs_f64());
     let (recall, ndcg) = data.measure(&*model)?;
     println!("recall@20 {recall:.4}  ndcg@20 {ndcg:.4}");
     Ok(())
 }
 
-/// Prints every so many epochs the quality, to look at; the model is that of the last.
+/// Prints the quality at regular intervals, for information only; the model is that of the last epoch.
 struct Report<'a> {
     data: &'a Gowalla,
     every: usize,

@@ -1,17 +1,19 @@
-//! Boosted trees over counts: a ranker without vectors or a gradient with respect to its parameters, as many run in production.
-//! Counts of the log describe a query and an item ([`FEATURES`]); gradient-boosted trees predict how likely the item comes next.
-//! The trees are trained by the crate `perpetual`, whose one setting is a budget; only their nodes are kept.
+//! Boosted trees over counts: a ranker without vectors or a gradient with respect to its parameters, as many
+//! run in production. Counts of the log describe a query and an item ([`FEATURES`]); gradient-boosted trees
+//! predict how likely the item comes next. The trees are trained by the crate `perpetual`, whose one setting is
+//! a budget; only their nodes are kept.
 //!
-//! - Training examples: `samples` items of each user as positives, and for each of them `negatives` items that the user does not
-//!   have. The user is excluded from the counts, as is the user's action on the positive: as if it were still to come.
-//! - A query's `candidates` are the items of users with similar histories (the largest sums of b b / n). The trees rank only
-//!   these, and training examples are drawn from them. All other items follow, by popularity.
+//! - Training examples: `samples` items of each user as positives, and for each of them `negatives` items that
+//!   the user does not have. The user is excluded from the counts, as is the user's action on the positive: as
+//!   if it were still to come.
+//! - A query's `candidates` are the items of users with similar histories (the largest sums of b b / n). The
+//!   trees rank only these, and training examples are drawn from them. All other items follow, by popularity.
 //!
-//! On HetComp's CiteULike split (Recall@50 / nDCG@50) the defaults reach .276 / .136, with 500 candidates .246 / .118; one of the
-//! sums alone, over all users, .275 / .138.
+//! On HetComp's CiteULike split (Recall@50 / nDCG@50) the defaults reach .276 / .136, with 500 candidates .246
+//! / .118; one of the sums alone, over all users, .275 / .138.
 //!
-//! Not from a paper: the plain form of what is done with LightGBM or XGBoost on hand-made features. New users are scored from
-//! their history; without a history they get popular items.
+//! Not from a paper: the plain form of what is done with LightGBM or XGBoost on hand-made features. New users
+//! are scored from their history; without a history they get popular items.
 
 mod candidates;
 mod forest;
@@ -133,6 +135,10 @@ impl Recipe for BoostedTrees {
 }
 
 impl ModelConfig for BoostedTrees {
+    fn kind(&self) -> &'static str {
+        "boosted_trees"
+    }
+
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         let n_items = baskets::read_n_items(tensors)?;
         let log = CandidateIndex::new(baskets::read(tensors, n_items, false)?);

@@ -1,16 +1,16 @@
-//! BPR-MF: the dot product of a user's and an item's embedding, optionally with an item bias (Rendle et al., UAI 2009). It
-//! trains with any sampled loss of [`crate::parts::loss`] and, as a student, with any objective.
+//! BPR-MF: the dot product of a user's and an item's embedding, optionally with an item bias (Rendle et al.,
+//! UAI 2009). It trains with any sampled loss of [`crate::parts::loss`] and, as a student, with any objective.
 //!
 //! Two ways to train:
 //! - In batches, with any optimiser: a step follows the mean loss over the rows of the batch.
 //! - With `optimizer.kind = "sgd"` and plain BPR with one negative, sample by sample, in the fused kernel
-//!   [`rankstill_core::kernel::bpr`]. It updates after every sample, in its own order, and there is no batch: a different
-//!   algorithm (the paper's), not a faster version of the first. The learning rate is per sample.
+//!   [`rankstill_core::kernel::bpr`]. It updates after every sample, in its own order, and there is no batch: a
+//!   different algorithm (the paper's), not a faster version of the first. The learning rate is per sample.
 //!
-//! Differs from the paper in sampling: an epoch visits every interaction once instead of drawing interactions with
-//! replacement. With `train.sampling = "users"` it draws a user uniformly and then one of the user's items, as the code of
-//! NGCF and LightGCN does. The fused kernel cannot do that, so this combination is refused. New users are folded in: see
-//! `parts/fold_in.rs`.
+//! Differs from the paper in sampling: an epoch visits every interaction once instead of drawing interactions
+//! with replacement. With `train.sampling = "users"` it draws a user uniformly and then one of the user's
+//! items, as the code of NGCF and LightGCN does. The fused kernel cannot do that, so this combination is
+//! refused. New users are folded in: see `parts/fold_in.rs`.
 
 mod learner;
 mod model;
@@ -83,6 +83,10 @@ impl BprMf {
 }
 
 impl ModelConfig for BprMf {
+    fn kind(&self) -> &'static str {
+        "bpr_mf"
+    }
+
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         Ok(Box::new(Mf::loaded(self, tensors)?))
     }

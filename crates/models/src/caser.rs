@@ -1,23 +1,23 @@
-//! Caser: convolutions over the last items of a history (Tang & Wang, "Personalized Top-N Sequential Recommendation via
-//! Convolutional Sequence Embedding", WSDM 2018), as in the authors' code; teacher and student in Ranking Distillation (Tang &
-//! Wang, KDD 2018).
+//! Caser: convolutions over the last items of a history (Tang & Wang, "Personalized Top-N Sequential
+//! Recommendation via Convolutional Sequence Embedding", WSDM 2018), as in the authors' code; teacher and
+//! student in Ranking Distillation (Tang & Wang, KDD 2018).
 //!
 //! With E the embeddings of the last L items, oldest first, L x d:
 //! - vertical: each of n_v filters is a weighted sum of the rows of E, without activation: n_v d numbers;
-//! - horizontal: for each height h = 1..=L, each of n_h filters of h x d slides over E; after bias and activation phi_c, the
-//!   largest of its L - h + 1 outputs is kept: L n_h numbers;
+//! - horizontal: for each height h = 1..=L, each of n_h filters of h x d slides over E; after bias and
+//!   activation phi_c, the largest of its L - h + 1 outputs is kept: L n_h numbers;
 //! - z = phi_a(W dropout([vertical; horizontal]) + b), d numbers;
 //! - score of item j = [z; u] . V_j + b_j, with u the user's embedding and V the output table of 2d columns.
 //!
-//! It trains on windows of L items and the T that follow ([`Cases::windows`]), by default like the authors' code for Gowalla:
-//! three uniform negatives per target, pointwise logistic loss summed over a case and averaged over a batch, dense Adam with
-//! weight decay on everything (mode `exact` computes the same bits).
+//! It trains on windows of L items and the T that follow ([`Cases::windows`]), by default like the authors'
+//! code for Gowalla: three uniform negatives per target, pointwise logistic loss summed over a case and
+//! averaged over a batch, dense Adam with weight decay on everything (mode `exact` computes the same bits).
 //!
-//! Initial values: user and item embeddings normal with standard deviation 1/d, the output table 1/(2d), its biases 0; filters
-//! and the fully connected layer, biases included, uniform within +-1/sqrt(inputs).
+//! Initial values: user and item embeddings normal with standard deviation 1/d, the output table 1/(2d), its
+//! biases 0; filters and the fully connected layer, biases included, uniform within +-1/sqrt(inputs).
 //!
-//! MAP over the whole ranking on MovieLens 100k with these settings (each user's first floor(0.8 n) actions train, the rest
-//! tests; 74,904 windows; seeds 1 and 2), after 20 / 25 / 30 epochs:
+//! MAP over the whole ranking on MovieLens 100k with these settings (each user's first floor(0.8 n) actions
+//! train, the rest tests; 74,904 windows; seeds 1 and 2), after 20 / 25 / 30 epochs:
 //!
 //! | d | Adam | seed 1 | seed 2 |
 //! | --- | --- | --- | --- |
@@ -27,18 +27,19 @@
 //! | 50 | sparse | .159 / .166 / .170 | .160 / .165 / .167 |
 //!
 //! Differs from the authors' code:
-//! - The padding item, which fills short histories from the left, is the last row of the item embeddings (theirs the first). As
-//!   in theirs it is learnt like any other, but it is never recommended. Its row of the output table, which no loss reaches,
-//!   counts as parameters but is not stored.
+//! - The padding item, which fills short histories from the left, is the last row of the item embeddings
+//!   (theirs the first). As in theirs it is learnt like any other, but it is never recommended. Its row of the
+//!   output table, which no loss reaches, counts as parameters but is not stored.
 //! - `loss.negatives` is per target, theirs per case. Equal for T = 1.
 //! - A user with at most T actions yields no case (theirs: a window of padding).
-//! - Negatives lie outside the user's training items in both. Ours, and the dropout masks, depend on seed, epoch and case alone,
-//!   whatever the batch. The dropout probability is rounded to a multiple of 2^-16.
-//! - A query without a known user, which theirs cannot score, gets a vector fitted by ridge regression of its whole history on
-//!   the user half of the output table (`parts/fold_in.rs`), or the mean user embedding without a history. (The mean user
-//!   for all of them was tried: where users keep to blocks of items it found the held-out item for 4 of 48, because most of a
-//!   trained user's taste is in the user's embedding.)
+//! - Negatives lie outside the user's training items in both. Ours, and the dropout masks, depend on seed,
+//!   epoch and case alone, whatever the batch. The dropout probability is rounded to a multiple of 2^-16.
+//! - A query without a known user, which theirs cannot score, gets a vector fitted by ridge regression of its
+//!   whole history on the user half of the output table (`parts/fold_in.rs`), or the mean user embedding
+//!   without a history. (The mean user for all of them was tried: where users keep to blocks of items it found
+//!   the held-out item for 4 of 48, because most of a trained user's taste is in the user's embedding.)
 
+mod layout;
 mod learner;
 mod model;
 #[cfg(test)]
@@ -48,7 +49,7 @@ mod tower;
 use crate::parts::loss::{Loss, LossKind, Sampled};
 use crate::parts::settings::{self, Checked, Training, padded};
 use learner::CaserLearner;
-use model::Net;
+use model::CaserModel;
 use rankstill_core::kernel::activation::Activation;
 use rankstill_core::kernel::optimizer::{Adam, AdamMode, Optimizer};
 use rankstill_core::{
@@ -61,8 +62,8 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Caser {
-    /// d: dimensions of user and item embeddings. The RD paper's teachers have 100 (Gowalla) and 50 (Foursquare), its students
-    /// 50 and 20.
+    /// d: dimensions of user and item embeddings. The RD paper's teachers have 100 (Gowalla) and 50
+    /// (Foursquare), its students 50 and 20.
     pub dim: usize,
     /// L: number of latest items in a window.
     pub length: usize,
@@ -134,9 +135,13 @@ impl Caser {
 }
 
 impl ModelConfig for Caser {
+    fn kind(&self) -> &'static str {
+        "caser"
+    }
+
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         self.check()?;
-        Ok(Box::new(Net::loaded(self, tensors)?))
+        Ok(Box::new(CaserModel::loaded(self, tensors)?))
     }
 
     fn memory(&self, n_users: usize, n_items: usize, n_interactions: usize) -> u64 {
@@ -174,11 +179,11 @@ impl Trainable for Caser {
 
     fn init(&self, train: &Arc<Interactions>, seed: u64) -> Result<Box<dyn Learner>> {
         self.check()?;
-        Ok(Box::new(CaserLearner::new(Net::random(self, train, seed))))
+        Ok(Box::new(CaserLearner::new(CaserModel::random(self, train, seed))))
     }
 
     fn resume(&self, train: &Arc<Interactions>, state: &Tensors) -> Result<Box<dyn Learner>> {
         self.check()?;
-        Ok(Box::new(CaserLearner::new(Net::resumed(self, train, state)?)))
+        Ok(Box::new(CaserLearner::new(CaserModel::resumed(self, train, state)?)))
     }
 }

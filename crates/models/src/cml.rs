@@ -1,26 +1,29 @@
-//! CML, collaborative metric learning: users and items are points, and users are near the items they like (Hsieh et al., WWW
-//! 2017).
+//! CML, collaborative metric learning: users and items are points, and users are near the items they like
+//! (Hsieh et al., WWW 2017).
 //!
 //! score(u, i) = -|u - v_i|^2, with all points inside a ball. The default loss is the paper's: the hinge of
-//! [`crate::parts::loss`], weighted by the estimated rank. An optional penalty keeps the dimensions uncorrelated over the
-//! points of a batch (section 3.3): half of `covariance` times the sum of the squared covariances of different dimensions.
+//! [`crate::parts::loss`], weighted by the estimated rank. An optional penalty keeps the dimensions
+//! uncorrelated over the points of a batch (section 3.3): half of `covariance` times the sum of the squared
+//! covariances of different dimensions.
 //!
-//! The score is a dot product of extended vectors, (2u, -1, -|u|^2) . (v, |v|^2, 1), so ranking and every distiller's slate
-//! work as for other factored models. The two extra columns are computed, not learnt. Sampled lists without probes, which the
-//! model's own loss needs, are scored from the points directly, in a third of the time.
+//! The score is a dot product of extended vectors, (2u, -1, -|u|^2) . (v, |v|^2, 1), so ranking and every
+//! distiller's slate work as for other factored models. The two extra columns are computed, not learnt. Sampled
+//! lists without probes, which the model's own loss needs, are scored from the points directly, in a third of
+//! the time.
 //!
-//! - A point that leaves the ball is projected back onto it after the step that moved it, also where Adam replays that step
-//!   later.
+//! - A point that leaves the ball is projected back onto it after the step that moved it, also where Adam
+//!   replays that step later.
 //! - A point without a gradient in a batch does not move, except in the modes `exact` and `dense`.
 //!
-//! Differs from the paper: Adam or SGD instead of AdaGrad; no item features; the penalty sums squares (the paper subtracts
-//! norms of different powers, its code sums signed covariances). Not in the paper: a new user is the centroid of their items,
-//! which minimises the sum of squared distances; a user without a history is the centroid of all users.
+//! Differs from the paper: Adam or SGD instead of AdaGrad; no item features; the penalty sums squares (the
+//! paper subtracts norms of different powers, its code sums signed covariances). Not in the paper: a new user
+//! is the centroid of their items, which minimises the sum of squared distances; a user without a history is
+//! the centroid of all users.
 
 mod covariance;
 mod learner;
+mod list_step;
 mod model;
-mod near;
 #[cfg(test)]
 mod tests;
 
@@ -41,7 +44,8 @@ gradient_recipe! {
         pub dim: usize,
         /// Radius of the ball.
         pub max_norm: f64,
-        /// Standard deviation of the initial points, which are normally distributed and then projected into the ball.
+        /// Standard deviation of the initial points, which are normally distributed and then projected into the
+        /// ball.
         pub init_std: f64,
         /// The loss when no distiller sets another.
         pub loss: Loss,
@@ -79,6 +83,10 @@ impl Checked for Cml {
 }
 
 impl ModelConfig for Cml {
+    fn kind(&self) -> &'static str {
+        "cml"
+    }
+
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         Ok(Box::new(CmlModel::loaded(self, tensors)?))
     }
@@ -86,8 +94,8 @@ impl ModelConfig for Cml {
     fn memory(&self, n_users: usize, n_items: usize, n_interactions: usize) -> u64 {
         let extended = padded(self.dim + 2);
         let points = (n_users + n_items) as u64 * padded(self.dim);
-        // Tables, the best model so far, the items' extended vectors; the cases and the sampler; a batch's vectors and
-        // gradients.
+        // Tables, the best model so far, the items' extended vectors; the cases and the sampler; a batch's
+        // vectors and gradients.
         4 * (points * (self.training().width() + 1) + n_items as u64 * extended)
             + 32 * n_interactions as u64
             + 8 * self.training().vectors(&self.loss) * (extended + 8)

@@ -1,22 +1,24 @@
-//! EASE, "Embarrassingly Shallow Autoencoders for Sparse Data" (Steck, WWW 2019): the item-item matrix B with zero diagonal that
-//! best reconstructs the binary user-item matrix X, min |X - XB|^2 + l |B|^2. In closed form, with P = (X'X + l I)^-1, it is
-//! B = I - P / diag(P), dividing columns; the scores of a history h are h B.
+//! EASE, "Embarrassingly Shallow Autoencoders for Sparse Data" (Steck, WWW 2019): the item-item matrix B with
+//! zero diagonal that best reconstructs the binary user-item matrix X, min |X - XB|^2 + l |B|^2. In closed
+//! form, with P = (X'X + l I)^-1, it is B = I - P / diag(P), dividing columns; the scores of a history h are h
+//! B.
 //!
-//! P is items x items. Where there are fewer users than items, it is not formed. With A = X X' + l I (users x users), the Woodbury
-//! identity gives
+//! P is items x items. Where there are fewer users than items, it is not formed. With A = X X' + l I (users x
+//! users), the Woodbury identity gives
 //! - diag(P)_j = (1 - x_j' A^-1 x_j) / l, with x_j the column of item j,
 //! - h P = (h - (h X') A^-1 X) / l, which for the row of user u in X is row u of A^-1 X.
 //!
-//! Both sides compute the same scores; on `citeulike-t` (5,219 users, 25,181 items) the users' side takes a hundredth of the
-//! operations. The model keeps the inverse (on the users' side also X), so memory is 4 bytes times the square of the smaller
-//! number.
+//! Both sides compute the same scores; on `citeulike-t` (5,219 users, 25,181 items) the users' side takes a
+//! hundredth of the operations. The model keeps the inverse (on the users' side also X), so memory is 4 bytes
+//! times the square of the smaller number.
 //!
-//! It only uses the history: new users are scored like known ones. On the users' side, a training user's own history costs one
-//! pass over the log; any other history costs one more row of the inverse for each user who shares an item with it.
+//! It only uses the history: new users are scored like known ones. On the users' side, a training user's own
+//! history costs one pass over the log; any other history costs one more row of the inverse for each user who
+//! shares an item with it.
 //!
-//! Computed in `f32`, with pivots inverted in `f64`. Errors grow with the condition number, (largest eigenvalue of X X') / l2 + 1:
-//! at l2 = 50 scores have five correct digits, at l2 = 1 about three, and where `f32` cannot tell the matrix from a singular one
-//! the fit is refused. Repeats count once; weights and order are ignored.
+//! Computed in `f32`, with pivots inverted in `f64`. Errors grow with the condition number, (largest eigenvalue
+//! of X X') / l2 + 1: at l2 = 50 scores have five correct digits, at l2 = 1 about three, and where `f32` cannot
+//! tell the matrix from a singular one the fit is refused. Repeats count once; weights and order are ignored.
 
 use crate::parts::baskets::{self, baskets, distinct};
 use crate::parts::settings::{self, Checked};
@@ -119,12 +121,16 @@ impl Recipe for Ease {
 }
 
 impl ModelConfig for Ease {
+    fn kind(&self) -> &'static str {
+        "ease"
+    }
+
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         let bad = |name: &str, problem: String| Error::Tensor { name: name.into(), problem };
         let n_items = baskets::read_n_items(tensors)?;
         let scale = tensors.f32s("scale", n_items)?.to_vec();
-        // Files of the items' side have no log. A file of the users' side that lost it still has a part of the log, or an
-        // inverse of the wrong size.
+        // Files of the items' side have no log. A file of the users' side that lost it still has a part of the
+        // log, or an inverse of the wrong size.
         let users = match tensors.get("starts").or(tensors.get("items")) {
             None => None,
             Some(_) => {
@@ -401,7 +407,8 @@ mod tests {
 
     #[test]
     fn the_users_side_passes_the_generic_tests_too() {
-        // 48 users and 40 items use the items' side; with twice as many items, half of them without users, the users' side.
+        // 48 users and 40 items use the items' side; with twice as many items, half of them without users, the
+        // users' side.
         let narrow = testing::blocks();
         let wide = log(80, narrow.items().iter().map(<[u32]>::to_vec).collect());
         let recipe = Ease { l2: 2.0 };

@@ -6,17 +6,17 @@
 //! score(j) = b_j + < |H|^-alpha * sum over i in H of P_i  +  sum over k = 1..L of (eta_k + eta^u_k) * P_(S_k) , Q_j >
 //! ```
 //!
-//! P and Q are two item tables, b the item biases, eta the global and eta^u the user's own Markov weights. The query side is
-//! one vector, computed from the history, so the score is a dot product.
+//! P and Q are two item tables, b the item biases, eta the global and eta^u the user's own Markov weights. The
+//! query side is one vector, computed from the history, so the score is a dot product.
 //!
-//! - A history shorter than L uses the items it has. An unknown user has the global weights alone. A user without a history gets
-//!   the biases, that is, popular items.
+//! - A history shorter than L uses the items it has. An unknown user has the global weights alone. A user
+//!   without a history gets the biases, that is, popular items.
 //! - Training cases are sliding windows, as in Ranking Distillation: [`Cases::windows`] of L + 1.
 //! - The default loss is that of the RD paper, pointwise with three negatives; the Fossil paper's own is
 //!   `loss = { kind = "bpr", negatives = 1 }`. Both train in batches, with any optimiser.
 //!
-//! Differs from the paper: the sum over the history does not leave out j. It contains j only where a user repeats an item, and
-//! leaving it out would make the query's vector depend on the item.
+//! Differs from the paper: the sum over the history does not leave out j. It contains j only where a user
+//! repeats an item, and leaving it out would make the query's vector depend on the item.
 
 mod learner;
 mod model;
@@ -44,7 +44,8 @@ pub struct Fossil {
     pub order: usize,
     /// How much long histories are scaled down: 0 = sum, 1 = mean.
     pub alpha: f64,
-    /// Standard deviation of the initial P, Q and eta^u, which are normally distributed; eta and b are initialised to 0.
+    /// Standard deviation of the initial P, Q and eta^u, which are normally distributed; eta and b are
+    /// initialised to 0.
     pub init_std: f64,
     /// The loss when no distiller sets another.
     pub loss: Loss,
@@ -86,6 +87,10 @@ impl Fossil {
 }
 
 impl ModelConfig for Fossil {
+    fn kind(&self) -> &'static str {
+        "fossil"
+    }
+
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         Ok(Box::new(FossilModel::loaded(self, tensors)?))
     }

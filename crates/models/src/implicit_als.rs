@@ -1,23 +1,25 @@
-//! ALS for implicit feedback: user and item vectors whose products are near 1 where there was an interaction and near 0
-//! elsewhere, over all pairs, with more confidence in those of the log (Hu, Koren, Volinsky, ICDM 2008): minimise
-//! sum over all (u, i) of c (p - x_u y_i)^2 + sum of l2_u |x_u|^2 + sum of l2_i |y_i|^2.
-//! A pair of the log has p = 1 and c = 1 + alpha r, with r the sum of its weights, or how often it occurs; any other pair has
-//! p = 0 and c = 1. An iteration solves for all items and then for all users, each with the other side fixed.
+//! ALS for implicit feedback: user and item vectors whose products are near 1 where there was an interaction
+//! and near 0 elsewhere, over all pairs, with more confidence in those of the log (Hu, Koren, Volinsky, ICDM
+//! 2008): minimise sum over all (u, i) of c (p - x_u y_i)^2 + sum of l2_u |x_u|^2 + sum of l2_i |y_i|^2. A pair
+//! of the log has p = 1 and c = 1 + alpha r, with r the sum of its weights, or how often it occurs; any other
+//! pair has p = 0 and c = 1. An iteration solves for all items and then for all users, each with the other side
+//! fixed.
 //!
-//! `l2` is not scaled: l2_u = l2, as in the paper. With `l2_exponent` = e it is l2 times (a row's total confidence / that of the
-//! mean row)^e, which regularises active rows more: e = 1 is the frequency regularisation of ALS-WR and of iALS (Rendle et al.,
-//! RecSys 2022), up to the constant.
+//! `l2` is not scaled: l2_u = l2, as in the paper. With `l2_exponent` = e it is l2 times (a row's total
+//! confidence / that of the mean row)^e, which regularises active rows more: e = 1 is the frequency
+//! regularisation of ALS-WR and of iALS (Rendle et al., RecSys 2022), up to the constant.
 //!
-//! Two solvers: `conjugate_gradient` takes `steps` steps from a row's current vector (Takacs, Pilaszy, Tikk, RecSys 2011; three,
-//! as in the library `implicit`), `cholesky` solves exactly. `alpha` here is that library's minus 1: its confidence of a pair is
-//! alpha r, ours 1 + alpha r.
+//! Two solvers: `conjugate_gradient` takes `steps` steps from a row's current vector (Takacs, Pilaszy, Tikk,
+//! RecSys 2011; three, as in the library `implicit`), `cholesky` solves exactly. `alpha` here is that library's
+//! minus 1: its confidence of a pair is alpha r, ours 1 + alpha r.
 //!
-//! The paper starts an iteration with the users. Here they come last, so that known and new users are treated alike: a new user's
-//! vector is the exact solution for the history (each item once, r = 1) given the final items. A known user keeps the trained
-//! vector, whatever the history.
+//! The paper starts an iteration with the users. Here they come last, so that known and new users are treated
+//! alike: a new user's vector is the exact solution for the history (each item once, r = 1) given the final
+//! items. A known user keeps the trained vector, whatever the history.
 //!
-//! On HetComp's CiteULike split (64 dimensions, Recall@50 / nDCG@50) the defaults reach .304 / .146, l2 = 100 with l2_exponent = 1
-//! .306 / .150, alpha = l2 = 40 .296 / .144; confidences as small as the paper's 40 are too small there.
+//! On HetComp's CiteULike split (64 dimensions, Recall@50 / nDCG@50) the defaults reach .304 / .146, l2 = 100
+//! with l2_exponent = 1 .306 / .150, alpha = l2 = 40 .296 / .144; confidences as small as the paper's 40 are
+//! too small there.
 
 mod model;
 mod progress;
@@ -26,7 +28,7 @@ use crate::parts::baskets::distinct;
 use crate::parts::settings::{self, Checked};
 use model::AlsModel;
 use progress::Fitting;
-use rankstill_core::kernel::als::{self, Half};
+use rankstill_core::kernel::als::{self, HalfPass};
 use rankstill_core::kernel::csr::Csr;
 use rankstill_core::kernel::panels::Rows;
 use rankstill_core::{Error, Fit, Interactions, Model, ModelConfig, Recipe, Result, Tensors};
@@ -55,7 +57,8 @@ pub struct ImplicitAls {
     pub iterations: usize,
     /// Number of iterations between validations.
     pub validate_every: usize,
-    /// Stop after this many validations without improvement and keep the best model; 0 = run all iterations and keep the last.
+    /// Stop after this many validations without improvement and keep the best model; 0 = run all iterations and
+    /// keep the last.
     pub patience: usize,
     /// Expected norm of the initial vectors, which are normally distributed.
     pub init_length: f64,
@@ -175,7 +178,7 @@ impl ImplicitAls {
     }
 
     /// Solves for all vectors of one side.
-    fn solve(&self, half: Half<'_>, vectors: &mut [f32]) {
+    fn solve(&self, half: HalfPass<'_>, vectors: &mut [f32]) {
         let dim = half.others.dim();
         vectors.par_chunks_mut(CHUNK * dim).enumerate().for_each(|(chunk, vectors)| {
             let first = chunk * CHUNK;
@@ -234,8 +237,8 @@ struct Side {
 }
 
 impl Side {
-    fn half<'a>(&'a self, others: Rows<'a>, gram: &'a [f32]) -> Half<'a> {
-        Half { extra: &self.extra, others, gram, l2: &self.l2 }
+    fn half<'a>(&'a self, others: Rows<'a>, gram: &'a [f32]) -> HalfPass<'a> {
+        HalfPass { extra: &self.extra, others, gram, l2: &self.l2 }
     }
 }
 
@@ -266,6 +269,10 @@ impl Recipe for ImplicitAls {
 }
 
 impl ModelConfig for ImplicitAls {
+    fn kind(&self) -> &'static str {
+        "implicit_als"
+    }
+
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         Ok(Box::new(AlsModel::loaded(self, tensors)?))
     }
@@ -330,7 +337,8 @@ mod tests {
 
     #[test]
     fn one_user_and_one_item_by_hand() {
-        // Both sides of (1 + a)(1 - xy)^2 + l (x^2 + y^2) fit when x = y and (1 + a)(1 - x^2) = l: x^2 = 1 - l / (1 + a).
+        // Both sides of (1 + a)(1 - xy)^2 + l (x^2 + y^2) fit when x = y and (1 + a)(1 - x^2) = l: x^2 = 1 - l
+        // / (1 + a).
         let train =
             Arc::new(Interactions::new(1, Lists::from_iter([vec![0]]), None, None).unwrap());
         for solver in [Solver::Cholesky, Solver::ConjugateGradient { steps: 2 }] {

@@ -1,21 +1,22 @@
-//! The item-side autoencoder: Mult-VAE or Mult-DAE ([`crate::mult_vae`]) of items, each represented by the users who acted on
-//! it. It combines the rows of AutoRec-I (Sedhain et al., "AutoRec: Autoencoders Meet Collaborative Filtering", WWW 2015) with
-//! the likelihood of Liang et al. (WWW 2018), as ConCF does (Kang et al., WWW 2022), whose authors' HetComp calls such a
-//! teacher "I-AE".
+//! The item-side autoencoder: Mult-VAE or Mult-DAE ([`crate::mult_vae`]) of items, each represented by the
+//! users who acted on it. It combines the rows of AutoRec-I (Sedhain et al., "AutoRec: Autoencoders Meet
+//! Collaborative Filtering", WWW 2015) with the likelihood of Liang et al. (WWW 2018), as ConCF does (Kang et
+//! al., WWW 2022), whose authors' HetComp calls such a teacher "I-AE".
 //!
-//! A case is an item and its query the item's users. The network models which user acts next:
-//! P(u | i) = e^s_ui / sum over users v of e^s_vi. A user's ranking compares items, so the scores of different rows must be
-//! comparable: the score of item i for user u is ln P(u | i) + `popularity` ln(1 + n_i), with n_i the item's training
-//! interactions. With `popularity` 1 this is the logarithm of the joint probability P(u | i) P(i), by which Bayes' rule ranks
-//! items for a user, apart from the 1 that keeps items without interactions finite.
+//! A case is an item and its query the item's users. The network models which user acts next: P(u | i) = e^s_ui
+//! / sum over users v of e^s_vi. A user's ranking compares items, so the scores of different rows must be
+//! comparable: the score of item i for user u is ln P(u | i) + `popularity` ln(1 + n_i), with n_i the item's
+//! training interactions. With `popularity` 1 this is the logarithm of the joint probability P(u | i) P(i), by
+//! which Bayes' rule ranks items for a user, apart from the 1 that keeps items without interactions finite.
 //!
-//! Once trained, the network's output for an item is fixed, so the model is a product: a user's vector is the user's row of the
-//! last layer, an item's vector is the layer before it (with the item's own term as a last column). The user's own term (the
-//! last layer's bias) does not change the order of the user's items and is left out. A user who was not in training is folded
-//! in from the history: see `parts/fold_in.rs`.
+//! Once trained, the network's output for an item is fixed, so the model is a product: a user's vector is the
+//! user's row of the last layer, an item's vector is the layer before it (with the item's own term as a last
+//! column). The user's own term (the last layer's bias) does not change the order of the user's items and is
+//! left out. A user who was not in training is folded in from the history: see `parts/fold_in.rs`.
 //!
-//! With the default settings on CiteULike-t (HetComp's split; training and validation items masked, seed 1) Recall@50 is .210,
-//! .268 and .273 after 10, 20 and 30 epochs; with `popularity` 0.5 it is .211 and .257 after 10 and 20.
+//! With the default settings on CiteULike-t (HetComp's split; training and validation items masked, seed 1)
+//! Recall@50 is .210, .268 and .273 after 10, 20 and 30 epochs; with `popularity` 0.5 it is .211 and .257 after
+//! 10 and 20.
 //!
 //! It can be a teacher but not a student: distillers work on queries of users and rankings of items.
 
@@ -57,8 +58,8 @@ gradient_recipe! {
 }
 
 impl Default for ItemAe {
-    /// The settings of the module's figures. Items are many and have few users, so layers are narrower and batches smaller
-    /// than those of Mult-VAE.
+    /// The settings of the module's figures. Items are many and have few users, so layers are narrower and
+    /// batches smaller than those of Mult-VAE.
     fn default() -> Self {
         Self {
             hidden: 128,
@@ -101,6 +102,10 @@ impl ItemAe {
 }
 
 impl ModelConfig for ItemAe {
+    fn kind(&self) -> &'static str {
+        "item_ae"
+    }
+
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         self.check()?;
         Ok(Box::new(Decoded::loaded(self, tensors)?))
@@ -150,6 +155,10 @@ impl OfItems<'_> {
 }
 
 impl ModelConfig for OfItems<'_> {
+    fn kind(&self) -> &'static str {
+        "item_ae"
+    }
+
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         self.0.load(tensors)
     }

@@ -1,16 +1,18 @@
-//! ItemCF: an item's score is the sum of its similarities to the items of the query's history (Sarwar et al., WWW 2001;
-//! Deshpande & Karypis, ACM TOIS 2004), computed on the binary matrix: repeats count once; weights and order are ignored.
+//! ItemCF: an item's score is the sum of its similarities to the items of the query's history (Sarwar et al.,
+//! WWW 2001; Deshpande & Karypis, ACM TOIS 2004), computed on the binary matrix: repeats count once; weights
+//! and order are ignored.
 //!
-//! Only the `neighbours` most similar items of an item contribute to its score. Three settings go beyond the textbook, which is
-//! `user_activity = popularity = shrinkage = 0`:
-//! - `user_activity` weights a user with n items by n^-user_activity in the co-occurrences, in the spirit of the inverse user
-//!   frequency of Breese et al. (UAI 1998): items shared by a very active user are weaker evidence.
-//! - `popularity` multiplies the scores of an item with n users by n^popularity, half of what asymmetric cosine does (Aiolli,
-//!   RecSys 2013): cosine over-corrects for popularity, and lists full of rare items miss.
+//! Only the `neighbours` most similar items of an item contribute to its score. Three settings go beyond the
+//! textbook, which is `user_activity = popularity = shrinkage = 0`:
+//! - `user_activity` weights a user with n items by n^-user_activity in the co-occurrences, in the spirit of
+//!   the inverse user frequency of Breese et al. (UAI 1998): items shared by a very active user are weaker
+//!   evidence.
+//! - `popularity` multiplies the scores of an item with n users by n^popularity, half of what asymmetric cosine
+//!   does (Aiolli, RecSys 2013): cosine over-corrects for popularity, and lists full of rare items miss.
 //! - `shrinkage` is added to the denominator and shrinks similarities that rest on few users.
 //!
-//! On LightGCN's Gowalla split (Recall@20 / nDCG@20, 100 neighbours) the textbook reaches .1271 / .0936, the defaults
-//! .1660 / .1324; `user_activity` alone .1464 / .1105.
+//! On LightGCN's Gowalla split (Recall@20 / nDCG@20, 100 neighbours) the textbook reaches .1271 / .0936, the
+//! defaults .1660 / .1324; `user_activity` alone .1464 / .1105.
 //!
 //! New users are scored like known ones: the model only uses the history.
 
@@ -154,6 +156,10 @@ impl Recipe for ItemCf {
 }
 
 impl ModelConfig for ItemCf {
+    fn kind(&self) -> &'static str {
+        "item_cf"
+    }
+
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         let bad = |name: &str, problem: String| Error::Tensor { name: name.into(), problem };
         let starts = tensors.u64s("starts")?.iter().map(|&start| start as usize).collect();
@@ -322,7 +328,7 @@ mod tests {
             let model = ItemCf { similarity: kind, ..plain.clone() }.neighbourhoods(&log());
             assert!((similarity(&model, 0, 1) - by_hand).abs() < 1e-6, "{kind:?}");
             assert_eq!(similarity(&model, 0, 1), similarity(&model, 1, 0));
-            assert_eq!(similarity(&model, 2, 3), 0.0, "nobody had both");
+            assert_eq!(similarity(&model, 2, 3), 0.0, "no user had both");
             assert_eq!(similarity(&model, 1, 1), 0.0, "an item does not vote for itself");
         }
     }

@@ -1,5 +1,6 @@
-//! Rankers for implicit feedback, one module each. A configuration names them by their entry in [`MODELS`], which also drives
-//! the command line, the documents and the generic tests. What several models share is in [`parts`].
+//! Rankers for implicit feedback, one module each. A configuration names them by their entry in [`MODELS`],
+//! which also drives the command line, the documents and the generic tests. What several models share is in
+//! [`parts`].
 //!
 //! ```
 //! use rankstill_core::{Fit, Interactions, Query, Ranker, Recipe, TopK};
@@ -16,7 +17,7 @@
 //! let history = [log.items.get("milk").expect("in the log")];
 //! let query = Query { user: None, history: &history, hidden: &[] };
 //! let ranked = model.rank(&[query], &TopK::unseen(2))?;
-//! let best: Vec<&str> = ranked.items(0).iter().map(|&item| log.items.id(item)).collect();
+//! let best: Vec<_> = ranked.items(0).iter().map(|&item| log.items.id(item)).collect();
 //! assert_eq!(best, ["bread", "tea"]);
 //! # Ok(())
 //! # }
@@ -43,6 +44,8 @@ pub mod simplex;
 #[doc(hidden)]
 pub mod testing;
 pub mod user_knn;
+#[cfg(test)]
+mod worked_example;
 
 #[cfg(feature = "trees")]
 pub use boosted_trees::BoostedTrees;

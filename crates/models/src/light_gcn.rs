@@ -1,22 +1,23 @@
-//! LightGCN: matrix factorisation whose embeddings are smoothed over the user-item graph (He et al., SIGIR 2020, arXiv
-//! 2002.02126).
+//! LightGCN: matrix factorisation whose embeddings are smoothed over the user-item graph (He et al., SIGIR
+//! 2020, arXiv 2002.02126).
 //!
-//! Every user and item has a layer-0 embedding e(0); these are the only parameters. A layer propagates to the neighbours:
-//! e(k+1)_u = sum over u's items i of e(k)_i / sqrt(d_u d_i), and likewise for items, with d the number of neighbours (eq. 3).
-//! The final embedding is the mean of the layers 0..L (alpha_k = 1 / (L + 1) in eq. 4, the paper's choice), and the score a
-//! dot product. It trains with any sampled loss of [`crate::parts::loss`] (the paper uses BPR) and, as a student, with any
-//! objective.
+//! Every user and item has a layer-0 embedding e(0); these are the only parameters. A layer propagates to the
+//! neighbours: e(k+1)_u = sum over u's items i of e(k)_i / sqrt(d_u d_i), and likewise for items, with d the
+//! number of neighbours (eq. 3). The final embedding is the mean of the layers 0..L (alpha_k = 1 / (L + 1) in
+//! eq. 4, the paper's choice), and the score a dot product. It trains with any sampled loss of
+//! [`crate::parts::loss`] (the paper uses BPR) and, as a student, with any objective.
 //!
-//! - The gradient flows back through all layers, to every user and item within L hops of the batch. Adam therefore steps
-//!   every row at every step, and its modes coincide here.
-//! - `l2` is the paper's penalty: the squared layer-0 embeddings of a batch's users and listed items, once per occurrence. No
-//!   item is listed where an objective needs the scores of all items (`Slate::All`). The reported loss leaves it out.
+//! - The gradient flows back through all layers, to every user and item within L hops of the batch. Adam
+//!   therefore steps every row at every step, and its modes coincide here.
+//! - `l2` is the paper's penalty: the squared layer-0 embeddings of a batch's users and listed items, once per
+//!   occurrence. No item is listed where an objective needs the scores of all items (`Slate::All`). The
+//!   reported loss leaves it out.
 //! - Repeated interactions are one edge, as in the authors' code.
 //! - The final embeddings are saved: scoring is a dot product and needs no graph.
 //!
-//! Not in the paper: a new user's embedding is the normalised sum of the final embeddings of their items,
-//! sum over i in H of e_i / sqrt(|H| d_i): one more layer, as if they had entered the graph with a layer-0 embedding of 0. A
-//! user without a history gets the mean user embedding.
+//! Not in the paper: a new user's embedding is the normalised sum of the final embeddings of their items, sum
+//! over i in H of e_i / sqrt(|H| d_i): one more layer, as if they had entered the graph with a layer-0
+//! embedding of 0. A user without a history gets the mean user embedding.
 
 mod layers;
 mod learner;
@@ -46,7 +47,8 @@ gradient_recipe! {
         pub init_std: f64,
         /// The loss when no distiller sets another.
         pub loss: Loss,
-        /// Penalty on the layer-0 embeddings of a batch's users and items: half their squared norm, once per occurrence.
+        /// Penalty on the layer-0 embeddings of a batch's users and items: half their squared norm, once per
+        /// occurrence.
         pub l2: f64,
     }
 }
@@ -78,14 +80,18 @@ impl Checked for LightGcn {
 }
 
 impl ModelConfig for LightGcn {
+    fn kind(&self) -> &'static str {
+        "light_gcn"
+    }
+
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         Ok(Box::new(LightGcnModel::loaded(self, tensors)?))
     }
 
     fn memory(&self, n_users: usize, n_items: usize, n_interactions: usize) -> u64 {
         let (stride, nodes) = (padded(self.dim), (n_users + n_items) as u64);
-        // The parameters, the final embeddings, two layers and the best model so far; the graph, the cases and the sampler; a
-        // batch's vectors and their gradients.
+        // The parameters, the final embeddings, two layers and the best model so far; the graph, the cases and
+        // the sampler; a batch's vectors and their gradients.
         4 * nodes * stride * (self.training().width() + 4)
             + 44 * n_interactions as u64
             + 8 * self.training().vectors(&self.loss) * (stride + 8)

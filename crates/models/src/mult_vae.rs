@@ -1,26 +1,28 @@
-//! Mult-VAE and Mult-DAE: autoencoders of users' histories with a multinomial likelihood (Liang, Krishnan, Hoffman & Jebara,
-//! "Variational Autoencoders for Collaborative Filtering", WWW 2018).
+//! Mult-VAE and Mult-DAE: autoencoders of users' histories with a multinomial likelihood (Liang, Krishnan,
+//! Hoffman & Jebara, "Variational Autoencoders for Collaborative Filtering", WWW 2018).
 //!
 //! With x a history as a binary vector, L2-normalised and, in training, with dropout:
 //! - h = tanh(x W1 + b1), of width `hidden`;
-//! - Mult-VAE (`variational`): mu and ln sigma^2 = h W2 + b2, of width `latent` each; z = mu + sigma * noise in training, mu
-//!   afterwards. Mult-DAE: z = tanh(h W2 + b2);
+//! - Mult-VAE (`variational`): mu and ln sigma^2 = h W2 + b2, of width `latent` each; z = mu + sigma * noise in
+//!   training, mu afterwards. Mult-DAE: z = tanh(h W2 + b2);
 //! - g = tanh(z W3 + b3), of width `hidden`; the score of item j is g . W4_j + b4_j.
 //!
 //! A row's loss is that of the objective, by default the multinomial likelihood of the history
-//! ([`crate::parts::multinomial`]), plus, for Mult-VAE, beta times the divergence of N(mu, sigma^2) from N(0, 1), summed over
-//! z. beta rises linearly to `beta` over the first `anneal_steps` steps (their section 2.2.2). A step follows the mean over the
-//! rows of the batch.
+//! ([`crate::parts::multinomial`]), plus, for Mult-VAE, beta times the divergence of N(mu, sigma^2) from N(0,
+//! 1), summed over z. beta rises linearly to `beta` over the first `anneal_steps` steps (their section 2.2.2).
+//! A step follows the mean over the rows of the batch.
 //!
-//! No user has parameters: known and new users alike are scored from their history. As the score is a product with W4, all
-//! that factored models offer works for this one too.
+//! No user has parameters: known and new users alike are scored from their history. As the score is a product
+//! with W4, all that factored models offer works for this one too.
 //!
 //! Differs from the authors' code:
-//! - Biases are initialised to 0 (theirs: normal, 0.001); weights, as theirs, uniform within +-sqrt(6 / (inputs + outputs)).
-//! - Their Adam is dense. Here, in the default mode, rows of W1 that occur in no history of a batch do not move; all other
-//!   parameters take every step in every mode.
+//! - Biases are initialised to 0 (theirs: normal, 0.001); weights, as theirs, uniform within +-sqrt(6 / (inputs
+//!   + outputs)).
+//! - Their Adam is dense. Here, in the default mode, rows of W1 that occur in no history of a batch do not
+//!   move; all other parameters take every step in every mode.
 //! - An item counts once in a history, however often it occurs there.
-//! - The dropout probability is rounded to a multiple of 2^-16; masks and noise depend on seed, epoch and case alone.
+//! - The dropout probability is rounded to a multiple of 2^-16; masks and noise depend on seed, epoch and case
+//!   alone.
 
 mod coder;
 mod learner;
@@ -31,7 +33,7 @@ mod tests;
 use crate::parts::multinomial::Multinomial;
 use crate::parts::settings::{self, Checked, gradient_recipe};
 pub(crate) use learner::VaeLearner;
-use model::Net;
+use model::MultVaeModel;
 use rankstill_core::kernel::optimizer::{Adam, Optimizer};
 use rankstill_core::{
     Cases, Interactions, Learner, Model, ModelConfig, Objective, Plan, Result, Tensors, Trainable,
@@ -89,12 +91,12 @@ const MAX_WIDTH: usize = 8192;
 impl MultVae {
     /// A learner with random parameters.
     pub(crate) fn random(&self, n_items: usize, seed: u64) -> VaeLearner {
-        VaeLearner::new(self, Net::random(self, n_items, seed))
+        VaeLearner::new(self, MultVaeModel::random(self, n_items, seed))
     }
 
     /// A learner that resumes from [`Learner::state`].
     pub(crate) fn resumed(&self, n_items: usize, state: &Tensors) -> Result<VaeLearner> {
-        Ok(VaeLearner::new(self, Net::resumed(self, n_items, state)?))
+        Ok(VaeLearner::new(self, MultVaeModel::resumed(self, n_items, state)?))
     }
 
     /// The weight of the divergence at a 0-based step.
@@ -109,9 +111,13 @@ impl MultVae {
 }
 
 impl ModelConfig for MultVae {
+    fn kind(&self) -> &'static str {
+        "mult_vae"
+    }
+
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         self.check()?;
-        Ok(Box::new(Net::loaded(self, tensors)?))
+        Ok(Box::new(MultVaeModel::loaded(self, tensors)?))
     }
 
     fn memory(&self, _n_users: usize, n_items: usize, n_interactions: usize) -> u64 {

@@ -1,21 +1,23 @@
-//! NeuMF: generalised matrix factorisation and a multi-layer perceptron, fused in the last layer (He et al., "Neural
-//! Collaborative Filtering", WWW 2017).
+//! NeuMF: generalised matrix factorisation and a multi-layer perceptron, fused in the last layer (He et al.,
+//! "Neural Collaborative Filtering", WWW 2017).
 //!
 //! A user has two embeddings, p for the product and u for the perceptron; an item has q and v. The score is
 //! - sum over k of h_k p_k q_k,
 //! - plus g . a_L, with a_1 = phi(W1 [u; v] + b1) and a_l = phi(W_l a_{l-1} + b_l),
 //! - plus c.
 //!
-//! The paper's probability is the sigmoid of the score, which keeps the order; its loss is [`LossKind::LogLoss`] with four
-//! negatives (eq. 7).
+//! The paper's probability is the sigmoid of the score, which keeps the order; its loss is
+//! [`LossKind::LogLoss`] with four negatives (eq. 7).
 //!
-//! W1 [u; v] is W1' u + W1'' v: the half of each user and of each item is computed once, so a pair costs their sum and the
-//! narrower layers. The score is not a product of two vectors: all items are scored in tiles, in parallel.
+//! W1 [u; v] is W1' u + W1'' v: the half of each user and of each item is computed once, so a pair costs their
+//! sum and the narrower layers. The score is not a product of two vectors: all items are scored in tiles, in
+//! parallel.
 //!
-//! A query without a known user gets embeddings fitted to its history, with the network and the items fixed: see `model.rs`.
+//! A query without a known user gets embeddings fitted to its history, with the network and the items fixed:
+//! see `model.rs`.
 //!
-//! Differs from the paper: both halves are trained together from random values, without pretraining. Initial weights are
-//! uniform within +-sqrt(6 / (inputs + outputs)), biases 0.
+//! Differs from the paper: both halves are trained together from random values, without pretraining. Initial
+//! weights are uniform within +-sqrt(6 / (inputs + outputs)), biases 0.
 
 mod everything;
 mod learner;
@@ -27,7 +29,7 @@ mod tower;
 use crate::parts::loss::{Loss, LossKind, Sampled};
 use crate::parts::settings::{self, Checked, gradient_recipe};
 use learner::NeuLearner;
-use model::Net;
+use model::NeuMfModel;
 use rankstill_core::kernel::activation::Activation;
 use rankstill_core::kernel::optimizer::{Adam, Optimizer};
 use rankstill_core::{
@@ -91,9 +93,13 @@ const MAX_LAYERS: usize = 16;
 const MAX_WIDTH: usize = 4096;
 
 impl ModelConfig for NeuMf {
+    fn kind(&self) -> &'static str {
+        "neu_mf"
+    }
+
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         self.check()?;
-        Ok(Box::new(Net::loaded(self, tensors)?))
+        Ok(Box::new(NeuMfModel::loaded(self, tensors)?))
     }
 
     fn memory(&self, n_users: usize, n_items: usize, n_interactions: usize) -> u64 {
@@ -127,11 +133,11 @@ impl Trainable for NeuMf {
 
     fn init(&self, train: &Arc<Interactions>, seed: u64) -> Result<Box<dyn Learner>> {
         self.check()?;
-        Ok(Box::new(NeuLearner::new(self, Net::random(self, train, seed))))
+        Ok(Box::new(NeuLearner::new(self, NeuMfModel::random(self, train, seed))))
     }
 
     fn resume(&self, train: &Arc<Interactions>, state: &Tensors) -> Result<Box<dyn Learner>> {
         self.check()?;
-        Ok(Box::new(NeuLearner::new(self, Net::resumed(self, train, state)?)))
+        Ok(Box::new(NeuLearner::new(self, NeuMfModel::resumed(self, train, state)?)))
     }
 }

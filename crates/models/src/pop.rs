@@ -1,4 +1,5 @@
-//! Popularity: an item's score is its number of interactions. Not personalised; the lower bound of every comparison.
+//! Popularity: an item's score is its number of interactions. Not personalised; the lower bound of every
+//! comparison.
 
 use crate::parts::settings::Checked;
 use rankstill_core::{
@@ -25,6 +26,10 @@ impl Recipe for Pop {
 }
 
 impl ModelConfig for Pop {
+    fn kind(&self) -> &'static str {
+        "pop"
+    }
+
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         Ok(Box::new(Counts(tensors.u32s("interactions")?.to_vec())))
     }

@@ -1,18 +1,21 @@
-//! SAR, "Smart Adaptive Recommendations", as the Recommenders library and its "SAR single node" notebook define it (Graham, Min,
-//! Wu, "Microsoft Recommenders: Tools to Accelerate Developing Recommender Systems", RecSys 2019): an item's score is the sum,
-//! over the history, of the user's affinity to the history item times the similarity of the two items.
+//! SAR, "Smart Adaptive Recommendations", as the Recommenders library and its "SAR single node" notebook define
+//! it (Graham, Min, Wu, "Microsoft Recommenders: Tools to Accelerate Developing Recommender Systems", RecSys
+//! 2019): an item's score is the sum, over the history, of the user's affinity to the history item times the
+//! similarity of the two items.
 //!
-//! - Similarity, from the co-occurrence counts C of users who had both items (the diagonal: who had one), with pairs below
-//!   `threshold` set to 0: `jaccard` c_ij / (c_ii + c_jj - c_ij), `lift` c_ij / (c_ii c_jj), `counts` c_ij. Items are similar to
-//!   themselves too.
-//! - Affinity: the sum over a user's actions on an item of their weight (1 where the log has none) times 2^-(age / half-life).
-//!   Without times, or with `half_life_days = 0`, it is the weight of the last action alone.
+//! - Similarity, from the co-occurrence counts C of users who had both items (the diagonal: who had one), with
+//!   pairs below `threshold` set to 0: `jaccard` c_ij / (c_ii + c_jj - c_ij), `lift` c_ij / (c_ii c_jj),
+//!   `counts` c_ij. Items are similar to themselves too.
+//! - Affinity: the sum over a user's actions on an item of their weight (1 where the log has none) times
+//!   2^-(age / half-life). Without times, or with `half_life_days = 0`, it is the weight of the last action
+//!   alone.
 //!
-//! One difference: ages are relative to the user's own last action, not to that of the log. This scales all scores of a user
-//! by one factor, changes no ranking, and keeps users who left long ago from underflowing to 0.
+//! One difference: ages are relative to the user's own last action, not to that of the log. This scales all
+//! scores of a user by one factor, changes no ranking, and keeps users who left long ago from underflowing to
+//! 0.
 //!
-//! A query carries no times: a known user's items have the affinity of the log. An item that the log does not have for the user,
-//! like every item of a new user, has affinity 1, that of an action just now.
+//! A query carries no times: a known user's items have the affinity of the log. An item that the log does not
+//! have for the user, like every item of a new user, has affinity 1, that of an action just now.
 
 use crate::parts::baskets::{self, baskets, distinct};
 use crate::parts::settings::{self, Checked};
@@ -32,7 +35,8 @@ pub struct Sar {
     pub similarity: Cooccurrence,
     /// Pairs of items with fewer common users have similarity 0.
     pub threshold: u32,
-    /// Number of days after which an action has half its weight, with times in Unix seconds; 0 = actions do not age.
+    /// Number of days after which an action has half its weight, with times in Unix seconds; 0 = actions do not
+    /// age.
     pub half_life_days: f64,
 }
 
@@ -177,6 +181,10 @@ impl Recipe for Sar {
 }
 
 impl ModelConfig for Sar {
+    fn kind(&self) -> &'static str {
+        "sar"
+    }
+
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         let similarities = tensors.with_prefix(SIMILARITY);
         let n_items = similarities.u64s("starts")?.len().saturating_sub(1);
@@ -187,8 +195,8 @@ impl ModelConfig for Sar {
 
     fn memory(&self, n_users: usize, n_items: usize, n_interactions: usize) -> u64 {
         let n = n_interactions as u64;
-        // How many pairs of items co-occur is unknown. If all users were alike, at most the log times a user's items; some users
-        // have many more items, so four times that.
+        // How many pairs of items co-occur is unknown. If all users were alike, at most the log times a user's
+        // items; some users have many more items, so four times that.
         let pairs = (4 * n * n.div_ceil(n_users.max(1) as u64)).min((n_items as u64).pow(2));
         // Once in chunks, once as a whole.
         16 * pairs + 16 * n + 24 * n_users as u64 + 16 * n_items as u64
@@ -287,12 +295,12 @@ mod tests {
             (Cooccurrence::Counts, [3.0, 2.0, 1.0], [2.0, 2.0, 1.0]),
         ] {
             let recipe = Sar { similarity, ..Sar::default() };
-            let ask = |history| Query { user: None, history, hidden: &[] };
+            let query = |history| Query { user: None, history, hidden: &[] };
             let train = log(None, None);
-            close(&scores(&recipe, &train, ask(&[0])), &of_0);
+            close(&scores(&recipe, &train, query(&[0])), &of_0);
             let sum: Vec<f32> = of_0.iter().zip(of_1).map(|(x, y)| x + y).collect();
-            close(&scores(&recipe, &train, ask(&[1, 0, 99, 1])), &sum);
-            assert_eq!(scores(&recipe, &train, ask(&[3])), [0.0; 4], "nobody has it");
+            close(&scores(&recipe, &train, query(&[1, 0, 99, 1])), &sum);
+            assert_eq!(scores(&recipe, &train, query(&[3])), [0.0; 4], "no user has it");
         }
     }
 
@@ -316,9 +324,9 @@ mod tests {
         let of_2 = [1.0 / 3.0, 0.5, 1.0];
         let sum: Vec<f32> = by_hand.iter().zip(of_2).map(|(x, y)| x + y).collect();
         close(&scores(&recipe, &train, more), &sum);
-        let stranger = Query { user: None, ..known };
+        let new_user = Query { user: None, ..known };
         let plain = [5.0 / 3.0, 5.0 / 3.0, 1.0 / 3.0 + 0.5];
-        close(&scores(&recipe, &train, stranger), &plain);
+        close(&scores(&recipe, &train, new_user), &plain);
         let ageless = Sar { half_life_days: 0.0, ..recipe };
         close(&scores(&ageless, &train, known), &plain);
     }

@@ -1,28 +1,31 @@
-//! SASRec: self-attention over the last items of a history (Kang & McAuley, "Self-Attentive Sequential Recommendation", ICDM
-//! 2018), with the order of operations of the authors' code.
+//! SASRec: self-attention over the last items of a history (Kang & McAuley, "Self-Attentive Sequential
+//! Recommendation", ICDM 2018), with the order of operations of the authors' code.
 //!
-//! Of the last n <= L items of a history, oldest first, x_j = sqrt(d) e_j + the embedding of position L - n + j. Each block
-//! maps x row by row, with N for layer normalisation with its own gain and bias:
-//! - y_t = N(x_t) + sum over j <= t of p_tj v_j, with k = x K + b, v = x V + b, q = N(x) Q + b, and p_t the softmax over j <= t of
-//!   q_t . k_j / sqrt(d / heads); each head has its own columns of q, k and v;
+//! Of the last n <= L items of a history, oldest first, x_j = sqrt(d) e_j + the embedding of position L - n +
+//! j. Each block maps x row by row, with N for layer normalisation with its own gain and bias:
+//! - y_t = N(x_t) + sum over j <= t of p_tj v_j, with k = x K + b, v = x V + b, q = N(x) Q + b, and p_t the
+//!   softmax over j <= t of q_t . k_j / sqrt(d / heads); each head has its own columns of q, k and v;
 //! - z = N(y), and the block's output is z + phi(z W + b) W' + b'.
 //!
-//! The query's vector is N of the last position after the last block; an item's score is its product with the item's embedding
-//! e, the same one that histories use. Dropout applies to the initial x, to p, and after both layers of the second part.
+//! The query's vector is N of the last position after the last block; an item's score is its product with the
+//! item's embedding e, the same one that histories use. Dropout applies to the initial x, to p, and after both
+//! layers of the second part.
 //!
-//! It trains on every prefix of a history and the item that follows ([`Cases::windows`]), by default with one uniform negative
-//! and the pointwise logistic loss.
+//! It trains on every prefix of a history and the item that follows ([`Cases::windows`]), by default with one
+//! uniform negative and the pointwise logistic loss.
 //!
 //! Differs from the paper:
-//! - The authors train all positions of a user's sequence in one pass. Here each prefix is a case, so that distillers can
-//!   address every query. Same sum of losses (for histories of at most L items; longer ones keep all their targets here), more
-//!   work. Of the last block, only the last position is computed.
+//! - The authors train all positions of a user's sequence in one pass. Here each prefix is a case, so that
+//!   distillers can address every query. Same sum of losses (for histories of at most L items; longer ones keep
+//!   all their targets here), more work. Of the last block, only the last position is computed.
 //! - Histories are not padded; positions are counted from the end, as theirs are in effect.
-//! - Initial values: embeddings normal with `init_std`, weights uniform within +-sqrt(6 / (inputs + outputs)), biases 0, gains 1.
+//! - Initial values: embeddings normal with `init_std`, weights uniform within +-sqrt(6 / (inputs + outputs)),
+//!   biases 0, gains 1.
 //! - The vector of a query without any known item is the bias of the last normalisation.
 //! - Users have no parameters: known and new users alike are scored from their history.
 
 mod layers;
+mod layout;
 mod learner;
 mod model;
 #[cfg(test)]
@@ -32,7 +35,7 @@ mod tower;
 use crate::parts::loss::{Loss, LossKind, Sampled};
 use crate::parts::settings::{self, Checked, Training, padded};
 use learner::SasLearner;
-use model::Net;
+use model::SasRecModel;
 use rankstill_core::kernel::activation::Activation;
 use rankstill_core::kernel::optimizer::{Adam, Optimizer};
 use rankstill_core::{
@@ -108,9 +111,13 @@ impl SasRec {
 }
 
 impl ModelConfig for SasRec {
+    fn kind(&self) -> &'static str {
+        "sas_rec"
+    }
+
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         self.check()?;
-        Ok(Box::new(Net::loaded(self, tensors)?))
+        Ok(Box::new(SasRecModel::loaded(self, tensors)?))
     }
 
     fn memory(&self, _n_users: usize, n_items: usize, n_interactions: usize) -> u64 {
@@ -143,11 +150,11 @@ impl Trainable for SasRec {
 
     fn init(&self, train: &Arc<Interactions>, seed: u64) -> Result<Box<dyn Learner>> {
         self.check()?;
-        Ok(Box::new(SasLearner::new(Net::random(self, train.n_items(), seed))))
+        Ok(Box::new(SasLearner::new(SasRecModel::random(self, train.n_items(), seed))))
     }
 
     fn resume(&self, train: &Arc<Interactions>, state: &Tensors) -> Result<Box<dyn Learner>> {
         self.check()?;
-        Ok(Box::new(SasLearner::new(Net::resumed(self, train.n_items(), state)?)))
+        Ok(Box::new(SasLearner::new(SasRecModel::resumed(self, train.n_items(), state)?)))
     }
 }

@@ -1,28 +1,31 @@
-//! SimpleX: cosine similarity of users and items, trained with the cosine contrastive loss and many negatives, with users mixed
-//! from their own embedding and those of their items (Mao et al., CIKM 2021, arXiv 2109.12613).
+//! SimpleX: cosine similarity of users and items, trained with the cosine contrastive loss and many negatives,
+//! with users mixed from their own embedding and those of their items (Mao et al., CIKM 2021, arXiv
+//! 2109.12613).
 //!
-//! score(u, i) = cos(h_u, e_i), with h_u = g e_u + (1 - g) W p_u, p_u pooled from the embeddings of the user's items (eq. 3),
-//! g = `own`, and W a square matrix. p_u is their mean (`pooling`: `mean`), or the sum of exp(k_j . e_u) / m times the embedding
-//! s_j of each, k_j = tanh(K s_j + b) (`user_attention`). With `own = 1` there is neither history nor W: the paper's MF-CCL.
-//! The default loss is `cosine_contrastive` of [`crate::parts::loss`]. Any objective can train it, but scores stay between -1
-//! and 1.
+//! score(u, i) = cos(h_u, e_i), with h_u = g e_u + (1 - g) W p_u, p_u pooled from the embeddings of the user's
+//! items (eq. 3), g = `own`, and W a square matrix. p_u is their mean (`pooling`: `mean`), or the sum of
+//! exp(k_j . e_u) / m times the embedding s_j of each, k_j = tanh(K s_j + b) (`user_attention`). With `own = 1`
+//! there is neither history nor W: the paper's MF-CCL. The default loss is `cosine_contrastive` of
+//! [`crate::parts::loss`]. Any objective can train it, but scores stay between -1 and 1.
 //!
-//! - p_u pools the latest `history` items of the training data, the target included unless `leave_target_out` is set. With
-//!   `history_apart` items have a second embedding for histories, as in the authors' code; otherwise it is the scored one.
-//! - The m of attention sums over `history` positions, and each position that a short history leaves empty adds 1, as in
-//!   that code: the fewer items a user has, the less they weigh against e_u.
+//! - p_u pools the latest `history` items of the training data, the target included unless `leave_target_out`
+//!   is set. With `history_apart` items have a second embedding for histories, as in the authors' code;
+//!   otherwise it is the scored one.
+//! - The m of attention sums over `history` positions, and each position that a short history leaves empty adds
+//!   1, as in that code: the fewer items a user has, the less they weigh against e_u.
 //! - The users' normalised h_u and the items' embeddings are saved; e_u is not needed for scoring.
-//! - The authors' code draws negatives from the whole catalogue (`loss.among = "everything"`, not the default here) and clips
-//!   gradients to a norm of 10. Nothing is clipped here: the shorter the initial embeddings (`init_std`, 1e-4 in that code),
-//!   the larger the first gradients, and the longer Adam's second moment then damps the steps. With 1e-3 training on Gowalla
-//!   follows that of the authors' code.
-//! - An item's unit vector is recomputed when its row moves. It would miss a step that Adam replays later, so `mode = "exact"`
-//!   is refused. A row without a gradient in a batch does not move, except in the mode `dense`.
+//! - The authors' code draws negatives from the whole catalogue (`loss.among = "everything"`, not the default
+//!   here) and clips gradients to a norm of 10. Nothing is clipped here: the shorter the initial embeddings
+//!   (`init_std`, 1e-4 in that code), the larger the first gradients, and the longer Adam's second moment then
+//!   damps the steps. With 1e-3 training on Gowalla follows that of the authors' code.
+//! - An item's unit vector is recomputed when its row moves. It would miss a step that Adam replays later, so
+//!   `mode = "exact"` is refused. A row without a gradient in a batch does not move, except in the mode
+//!   `dense`.
 //!
-//! Differs from the paper: no self-attention; W is initialised to the identity. `dropout` is that of the authors' code (0.1
-//! there), but all rows of a user in a batch share one mask, unless targets are left out. Not in the paper: a new user's vector
-//! is the direction of W p (of p without W) with p the plain mean, as there is no e_u to attend with; a user without a history
-//! is the mean user.
+//! Differs from the paper: no self-attention; W is initialised to the identity. `dropout` is that of the
+//! authors' code (0.1 there), but all rows of a user in a batch share one mask, unless targets are left out.
+//! Not in the paper: a new user's vector is the direction of W p (of p without W) with p the plain mean, as
+//! there is no e_u to attend with; a user without a history is the mean user.
 
 mod attention;
 mod learner;
@@ -64,12 +67,13 @@ gradient_recipe! {
         pub pooling: Pooling,
         /// Whether, in training, a row's own targets are left out of the history.
         pub leave_target_out: bool,
-        /// Whether items have a separate embedding for histories, in a second table; otherwise it is the scored one.
+        /// Whether items have a separate embedding for histories, in a second table; otherwise it is the scored
+        /// one.
         pub history_apart: bool,
         /// Probability that a component of a user's unit vector is dropped in training.
         pub dropout: f64,
-        /// Standard deviation of the initial embeddings, which are normally distributed. As norms cancel, it only sets how fast
-        /// they turn at first.
+        /// Standard deviation of the initial embeddings, which are normally distributed. As norms cancel, it
+        /// only sets how fast they turn at first.
         pub init_std: f64,
         /// The loss when no distiller sets another.
         pub loss: Loss,
@@ -141,6 +145,10 @@ impl Simplex {
 }
 
 impl ModelConfig for Simplex {
+    fn kind(&self) -> &'static str {
+        "simplex"
+    }
+
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         Ok(Box::new(SimplexModel::loaded(self, tensors)?))
     }

@@ -1,7 +1,7 @@
-//! Tests that hold for every model, driven by the registry: a new model is tested by its line there.
+//! Tests that hold for every model, driven by the registry: a new entry there is tested without further code.
 //!
-//! Public, but hidden, because other crates hold their learners and objectives to the same claims. Everything panics with
-//! what is wrong.
+//! Public but hidden, because other crates test their learners and objectives with it. Failures panic with a
+//! description.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use rankstill_core::kernel::rng::Rng;
@@ -16,7 +16,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// 4 blocks of 12 users and 10 items. A user has acted on all items of the block but one: see [`held_out`].
+/// 4 blocks of 12 users and 10 items. A user has interacted with all items of the block but one: see [`held_out`].
 pub fn blocks() -> Arc<Interactions> {
     let lines = (0..48u32).map(|user| {
         let own = held_out(user);
@@ -28,7 +28,7 @@ pub fn blocks() -> Arc<Interactions> {
     Arc::new(Interactions::new(40, Lists::from_iter(lines), None, None).unwrap())
 }
 
-/// The one item of the user's block that the user does not know.
+/// The one item of the user's block that the user has not interacted with.
 pub fn held_out(user: u32) -> u32 {
     user / 12 * 10 + user % 12 % 10
 }
@@ -52,7 +52,8 @@ pub fn fit(recipe: &dyn Recipe, train: &Arc<Interactions>, seed: u64) -> Box<dyn
     recipe.fit(train, &mut Fit::seeded(seed)).unwrap()
 }
 
-/// Every user as a known one, by history alone, and oddities: nobody, a user beyond the log, an item beyond the catalogue.
+/// Every user as a known user and by history alone, and edge cases: no history, a user beyond the log, an item
+/// beyond the catalogue.
 fn queries(train: &Interactions) -> Vec<Query<'_>> {
     let mut all: Vec<Query<'_>> = Vec::new();
     for user in 0..train.n_users() as u32 {
@@ -67,9 +68,11 @@ fn queries(train: &Interactions) -> Vec<Query<'_>> {
     all
 }
 
-/// Settings come back as they were given, and a misspelt one is named with the valid ones.
+/// Settings survive a round trip, and the error for an unknown key names it.
 pub fn settings_round_trip(entry: &Entry<dyn Recipe>, settings: &Value) {
-    let config = parse(entry, settings).config();
+    let recipe = parse(entry, settings);
+    assert_eq!(recipe.kind(), entry.name);
+    let config = recipe.config();
     assert_eq!(parse(entry, &config).config(), config, "{}", entry.name);
     for (key, value) in settings.as_object().unwrap() {
         if !value.is_object() {
@@ -82,7 +85,7 @@ pub fn settings_round_trip(entry: &Entry<dyn Recipe>, settings: &Value) {
     assert!(error.contains("neigbours"), "{}: {error}", entry.name);
 }
 
-/// A learning rate that has fallen to 0 in the second of two epochs leaves the model as the first one made it.
+/// A learning rate that has decayed to 0 in the second of two epochs leaves the model as it was after the first.
 pub fn rate_decays(entry: &Entry<dyn Recipe>, settings: &Value) {
     if parse(entry, settings).config().get("final_rate").is_none() {
         return;
@@ -102,7 +105,7 @@ pub fn rate_decays(entry: &Entry<dyn Recipe>, settings: &Value) {
     assert!(error.starts_with("model.final_rate: must be from 0 to 1"), "{}: {error}", entry.name);
 }
 
-/// Saved and loaded, a model answers as before, bit for bit; a file without one of its arrays is refused.
+/// A saved and loaded model has the same rankings, bit for bit; a file without one of its arrays is refused.
 pub fn save_and_load(entry: &Entry<dyn Recipe>, settings: &Value) {
     let (train, recipe) = (blocks(), parse(entry, settings));
     let model = fit(&*recipe, &train, 1);
@@ -127,7 +130,8 @@ pub fn save_and_load(entry: &Entry<dyn Recipe>, settings: &Value) {
     }
 }
 
-/// Many queries at once get what each gets alone; nobody is left without an answer, and nothing seen is recommended.
+/// A batch of queries gets the same rankings as single queries; every query gets one, and seen items are not
+/// recommended.
 pub fn ranks_for_every_query(entry: &Entry<dyn Recipe>, settings: &Value) {
     let (train, recipe) = (blocks(), parse(entry, settings));
     let model = fit(&*recipe, &train, 1);
@@ -146,7 +150,7 @@ pub fn ranks_for_every_query(entry: &Entry<dyn Recipe>, settings: &Value) {
     assert!(model.rank(&[], &top).unwrap().is_empty());
 }
 
-/// The one item of the block that a user does not know comes first, for known users and for histories of new ones.
+/// The held-out item ranks first, for known users and for histories of new users.
 pub fn finds_the_held_out_item(entry: &Entry<dyn Recipe>, settings: &Value) {
     let (train, recipe) = (blocks(), parse(entry, settings));
     let model = fit(&*recipe, &train, 1);
@@ -160,7 +164,8 @@ pub fn finds_the_held_out_item(entry: &Entry<dyn Recipe>, settings: &Value) {
     }
 }
 
-/// Same seed, same bytes: on 1, 2 and 3 threads, and again. Another seed gives others where there is randomness.
+/// Same seed, same bytes: on 1, 2 and 3 threads, and when repeated. Another seed yields other bytes where there
+/// is randomness.
 pub fn same_bytes_on_any_threads(entry: &Entry<dyn Recipe>, settings: &Value) {
     let (train, recipe) = (blocks(), parse(entry, settings));
     let on = |threads, seed| {
@@ -172,27 +177,27 @@ pub fn same_bytes_on_any_threads(entry: &Entry<dyn Recipe>, settings: &Value) {
         assert!(on(threads, 1) == first, "{} on {threads} threads", entry.name);
     }
     if recipe.training_plan().is_some() {
-        assert!(on(2, 2) != first, "{} takes no notice of the seed", entry.name);
+        assert!(on(2, 2) != first, "{} ignores the seed", entry.name);
     }
 }
 
-/// Interrupted after any step and resumed from its checkpoint, a run ends with the bytes of an uninterrupted one, early
-/// stopping included.
+/// A run that is interrupted after any step and resumed from its checkpoint ends with the bytes of an
+/// uninterrupted run, early stopping included.
 pub fn resumes_to_the_same_bytes(entry: &Entry<dyn Recipe>, settings: &Value) {
     let (train, recipe) = (blocks(), parse(entry, settings));
     if recipe.training_plan().is_none() {
         return;
     }
     let (whole, steps) = interrupted_at(&*recipe, &train, &[]);
-    let steps = steps.max(1); // an epoch by a fused kernel has none
+    let steps = steps.max(1); // an epoch in a fused kernel has none
     for stops in [vec![0], vec![1, steps - 1], vec![steps, 2 * steps + 1], vec![3 * steps - 1, 3]] {
         let (resumed, _) = interrupted_at(&*recipe, &train, &stops);
         assert!(resumed == whole, "{}: {stops:?}", entry.name);
     }
 }
 
-/// `stops`: how many steps each process takes before it is interrupted. The model, and how many steps the last process took
-/// in the first epoch.
+/// `stops`: the number of steps that each process takes before it is interrupted. Returns the model, and the
+/// number of steps that the last process took in the first epoch.
 fn interrupted_at(
     recipe: &dyn Recipe,
     train: &Arc<Interactions>,
@@ -213,7 +218,7 @@ fn interrupted_at(
         Ok(())
     };
     let load = || Ok(kept.borrow().clone());
-    // Any function of the model will do, if it has its best value somewhere in the middle.
+    // Any function of the model will do that is best somewhere in the middle of training.
     let validate = |model: &dyn Model| {
         let mut scores = vec![0.0; model.n_items()];
         model
@@ -236,8 +241,8 @@ fn interrupted_at(
     unreachable!("the last process is not interrupted")
 }
 
-/// What one step of plain SGD changes is the slope of the loss that the scores have, for every parameter. `recipe` must
-/// train by SGD of this learning rate, without decay, and follow the mean over the batch.
+/// One step of plain SGD changes every parameter by the slope of the loss of the scores. `recipe` must train
+/// with SGD of this learning rate, without decay, and follow the mean over the batch.
 pub fn learner_gradient(
     recipe: &dyn Recipe,
     learning_rate: f64,
@@ -250,7 +255,7 @@ pub fn learner_gradient(
     steps_are_slopes(recipe, learning_rate, train, cases, objective, (&read, &make));
 }
 
-/// The same, for learners whose parameters are in their state alone: what they save is made of them.
+/// The same, for learners whose parameters are only in their state: what they save is computed from them.
 pub fn learner_gradient_of_state(
     recipe: &dyn Recipe,
     learning_rate: f64,
@@ -265,9 +270,10 @@ pub fn learner_gradient_of_state(
     steps_are_slopes(recipe, learning_rate, train, cases, objective, (&read, &make));
 }
 
-/// Where a learner draws besides (dropout), a step is the slope of what it tells of itself with the same draws. `still` is the recipe
-/// with a rate of 0, by which a step leaves everything as it is. Every third of the `named` parameters is looked at; of those
-/// marked true some have no gradient though the loss depends on them (padding).
+/// For learners with random draws of their own (dropout), a step is the slope of the loss that they report with
+/// the same draws. `still` is the recipe with a rate of 0, whose steps change nothing. Every third of the
+/// `named` parameters is checked; of those marked true some have no gradient although the loss depends on them
+/// (padding).
 pub fn step_is_slope_of_own_loss(
     (recipe, still): (&dyn Recipe, &dyn Recipe),
     learning_rate: f64,
@@ -307,7 +313,7 @@ pub fn step_is_slope_of_own_loss(
     }
 }
 
-/// How to take a learner's parameters out, and how to make a model of them.
+/// How to read a learner's parameters, and how to build a model from them.
 type Parameters<'a> = (&'a dyn Fn(&dyn Learner) -> Tensors, &'a dyn Fn(&Tensors) -> Box<dyn Model>);
 
 fn steps_are_slopes(
@@ -320,8 +326,8 @@ fn steps_are_slopes(
 ) {
     slopes_of(recipe, learning_rate, train, cases, objective, parameters);
     if recipe.trainable().unwrap().init(train, 1).unwrap().factored().is_some() {
-        let leaning = WithVectors(objective, Leaning);
-        slopes_of(recipe, learning_rate, train, cases, &leaning, parameters);
+        let pulled = WithVectors(objective, Pull);
+        slopes_of(recipe, learning_rate, train, cases, &pulled, parameters);
     }
 }
 
@@ -377,7 +383,7 @@ fn slopes_of(
     assert!(moved > 10, "only {moved} parameters moved");
 }
 
-/// The loss of a batch from the model's own scores, one by one.
+/// The loss of a batch from the model's own scores, row by row.
 fn summed_loss(
     model: &dyn Model,
     batch: &Batch<'_>,
@@ -407,9 +413,8 @@ fn loss_of_vectors(
     objective: &dyn VectorObjective,
 ) -> f64 {
     let factored = model.factored().unwrap();
-    let (table, asked) = (factored.items(), objective.items(batch, slate));
-    let items: Vec<f32> =
-        asked.iter().flat_map(|&item| table.row(item as usize).to_vec()).collect();
+    let (table, ids) = (factored.items(), objective.items(batch, slate));
+    let items: Vec<f32> = ids.iter().flat_map(|&item| table.row(item as usize).to_vec()).collect();
     let mut queries = vec![0.0; batch.len() * table.dim];
     let of_rows: Vec<Query<'_>> = (0..batch.len()).map(|at| batch.case(at).query).collect();
     factored.embed(&of_rows, &mut queries);
@@ -420,15 +425,15 @@ fn loss_of_vectors(
             dim: table.dim,
             queries: &queries,
             counts: &vec![true; batch.len()],
-            ids: &asked,
+            ids: &ids,
             items: &items,
         },
         VectorGrads { queries: &mut to_queries, items: &mut to_items },
     )
 }
 
-/// A weighted sum of the scores of a row's target and of another item: asked of the scores or, the very same, of the vectors
-/// that they are products of.
+/// A weighted sum of the scores of a row's target and of another item: as a loss of scores or, equivalently, of
+/// the vectors whose products they are.
 pub struct Products {
     pub of_vectors: bool,
 }
@@ -475,7 +480,7 @@ impl VectorObjective for Products {
     }
 }
 
-/// A loss of scores and the same loss of vectors move every parameter alike. `recipe` must train by SGD.
+/// A loss of scores and the same loss of vectors move every parameter alike. `recipe` must train with SGD.
 pub fn vectors_or_scores(recipe: &dyn Recipe, train: &Arc<Interactions>) {
     let cases = recipe.trainable().unwrap().cases(train);
     let rows: Vec<u32> = Rng::new(2).permutation(cases.len() as u32)[..20].to_vec();
@@ -495,7 +500,7 @@ pub fn vectors_or_scores(recipe: &dyn Recipe, train: &Arc<Interactions>) {
     }
 }
 
-/// An objective that wants something of vectors besides what another one wants of scores.
+/// An objective that adds a loss of vectors to another objective.
 pub struct WithVectors<'a, V>(pub &'a dyn Objective, pub V);
 
 impl<V: VectorObjective> Objective for WithVectors<'_, V> {
@@ -510,10 +515,10 @@ impl<V: VectorObjective> Objective for WithVectors<'_, V> {
     }
 }
 
-/// Wants vectors to lean against fixed directions, and each row's query against an item.
-struct Leaning;
+/// Pulls vectors towards fixed points, and multiplies each row's query with an item.
+struct Pull;
 
-impl VectorObjective for Leaning {
+impl VectorObjective for Pull {
     fn items(&self, batch: &Batch<'_>, slate: &Slate) -> Vec<ItemId> {
         let mut items = match slate {
             Slate::Lists { listed, .. } | Slate::WithComplement { listed, .. } => {
@@ -529,7 +534,7 @@ impl VectorObjective for Leaning {
     fn loss(&self, batch: &Batch<'_>, vectors: &Vectors<'_>, grads: VectorGrads<'_>) -> f64 {
         let Vectors { dim, queries, counts, items, .. } = *vectors;
         let mut loss = 0.0;
-        let mut lean = |vectors: &[f32], grads: &mut [f32], counts: &dyn Fn(usize) -> bool| {
+        let mut pull = |vectors: &[f32], grads: &mut [f32], counts: &dyn Fn(usize) -> bool| {
             let each = vectors.chunks(dim).zip(grads.chunks_mut(dim)).enumerate();
             for (at, (vector, grad)) in each.filter(|(at, _)| counts(*at)) {
                 for (k, (x, grad)) in vector.iter().zip(grad).enumerate() {
@@ -539,8 +544,8 @@ impl VectorObjective for Leaning {
                 }
             }
         };
-        lean(queries, grads.queries, &|at| counts[at] && batch.is_first(at));
-        lean(items, grads.items, &|_| true);
+        pull(queries, grads.queries, &|at| counts[at] && batch.is_first(at));
+        pull(items, grads.items, &|_| true);
         for at in (0..batch.len()).filter(|&at| counts[at]) {
             let item = at % (items.len() / dim);
             for k in 0..dim {
@@ -554,7 +559,7 @@ impl VectorObjective for Leaning {
     }
 }
 
-/// The items, their scores, and the log of the rest's mass, of one row of a slate: the naive twin of what learners do.
+/// The scores of one row of a slate, and the log of the complement's mass: the naive twin of the learners' code.
 pub fn slate_of(slate: &Slate, at: usize, all: &[f32]) -> (Vec<f32>, f32) {
     match slate {
         Slate::All => (all.to_vec(), f32::NEG_INFINITY),
@@ -620,23 +625,24 @@ pub fn objective_gradient(objective: &dyn Objective, cases: &Cases) {
         if log_complement.is_finite() {
             let (up, down) =
                 (loss(&listed, log_complement + EPS).0, loss(&listed, log_complement - EPS).0);
-            check("the rest", to_rest, up, down);
+            check("the complement", to_rest, up, down);
         }
     }
 }
 
-/// A learner of users' vectors learns nothing of strangers' rows, and of the others as if they stood alone.
-pub fn strangers_teach_nothing(recipe: &dyn Recipe) {
+/// A learner with user embeddings learns nothing from rows of unknown users, and still learns from the others
+/// of a batch.
+pub fn unknown_users_teach_nothing(recipe: &dyn Recipe) {
     let train = blocks();
     let timeline = Arc::new(train.items().values().to_vec());
     let span = |user| Span { user, history: 0..3, hidden: 0..0, targets: 3..4 };
     let all = [Some(7), None, Some(9999)].map(span).to_vec();
-    let strangers = Cases::new(40, timeline.clone(), all[1..].to_vec()).unwrap();
+    let unknown = Cases::new(40, timeline.clone(), all[1..].to_vec()).unwrap();
     let all = Cases::new(40, timeline, all).unwrap();
     for (name, objective) in shapes() {
         let mut learner = recipe.trainable().unwrap().init(&train, 1).unwrap();
         let before = learner.tensors();
-        let batch = Batch::new(&strangers, &[0, 1], 0, 1);
+        let batch = Batch::new(&unknown, &[0, 1], 0, 1);
         assert_eq!(learner.step(&batch, &objective.slate(&batch), &*objective), 0.0, "{name}");
         learner.settle();
         assert!(learner.tensors() == before, "{name}");
@@ -647,7 +653,7 @@ pub fn strangers_teach_nothing(recipe: &dyn Recipe) {
     }
 }
 
-/// A learner scores probes as the model does, in lists and against the rest, at whatever step it is.
+/// A learner scores probes as the model does, in lists and with the complement, at every step.
 pub fn probes_are_scored(recipe: &dyn Recipe, train: &Arc<Interactions>, cases: &Cases) {
     struct Probing(bool, std::sync::Mutex<Vec<(usize, Vec<f32>)>>);
     impl Objective for Probing {
@@ -675,21 +681,22 @@ pub fn probes_are_scored(recipe: &dyn Recipe, train: &Arc<Interactions>, cases: 
         }
     }
     let rows: Vec<u32> = (0..cases.len().min(30) as u32).collect();
-    for against in [false, true] {
-        // The twin takes the same steps and is settled before it is read; the learner itself may lag behind.
+    for with_complement in [false, true] {
+        // The twin takes the same steps and is settled before it is read; the learner itself may have pending
+        // updates.
         let init = || recipe.trainable().unwrap().init(train, 1).unwrap();
         let (mut learner, mut twin) = (init(), init());
         for epoch in 0..3 {
             let batch = Batch::new(cases, &rows[9 * epoch..], epoch, 1);
-            let objective = Probing(against, Default::default());
+            let objective = Probing(with_complement, Default::default());
             let slate = objective.slate(&batch);
             twin.settle();
             let model = recipe.load(&twin.tensors()).unwrap();
-            twin.step(&batch, &slate, &Probing(against, Default::default()));
+            twin.step(&batch, &slate, &Probing(with_complement, Default::default()));
             learner.step(&batch, &slate, &objective);
-            let asked = objective.1.into_inner().unwrap();
-            assert!(!asked.is_empty());
-            for (at, scores) in asked {
+            let seen = objective.1.into_inner().unwrap();
+            assert!(!seen.is_empty());
+            for (at, scores) in seen {
                 let mut all = vec![0.0; model.n_items()];
                 model.score(&[batch.case(at).query], &mut all);
                 for (ours, theirs) in scores.iter().zip(probes_of(&slate, at, &all)) {
@@ -701,12 +708,16 @@ pub fn probes_are_scored(recipe: &dyn Recipe, train: &Arc<Interactions>, cases: 
     }
 }
 
-/// Objectives of every shape of slate, for learners to be tried on.
+/// Objectives with every shape of slate, to test learners with.
 pub fn shapes() -> Vec<(&'static str, Box<dyn Objective>)> {
-    vec![("ragged", Box::new(Ragged)), ("against", Box::new(Against)), ("all", Box::new(All))]
+    vec![
+        ("ragged", Box::new(Ragged)),
+        ("complement", Box::new(WithComplement)),
+        ("all", Box::new(All)),
+    ]
 }
 
-/// Lists of different lengths, some empty, some with an item twice: squared distance to some number.
+/// Lists of different lengths, some empty, some with a repeated item: squared distance to fixed numbers.
 pub struct Ragged;
 impl Objective for Ragged {
     fn slate(&self, batch: &Batch<'_>) -> Slate {
@@ -731,10 +742,10 @@ impl Objective for Ragged {
     }
 }
 
-/// Cross-entropy of each target against the rest of the catalogue, the history left out. Every fifth case asks for no rest, and
-/// so teaches nothing.
-struct Against;
-impl Objective for Against {
+/// Cross-entropy of each target against the complement, with the history left out. Every fifth case has no
+/// complement, and so no loss.
+struct WithComplement;
+impl Objective for WithComplement {
     fn slate(&self, batch: &Batch<'_>) -> Slate {
         let case = |at| batch.case(at);
         Slate::WithComplement {
@@ -761,7 +772,7 @@ impl Objective for Against {
     }
 }
 
-/// Squared distance of every score to 1 for the items of the history and 0 for others.
+/// Squared distance of every score to 1 for items of the history, to 0 for others.
 struct All;
 impl Objective for All {
     fn slate(&self, _batch: &Batch<'_>) -> Slate {

@@ -1,16 +1,19 @@
-//! UserKNN: an item's score is the sum of the similarities of the query's nearest users who have it (Resnick et al., CSCW 1994;
-//! for rankings from binary logs, Aiolli, RecSys 2013), computed on the binary matrix: repeats count once; weights and order
-//! are ignored.
+//! UserKNN: an item's score is the sum of the similarities of the query's nearest users who have it (Resnick et
+//! al., CSCW 1994; for rankings from binary logs, Aiolli, RecSys 2013), computed on the binary matrix: repeats
+//! count once; weights and order are ignored.
 //!
-//! Neighbours are found at query time, from the history: every user who shares an item with it is a candidate. So new users are
-//! scored like known ones, and the model is the log itself. A known user is not their own neighbour.
+//! Neighbours are found at query time, from the history: every user who shares an item with it is a candidate.
+//! So new users are scored like known ones, and the model is the log itself. A known user is not their own
+//! neighbour.
 //!
 //! Two settings go beyond the textbook, which is `item_popularity = shrinkage = 0`:
-//! - `item_popularity` weights an item with n users by n^-item_popularity in the similarity, in the spirit of the inverse user
-//!   frequency of Breese et al. (UAI 1998): sharing a popular item is weak evidence. The users' sizes are weighted likewise.
+//! - `item_popularity` weights an item with n users by n^-item_popularity in the similarity, in the spirit of
+//!   the inverse user frequency of Breese et al. (UAI 1998): sharing a popular item is weak evidence. The
+//!   users' sizes are weighted likewise.
 //! - `shrinkage` is added to the denominator and shrinks similarities that rest on few items.
 //!
-//! On HetComp's CiteULike split (Recall@50 / nDCG@50, 100 neighbours) the textbook reaches .282 / .144, the defaults .292 / .150.
+//! On HetComp's CiteULike split (Recall@50 / nDCG@50, 100 neighbours) the textbook reaches .282 / .144, the
+//! defaults .292 / .150.
 
 use crate::item_cf::{Similarity, keep_nearest, up_to};
 use crate::parts::baskets::{self, baskets, distinct};
@@ -73,6 +76,10 @@ impl Recipe for UserKnn {
 }
 
 impl ModelConfig for UserKnn {
+    fn kind(&self) -> &'static str {
+        "user_knn"
+    }
+
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
         let n_items = baskets::read_n_items(tensors)?;
         Ok(Box::new(self.over(baskets::read(tensors, n_items, false)?)))
@@ -183,7 +190,7 @@ mod tests {
 
     #[test]
     fn three_similarities_by_hand() {
-        // A stranger with 0 and 2 against users of 2, 3 and 3 items: 1, 2 and 2 in common.
+        // A new user with 0 and 2 against users of 2, 3 and 3 items: 1, 2 and 2 in common.
         for (similarity, [a, b, c]) in [
             (Similarity::Cosine, [0.5, 2.0 / 6f32.sqrt(), 2.0 / 6f32.sqrt()]),
             (Similarity::Jaccard, [1.0 / 3.0, 2.0 / 3.0, 2.0 / 3.0]),
@@ -208,7 +215,8 @@ mod tests {
 
     #[test]
     fn common_items_count_less_and_small_overlaps_shrink() {
-        // Items 0..3 count 1/3, 1/2, 1/2, 1: a stranger with 0 and 2 counts 5/6, users 0, 1 and 2 count 5/6, 4/3 and 11/6.
+        // Items 0..3 count 1/3, 1/2, 1/2, 1: a new user with 0 and 2 counts 5/6, users 0, 1 and 2 count 5/6,
+        // 4/3 and 11/6.
         let recipe = UserKnn { item_popularity: 1.0, shrinkage: 1.0, ..UserKnn::default() };
         let similarity = |both: f32, size: f32| both / ((5.0 / 6.0 * size).sqrt() + 1.0);
         let (a, b) = (similarity(1.0 / 3.0, 5.0 / 6.0), similarity(5.0 / 6.0, 4.0 / 3.0));

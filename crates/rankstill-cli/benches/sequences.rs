@@ -1,4 +1,4 @@
-//! Times of the sequential rankers and of Ranking Distillation with them, as `name value` lines for
+//! Timings of the sequential rankers and of Ranking Distillation with them, as `name value` lines for
 //! `benches/sequence_peers.py`, which times the peers in the same run:
 //! - the lower quartile of the training steps of Caser (100 and 50 dimensions) and of Fossil (50) on Amazon Beauty: 512 windows,
 //!   three negatives each, sampling included, for each mode of Adam;
@@ -7,7 +7,7 @@
 //! - a teacher's ten best unlabelled items for every training window of MovieLens 100k.
 //!
 //! ```sh
-//! cargo bench -p rankstill --bench sequences -- [--threads 2]
+//! cargo bench -p rankstill-cli --bench sequences -- [--threads 2]
 //! ```
 //! The data is in $RANKSTILL_DATA or ../shared/data.
 
@@ -71,7 +71,7 @@ fn steps(log: &Arc<Interactions>) {
     }
 }
 
-/// The lower quartile of the training loop's steps, everything included: as for the peers.
+/// The lower quartile of the steps of the training loop, everything included, as for the peers.
 fn milliseconds_a_step(recipe: &impl Trainable, log: &Arc<Interactions>) -> f64 {
     let mut watch = Steps { last: None, laps: Vec::new() };
     let mut fit = Fit { watch: Some(&mut watch), ..Fit::seeded(1) };
@@ -90,7 +90,7 @@ impl Watch for Steps {
     fn step(&mut self, _epoch: usize, done: usize, total: usize) -> bool {
         let now = Instant::now();
         self.laps.extend(self.last.map(|last| (now - last).as_secs_f64()));
-        // What comes between two epochs is no step.
+        // The time between two epochs is not a step.
         self.last = (done < total).then_some(now);
         false
     }
@@ -142,20 +142,20 @@ fn distilled_epochs(log: &Arc<Interactions>) {
 fn ratio(name: &str, student: &impl Trainable, log: &Arc<Interactions>, distil: &RankDistil) {
     let cases = student.cases(log);
     let teacher = fit(&ItemCf::default(), log);
-    let said = record(&*teacher, &cases, distil);
+    let trace = record(&*teacher, &cases, distil);
     let (mut alone, mut taught) = (f64::INFINITY, f64::INFINITY);
     for _ in 0..3 {
         alone = alone.min(fastest_epoch(student, log, &cases, None));
-        taught = taught.min(fastest_epoch(student, log, &cases, Some((distil, &said))));
+        taught = taught.min(fastest_epoch(student, log, &cases, Some((distil, &trace))));
     }
     println!("rd_epoch_ratio_{name} {:.4}", taught / alone);
 }
 
-/// With a Caser of 100 dimensions: training does not change how long it takes to answer.
+/// With a Caser of 100 dimensions; training does not change the time of a ranking.
 fn lists(log: &Arc<Interactions>) {
     let recipe = Caser { train: plan(1), ..Caser::default() };
     let teacher = fit(&recipe, log);
-    // As the authors train: on the first 80% of each user's line.
+    // As the authors train: on the first 80% of each user's interactions.
     let first = |line: &[u32]| line[..(0.8 * line.len() as f64).ceil() as usize].to_vec();
     let lines: Lists<u32> = log.items().iter().map(first).collect();
     let part = Interactions::new(log.n_items(), lines, None, None).expect("items of the log");
@@ -163,9 +163,9 @@ fn lists(log: &Arc<Interactions>) {
     let mut best = f64::INFINITY;
     for _ in 0..5 {
         let began = Instant::now();
-        let said = record(&*teacher, &cases, &RankDistil::paper());
+        let trace = record(&*teacher, &cases, &RankDistil::paper());
         best = best.min(began.elapsed().as_secs_f64());
-        assert_eq!(said.last().len(), cases.len());
+        assert_eq!(trace.last().len(), cases.len());
     }
     println!("teacher_lists_windows {}", cases.len());
     println!("teacher_lists_seconds {best:.4}");
@@ -183,8 +183,8 @@ fn record(teacher: &dyn Ranker, cases: &Cases, distil: &RankDistil) -> Trace {
         .expect("it answers")
 }
 
-/// Users in the order of their first line, their items by time; ids are numbered as they come. A header line; user, item and
-/// either a time or a rating and a time.
+/// Reads a file with a header line and the columns user, item, optionally rating, and time. Users and items are numbered in the
+/// order of the file; each user's items are sorted by time.
 fn read(name: &str) -> std::result::Result<Arc<Interactions>, String> {
     let root = std::env::var_os("RANKSTILL_DATA").map_or_else(
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),

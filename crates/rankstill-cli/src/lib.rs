@@ -1,13 +1,13 @@
-//! What the command line runs: experiments, from a log to the table, and what people see meanwhile.
+//! The library behind the command line: experiments, from the log to the report, and their progress on the terminal.
 //!
-//! Everything of the field is in the library, [`rankstill`]; the commands themselves are in the binary.
+//! Models, distillers, metrics and the server are in [`rankstill`]; the commands themselves are in the binary.
 
 pub mod experiment;
 pub mod progress;
 
-/// An error and its causes on one line; a cause that the error tells already is not told again.
+/// An error and its causes on one line, without causes that the message already ends with.
 #[must_use]
-pub fn told(error: &anyhow::Error) -> String {
+pub fn error_line(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
         if !text.ends_with(&cause) {

@@ -1,4 +1,4 @@
-//! The command line: parses, calls the library, prints. No logic of the field lives here.
+//! The command line: parses options, calls the library, prints.
 
 mod commands;
 
@@ -7,7 +7,7 @@ use rankstill_cli::progress::Screen;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-/// Distils recommenders: a small, fast student that ranks as its large teachers do.
+/// Distils recommenders: trains a small, fast student to rank like its large teachers.
 #[derive(Parser)]
 #[command(version, propagate_version = true, arg_required_else_help = true)]
 struct Cli {
@@ -19,10 +19,10 @@ struct Cli {
 
 #[derive(Args)]
 struct Common {
-    /// Threads to use; 0 = one a core. Results do not depend on it.
+    /// Number of threads; 0 = one per core. Results do not depend on it.
     #[arg(long, global = true, default_value_t = 0, value_name = "N")]
     threads: usize,
-    /// Print nothing but errors and what was asked for.
+    /// Print only errors and the result.
     #[arg(long, short, global = true)]
     quiet: bool,
     /// Print the result as JSON.
@@ -32,42 +32,42 @@ struct Common {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Teacher, student and distilled student on simulated data, in a minute: needs no file and no network.
+    /// Train a teacher, a student and a distilled student on simulated data. Takes a minute, needs no file and no network.
     Quickstart(commands::quickstart::Options),
-    /// The whole way: from a log to the table, as an experiment file says.
+    /// Run an experiment file: from the log to the table of results.
     Run(commands::run::Options),
-    /// Search for settings by what they come to on validation data.
+    /// Search for the settings that do best on validation data.
     Tune(commands::tune::Options),
-    /// Make a log with latent tastes, Zipf popularity and drift, of any size.
+    /// Simulate a log of any size, with latent tastes, Zipf popularity and drift.
     Simulate(commands::simulate::Options),
-    /// Read, filter, split and audit a log; keep the result as a folder.
+    /// Read, filter, split and audit a log, and write the result as a folder.
     Prepare(commands::prepare::Options),
-    /// Fit one model on a prepared folder or a log.
+    /// Train one model on a prepared folder or a log.
     Train(commands::train::Options),
-    /// Teach one student by an artefact or a file of rankings.
+    /// Distil one student from artefacts or files of rankings.
     Distill(commands::distill::Options),
-    /// Measure any system's rankings against what users really did.
+    /// Evaluate the rankings of any system against test interactions.
     Evaluate(commands::evaluate::Options),
-    /// Recommend to all or some users of an artefact, in batch.
+    /// Write recommendations for all or some users of an artefact.
     Recommend(commands::recommend::Options),
-    /// Answer over HTTP: recommendations, similar items, events.
+    /// Serve artefacts over HTTP: recommendations, similar items, events.
     #[cfg(feature = "serve")]
     Serve(commands::serve::Options),
-    /// What a server was told, as a log that `prepare` reads.
+    /// Export the events that a server received, as a log that `prepare` reads.
     #[cfg(feature = "serve")]
     Events(commands::events::Options),
-    /// How many requests a server answers, and how long each waits.
+    /// Measure the throughput and latency of a server.
     #[cfg(feature = "serve")]
     Bench(commands::bench::Options),
-    /// Test two runs against each other, case by case.
+    /// Compare two runs or two models with paired tests, case by case.
     Compare(commands::compare::Options),
-    /// Say what a data set, an artefact or a run holds.
+    /// Show the contents of a data set, an artefact or a run.
     Inspect(commands::inspect::Options),
-    /// List the models, distillers, metrics, formats and splits, with their settings.
+    /// List the models, distillers, metrics, formats and splits, and their settings.
     List(commands::list::Options),
-    /// Print the completion script of a shell.
+    /// Print a shell completion script.
     Completions {
-        /// Which shell.
+        /// The shell.
         shell: clap_complete::Shell,
     },
 }
@@ -81,7 +81,7 @@ fn main() -> ExitCode {
         eprintln!("error: {error}");
         return ExitCode::FAILURE;
     }
-    let done = match cli.command {
+    let result = match cli.command {
         Command::Quickstart(options) => commands::quickstart::run(&options, &screen),
         Command::Run(options) => commands::run::run(&options, &screen),
         Command::Tune(options) => commands::tune::run(&options, &screen),
@@ -110,16 +110,16 @@ fn main() -> ExitCode {
             Ok(())
         }
     };
-    match done {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if rankstill_cli::progress::interrupted() => {
             screen.clear();
-            _ = writeln!(std::io::stderr(), "interrupted: {}", rankstill_cli::told(&error));
+            _ = writeln!(std::io::stderr(), "interrupted: {}", rankstill_cli::error_line(&error));
             ExitCode::from(130)
         }
         Err(error) => {
             screen.clear();
-            _ = writeln!(std::io::stderr(), "error: {}", rankstill_cli::told(&error));
+            _ = writeln!(std::io::stderr(), "error: {}", rankstill_cli::error_line(&error));
             ExitCode::FAILURE
         }
     }

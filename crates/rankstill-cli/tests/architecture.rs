@@ -149,9 +149,10 @@ fn only_those_who_may_open_files_do() {
         crates.join("rankstill-cli"),
         crates.join("core/src/answers/file.rs"),
         crates.join("core/src/artefact.rs"),
+        crates.join("core/src/artefact/tests.rs"),
         crates.join("core/src/atomic_write.rs"),
-        crates.join("serve/src/tls.rs"),
-        crates.join("serve/src/tls"),
+        crates.join("serve/src/server/tls.rs"),
+        crates.join("serve/src/server/tls"),
     ];
     // `serve` has sockets of tokio's and a file of redb's, and opens nothing itself but a certificate, which is renewed.
     for folder in ["core", "models", "distill", "eval", "serve"] {
@@ -249,6 +250,20 @@ fn every_path_that_the_architecture_names_exists() {
         }
     }
     assert!(paths >= 10 && names >= 10, "only {paths} paths and {names} files are named");
+}
+
+#[test]
+fn contributing_shows_the_worked_examples_as_they_are() {
+    let text = fs::read_to_string(root().join("CONTRIBUTING.md")).unwrap();
+    let mut shown = 0;
+    for part in text.split("<!-- crates/").skip(1) {
+        let (path, rest) = part.split_once(" -->\n```rust\n").unwrap();
+        let (program, _) = rest.split_once("\n```\n").unwrap();
+        let file = fs::read_to_string(root().join("crates").join(path)).unwrap();
+        assert_eq!(program, file.trim_end(), "CONTRIBUTING.md shows another crates/{path}");
+        shown += 1;
+    }
+    assert_eq!(shown, 4, "a metric, a distiller, a model, an event store");
 }
 
 /// A module may use its ancestors and descendants; any other two must not need each other, directly or through others. Names

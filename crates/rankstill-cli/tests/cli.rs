@@ -1,80 +1,17 @@
-//! The commands as a user gives them, from a simulated log to the table.
+//! Experiments as a user runs them, from a simulated log to the table: the same bytes always, resumed, refused, reported.
 #![allow(clippy::unwrap_used)]
 
 mod common;
 
-use common::{error, in_folder, ok, rankstill, text};
+use common::{error, experiment, ok, rankstill, text};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-const EXPERIMENT: &str = r#"
-name = "small"
-[data]
-simulate = { interactions = 6_000, seed = 3 }
-filter = { user_core = 5 }
-[evaluate]
-metrics = ["ndcg@10", "map", "recall@20", "coverage@10", "overlap@10"]
-latency_seconds = 0.0
-groups = 0.5
-[trajectory]
-every = 1
-[models.POP]
-kind = "pop"
-[models.ItemCF]
-kind = "item_cf"
-[models.BPR]
-kind = "bpr_mf"
-dim = 12
-optimizer = { kind = "adam", mode = "exact", weight_decay = 1e-5, learning_rate = 0.01 }
-train = { epochs = 4, batch_size = 64 }
-[models.SGD]
-kind = "bpr_mf"
-dim = 6
-optimizer = { kind = "sgd", learning_rate = 0.05 }
-train = { epochs = 3 }
-[models.MF-4]
-kind = "bpr_mf"
-dim = 4
-optimizer = { kind = "adam", mode = "sparse", learning_rate = 0.01 }
-train = { epochs = 6, batch_size = 64, validate_every = 2, patience = 1 }
-[models."MF-4/RD"]
-like = "MF-4"
-distill = { kind = "rank_distil", teachers = ["BPR"], warm_up = 2, epsilon = 20 }
-[models.Fossil]
-kind = "fossil"
-dim = 6
-order = 3
-train = { epochs = 4, batch_size = 64 }
-[models."Fossil/RD"]
-like = "Fossil"
-dim = 4
-optimizer = { kind = "adam", mode = "exact", learning_rate = 0.01 }
-distill = { kind = "rank_distil", teachers = ["ItemCF"], loss = "list_wise", warm_up = 1, epsilon = 20 }
-[models."Caser/RD"]
-kind = "caser"
-dim = 8
-length = 3
-horizontal_filters = 4
-train = { epochs = 3, batch_size = 64 }
-distill = { kind = "rank_distil", preset = "authors_code", teachers = ["Fossil"], warm_up = 1, epsilon = 20 }
-[models.Ensemble]
-kind = "ensemble"
-members = ["ItemCF", "BPR", "Fossil"]
-[models."MF-4/HetComp"]
-like = "MF-4"
-train = { epochs = 9 }
-distill = { kind = "het_comp", teachers = ["ItemCF", "BPR", "Fossil"], k = 20, cutoff = 10, period = 2 }
-"#;
-
-fn experiment() -> (tempfile::TempDir, PathBuf) {
-    in_folder(EXPERIMENT)
-}
-
-/// Every file of a run that must not depend on time: data, artefacts, rankings, metrics.
+/// Every file of a run that holds no times: data, artefacts, rankings, metrics.
 fn lasting(run: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     let mut folders = vec![run.to_owned()];
@@ -168,7 +105,7 @@ fn a_run_that_is_killed_again_and_again_ends_in_the_same_bytes() {
     }
     assert!(kills > 0, "the run ended before it could be killed");
     let (mut a, mut b) = (lasting(&whole), lasting(&killed));
-    // The one setting that differs.
+    // The only setting that differs.
     a.remove("experiment.toml");
     b.remove("experiment.toml");
     b.retain(|name, _| !name.contains(".part"));
@@ -194,7 +131,7 @@ fn the_report_holds_what_it_promises_and_evaluate_agrees_with_it() {
         assert!(model["latency"]["request_ms"]["p99"].as_f64().unwrap() > 0.0, "{name}");
         match model["artefact"].as_str() {
             Some(artefact) => assert!(out.join(artefact).join("manifest.json").is_file()),
-            None => assert_eq!(name, "Ensemble", "it is nothing but its members"),
+            None => assert_eq!(name, "Ensemble", "an ensemble has no artefact of its own"),
         }
         let ndcg = &model["metrics"]["ndcg@10"];
         assert_eq!(ndcg["values"].as_array().unwrap().len(), 2, "{name}");
@@ -212,7 +149,7 @@ fn the_report_holds_what_it_promises_and_evaluate_agrees_with_it() {
     let names: Vec<&str> = groups.iter().map(|group| group["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["popular items", "unpopular items", "active users", "inactive users"]);
     let of = |group: usize, name: &str| groups[group]["models"][name]["ndcg@10"]["mean"].as_f64();
-    assert!(of(0, "POP") > of(1, "POP"), "what is popular is found among what is popular");
+    assert!(of(0, "POP") > of(1, "POP"), "popular items are found by popularity");
     let users: u64 = groups[2..].iter().map(|group| group["cases"].as_u64().unwrap()).sum();
     assert_eq!(users, kept["cases"].as_u64().unwrap());
     let parameters = |at: usize| models[at]["parameters"].as_u64().unwrap();
@@ -238,7 +175,38 @@ fn the_report_holds_what_it_promises_and_evaluate_agrees_with_it() {
 }
 
 #[test]
-fn models_may_differ_by_their_draws_alone() {
+fn shared_data_is_found_from_any_folder() {
+    let root = tempfile::tempdir().unwrap();
+    let (shared, work) = (root.path().join("elsewhere"), root.path().join("a/b"));
+    fs::create_dir_all(shared.join("small")).unwrap();
+    fs::create_dir_all(&work).unwrap();
+    let log = shared.join("small/log.tsv");
+    ok(&mut rankstill(&["simulate", "--interactions", "2000", "--quiet", "--out", text(&log)]));
+    let experiment = r#"
+[data]
+path = "../shared/data/small/log.tsv"
+[evaluate]
+latency_seconds = 0
+[models.POP]
+kind = "pop"
+"#;
+    fs::write(work.join("x.toml"), experiment).unwrap();
+    let run = || {
+        let mut command = rankstill(&["run", "x.toml", "--out", "run"]);
+        command.current_dir(&work).env_remove("RANKSTILL_DATA");
+        command
+    };
+    assert!(!run().output().unwrap().status.success());
+    let output = run().env("RANKSTILL_DATA", &shared).output().unwrap();
+    let messages = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{messages}");
+    assert!(messages.contains("RANKSTILL_DATA: ../shared/data/small/log.tsv is read from"));
+    let kept = fs::read_to_string(work.join("run/experiment.toml")).unwrap();
+    assert!(kept.contains(r#"path = "../shared/data/small/log.tsv""#), "{kept}");
+}
+
+#[test]
+fn models_can_differ_in_their_random_draws_only() {
     let (root, file) = experiment();
     let out = root.path().join("run");
     let again = r#"models.Again={like="SGD",seed_offset=1}"#;
@@ -248,127 +216,17 @@ fn models_may_differ_by_their_draws_alone() {
         let artefact = format!("models/{name}/seed-{seed}/artefact/tensors.safetensors");
         fs::read(out.join(artefact)).unwrap()
     };
-    assert!(of("Again", 1) == of("SGD", 2), "the second seed's draws");
-    assert!(of("Again", 1) != of("SGD", 1), "draws of their own");
+    assert!(of("Again", 1) == of("SGD", 2), "the draws of the second seed");
+    assert!(of("Again", 1) != of("SGD", 1), "not the draws of the first seed");
 }
 
 #[test]
-fn recommend_gives_what_was_evaluated() {
-    let (root, file) = experiment();
-    let out = root.path().join("run");
-    let both = ["--set", "evaluate.fit_on=train+valid"]; // so that all a model was fitted on is masked, and no more
-    ok(rankstill(&["run", text(&file), "--quiet", "--out", text(&out)]).args(both));
-    for name in ["POP", "ItemCF", "BPR", "MF-4-RD"] {
-        let folder = out.join("models").join(name).join("seed-1");
-        let (artefact, kept) = (folder.join("artefact"), folder.join("rankings.parquet"));
-        let mut figures = Vec::new();
-        for ending in ["tsv", "parquet", "jsonl", "csv"] {
-            let lists = root.path().join(format!("{name}.{ending}"));
-            let args = ["recommend", text(&artefact), "--all", "--k", "100", "--quiet", "--out"];
-            ok(rankstill(&args).arg(&lists));
-            figures.push(evaluated(&out.join("data"), &lists));
-        }
-        figures.dedup();
-        assert_eq!(figures, [evaluated(&out.join("data"), &kept)], "{name}");
-    }
-}
-
-fn evaluated(data: &Path, lists: &Path) -> String {
-    let args = ["evaluate", "--test", text(data), "--rankings", text(lists), "--json"];
-    let found: Value =
-        serde_json::from_str(&ok(rankstill(&args).args(["--metrics", "ndcg@10,map@100,mrr"])))
-            .unwrap();
-    found["metrics"].to_string()
-}
-
-#[test]
-fn a_student_learns_from_a_file_of_another_system() {
-    let root = tempfile::tempdir().unwrap();
-    let (log, data) = (root.path().join("log.tsv"), root.path().join("data"));
-    ok(&mut rankstill(&["simulate", "--interactions", "5000", "--quiet", "--out", text(&log)]));
-    ok(&mut rankstill(&[
-        "prepare",
-        text(&log),
-        "--quiet",
-        "--out",
-        text(&data),
-        "--set",
-        "filter.user_core=5",
-    ]));
-    let (first, second) = (root.path().join("first"), root.path().join("second"));
-    let common = ["--quiet", "--data", text(&data), "--set", "evaluate.latency_seconds=0"];
-    ok(rankstill(&["train", "--model", "item_cf", "--out", text(&first)]).args(common));
-    let said = root.path().join("said.tsv");
-    let artefact = first.join("models/item_cf/seed-1/artefact");
-    ok(&mut rankstill(&[
-        "recommend",
-        text(&artefact),
-        "--all",
-        "--k",
-        "50",
-        "--quiet",
-        "--out",
-        text(&said),
-    ]));
-    let args = ["distill", "--student", "bpr_mf", "--teacher", text(&said), "--out", text(&second)];
-    ok(rankstill(&args).args(common).args([
-        "--set",
-        "dim=8",
-        "--set",
-        "train.epochs=3",
-        "--set",
-        "distill.k=5",
-    ]));
-    let read = |run: &Path| -> Value {
-        serde_json::from_str(&fs::read_to_string(run.join("report.json")).unwrap()).unwrap()
-    };
-    let report = read(&second);
-    let student = &report["models"][1];
-    assert_eq!(student["distiller"], "rank_distil");
-    assert_eq!(student["teachers"][0], "teacher said");
-    assert_eq!(report["settings"]["models"]["bpr_mf distilled"]["distill"]["k"], 5);
-
-    // What it said earlier, here backwards, and what it says now are the states that a student goes through.
-    let lines = fs::read_to_string(&said).unwrap();
-    let (head, rows) = lines.split_once('\n').unwrap();
-    let earlier = root.path().join("earlier.tsv");
-    let backwards = rows.lines().map(|line| {
-        let cells: Vec<&str> = line.split('\t').collect();
-        let rank: u32 = cells[2].parse().unwrap();
-        format!("{}\t{}\t{}\n", cells[0], cells[1], 51 - rank)
-    });
-    let columns = head.split('\t').take(3).collect::<Vec<_>>().join("\t");
-    fs::write(&earlier, format!("{columns}\n{}", backwards.collect::<String>())).unwrap();
-    let (root, file) = in_folder(&format!(
-        r#"
-[data]
-path = {data:?}
-[evaluate]
-latency_seconds = 0
-[models.said]
-kind = "rankings"
-path = [{earlier:?}, {said:?}]
-[models.MF]
-kind = "bpr_mf"
-dim = 8
-train = {{ epochs = 6, patience = 0 }}
-distill = {{ kind = "het_comp", teachers = ["said"], k = 10, period = 1, cutoff = 10 }}
-"#
-    ));
-    let third = root.path().join("third");
-    ok(&mut rankstill(&["run", common::text(&file), "--quiet", "--out", common::text(&third)]));
-    let report = read(&third);
-    assert_eq!(report["models"][1]["distiller"], "het_comp");
-    assert!(report["models"][1]["metrics"]["ndcg@10"]["mean"].as_f64().unwrap() > 0.0);
-}
-
-#[test]
-fn what_is_wrong_is_named_and_nothing_is_left() {
+fn errors_name_the_problem_and_leave_no_files() {
     let (root, file) = experiment();
     let out = root.path().join("out");
     let wrong =
         |set: &str| error(&["run", text(&file), "--quiet", "--out", text(&out), "--set", set]);
-    for (set, told) in [
+    for (set, expected) in [
         ("models.POP.kind=popp", "models.POP.kind: unknown kind `popp`; one of: pop, item_cf, "),
         ("models.BPR.dimm=3", "models.BPR.dimm: unknown field `dimm`, expected one of `dim`"),
         ("models.BPR.train.epochs=many", "models.BPR.train.epochs: invalid type: string \"many\""),
@@ -376,22 +234,22 @@ fn what_is_wrong_is_named_and_nothing_is_left() {
             r#"models."MF-4/RD".distill.teachers=["BPRR"]"#,
             "no model \"BPRR\"; the models are POP, ItemCF",
         ),
-        (r#"models."MF-4/RD".distill.teachers=["MF-4/RD"]"#, "`MF-4/RD` is itself"),
+        (r#"models."MF-4/RD".distill.teachers=["MF-4/RD"]"#, "`MF-4/RD` names itself"),
         (
             r#"models.POP.distill={kind="rank_distil",teachers=["BPR"]}"#,
-            "`pop` is counted, not trained",
+            "`pop` is not trained by gradient",
         ),
         (r#"models.MF-4.like="MF-4/RD""#, "leads in a circle"),
         ("evaluate.metrics=[\"ndgc@10\"]", "`ndgc@10`: is unknown"),
         ("evaluate.dialect=mine", "mine"),
         ("data.splitt.kind=random", "data.splitt: unknown field `splitt`"),
         ("data.split.kind=randomly", "`randomly`"),
-        ("data.path=nowhere.csv", "data: path, parts and simulate are given together"),
+        ("data.path=nowhere.csv", "data: path, parts and simulate exclude each other"),
         ("seeds=[]", "seeds: is empty"),
         ("models.BPR.seed_offset=-1", "models.BPR.seed_offset: expected a whole number, found -1"),
     ] {
         let found = wrong(set);
-        assert!(found.contains(told), "--set {set}\nexpected {told}\nfound {found}");
+        assert!(found.contains(expected), "--set {set}\nexpected {expected}\nfound {found}");
         let inside = fs::read_dir(&out).map_or(0, |inside| {
             inside.filter(|entry| entry.as_ref().unwrap().file_name() != "experiment.toml").count()
         });
@@ -401,32 +259,35 @@ fn what_is_wrong_is_named_and_nothing_is_left() {
     let bad = root.path().join("bad.csv");
     fs::write(&bad, "user_id,item_id,timestamp\n1,2,3\n1,2\n").unwrap();
     let data = root.path().join("data");
-    let told = error(&["prepare", text(&bad), "--quiet", "--out", text(&data)]);
-    assert!(told.contains("bad.csv:3: expected 3 columns, found 2"), "{told}");
+    let message = error(&["prepare", text(&bad), "--quiet", "--out", text(&data)]);
+    assert!(message.contains("bad.csv:3: expected 3 columns, found 2"), "{message}");
     assert!(!data.exists());
-    assert!(error(&["inspect", text(root.path())]).contains("neither a data set nor an artefact"));
+    assert!(
+        error(&["inspect", text(root.path())]).contains("is not a data set, an artefact or a run")
+    );
     assert!(error(&["evaluate", "--test", "no.tsv", "--rankings", "no.tsv"]).contains("no.tsv"));
 }
 
 #[test]
-fn a_folder_of_another_experiment_is_left_alone() {
+fn a_folder_of_another_experiment_is_not_touched() {
     let (root, file) = experiment();
     let out = root.path().join("out");
     let only = ["--set", "models={POP={kind=\"pop\"}}"];
     ok(rankstill(&["run", text(&file), "--quiet", "--out", text(&out)]).args(only));
     let before = lasting(&out);
     assert!(
-        error(&["run", text(&file), "--quiet", "--out", text(&out)]).contains("another experiment")
+        error(&["run", text(&file), "--quiet", "--out", text(&out)])
+            .contains("a different experiment")
     );
     assert_same(&before, &lasting(&out), "refused");
-    fs::write(root.path().join("letter"), "dear").unwrap();
-    let told = error(&["run", text(&file), "--quiet", "--out", text(root.path())]);
-    assert!(told.contains("is not empty"), "{told}");
+    fs::write(root.path().join("letter"), "x").unwrap();
+    let message = error(&["run", text(&file), "--quiet", "--out", text(root.path())]);
+    assert!(message.contains("is not empty"), "{message}");
 }
 
 #[cfg(unix)]
 #[test]
-fn ctrl_c_ends_a_run_in_order_and_the_same_command_goes_on() {
+fn ctrl_c_stops_a_run_and_the_same_command_resumes_it() {
     let (root, file) = experiment();
     let whole = root.path().join("whole");
     let longer = ["--set", "models.BPR.train.epochs=40"];
@@ -441,45 +302,10 @@ fn ctrl_c_ends_a_run_in_order_and_the_same_command_goes_on() {
     }
     ok(Command::new("kill").args(["-INT", &child.id().to_string()]));
     let output = child.wait_with_output().unwrap();
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(130), "{told}");
-    assert!(told.contains("interrupted"), "{told}");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{message}");
+    assert!(message.contains("interrupted"), "{message}");
     assert!(out.join("models/BPR/seed-1/checkpoint.safetensors").is_file());
     ok(rankstill(&args).args(longer));
     assert_same(&lasting(&whole), &lasting(&out), "interrupted and resumed");
-}
-
-#[test]
-fn recommendations_are_written_in_parts_that_can_be_gone_on_with() {
-    let (root, file) = experiment();
-    let run = root.path().join("run");
-    let only = ["--set", "models={POP={kind=\"pop\"},ItemCF={kind=\"item_cf\"}}"];
-    ok(rankstill(&["run", text(&file), "--quiet", "--out", text(&run)]).args(only));
-    let artefact = |name: &str| run.join("models").join(name).join("seed-1/artefact");
-    let recommend = |name: &str, out: &str, more: &[&str]| {
-        let (folder, out) = (artefact(name), root.path().join(out));
-        let mut command =
-            rankstill(&["recommend", text(&folder), "--all", "--quiet", "--out", text(&out)]);
-        command.args(more);
-        command
-    };
-    ok(&mut recommend("ItemCF", "whole.tsv", &[]));
-    ok(&mut recommend("ItemCF", "lists.tsv", &["--shard", "2/3"]));
-    let part = |i: usize| root.path().join(format!("lists-0000{i}-of-00003.tsv"));
-    let second = fs::read(part(2)).unwrap();
-    assert!(!part(1).exists() && !part(3).exists());
-    fs::write(part(1), "told by somebody else\n").unwrap();
-    ok(&mut recommend("ItemCF", "lists.tsv", &["--shards", "3"]));
-    assert_eq!(fs::read(part(1)).unwrap(), b"told by somebody else\n", "what is there is left");
-    fs::remove_file(part(1)).unwrap();
-    ok(&mut recommend("ItemCF", "lists.tsv", &["--shards", "3"]));
-    assert_eq!(fs::read(part(2)).unwrap(), second);
-    let lines = |path: &Path| -> Vec<String> {
-        fs::read_to_string(path).unwrap().lines().skip(1).map(str::to_owned).collect()
-    };
-    let together: Vec<String> = (1..=3).flat_map(|i| lines(&part(i))).collect();
-    assert_eq!(together, lines(&root.path().join("whole.tsv")));
-    let mut mixed = recommend("POP", "lists.tsv", &["--shards", "3"]);
-    let told = String::from_utf8(mixed.output().unwrap().stderr).unwrap();
-    assert!(told.contains("lists.tsv.parts.json") && told.contains("another model"), "{told}");
 }

@@ -103,7 +103,7 @@ fn figures(out: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 #[test]
-fn figures_hold_what_runs_of_their_own_would_give() {
+fn figures_hold_the_values_of_separate_runs() {
     let (root, file) = experiment();
     let out = root.path().join("run");
     ok(&mut rankstill(&["run", text(&file), "--out", text(&out), "--quiet"]));
@@ -120,7 +120,7 @@ fn figures_hold_what_runs_of_their_own_would_give() {
 
     let alpha = rows(&out, "alpha");
     assert_eq!(alpha.len(), 3 + 2);
-    // At 0 nothing is taught: the student alone, bit by bit. At 0.5 it is the experiment's own.
+    // At 0 the student is not distilled, down to the last bit. At 0.5 it is the experiment's own.
     assert_eq!(number(&alpha[0], "map"), mean(&report, 1, "map"));
     assert_eq!(number(&alpha[1], "map"), mean(&report, 2, "map"));
     assert_eq!(number(&alpha[1], "ndcg@10"), mean(&report, 2, "ndcg@10"));
@@ -130,7 +130,7 @@ fn figures_hold_what_runs_of_their_own_would_give() {
     );
     assert!(number(&alpha[2], "map deviation") > 0.0 && alpha[2]["seeds"] == "2");
 
-    // Another run with the value set: the same figure.
+    // A separate run with this setting has the same value.
     let other = root.path().join("other");
     let set = [
         "--set",
@@ -171,7 +171,7 @@ fn figures_hold_what_runs_of_their_own_would_give() {
     assert_eq!(2.0 * number(&size[0], "parameters"), number(&size[1], "parameters"));
     assert_eq!(number(&size[3], "ndcg@10"), mean(&report, 2, "ndcg@10"));
     let svg = fs::read_to_string(out.join("figures/size.svg")).unwrap();
-    assert_eq!(svg.matches("<rect").count(), 1 + 4, "a bar each");
+    assert_eq!(svg.matches("<rect").count(), 1 + 4, "one bar per point");
     assert_eq!(number(&rows(&out, "weights")[1], "ndcg@10"), mean(&report, 2, "ndcg@10"));
 
     let epochs = rows(&out, "epochs");
@@ -180,7 +180,7 @@ fn figures_hold_what_runs_of_their_own_would_give() {
     assert!(
         epochs.iter().all(|row| number(row, "loss") > 0.0 && number(row, "validation map") > 0.0)
     );
-    // After 4 epochs without early stopping: the experiment's own student, whose best epoch was its last, or another.
+    // The values after 4 epochs are those of a run of 4 epochs without early stopping.
     let last = root.path().join("last");
     let four = ["--set", "models.S.train={epochs=4,batch_size=64,patience=0}"];
     ok(rankstill(&["run", text(&file), "--out", text(&last), "--quiet"])
@@ -189,14 +189,14 @@ fn figures_hold_what_runs_of_their_own_would_give() {
     assert_eq!(number(&epochs[1], "map"), mean(&read(&last), 1, "map"));
     assert_eq!(number(&epochs[4], "map"), mean(&read(&last), 2, "map"));
 
-    // What does not depend on the value is not fitted again.
+    // A model that does not depend on the value is not fitted again.
     let fitted = |path: &str| out.join("figures").join(path).exists();
     assert!(
         fitted("alpha/0.0/RD/seed-2/artefact") && !fitted("alpha/0.5/RD") && !fitted("alpha/0.0/T")
     );
     assert!(fitted("teacher/6/T/seed-1/artefact") && !fitted("teacher/12/T"));
 
-    // Given again, and on other threads, the same bytes.
+    // The same bytes when repeated, and on other threads.
     let before = figures(&out);
     assert_eq!(before.len(), 12);
     ok(&mut rankstill(&["run", text(&file), "--out", text(&out), "--quiet"]));
@@ -207,11 +207,11 @@ fn figures_hold_what_runs_of_their_own_would_give() {
 }
 
 #[test]
-fn what_is_wrong_in_a_figure_is_named_before_any_work() {
+fn errors_in_a_figure_are_reported_before_any_work() {
     let (root, file) = experiment();
     let out = root.path().join("out");
     let figure = |body: &str| format!("figure=[{{name=\"f\",models=[\"RD\"],{body}}}]");
-    for (set, told) in [
+    for (set, expected) in [
         (figure("vary=[\"distill.alpha\"],values=[0.1],xx=1"), "figure[0].xx: unknown field `xx`"),
         (
             figure("vary=[\"distill.alpha\"],values=[1.5]"),
@@ -238,7 +238,7 @@ fn what_is_wrong_in_a_figure_is_named_before_any_work() {
         ),
         (
             figure("vary=[\"distill.weighting\"],values=[\"uniform\"],scale=\"log\""),
-            "figure.f.scale: the values are not all numbers",
+            "figure.f.scale: some values are not numbers",
         ),
         (figure("x=\"epoch\""), "figure.f.epochs: is missing"),
     ] {
@@ -247,8 +247,8 @@ fn what_is_wrong_in_a_figure_is_named_before_any_work() {
         let error = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{set} should have failed");
         assert!(
-            error.contains(told) && !error.contains("panicked"),
-            "{set}\nexpected {told}\nfound {error}"
+            error.contains(expected) && !error.contains("panicked"),
+            "{set}\nexpected {expected}\nfound {error}"
         );
         assert!(!out.join("models").exists(), "{set} trained something");
         _ = fs::remove_dir_all(&out);

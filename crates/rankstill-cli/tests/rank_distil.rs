@@ -240,7 +240,7 @@ fn a_student_without_vectors_is_refused_by_methods_that_compare_them() {
     let objective = de.teach(recipe.objective(&log), &cases, &[recorded(&cases, &de)]).unwrap();
     let error =
         train(&recipe, &log, &cases, objective, &mut Fit::seeded(1)).err().unwrap().to_string();
-    assert!(error.starts_with("distill: compares vectors, and this student's score"), "{error}");
+    assert!(error.starts_with("distill: compares vectors, but this student's score"), "{error}");
 }
 
 #[test]

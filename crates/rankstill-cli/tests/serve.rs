@@ -1,67 +1,22 @@
-//! The server as a user runs it: a process, its artefacts, its event store, and what happens when it is killed.
+//! The server as a user runs it: a process that answers as `recommend` does, and keeps answering.
 #![cfg(feature = "serve")]
 #![allow(clippy::unwrap_used)]
 
 mod common;
-#[path = "common/http.rs"]
-mod http;
+#[path = "common/server.rs"]
+mod server;
 
 use common::{error, in_folder, ok, rankstill, text};
-use http::{Connection, Server};
 use rankstill::core::kernel::rng::Rng;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use server::{Connection, LOG, MODELS, Server, artefact, id, list, models};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// A small log; what is fitted on it comes behind.
-const LOG: &str = r#"
-[data]
-simulate = { interactions = 4_000, seed = 3 }
-filter = { user_core = 5 }
-[evaluate]
-metrics = ["ndcg@10"]
-latency_seconds = 0.0
-"#;
-const FITTED: &str = r#"
-[models.POP]
-kind = "pop"
-[models.ItemCF]
-kind = "item_cf"
-[models.MF]
-kind = "bpr_mf"
-dim = 8
-train = { epochs = 3 }
-[models.Fossil]
-kind = "fossil"
-dim = 6
-order = 3
-train = { epochs = 2 }
-[models.Caser]
-kind = "caser"
-dim = 8
-length = 3
-horizontal_filters = 4
-train = { epochs = 2 }
-"#;
-const MODELS: [&str; 5] = ["MF", "POP", "ItemCF", "Fossil", "Caser"];
-
-/// The models of [`FITTED`], as `NAME=FOLDER`.
-fn models() -> (tempfile::TempDir, Vec<String>) {
-    let (root, file) = in_folder(&format!("{LOG}{FITTED}"));
-    let out = root.path().join("run");
-    ok(&mut rankstill(&["run", text(&file), "--quiet", "--out", text(&out)]));
-    let folder = |name: &&str| format!("{name}={}", artefact(&out, name).display());
-    (root, MODELS.iter().map(folder).collect())
-}
-
-fn artefact(run: &Path, name: &str) -> PathBuf {
-    run.join("models").join(name).join("seed-1/artefact")
-}
-
-/// What `recommend` says, by user.
+/// The lists of `rankstill recommend`, by user.
 fn recommended(artefact: &Path, k: usize) -> BTreeMap<String, Vec<(String, f32)>> {
     let lists = artefact.with_file_name("lists.jsonl");
     let k = k.to_string();
@@ -83,15 +38,6 @@ fn recommended(artefact: &Path, k: usize) -> BTreeMap<String, Vec<(String, f32)>
         list.push((id(&row["item_id"]), row["score"].as_f64().unwrap() as f32));
     }
     by_user
-}
-
-fn id(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
-fn list(answer: &Value) -> Vec<(String, f32)> {
-    let items = answer["items"].as_array().unwrap_or_else(|| panic!("{answer}"));
-    items.iter().map(|item| (id(&item["item"]), item["score"].as_f64().unwrap() as f32)).collect()
 }
 
 /// Every user alone and in batches, bit for bit.
@@ -168,7 +114,7 @@ fn users_who_stay_on_the_disk_get_the_same_answers() {
         let server = Server::start(&["--map", text(&folder)]);
         assert_online_is_offline(&server, name, &folder, 15);
         let in_memory = Server::start(&[text(&folder)]);
-        // Somebody unknown rests on what is known of all users.
+        // The vector of an unknown user is computed from those of all users.
         let ids: Vec<String> =
             recommended(&folder, 3).into_values().flatten().map(|x| x.0).collect();
         for stranger in [json!({}), json!({ "history": [ids[0], ids[9], ids[20]] })] {
@@ -209,189 +155,7 @@ fn online_equals_offline_on_movielens() {
 }
 
 #[test]
-fn events_close_the_loop_to_the_next_training() {
-    let (root, given) = models();
-    let store = root.path().join("events.redb");
-    let args = [given[0].as_str(), given[3].as_str(), "--events", text(&store)];
-    let mut server = Server::start(&args);
-    let mut connection = server.connect();
-    let (_, before) = connection.get("/v1/users/newcomer/recommendations");
-    assert_eq!(before["basis"], "popular");
-    let items: Vec<String> = list(&before).into_iter().take(3).map(|(item, _)| item).collect();
-    for (at, item) in items.iter().enumerate() {
-        let event = json!({ "user": "newcomer", "item": item, "time": 1000 - at, "weight": 2.5, "key": at });
-        assert_eq!(connection.post("/v1/events", &json!({ "events": [event] })).0, 200);
-    }
-    for model in ["MF", "Fossil"] {
-        let (_, answer) =
-            connection.get(&format!("/v1/users/newcomer/recommendations?model={model}"));
-        assert_eq!(answer["basis"], "history");
-        let body = json!({ "history": items.iter().rev().collect::<Vec<_>>(), "model": model });
-        assert_eq!(
-            list(&answer),
-            list(&connection.post("/v1/recommendations", &body).1),
-            "by time"
-        );
-    }
-    assert_eq!(connection.send("DELETE", "/v1/users/7", &Value::Null).unwrap().0, 200);
-    server.signal("-TERM");
-    assert!(server.child.wait().unwrap().success());
-
-    let (log, gone) = (root.path().join("log.tsv"), root.path().join("gone.txt"));
-    let args = ["events", text(&store), "--out", text(&log), "--forgotten", text(&gone), "--json"];
-    let told: Value = serde_json::from_str(&ok(&mut rankstill(&args))).unwrap();
-    assert_eq!(told, json!({ "events": 3, "last": 3 }));
-    assert_eq!(fs::read_to_string(&gone).unwrap(), "7\n");
-    let lines: Vec<String> = fs::read_to_string(&log).unwrap().lines().map(str::to_owned).collect();
-    assert_eq!(lines[0], "user_id\titem_id\ttimestamp\tweight");
-    assert_eq!(lines[1], format!("newcomer\t{}\t1000\t2.5", items[0]));
-    let data = root.path().join("data");
-    ok(&mut rankstill(&["prepare", text(&log), "--quiet", "--out", text(&data)]));
-    let again = ["events", text(&store), "--after", "3", "--out", text(&log), "--json", "--quiet"];
-    assert!(ok(&mut rankstill(&again)).contains("\"events\":0"));
-}
-
-/// Moments at which the server is killed: RANKSTILL_KILLS, or a few.
-fn kills() -> u64 {
-    std::env::var("RANKSTILL_KILLS").map_or(4, |n| n.parse().unwrap())
-}
-
-#[test]
-fn an_acknowledged_event_survives_any_kill() {
-    let (root, given) = models();
-    let store = root.path().join("events.redb");
-    let args = [given[1].as_str(), "--events", text(&store)];
-    let acknowledged = Mutex::new(BTreeSet::new());
-    let rng = Mutex::new(Rng::new(11));
-    for round in 0..kills() {
-        let mut server = Server::start(&args); // the store always opens
-        let patience = Duration::from_millis(5 + u64::from(rng.lock().unwrap().below(250)));
-        std::thread::scope(|scope| {
-            for client in 0..4 {
-                let (address, acknowledged) = (server.address.clone(), &acknowledged);
-                scope.spawn(move || {
-                    let Ok(mut connection) = Connection::open(&address) else { return };
-                    for number in 0.. {
-                        let events: Vec<Value> = (0..1 + number % 3)
-                            .map(|at| json!({ "user": format!("u{client}"), "item": at, "key": format!("{round}-{number}-{at}") }))
-                            .collect();
-                        let Ok((status, _)) = connection.send("POST", "/v1/events", &json!({ "events": events })) else {
-                            return; // the server was killed: this one was not acknowledged
-                        };
-                        assert_eq!(status, 200);
-                        let keys = events.iter().map(|event| (id(&event["user"]), id(&event["key"])));
-                        acknowledged.lock().unwrap().extend(keys);
-                    }
-                });
-            }
-            let began = Instant::now();
-            while began.elapsed() < patience {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            server.child.kill().unwrap(); // SIGKILL
-            server.child.wait().unwrap();
-        });
-    }
-    let acknowledged = acknowledged.into_inner().unwrap();
-    assert!(acknowledged.len() > 10, "only {} events were acknowledged", acknowledged.len());
-    // Every one of them is known: sending it again keeps nothing.
-    let mut server = Server::start(&args);
-    let mut connection = server.connect();
-    for block in acknowledged.iter().collect::<Vec<_>>().chunks(500) {
-        let events: Vec<Value> = block
-            .iter()
-            .map(|(user, key)| json!({ "user": user, "item": 0, "key": key }))
-            .collect();
-        let (status, kept) = connection.post("/v1/events", &json!({ "events": events }));
-        assert_eq!((status, kept), (200, json!({ "kept": 0, "repeated": block.len() })));
-    }
-    server.signal("-INT");
-    assert!(server.child.wait().unwrap().success());
-    let log = root.path().join("log.jsonl");
-    ok(&mut rankstill(&["events", text(&store), "--out", text(&log), "--quiet"]));
-    let kept = fs::read_to_string(&log).unwrap().lines().count();
-    assert!(kept >= acknowledged.len(), "{kept} events, {} acknowledged", acknowledged.len());
-    println!("{} kills, {} events acknowledged, {kept} kept", kills(), acknowledged.len());
-}
-
-/// A PostgreSQL of its own, if there is one; it ends when this is dropped.
-#[cfg(feature = "postgres")]
-fn database() -> Option<(std::process::Child, String)> {
-    use std::process::{Command, Stdio};
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/postgres.sh");
-    let mut command = Command::new("sh");
-    command.arg(script).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut script = command.spawn().unwrap();
-    let mut url = String::new();
-    let mut answers = std::io::BufReader::new(script.stdout.take().unwrap());
-    std::io::BufRead::read_line(&mut answers, &mut url).unwrap();
-    if url.is_empty() {
-        assert_eq!(script.wait().unwrap().code(), Some(3));
-        println!("skipped: no PostgreSQL on this machine");
-        return None;
-    }
-    Some((script, url.trim().to_owned()))
-}
-
-#[cfg(feature = "postgres")]
-#[test]
-fn servers_share_a_database_and_lose_nothing_when_one_is_killed() {
-    let Some((mut script, url)) = database() else { return };
-    let (root, given) = models();
-    let start = || Server::start(&[&given[0], "--events", &url, "--deadline", "20000"]);
-    let (mut one, other) = (start(), start());
-    let (_, before) = other.connect().get("/v1/users/7/recommendations");
-    let first = list(&before)[0].0.clone();
-    let event = json!({ "events": [{ "user": "7", "item": first, "time": 1, "key": "k" }] });
-    assert_eq!(one.connect().post("/v1/events", &event).0, 200);
-    let (_, after) = other.connect().get("/v1/users/7/recommendations");
-    assert!(list(&after).iter().all(|(item, _)| *item != first), "in the other's next answer");
-
-    let acknowledged = Mutex::new(BTreeSet::new());
-    std::thread::scope(|scope| {
-        for client in 0..4 {
-            let (one, other) = (one.address.clone(), other.address.clone());
-            let acknowledged = &acknowledged;
-            scope.spawn(move || {
-                let mut address = &one;
-                let mut connection = Connection::open(address).unwrap();
-                for number in 0..100 {
-                    let key = format!("{client} {number}");
-                    let event = json!({ "events": [{ "user": "u", "item": 0, "key": key }] });
-                    match connection.send("POST", "/v1/events", &event) {
-                        Ok((status, told)) => assert_eq!(status, 200, "{told}"),
-                        Err(_) => {
-                            // The server was killed: this one was not acknowledged, and goes to the other.
-                            assert_eq!(address, &one);
-                            address = &other;
-                            connection = Connection::open(address).unwrap();
-                            assert_eq!(connection.post("/v1/events", &event).0, 200);
-                        }
-                    }
-                    acknowledged.lock().unwrap().insert(key);
-                }
-            });
-        }
-        while acknowledged.lock().unwrap().len() < 40 {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        one.child.kill().unwrap(); // SIGKILL
-    });
-    let log = root.path().join("log.tsv");
-    let told = ok(&mut rankstill(&["events", &url, "--out", text(&log), "--json", "--quiet"]));
-    // What was sent again because nobody had acknowledged it is not there twice.
-    assert_eq!(
-        serde_json::from_str::<Value>(&told).unwrap(),
-        json!({ "events": 401, "last": 401 })
-    );
-    assert_eq!(fs::read_to_string(&log).unwrap().lines().count(), 402);
-    drop(other);
-    drop(script.stdin.take());
-    script.wait().unwrap();
-}
-
-#[test]
-fn an_ending_server_finishes_what_it_took() {
+fn a_stopping_server_answers_every_accepted_request() {
     let (_root, given) = models();
     let mut server = Server::start(&[given[0].as_str()]);
     let (answered, address) = (Mutex::new(0), server.address.clone());
@@ -402,7 +166,7 @@ fn an_ending_server_finishes_what_it_took() {
                 let mut connection = Connection::open(address).unwrap();
                 for number in 0.. {
                     let path = format!("/v1/users/{}/recommendations?k=100", client + number % 20);
-                    // What was sent is answered; after that the connection may be closed.
+                    // A request that was sent is answered; then the connection may be closed.
                     match connection.send("GET", &path, &Value::Null) {
                         Ok((status, _)) => assert_eq!(status, 200),
                         Err(_) => break,
@@ -416,7 +180,7 @@ fn an_ending_server_finishes_what_it_took() {
         assert!(server.child.wait().unwrap().success());
     });
     assert!(*answered.lock().unwrap() > 20);
-    assert!(Connection::open(&server.address).is_err(), "nobody listens any more");
+    assert!(Connection::open(&server.address).is_err(), "the port is closed");
 }
 
 #[test]
@@ -436,7 +200,7 @@ fn hostile_bytes_change_nothing() {
         bytes.extend(b"\r\n\r\n");
         _ = connection.raw(&bytes);
         if round % 2 == 0 {
-            // An answer, if there is one, is the client's fault.
+            // If there is an answer, it blames the client.
             if let Ok((status, _)) = connection.read() {
                 assert!((400..500).contains(&status), "{status}");
             }
@@ -446,7 +210,7 @@ fn hostile_bytes_change_nothing() {
     _ = connection.raw(b"GET / HTTP/1.1\r\n");
     for _ in 0..2000 {
         if connection.raw(format!("x-filler: {}\r\n", "a".repeat(1000)).as_bytes()).is_err() {
-            break; // it has heard enough
+            break; // the server closed the connection
         }
     }
     let (status, _) = server.connect().get("/v1/users/1/recommendations");
@@ -455,36 +219,36 @@ fn hostile_bytes_change_nothing() {
 }
 
 #[test]
-fn what_cannot_be_served_is_named() {
+fn errors_name_what_cannot_be_served() {
     let (root, given) = models();
-    let told =
+    let refused =
         |args: &[&str]| error(&[&["serve", "--quiet", "--listen", "127.0.0.1:0"], args].concat());
-    assert!(told(&["nowhere"]).contains("nowhere: there is no such folder"));
-    assert!(told(&[&given[0], &given[0]]).contains("models: two are called `MF`"));
+    assert!(refused(&["nowhere"]).contains("nowhere: no such folder"));
+    assert!(refused(&[&given[0], &given[0]]).contains("models: two have the name `MF`"));
     let folder = root.path().join("run/models/MF/seed-1/artefact");
     let items = folder.join("items.vocab");
     let mut bytes = fs::read(&items).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&items, bytes).unwrap();
-    assert!(told(&[&given[0]]).contains("items.vocab: SHA-256"));
+    assert!(refused(&[&given[0]]).contains("items.vocab: SHA-256"));
     let letter = root.path().join("letter");
-    fs::write(&letter, "dear ".repeat(1000)).unwrap();
-    assert!(told(&[&given[1], "--events", text(&letter)]).contains("letter"));
+    fs::write(&letter, "text ".repeat(1000)).unwrap();
+    assert!(refused(&[&given[1], "--events", text(&letter)]).contains("letter"));
     assert!(
         error(&["events", text(&root.path().join("none")), "--out", "x.tsv"])
             .contains("no such store")
     );
 }
 
-/// How long models are swapped under load: RANKSTILL_SOAK_SECONDS, or a few.
+/// How long models are swapped under load: RANKSTILL_SOAK_SECONDS, or 4 seconds.
 fn soak() -> Duration {
     Duration::from_secs(std::env::var("RANKSTILL_SOAK_SECONDS").map_or(4, |n| n.parse().unwrap()))
 }
 
-/// Memory that the process holds, in KiB; `None` where the system does not say.
+/// Resident memory of the process in KiB; `None` if the system does not report it.
 fn resident(server: &Server) -> Option<u64> {
-    let told = fs::read_to_string(format!("/proc/{}/status", server.child.id())).ok()?;
-    let line = told.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let status = fs::read_to_string(format!("/proc/{}/status", server.child.id())).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     line.trim().trim_end_matches(" kB").parse().ok()
 }
 
@@ -515,8 +279,8 @@ fn models_are_swapped_under_load_without_an_error_or_a_lost_event() {
                     *answers.lock().unwrap() += 1;
                     if number % 5 == 0 {
                         let event = json!({ "user": format!("new {client} {}", number % 50), "item": number % 30 });
-                        let (status, told) = connection.post("/v1/events", &json!({ "events": [event] }));
-                        assert_eq!(status, 200, "{told}");
+                        let (status, reply) = connection.post("/v1/events", &json!({ "events": [event] }));
+                        assert_eq!(status, 200, "{reply}");
                         *kept.lock().unwrap() += 1;
                     }
                 }
@@ -525,10 +289,10 @@ fn models_are_swapped_under_load_without_an_error_or_a_lost_event() {
         let mut connection = server.connect();
         while Instant::now() < ends {
             let body = json!({ "artefact": text(&folders[swaps % 2]) });
-            let (status, told) = connection
+            let (status, reply) = connection
                 .send_with("POST", "/admin/models/MF/swap", &body, Some("secret"))
                 .unwrap();
-            assert_eq!(status, 200, "{told}");
+            assert_eq!(status, 200, "{reply}");
             swaps += 1;
             std::thread::sleep(Duration::from_millis(200));
             let now = resident(&server);
@@ -542,7 +306,7 @@ fn models_are_swapped_under_load_without_an_error_or_a_lost_event() {
     assert!(swaps > 3 && answers > 20, "{swaps} swaps, {answers} answers");
     println!("{swaps} swaps, {answers} answers, {kept} events, {early:?} then {late:?} KiB");
     if let (Some(early), Some(late)) = (early, late) {
-        // Swapping holds two versions and reads a third: it moves, and does not grow.
+        // A swap holds two versions and reads a third: memory varies but does not grow.
         assert!(late < early + early / 2 + 20_000, "memory went from {early} to {late} KiB");
     }
     server.signal("-TERM");
@@ -580,8 +344,8 @@ fn a_server_is_measured_at_a_given_rate() {
     let rescored = slow["rescored_a_query"].as_f64().unwrap();
     assert!((20.0..1000.0).contains(&rescored), "{rescored} of 2,000 items to find 20");
     assert!(fast["answers"].as_u64().unwrap() > 10);
-    for told in [slow, fast] {
-        let ms = |name: &str| told["ms"][name].as_f64().unwrap();
-        assert!(0.0 < ms("p50") && ms("p50") <= ms("p99") && ms("p99") <= ms("max"), "{told}");
+    for result in [slow, fast] {
+        let ms = |name: &str| result["ms"][name].as_f64().unwrap();
+        assert!(0.0 < ms("p50") && ms("p50") <= ms("p99") && ms("p99") <= ms("max"), "{result}");
     }
 }

@@ -1,4 +1,4 @@
-//! `rankstill tune` as a user gives it: what it picks, what it looks at, and what a kill leaves.
+//! `rankstill tune` as a user runs it: the settings it picks, the data it uses, and how it resumes.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -54,7 +54,7 @@ fn experiment() -> (tempfile::TempDir, PathBuf) {
     in_folder(EXPERIMENT)
 }
 
-/// What a search found, whatever it took.
+/// The results of a search.
 fn found(out: &Path) -> BTreeMap<&'static str, String> {
     ["trials.tsv", "best.toml", "tuned.toml", "tune.json", "experiment.toml"]
         .into_iter()
@@ -194,9 +194,9 @@ fn a_search_that_is_killed_again_and_again_ends_in_the_same_bytes() {
     assert!(!killed.join("trials/MF-4/0001/checkpoint.safetensors").exists());
 }
 
-/// Somebody's split, with another test part: not a byte of what is found may change.
+/// With another test part of a ready-made split, not a byte of the result may change.
 #[test]
-fn the_test_part_is_not_looked_at() {
+fn the_test_part_is_not_used() {
     let root = tempfile::tempdir().unwrap();
     let path = |name: &str| root.path().join(name);
     let rows: Vec<(u32, u32)> =
@@ -228,10 +228,10 @@ fn the_test_part_is_not_looked_at() {
 }
 
 #[test]
-fn what_is_wrong_is_named_before_any_work() {
+fn errors_are_reported_before_any_work() {
     let (root, file) = experiment();
     let out = root.path().join("out");
-    for (args, told) in [
+    for (args, expected) in [
         (
             &["--set", "tune.trails=3"][..],
             "tune.trails: unknown field `trails`, expected one of `method`, `trials`",
@@ -283,8 +283,8 @@ fn what_is_wrong_is_named_before_any_work() {
         let error = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{args:?} should have failed");
         assert!(
-            error.contains(told) && !error.contains("panicked"),
-            "{args:?}\nexpected {told}\nfound {error}"
+            error.contains(expected) && !error.contains("panicked"),
+            "{args:?}\nexpected {expected}\nfound {error}"
         );
         assert!(!out.join("trials").exists(), "{args:?} trained something");
         _ = fs::remove_dir_all(&out);
@@ -298,7 +298,7 @@ fn what_is_wrong_is_named_before_any_work() {
 }
 
 #[test]
-fn a_trial_that_diverges_is_told_and_the_others_go_on() {
+fn a_diverging_trial_is_reported_and_the_others_continue() {
     let (root, file) = experiment();
     let out = root.path().join("out");
     let args = ["tune", text(&file), "--quiet", "--out", text(&out), "--model", "MF-4", "--set"];
@@ -311,7 +311,7 @@ fn a_trial_that_diverges_is_told_and_the_others_go_on() {
 }
 
 #[test]
-fn what_is_fitted_on_both_parts_gets_the_epochs_that_were_best() {
+fn a_model_fitted_on_both_parts_gets_the_best_number_of_epochs() {
     let (root, file) = experiment();
     let out = root.path().join("out");
     let args = ["tune", text(&file), "--quiet", "--out", text(&out), "--model", "MF-4"];

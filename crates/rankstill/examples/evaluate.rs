@@ -4,7 +4,7 @@
 
 use rankstill::core::{Recipe, TopK};
 use rankstill::eval::metric::parse;
-use rankstill::eval::{Comparing, Dialect, Measure, Outcome, compare};
+use rankstill::eval::{ComparisonOptions, Dialect, Measure, Outcome, compare};
 use rankstill::models::{BprMf, ItemCf};
 use rankstill::{Fit, Interactions};
 use std::error::Error;
@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let by_case = |recipe: &dyn Recipe| -> Result<Vec<f64>, Box<dyn Error>> {
         let model = recipe.fit(&train, &mut Fit::seeded(1))?;
         let needs = metric.needs();
-        let outcome = Outcome::ask(&*model, &test, &TopK::unseen(needs.depth), needs)?;
+        let outcome = Outcome::of_ranker(&*model, &test, &TopK::unseen(needs.depth), needs)?;
         match metric.measure(&outcome)? {
             Measure::PerCase(values) => Ok(values),
             Measure::Whole(_) => Err("this metric has no value for each case".into()),
@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         &metric.name(),
         ("ItemCF", &item_cf),
         ("BPR-MF", &mf),
-        &Comparing::default(),
+        &ComparisonOptions::default(),
     )?;
     println!("{test:#?}");
     Ok(())

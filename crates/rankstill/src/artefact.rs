@@ -27,7 +27,7 @@ impl<'a> About<'a> {
     /// A model called `name` that was fitted by `recipe`, with an empty card.
     #[must_use]
     pub fn new(name: &'a str, recipe: &'a dyn Recipe) -> Self {
-        Self { name, kind: "bpr_mf", config: recipe.config(), card: Value::Null }
+        Self { name, kind: recipe.kind(), config: recipe.config(), card: Value::Null }
     }
 }
 

@@ -16,6 +16,6 @@ pub fn evaluate(
 ) -> Result<Vec<(String, f64)>> {
     let metrics = parse_all(metrics, Dialect::default())?;
     let needs = Needs::of(&metrics);
-    let outcome = Outcome::ask(ranker, cases, &TopK::unseen(needs.depth), needs)?;
+    let outcome = Outcome::of_ranker(ranker, cases, &TopK::unseen(needs.depth), needs)?;
     metrics.iter().map(|metric| Ok((metric.name(), metric.measure(&outcome)?.mean()))).collect()
 }

@@ -1,25 +1,28 @@
-//! What all requests share: the models by name, the scoring threads, the event store, the limits.
+//! The state that all requests share: models, scoring threads, event store, limits.
 
 use crate::Result;
+use crate::answer::{Ladder, Scoring, ScoringError};
 use crate::keys::Keys;
-use crate::ladder::Ladder;
 use crate::limits::Limits;
-use crate::metrics::Metrics;
-use crate::models::Models;
-use crate::request::Id;
-use crate::scoring::{NoAnswer, Scoring};
-use crate::snapshot::Snapshot;
-use crate::store::{EventStore, OfUser, Writer};
+use crate::model::{Models, Snapshot};
+use crate::store::{EventStore, UserState, Writer};
+use crate::telemetry::Metrics;
+#[cfg(feature = "otlp")]
+use crate::telemetry::SpanExporter;
+use crate::wire::Id;
 use axum::body::Bytes;
 use std::fmt::Display;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 pub(crate) type Shared = Arc<App>;
 
-/// A server's state, without its network.
+/// A server without its network.
+///
+/// [`router`](crate::router) answers requests from it. To serve it on a socket, use [`run`](crate::run) or
+/// [`Server`](crate::Server).
 pub struct App {
     pub(crate) models: Models,
     pub(crate) limits: Limits,
@@ -30,41 +33,41 @@ pub struct App {
     pub(crate) admin: Option<Admin>,
     pub(crate) ladder: Ladder,
     pub(crate) metrics: Metrics,
-    /// What `/openapi.json` answers.
-    pub(crate) document: Bytes,
+    /// The OpenAPI document, made at the first request for it.
+    pub(crate) document: OnceLock<Bytes>,
     #[cfg(feature = "otlp")]
-    pub(crate) traces: Option<crate::Traces>,
-    /// Requests that were taken and are not answered yet.
+    pub(crate) spans: Option<SpanExporter>,
+    /// Number of requests that have arrived and are not answered yet.
     pub(crate) in_progress: AtomicUsize,
-    /// Set while the last answers are given before the end.
+    /// Set during shutdown, while the last requests are answered.
     pub(crate) draining: AtomicBool,
 }
 
-/// What a server is made of.
+/// The parts of a server.
 #[derive(Default)]
 pub struct Setup {
-    /// The first answers where a request names none.
+    /// The models. The first one answers requests that name none.
     pub models: Vec<Snapshot>,
-    /// Without it there are no events.
+    /// The event store. Without one, the server accepts no events.
     pub store: Option<Arc<dyn EventStore>>,
-    /// How much a request may ask for.
+    /// Limits on requests.
     pub limits: Limits,
-    /// That compute answers; 0 is one a core.
+    /// Number of scoring threads; 0 means one per core.
     pub threads: usize,
-    /// Who may ask; without them anybody who reaches the server.
+    /// Keys that clients need. Without them, all clients have access.
     pub keys: Option<Keys>,
-    /// Who may change what is served; without it nobody.
+    /// Access for administrators. Without it, the models cannot be changed.
     pub admin: Option<Admin>,
-    /// Where a span of each request goes; nowhere without it.
+    /// Where to send a span for each request.
     #[cfg(feature = "otlp")]
-    pub traces: Option<crate::Traces>,
+    pub traces: Option<SpanExporter>,
 }
 
-/// Who may change what is served, and how another version is read.
+/// Access for administrators, who replace models while the server runs.
 pub struct Admin {
-    /// Who.
+    /// Keys of the administrators.
     pub keys: Keys,
-    /// Reads and checks an artefact for a model of this name; the error is told to the administrator.
+    /// Loads and checks an artefact for the model of this name. The administrator sees the error.
     pub load: Box<Load>,
 }
 
@@ -73,20 +76,18 @@ pub type Load = dyn Fn(&str, &Path) -> std::result::Result<Snapshot, String> + S
 
 impl App {
     /// # Errors
-    /// When there is no model, two have one name, or no threads can be started.
+    /// If there is no model, if two have the same name, or if threads cannot be started.
     pub fn new(setup: Setup) -> Result<Self> {
         let Setup { models, store, limits, threads, keys, admin, .. } = setup;
         let writer = store.clone().map(|store| Writer::start(store, &limits)).transpose()?;
-        let models = Models::new(models)?;
-        let names: Vec<&str> = models.all().map(|slot| slot.name.as_str()).collect();
         Ok(Self {
-            document: crate::openapi(&limits, &names).into(),
-            models,
+            models: Models::new(models)?,
             scoring: Scoring::new(threads, limits.queue, store.clone())?,
             ladder: Ladder::new(limits.remembered / 2),
             metrics: Metrics::new(),
+            document: OnceLock::new(),
             #[cfg(feature = "otlp")]
-            traces: setup.traces,
+            spans: setup.traces,
             limits,
             store,
             writer,
@@ -97,30 +98,35 @@ impl App {
         })
     }
 
-    /// The store, where reading it waits for another process.
+    /// The event store, if reading it means waiting for another process.
     pub(crate) fn remote_store(&self) -> Option<&Arc<dyn EventStore>> {
         self.store.as_ref().filter(|store| store.is_remote())
     }
 
-    /// What the store knows of a user, `until` then; for handlers, which must not wait on the network's threads.
+    /// What the store knows about a user, or an error at `deadline`. For handlers, which must not block a
+    /// network thread.
     ///
     /// # Errors
-    /// When it does not say; the log says why.
-    pub(crate) async fn of_user(&self, user: &Id, until: Instant) -> Result<OfUser, NoAnswer> {
-        let unknown = |error: &dyn Display| {
-            tracing::error!(%error, "no answer");
-            NoAnswer::Unknown
+    /// If the store does not answer. The log has the reason.
+    pub(crate) async fn user_state(
+        &self,
+        user: &Id,
+        deadline: Instant,
+    ) -> Result<UserState, ScoringError> {
+        let unavailable = |error: &dyn Display| {
+            tracing::error!(%error, "the event store cannot be read");
+            ScoringError::StoreUnavailable
         };
-        let Some(store) = &self.store else { return Ok(OfUser::default()) };
+        let Some(store) = &self.store else { return Ok(UserState::default()) };
         if !store.is_remote() {
-            return store.of_user(&user.0).map_err(|error| unknown(&error));
+            return store.user_state(&user.0).map_err(|error| unavailable(&error));
         }
         let (store, user) = (Arc::clone(store), user.0.clone());
-        let read = tokio::task::spawn_blocking(move || store.of_user(&user));
-        match tokio::time::timeout_at(until.into(), read).await {
-            Ok(Ok(read)) => read.map_err(|error| unknown(&error)),
-            Ok(Err(error)) => Err(unknown(&error)),
-            Err(error) => Err(unknown(&error)),
+        let read = tokio::task::spawn_blocking(move || store.user_state(&user));
+        match tokio::time::timeout_at(deadline.into(), read).await {
+            Ok(Ok(read)) => read.map_err(|error| unavailable(&error)),
+            Ok(Err(error)) => Err(unavailable(&error)),
+            Err(error) => Err(unavailable(&error)),
         }
     }
 }

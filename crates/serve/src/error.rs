@@ -1,55 +1,55 @@
-//! What can go wrong while a server is set up; what goes wrong with a request is a [`Problem`](crate::problem::Problem).
+//! Errors while a server is set up. An invalid request is a [`Problem`](crate::Problem) instead.
 
 use std::path::PathBuf;
 
-/// Shorthand for results of this crate.
+/// Result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// One enum for the crate; messages are lower case and name what they are about.
+/// The errors of this crate. Messages are in lower case and name their subject.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A model that failed a check is not served.
+    /// A model failed a check and is not served.
     #[error("model `{model}`: {problem}")]
     Refused {
-        /// Its name.
+        /// The model's name.
         model: String,
         /// What is wrong.
         problem: String,
     },
-    /// A setting that cannot be.
+    /// An invalid setting.
     #[error("{key}: {problem}")]
     Setting {
-        /// Which.
+        /// The name of the setting.
         key: String,
-        /// What is wrong and what would be right.
+        /// What is wrong, and what was expected.
         problem: String,
     },
-    /// The network refused.
+    /// A failure of the network or the operating system.
     #[error("{what}: {source}")]
     Network {
         /// What was tried.
         what: String,
-        /// Why not.
+        /// Why it failed.
         source: std::io::Error,
     },
     /// The event store cannot be opened, read or written.
-    #[error("{place}: {problem}")]
+    #[error("{location}: {problem}")]
     Store {
         /// The file, or the database without its password.
-        place: String,
+        location: String,
         /// What is wrong.
         problem: String,
     },
     /// A certificate or its key cannot be used.
     #[error("{path}: {problem}", path = path.display())]
     Tls {
-        /// Where it lies.
+        /// The file.
         path: PathBuf,
-        /// What is wrong and what would be right.
+        /// What is wrong, and what was expected.
         problem: String,
     },
-    /// From the ground floor.
+    /// An error of `rankstill-core`.
     #[error(transparent)]
     Core(#[from] rankstill_core::Error),
 }

@@ -1,25 +1,26 @@
-//! API keys. The server knows their SHA-256 alone, so a stolen configuration opens nothing; and it compares without saying, by
-//! the time it takes, how much of a guess was right.
+//! API keys. The server stores only their SHA-256 hashes, so a stolen configuration gives no access. It
+//! compares them in constant time, so the response time reveals nothing about a guess.
 //!
-//! A key is long and random (`openssl rand -hex 32`): a plain hash is enough for such a secret, a slow one would be for passwords.
+//! Keys are long and random (`openssl rand -hex 32`). For such secrets a plain hash is enough; slow hashes
+//! are for passwords.
 
-use crate::problem::Problem;
+use crate::wire::Problem;
 use crate::{Error, Result};
 use axum::http::{HeaderMap, header};
 use rankstill_core::artefact::sha256;
 use subtle::{Choice, ConstantTimeEq as _};
 
-/// Hashes of keys; whoever has one of them may come in.
+/// Hashes of the keys that give access.
 #[derive(Clone, Debug, Default)]
 pub struct Keys {
     hashes: Vec<String>,
 }
 
 impl Keys {
-    /// From a file's text: a SHA-256 in hexadecimal a line; blank lines and what stands behind a `#` do not count.
+    /// Parses one SHA-256 hash per line, in hexadecimal. Blank lines and comments after `#` are ignored.
     ///
     /// # Errors
-    /// When a line is no hash, or there is none.
+    /// If a line is not a hash, or there is none.
     pub fn parse(text: &str) -> Result<Self> {
         let wrong = |problem: String| Error::Setting { key: "keys".into(), problem };
         let mut hashes = Vec::new();
@@ -34,21 +35,21 @@ impl Keys {
             hashes.push(hash);
         }
         if hashes.is_empty() {
-            return Err(wrong("there is none".into()));
+            return Err(wrong("expected at least one SHA-256 hash, found none".into()));
         }
         Ok(Self { hashes })
     }
 
-    /// Whether the request carries one of them, as `authorization: Bearer KEY`.
+    /// Looks for a valid key in `authorization: Bearer KEY`.
     ///
     /// # Errors
-    /// When it does not.
+    /// If there is none.
     pub(crate) fn check(&self, headers: &HeaderMap) -> std::result::Result<(), Problem> {
         let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let key = given.and_then(|given| given.strip_prefix("Bearer ")).unwrap_or_default();
         let hash = sha256(key.as_bytes());
         let same = |known: &String| known.as_bytes().ct_eq(hash.as_bytes());
-        // All are compared, whichever fits.
+        // Compares with all of them, even after a match.
         let any = self.hashes.iter().map(same).fold(Choice::from(0), |any, one| any | one);
         if bool::from(any) { Ok(()) } else { Err(Problem::unauthorised()) }
     }
@@ -60,9 +61,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_has_a_key_comes_in() {
+    fn a_valid_key_gives_access() {
         let text = format!(
-            "# ours\n{}  # of the shop\n\n{}\n",
+            "# comment\n{}  # the shop\n\n{}\n",
             sha256(b"open"),
             sha256(b"sesame").to_uppercase()
         );
@@ -78,15 +79,15 @@ mod tests {
             assert!(!with(wrong), "{wrong}");
         }
         assert_eq!(keys.check(&HeaderMap::new()).unwrap_err().status, 401);
-        assert!(!with(&format!("Bearer {}", sha256(b"open"))), "the hash is no key");
+        assert!(!with(&format!("Bearer {}", sha256(b"open"))), "the hash itself is not a key");
     }
 
     #[test]
     fn a_file_without_hashes_is_refused() {
-        for (text, told) in
-            [("", "there is none"), ("# only this", "there is none"), ("a\nopen", "line 1")]
+        for (text, message) in
+            [("", "found none"), ("# only this", "found none"), ("a\nopen", "line 1")]
         {
-            assert!(Keys::parse(text).unwrap_err().to_string().contains(told), "{text}");
+            assert!(Keys::parse(text).unwrap_err().to_string().contains(message), "{text}");
         }
     }
 }

@@ -1,57 +1,75 @@
-//! Serving: models that were fitted and kept, answering over HTTP.
+//! Serves fitted models over HTTP.
 //!
-//! [`Snapshot`] is a model as it is served: checked, warmed, immutable. [`App`] holds the models by name, the threads that compute
-//! answers, and the [`EventStore`](store::EventStore) with what users did since the models were trained. [`run`] binds them to
-//! the network until the process is told to end.
+//! A [`Snapshot`] is a model that has been checked and warmed and no longer changes. An [`App`] holds the
+//! models by name, the threads that compute answers, and the [`EventStore`](store::EventStore) with what
+//! users did since training. [`run`] serves it on a socket until the process is told to stop.
 //!
-//! This crate knows `core` alone: whoever runs it loads the models and hands them in.
+//! This crate depends on `rankstill-core` alone: its caller loads the models and passes them in.
+//!
+//! ```
+//! # use rankstill_core::artefact::{Artefact, FORMAT, Manifest};
+//! # use rankstill_core::{Interactions, Lists, Model, Query, Scorer, Tensors, Vocab};
+//! # struct Fixed;
+//! # impl Scorer for Fixed {
+//! #     fn n_items(&self) -> usize { 3 }
+//! #     fn score(&self, _: &[Query<'_>], out: &mut [f32]) {
+//! #         out.chunks_mut(3).for_each(|row| row.copy_from_slice(&[3.0, 1.0, 2.0]));
+//! #     }
+//! # }
+//! # impl Model for Fixed {
+//! #     fn tensors(&self) -> Tensors { Tensors::default() }
+//! #     fn n_parameters(&self) -> usize { 0 }
+//! # }
+//! use axum::{body::Body, http::Request};
+//! use rankstill_serve::{App, ItemTable, Setup, Snapshot, router};
+//! use tower::ServiceExt as _;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let manifest = Manifest {
+//! #     format: FORMAT, version: "0".into(), name: "toy".into(), kind: "toy".into(), config: Default::default(),
+//! #     n_users: 1, n_items: 3, n_parameters: 0, card: Default::default(), files: Default::default(),
+//! # };
+//! # let history = Interactions::new(3, Lists::from_iter([vec![0u32]]), None, None)?;
+//! # let (users, items) = (Vocab::from_ids(["ann"])?, Vocab::from_ids(["a", "b", "c"])?);
+//! # let (model, tensors) = (Box::new(Fixed), Tensors::default());
+//! # let artefact = Artefact { manifest, tensors, users, items, history };
+//! let snapshot = Snapshot::new("toy", artefact, model, ItemTable::default(), None)?;
+//! let app = App::new(Setup { models: vec![snapshot], ..Setup::default() })?;
+//! let request = Request::get("/v1/users/ann/recommendations?k=1").body(Body::empty())?;
+//! let answer = router(app.into()).oneshot(request).await?;
+//! assert_eq!(answer.status(), 200);
+//! # Ok(())
+//! # }
+//! ```
 
 mod answer;
 mod app;
-mod challenger;
 mod error;
-mod extract;
-#[cfg(feature = "hnsw")]
-mod graph;
 mod http;
-mod items;
 mod keys;
-mod ladder;
 mod limits;
-mod metrics;
-mod models;
-mod nearness;
-mod openapi;
-mod page;
-mod problem;
-mod request;
-mod scoring;
+mod model;
 mod server;
-mod snapshot;
 pub mod store;
+mod telemetry;
 #[cfg(test)]
 mod testing;
-#[cfg(feature = "tls")]
-mod tls;
-#[cfg(feature = "otlp")]
-mod traces;
+mod wire;
 
 pub use app::{Admin, App, Load, Setup};
-pub use challenger::{Guard, Mode, Trial, TrialReport};
 pub use error::{Error, Result};
-pub use http::router;
-pub use items::{ItemRow, ItemTable};
+pub use http::{openapi, router};
 pub use keys::Keys;
 pub use limits::Limits;
-pub use openapi::openapi;
-pub use problem::{FieldProblem, Problem};
-pub use request::{
-    Basis, BatchAnswer, BatchRequest, Because, ChallengerCard, GraphCard, Id, ModelCard, ModelList,
-    OneAnswer, Recommendations, Recommended, Request, Rung, Similar,
-};
-pub use server::{Listen, Server, run};
-pub use snapshot::Snapshot;
+pub use model::{ItemRow, ItemTable, Snapshot};
 #[cfg(feature = "tls")]
-pub use tls::Tls;
+pub use server::Tls;
+pub use server::{Listen, Server, run};
 #[cfg(feature = "otlp")]
-pub use traces::Traces;
+pub use telemetry::SpanExporter;
+pub use wire::{
+    Basis, BatchAnswer, BatchRequest, Because, ChallengerCard, FallbackRung, FieldProblem,
+    GraphCard, Guard, Id, ModelCard, ModelList, OneAnswer, Problem, Recommendations, Recommended,
+    Request, Similar, TrialConfig, TrialMode, TrialReport,
+};

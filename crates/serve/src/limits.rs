@@ -1,9 +1,9 @@
-//! How much a request may ask for, and how long it may take.
+//! Limits on what a request may ask for, and on the time and memory that it may take.
 
-use crate::problem::Problem;
+use crate::wire::{Problem, Request, escaped};
 use std::time::Duration;
 
-/// Nothing that a client sends makes the server hold or do more than this.
+/// No client can make the server hold or do more than this.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
     /// Items in an answer.
@@ -16,26 +16,26 @@ pub struct Limits {
     pub events: usize,
     /// Attributes in a filter.
     pub filters: usize,
-    /// Items of the history to a recommended one.
+    /// Items of the history that explain a recommended item.
     pub explain: usize,
     /// Bytes of a body.
     pub body: usize,
-    /// Requests that wait to be computed; beyond it they are refused at once.
+    /// Requests that may wait for a scoring thread. More are refused at once.
     pub queue: usize,
-    /// From a request's arrival to its answer.
+    /// Time from a request's arrival to its answer.
     pub deadline: Duration,
-    /// Answer from the ladder (what a user was told last, items like theirs, what is popular) where a model cannot answer in time,
-    /// instead of refusing.
+    /// Whether a fallback answers if the model cannot do so in time (cached lists, similar items, popular
+    /// items). Otherwise the request is refused.
     pub degrade: bool,
-    /// Answers that are remembered for it.
+    /// Answers that are cached for the fallback.
     pub remembered: usize,
-    /// Requests in progress beyond which even that is refused.
+    /// Requests in progress. More are refused, even by the fallback.
     pub in_progress: usize,
-    /// From a request's first byte to its last.
+    /// Time from a request's first byte to its last.
     pub arrival: Duration,
-    /// Connections at a time; more wait until one ends.
+    /// Open connections. More wait until one closes.
     pub connections: usize,
-    /// How long a shutdown waits for the answers that are owed.
+    /// How long a shutdown waits for requests in progress.
     pub drain: Duration,
 }
 
@@ -62,8 +62,30 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Items in an answer where a request does not say; fewer where there cannot be so many.
+    /// Items in an answer if the request does not say; fewer if the limit is lower.
     pub const DEFAULT_K: usize = 10;
+
+    /// Checks what does not depend on the model; returns the number of items to recommend.
+    ///
+    /// # Errors
+    /// Names the field that exceeds its limit.
+    pub(crate) fn check(&self, request: &Request) -> Result<usize, Problem> {
+        let k = self.k("#/k", request.k)?;
+        if request.explain > self.explain {
+            let problem = format!("expected at most {}, found {}", self.explain, request.explain);
+            return Err(Problem::field("#/explain", problem));
+        }
+        at_most("#/history", request.history.len(), self.history)?;
+        at_most("#/deny", request.deny.len(), self.history)?;
+        if let Some(allow) = &request.allow {
+            at_most("#/allow", allow.len(), self.history)?;
+        }
+        at_most("#/filter", request.filter.len(), self.filters)?;
+        for (name, values) in &request.filter {
+            at_most(&format!("#/filter/{}", escaped(name)), values.len(), self.history)?;
+        }
+        Ok(k)
+    }
 
     pub(crate) fn k(&self, field: &str, k: Option<usize>) -> Result<usize, Problem> {
         let k = k.unwrap_or(Self::DEFAULT_K.min(self.k));
@@ -72,26 +94,36 @@ impl Limits {
         }
         Ok(k)
     }
+}
 
-    pub(crate) fn at_most(&self, field: &str, found: usize, most: usize) -> Result<(), Problem> {
-        if found > most {
-            return Err(Problem::field(field, format!("expected at most {most}, found {found}")));
-        }
-        Ok(())
+/// # Errors
+/// If a list has more than `limit` entries.
+pub(crate) fn at_most(field: &str, found: usize, limit: usize) -> Result<(), Problem> {
+    if found > limit {
+        let problem = format!("expected at most {limit} entries, found {found}");
+        return Err(Problem::field(field, problem));
     }
+    Ok(())
+}
 
-    pub(crate) fn at_most_items(
-        &self,
-        field: &str,
-        found: usize,
-        most: usize,
-    ) -> Result<(), Problem> {
-        if found > most {
-            return Err(Problem::field(
-                field,
-                format!("expected at most {most} entries, found {found}"),
-            ));
-        }
-        Ok(())
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::wire::Id;
+
+    #[test]
+    fn a_field_over_its_limit_is_named() {
+        let limits = Limits::default();
+        let field = |request: Request| limits.check(&request).unwrap_err().errors[0].field.clone();
+        assert!(limits.check(&Request::default()).is_ok());
+        assert_eq!(field(Request { k: Some(0), ..Default::default() }), "#/k");
+        assert_eq!(field(Request { k: Some(limits.k + 1), ..Default::default() }), "#/k");
+        let long = vec![Id("1".into()); limits.history + 1];
+        assert_eq!(field(Request { history: long.clone(), ..Default::default() }), "#/history");
+        assert_eq!(field(Request { allow: Some(long.clone()), ..Default::default() }), "#/allow");
+        assert_eq!(field(Request { deny: long, ..Default::default() }), "#/deny");
+        let filter = [("a/b".to_owned(), vec![String::new(); limits.history + 1])].into();
+        assert_eq!(field(Request { filter, ..Default::default() }), "#/filter/a~1b");
     }
 }

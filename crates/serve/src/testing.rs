@@ -1,10 +1,10 @@
 //! Small models with known answers, and a server over them without a network.
 #![allow(clippy::unwrap_used)]
 
-use crate::store::{Embedded, EventStore};
+use crate::store::{EmbeddedStore, EventStore};
 use crate::{Admin, App, ItemRow, ItemTable, Keys, Limits, Setup, Snapshot, router};
 use axum::body::{Body, to_bytes};
-use axum::http::{Request, StatusCode};
+use axum::http::{Request, Response, StatusCode, request};
 use rankstill_core::artefact::{Artefact, FORMAT, Manifest, sha256};
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::{
@@ -20,20 +20,20 @@ const DIM: usize = 4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// User vectors against item vectors; strangers are the sum of what they know.
+    /// Dot products of user and item vectors. An unknown user is the sum of the history's item vectors.
     Factors,
-    /// The same, with a bias in the last column.
+    /// The same, with a bias as the last column.
     FactorsWithBias,
-    /// Not factored, and everybody is the sum of what they know.
-    Rows,
-    /// Scores nobody can rank.
-    NotANumber,
+    /// Not factored; every user is the sum of the history's item vectors.
+    Unfactored,
+    /// All scores are NaN.
+    Nan,
     /// Panics for the history `[13]`.
     Panics,
 }
 
 impl Kind {
-    pub const ALL: [Self; 3] = [Self::Factors, Self::FactorsWithBias, Self::Rows];
+    pub const ALL: [Self; 3] = [Self::Factors, Self::FactorsWithBias, Self::Unfactored];
 }
 
 pub fn item_vector(item: u32) -> [f32; DIM] {
@@ -63,9 +63,9 @@ impl Toy {
     fn embed_one(&self, query: &Query<'_>, out: &mut [f32]) {
         out.fill(1.0);
         out[..DIM].fill(0.0);
-        assert!(self.kind != Kind::Panics || query.history != [13], "as it was asked to");
+        assert!(self.kind != Kind::Panics || query.history != [13], "the test panics on purpose");
         match query.user {
-            Some(user) if self.kind != Kind::Rows && (user as usize) < N_USERS => {
+            Some(user) if self.kind != Kind::Unfactored && (user as usize) < N_USERS => {
                 Rng::keyed(8, [u64::from(user)]).fill_normal(&mut out[..DIM], 0.0, 1.0);
             }
             _ => query.history.iter().for_each(|&item| {
@@ -85,7 +85,7 @@ impl Scorer for Toy {
             self.embed_one(query, &mut vector);
             for (item, score) in self.items.chunks(self.dim).zip(row) {
                 *score = rankstill_core::kernel::panels::score_one(&vector, item);
-                if self.kind == Kind::NotANumber {
+                if self.kind == Kind::Nan {
                     *score = f32::NAN;
                 }
             }
@@ -116,13 +116,13 @@ impl Model for Toy {
     }
 }
 
-/// A model that answers when it is let.
+/// A model that waits at a gate before it answers.
 pub struct Gated {
     model: Box<dyn Model>,
     gate: Gate,
 }
 
-/// Shut until it is opened.
+/// Blocks threads while it is closed.
 #[derive(Clone)]
 pub struct Gate(Arc<(Mutex<bool>, Condvar)>);
 
@@ -140,7 +140,7 @@ impl Gate {
 }
 
 pub fn gated(gate: &Gate) -> Box<dyn Model> {
-    Box::new(Gated { model: model(Kind::Rows), gate: gate.clone() })
+    Box::new(Gated { model: model(Kind::Unfactored), gate: gate.clone() })
 }
 
 impl Scorer for Gated {
@@ -162,14 +162,14 @@ impl Model for Gated {
     }
 }
 
-/// Users `u0` to `u11`, items `i0` and so on, a few items each.
+/// Users `u0` to `u11`, items `i0`, `i1`, ..., and a short history for each user.
 pub fn artefact(n_items: usize) -> Artefact {
     let history = Lists::from_iter((0..N_USERS as u64).map(|user| {
         let mut rng = Rng::keyed(9, [user]);
-        let mut line: Vec<u32> = (0..N_ITEMS as u32).collect();
-        rng.shuffle(&mut line);
-        line.truncate(3 + user as usize % 4);
-        line
+        let mut history: Vec<u32> = (0..N_ITEMS as u32).collect();
+        rng.shuffle(&mut history);
+        history.truncate(3 + user as usize % 4);
+        history
     }));
     let named =
         |name: char, n: usize| Vocab::from_ids((0..n).map(|i| format!("{name}{i}"))).unwrap();
@@ -193,7 +193,7 @@ pub fn artefact(n_items: usize) -> Artefact {
     }
 }
 
-/// Even items are `colour: red`, those that three divides `size: big`; `i0` is called `Nought`.
+/// Even items have `colour: red`, multiples of three `size: big`, and `i0` has the title `Nought`.
 pub fn table() -> ItemTable {
     let rows = (0..N_ITEMS).map(|item| {
         let mut row = ItemRow { item: format!("i{item}"), ..ItemRow::default() };
@@ -216,42 +216,41 @@ pub fn named(name: &str, kind: Kind) -> Snapshot {
     Snapshot::new(name, artefact(N_ITEMS), model(kind), table(), None).unwrap()
 }
 
-/// A server without a network, and its store's folder.
+/// A server without a network, and the folder of its event store.
 pub struct Site {
     pub app: Arc<App>,
     _folder: tempfile::TempDir,
 }
 
-/// A machine that is busy with other things is not what is tested.
+/// Limits that tolerate a busy machine.
 pub fn patient() -> Limits {
     Limits { deadline: std::time::Duration::from_secs(60), ..Limits::default() }
 }
 
 pub fn site(models: Vec<Snapshot>, limits: Limits) -> Site {
     let folder = tempfile::tempdir().unwrap();
-    let store = Arc::new(Embedded::open(folder.path().join("events")).unwrap());
+    let store = Arc::new(EmbeddedStore::open(folder.path().join("events")).unwrap());
     let setup = Setup { models, store: Some(store), limits, threads: 2, ..Setup::default() };
     Site { app: Arc::new(App::new(setup).unwrap()), _folder: folder }
 }
 
-/// With the administrator's key `admin` and the answers' key `shop`. The artefact `rows` is [`Kind::Rows`], `other` another
-/// version of [`Kind::Factors`], everything else is refused.
+/// A server with the administrator key `admin` and the client key `shop`. It can load the artefacts `unfactored`
+/// ([`Kind::Unfactored`]) and `other` (another version of [`Kind::Factors`]), and refuses all others.
 pub fn administered(limits: Limits) -> Site {
     let folder = tempfile::tempdir().unwrap();
     let keys = |key: &[u8]| Keys::parse(&sha256(key)).unwrap();
     let load = |name: &str, path: &std::path::Path| match path.to_str() {
-        Some("rows") => Ok(named(name, Kind::Rows)),
+        Some("unfactored") => Ok(named(name, Kind::Unfactored)),
         Some("other") => {
             let mut artefact = artefact(N_ITEMS);
             artefact.manifest.name = "other".into();
             Ok(Snapshot::new(name, artefact, model(Kind::Factors), table(), None).unwrap())
         }
         Some("broken") => {
-            let broken =
-                Snapshot::new(name, artefact(N_ITEMS), model(Kind::NotANumber), table(), None);
+            let broken = Snapshot::new(name, artefact(N_ITEMS), model(Kind::Nan), table(), None);
             broken.map_err(|error| error.to_string())
         }
-        _ => Err("there is no such folder".into()),
+        _ => Err("no such folder".into()),
     };
     let setup = Setup {
         models: vec![snapshot(Kind::Factors)],
@@ -264,22 +263,22 @@ pub fn administered(limits: Limits) -> Site {
     Site { app: Arc::new(App::new(setup).unwrap()), _folder: folder }
 }
 
-/// Keeps events, and has the administrator's key `admin`.
+/// A server with an event store and the administrator key `admin`.
 pub fn administered_with_store() -> Site {
     let folder = tempfile::tempdir().unwrap();
-    let store = Arc::new(Embedded::open(folder.path().join("events")).unwrap());
+    let store = Arc::new(EmbeddedStore::open(folder.path().join("events")).unwrap());
     let models = vec![snapshot(Kind::Factors)];
     Site { _folder: folder, ..administered_over(store, models, Limits::default()) }
 }
 
-/// The same over this store.
+/// The same with this event store.
 pub fn administered_over(
     store: Arc<dyn EventStore>,
     models: Vec<Snapshot>,
     limits: Limits,
 ) -> Site {
     let keys = Keys::parse(&sha256(b"admin")).unwrap();
-    let load = |_: &str, _: &std::path::Path| Err("there is no such folder".to_owned());
+    let load = |_: &str, _: &std::path::Path| Err("no such folder".to_owned());
     let admin = Some(Admin { keys, load: Box::new(load) });
     let setup = Setup { models, store: Some(store), limits, threads: 2, admin, ..Setup::default() };
     Site { app: Arc::new(App::new(setup).unwrap()), _folder: tempfile::tempdir().unwrap() }
@@ -297,22 +296,30 @@ impl Site {
         let admin = path.starts_with("/admin");
         let request =
             request.header("authorization", if admin { "Bearer admin" } else { "Bearer shop" });
-        let response = router(Arc::clone(&self.app))
-            .oneshot(request.body(body.into()).unwrap())
-            .await
-            .unwrap();
+        let response = self.respond(request.body(body.into()).unwrap()).await;
         assert!(response.headers().contains_key("x-request-id"));
         let status = response.status();
         let found = response.headers()["content-type"].to_str().unwrap().to_owned();
         let expected =
             if status.is_success() { "application/json" } else { "application/problem+json" };
         assert_eq!(found, expected, "{method} {path}");
-        let bytes = to_bytes(response.into_body(), 1 << 24).await.unwrap();
-        let value: Value = serde_json::from_slice(&bytes).unwrap();
+        let value: Value = serde_json::from_str(response.body()).unwrap();
         if !status.is_success() {
             assert_eq!(value["status"], status.as_u16());
         }
         (status, value)
+    }
+
+    /// Sends a request without a body.
+    pub async fn raw(&self, request: request::Builder) -> Response<String> {
+        self.respond(request.body(Body::empty()).unwrap()).await
+    }
+
+    async fn respond(&self, request: Request<Body>) -> Response<String> {
+        let response = router(Arc::clone(&self.app)).oneshot(request).await.unwrap();
+        let (head, body) = response.into_parts();
+        let bytes = to_bytes(body, 1 << 24).await.unwrap();
+        Response::from_parts(head, String::from_utf8(bytes.to_vec()).unwrap())
     }
 
     pub async fn get(&self, path: &str) -> (StatusCode, Value) {

@@ -1,9 +1,10 @@
-//! Answers as a file.
+//! The file format of recorded rankings.
 //!
-//! A header of 32 bytes, little endian: `RANKSAID`, then how a row is laid out (1: items and scores; 2: deviations as well) and the
-//! length k of its lists as u32, then the number of rows and a fingerprint of the questions as u64. A row has k items, k
-//! scores and, in the second layout, k deviations, 4 bytes each; a short list is filled up with item 2^32 - 1. Rows are equally long:
-//! a file that is still being written says by its length how far it came, and a row is found without an index.
+//! A header of 32 bytes, little-endian: `RANKSAID`, then as u32 the layout of a row (1: items and scores; 2:
+//! deviations as well) and the length k of its lists, then as u64 the number of rows and a fingerprint of the
+//! queries. A row has k items, k scores and, in layout 2, k deviations, 4 bytes each; short lists are padded
+//! with item 2^32 - 1. All rows have the same length, so the length of an unfinished file tells how many rows
+//! it has, and a row is found without an index.
 
 use super::Answers;
 use crate::kernel::mapped::{Mapped, MappedFile};
@@ -12,29 +13,29 @@ use std::fs::File;
 use std::io::{self, BufWriter, Read as _, Write};
 use std::path::Path;
 
-/// Bytes of the header.
-pub const HEADER: usize = 32;
-/// Fills up short lists.
-const NOTHING: u32 = u32::MAX;
+/// Length of the header in bytes.
+pub const HEADER_LEN: usize = 32;
+/// Pads short lists.
+const PADDING: u32 = u32::MAX;
 
-/// What a file of answers says of itself.
+/// The header of a file of answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Header {
-    /// Items of a row.
+pub struct AnswersHeader {
+    /// Items per row.
     pub length: u32,
-    /// Rows.
+    /// Number of rows.
     pub queries: u64,
-    /// A fingerprint of the questions and of what was asked for.
+    /// A fingerprint of the queries and of the requested lists.
     pub questions: u64,
-    /// Whether each item has the deviation of its rank.
+    /// Whether each item has the standard deviation of its rank.
     pub deviations: bool,
 }
 
-impl Header {
-    /// As it stands in the file.
+impl AnswersHeader {
+    /// The header as bytes.
     #[must_use]
-    pub fn bytes(&self) -> [u8; HEADER] {
-        let mut bytes = [0; HEADER];
+    pub fn bytes(&self) -> [u8; HEADER_LEN] {
+        let mut bytes = [0; HEADER_LEN];
         bytes[..8].copy_from_slice(b"RANKSAID");
         bytes[8..12].copy_from_slice(&(1 + u32::from(self.deviations)).to_le_bytes());
         bytes[12..16].copy_from_slice(&self.length.to_le_bytes());
@@ -43,53 +44,53 @@ impl Header {
         bytes
     }
 
-    fn read(bytes: &[u8; HEADER]) -> Result<Self, String> {
+    fn read(bytes: &[u8; HEADER_LEN]) -> Result<Self, String> {
         let u32_at = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
         let u64_at = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
         if !bytes.starts_with(b"RANKSAID") {
-            return Err("holds no answers: does not begin with RANKSAID".into());
+            return Err("is not a file of rankings: does not begin with RANKSAID".into());
         }
         let layout = u32_at(8);
         if !(1..=2).contains(&layout) {
-            return Err(format!("its rows are laid out as {layout}, known are 1 and 2"));
+            return Err(format!("has row layout {layout}, known layouts are 1 and 2"));
         }
         let (length, queries, questions) = (u32_at(12), u64_at(16), u64_at(24));
         if queries > u64::from(u32::MAX) {
-            return Err(format!("speaks of {queries} rows, at most {} can be", u32::MAX));
+            return Err(format!("declares {queries} rows, the maximum is {}", u32::MAX));
         }
         Ok(Self { length, queries, questions, deviations: layout == 2 })
     }
 
-    /// Bytes of a row.
+    /// Length of a row in bytes.
     #[must_use]
     pub fn row(&self) -> u64 {
         4 * self.columns() as u64 * u64::from(self.length)
     }
 
-    /// Bytes of the whole file.
+    /// Length of the whole file in bytes.
     #[must_use]
     pub fn file(&self) -> u64 {
-        self.queries.saturating_mul(self.row()).saturating_add(HEADER as u64)
+        self.queries.saturating_mul(self.row()).saturating_add(HEADER_LEN as u64)
     }
 
     fn columns(&self) -> usize {
         2 + usize::from(self.deviations)
     }
 
-    /// Whole rows in a file that may not be done; none where it answers other questions, or is none of these.
+    /// The number of complete rows in a file that may be unfinished; 0 if it has another header or is no such file.
     #[must_use]
     pub fn rows_in(&self, path: &Path) -> u64 {
-        let mut head = [0; HEADER];
+        let mut head = [0; HEADER_LEN];
         let Ok(mut file) = File::open(path) else { return 0 };
         let (Ok(()), Ok(about)) = (file.read_exact(&mut head), file.metadata()) else { return 0 };
         if head != self.bytes() {
             return 0;
         }
-        let rows = (about.len() - HEADER as u64).checked_div(self.row());
+        let rows = (about.len() - HEADER_LEN as u64).checked_div(self.row());
         rows.unwrap_or(self.queries).min(self.queries)
     }
 
-    /// Writes the rows of some answers, each cut to the length.
+    /// Writes the rows of some answers, each cut to [`AnswersHeader::length`].
     ///
     /// # Errors
     /// When the disk is full.
@@ -98,7 +99,7 @@ impl Header {
         for q in 0..answers.len() {
             let items = answers.items(q);
             for at in 0..length {
-                file.write_all(&items.get(at).unwrap_or(&NOTHING).to_le_bytes())?;
+                file.write_all(&items.get(at).unwrap_or(&PADDING).to_le_bytes())?;
             }
             for column in [answers.scores(q), answers.deviations(q)].iter().take(self.columns() - 1)
             {
@@ -110,7 +111,7 @@ impl Header {
         Ok(())
     }
 
-    /// Writes a whole file beside its place and renames it.
+    /// Writes a whole file, atomically.
     ///
     /// # Errors
     /// When the disk is full.
@@ -123,54 +124,59 @@ impl Header {
     }
 }
 
-/// A whole file of answers, to be read where it lies. It must not be changed in place meanwhile, see [`crate::kernel::mapped`].
+/// A complete, memory-mapped file of answers. It must not be changed in place meanwhile, see
+/// [`crate::kernel::mapped`].
 #[derive(Clone, Debug)]
 pub struct AnswersFile {
-    header: Header,
-    /// One more than the largest item that a row lists.
+    header: AnswersHeader,
+    /// One more than the largest listed item.
     items_to: usize,
-    /// All rows as integers, and as floats: each column is read as what it is.
+    /// All rows, as integers and as floats: columns have either type.
     ids: Mapped<u32>,
     numbers: Mapped<f32>,
 }
 
 impl AnswersFile {
-    /// Looks at every item once.
+    /// Opens a file and checks every item once.
     ///
     /// # Errors
-    /// When the file cannot be read, is none of these, is longer or shorter than it says, or lists an item that is not in a
-    /// catalogue of `n_items`.
+    /// When the file cannot be read, is no such file, has another length than its header declares, or lists an item that is not
+    /// in a catalogue of `n_items`.
     pub fn open(path: &Path, n_items: usize) -> Result<Self> {
         let bad = |problem: String| Error::File { path: path.to_owned(), problem };
         let mapped = File::open(path).and_then(|file| MappedFile::open(&file));
         let mapped = mapped.map_err(Error::io(path))?;
         let bytes = mapped.bytes();
         let Some(head) = bytes.first_chunk() else {
-            return Err(bad(format!("has {} bytes, its header alone {HEADER}", bytes.len())));
+            return Err(bad(format!(
+                "has {} bytes, the header alone has {HEADER_LEN}",
+                bytes.len()
+            )));
         };
-        let header = Header::read(head).map_err(bad)?;
+        let header = AnswersHeader::read(head).map_err(bad)?;
         if bytes.len() as u64 != header.file() {
             let (found, expected) = (bytes.len(), header.file());
-            return Err(bad(format!("has {found} bytes, as its header has it {expected}")));
+            return Err(bad(format!("has {found} bytes, according to its header {expected}")));
         }
-        let body = HEADER..bytes.len();
+        let body = HEADER_LEN..bytes.len();
         let (Some(ids), Some(numbers)) = (mapped.numbers(body.clone()), mapped.numbers(body))
         else {
-            return Err(bad("its numbers cannot be read where they lie on this machine".into()));
+            return Err(bad("its numbers cannot be memory-mapped on this machine".into()));
         };
         let mut file = Self { header, items_to: 0, ids, numbers };
         file.items_to = file.check(n_items).map_err(bad)?;
         Ok(file)
     }
 
-    /// Every list has items of the catalogue, and ends once. Returns one more than the largest item.
+    /// Checks that all items are in the catalogue and that padding is only at the end of lists. Returns one
+    /// more than the largest item.
     fn check(&self, n_items: usize) -> Result<usize, String> {
         let mut items_to = 0;
         let length = self.header.length as usize;
         let rows = self.ids.chunks_exact((self.header.columns() * length).max(1));
         for (row, ids) in rows.map(|row| &row[..length]).enumerate() {
-            let end = ids.iter().position(|&id| id == NOTHING).unwrap_or(length);
-            let (listed, rest) = ids.split_at(end);
+            let end = ids.iter().position(|&id| id == PADDING).unwrap_or(length);
+            let (listed, padding) = ids.split_at(end);
             let largest = listed.iter().max().map_or(0, |&item| item as usize + 1);
             if largest > n_items {
                 let item = largest - 1;
@@ -179,43 +185,43 @@ impl AnswersFile {
                 ));
             }
             items_to = items_to.max(largest);
-            if let Some(item) = rest.iter().find(|&&id| id != NOTHING) {
-                return Err(format!("row {row} lists item {item} after its list's end"));
+            if let Some(item) = padding.iter().find(|&&id| id != PADDING) {
+                return Err(format!("row {row} lists item {item} after the end of its list"));
             }
         }
         Ok(items_to)
     }
 
-    /// One more than the largest item that a row lists.
+    /// One more than the largest listed item.
     #[must_use]
     pub fn items_to(&self) -> usize {
         self.items_to
     }
 
-    /// What it says of itself.
+    /// The header.
     #[must_use]
-    pub fn header(&self) -> &Header {
+    pub fn header(&self) -> &AnswersHeader {
         &self.header
     }
 
-    /// How many rows there are.
+    /// The number of rows.
     #[must_use]
     pub fn len(&self) -> usize {
         self.header.queries as usize
     }
 
-    /// Whether there is no row.
+    /// Whether there are no rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// A row's items, best first; none of a row that is not there.
+    /// The items of a row, best first; empty for rows beyond the end.
     #[must_use]
     pub fn items(&self, row: usize) -> &[ItemId] {
         let ids = &self.ids[self.column(row, 0)];
         match ids.last() {
-            Some(&last) if last == NOTHING => &ids[..ids.partition_point(|&id| id != NOTHING)],
+            Some(&last) if last == PADDING => &ids[..ids.partition_point(|&id| id != PADDING)],
             _ => ids,
         }
     }
@@ -226,7 +232,7 @@ impl AnswersFile {
         &self.numbers[self.column(row, 1)][..self.items(row).len()]
     }
 
-    /// The deviations of their ranks; empty where the file has none.
+    /// The standard deviations of their ranks; empty if the file has none.
     #[must_use]
     pub fn deviations(&self, row: usize) -> &[f32] {
         if !self.header.deviations {
@@ -259,11 +265,11 @@ mod tests {
         let mut rankings = Rankings::default();
         rankings.push([(3, 0.5), (1, 0.25)]);
         rankings.push([(2, 0.5)]);
-        let header = Header { length: 3, queries: 2, questions: 5, deviations: false };
+        let header = AnswersHeader { length: 3, queries: 2, questions: 5, deviations: false };
         header.write(&path, &rankings.into()).unwrap();
         let whole = fs::read(&path).unwrap();
         assert_eq!((whole.len() as u64, header.rows_in(&path)), (header.file(), 2));
-        let other = Header { questions: 6, ..header.clone() };
+        let other = AnswersHeader { questions: 6, ..header.clone() };
         assert_eq!(other.rows_in(&path), 0, "other questions");
         let refused = |bytes: &[u8]| {
             fs::write(&path, bytes).unwrap();
@@ -275,15 +281,15 @@ mod tests {
             changed
         };
         for (bytes, problem) in [
-            (vec![], "has 0 bytes, its header alone 32"),
+            (vec![], "has 0 bytes, the header alone has 32"),
             (whole[..31].to_vec(), "has 31 bytes"),
-            (whole[..79].to_vec(), "has 79 bytes, as its header has it 80"),
+            (whole[..79].to_vec(), "has 79 bytes, according to its header 80"),
             (with(0, b"WRANGSAD"), "does not begin with RANKSAID"),
-            (with(8, &[3]), "laid out as 3, known are 1 and 2"),
-            (with(16, &[255; 8]), "speaks of 18446744073709551615 rows"),
-            (with(12, &[9]), "as its header has it 176"),
+            (with(8, &[3]), "row layout 3, known layouts are 1 and 2"),
+            (with(16, &[255; 8]), "declares 18446744073709551615 rows"),
+            (with(12, &[9]), "according to its header 176"),
             (with(32, &[4]), "row 0 lists item 4 of a catalogue of 4 items"),
-            (with(64, &[1, 0, 0, 0]), "row 1 lists item 1 after its list's end"),
+            (with(64, &[1, 0, 0, 0]), "row 1 lists item 1 after the end of its list"),
         ] {
             let found = refused(&bytes);
             assert!(found.contains(problem) && found.contains("a.lists"), "{found}");
@@ -300,9 +306,9 @@ mod tests {
         let path = folder.path().join("a.lists");
         let mut silent = Rankings::default();
         (0..3).for_each(|_| silent.push([]));
-        let header = Header { length: 0, queries: 3, questions: 5, deviations: true };
+        let header = AnswersHeader { length: 0, queries: 3, questions: 5, deviations: true };
         header.write(&path, &silent.clone().into()).unwrap();
-        assert_eq!((header.file(), header.rows_in(&path)), (HEADER as u64, 3));
+        assert_eq!((header.file(), header.rows_in(&path)), (HEADER_LEN as u64, 3));
         assert_eq!(Answers::of_file(AnswersFile::open(&path, 0).unwrap()), silent.into());
     }
 }

@@ -1,15 +1,15 @@
-//! Activation functions, and their slopes from what they gave.
+//! Activation functions and their derivatives, computed from the output.
 
 use serde::{Deserialize, Serialize};
 
 use super::math::{sigmoid_lanes, tanh_lanes};
 use super::simd::{LANES, Simd, dispatch};
 
-/// What a layer makes of its sums. All rise or stay level everywhere, so the largest input gives the largest output.
+/// Activation functions. All are monotonic, so the largest input gives the largest output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Activation {
-    /// `max(x, 0)`, with slope 0 at 0.
+    /// `max(x, 0)`, with derivative 0 at 0.
     Relu,
     /// `x`
     Identity,
@@ -23,7 +23,7 @@ dispatch! {
     /// The activation of every element, in place.
     pub fn activate(activation: Activation, x: &mut [f32]) = activate_kernel;
 
-    /// The chain rule: `grads *= slope`, where `y` is what the activation gave.
+    /// The chain rule: `grads *= derivative`, where `y` is the output of the activation.
     ///
     /// # Panics
     /// When the lengths differ.
@@ -46,7 +46,7 @@ fn chain_kernel<S: Simd>(s: S, activation: Activation, y: &[f32], grads: &mut [f
     }
 }
 
-/// [`activate`] inside a kernel. A NaN stays.
+/// [`activate`] inside a kernel. NaN stays NaN.
 #[inline(always)]
 pub(super) fn activate_lanes<S: Simd>(s: S, activation: Activation, x: S::F) -> S::F {
     match activation {
@@ -57,7 +57,7 @@ pub(super) fn activate_lanes<S: Simd>(s: S, activation: Activation, x: S::F) -> 
     }
 }
 
-/// The slope where the activation gives `y`.
+/// The derivative where the output is `y`.
 #[inline(always)]
 pub(super) fn slope_lanes<S: Simd>(s: S, activation: Activation, y: S::F) -> S::F {
     let one = s.splat(1.0);

@@ -1,11 +1,13 @@
 //! Fully connected layers on a batch of rows: `y = b + x W`, and its gradients.
 //!
-//! Own microkernels, because `gemm` promises equal bits neither across instruction sets nor for a row alone and the same
-//! row among others. Here every sum is **one chain** of multiply-adds, in the order of the inputs (forward and back to the
-//! inputs) or of the batch (weights), whatever the tile: a scalar loop of `f32::mul_add` gives the same bits.
+//! These are microkernels of our own because `gemm` does not guarantee equal bits across instruction sets,
+//! nor for a row on its own and the same row in a batch. Here every sum is **one chain** of multiply-adds, in
+//! the order of the inputs (forward and back to the inputs) or of the batch (weights), whatever the tile: a
+//! scalar loop of `f32::mul_add` gives the same bits.
 //!
-//! Weights are `n_in x width`, input after input, with the width padded by zeros to a multiple of 16. Everything here runs
-//! on the calling thread; rows (forward) and inputs (weights) may be cut among threads at will.
+//! Weights are `n_in x width`, input after input, with the width padded by zeros to a multiple of 16.
+//! Everything here runs on the calling thread; rows (forward) and inputs (weights) may be split among threads
+//! freely.
 
 use super::panels::Rows;
 use super::simd::{Isa, LANES, Simd, dispatch, prefetch};
@@ -14,19 +16,20 @@ dispatch! {
     /// `out[r] = bias + x[r] W` for every row, `x.n() x width`.
     ///
     /// # Panics
-    /// When `width` is no multiple of 16 or the shapes do not fit, as in all functions here.
+    /// When `width` is not a multiple of 16 or the shapes do not fit, as in all functions here.
     pub fn affine(x: Rows<'_>, weights: &[f32], bias: &[f32], width: usize, out: &mut [f32]) = affine_kernel;
 
-    /// The gradient of the weights of the inputs `inputs`: `out[k] = sum over r of x[r][k] grads[r]`, `inputs.len() x width`;
-    /// `grads` has one row of `width` a row of `x`.
+    /// The gradient of the weights of the inputs `inputs`: `out[k] = sum over r of x[r][k] grads[r]`,
+    /// `inputs.len() x width`; `grads` has one row of `width` a row of `x`.
     pub fn to_weights(x: Rows<'_>, inputs: std::ops::Range<usize>, grads: &[f32], width: usize, out: &mut [f32]) = to_weights_kernel;
 
     /// The gradient of the bias: `out = sum over r of grads[r]`.
     pub fn to_bias(grads: &[f32], out: &mut [f32]) = to_bias_kernel;
 }
 
-/// `to[j][i] = from[i][j]`, for an `n x m` matrix with rows `from_stride` apart; rows of `to` are `to_stride` apart, and what
-/// lies between is left alone. With the transposed weights, [`affine`] leads gradients back to the inputs.
+/// `to[j][i] = from[i][j]`, for an `n x m` matrix with rows `from_stride` apart; rows of `to` are `to_stride`
+/// apart, and the gaps are not written. With the transposed weights, [`affine`] computes the gradient of the
+/// inputs.
 pub fn transpose(
     from: &[f32],
     n: usize,
@@ -47,8 +50,8 @@ pub fn transpose(
     }
 }
 
-/// Runs `$body` over `$n` columns (a multiple of 16) and `$rows` rows in tiles, with the constants `$r` rows and `$v` vectors
-/// of the tile. Tiles are as large as the registers allow.
+/// Runs `$body` over `$n` columns (a multiple of 16) and `$rows` rows in tiles, with the constants `$r` rows
+/// and `$v` vectors of the tile. Tiles are as large as the registers allow.
 macro_rules! for_tiles {
     ($s:ty, $rows:expr, $n:expr, |$row:ident, $column:ident, $r:ident, $v:ident| $body:expr) => {{
         let mut $column = 0;

@@ -1,11 +1,13 @@
-//! Half a pass of alternating least squares on confidences: each row's vector, the other side's vectors standing still.
+//! Half a pass of alternating least squares on confidences: updates the vectors of one side, with those of
+//! the other side fixed.
 //!
-//! Row u with vector x minimises, over the other side's vectors y_i, sum over all i of c_i (p_i - x y_i)^2 + l2 |x|^2, where an
-//! entry of the sparse matrix has p = 1 and c = 1 + its value, and all others have p = 0 and c = 1. So x solves
-//! (Y'Y + sum of (c - 1) y y' + l2) x = sum of c y, the sums over the row's entries alone (Hu, Koren, Volinsky, ICDM 2008).
+//! Row u with vector x minimises, over the other side's vectors y_i, sum over all i of c_i (p_i - x y_i)^2 +
+//! l2 |x|^2, where an entry of the sparse matrix has p = 1 and c = 1 + its value, and all others have p = 0
+//! and c = 1. So x solves (Y'Y + sum of (c - 1) y y' + l2) x = sum of c y, the sums over the row's entries
+//! alone (Hu, Koren, Volinsky, ICDM 2008).
 //!
-//! [`conjugate_gradient`] takes a few steps from where the row is (Takacs, Pilaszy, Tikk, RecSys 2011), which costs
-//! entries x dim a step; [`exact`] makes the matrix and factorises it, entries x dim^2 / 2 + dim^3 / 6.
+//! [`conjugate_gradient`] takes a few steps from the current vector (Takacs, Pilaszy, Tikk, RecSys 2011), which costs
+//! entries x dim per step; [`exact`] builds the matrix and factorises it, entries x dim^2 / 2 + dim^3 / 6.
 //!
 //! Rows of all matrices are padded with zeros to a multiple of 16; zeros stay zeros.
 
@@ -17,12 +19,12 @@ use super::simd::{LANES, Simd, dispatch, prefetch};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// What all rows of one half share.
+/// The data of half a pass.
 #[derive(Clone, Copy, Debug)]
-pub struct Half<'a> {
+pub struct HalfPass<'a> {
     /// Rows x others; its values are c - 1, not negative.
     pub extra: &'a Csr,
-    /// The side that stands still; its width is a multiple of 16.
+    /// The fixed side; its width is a multiple of 16.
     pub others: Rows<'a>,
     /// Its [`gram`].
     pub gram: &'a [f32],
@@ -30,7 +32,7 @@ pub struct Half<'a> {
     pub l2: &'a [f32],
 }
 
-impl Half<'_> {
+impl HalfPass<'_> {
     /// Panics when the shapes do not fit.
     fn check(&self, rows: Range<usize>, out: &[f32]) {
         let dim = self.others.dim();
@@ -61,35 +63,35 @@ pub fn gram(y: Rows<'_>, data: &[f32]) -> Vec<f32> {
 }
 
 dispatch! {
-    /// So many steps for each of the rows `rows` from their vectors in `out`. On the calling thread.
+    /// Takes `steps` steps for each of the rows `rows`, from their vectors in `out`. On the calling thread.
     ///
     /// # Panics
     /// When the shapes do not fit.
-    pub fn conjugate_gradient(half: Half<'_>, steps: usize, rows: Range<usize>, out: &mut [f32])
+    pub fn conjugate_gradient(half: HalfPass<'_>, steps: usize, rows: Range<usize>, out: &mut [f32])
         = conjugate_gradient_kernel;
 
-    /// The solution for each of the rows `rows`, into `out`. In `f32`; directions in which rounding leaves the matrix no
-    /// positive pivot get 0. On the calling thread.
+    /// The solution for each of the rows `rows`, into `out`. In `f32`; directions in which rounding leaves
+    /// the matrix no positive pivot get 0. On the calling thread.
     ///
     /// # Panics
     /// When the shapes do not fit.
-    pub fn exact(half: Half<'_>, rows: Range<usize>, out: &mut [f32]) = exact_kernel;
+    pub fn exact(half: HalfPass<'_>, rows: Range<usize>, out: &mut [f32]) = exact_kernel;
 
-    /// The summed (c - 1) (1 - x y)^2 + (1 - x y)^2 - (x y)^2 of the entries of the rows `rows`, whose vectors are in `x`: what the
-    /// loss of all pairs is above |X Y'|^2. On the calling thread.
+    /// The summed (c - 1) (1 - x y)^2 + (1 - x y)^2 - (x y)^2 of the entries of the rows `rows`, whose
+    /// vectors are in `x`: what the loss of all pairs is above |X Y'|^2. On the calling thread.
     ///
     /// # Panics
     /// When the shapes do not fit.
-    pub fn loss_of_entries(half: Half<'_>, rows: Range<usize>, x: &[f32]) -> f64 = loss_kernel;
+    pub fn loss_of_entries(half: HalfPass<'_>, rows: Range<usize>, x: &[f32]) -> f64 = loss_kernel;
 }
 
-/// A residual whose square is below this is none.
+/// Residuals whose square is below this count as 0.
 const SOLVED: f32 = 1e-20;
 
 #[inline(always)]
 fn conjugate_gradient_kernel<S: Simd>(
     s: S,
-    half: Half<'_>,
+    half: HalfPass<'_>,
     steps: usize,
     rows: Range<usize>,
     out: &mut [f32],
@@ -139,10 +141,10 @@ fn conjugate_gradient_kernel<S: Simd>(
     }
 }
 
-/// Asks for the vectors that the next row will need: they lie anywhere.
+/// Prefetches the vectors of the next row, which are scattered.
 #[inline(always)]
-fn fetch_ahead(half: Half<'_>, row: usize) {
-    // A busy row's own would push each other out of the cache.
+fn fetch_ahead(half: HalfPass<'_>, row: usize) {
+    // The vectors of a long row would evict each other.
     for &other in half.extra.row(row).iter().take(64) {
         for line in half.others.row(other as usize).chunks(LANES) {
             prefetch(line.as_ptr());
@@ -165,8 +167,8 @@ fn apply_shared<S: Simd>(s: S, gram: &[f32], l2: f32, x: &[f32], out: &mut [f32]
     }
 }
 
-/// Columns `from..from + 16 V`: the matrix is symmetric, so its rows are added up. Even and odd rows apart, to have twice as many
-/// sums under way.
+/// Columns `from..from + 16 V`: the matrix is symmetric, so its rows are added up. Even and odd rows apart,
+/// to have twice as many sums under way.
 #[inline(always)]
 fn shared_columns<S: Simd, const V: usize>(
     s: S,
@@ -194,7 +196,7 @@ fn shared_columns<S: Simd, const V: usize>(
 }
 
 #[inline(always)]
-fn exact_kernel<S: Simd>(s: S, half: Half<'_>, rows: Range<usize>, out: &mut [f32]) {
+fn exact_kernel<S: Simd>(s: S, half: HalfPass<'_>, rows: Range<usize>, out: &mut [f32]) {
     half.check(rows.clone(), out);
     let dim = half.others.dim();
     let mut matrix = vec![0.0; dim * dim];
@@ -242,7 +244,7 @@ fn factorise_and_solve<S: Simd>(s: S, a: &mut [f32], l2: f32, x: &mut [f32]) {
 }
 
 #[inline(always)]
-fn loss_kernel<S: Simd>(s: S, half: Half<'_>, rows: Range<usize>, x: &[f32]) -> f64 {
+fn loss_kernel<S: Simd>(s: S, half: HalfPass<'_>, rows: Range<usize>, x: &[f32]) -> f64 {
     half.check(rows.clone(), x);
     let mut sum = 0.0;
     for (row, x) in rows.zip(x.chunks_exact(half.others.dim())) {
@@ -284,7 +286,7 @@ mod tests {
     }
 
     /// The minimum by the definition: all others count, in f64.
-    fn naive(half: Half<'_>, row: usize) -> Vec<f64> {
+    fn naive(half: HalfPass<'_>, row: usize) -> Vec<f64> {
         let dim = half.others.dim();
         let (mut a, mut b) = (vec![0.0; dim * dim], vec![0.0; dim]);
         let mut add = |other: usize, c: f64, p: f64| {
@@ -316,7 +318,7 @@ mod tests {
             let stride = dim.next_multiple_of(LANES);
             let rows = Rows::dense(&others, n_others, stride);
             let gram = gram(rows, &others);
-            let half = Half { extra: &extra, others: rows, gram: &gram, l2: &l2 };
+            let half = HalfPass { extra: &extra, others: rows, gram: &gram, l2: &l2 };
             let mut seen: Option<(Vec<f32>, Vec<f32>)> = None;
             for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
                 with_isa(isa, 1, || {
@@ -359,7 +361,7 @@ mod tests {
         let rows = Rows::dense(&others, 2, 16);
         let gram = gram(rows, &others);
         assert_eq!(gram[0], 0.0625);
-        let half = Half { extra: &extra, others: rows, gram: &gram, l2: &[1.0] };
+        let half = HalfPass { extra: &extra, others: rows, gram: &gram, l2: &[1.0] };
         assert!((loss_of_entries(half, 0..1, &x) - 0.5).abs() < 1e-6);
     }
 }

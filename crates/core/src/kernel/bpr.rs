@@ -1,16 +1,16 @@
-//! Whole epochs of BPR matrix factorisation by stochastic gradient descent, one sample at a time (Rendle et al., "BPR:
-//! Bayesian personalized ranking from implicit feedback", UAI 2009, figure 4 and section 4.3.1).
+//! Whole epochs of BPR matrix factorisation by stochastic gradient descent, one sample at a time (Rendle et
+//! al., "BPR: Bayesian personalized ranking from implicit feedback", UAI 2009, figure 4 and section 4.3.1).
 //!
-//! Plain SGD is sequential. Usual parallel code ("hogwild") lets threads race on the item rows: fast, never the same
-//! twice, and in Rust undefined. Here users are cut into shards and items into as many blocks, S of each; S sub-rounds
-//! pair every shard with every block, so that the tasks of a sub-round share no row (the stratification of Gemulla et al.,
-//! "Large-scale matrix factorization with distributed stochastic gradient descent", KDD 2011). S depends on the data
-//! alone: any number of threads computes the same bits.
+//! Plain SGD is sequential. Usual parallel code ("hogwild") lets threads race on the item rows: fast, never
+//! the same twice, and in Rust undefined. Here users are cut into shards and items into as many blocks, S of
+//! each; S sub-rounds pair every shard with every block, so that the tasks of a sub-round share no row (the
+//! stratification of Gemulla et al., "Large-scale matrix factorization with distributed stochastic gradient
+//! descent", KDD 2011). S depends on the data alone: any number of threads computes the same bits.
 //!
 //! Differs from the paper:
-//! - an epoch visits every (user, item) pair once, in an order drawn anew, where the paper draws pairs with replacement;
+//! - an epoch visits every (user, item) pair once, in an order drawn anew, whereas the paper draws pairs with replacement;
 //! - the negative of a pair is uniform over the unseen items *of the positive's block*. Blocks are drawn anew every epoch,
-//!   so every unseen item meets every positive, and over epochs about equally often;
+//!   so every unseen item is paired with every positive, about equally often over epochs;
 //! - the order is random within each (shard, block) and fixed among them.
 
 use std::marker::PhantomData;
@@ -30,7 +30,8 @@ const BLOCK: usize = 128;
 /// How many samples ahead rows are prefetched for the second time.
 const AHEAD: usize = 6;
 
-/// Most shards; a task's rows, one shard and one block, then fit a core's second-level cache for tables of some 20 MB.
+/// Most shards; a task's rows, one shard and one block, then fit a core's second-level cache for tables of
+/// some 20 MB.
 const MAX_SHARDS: usize = 16;
 
 /// Trains matrix factorisation by BPR, epoch by epoch. Holds the scratch space.
@@ -42,7 +43,7 @@ pub struct BprSgd {
     plan: Plan,
 }
 
-/// What an epoch did.
+/// The result of an epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct BprEpoch {
     /// Sum over the samples of -ln sigmoid(score of the positive - score of the negative), each before its update.
@@ -61,8 +62,8 @@ impl BprSgd {
         Self { seed, item_bias, plan: Plan::default() }
     }
 
-    /// Visits every pair of `positives` once. TeacherRecipe rates and penalties are the tables' own: each sample subtracts
-    /// `learning_rate * (gradient + weight_decay * p)` from its three rows.
+    /// Visits every pair of `positives` once. Learning rates and penalties are those of the tables: each
+    /// sample subtracts `learning_rate * (gradient + weight_decay * p)` from its three rows.
     ///
     /// # Panics
     /// If the tables' optimisers are not [`Optimizer::Sgd`], their dimensions differ, or their rows are not the users and
@@ -133,12 +134,12 @@ impl BprSgd {
     }
 }
 
-// What a random stream is for.
+// Purposes of random streams.
 const ITEMS: u64 = 0;
 const ORDER: u64 = 1;
 const NEGATIVES: u64 = 2;
 
-/// Which pairs an epoch visits in which task.
+/// The assignment of pairs to tasks in an epoch.
 #[derive(Clone, Debug, Default)]
 struct Plan {
     n_shards: usize,
@@ -234,7 +235,7 @@ fn group(
     }
 }
 
-/// What all tasks of an epoch share.
+/// The data shared by all tasks of an epoch.
 struct Work<'a> {
     positives: &'a Positives,
     stride: usize,
@@ -255,7 +256,7 @@ struct SharedRows<'a> {
     table: PhantomData<&'a mut Table>,
 }
 
-// SAFETY: stands for a `&mut Table` of which each task uses rows of its own: the tasks of a sub-round have different
+// SAFETY: represents a `&mut Table` of which each task uses rows of its own: the tasks of a sub-round have different
 // shards of users and different blocks of items.
 unsafe impl Send for SharedRows<'_> {}
 // SAFETY: as above.
@@ -321,8 +322,8 @@ struct Sample {
     negative: u32,
 }
 
-/// Gives each pair a negative from `members`; returns how many have one. Draws all, then tests all, so that the filter's
-/// cache misses overlap.
+/// Gives each pair a negative from `members`; returns how many have one. Draws all, then tests all, so that
+/// the filter's cache misses overlap.
 #[inline(always)]
 fn draw_negatives(
     positives: &Positives,
@@ -383,7 +384,7 @@ struct Step<S: Simd> {
     /// 1 - rate * weight decay
     user_keep: S::F,
     item_keep: S::F,
-    /// The last vector of a user's row: there the lane that stands for the bias moves by 0 and keeps its 1.
+    /// The last vector of a user's row: the lane of the bias moves by 0 and keeps its 1.
     last_moves: S::F,
     last_keep: S::F,
 }
@@ -411,7 +412,7 @@ impl<S: Simd> Step<S> {
     /// One sample: user, positive, negative. Returns the margin, positive's score less negative's, before the update.
     ///
     /// # Safety
-    /// The rows are different, `vectors` long, and nobody else's.
+    /// The rows are distinct, `vectors` long, and used by this task only.
     #[inline(always)]
     unsafe fn take(&self, s: S, [user, positive, negative]: [*mut f32; 3], vectors: usize) -> f32 {
         // SAFETY of the pointers: the caller's promise.

@@ -1,7 +1,7 @@
 //! Zeroed, cache-line-aligned `f32` memory, on huge pages where the system offers them.
 //!
-//! A parameter table is touched at random: with 4 KiB pages every touch of an 18 MB table may miss the TLB.
-//! `madvise(MADV_HUGEPAGE)` was worth 1.4-1.9x on streams of that size. It is advice only: nothing depends on it.
+//! A parameter table is accessed at random: with 4 KiB pages, every access to an 18 MB table may miss the TLB.
+//! `madvise(MADV_HUGEPAGE)` gave a speed-up of 1.4-1.9x at that size. It is only advice: no result depends on it.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::fmt;

@@ -1,26 +1,27 @@
 //! Symmetric positive definite matrices: the inverse of large ones, in place, and the solution of small systems.
 //!
-//! [`invert`] is Gauss and Jordan's elimination in its symmetric form, the "sweep" (Beaton, 1964; Goodnight, The American
-//! Statistician 1979), by blocks of 256: the pivot block is inverted in `f64`, all else follows by one product of
-//! `panel * pivot^-1 * panel'`. It takes as many operations as Cholesky's factor, its inverse and their product (n^3), all of
-//! them in large products and in one loop, with two panels of scratch space. Without pivoting it is as accurate on positive
-//! definite matrices as by way of the factor (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., 14.4): the
-//! error of the result, relative to its norm, grows with the condition number, about 1e-7 times that.
+//! [`invert`] is Gauss and Jordan's elimination in its symmetric form, the "sweep" (Beaton, 1964; Goodnight,
+//! The American Statistician 1979), in blocks of 256: the pivot block is inverted in `f64`, everything else
+//! is one product of `panel * pivot^-1 * panel'`. It takes as many operations as Cholesky's factor, its
+//! inverse and their product (n^3), all of them in large products and in one loop, with two panels of scratch
+//! space. Without pivoting it is as accurate on positive definite matrices as the way through the factor
+//! (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., 14.4): the error of the result, relative
+//! to its norm, grows with the condition number, about 1e-7 times that.
 
 use super::gemm::{self, Mat, MatMut};
 use rayon::prelude::*;
 
-/// The matrix is not positive definite, or so nearly not that `f32` cannot tell.
+/// The matrix is not positive definite within the precision of `f32`.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 #[error("the matrix is not positive definite: pivot {at} is {pivot}")]
 pub struct NotPositiveDefinite {
-    /// Which pivot.
+    /// The index of the pivot.
     pub at: usize,
-    /// What it is; above 0 would be right.
+    /// Its value, which must be above 0.
     pub pivot: f64,
 }
 
-/// Puts the inverse of the symmetric `n x n` matrix `a` in its place. The lower triangle is read, both are written. In parallel
+/// Inverts the symmetric `n x n` matrix `a` in place. Reads the lower triangle and writes both. In parallel
 /// on rayon's current pool, in fixed blocks: the same bits on any number of threads.
 ///
 /// # Errors
@@ -48,14 +49,14 @@ pub fn invert(a: &mut [f32], n: usize) -> Result<(), NotPositiveDefinite> {
     Ok(())
 }
 
-/// Pivots eliminated at a time. Each time half the matrix is read and written, so not few; their own inverse is one thread's
-/// work, so not many.
+/// Pivots eliminated at a time. Each block reads and writes half the matrix, so blocks should not be small; a
+/// block's own inverse is computed by one thread, so they should not be large.
 const PIVOTS: usize = 256;
 
 /// Rows of the matrix in a task.
 const ROWS: usize = 512;
 
-/// The pivot block's inverse, made in `f64`.
+/// The inverse of the pivot block, computed in `f64`.
 fn inverse_of_pivots(
     a: &[f32],
     n: usize,
@@ -77,13 +78,13 @@ fn inverse_of_pivots(
     Ok(block.iter().map(|&x| -x as f32).collect())
 }
 
-/// Puts minus the inverse of `a` in its place, one pivot after the other; both triangles are read and written.
+/// Replaces `a` by minus its inverse, one pivot after the other; reads and writes both triangles.
 fn sweep(a: &mut [f64], n: usize) -> Result<(), NotPositiveDefinite> {
     let largest = (0..n).fold(0.0f64, |most, i| most.max(a[i * n + i]));
     let mut column = vec![0.0; n];
     for at in 0..n {
         let pivot = a[at * n + at];
-        // Also false for NaN. What is left of a singular `f32` matrix is noise of this size.
+        // Also false for NaN. The pivots of a singular `f32` matrix are noise of this size.
         let sound = pivot > largest * f64::from(f32::EPSILON) * 1e-3;
         if !sound {
             return Err(NotPositiveDefinite { at, pivot });
@@ -121,7 +122,8 @@ fn take_panel(a: &[f32], n: usize, from: usize, pivots: usize, panel: &mut [f32]
     });
 }
 
-/// `a -= scaled * panel'`, in the lower triangle (and a little above it). The pivots' rows and columns stay: they are 0 there.
+/// `a -= scaled * panel'`, in the lower triangle (and a little above it). The pivots' rows and columns stay:
+/// they are 0 there.
 fn eliminate(a: &mut [f32], n: usize, pivots: usize, panel: &[f32], scaled: &[f32]) {
     a.par_chunks_mut(ROWS * n).enumerate().for_each(|(chunk, a)| {
         let (start, rows) = (chunk * ROWS, a.len() / n);
@@ -136,7 +138,7 @@ fn eliminate(a: &mut [f32], n: usize, pivots: usize, panel: &[f32], scaled: &[f3
     });
 }
 
-/// Puts the pivots' new columns, and minus their inverse, into the lower triangle.
+/// Writes the pivots' new columns, and minus their inverse, to the lower triangle.
 fn put_panel(a: &mut [f32], n: usize, from: usize, pivots: usize, scaled: &[f32], inverse: &[f32]) {
     a.par_chunks_mut(n).enumerate().skip(from).for_each(|(row, a)| {
         if row < from + pivots {
@@ -175,8 +177,9 @@ fn mirror(a: &mut [f32], n: usize) {
     }
 }
 
-/// Solves a x = b for a symmetric positive definite `a`, of which the lower triangle is read, by Cholesky's factorisation
-/// in place: for small systems, on the calling thread. Directions in which `a` is not positive get 0.
+/// Solves a x = b for a symmetric positive definite `a`, of which the lower triangle is read, by Cholesky's
+/// factorisation in place: for small systems, on the calling thread. Directions in which `a` is not positive
+/// get 0.
 ///
 /// # Panics
 /// When `a` has not as many rows and columns as `b` has numbers.

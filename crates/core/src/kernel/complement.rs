@@ -1,24 +1,26 @@
-//! Some items against all the others, for a batch of queries: the summed exp of the rest's scores, and the way back.
+//! The log-sum-exp of the complement of given items, for a batch of queries, and its gradient.
 //!
-//! A list-wise loss over a whole catalogue (softmax, Plackett and Luce, HetComp) needs of the items that it does not list one
-//! number a query: ln of the sum of exp(score). [`Against::sum`] finds it, the caller turns it and the listed scores into a
-//! loss, and [`Against::propagate`] takes the slopes back to queries and items. No matrix of queries x items is ever laid out:
-//! scores live in registers, their exp in tiles of some 16 KiB.
+//! A list-wise loss over a whole catalogue (softmax, Plackett-Luce, HetComp) needs one number per query for
+//! all items that it does not list: the log-sum-exp of their scores. [`Complement::sum`] computes it, the
+//! caller turns it and the listed scores into a loss, and [`Complement::propagate`] computes the gradient of
+//! queries and items. No queries x items matrix is stored: scores stay in registers, their exp in tiles of
+//! some 16 KiB.
 //!
-//! Items stand in panels `[panel][dimension][16]`, queries in groups `[group][dimension][16]`.
-//! 1. A task owns a group and goes over all panels: scores, exp, **zero in the lanes of its listed and left-out items** (so
-//!    nothing is added that would have to be subtracted again), then their sum and the sum of exp * item.
-//! 2. A task owns some panels and goes over all groups: the exp once more, times the slope of each query, times the query.
+//! Items are packed in panels `[panel][dimension][16]`, queries in groups `[group][dimension][16]`.
+//! 1. A task owns a group and loops over all panels: scores, exp, **zero in the lanes of its listed and left-out items** (so
+//!    nothing has to be subtracted again), then their sum and the sum of exp * item.
+//! 2. A task owns some panels and loops over all groups: the exp again, times the gradient of each query, times the query.
 //!
-//! Computing the exp twice costs less than it looks: kept, it would be written by the owner of a query and read by the owner
-//! of an item, and lines that wander between cores cost more (two threads were slower than one). So the passes share nothing
-//! but one bit an item and query (which lanes count), and no number has two owners: any number of threads gives the same
-//! bits, and so does every instruction set with FMA, since every sum below has one order whatever the tiles' shape.
+//! Computing the exp twice is cheaper than storing it: it would be written by the owner of a query and read
+//! by the owner of an item, and cache lines that move between cores cost more (two threads were slower than
+//! one). So the passes share only one bit per item and query (which lanes count), and no number has two
+//! owners: any number of threads gives the same bits, and so does every instruction set with FMA, because
+//! every sum below has one order, whatever the shape of the tiles.
 //!
 //! **Scores of any size.** exp(score) stays within f32 while |query| |item| <= `SAFE` for the longest item: then the score
-//! itself is taken. A group with a query beyond that first looks for the largest score in some of the panels, and takes it off all:
-//! exp(score - largest) is then some number near 1 for what matters. Where it is not, which the sum shows, all panels are looked at,
-//! after which it is at most 1. (What is less than e^-86 of what was found counts as e^-86 of it, which no sum in f32 can tell from 0.)
+//! itself is used. For a group with a query beyond that, the largest score in a sample of the panels is subtracted first, so
+//! exp(score - largest) is near 1 for the items that matter. If it is not, which the sum shows, the maximum over all panels is
+//! used, after which it is at most 1. (Terms below e^-86 of the maximum count as e^-86 of it, which no f32 sum can tell from 0.)
 //!
 //! **The exp** is a power of two: queries are packed times log2(e), so that a score comes as its exponent, and the integral
 //! part comes off without the two multiply-adds of a reduction by ln 2. That is a third less work for every score.
@@ -39,13 +41,13 @@ const GROUP: usize = 16;
 const SPAN: usize = 32;
 /// Scores up to here are taken as they are: 2^32 times e^60 is within f32, and e^-60 is a normal number.
 const SAFE: f64 = 60.0;
-/// One in so many panels is looked at for a large score.
+/// One in this many panels is searched for a large score.
 const SAMPLE: usize = 16;
-/// Sums of exp, less what was found so, that are right: nothing in them was cut off (at 2^125), and what counted as 2^-125 is
-/// nothing beside them.
+/// The range in which a sum of exp is exact: no term was clamped at 2^125, and terms clamped at 2^-125 are
+/// negligible.
 const RIGHT: std::ops::Range<f64> = 1e-18..1e30;
 
-/// Sums of exp less the largest score, as far as a sample knows it; where that leads astray, all panels are looked at.
+/// Sums of exp minus the largest score of a sample; if that is too inexact, of all panels.
 fn sum_shifted(
     group: Group<'_>,
     shifts: &mut [f32],
@@ -71,20 +73,20 @@ pub struct Ragged<'a> {
     pub values: &'a [u32],
 }
 
-/// The vectors that a batch's rows ask with.
+/// The query vectors of a batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Queries<'a> {
     /// Row-major, 0 beyond the dimension.
     pub vectors: &'a [f32],
     /// From one vector to the next: a multiple of 16.
     pub stride: usize,
-    /// Which of the vectors each row of the batch asks with.
+    /// The index of the vector of each row of the batch.
     pub of_row: &'a [u32],
-    /// The rows that ask for the rest, ascending.
+    /// The rows that need the complement, ascending.
     pub asking: &'a [u32],
 }
 
-/// Where the gradients of [`Against::propagate`] go, `stride` numbers a row, 0 beyond the dimension.
+/// The output of [`Complement::propagate`], `stride` numbers a row, 0 beyond the dimension.
 #[derive(Debug)]
 pub struct Gradients<'a> {
     /// Of the batch's rows: overwritten.
@@ -93,8 +95,8 @@ pub struct Gradients<'a> {
     pub items: &'a mut [f32],
 }
 
-/// Scratch space of the batches on one catalogue.
-pub struct Against {
+/// Scratch space for batches on one catalogue.
+pub struct Complement {
     n_items: usize,
     dim: usize,
     /// Even, so that panels can be taken in pairs.
@@ -105,21 +107,21 @@ pub struct Against {
     masks: Vec<u16>,
     /// `[group][dimension][16]`
     groups: Buffer,
-    /// Of each query that asks: what is taken off its scores, in units of ln 2, and the sum of exp of what is left.
+    /// For each query: the number subtracted from its scores, in units of ln 2, and the sum of exp of the difference.
     shifts: Vec<f32>,
     masses: Vec<f64>,
     /// Of each row.
     log_complement: Vec<f32>,
-    /// Of each query that asks: the sum of exp * item.
+    /// For each query: the sum of exp * item.
     toward: Vec<f32>,
-    /// Of each query that asks: the slope of the mass times the query.
+    /// For each query: the gradient of the mass times the query.
     away: Vec<f32>,
-    /// The listed places of item i, each with its row: `order[starts[i]..starts[i + 1]]`, in the batch's order.
+    /// The listed positions of item i, each with its row: `order[starts[i]..starts[i + 1]]`, in the batch's order.
     starts: Vec<u32>,
     order: Vec<(u32, u32)>,
 }
 
-impl Against {
+impl Complement {
     /// For `n_items` vectors of `dim` numbers.
     ///
     /// # Panics
@@ -144,8 +146,8 @@ impl Against {
         }
     }
 
-    /// ln of the summed exp of the scores of all items but a row's listed and left-out ones, for each row: -inf where none is
-    /// left, and where it is not asked for. `items` comes with the distance from one to the next.
+    /// The log-sum-exp of the scores of all items but a row's listed and left-out ones, for each row: -inf if
+    /// there are none, and for rows that do not need it. `items` comes with the distance between two of them.
     ///
     /// # Panics
     /// When an item or vector is not there, or the lists have not a row for each query.
@@ -209,8 +211,9 @@ impl Against {
         &self.log_complement
     }
 
-    /// The gradients of the loss whose slopes these are: `to_listed` with respect to the scores of the listed items, parallel
-    /// to them, `to_rest` with respect to what [`Against::sum`] returned. Everything else as it was given to that.
+    /// The gradient of the loss for queries and items, from its derivatives: `to_listed` with respect to the
+    /// scores of the listed items, parallel to them, `to_complement` with respect to the output of
+    /// [`Complement::sum`]. The other arguments must be those of that call.
     ///
     /// # Panics
     /// When lengths do not fit.
@@ -220,24 +223,26 @@ impl Against {
         queries: Queries<'_>,
         listed: Ragged<'_>,
         to_listed: &[f32],
-        to_rest: &[f32],
+        to_complement: &[f32],
         gradients: Gradients<'_>,
     ) {
         let (n, dim, stride) = (queries.asking.len(), self.dim, queries.stride);
-        assert!(to_rest.len() == queries.of_row.len() && to_listed.len() == listed.values.len());
+        assert!(
+            to_complement.len() == queries.of_row.len() && to_listed.len() == listed.values.len()
+        );
         assert!(gradients.items.len() == self.n_items * stride, "one gradient an item");
         assert!(self.order.len() == listed.values.len(), "the batch that was summed");
-        // What came of queries that nobody asks about, to fill up a group, must be 0.
+        // The queries that pad a group must contribute 0.
         self.away.clear();
         self.away.resize(n.div_ceil(GROUP) * GROUP * dim, 0.0);
         weighted_sums(listed.starts, to_listed, listed.values, items, stride, gradients.queries);
         let ours = self.toward.chunks_exact(dim).zip(self.away.chunks_exact_mut(dim));
         for ((&row, &mass), (toward, away)) in queries.asking.iter().zip(&self.masses).zip(ours) {
             let row = row as usize;
-            if to_rest[row] == 0.0 || mass == 0.0 {
-                continue; // without a rest there is no slope
+            if to_complement[row] == 0.0 || mass == 0.0 {
+                continue; // without a complement there is no gradient
             }
-            let slope = (f64::from(to_rest[row]) / mass) as f32;
+            let slope = (f64::from(to_complement[row]) / mass) as f32;
             let query = &queries.vectors[queries.of_row[row] as usize * stride..][..dim];
             let to_row = &mut gradients.queries[row * stride..][..dim];
             for k in 0..dim {
@@ -264,7 +269,7 @@ impl Against {
     }
 }
 
-/// Masks of a group: those of the panels, and a line that nobody asks about, since masks are read two at a time.
+/// Masks of a group: those of the panels, and one line of padding, since masks are read two at a time.
 fn masks_of_group(n_panels: usize) -> usize {
     (n_panels + 1) * GROUP
 }
@@ -296,7 +301,8 @@ fn pack_items(items: (&[f32], usize), n_items: usize, dim: usize, panels: &mut [
     squares.into_iter().fold(0.0, larger).sqrt()
 }
 
-/// Packs the queries of some rows times log2(e), zeros beyond the last; returns the length of the longest, NaN if there is one.
+/// Packs the queries of some rows times log2(e), zeros beyond the last; returns the length of the longest,
+/// NaN if there is one.
 fn pack_queries(queries: Queries<'_>, rows: &[u32], dim: usize, out: &mut [f32]) -> f64 {
     out.fill(0.0);
     let mut longest = 0.0;

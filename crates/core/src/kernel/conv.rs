@@ -1,28 +1,30 @@
 //! Convolutions over a window of item vectors (Tang & Wang, WSDM 2018, section 3.2), and their gradients.
 //!
-//! A window is `length` item vectors of `dim` numbers, oldest first. Of it are made, in this order,
+//! A window is `length` item vectors of `dim` numbers, oldest first. The outputs are, in this order,
 //! - `vertical * dim` numbers: each vertical filter is a weighted sum of the window's items, without activation:
 //!   `out[v dim + k] = b_v + sum over i of w_v[i] e[i][k]`;
 //! - `length * horizontal` numbers: for each height h = 1..=length, `horizontal` filters of h x dim slide over the window, and
-//!   each gives the largest of its `length - h + 1` activated products:
+//!   each yields the largest of its `length - h + 1` activated products:
 //!   `out[vertical dim + (h - 1) horizontal + f] = max over p of phi(b_hf + sum over r < h, k of w_hf[r][k] e[p + r][k])`.
 //!
-//! Only the largest product is propagated back (the first of equals), and a gradient of 0, as dropout leaves many, costs
-//! nothing: the backward kernels list what is left of a window or filter, and then sum in registers.
+//! Only the largest product is propagated back (the first of equals), and a gradient of 0, as dropout leaves
+//! many, costs nothing: the backward kernels collect the non-zero terms of a window or filter, and then sum
+//! them in registers.
 //!
-//! Every sum is one chain of multiply-adds: over r, then k, forward; over filters back to a window; over the batch, in its
-//! order, for a filter. Cutting windows (forward, back to windows) or filters (back to filters) among threads changes no bit,
-//! nor does the instruction set. (The vertical filters' gradient is summed in 16 lanes, then by [`Simd::hsum`].)
+//! Every sum is one chain of multiply-adds: over r, then k, forward; over filters back to a window; over the
+//! batch, in its order, for a filter. Splitting windows (forward, back to windows) or filters (back to
+//! filters) among threads changes no bit, nor does the instruction set. (The vertical filters' gradient is
+//! summed in 16 lanes, then by [`Simd::hsum`].)
 
 use std::ops::Range;
 
 use super::activation::{Activation, activate_lanes};
 use super::simd::{Isa, LANES, Simd, dispatch};
 
-/// The sizes of the layer, and where things stand in its flat arrays. Item vectors are padded with zeros to
-/// [`Shape::stride`] numbers everywhere, filters too.
+/// The sizes of the layer, and the layout of its flat arrays. Item vectors are padded with zeros to
+/// [`ConvShape::stride`] numbers everywhere, filters too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
+pub struct ConvShape {
     /// Items in a window; at least 1.
     pub length: usize,
     /// Numbers in an item's vector.
@@ -33,7 +35,7 @@ pub struct Shape {
     pub horizontal: usize,
 }
 
-impl Shape {
+impl ConvShape {
     /// `dim` rounded up to a multiple of 16.
     pub fn stride(&self) -> usize {
         self.dim.next_multiple_of(LANES)
@@ -44,12 +46,12 @@ impl Shape {
         self.length * self.stride()
     }
 
-    /// Numbers that the layer makes of a window.
+    /// Number of outputs per window.
     pub fn outputs(&self) -> usize {
         self.vertical * self.dim + self.pooled()
     }
 
-    /// Those of them that the horizontal filters make.
+    /// Number of outputs of the horizontal filters.
     pub fn pooled(&self) -> usize {
         self.length * self.horizontal
     }
@@ -69,28 +71,28 @@ impl Shape {
         self.horizontal.next_multiple_of(LANES)
     }
 
-    /// Where height `h` begins in what [`pack`] makes; the whole is as long as height `length + 1` begins.
+    /// Where height `h` begins in the output of [`pack`]; its length is where height `length + 1` would begin.
     fn packed_at(&self, h: usize) -> usize {
         h * (h - 1) / 2 * self.dim * self.lanes()
     }
 }
 
-/// What [`convolve`] multiplies with.
+/// The parameters of [`convolve`].
 #[derive(Clone, Copy, Debug)]
 pub struct Weights<'a> {
     /// `vertical x length`
     pub vertical: &'a [f32],
-    /// One a vertical filter.
+    /// One per vertical filter.
     pub vertical_bias: &'a [f32],
     /// The horizontal filters, from [`pack`].
     pub packed: &'a [f32],
-    /// One a horizontal filter, height after height.
+    /// One per horizontal filter, height after height.
     pub horizontal_bias: &'a [f32],
 }
 
-/// Copies the horizontal filters (see [`Shape::filters`]) to the order in which [`convolve`] reads them: filters side by
-/// side.
-pub fn pack(shape: Shape, filters: &[f32], packed: &mut Vec<f32>) {
+/// Copies the horizontal filters (see [`ConvShape::filters`]) to the order in which [`convolve`] reads them:
+/// filters side by side.
+pub fn pack(shape: ConvShape, filters: &[f32], packed: &mut Vec<f32>) {
     assert_eq!(filters.len(), shape.filters(), "the filters of all heights");
     let (stride, lanes) = (shape.stride(), shape.lanes());
     packed.resize(shape.packed_at(shape.length + 1), 0.0);
@@ -107,13 +109,13 @@ pub fn pack(shape: Shape, filters: &[f32], packed: &mut Vec<f32>) {
 }
 
 dispatch! {
-    /// The layer's outputs for some windows, `out_stride` apart, and the position that each horizontal filter's largest
-    /// product has (`length * horizontal` a window).
+    /// The layer's outputs for some windows, `out_stride` apart, and the position that each horizontal
+    /// filter's largest product has (`length * horizontal` a window).
     ///
     /// # Panics
     /// When lengths do not fit, as in all functions here.
     pub fn convolve(
-        shape: Shape,
+        shape: ConvShape,
         activation: Activation,
         weights: Weights<'_>,
         windows: &[f32],
@@ -122,10 +124,11 @@ dispatch! {
         positions: &mut [u32],
     ) = convolve_kernel;
 
-    /// The gradient of the windows. `grads`, as `out` of [`convolve`], are those of the outputs, of the horizontal ones
-    /// *before* the activation. `filters` as [`Shape::filters`] has them.
+    /// The gradient of the windows. `grads`, as `out` of [`convolve`], are those of the outputs, of the
+    /// horizontal ones
+    /// *before* the activation. `filters` as [`ConvShape::filters`] has them.
     pub fn to_windows(
-        shape: Shape,
+        shape: ConvShape,
         vertical: &[f32],
         filters: &[f32],
         grads: &[f32],
@@ -136,7 +139,7 @@ dispatch! {
 
     /// Adds the gradient of the horizontal filters `range` of height `h`, and of their biases, to `out` and `bias`.
     pub fn to_filters(
-        shape: Shape,
+        shape: ConvShape,
         h: usize,
         range: Range<usize>,
         windows: &[f32],
@@ -149,7 +152,7 @@ dispatch! {
 
     /// The gradient of vertical filter `v`, `length` numbers; returns that of its bias.
     pub fn to_vertical(
-        shape: Shape,
+        shape: ConvShape,
         v: usize,
         windows: &[f32],
         grads: &[f32],
@@ -183,7 +186,7 @@ macro_rules! for_windows {
 #[allow(clippy::too_many_arguments)]
 fn convolve_kernel<S: Simd>(
     s: S,
-    shape: Shape,
+    shape: ConvShape,
     activation: Activation,
     weights: Weights<'_>,
     windows: &[f32],
@@ -191,7 +194,7 @@ fn convolve_kernel<S: Simd>(
     out_stride: usize,
     positions: &mut [u32],
 ) {
-    let Shape { length, dim, vertical, horizontal } = shape;
+    let ConvShape { length, dim, vertical, horizontal } = shape;
     let (stride, window) = (shape.stride(), shape.window());
     let n = count(shape, windows, out, out_stride, positions);
     assert_eq!(weights.vertical.len(), vertical * length, "one weight an item");
@@ -265,7 +268,13 @@ fn convolve_kernel<S: Simd>(
 
 /// The number of windows; checks that everything else is there for each of them.
 #[inline(always)]
-fn count(shape: Shape, windows: &[f32], out: &[f32], stride: usize, positions: &[u32]) -> usize {
+fn count(
+    shape: ConvShape,
+    windows: &[f32],
+    out: &[f32],
+    stride: usize,
+    positions: &[u32],
+) -> usize {
     assert!(shape.length > 0 && shape.dim > 0, "a window holds something");
     assert!(stride > 0 && stride >= shape.outputs(), "rows of outputs do not overlap");
     let n = windows.len() / shape.window();
@@ -282,7 +291,8 @@ struct Term {
     at: u32,
 }
 
-/// `out = sum of factor * vectors[at..]`, on top of what is in `out`, as many vectors at a time as the registers hold.
+/// `out = sum of factor * vectors[at..]`, on top of what is in `out`, as many vectors at a time as the
+/// registers hold.
 ///
 /// # Safety
 /// From every term's place on `vectors` has `out.len()` numbers, which is a multiple of 16.
@@ -336,7 +346,7 @@ unsafe fn add_terms<S: Simd>(s: S, terms: &[Term], vectors: *const f32, out: &mu
 #[allow(clippy::too_many_arguments)]
 fn to_windows_kernel<S: Simd>(
     s: S,
-    shape: Shape,
+    shape: ConvShape,
     vertical: &[f32],
     filters: &[f32],
     grads: &[f32],
@@ -344,7 +354,7 @@ fn to_windows_kernel<S: Simd>(
     positions: &[u32],
     out: &mut [f32],
 ) {
-    let Shape { length, dim, vertical: n_vertical, horizontal } = shape;
+    let ConvShape { length, dim, vertical: n_vertical, horizontal } = shape;
     let (stride, pooled) = (shape.stride(), shape.pooled());
     let n = count(shape, out, grads, grads_stride, positions);
     assert_eq!(vertical.len(), n_vertical * length, "one weight an item");
@@ -400,7 +410,7 @@ fn to_windows_kernel<S: Simd>(
 #[allow(clippy::too_many_arguments)]
 fn to_filters_kernel<S: Simd>(
     s: S,
-    shape: Shape,
+    shape: ConvShape,
     h: usize,
     range: Range<usize>,
     windows: &[f32],
@@ -444,7 +454,7 @@ fn to_filters_kernel<S: Simd>(
 #[inline(always)]
 fn to_vertical_kernel<S: Simd>(
     s: S,
-    shape: Shape,
+    shape: ConvShape,
     v: usize,
     windows: &[f32],
     grads: &[f32],

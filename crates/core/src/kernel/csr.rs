@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::panels::Rows;
 use super::simd::{LANES, Simd, dispatch, prefetch};
 
-/// Why numbers are no sparse matrix.
+/// Why the arrays are not a sparse matrix.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CsrError {
@@ -15,19 +15,19 @@ pub enum CsrError {
     /// The first offset is 0, the last the number of entries, and none is smaller than the one before.
     #[error("offset {at} is {found}, expected between {least} and {most}")]
     Offset {
-        /// Which offset.
+        /// The index of the offset.
         at: usize,
-        /// What it is.
+        /// Its value.
         found: usize,
-        /// The smallest that it may be.
+        /// The smallest valid value.
         least: usize,
-        /// The largest that it may be.
+        /// The largest valid value.
         most: usize,
     },
     /// A column beyond the matrix.
     #[error("entry {at} is in column {found} of {n_cols}")]
     Column {
-        /// Which entry.
+        /// The index of the entry.
         at: usize,
         /// Its column.
         found: u32,
@@ -44,7 +44,7 @@ pub enum CsrError {
     },
 }
 
-/// A sparse matrix by rows. Without values, every entry is 1. Entries of a row may stand in any order, and repeat.
+/// A sparse matrix by rows. Without values, every entry is 1. Entries of a row may be in any order, and repeat.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Csr {
     n_cols: usize,
@@ -129,7 +129,7 @@ impl Csr {
         self.values.as_ref().map(|values| &values[self.offsets[row]..self.offsets[row + 1]])
     }
 
-    /// The transpose, by counting; within its rows entries stand by rising original row.
+    /// The transpose, by counting; within its rows, entries are ordered by original row.
     ///
     /// # Panics
     /// When there are more rows than 32-bit column numbers.
@@ -158,22 +158,22 @@ impl Csr {
         Self { n_cols: self.n_rows(), offsets, indices, values }
     }
 
-    /// `out = self * dense`, or `out += self * dense`: rows of `out` stand `stride` apart, and what lies between is left
-    /// alone. In parallel on rayon's current pool; each row is summed by one thread in the order of its entries, so that
-    /// the result does not depend on their number.
+    /// `out = self * dense`, or `out += self * dense`: rows of `out` start `stride` apart, and gaps are not
+    /// written. In parallel on rayon's current pool; each row is summed by one thread in the order of its
+    /// entries, so that the result does not depend on their number.
     ///
     /// # Panics
     /// When the shapes do not fit.
     pub fn multiply(&self, dense: Rows<'_>, accumulate: bool, out: &mut [f32], stride: usize) {
         let dim = dense.dim();
         assert!(dense.n() == self.n_cols, "{} columns times {} rows", self.n_cols, dense.n());
-        assert!(stride >= dim, "rows of {dim} cannot stand {stride} apart");
+        assert!(stride >= dim, "rows of {dim} do not fit into a stride of {stride}");
         if self.n_rows() == 0 || dim == 0 {
             return;
         }
         let len = (self.n_rows() - 1) * stride + dim;
         assert!(out.len() >= len, "{} numbers into {} places", len, out.len());
-        // Rows are very unequal: small tasks, to be stolen.
+        // Row lengths are very unequal: small tasks, for work stealing.
         const BLOCK: usize = 64;
         out[..len].par_chunks_mut(BLOCK * stride).enumerate().for_each(|(i, out)| {
             multiply_rows(self, i * BLOCK, dense, accumulate, out, stride);
@@ -192,7 +192,7 @@ dispatch! {
     ) = multiply_rows_kernel;
 }
 
-/// Entries ahead whose rows are asked for.
+/// How many entries ahead rows are prefetched.
 const AHEAD: usize = 16;
 
 #[inline(always)]

@@ -1,11 +1,10 @@
 //! Dot products and their kin over plain slices.
 //!
-//! Sums have one fixed order, the same on every instruction set with FMA: four vectors of 16 lanes take the chunks of 16
-//! in turn, are added as (0 + 1) + (2 + 3), and the lanes by the tree of [`Simd::hsum`]. Note that this is not the order
-//! of [`score_one`](super::panels::score_one), which the ranking kernels use.
+//! Sums have one fixed order, the same on every instruction set with FMA: four vectors of 16 lanes take the
+//! chunks of 16 in turn, are added as (0 + 1) + (2 + 3), and the lanes by the tree of [`Simd::hsum`]. Note
+//! that this is not the order of [`score_one`](super::panels::score_one), which the ranking kernels use.
 
-use super::panels::Rows;
-use super::simd::{LANES, Simd, dispatch, prefetch};
+use super::simd::{LANES, Simd, dispatch};
 
 dispatch! {
     /// The sum of `a[i] * b[i]`.
@@ -22,21 +21,6 @@ dispatch! {
 
     /// `x *= a`
     pub fn scale(a: f32, x: &mut [f32]) = scale_lanes;
-
-    /// Scores of listed rows: for each query `r` in `range` and each `j` in `offsets[r]..offsets[r + 1]`, the dot product
-    /// of query `r` and item `ids[j]`, written to `out[j - offsets[range.start]]`. On the calling thread; cut `range` for
-    /// several.
-    ///
-    /// # Panics
-    /// When an id is beyond the items, or the shapes do not fit.
-    pub fn score_lists(
-        queries: Rows<'_>,
-        items: Rows<'_>,
-        offsets: &[usize],
-        ids: &[u32],
-        range: std::ops::Range<usize>,
-        out: &mut [f32],
-    ) = score_lists_kernel;
 }
 
 /// [`dot`] inside a kernel.
@@ -104,41 +88,6 @@ pub fn scale_lanes<S: Simd>(s: S, a: f32, x: &mut [f32]) {
     }
 }
 
-/// How many rows ahead their first lines are asked for.
-const AHEAD: usize = 8;
-
-#[inline(always)]
-fn score_lists_kernel<S: Simd>(
-    s: S,
-    queries: Rows<'_>,
-    items: Rows<'_>,
-    offsets: &[usize],
-    ids: &[u32],
-    range: std::ops::Range<usize>,
-    out: &mut [f32],
-) {
-    assert!(queries.dim() == items.dim(), "queries of {}, items of {}", queries.dim(), items.dim());
-    let (first, last) = (offsets[range.start], offsets[range.end]);
-    assert!(out.len() == last - first, "{} scores into {} places", last - first, out.len());
-    for r in range {
-        let query = queries.row(r);
-        let (from, to) = (offsets[r], offsets[r + 1]);
-        for (j, (id, out)) in
-            ids[from..to].iter().zip(&mut out[from - first..to - first]).enumerate()
-        {
-            if let Some(id) = ids.get(from + j + AHEAD)
-                && (*id as usize) < items.n()
-            {
-                let row = items.row(*id as usize);
-                for line in row.chunks(LANES) {
-                    prefetch(line.as_ptr());
-                }
-            }
-            *out = dot_lanes(s, query, items.row(*id as usize));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::simd::{Isa, with_isa};
@@ -185,29 +134,6 @@ mod tests {
                     if isa.is_fused() {
                         assert_eq!(found.to_bits(), dot_twin(&a, &b).to_bits(), "{n}");
                         assert!((0..n).all(|i| y[i] == 0.3f32.mul_add(a[i], b[i])));
-                    }
-                });
-            }
-        }
-    }
-
-    #[test]
-    fn listed_scores_are_the_dot_products_for_any_range() {
-        for dim in [1, 6, 16, 20, 64, 100, 129] {
-            let (queries, items) = (numbers(7 * (dim + 1), 3), numbers(11 * (dim + 2), 4));
-            let queries = Rows::new(&queries, 7, dim, dim + 1);
-            let items = Rows::new(&items, 11, dim, dim + 2);
-            let offsets = [0, 3, 3, 8, 9, 20, 20, 21];
-            let ids: Vec<u32> = (0..21).map(|j| (j * 5 + 3) % 11).collect();
-            for (from, to) in [(0, 7), (2, 5), (1, 2), (3, 3)] {
-                let mut out = vec![f32::NAN; offsets[to] - offsets[from]];
-                with_isa(super::super::simd::isa(), 1, || {
-                    score_lists(queries, items, &offsets, &ids, from..to, &mut out);
-                    for r in from..to {
-                        for j in offsets[r]..offsets[r + 1] {
-                            let expected = dot(queries.row(r), items.row(ids[j] as usize));
-                            assert_eq!(out[j - offsets[from]], expected);
-                        }
                     }
                 });
             }

@@ -1,13 +1,13 @@
-//! Distances of chosen pairs of points, and the pull of some points on others: a sampled slate of metric learning, and the
-//! way back. Both are one task's work; whoever has many rows cuts them.
+//! Distances of given pairs of points, and the gradient: weighted sums of the differences. For a sampled
+//! slate of metric learning. Both run on the calling thread; callers with many rows split them.
 
 use super::simd::{LANES, Simd, dispatch, prefetch};
 
 /// How many pairs ahead points are prefetched.
 const AHEAD: usize = 6;
 
-/// `out[k]` = the squared distance of the points `from[k]` and `to[k]` of `points`, which are `stride` numbers long, a
-/// multiple of 16, such as [`Table::fetch`](super::table::Table::fetch) gives them.
+/// `out[k]` = the squared distance of the points `from[k]` and `to[k]` of `points`, which are `stride`
+/// numbers long, a multiple of 16, such as [`Table::fetch`](super::table::Table::fetch) gives them.
 ///
 /// # Panics
 /// If the lists differ in length, `stride` is not a multiple of 16, or a point is not there.
@@ -23,8 +23,9 @@ pub fn squared_distances(points: &[f32], from: &[u32], to: &[u32], stride: usize
     }
 }
 
-/// `out` row `i` = the sum over `k` in `starts[i]..starts[i + 1]` of `coef[k]` times (point `to[k]` - point `from[k]`), in
-/// that order; `coef`, `from` and `to` begin at `starts[0]`. Points and rows are `stride` numbers long, a multiple of 16.
+/// `out` row `i` = the sum over `k` in `starts[i]..starts[i + 1]` of `coef[k]` times (point `to[k]` - point
+/// `from[k]`), in that order; `coef`, `from` and `to` begin at `starts[0]`. Points and rows are `stride`
+/// numbers long, a multiple of 16.
 ///
 /// # Panics
 /// If the lists differ in length, `stride` is not a multiple of 16, or a point is not there.
@@ -172,7 +173,8 @@ mod tests {
         }
     }
 
-    /// `ours` on every instruction set: near what `plain` says of each number, and the same bits on all that fuse.
+    /// `ours` on every instruction set: near the result of `plain` for each number, and the same bits on all
+    /// that fuse.
     fn check(ours: impl Fn() -> Vec<f32> + Send + Sync, plain: impl Fn(usize) -> f64) {
         let mut first: Option<Vec<f32>> = None;
         for isa in Isa::ALL {

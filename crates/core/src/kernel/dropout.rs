@@ -1,14 +1,15 @@
-//! Dropout (Srivastava et al., JMLR 2014): in training each number is kept with probability 1 - p, and then divided by it.
+//! Dropout (Srivastava et al., JMLR 2014): in training, each number is kept with probability 1 - p and then
+//! divided by 1 - p.
 //!
-//! Masks come from a generator that the caller keys, say by (seed, epoch, case): who draws, in what order and in what batch
-//! does not matter. A mask is one bit a number, 64 to the word, drawn 64 at a time: words of random bits are combined by
-//! "or" where the probability's binary expansion has a 1 and by "and" where it has a 0, from its last 1 on. So p = 0.5 costs
-//! one random word for 64 numbers, and no p more than 16.
+//! Masks come from a generator that the caller keys, say by (seed, epoch, case), so they do not depend on
+//! threads, order or batches. A mask is one bit per number, 64 per word, drawn 64 at a time: words of random
+//! bits are combined by "or" where the probability's binary expansion has a 1 and by "and" where it has a 0,
+//! from its last 1 on. So p = 0.5 costs one random word for 64 numbers, and no p more than 16.
 
 use super::rng::Rng;
 use super::simd::{LANES, Simd, dispatch};
 
-/// How much is dropped.
+/// The dropout rate.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dropout {
     /// The probability of being kept, in 65536ths; 1..=65536.
@@ -30,12 +31,12 @@ impl Dropout {
         f64::from(self.kept) == ONE
     }
 
-    /// What a number that is kept is multiplied by.
+    /// The factor of the kept numbers.
     pub fn scale(self) -> f32 {
         (ONE / f64::from(self.kept)) as f32
     }
 
-    /// Words of a mask of `n` numbers.
+    /// The number of words of a mask of `n` numbers.
     pub fn words(n: usize) -> usize {
         n.div_ceil(64)
     }
@@ -58,8 +59,8 @@ impl Dropout {
 const ONE: f64 = 65536.0;
 
 dispatch! {
-    /// Multiplies what is kept by `scale`, and sets the rest to 0: in each row of `stride` numbers the first `n`, by the
-    /// row's mask of [`Dropout::words`] words. The same forward and backward.
+    /// Multiplies kept numbers by `scale` and sets the others to 0: in each row of `stride` numbers the first
+    /// `n`, by the row's mask of [`Dropout::words`] words. The same forward and backward.
     ///
     /// # Panics
     /// When there are not as many masks as rows.
@@ -119,7 +120,8 @@ mod tests {
             for count in counts {
                 assert!((f64::from(count) - each * kept).abs() < bound(each, kept), "{p}: {count}");
             }
-            // A pair of neighbours is kept with probability kept^2: 63 pairs a word (overlapping ones widen the bound).
+            // A pair of neighbours is kept with probability kept^2: 63 pairs a word (overlapping ones widen
+            // the bound).
             let (n, both) = (n * 63.0 / 64.0, kept * kept);
             assert!((f64::from(pairs) - n * both).abs() < 2.0 * bound(n, both), "{p}: {pairs}");
         }

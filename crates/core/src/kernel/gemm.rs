@@ -1,8 +1,9 @@
-//! Dense products, by the `gemm` crate.
+//! Dense matrix products, by the `gemm` crate.
 //!
-//! The crate picks its own instruction set and blocking, so equal bits across instruction sets are *not* promised here,
-//! as they are where our own kernels are used; on one machine the same call gives the same bits. [`parallel`] and
-//! [`parallel_columns`] cut the result into fixed blocks, so that they do not depend on the number of threads either.
+//! The crate picks its own instruction set and blocking, so equal bits across instruction sets are *not*
+//! guaranteed here, unlike in our own kernels; on one machine, the same call gives the same bits.
+//! [`parallel`] and [`parallel_columns`] split the result into fixed blocks, so they do not depend on the
+//! number of threads.
 
 use rayon::prelude::*;
 
@@ -97,7 +98,7 @@ impl<'a> MatMut<'a> {
 }
 
 fn check(len: usize, rows: usize, cols: usize, stride: usize) {
-    assert!(stride >= cols, "rows of {cols} cannot stand {stride} apart");
+    assert!(stride >= cols, "rows of {cols} do not fit into a stride of {stride}");
     let needed = if rows == 0 || cols == 0 { 0 } else { (rows - 1) * stride + cols };
     assert!(len >= needed, "{rows} x {cols} needs {needed} numbers, found {len}");
 }
@@ -128,7 +129,7 @@ pub fn gemm(alpha: f32, a: Mat<'_>, b: Mat<'_>, beta: f32, c: &mut MatMut<'_>) {
 /// `a.rows x b.cols` numbers at `c`, rows `stride` apart.
 ///
 /// # Safety
-/// They may be written, and nobody else uses them meanwhile; the shapes of `a` and `b` fit.
+/// They may be written, and no other code uses them meanwhile; the shapes of `a` and `b` fit.
 unsafe fn product(alpha: f32, a: Mat<'_>, b: Mat<'_>, beta: f32, c: *mut f32, stride: usize) {
     // SAFETY: the constructors checked that `a` and `b` lie within their slices; `c` is the caller's promise.
     unsafe {
@@ -180,13 +181,13 @@ pub fn parallel(alpha: f32, a: Mat<'_>, b: Mat<'_>, beta: f32, c: &mut MatMut<'_
 /// Columns of `c` in a task of [`parallel_columns`].
 const COLUMNS: usize = 512;
 
-/// [`gemm()`] on rayon's current pool, in blocks of 512 columns of `c`: for wide results of few rows, where every block of
-/// `b` is then read once, and not once for every block of rows.
+/// [`gemm()`] on rayon's current pool, in blocks of 512 columns of `c`: for wide results of few rows, where
+/// every block of `b` is then read once, and not once for every block of rows.
 ///
 /// # Panics
 /// When the shapes do not fit.
 pub fn parallel_columns(alpha: f32, a: Mat<'_>, b: Mat<'_>, beta: f32, c: &mut MatMut<'_>) {
-    /// A place that several threads write to, each to columns of its own.
+    /// A destination that several threads write to, each to separate columns.
     #[derive(Clone, Copy)]
     struct Shared(*mut f32);
     // SAFETY: only pointers to disjoint columns are made of it.
@@ -215,8 +216,8 @@ pub fn parallel_columns(alpha: f32, a: Mat<'_>, b: Mat<'_>, beta: f32, c: &mut M
         (0..cols.div_ceil(COLUMNS)).into_par_iter().for_each(|block| {
             let first = block * COLUMNS;
             let b = b.col_range(first, COLUMNS.min(cols - first));
-            // SAFETY: the columns of this block lie within `c`, which was checked by its constructor and is borrowed mutably;
-            // no other task has them.
+            // SAFETY: the columns of this block lie within `c`, which was checked by its constructor and is
+            // borrowed mutably; no other task has them.
             unsafe { product(alpha, a, b, beta, to.column(first), stride) }
         });
     }

@@ -1,9 +1,8 @@
-//! Files as memory: numbers that are read where they lie, and leave memory when it is needed for something else.
+//! Memory-mapped files of numbers: pages are loaded when they are read, and the system can evict them.
 //!
-//! **What is asked of the system's administrator**: a mapped file is not changed in place while it is mapped. Programs that replace a
-//! file by renaming another one over it (as this project does) leave the mapped one as it was. What a change in place would do
-//! is undefined; cutting the file short ends the process. That is why a file that others may write is mapped only where that is asked for;
-//! those that a program of this project keeps for itself are never changed in place.
+//! **Requirement**: a file must not be changed in place while it is mapped. Replacing it by renaming another file over it, as this
+//! project does, leaves the mapped content unchanged. A change in place is undefined behaviour, and truncation kills the process.
+//! Files that other programs may write are therefore mapped only on request; a run's own files are never changed in place.
 
 use std::io;
 use std::marker::PhantomData;
@@ -12,7 +11,7 @@ use std::sync::Arc;
 
 use memmap2::{Mmap, MmapAsRawDesc};
 
-/// A whole file, to be read.
+/// A whole file, mapped for reading.
 #[derive(Clone, Debug)]
 pub struct MappedFile(Arc<Mmap>);
 
@@ -20,8 +19,8 @@ impl MappedFile {
     /// # Errors
     /// When the system refuses.
     pub fn open(file: impl MmapAsRawDesc) -> io::Result<Self> {
-        // SAFETY: the file is only read through this map; that nobody else changes it in place is asked of whoever asks for
-        // mapping, see above.
+        // SAFETY: the file is only read through this map; callers guarantee that it is not changed in place,
+        // see above.
         let map = unsafe { Mmap::map(file)? };
         Ok(Self(Arc::new(map)))
     }
@@ -32,8 +31,8 @@ impl MappedFile {
         &self.0
     }
 
-    /// Some of the bytes as little-endian numbers. `None` where they cannot be read as they lie: beyond the file's end, not a
-    /// whole number of numbers, not aligned, or on a machine that orders bytes otherwise.
+    /// Some of the bytes as little-endian numbers. `None` if the range is beyond the end of the file, not a
+    /// multiple of the number's size, or not aligned, or if the machine is big-endian.
     #[must_use]
     pub fn numbers<T: Number>(&self, bytes: Range<usize>) -> Option<Mapped<T>> {
         let found = self.0.get(bytes.clone())?;
@@ -47,7 +46,7 @@ impl MappedFile {
     }
 }
 
-/// Types without padding, every bit pattern of which is a number: `f32` and `u32`.
+/// Types without padding for which every bit pattern is valid: `f32` and `u32`.
 pub trait Number: sealed::Number {}
 impl<T: sealed::Number> Number for T {}
 
@@ -61,7 +60,7 @@ mod sealed {
 #[derive(Clone, Debug)]
 pub struct Mapped<T> {
     file: MappedFile,
-    /// The first one's byte.
+    /// The byte offset of the first number.
     start: usize,
     len: usize,
     of: PhantomData<T>,

@@ -1,4 +1,5 @@
-//! exp, ln, sigmoid and their kin on 16 lanes, with bounded error and the same bits on every instruction set with FMA.
+//! exp, ln, sigmoid and their kin on 16 lanes, with bounded error and the same bits on every instruction set
+//! with FMA.
 //!
 //! Each function comes three ways, which agree bit for bit: on a slice in place (`exp_slice`), on one number (`exp`),
 //! and on a vector inside a kernel (`exp_lanes`). The standard library's functions call the system's libm, whose last
@@ -13,8 +14,8 @@
 //! | softplus | 1.5e-7 | 0, inf | NaN |
 //! | tanh | 1.6e-7 | -1, 1 | NaN |
 //!
-//! The errors are measured by the tests against f64 over the whole range; results that would be subnormal are exact to
-//! an absolute 2^-149. The portable path without FMA is held to the same bounds.
+//! The errors are measured by the tests against f64 over the whole range; results that would be subnormal are
+//! exact to an absolute 2^-149. The portable path without FMA is held to the same bounds.
 //!
 //! Sources: range reduction after Cody and Waite; the polynomials are those of Cephes (Moshier: `expf`,
 //! `logf`, `tanhf`).
@@ -71,7 +72,7 @@ const LN2_LOW: f32 = -2.121_944_4e-4;
 /// e^x.
 #[inline(always)]
 pub fn exp_lanes<S: Simd>(s: S, x: S::F) -> S::F {
-    // The operands stand so that a NaN in x passes through both.
+    // The order of operands lets a NaN in x pass through both.
     let x = s.min(s.splat(89.0), s.max(s.splat(-105.0), x));
     let n = s.round(s.mul(x, s.splat(std::f32::consts::LOG2_E)));
     let r = s.fnma(n, s.splat(LN2_HIGH), x);
@@ -86,8 +87,9 @@ pub fn exp_lanes<S: Simd>(s: S, x: S::F) -> S::F {
     s.scale2(p, n)
 }
 
-/// 2^x for |x| <= 125, to 1.0e-7 (2.5e-7 without FMA); beyond that it is nonsense, but NaN stays NaN. For kernels that have bounded x
-/// and fold log2(e) into something else: half the cost of [`exp_lanes`]. The polynomial is the minimax one (Remez) of degree 6.
+/// 2^x for |x| <= 125, to 1.0e-7 (2.5e-7 without FMA); beyond that it is nonsense, but NaN stays NaN. For
+/// kernels that have bounded x and fold log2(e) into something else: half the cost of [`exp_lanes`]. The
+/// polynomial is the minimax one (Remez) of degree 6.
 #[inline(always)]
 pub fn exp2_bounded_lanes<S: Simd>(s: S, x: S::F) -> S::F {
     let n = s.round(x);
@@ -102,8 +104,8 @@ pub fn exp2_bounded_lanes<S: Simd>(s: S, x: S::F) -> S::F {
     if S::ISA == Isa::Avx512 {
         return s.scale2(p, n);
     }
-    // p is near 1 and n small: the exponent can be added to as it stands, which gives the same bits. NaN becomes an integer of
-    // which nothing is left after the shift, so it stays what it is.
+    // p is near 1 and n small: the exponent can be added to as it stands, which gives the same bits. NaN
+    // becomes an integer of which nothing is left after the shift, so it stays what it is.
     let exponent = s.shl(s.to_int(n), 23);
     s.float_from_bits(s.add_int(s.bits(p), exponent))
 }
@@ -115,7 +117,8 @@ pub fn ln_lanes<S: Simd>(s: S, x: S::F) -> S::F {
     let tiny = s.gt(s.splat(f32::MIN_POSITIVE), x);
     let scaled = s.select(tiny, s.mul(x, s.splat(8_388_608.0)), x);
     let shift = s.select(tiny, s.splat(-23.0), s.zero());
-    // x = 2^e * m with m in [sqrt(1/2), sqrt(2)): the bits of sqrt(1/2) are taken off, so that the exponent steps there.
+    // x = 2^e * m with m in [sqrt(1/2), sqrt(2)): the bits of sqrt(1/2) are taken off, so that the exponent
+    // steps there.
     let bits = s.sub_int(s.bits(scaled), s.splat_int(SQRT_HALF_BITS));
     let e = s.add(s.to_float(s.sra(bits, 23)), shift);
     let m = s.add_int(s.and_int(bits, s.splat_int(0x007f_ffff)), s.splat_int(SQRT_HALF_BITS));
@@ -172,8 +175,8 @@ pub fn softplus_lanes<S: Simd>(s: S, x: S::F) -> S::F {
 #[inline(always)]
 fn ln_1p_of_exp_minus_abs<S: Simd>(s: S, x: S::F) -> S::F {
     let small = exp_lanes(s, s.neg(s.abs(x)));
-    // 1 + small lies in [1, 2]. Above sqrt(2) it is halved; either way its distance from 1 is had from `small` itself,
-    // without the rounding of 1 + small.
+    // 1 + small lies in [1, 2]. Above sqrt(2) it is halved; either way its distance from 1 is had from
+    // `small` itself, without the rounding of 1 + small.
     let above = s.gt(small, s.splat(std::f32::consts::SQRT_2 - 1.0));
     let halved = s.mul(s.sub(small, s.splat(1.0)), s.splat(0.5));
     let f = s.select(above, halved, small);

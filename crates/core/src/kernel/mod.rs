@@ -1,4 +1,4 @@
-//! The numeric kernels: slices in, slices out, nothing of the project imported, and the only place for `unsafe`.
+//! Numeric kernels: slices in, slices out, without imports from the rest of the project. The only code with `unsafe`.
 #![allow(unsafe_code)]
 
 pub mod activation;

@@ -1,34 +1,34 @@
-//! Item tables of half and of byte numbers, for finding the few items that are worth an exact score.
+//! Item tables of half-precision and of 8-bit numbers, for finding the few candidates that need an exact score.
 //!
-//! A pass over a large `f32` table takes as long as it takes to read it. A table of bytes is a quarter of it. What is read
-//! there is not the score, but it is near it, and **how near is known**: [`search`] scores exactly, from the full
-//! vectors, every item whose score could still be among the best, and answers bit for bit what
-//! [`top_k`](super::topk::top_k) answers.
+//! A pass over a large `f32` table is bound by memory bandwidth, and a table of bytes has a quarter of the
+//! size. Its scores are approximate, but **their error is bounded**: [`search`] rescores with the full
+//! vectors every item that could still be among the best, and its result equals that of
+//! [`top_k`](super::topk::top_k) bit for bit.
 //!
 //! **The bound.** An item's vector `v` is kept as `s c + e`, where `c` are the numbers of the table, `s` the scale of its
 //! panel of 32, and the length of `e` is measured when it is packed; a query's `q` as `t b + f`. By Cauchy and Schwarz
 //! `|q v - t s (b c)| <= |q| |e| + |f| |s c|`, and the computed `f32` score is within `d` roundings of `q v`. So an item is
-//! passed over only where `t s (b c)` is so far below the worst of the best so far that no rounding could bridge it.
+//! skipped only if `t s (b c)` is so far below the current k-th best score that no rounding error could close the gap.
 //!
 //! **Bytes** are whole numbers in -127..=127, a query's in -64..=64, so that sums of their products are exact on every
 //! instruction set ([`Simd::dot4`](super::simd::Simd::dot4)). Columns are divided by powers of two near their root mean
-//! square first, which the query takes over: a bias column that is larger than the others would else cost all of them their
-//! precision. **Halves** are IEEE binary16, scaled by a power of two a panel, so that none overflows.
+//! square first, and the query is multiplied by them: otherwise a bias column with large values would cost the other
+//! columns their precision. **Halves** are IEEE binary16, scaled by a power of two a panel, so that none overflows.
 //!
-//! Panels stand in the order [`Order::Norm`](super::panels::Order): by falling length.
+//! Panels are in the order [`PanelOrder::Norm`](super::panels::PanelOrder): by decreasing length.
 
 mod query;
 mod scan;
 mod shortlist;
 
-pub use scan::{Found, search};
+pub use scan::{NarrowLists, search};
 
 use super::buffer::Buffer;
 use super::panels::{PANEL, Rows};
 use super::simd::LANES;
 use rayon::prelude::*;
 
-/// What a number of an item table is kept in.
+/// The width of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Width {
     /// Two bytes, IEEE binary16.
@@ -42,10 +42,10 @@ pub struct Narrow {
     width: Width,
     /// Halves: `[panel][dimension][32]`. Bytes: `[panel][dimension / 4][32][4]`, 128 added to each.
     data: Buffer,
-    /// The item in each place; `u32::MAX` in the places that fill up the last panel.
+    /// The item at each position; `u32::MAX` for the padding of the last panel.
     ids: Vec<u32>,
     bounds: Bounds,
-    /// By what each column was divided: powers of two; all 1 for halves.
+    /// The divisor of each column: powers of two; all 1 for halves.
     column_scales: Vec<f64>,
     /// The smallest scale of a panel.
     least_unit: f64,
@@ -76,8 +76,9 @@ const MOST_DIMENSIONS: usize = 32_768;
 const SMALLEST: f64 = 1e-6;
 
 impl Narrow {
-    /// Packs all items, in parallel on rayon's current pool. `None` where that would be of no use: there are no numbers, some
-    /// are not finite, or the longest vector is so short or so long that products would vanish or overflow.
+    /// Packs all items, in parallel on rayon's current pool. `None` if that is impossible: the table is
+    /// empty, some numbers are not finite, or the longest vector is so short or so long that products would
+    /// underflow or overflow.
     ///
     /// # Panics
     /// When there are more items than 32-bit ids can name.
@@ -137,7 +138,7 @@ impl Narrow {
         Some(Self { width, data, ids, bounds, column_scales, least_unit, longest, n_items: n, dim })
     }
 
-    /// What a number is kept in.
+    /// The width of the numbers.
     #[must_use]
     pub fn width(&self) -> Width {
         self.width
@@ -155,7 +156,7 @@ impl Narrow {
         self.dim
     }
 
-    /// Bytes held.
+    /// Size in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         4 * (self.data.len() + self.ids.len())

@@ -1,17 +1,18 @@
 //! Optimisers: their settings, and the arithmetic of one step.
 //!
-//! Adam is Kingma & Ba's (ICLR 2015, algorithm 1) as PyTorch computes it, with coupled weight decay (the gradient is
-//! `g + weight_decay * p`). One algebraic rearrangement saves an operation: PyTorch's
-//! `p -= lr / c1 * m / (sqrt(v) / sqrt(c2) + eps)`, with the bias corrections `c1 = 1 - beta1^t` and `c2 = 1 - beta2^t`, is
-//! computed as `p -= rate * (m / (sqrt(v) + epsilon))`, `rate = lr * sqrt(c2) / c1`, `epsilon = eps * sqrt(c2)`.
+//! Adam is Kingma & Ba's (ICLR 2015, algorithm 1) as PyTorch computes it, with coupled weight decay (the
+//! gradient is `g + weight_decay * p`). One algebraic rearrangement saves an operation: PyTorch's `p -= lr /
+//! c1 * m / (sqrt(v) / sqrt(c2) + eps)`, with the bias corrections `c1 = 1 - beta1^t` and `c2 = 1 - beta2^t`,
+//! is computed as `p -= rate * (m / (sqrt(v) + epsilon))`, `rate = lr * sqrt(c2) / c1`, `epsilon = eps *
+//! sqrt(c2)`.
 //!
-//! `rate` and `epsilon` of every step come from one table, computed in `f64` and rounded once: a step that is replayed later
-//! rounds exactly as it would have then.
+//! `rate` and `epsilon` of every step come from one table, computed in `f64` and rounded once: a step that is
+//! replayed later rounds exactly as it would have then.
 
 use super::simd::Simd;
 use serde::{Deserialize, Serialize};
 
-/// How parameters follow their gradient. In a recipe: `{"kind": "adam", "learning_rate": 0.001, ..}`.
+/// The optimiser. In a recipe: `{"kind": "adam", "learning_rate": 0.001, ..}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Optimizer {
@@ -28,7 +29,7 @@ impl Default for Optimizer {
 }
 
 impl Optimizer {
-    /// Says what is wrong with the settings, if anything is.
+    /// Checks the settings.
     ///
     /// # Errors
     /// The name of the setting and the range it must be in.
@@ -62,7 +63,7 @@ impl Optimizer {
         }
     }
 
-    /// Whether steps in which a row has no gradient change it all the same.
+    /// Whether rows without a gradient change too.
     pub(super) fn touches_all(&self) -> bool {
         matches!(self, Self::Adam(adam) if adam.mode != AdamMode::Sparse)
     }
@@ -83,8 +84,8 @@ impl Optimizer {
     }
 }
 
-/// Plain stochastic gradient descent: `p -= learning_rate * (g + weight_decay * p)`. In a table only rows that occur in
-/// the batch move.
+/// Plain stochastic gradient descent: `p -= learning_rate * (g + weight_decay * p)`. In a table only rows
+/// that occur in the batch move.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sgd {
@@ -95,7 +96,7 @@ pub struct Sgd {
 }
 
 impl Default for Sgd {
-    /// PyTorch's.
+    /// PyTorch's defaults.
     fn default() -> Self {
         Self { learning_rate: 1e-3, weight_decay: 0.0 }
     }
@@ -105,7 +106,7 @@ impl Default for Sgd {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Adam {
-    /// What happens to table rows that a batch does not name. Not merely a question of speed: it makes another model.
+    /// How table rows that are not in a batch are treated. This affects the result and not only the speed.
     pub mode: AdamMode,
     /// Step size.
     pub learning_rate: f64,
@@ -120,7 +121,7 @@ pub struct Adam {
 }
 
 impl Default for Adam {
-    /// PyTorch's numbers; rows that a batch does not name rest.
+    /// PyTorch's defaults; rows that are not in a batch stay unchanged.
     fn default() -> Self {
         Self {
             mode: AdamMode::Sparse,
@@ -133,20 +134,21 @@ impl Default for Adam {
     }
 }
 
-/// What Adam does to the rows of a table that a batch does not name.
+/// How Adam treats the rows of a table that are not in a batch.
 ///
-/// With weight decay, `Exact` and `Dense` drive rows that see nothing but decay to 0 at full step size, because Adam
-/// normalises the size of the gradient away; `Sparse` lets them rest. Settings tuned for the one mode do not carry over.
+/// With weight decay, `Exact` and `Dense` drive rows without other gradients to 0 at full step size, because
+/// Adam normalises the gradient; `Sparse` leaves them unchanged. Settings tuned for one mode do not carry
+/// over to another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AdamMode {
-    /// They take the step with a zero gradient, as PyTorch's `Adam` on dense gradients has it; but each row catches up
-    /// only when it is next read. The same bits as `Dense`, in a fraction of the time.
+    /// They take the step with a zero gradient, as in PyTorch's `Adam` with dense gradients, but each row
+    /// catches up only when it is next read. The same bits as `Dense`, in a fraction of the time.
     Exact,
-    /// They rest: moments do not decay, nothing moves (PyTorch's `SparseAdam`). Bias correction goes by the global step.
+    /// They stay unchanged, moments included (PyTorch's `SparseAdam`). Bias correction uses the global step.
     #[default]
     Sparse,
-    /// They take the step with a zero gradient, at once. For small tables.
+    /// They take the step with a zero gradient immediately. For small tables.
     Dense,
 }
 
@@ -262,8 +264,7 @@ pub(super) struct State<S: Simd, const V: usize> {
     pub v: [S::F; V],
 }
 
-/// One step of Adam for `V` vectors. The only place where it is written: what is replayed, what is dense and what is sparse
-/// round alike.
+/// One step of Adam for `V` vectors. The only implementation, so replayed, dense and sparse steps round alike.
 #[inline(always)]
 pub(super) fn adam_step<S: Simd, const V: usize>(
     s: S,

@@ -1,4 +1,4 @@
-//! Chosen pairs of rows: their dot products, which are the scores of a sampled slate, and weighted sums, the way back.
+//! Given pairs of rows: their dot products, which are the scores of a sampled slate, and the gradient: weighted sums.
 
 use rayon::prelude::*;
 
@@ -10,9 +10,10 @@ const CHUNK: usize = 1024;
 /// How many pairs ahead rows are prefetched.
 const AHEAD: usize = 6;
 
-/// `out[k]` = row `left_rows[k]` of `left` times row `right_rows[k]` of `right`. Rows are `stride` numbers long, a
-/// multiple of 16, such as [`Table::fetch`](super::table::Table::fetch) gives them; those of `right`, which comes with the
-/// distance from one to the next, may lie further apart, as in [`Table::params`](super::table::Table::params).
+/// `out[k]` = row `left_rows[k]` of `left` times row `right_rows[k]` of `right`. Rows are `stride` numbers
+/// long, a multiple of 16, such as [`Table::fetch`](super::table::Table::fetch) gives them; those of `right`,
+/// which comes with the distance from one to the next, may lie further apart, as in
+/// [`Table::params`](super::table::Table::params).
 ///
 /// # Panics
 /// If the lists differ in length, `stride` is not a multiple of 16, or a row is not there.
@@ -68,8 +69,9 @@ fn dots_kernel<S: Simd, const N: usize>(
     }
 }
 
-/// `out` row `i` = the sum over `k` in `starts[i]..starts[i + 1]` of `coef[k]` times row `source[k]` of `vectors`, in that
-/// order. Rows are `stride` numbers long, a multiple of 16; `vectors` comes with the distance from one to the next.
+/// `out` row `i` = the sum over `k` in `starts[i]..starts[i + 1]` of `coef[k]` times row `source[k]` of
+/// `vectors`, in that order. Rows are `stride` numbers long, a multiple of 16; `vectors` comes with the
+/// distance from one to the next.
 ///
 /// # Panics
 /// If the lists differ in length, `stride` is not a multiple of 16, or a row is not there.
@@ -151,7 +153,8 @@ fn sum_columns<S: Simd, const V: usize>(
     }
 }
 
-/// The dot product of two rows of whole vectors: even and odd vectors summed apart, which halves the chain of additions.
+/// The dot product of two rows of whole vectors: even and odd vectors summed apart, which halves the chain of
+/// additions.
 #[inline(always)]
 pub(super) fn dot<S: Simd>(s: S, a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [s.zero(); 2];

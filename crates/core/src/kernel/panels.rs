@@ -1,7 +1,8 @@
-//! Item vectors in the order in which a register tile of scores reads them, and that tile.
+//! Item vectors in the layout of a register tile of scores, and that tile.
 //!
-//! Items stand in panels of 32: `[panel][dimension][32]`. A tile of up to 12 queries x 32 items keeps its scores in
-//! registers while it walks over the dimensions, one broadcast and two loads for each 24 multiply-adds.
+//! Items are packed in panels of 32: `[panel][dimension][32]`. A tile of up to 12 queries x 32 items keeps
+//! its scores in registers during the loop over the dimensions, one broadcast and two loads for each 24
+//! multiply-adds.
 //!
 //! **A score is one chain**: `fma(q[d-1], v[d-1], .. fma(q[1], v[1], fma(q[0], v[0], 0)))`, whatever the tile's shape, so a
 //! scalar loop of `f32::mul_add` ([`score_one`]) reproduces it bit for bit, and so does every instruction set with FMA.
@@ -14,7 +15,7 @@ use super::simd::{LANES, Simd, dispatch};
 /// Items in a panel.
 pub const PANEL: usize = 32;
 
-/// A matrix of `n` rows of `dim` numbers that stand `stride` apart.
+/// A matrix of `n` rows of `dim` numbers, with `stride` between the starts of rows.
 #[derive(Clone, Copy, Debug)]
 pub struct Rows<'a> {
     data: &'a [f32],
@@ -27,7 +28,7 @@ impl<'a> Rows<'a> {
     /// # Panics
     /// When `data` is too short for the shape or rows overlap.
     pub fn new(data: &'a [f32], n: usize, dim: usize, stride: usize) -> Self {
-        assert!(stride >= dim, "rows of {dim} cannot stand {stride} apart");
+        assert!(stride >= dim, "rows of {dim} do not fit into a stride of {stride}");
         let needed = if n == 0 { 0 } else { (n - 1) * stride + dim };
         assert!(
             data.len() >= needed,
@@ -57,7 +58,7 @@ impl<'a> Rows<'a> {
         self.dim
     }
 
-    /// From one row's start to the next one's.
+    /// Distance between the starts of two rows.
     pub fn stride(&self) -> usize {
         self.stride
     }
@@ -71,9 +72,10 @@ impl<'a> Rows<'a> {
 
 /// The order of the items in the panels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// By falling length of their vectors: long vectors tend to score high, so thresholds rise early, and once
-    /// `|query| |item|` cannot reach a query's threshold the rest is left out. For [`top_k`](super::topk::top_k).
+pub enum PanelOrder {
+    /// By decreasing length of their vectors: long vectors tend to score high, so thresholds rise early, and
+    /// once `|query| |item|` cannot reach a query's threshold, the remaining items are skipped. For
+    /// [`top_k`](super::topk::top_k).
     Norm,
     /// By id, as [`target_ranks`](super::ranks::target_ranks) needs it.
     Id,
@@ -82,20 +84,20 @@ pub enum Order {
 /// Items packed for scoring.
 pub struct Panels {
     data: Buffer,
-    /// The item in each place; `u32::MAX` in the places that fill up the last panel.
+    /// The item at each position; `u32::MAX` for the padding of the last panel.
     ids: Vec<u32>,
-    /// The place of each item.
+    /// The position of each item.
     places: Vec<u32>,
-    /// The largest norm in each panel, rounded up; falling in the order `Norm`.
+    /// The largest norm in each panel, rounded up; decreasing in the order `Norm`.
     norms: Vec<f32>,
     n_items: usize,
     dim: usize,
-    order: Order,
+    order: PanelOrder,
 }
 
 impl Panels {
     /// Packs all items, on the calling thread.
-    pub fn pack(items: Rows<'_>, order: Order) -> Self {
+    pub fn pack(items: Rows<'_>, order: PanelOrder) -> Self {
         let (n, dim) = (items.n(), items.dim());
         assert!(n < u32::MAX as usize, "{n} items are more than 32-bit ids can name");
         let norm = |i: u32| {
@@ -104,7 +106,7 @@ impl Panels {
         };
         let norms: Vec<f64> = (0..n as u32).map(norm).collect();
         let mut ids: Vec<u32> = (0..n as u32).collect();
-        if order == Order::Norm {
+        if order == PanelOrder::Norm {
             ids.sort_by(|a, b| norms[*b as usize].total_cmp(&norms[*a as usize]));
         }
         let mut places = vec![0; n];
@@ -131,7 +133,7 @@ impl Panels {
     }
 
     /// The same items in another order.
-    pub fn reordered(&self, order: Order) -> Self {
+    pub fn reordered(&self, order: PanelOrder) -> Self {
         let mut rows = vec![0.0; self.n_items * self.dim];
         for id in 0..self.n_items {
             for (k, x) in rows[id * self.dim..][..self.dim].iter_mut().enumerate() {
@@ -153,11 +155,11 @@ impl Panels {
     }
 
     /// The order of the items.
-    pub fn order(&self) -> Order {
+    pub fn order(&self) -> PanelOrder {
         self.order
     }
 
-    /// Bytes held.
+    /// Size in bytes.
     pub fn bytes(&self) -> usize {
         4 * (self.data.len() + self.ids.len() + self.places.len() + self.norms.len())
     }
@@ -328,9 +330,9 @@ mod tests {
             let rows = Rows::new(&items, n, dim, stride);
             for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
                 with_isa(isa, 1, || {
-                    for order in [Order::Norm, Order::Id] {
+                    for order in [PanelOrder::Norm, PanelOrder::Id] {
                         let panels = Panels::pack(rows, order);
-                        for panels in [panels.reordered(Order::Norm), panels] {
+                        for panels in [panels.reordered(PanelOrder::Norm), panels] {
                             let mut out = vec![f32::NAN; n];
                             panels.score_row(&query, &mut out);
                             for (i, found) in out.iter().enumerate() {

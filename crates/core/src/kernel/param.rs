@@ -1,4 +1,4 @@
-//! A dense parameter that learns: weights, biases, filters. Every element takes every step.
+//! Trainable dense parameters: weights, biases, filters. Every element takes every step.
 
 use rayon::prelude::*;
 
@@ -12,7 +12,7 @@ use super::table::{TableState, WrongLength, check};
 /// Elements of one task.
 const CHUNK: usize = 16 << 10;
 
-/// A flat vector of parameters with its optimiser. Shapes are the caller's business.
+/// A flat vector of parameters with its optimiser. The caller knows its shape.
 #[derive(Clone, Debug)]
 pub struct DenseParam {
     values: Buffer,
@@ -24,7 +24,7 @@ pub struct DenseParam {
 }
 
 impl DenseParam {
-    /// `len` zeros. Adam's mode does not matter here.
+    /// `len` zeros. Adam's mode has no effect here.
     ///
     /// # Panics
     /// If the optimiser's settings do not pass [`Optimizer::check`].
@@ -46,7 +46,7 @@ impl DenseParam {
     /// Takes one step with the gradient `scale * gradient`.
     ///
     /// # Panics
-    /// If there is not one number an element.
+    /// If there is not exactly one number per element.
     pub fn update(&mut self, gradient: &[f32], scale: f32) {
         assert_eq!(gradient.len(), self.values.len(), "one gradient an element");
         self.step += 1;
@@ -67,7 +67,7 @@ impl DenseParam {
         &self.values
     }
 
-    /// The parameters, to be changed.
+    /// The parameters, mutable.
     pub fn values_mut(&mut self) -> &mut [f32] {
         &mut self.values
     }
@@ -100,7 +100,7 @@ impl DenseParam {
         self.schedule.set_learning_rate(rate, self.step + 1);
     }
 
-    /// Everything that a checkpoint must hold.
+    /// The state for a checkpoint.
     pub fn state(&self) -> TableState {
         TableState {
             step: self.step,
@@ -111,7 +111,7 @@ impl DenseParam {
         }
     }
 
-    /// Goes on from [`DenseParam::state`] of a parameter of the same length and optimiser.
+    /// Restores a [`DenseParam::state`] of a parameter with the same length and optimiser.
     ///
     /// # Errors
     /// If a part of the state has the wrong length; nothing is changed then.

@@ -1,11 +1,13 @@
-//! Propagation over a graph: every node's vector becomes a mix of its own and the sum of its neighbours'.
+//! Propagation over a graph: every node's vector becomes a weighted sum of its own vector and those of its
+//! neighbours.
 //!
-//! The symmetrically normalised product D^-1/2 A D^-1/2 x, with A the graph and D its degrees, is D^-1/2 (A y) with
-//! y = D^-1/2 x: between products, vectors are kept as y, and each neighbour costs additions alone. A power series
-//! (I + S + S^2 + .. + S^L) x with S = D^-1/2 A D^-1/2 is x + S (x + S (x + ..)) (Horner), so that no sum of layers is
-//! kept besides; the last product may be taken for a few rows only, and the first from a matrix of which most rows are 0.
+//! The symmetrically normalised product D^-1/2 A D^-1/2 x, with A the graph and D its degrees, is D^-1/2 (A
+//! y) with y = D^-1/2 x: between products, vectors are kept as y, and each neighbour costs additions alone. A
+//! power series (I + S + S^2 + .. + S^L) x with S = D^-1/2 A D^-1/2 is x + S (x + S (x + ..)) (Horner), so
+//! that no sum of layers is kept besides; the last product may be taken for a few rows only, and the first
+//! from a matrix of which most rows are 0.
 //!
-//! What bounds it is the gathering of rows, 256 bytes a neighbour at 64 dimensions: they are asked for ahead.
+//! It is bound by gathering rows, 256 bytes per neighbour at 64 dimensions, so these are prefetched.
 
 use rayon::prelude::*;
 
@@ -13,19 +15,19 @@ use super::csr::Csr;
 use super::panels::Rows;
 use super::simd::{LANES, Simd, dispatch, prefetch};
 
-/// In [`Source::Some`]: this row is 0.
+/// In [`NodeVectors::Some`]: this row is 0.
 pub const NONE: u32 = u32::MAX;
 
 /// One vector a node, of whole SIMD vectors (a multiple of 16 numbers).
 #[derive(Clone, Copy, Debug)]
-pub enum Source<'a> {
+pub enum NodeVectors<'a> {
     /// Node `i` has row `i`.
     All(Rows<'a>),
     /// Node `i` has row `place[i]` of these, or 0 where that is [`NONE`].
     Some(Rows<'a>, &'a [u32]),
 }
 
-impl<'a> Source<'a> {
+impl<'a> NodeVectors<'a> {
     fn rows(&self) -> Rows<'a> {
         match *self {
             Self::All(rows) | Self::Some(rows, _) => rows,
@@ -44,25 +46,25 @@ impl<'a> Source<'a> {
 
 /// For each node `i`: `own_scale[i] * own[i] + scale[i] * sum over its neighbours j of near[j]`.
 #[derive(Clone, Copy, Debug)]
-pub struct Mix<'a> {
+pub struct NeighbourSum<'a> {
     /// Square, without values.
     pub graph: &'a Csr,
     /// Each node's own vector.
-    pub own: Source<'a>,
+    pub own: NodeVectors<'a>,
     /// Its factor.
     pub own_scale: &'a [f32],
     /// The vectors that neighbours give.
-    pub near: Source<'a>,
+    pub near: NodeVectors<'a>,
     /// The factor of their sum.
     pub scale: &'a [f32],
 }
 
-/// Nodes of one task. Degrees are very unequal: small tasks, to be stolen.
+/// Nodes of one task. Degrees are very unequal: small tasks, for work stealing.
 const BLOCK: usize = 64;
 
-impl Mix<'_> {
-    /// Every node's mix, one after the other without gaps, on rayon's current pool. One task sums a row, in the order of its
-    /// entries: any number of threads gives the same bits.
+impl NeighbourSum<'_> {
+    /// Every node's mix, one after the other without gaps, on rayon's current pool. One task sums a row, in
+    /// the order of its entries: any number of threads gives the same bits.
     ///
     /// # Panics
     /// When shapes do not fit together.
@@ -77,7 +79,7 @@ impl Mix<'_> {
     /// The mix of some nodes, likewise.
     ///
     /// # Panics
-    /// As [`Mix::all`]; or when a node is beyond the graph.
+    /// As [`NeighbourSum::all`]; or when a node is beyond the graph.
     pub fn some(&self, nodes: &[u32], out: &mut [f32]) {
         self.check(nodes.len(), out);
         let width = self.width();
@@ -89,7 +91,7 @@ impl Mix<'_> {
     /// The mix of the nodes from `first` on, as many as fit into `out`, on the calling thread.
     ///
     /// # Panics
-    /// As [`Mix::some`].
+    /// As [`NeighbourSum::some`].
     pub fn from(&self, first: usize, out: &mut [f32]) {
         self.check(out.len() / self.width().max(1), out);
         mix(self, Nodes::From(first), out);
@@ -119,14 +121,14 @@ enum Nodes<'a> {
 }
 
 dispatch! {
-    fn mix(mix: &Mix<'_>, nodes: Nodes<'_>, out: &mut [f32]) = mix_kernel;
+    fn mix(mix: &NeighbourSum<'_>, nodes: Nodes<'_>, out: &mut [f32]) = mix_kernel;
 }
 
-/// Neighbours ahead whose vectors are asked for.
+/// How many neighbours ahead vectors are prefetched.
 const AHEAD: usize = 16;
 
 #[inline(always)]
-fn mix_kernel<S: Simd>(s: S, mix: &Mix<'_>, nodes: Nodes<'_>, out: &mut [f32]) {
+fn mix_kernel<S: Simd>(s: S, mix: &NeighbourSum<'_>, nodes: Nodes<'_>, out: &mut [f32]) {
     let (offsets, indices) = (mix.graph.offsets(), mix.graph.indices());
     let width = mix.width();
     let mut kept = Vec::new();
@@ -138,22 +140,22 @@ fn mix_kernel<S: Simd>(s: S, mix: &Mix<'_>, nodes: Nodes<'_>, out: &mut [f32]) {
         let (from, to) = (offsets[node], offsets[node + 1]);
         // `ahead` runs on into the next node's neighbours, where the next node is the one that comes next.
         let (near, ahead) = match mix.near {
-            Source::All(_) => {
+            NodeVectors::All(_) => {
                 let end = match nodes {
                     Nodes::From(_) => indices.len().min(to + AHEAD),
                     Nodes::List(_) => to,
                 };
                 (&indices[from..to], &indices[from..end])
             }
-            Source::Some(_, place) => {
+            NodeVectors::Some(_, place) => {
                 keep(&indices[from..to], place, &mut kept);
                 (&kept[..], &kept[..])
             }
         };
         let rows = mix.near.rows();
         let own = match mix.own {
-            Source::All(rows) => Some(rows.row(node)),
-            Source::Some(rows, place) => {
+            NodeVectors::All(rows) => Some(rows.row(node)),
+            NodeVectors::Some(rows, place) => {
                 (place[node] != NONE).then(|| rows.row(place[node] as usize))
             }
         };
@@ -248,11 +250,11 @@ mod tests {
     }
 
     /// In `f64`, one number at a time.
-    fn naive(mix: &Mix<'_>, node: usize, column: usize) -> f64 {
-        let at = |source: Source<'_>, node: usize| match source {
-            Source::All(rows) => f64::from(rows.row(node)[column]),
-            Source::Some(_, place) if place[node] == NONE => 0.0,
-            Source::Some(rows, place) => f64::from(rows.row(place[node] as usize)[column]),
+    fn naive(mix: &NeighbourSum<'_>, node: usize, column: usize) -> f64 {
+        let at = |source: NodeVectors<'_>, node: usize| match source {
+            NodeVectors::All(rows) => f64::from(rows.row(node)[column]),
+            NodeVectors::Some(_, place) if place[node] == NONE => 0.0,
+            NodeVectors::Some(rows, place) => f64::from(rows.row(place[node] as usize)[column]),
         };
         let near = mix.graph.row(node).iter().fold(0.0, |sum, &j| sum + at(mix.near, j as usize));
         f64::from(mix.own_scale[node]) * at(mix.own, node) + f64::from(mix.scale[node]) * near
@@ -268,11 +270,12 @@ mod tests {
             let place: Vec<u32> =
                 (0..n).map(|i| if i % 3 == 0 && i < 120 { i as u32 / 3 } else { NONE }).collect();
             let (own_scale, scale) = (numbers(n, rng), numbers(n, rng));
-            let dense = Source::All(Rows::new(&dense, n, width, width + 16));
-            let few = Source::Some(Rows::dense(&few, 40, width), &place);
+            let dense = NodeVectors::All(Rows::new(&dense, n, width, width + 16));
+            let few = NodeVectors::Some(Rows::dense(&few, 40, width), &place);
             let list: Vec<u32> = (0..100).map(|_| rng.below(n as u32)).collect();
             for (own, near) in [(dense, dense), (dense, few), (few, dense), (few, few)] {
-                let mix = Mix { graph: &graph, own, own_scale: &own_scale, near, scale: &scale };
+                let mix =
+                    NeighbourSum { graph: &graph, own, own_scale: &own_scale, near, scale: &scale };
                 let mut first: Option<Vec<f32>> = None;
                 for isa in Isa::ALL {
                     for threads in 1..=3 {
@@ -308,8 +311,8 @@ mod tests {
     fn vectors_of_another_graph_are_refused() {
         let graph = graph(9, &mut Rng::new(1));
         let (rows, scale) = (vec![0.0; 160], vec![1.0; 9]);
-        let own = Source::All(Rows::dense(&rows, 10, 16));
-        let mix = Mix { graph: &graph, own, own_scale: &scale, near: own, scale: &scale };
+        let own = NodeVectors::All(Rows::dense(&rows, 10, 16));
+        let mix = NeighbourSum { graph: &graph, own, own_scale: &scale, near: own, scale: &scale };
         mix.all(&mut [0.0; 144]);
     }
 }

@@ -1,14 +1,14 @@
-//! The exact rank of given items among all, without ever laying out the scores.
+//! The exact ranks of given items in the whole catalogue, without storing all scores.
 //!
-//! For metrics over the whole ranking (MAP, MRR, mean rank): the same tiles as [`topk`](super::topk) and the same order,
-//! but each score is compared with the scores of the query's targets, and those above are counted. Items stand in
-//! panels by id here: ties then need no second comparison, for in all panels before a target's own an equal score ranks
-//! above it, in all later ones below it.
+//! For metrics over the full ranking (MAP, MRR, mean rank): the same tiles and the same order as
+//! [`topk`](super::topk), but each score is compared with the scores of the query's targets, and those above
+//! are counted. Panels are ordered by id here, so ties need no second comparison: an equal score ranks above
+//! the target in all panels before the target's own, and below it in all later ones.
 
 use rayon::prelude::*;
 
 use super::bits::ItemSet;
-use super::panels::{Order, PANEL, Panels, Rows, pack_queries, score_panel, tile};
+use super::panels::{PANEL, PanelOrder, Panels, Rows, pack_queries, score_panel, tile};
 use super::simd::{Isa, LANES, Simd, dispatch, isa};
 use super::topk::{block_size, group_of, key};
 
@@ -29,13 +29,13 @@ impl Ranks {
 }
 
 /// For each query, the 1-based rank of each of its targets among all items that are neither masked nor disallowed, in
-/// the order of [`topk`](super::topk) (which a full list of `top_k` has), in parallel on rayon's current pool.
+/// the order of [`topk`](super::topk), in parallel on rayon's current pool.
 ///
-/// `targets(i)`, `masked(i)`: items in any order, repeats allowed. A target that is itself masked, disallowed or beyond
-/// the catalogue gets rank 0. Panels in [`Order::Norm`] are packed anew.
+/// `targets(i)`, `masked(i)`: items in any order, repeats allowed. A target that is itself masked, disallowed
+/// or beyond the catalogue gets rank 0. Panels in [`PanelOrder::Norm`] are packed anew.
 ///
 /// # Panics
-/// When queries and items differ in dimension, or `allowed` is too short.
+/// When queries and items differ in dimension, or `allowed` is of a smaller catalogue.
 pub fn target_ranks<'m>(
     queries: Rows<'_>,
     panels: &Panels,
@@ -50,10 +50,10 @@ pub fn target_ranks<'m>(
         panels.dim()
     );
     let repacked;
-    let panels = if panels.order() == Order::Id {
+    let panels = if panels.order() == PanelOrder::Id {
         panels
     } else {
-        repacked = panels.reordered(Order::Id);
+        repacked = panels.reordered(PanelOrder::Id);
         &repacked
     };
     let n = queries.n();
@@ -104,13 +104,13 @@ pub fn target_ranks<'m>(
 struct Counts {
     /// First target of each query, and the end.
     starts: Vec<usize>,
-    /// What a score must exceed to rank above the target, in the panel at hand.
+    /// The score that ranks above the target must exceed this, in the current panel.
     bars: Vec<f32>,
     scores: Vec<f32>,
     ids: Vec<u32>,
     /// Items above the target so far.
     above: Vec<u32>,
-    /// Where the rank is known without counting: 0, or from the row of scores.
+    /// The rank, if known without counting: 0, or from the row of scores.
     known: Vec<Option<u32>>,
     /// (panel, target): where the target's bar turns from "as good" to "better".
     turns: Vec<(u32, u32)>,
@@ -173,7 +173,7 @@ impl Counts {
         self.turns.sort_unstable();
     }
 
-    /// Takes back what masked items were counted for.
+    /// Subtracts the masked items that were counted.
     fn take_masked_out(
         &mut self,
         row: usize,
@@ -308,11 +308,11 @@ fn count_tiles<S: Simd, const R: usize, const V: usize>(
     }
 }
 
-/// The ranks of `targets` in one row of scores that some other model computed, by item id: the same order, masks and
+/// The ranks of `targets` in one row of scores, by item id: the same order, masks and
 /// zeros as [`target_ranks`].
 ///
 /// # Panics
-/// When `allowed` is too short.
+/// When `allowed` is of a smaller catalogue.
 pub fn rank_in_row(
     scores: &[f32],
     targets: &[u32],
@@ -384,8 +384,8 @@ mod tests {
         let allowed = problem.allowed.as_ref();
         for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
             with_isa(isa, 1, || {
-                let panels = Panels::pack(items, Order::Id);
-                let by_norm = Panels::pack(items, Order::Norm);
+                let panels = Panels::pack(items, PanelOrder::Id);
+                let by_norm = Panels::pack(items, PanelOrder::Norm);
                 let full = top_k(queries, &panels, items.n(), masked, allowed);
                 let found = target_ranks(queries, &panels, |q| &targets[q], masked, allowed);
                 let again = target_ranks(queries, &by_norm, |q| &targets[q], masked, allowed);
@@ -434,7 +434,7 @@ mod tests {
             check(&problem, &targets);
             let run = |threads| {
                 with_isa(isa(), threads, || {
-                    let panels = Panels::pack(problem.items(), Order::Id);
+                    let panels = Panels::pack(problem.items(), PanelOrder::Id);
                     target_ranks(
                         problem.queries(),
                         &panels,

@@ -1,9 +1,10 @@
-//! Random numbers that depend on *what* is drawn, not on who draws it.
+//! Random numbers that depend on *what* they are drawn for, not on threads or order.
 //!
-//! [`Rng::keyed`] makes an independent stream for every key, such as (seed, epoch, row), in a few nanoseconds. Work can
-//! then be cut and spread over threads in any way: row 17 of epoch 3 sees the same numbers. The stream itself is
-//! xoshiro256++ 1.0 (Blackman & Vigna, "Scrambled linear pseudorandom number generators", ACM TOMS 2021); its state comes
-//! from the key by the finaliser of SplitMix64 (Steele, Lea & Flood, OOPSLA 2014), a bijection applied once a key word.
+//! [`Rng::keyed`] makes an independent stream for every key, such as (seed, epoch, row), in a few
+//! nanoseconds. Work can then be cut and spread over threads in any way: row 17 of epoch 3 sees the same
+//! numbers. The stream itself is xoshiro256++ 1.0 (Blackman & Vigna, "Scrambled linear pseudorandom number
+//! generators", ACM TOMS 2021); its state comes from the key by the finaliser of SplitMix64 (Steele, Lea &
+//! Flood, OOPSLA 2014), a bijection applied once a key word.
 //!
 //! Nothing here calls the system's mathematics library, so the numbers are the same bits on every platform.
 
@@ -17,7 +18,8 @@ impl Rng {
         Self::keyed(seed, [])
     }
 
-    /// The stream of a key, by custom `[epoch, row]`. Keys that differ in any word, or in length, give unrelated streams.
+    /// The stream of a key, by convention `[epoch, row]`. Keys that differ in any word, or in length, give
+    /// unrelated streams.
     #[inline]
     pub fn keyed<const N: usize>(seed: u64, key: [u64; N]) -> Self {
         let mut hash = mix(seed ^ (N as u64).wrapping_mul(0xd6e8_feb8_6659_fd93));
@@ -54,8 +56,8 @@ impl Rng {
         (self.next_u64() >> 32) as u32
     }
 
-    /// A number in `0..n`, each equally likely (Lemire, "Fast random integer generation in an interval", ACM TOMACS 2019).
-    /// 0 if `n` is 0.
+    /// A number in `0..n`, each equally likely (Lemire, "Fast random integer generation in an interval", ACM
+    /// TOMACS 2019). 0 if `n` is 0.
     #[inline(always)]
     pub fn below(&mut self, n: u32) -> u32 {
         let mut product = u64::from(self.next_u32()) * u64::from(n);
@@ -152,8 +154,8 @@ pub(super) fn mix(mut x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// Natural logarithm of a positive normal number by `ln m = 2 artanh((m - 1) / (m + 1))`, to about 1e-15: ours, because
-/// `f64::ln` may differ in its last bit between platforms.
+/// Natural logarithm of a positive normal number by `ln m = 2 artanh((m - 1) / (m + 1))`, to about 1e-15:
+/// ours, because `f64::ln` may differ in its last bit between platforms.
 fn ln(x: f64) -> f64 {
     let mut exponent = ((x.to_bits() >> 52) as i64 - 1023) as f64;
     let mut mantissa = f64::from_bits(x.to_bits() & ((1 << 52) - 1) | (1023 << 52));

@@ -1,18 +1,19 @@
-//! Sampling items that a user has not seen.
+//! Sampling of items that a user has not seen.
 //!
-//! [`Positives`] holds every user's history, sorted, behind a Bloom filter over (user, item) pairs whose bits for a pair
-//! all lie in one 64-bit word (a "blocked" filter; Putze, Sanders & Singler, "Cache-, hash- and space-efficient Bloom
-//! filters", WEA 2007). A sampled item is nearly always unseen, and then one cache line proves it; what the filter cannot
-//! exclude goes to the exact binary search, so the distribution is exactly uniform over the unseen items.
+//! [`Positives`] holds every user's history, sorted, behind a Bloom filter over (user, item) pairs whose bits
+//! for a pair all lie in one 64-bit word (a "blocked" filter; Putze, Sanders & Singler, "Cache-, hash- and
+//! space-efficient Bloom filters", WEA 2007). A sampled item is nearly always unseen, and then one cache line
+//! proves it; other items go to an exact binary search, so the distribution is exactly uniform over the
+//! unseen items.
 //!
-//! Rejection is used only for users who have seen at most half of the catalogue. For the others the rank among the
-//! unseen items is drawn and looked up, so no history, however long, makes a loop long. A user who has seen everything
-//! has no negative: that is `None`, or [`NO_ITEM`] in batches.
+//! Rejection is used only for users who have seen at most half of the catalogue. For the others the rank
+//! among the unseen items is drawn and looked up, so no history, however long, makes a loop long. A user who
+//! has seen everything has no negative: that is `None`, or [`NO_ITEM`] in batches.
 
 use super::rng::{Rng, mix};
 use super::simd::prefetch;
 
-/// Stands in a batch for "this user has seen the whole catalogue".
+/// In a batch: "this user has seen the whole catalogue".
 pub const NO_ITEM: u32 = u32::MAX;
 
 /// Rows that are in flight together: drawn, prefetched, then tested.
@@ -80,7 +81,7 @@ impl Positives {
         self.items.len()
     }
 
-    /// Whether nobody has seen anything.
+    /// Whether there are no pairs.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
@@ -112,8 +113,9 @@ impl Positives {
         (unseen > 0).then(|| nth_outside(seen, rng.below(unseen)))
     }
 
-    /// What `n` calls of [`Positives::negative`] give, appended to `out`, for `n` that is not small: what the user has seen is then
-    /// looked up in a set of theirs alone, in a core's innermost cache, instead of the filter of all. `seen` is scratch space.
+    /// What `n` calls of [`Positives::negative`] give, appended to `out`, for `n` that is not small: what the
+    /// user has seen is then looked up in a set of theirs alone, in a core's innermost cache, instead of the
+    /// filter of all. `seen` is scratch space.
     pub fn many_negatives(
         &self,
         user: u32,
@@ -141,8 +143,9 @@ impl Positives {
         self.of(user).iter().for_each(|&item| seen[place(item).0] = 0);
     }
 
-    /// Prefetches what the next `n` calls of [`Positives::negative`] with this stream will look at, if none of them draws in
-    /// vain. A filter is larger than a core's own caches: foreseen some users ahead, draws need not wait for it.
+    /// Prefetches what the next `n` calls of [`Positives::negative`] with this stream will read, if none is
+    /// rejected. A filter is larger than a core's own caches: prefetched some users ahead, draws need not
+    /// wait for it.
     #[inline]
     pub fn foresee(&self, user: u32, n: usize, mut rng: Rng) {
         prefetch(self.starts.as_ptr().wrapping_add(user as usize));
@@ -151,10 +154,11 @@ impl Positives {
         }
     }
 
-    /// For each user of a batch `per_user` unseen items, drawn uniformly with replacement; `out` is `users.len()` rows of
-    /// `per_user`. Row `r` uses the stream `Rng::keyed(seed, [epoch, first_row + r])` and gets what successive calls of
-    /// [`Positives::negative`] with it would give, wherever a batch or a thread's share begins. Rows of users without
-    /// unseen items hold [`NO_ITEM`]; returns how many such rows there are.
+    /// For each user of a batch `per_user` unseen items, drawn uniformly with replacement; `out` is
+    /// `users.len()` rows of `per_user`. Row `r` uses the stream `Rng::keyed(seed, [epoch, first_row + r])`
+    /// and gets what successive calls of [`Positives::negative`] with it would give, wherever a batch or a
+    /// thread's share begins. Rows of users without unseen items hold [`NO_ITEM`]; returns how many such rows
+    /// there are.
     ///
     /// # Panics
     /// If `out` is not `users.len() * per_user` long.
@@ -209,12 +213,12 @@ impl Positives {
         self.starts[user]
     }
 
-    /// The first user before whom there are at least so many pairs.
+    /// The first user before whom there are at least this many pairs.
     pub(super) fn first_user_at(&self, pairs: usize) -> usize {
         self.starts.partition_point(|&start| start < pairs)
     }
 
-    /// Prefetches what [`Positives::contains`] will look at first.
+    /// Prefetches what [`Positives::contains`] will read first.
     #[inline(always)]
     pub(super) fn prefetch(&self, user: u32, item: u32) {
         prefetch(&self.filter[place(user, item, self.filter.len()).0]);
@@ -241,9 +245,10 @@ pub struct Distinct {
 }
 
 impl Distinct {
-    /// `k` distinct items of `0..n_items` that are in none of the `excluded` lists, every set and every order of it equally
-    /// likely, appended to `out`; all there are, in random order, if those are fewer. Excluded lists may come in any order,
-    /// overlap, repeat, and name items beyond the catalogue. Costs O(k + e log e) for e excluded items.
+    /// `k` distinct items of `0..n_items` that are in none of the `excluded` lists, every set and every order
+    /// of it equally likely, appended to `out`; all there are, in random order, if those are fewer. Excluded
+    /// lists may come in any order, overlap, repeat, and name items beyond the catalogue. Costs O(k + e log
+    /// e) for e excluded items.
     ///
     /// Algorithm F of Bentley & Floyd ("A sample of brilliance", CACM 1987) over the ranks of the items that remain.
     pub fn draw(
@@ -289,7 +294,8 @@ impl Distinct {
 
 /// The number with `rank` smaller ones among the numbers that are not in `sorted` (distinct, ascending).
 fn nth_outside(sorted: &[u32], rank: u32) -> u32 {
-    // `sorted[j] - j` numbers outside lie below `sorted[j]`; all the j for which that is at most `rank` are passed over.
+    // `sorted[j] - j` numbers outside lie below `sorted[j]`; all the j for which that is at most `rank` are
+    // passed over.
     let (mut low, mut high) = (0, sorted.len());
     while low < high {
         let middle = low + (high - low) / 2;

@@ -1,20 +1,20 @@
-//! The distinct rows of a batch, and where each of them occurs.
+//! The distinct rows of a batch and their occurrences.
 //!
-//! A minibatch names the same table row many times. Giving every distinct row one slot lets one task own it: it sums
-//! its occurrences' gradients in registers, in sample order, and updates the row at once. No atomics, no gradient table,
-//! and a result that does not depend on the number of threads.
+//! A minibatch refers to the same table row many times. With one slot per distinct row, one task owns the
+//! row: it sums its occurrences' gradients in registers, in sample order, and updates the row at once. No
+//! atomics, no gradient table, and a result that does not depend on the number of threads.
 
 use super::simd::prefetch;
 
 /// How far ahead the random look-ups of [`Slots::assign`] are prefetched.
 const AHEAD: usize = 12;
 
-/// Maps the row ids of a batch to slots `0..len()`, in order of first appearance. Reused from batch to batch: nothing is
-/// allocated once the largest batch has been seen.
+/// Maps the row ids of a batch to slots `0..len()`, in order of first appearance. Reused from batch to batch:
+/// nothing is allocated once the largest batch has been seen.
 #[derive(Clone, Debug)]
 pub struct Slots {
-    /// For each table row: the batch that saw it last (high half) and the slot that it got then (low half). Stamping with
-    /// the batch's number saves clearing the table.
+    /// For each table row: the batch that saw it last (high half) and the slot that it got then (low half).
+    /// Stamping with the batch's number saves clearing the table.
     stamps: Vec<u64>,
     batch: u32,
     rows: Vec<u32>,

@@ -1,7 +1,7 @@
-//! A table of embeddings that learns: parameters and optimiser state, one record a row.
+//! A trainable embedding table: parameters and optimiser state, one record per row.
 //!
-//! A record is `[p | m | v]` (only `[p]` under SGD), each part padded with zeros to a multiple of 16 numbers, and starts on
-//! a cache line: one random touch brings everything that a step needs. A training step is
+//! A record is `[p | m | v]` (only `[p]` under SGD), each part padded with zeros to a multiple of 16 numbers,
+//! and starts on a cache line: one random access loads everything that a step needs. A training step is
 //!
 //! ```ignore
 //! slots.assign(&ids);                     // the distinct rows of the batch
@@ -18,15 +18,16 @@ use std::marker::PhantomData;
 
 use rayon::prelude::*;
 
-use self::kernels::{
-    Gradient, Rows, apply_full_rows, apply_rows, fetch_rows, fill_rows, settle_rows, sum_rows,
-};
+use self::kernels::{Gradient, apply_full_rows, apply_rows, fetch_rows, settle_rows, sum_rows};
+use self::records::{Records, fill_rows};
 
 use super::buffer::Buffer;
 use super::mapped::Mapped;
 use super::optimizer::{AdamMode, Optimizer, Schedule, Sgd};
 use super::simd::{LANES, prefetch};
 use super::slots::Slots;
+pub(super) use state::check;
+pub use state::{TableState, WrongLength};
 
 /// Slots, or rows, of one task: some tens of microseconds.
 const CHUNK: usize = 128;
@@ -34,56 +35,31 @@ const CHUNK: usize = 128;
 /// How many rows ahead records are prefetched.
 const AHEAD: usize = 4;
 
-/// A list of numbers does not have the length that the receiver needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected {expected} numbers, found {found}")]
-pub struct WrongLength {
-    /// How many are needed.
-    pub expected: usize,
-    /// How many came.
-    pub found: usize,
-}
-
 /// `n_rows` vectors of `dim` parameters with their optimiser.
 #[derive(Clone, Debug)]
 pub struct Table {
     n_rows: usize,
     dim: usize,
     data: Buffer,
-    /// Rows without gaps that lie in a file, in the place of `data`, until one is to be changed.
+    /// Rows without gaps in a mapped file, used instead of `data` until the first change.
     fixed: Option<Mapped<f32>>,
-    /// The last step that each row has taken; kept only where rows that a batch does not name take steps too.
+    /// The last step that each row has taken; only in modes where rows that are not in a batch take steps too.
     last_step: Vec<u32>,
-    /// Steps that are over.
+    /// Completed steps.
     step: u32,
     optimizer: Optimizer,
     schedule: Schedule,
-    /// The radius of the ball that rows stay in; infinite where there is none.
+    /// The radius of the ball that rows stay in; infinite if there is none.
     max_norm: f32,
-}
-
-/// Everything that a checkpoint must hold of a [`Table`] or of a [`DenseParam`](super::param::DenseParam) to go on to the
-/// same bits.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct TableState {
-    /// Steps taken.
-    pub step: u32,
-    /// Parameters, row after row.
-    pub parameters: Vec<f32>,
-    /// Adam's mean of gradients, likewise; empty under SGD.
-    pub first_moments: Vec<f32>,
-    /// Adam's mean of squared gradients, likewise; empty under SGD.
-    pub second_moments: Vec<f32>,
-    /// The last step that each row has taken; empty where rows outside a batch rest.
-    pub last_step: Vec<u32>,
 }
 
 /// The gradient of a batch as a sum of scaled vectors: that of a row is
 /// `scale * (sum of coef[t] * vectors[source[t]] over the terms t of its occurrences + decay * occurrences * p)`.
 ///
-/// Every occurrence has the same number k of terms: those of occurrence o are `o * k .. (o + 1) * k`, and `coef` and
-/// `source` have `k * slots.n_occurrences()` elements. A term with coefficient 0 is skipped, whatever its source says; an
-/// occurrence with nothing else does not count. In modes where rows rest, a row without a counted occurrence rests.
+/// Every occurrence has the same number k of terms: those of occurrence o are `o * k .. (o + 1) * k`, and
+/// `coef` and `source` have `k * slots.n_occurrences()` elements. A term with coefficient 0 is skipped,
+/// whatever its source says; an occurrence with nothing else does not count. In modes where rows rest, a row
+/// without a counted occurrence rests.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms<'a> {
     /// The factor of each term.
@@ -101,11 +77,12 @@ pub struct Terms<'a> {
 }
 
 impl Terms<'_> {
-    /// The gradient of every slot's row, one after the other, `stride` numbers each: the sums of their occurrences' terms
-    /// in the order of the batch, without scale and decay. For vectors that are no parameters themselves.
+    /// The gradient of every slot's row, one after the other, `stride` numbers each: the sums of their
+    /// occurrences' terms in the order of the batch, without scale and decay. For vectors that are no
+    /// parameters themselves.
     ///
     /// # Panics
-    /// If lengths do not fit together (see [`Terms`]), `stride` is no multiple of 16, or a source lies outside `vectors`.
+    /// If lengths do not fit together (see [`Terms`]), `stride` is not a multiple of 16, or a source lies outside `vectors`.
     pub fn sums(&self, slots: &Slots, out: &mut [f32]) {
         assert_eq!(self.coef.len(), self.source.len(), "as many sources as coefficients");
         assert!(self.stride.is_multiple_of(LANES), "rows of whole vectors");
@@ -145,7 +122,7 @@ impl Table {
         }
     }
 
-    /// Rows without gaps that are read where they lie in a file. They are copied into memory when the first one is to be changed.
+    /// Rows without gaps in a mapped file. They are copied into memory before the first change.
     ///
     /// # Errors
     /// If there are not `n_rows * dim` numbers.
@@ -156,7 +133,7 @@ impl Table {
         Ok(Self { n_rows, fixed: Some(rows), ..empty })
     }
 
-    /// Has the rows in memory, so that they can be changed.
+    /// Copies mapped rows into memory, so that they can be changed.
     fn own(&mut self) {
         if let Some(rows) = self.fixed.take() {
             self.data = Buffer::zeros(self.n_rows * self.record());
@@ -164,8 +141,9 @@ impl Table {
         }
     }
 
-    /// With rows that stay within a ball: one that a step moved out of it is put back onto its surface, steps that are
-    /// replayed included. A row that rests, by the mode or because its moments are 0, is left as it is.
+    /// With rows that stay within a ball: one that a step moved out of it is put back onto its surface, steps
+    /// that are replayed included. Rows that stay unchanged, by the mode or because their moments are 0, are
+    /// not moved.
     ///
     /// # Panics
     /// If the radius is not above 0.
@@ -174,7 +152,7 @@ impl Table {
         Self { max_norm, ..self }
     }
 
-    /// Has every row's parameters filled by `fill(row, parameters)`, several rows at the same time.
+    /// Fills the parameters of every row by `fill(row, parameters)`, in parallel.
     pub fn init(&mut self, fill: impl Fn(usize, &mut [f32]) + Sync) {
         self.own();
         let (dim, record) = (self.dim, self.record());
@@ -184,7 +162,7 @@ impl Table {
         }
     }
 
-    /// Has the parameters of the slots' rows filled by `fill(slot, parameters)`, several at the same time.
+    /// Fills the parameters of the slots' rows by `fill(slot, parameters)`, in parallel.
     ///
     /// # Panics
     /// If the slots are another table's.
@@ -221,8 +199,8 @@ impl Table {
         }
     }
 
-    /// Copies the parameters of the slots' rows, as they are, to `out`: see [`Table::fetch`], which brings them up to date
-    /// on the way.
+    /// Copies the parameters of the slots' rows, as they are, to `out`: see [`Table::fetch`], which brings
+    /// them up to date on the way.
     ///
     /// # Panics
     /// As for `fetch`.
@@ -267,8 +245,8 @@ impl Table {
         self.apply_gradient(slots, Gradient::Terms(terms));
     }
 
-    /// Takes the current step with explicit gradients, one row of [`Table::stride`] numbers a slot, padding 0; each is
-    /// multiplied by `scale`.
+    /// Takes the current step with explicit gradients, one row of [`Table::stride`] numbers a slot, padding
+    /// 0; each is multiplied by `scale`.
     ///
     /// # Panics
     /// If `gradients` has not `slots.len() * stride` numbers.
@@ -277,8 +255,8 @@ impl Table {
         self.apply_gradient(slots, Gradient::Rows(gradients, scale));
     }
 
-    /// Takes the current step with a gradient for the whole table, `n_rows` rows of [`Table::stride`] numbers, padding 0;
-    /// each is multiplied by `scale`.
+    /// Takes the current step with a gradient for the whole table, `n_rows` rows of [`Table::stride`]
+    /// numbers, padding 0; each is multiplied by `scale`.
     ///
     /// # Panics
     /// If `gradients` has not `n_rows * stride` numbers.
@@ -297,9 +275,9 @@ impl Table {
         });
     }
 
-    /// As [`Table::apply_full`], with gradients that are made where they are used: `fill(first, gradients)` writes those of
-    /// the rows from `first` on, as many as fit, padding 0. Called from several threads; what it finds there is left from
-    /// other rows.
+    /// As [`Table::apply_full`], with gradients that are computed on demand: `fill(first, gradients)` writes those of
+    /// the rows from `first` on, as many as fit, padding 0. Called from several threads; the buffer holds
+    /// values of other rows on entry.
     pub fn apply_full_by(&mut self, fill: impl Fn(usize, &mut [f32]) + Sync, scale: f32) {
         let (n_rows, stride) = (self.n_rows, self.stride());
         let rows = self.all_rows();
@@ -379,7 +357,7 @@ impl Table {
         self.n_rows * self.dim
     }
 
-    /// Steps that are over.
+    /// Completed steps.
     pub fn step(&self) -> u32 {
         self.step
     }
@@ -407,92 +385,15 @@ impl Table {
         }
     }
 
-    /// As [`Table::params`], to be changed: the kernels' way in, which minds the padding.
+    /// As [`Table::params`], mutable: for kernels, which respect the padding.
     pub(super) fn params_mut(&mut self) -> (&mut [f32], usize) {
         self.own();
         let record = self.record();
         (&mut self.data, record)
     }
 
-    /// A copy of the parameters, row after row without gaps. The table must be settled.
-    pub fn export(&self) -> Vec<f32> {
-        debug_assert!(self.is_settled(), "rows lag behind: call `settle` first");
-        self.part(0)
-    }
-
-    /// Sets the parameters from rows without gaps and begins the optimiser afresh, at step 0.
-    ///
-    /// # Errors
-    /// If there are not `n_rows * dim` numbers; nothing is changed then.
-    pub fn import(&mut self, parameters: &[f32]) -> Result<(), WrongLength> {
-        check(self.n_parameters(), parameters.len())?;
-        self.own();
-        self.data.fill(0.0);
-        self.set_part(0, parameters);
-        self.last_step.fill(0);
-        self.step = 0;
-        Ok(())
-    }
-
-    /// Everything that a checkpoint must hold. The table need not be settled.
-    pub fn state(&self) -> TableState {
-        let moments = |part| if self.optimizer.width() > 1 { self.part(part) } else { Vec::new() };
-        TableState {
-            step: self.step,
-            parameters: self.part(0),
-            first_moments: moments(1),
-            second_moments: moments(2),
-            last_step: self.last_step.clone(),
-        }
-    }
-
-    /// Goes on from [`Table::state`] of a table of the same shape and optimiser.
-    ///
-    /// # Errors
-    /// If a part of the state has the wrong length; nothing is changed then.
-    pub fn restore(&mut self, state: &TableState) -> Result<(), WrongLength> {
-        let moments = if self.optimizer.width() > 1 { self.n_parameters() } else { 0 };
-        check(self.n_parameters(), state.parameters.len())?;
-        check(moments, state.first_moments.len())?;
-        check(moments, state.second_moments.len())?;
-        check(self.last_step.len(), state.last_step.len())?;
-        self.own();
-        self.set_part(0, &state.parameters);
-        if moments > 0 {
-            self.set_part(1, &state.first_moments);
-            self.set_part(2, &state.second_moments);
-        }
-        self.step = state.step;
-        // A row can be at most one step ahead, by an `apply` whose `advance` is to come.
-        for (own, &last) in self.last_step.iter_mut().zip(&state.last_step) {
-            *own = last.min(state.step.saturating_add(1));
-        }
-        self.schedule.grow(self.step + 1);
-        Ok(())
-    }
-
     fn record(&self) -> usize {
         self.stride() * self.optimizer.width()
-    }
-
-    /// The parameters (0), first (1) or second moments (2), without gaps.
-    fn part(&self, part: usize) -> Vec<f32> {
-        if let Some(rows) = &self.fixed {
-            return rows.to_vec();
-        }
-        let mut out = Vec::with_capacity(self.n_parameters());
-        let (record, from) = (self.record(), part * self.stride());
-        for row in 0..self.n_rows {
-            out.extend_from_slice(&self.data[row * record + from..][..self.dim]);
-        }
-        out
-    }
-
-    fn set_part(&mut self, part: usize, values: &[f32]) {
-        let (record, dim, from) = (self.record(), self.dim, part * self.stride());
-        for row in 0..self.n_rows {
-            self.data[row * record + from..][..dim].copy_from_slice(&values[row * dim..][..dim]);
-        }
     }
 
     fn apply_gradient(&mut self, slots: &Slots, gradient: Gradient<'_>) {
@@ -504,14 +405,14 @@ impl Table {
     }
 
     /// The records, to be shared among tasks that each own some of the slots.
-    fn rows(&mut self, slots: &Slots) -> Rows<'_> {
+    fn rows(&mut self, slots: &Slots) -> Records<'_> {
         assert_eq!(slots.n_rows(), self.n_rows, "slots of this table");
         self.all_rows()
     }
 
-    fn all_rows(&mut self) -> Rows<'_> {
+    fn all_rows(&mut self) -> Records<'_> {
         self.own();
-        Rows {
+        Records {
             stride: self.stride(),
             record: self.record(),
             step: self.step,
@@ -526,10 +427,8 @@ impl Table {
     }
 }
 
-pub(super) fn check(expected: usize, found: usize) -> Result<(), WrongLength> {
-    if expected == found { Ok(()) } else { Err(WrongLength { expected, found }) }
-}
-
 mod kernels;
+mod records;
+mod state;
 #[cfg(test)]
 mod tests;

@@ -1,20 +1,25 @@
-//! Exact top-K of query x item products, without ever laying out the scores.
+//! Exact top-K of query-item dot products, without storing all scores.
 //!
-//! A block of up to 120 queries meets the stream of item panels. Scores of a tile (see [`panels`](super::panels)) are
-//! compared in registers with each query's threshold; hits are appended, unfiltered, to the query's short list. When
-//! that is full, masked items are dropped from it, the best k are selected, and the threshold rises. On random vectors,
-//! the worst case, some 1,300 of 41,000 items (by calculation, for k = 100) ever reach a list; with lengths as unequal as a trained model's, the tail
-//! of the catalogue is not even multiplied ([`Order::Norm`](super::panels::Order)).
+//! A block of up to 120 queries is scored against all item panels in turn. Scores of a tile (see
+//! [`panels`](super::panels)) are compared in registers with each query's threshold; hits are appended,
+//! unfiltered, to the query's candidates. When that list is full, masked items are dropped, the best k are
+//! selected, and the threshold rises. On random vectors, the worst case, some 1,300 of 41,000 items (by
+//! calculation, for k = 100) ever reach a list; with lengths as unequal as a trained model's, the tail of the
+//! catalogue is not even multiplied ([`PanelOrder::Norm`](super::panels::PanelOrder)).
 //!
 //! **The order**, here and in [`select_row`] and [`ranks`](super::ranks): larger scores first; among equal scores (0 and
 //! -0 are equal) the smaller id; NaN below every number, -inf included. Masked items are never returned: a list is
 //! shorter than k where fewer items are left. Results do not depend on the number of threads or on block sizes.
+
+mod selection;
 
 use rayon::prelude::*;
 
 use super::bits::ItemSet;
 use super::panels::{PANEL, Panels, Rows, pack_queries, tile};
 use super::simd::{Isa, LANES, Simd, dispatch, isa};
+use selection::Selection;
+pub(super) use selection::{key, raise, score_of, write};
 
 /// Lists of items, best first: query `i` owns `offsets[i]..offsets[i + 1]` of the other two.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -47,11 +52,11 @@ impl TopLists {
 
 /// The `k` best items of each query, in parallel on rayon's current pool.
 ///
-/// `masked(i)` names the items that query `i` must not get (in any order, repeats allowed, ids beyond the catalogue
-/// ignored); `allowed`, if given, has a bit for each item, and only items whose bit is set are answered.
+/// `masked(i)` lists the items that query `i` must not get (in any order, repeats allowed, ids beyond the catalogue
+/// ignored); if `allowed` is given, only its items are returned.
 ///
 /// # Panics
-/// When queries and items differ in dimension, or `allowed` is too short.
+/// When queries and items differ in dimension, or `allowed` is of a smaller catalogue.
 pub fn top_k<'m>(
     queries: Rows<'_>,
     panels: &Panels,
@@ -232,7 +237,7 @@ fn scan_tiles<S: Simd, const R: usize, const V: usize>(s: S, job: Job<'_>) {
                 }
             }
         }
-        if all_done && panels.order() == super::panels::Order::Norm {
+        if all_done && panels.order() == super::panels::PanelOrder::Norm {
             break;
         }
     }
@@ -242,7 +247,7 @@ fn scan_tiles<S: Simd, const R: usize, const V: usize>(s: S, job: Job<'_>) {
 /// [`top_k`].
 ///
 /// # Panics
-/// When `allowed` is too short.
+/// When `allowed` is of a smaller catalogue.
 pub fn select_row(
     scores: &[f32],
     masked: &[u32],
@@ -294,237 +299,6 @@ fn scan_row_kernel<S: Simd>(
             selection.push(0, key(scores[lane], (chunk * LANES + lane) as u32), masked);
         }
     }
-}
-
-/// The short lists of the queries of a block.
-#[derive(Default)]
-struct Selection {
-    k: usize,
-    /// Places in a query's list.
-    capacity: usize,
-    keys: Vec<u64>,
-    lens: Vec<usize>,
-    /// A score that k items so far reach: NaN, which lets everything pass, until there are k.
-    bars: Vec<f32>,
-    /// A key that k items so far reach: decides among equal scores.
-    bar_keys: Vec<u64>,
-    /// Empty between uses.
-    marked: ItemSet,
-    /// Scratch of [`cut`].
-    ordered: Vec<u32>,
-}
-
-impl Selection {
-    fn start(&mut self, rows: usize, n_items: usize, k: usize) {
-        self.k = k;
-        // Fewer places mean more selections, more places mean later thresholds.
-        self.capacity = k + k / 8 + k.max(284);
-        self.keys.resize(rows * self.capacity, 0);
-        self.lens.clear();
-        self.lens.resize(rows, 0);
-        self.bars.clear();
-        self.bars.resize(rows, f32::NAN);
-        self.bar_keys.clear();
-        self.bar_keys.resize(rows, 0);
-        if self.marked.n_items() != n_items {
-            self.marked = ItemSet::empty(n_items);
-        }
-    }
-
-    /// Appends the hits of a tile whose first query is `row`; whether a threshold rose.
-    #[inline(always)]
-    fn take<const V: usize>(
-        &mut self,
-        row: usize,
-        words: &[u64; 3],
-        scores: &[f32; 12 * PANEL],
-        ids: &[u32],
-        live: u32,
-        masks: &[&[u32]],
-    ) -> bool {
-        let mut rose = false;
-        for (i, word) in words.iter().enumerate() {
-            let mut left = *word;
-            while left != 0 {
-                let bit = left.trailing_zeros() as usize;
-                left &= left - 1;
-                let (r, lane) = (i * 4 + bit / LANES, bit % LANES);
-                let query = row + r;
-                // Rows that fill up the last group.
-                if query >= masks.len() {
-                    return rose;
-                }
-                // Written in any case, kept by moving the end: which of the V it was, no branch could foretell.
-                let list = &mut self.keys[query * self.capacity..][..self.capacity];
-                let mut len = self.lens[query];
-                for v in 0..V {
-                    let at = lane + v * LANES;
-                    let key = key(scores[r * PANEL + at], ids[at]);
-                    list[len] = key;
-                    len += usize::from((key > self.bar_keys[query]) & (live >> at & 1 == 1));
-                }
-                self.lens[query] = len;
-                if len + 2 > self.capacity {
-                    self.shrink(query, masks[query]);
-                    rose = true;
-                }
-            }
-        }
-        rose
-    }
-
-    /// Appends one hit.
-    #[inline(always)]
-    fn push(&mut self, query: usize, key: u64, masked: &[u32]) {
-        if key <= self.bar_keys[query] {
-            return;
-        }
-        let len = self.lens[query];
-        self.keys[query * self.capacity + len] = key;
-        self.lens[query] = len + 1;
-        if len + 3 > self.capacity {
-            self.shrink(query, masked);
-        }
-    }
-
-    /// Drops masked items, keeps the best k and a few more, raises the threshold.
-    #[inline(never)]
-    fn shrink(&mut self, query: usize, masked: &[u32]) {
-        let keys = &mut self.keys[query * self.capacity..][..self.lens[query]];
-        let mut len = keys.len();
-        if !masked.is_empty() {
-            self.marked.insert_all(masked);
-            len = 0;
-            for i in 0..keys.len() {
-                let key = keys[i];
-                keys[len] = key;
-                len += usize::from(!self.marked.contains(id_of(key)));
-            }
-            self.marked.remove_all(masked);
-        }
-        if len >= self.k {
-            (self.bar_keys[query], len) = raise(&mut keys[..len], self.k, &mut self.ordered);
-            self.bars[query] = score_of(self.bar_keys[query]);
-        }
-        self.lens[query] = len;
-    }
-
-    /// The norm that an item needs for any of the queries `row..row + n` to take it.
-    fn reach(&self, row: usize, norms: &[f64], n: usize) -> f64 {
-        let rows = row..(row + n).min(norms.len());
-        let reach = rows.map(|r| f64::from(self.bars[r]) / norms[r]);
-        // Where a threshold is not yet there (NaN), or divided by 0, any item may be needed.
-        reach.fold(f64::INFINITY, |a, b| if b.is_nan() { f64::NEG_INFINITY } else { a.min(b) })
-    }
-
-    /// Writes a query's list, best first; its length.
-    fn finish(
-        &mut self,
-        query: usize,
-        masked: &[u32],
-        ids: &mut [u32],
-        scores: &mut [f32],
-    ) -> usize {
-        self.shrink(query, masked);
-        let keys = &mut self.keys[query * self.capacity..][..self.lens[query]];
-        write(keys, self.k, ids, scores)
-    }
-}
-
-/// Drops what is not among the best `k` of at least as many keys, or leaves a few more than them in front. The key that a
-/// further one must exceed, and how many are kept.
-pub(super) fn raise(keys: &mut [u64], k: usize, ordered: &mut Vec<u32>) -> (u64, usize) {
-    if let Some((ordered, kept)) = cut(keys, k, ordered) {
-        return (u64::from(ordered) << 32, kept);
-    }
-    let (_, kth, _) = keys.select_nth_unstable_by(k - 1, |a, b| b.cmp(a));
-    // That one is kept and found no second time: only what is better is needed.
-    (*kth, k)
-}
-
-/// Writes the best `k` keys as a list, best first; its length.
-pub(super) fn write(keys: &mut [u64], k: usize, ids: &mut [u32], scores: &mut [f32]) -> usize {
-    keys.sort_unstable_by(|a, b| b.cmp(a));
-    for ((key, id), score) in keys.iter().zip(ids).zip(scores) {
-        (*id, *score) = (id_of(*key), score_of(*key));
-    }
-    keys.len().min(k)
-}
-
-dispatch! {
-    /// Looks for a score that at least `k` and at most some 9/8 k keys reach, by halving the range of scores, and keeps
-    /// those keys. An exact selection moves keys about several times, and nobody needs it before the end. `None`, and nothing
-    /// changed, where too many scores are equal.
-    fn cut(keys: &mut [u64], k: usize, ordered: &mut Vec<u32>) -> Option<(u32, usize)> = cut_kernel;
-}
-
-#[inline(always)]
-fn cut_kernel<S: Simd>(
-    _: S,
-    keys: &mut [u64],
-    k: usize,
-    ordered: &mut Vec<u32>,
-) -> Option<(u32, usize)> {
-    ordered.resize(keys.len(), 0);
-    let (mut low, mut high) = (u32::MAX, 0);
-    for i in 0..keys.len() {
-        let x = (keys[i] >> 32) as u32;
-        ordered[i] = x;
-        low = low.min(x);
-        high = high.max(x);
-    }
-    let most = k + k / 8 + 2;
-    let mut bar = low;
-    let mut count = keys.len();
-    // Invariant: at least k keys reach `low`, fewer than k exceed `high`.
-    while count < k || count > most {
-        if high - low < 2 {
-            return None;
-        }
-        bar = low + (high - low) / 2;
-        let mut reach = 0u32;
-        for x in ordered.iter() {
-            reach += u32::from(*x >= bar);
-        }
-        count = reach as usize;
-        if count >= k {
-            low = bar;
-        } else {
-            high = bar;
-        }
-    }
-    let mut len = 0;
-    for i in 0..keys.len() {
-        let key = keys[i];
-        keys[len] = key;
-        len += usize::from((key >> 32) as u32 >= bar);
-    }
-    Some((bar, len))
-}
-
-/// A number that is larger for the item that ranks first: the score's bits made to sort, above the id's complement.
-#[inline(always)]
-pub(super) fn key(score: f32, id: u32) -> u64 {
-    // + 0.0 turns -0 into 0.
-    let bits = (score + 0.0).to_bits();
-    let ordered = bits ^ (((bits as i32) >> 31) as u32 | 0x8000_0000);
-    let ordered = if score.is_nan() { 0 } else { ordered };
-    u64::from(ordered) << 32 | u64::from(!id)
-}
-
-#[inline(always)]
-pub(super) fn id_of(key: u64) -> u32 {
-    !(key as u32)
-}
-
-#[inline(always)]
-pub(super) fn score_of(key: u64) -> f32 {
-    let ordered = (key >> 32) as u32;
-    if ordered == 0 {
-        return f32::NAN;
-    }
-    let sign = !(((ordered as i32) >> 31) as u32) | 0x8000_0000;
-    f32::from_bits(ordered ^ sign)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use crate::kernel::rng::Rng;
 use crate::{Factors, Interactions, ItemSet, Span};
 use std::sync::Arc;
 
-/// Random vectors; says it is factored or not.
+/// Random vectors; factored or not.
 struct Dots {
     users: Vec<f32>,
     items: Vec<f32>,

@@ -1,16 +1,16 @@
-//! A learner whose epochs somebody else orders: a teacher that learns along with its student.
+//! A learner that is trained one epoch at a time by its caller: a teacher that learns together with its student.
 
-use super::order::Order;
+use super::order::EpochOrder;
 use super::{Pass, check};
 use crate::{
     Cases, Error, Learner, Model, Objective, Recipe, Result, TeacherRecipe, Tensors, Trainable,
 };
 
-/// A model in training, epoch by epoch.
+/// A model in training, driven epoch by epoch.
 pub struct CoTraining {
     from: TeacherRecipe,
     cases: Cases,
-    order: Order,
+    order: EpochOrder,
     learner: Box<dyn Learner>,
 }
 
@@ -18,35 +18,35 @@ impl CoTraining {
     /// A learner with random parameters.
     ///
     /// # Errors
-    /// When the recipe does not learn by gradient, or its settings cannot work on these data.
+    /// When the recipe does not learn by gradient, or its settings do not work on these data.
     pub fn new(from: &TeacherRecipe) -> Result<Self> {
         let recipe = trainable(&*from.recipe)?;
         let cases = recipe.cases(&from.train);
         check(recipe.plan(), &cases)?;
-        let order = Order::new(&cases, recipe.plan().sampling);
+        let order = EpochOrder::new(&cases, recipe.plan().sampling);
         let mut learner = recipe.init(&from.train, from.seed)?;
         learner.settle();
         Ok(Self { from: from.clone(), cases, order, learner })
     }
 
-    /// What it learns from.
+    /// The training cases.
     #[must_use]
     pub fn cases(&self) -> &Cases {
         &self.cases
     }
 
-    /// Its recipe's own loss.
+    /// The recipe's own loss.
     ///
     /// # Errors
-    /// None that [`CoTraining::new`] did not have.
+    /// Cannot fail after a successful [`CoTraining::new`].
     pub fn objective(&self) -> Result<Box<dyn Objective>> {
         Ok(trainable(&*self.from.recipe)?.objective(&self.from.train))
     }
 
-    /// Learns for an epoch, the steps that [`train`](super::train) takes. Returns the mean loss of a case.
+    /// Trains one epoch, with the same steps as [`train`](super::train). Returns the mean loss per case.
     ///
     /// # Errors
-    /// When the loss is no number.
+    /// When the loss becomes NaN or infinite.
     pub fn epoch(&mut self, epoch: usize, objective: &dyn Objective) -> Result<f64> {
         let plan = trainable(&*self.from.recipe)?.plan();
         let seed = self.from.seed;
@@ -60,7 +60,7 @@ impl CoTraining {
         Ok(loss)
     }
 
-    /// As it is.
+    /// The current model.
     #[must_use]
     pub fn model(&self) -> &dyn Model {
         &*self.learner
@@ -72,7 +72,7 @@ impl CoTraining {
         self.learner.state()
     }
 
-    /// Goes on from [`CoTraining::state`].
+    /// Restores a [`CoTraining::state`].
     ///
     /// # Errors
     /// When it is not a state of this model.

@@ -1,16 +1,16 @@
-//! Which cases an epoch visits, and in what order.
+//! The cases of an epoch and their order.
 
 use crate::kernel::rng::Rng;
 use crate::{Cases, Lists, Sampling};
 
-/// Draws the epochs' orders of some cases.
-pub(super) struct Order {
+/// Draws the order of each epoch.
+pub(super) struct EpochOrder {
     n_cases: u32,
-    /// The cases of each user who has any; only to sample by users.
+    /// The cases of each user with at least one; only for sampling by user.
     lines: Option<Lists<u32>>,
 }
 
-impl Order {
+impl EpochOrder {
     /// `cases` are at most `u32::MAX`.
     pub fn new(cases: &Cases, sampling: Sampling) -> Self {
         let lines = match sampling {
@@ -20,7 +20,7 @@ impl Order {
         Self { n_cases: cases.len() as u32, lines }
     }
 
-    /// As many cases as there are.
+    /// The rows of one epoch, as many as there are cases.
     pub fn epoch(&self, seed: u64, epoch: usize) -> Vec<u32> {
         let mut rng = Rng::keyed(seed, [SHUFFLE, epoch as u64, 0]);
         let Some(lines) = &self.lines else { return rng.permutation(self.n_cases) };
@@ -32,9 +32,9 @@ impl Order {
         (0..self.n_cases).map(draw).collect()
     }
 
-    /// What keys the draws of the batch that starts at place `from` of an epoch. Where a case comes again within an epoch, it
-    /// must not draw the same negatives again: an item would be set against far fewer others than it seems. So each batch
-    /// gets a seed of its own there. (Twice within *one* batch, a case still draws alike.)
+    /// The seed for the draws of the batch that starts at row `from` of an epoch. A case that occurs more
+    /// than once per epoch must not draw the same negatives each time, so batches have different seeds then.
+    /// (Within *one* batch, repeats of a case still draw the same.)
     pub fn batch_seed(&self, seed: u64, from: usize) -> u64 {
         match self.lines {
             None => seed,
@@ -42,19 +42,19 @@ impl Order {
         }
     }
 
-    /// Whether every case is visited once, so that a learner's own way through an epoch will do.
+    /// Whether every case is visited exactly once: a precondition of [`Learner::epoch`](crate::Learner::epoch).
     pub fn visits_each_once(&self) -> bool {
         self.lines.is_none()
     }
 }
 
-/// Keeps the draws of the epoch's order apart from all others.
+/// The purpose of the draws of an epoch's order.
 const SHUFFLE: u64 = 0x5348_5546;
 
-/// Likewise those of the batches' seeds.
+/// The purpose of the draws of batch seeds.
 const AGAIN: u64 = 0x4147_4149;
 
-/// The cases by user; whoever is unknown is a user of their own.
+/// The cases by user; every case without a user counts as a separate user.
 fn lines(cases: &Cases) -> Lists<u32> {
     let mut by_user: Vec<_> =
         cases.iter().zip(0u32..).map(|(case, i)| (case.query.user, i)).collect();
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn by_cases_each_is_visited_once_in_an_order_of_its_own() {
-        let order = Order::new(&Cases::each_interaction(&log()), Sampling::Cases);
+        let order = EpochOrder::new(&Cases::each_interaction(&log()), Sampling::Cases);
         let first = order.epoch(1, 0);
         let mut sorted = first.clone();
         sorted.sort_unstable();
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn by_users_each_with_a_case_comes_equally_often_and_so_does_each_of_theirs() {
-        let order = Order::new(&Cases::each_interaction(&log()), Sampling::Users);
+        let order = EpochOrder::new(&Cases::each_interaction(&log()), Sampling::Users);
         assert!(!order.visits_each_once());
         let mut visits = [0.0; 12];
         let epochs = 20_000;
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn epochs_and_batches_that_differ_draw_afresh_and_equal_ones_alike() {
-        let order = Order::new(&Cases::each_interaction(&log()), Sampling::Users);
+        let order = EpochOrder::new(&Cases::each_interaction(&log()), Sampling::Users);
         assert_eq!(order.epoch(1, 4), order.epoch(1, 4));
         assert_ne!(order.epoch(1, 4), order.epoch(1, 5));
         assert_ne!(order.epoch(1, 4), order.epoch(2, 4));

@@ -1,6 +1,6 @@
-//! Tables as TSV, CSV (both quoted as RFC 4180 has it, where needed) and JSON lines.
+//! Tables as TSV, CSV (both quoted as in RFC 4180, where needed) and JSON lines.
 
-use super::{Column, Kind, TableFile};
+use super::{Column, ColumnKind, TableFormat};
 use crate::{Error, Result};
 use rankstill_core::atomic_write::AtomicFile;
 use std::io::{self, BufWriter, Write};
@@ -16,13 +16,13 @@ pub(super) struct TextSink {
 impl TextSink {
     pub(super) fn new(
         file: BufWriter<AtomicFile>,
-        format: TableFile,
-        columns: &[(&str, Kind)],
+        format: TableFormat,
+        columns: &[(&str, ColumnKind)],
     ) -> Result<Self> {
         let delimiter = match format {
-            TableFile::Tsv => Some(b'\t'),
-            TableFile::Csv => Some(b','),
-            TableFile::Jsonl | TableFile::Parquet => None,
+            TableFormat::Tsv => Some(b'\t'),
+            TableFormat::Csv => Some(b','),
+            TableFormat::Jsonl | TableFormat::Parquet => None,
         };
         let keys = columns.iter().enumerate().map(|(i, (name, _))| {
             let open = if i == 0 { '{' } else { ',' };
@@ -65,7 +65,7 @@ impl TextSink {
     }
 
     fn failed(&self, source: io::Error) -> Error {
-        Error::Io { path: self.file.get_ref().place().to_path_buf(), source }
+        Error::Io { path: self.file.get_ref().path().to_path_buf(), source }
     }
 }
 
@@ -73,7 +73,7 @@ fn separate(out: &mut impl Write, delimiter: u8, i: usize) -> io::Result<()> {
     if i == 0 { Ok(()) } else { out.write_all(&[delimiter]) }
 }
 
-/// Floats in the shortest form that reads back as the same float.
+/// Floats are written in the shortest form that reads back as the same float.
 fn delimited_cell(
     out: &mut impl Write,
     delimiter: u8,
@@ -91,7 +91,7 @@ fn delimited_cell(
 
 fn quoted(out: &mut impl Write, delimiter: u8, text: &str) -> io::Result<()> {
     let special = |&byte: &u8| byte == delimiter || matches!(byte, b'"' | b'\n' | b'\r');
-    // An empty line is no row, and a byte order mark at the front of the file no part of a name.
+    // Quoted, an empty text is not a blank line, and a byte order mark is part of the text.
     if text.is_empty() || text.starts_with('\u{feff}') || text.as_bytes().iter().any(special) {
         write!(out, "\"{}\"", text.replace('"', "\"\""))
     } else {
@@ -99,7 +99,7 @@ fn quoted(out: &mut impl Write, delimiter: u8, text: &str) -> io::Result<()> {
     }
 }
 
-/// JSON knows no NaN and no infinity: they become `null`.
+/// JSON has no NaN or infinity: they become `null`.
 fn json_cell(out: &mut impl Write, column: &Column, row: usize) -> io::Result<()> {
     match column {
         Column::F32(values) if !values[row].is_finite() => out.write_all(b"null"),

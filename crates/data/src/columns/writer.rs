@@ -1,49 +1,17 @@
-//! Writing tables, a chunk of rows at a time, in bounded memory.
+//! Writing tables chunk by chunk, in bounded memory.
 
-use super::{Column, Kind, Table, parquet::ParquetSink, text::TextSink};
+use super::{Column, ColumnKind, ColumnTable, TableFormat, parquet::ParquetSink, text::TextSink};
 use crate::{Error, Result};
 use rankstill_core::atomic_write::AtomicFile;
 use std::io::BufWriter;
 use std::path::Path;
 
-/// The file formats that tables are written in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TableFile {
-    /// Parquet, zstd.
-    Parquet,
-    /// Tab separated, with a header.
-    Tsv,
-    /// Comma separated, with a header.
-    Csv,
-    /// A JSON object a line.
-    Jsonl,
-}
-
-impl TableFile {
-    /// By the extension.
-    ///
-    /// # Errors
-    /// When it is none of the known ones.
-    pub fn of_path(path: &Path) -> Result<Self> {
-        match path.extension().and_then(|extension| extension.to_str()) {
-            Some("parquet") => Ok(Self::Parquet),
-            Some("tsv") => Ok(Self::Tsv),
-            Some("csv") => Ok(Self::Csv),
-            Some("jsonl") => Ok(Self::Jsonl),
-            _ => Err(Error::file(
-                path,
-                "the extension says no format; `.parquet`, `.tsv`, `.csv`, `.jsonl` are known",
-            )),
-        }
-    }
-}
-
-/// Writes a table that need not fit into memory. The file appears in its place at [`TableWriter::finish`]; dropped before, the
-/// writer leaves no trace.
+/// Writes a table that need not fit into memory. The file appears under its name at [`TableWriter::finish`];
+/// a writer that is dropped before leaves no file.
 pub struct TableWriter {
-    kinds: Vec<Kind>,
+    kinds: Vec<ColumnKind>,
     names: Vec<String>,
-    /// Rows that do not yet fill a row group: these, not the caller's chunks, decide the file's bytes.
+    /// Rows that do not fill a row group yet, so that the bytes of the file do not depend on the chunks.
     pending: Vec<Column>,
     sink: Sink,
 }
@@ -53,26 +21,19 @@ enum Sink {
     Text(TextSink),
 }
 
-/// Rows of a Parquet row group: 8 MiB a column of 64-bit numbers.
+/// Rows of a Parquet row group: 8 MiB per column of 64-bit numbers.
 const ROW_GROUP: usize = 1 << 20;
 
 impl TableWriter {
-    /// Begins a file, in the format that its extension says.
+    /// Starts a file in the format of its extension.
     ///
     /// # Errors
     /// When the extension is unknown or the file cannot be created.
-    pub fn create(path: &Path, columns: &[(&str, Kind)]) -> Result<Self> {
-        Self::create_as(path, TableFile::of_path(path)?, columns)
-    }
-
-    /// Begins a file in a given format.
-    ///
-    /// # Errors
-    /// When the file cannot be created.
-    pub fn create_as(path: &Path, format: TableFile, columns: &[(&str, Kind)]) -> Result<Self> {
+    pub fn create(path: &Path, columns: &[(&str, ColumnKind)]) -> Result<Self> {
+        let format = TableFormat::of_path(path)?;
         let file = BufWriter::with_capacity(1 << 16, AtomicFile::create(path)?);
         let sink = match format {
-            TableFile::Parquet => Sink::Parquet(ParquetSink::new(file, columns)?),
+            TableFormat::Parquet => Sink::Parquet(ParquetSink::new(file, columns)?),
             text => Sink::Text(TextSink::new(file, text, columns)?),
         };
         Ok(Self {
@@ -83,10 +44,10 @@ impl TableWriter {
         })
     }
 
-    /// Adds rows: one column for each of the table's, in its order.
+    /// Adds rows: one column for each column of the table, in order.
     ///
     /// # Errors
-    /// When kinds or lengths do not fit, or the disk is full.
+    /// When kinds or lengths do not match, or writing fails.
     pub fn write(&mut self, chunk: &[Column]) -> Result<()> {
         let n_rows = chunk.first().map_or(0, Column::len);
         let (expected, found) = (self.kinds.len(), chunk.len());
@@ -121,10 +82,10 @@ impl TableWriter {
         }
     }
 
-    /// Writes what is pending and puts the file into its place.
+    /// Writes pending rows and moves the file to its path.
     ///
     /// # Errors
-    /// When the disk is full.
+    /// When writing fails.
     pub fn finish(self) -> Result<()> {
         let file = match self.sink {
             Sink::Text(sink) => sink.into_file(),
@@ -135,17 +96,17 @@ impl TableWriter {
                 sink.into_file()?
             }
         };
-        let place = file.get_ref().place().to_path_buf();
+        let place = file.get_ref().path().to_path_buf();
         let file = file.into_inner().map_err(|error| Error::io(place)(error.into_error()))?;
         Ok(file.commit()?)
     }
 }
 
-/// Writes a whole table, in the format that the extension says.
+/// Writes a whole table in the format of the extension.
 ///
 /// # Errors
 /// As [`TableWriter`].
-pub fn write_table(path: &Path, table: &Table) -> Result<()> {
+pub fn write_table(path: &Path, table: &ColumnTable) -> Result<()> {
     let kinds = table.columns().iter().map(Column::kind);
     let columns: Vec<_> = table.names().iter().map(String::as_str).zip(kinds).collect();
     let mut writer = TableWriter::create(path, &columns)?;

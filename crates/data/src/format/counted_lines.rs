@@ -1,29 +1,30 @@
-//! One user a line: `count item item ...`, as CiteULike's `users.dat`. The user is the line's number, from 0.
+//! One user per line: `count item item ...`, as in CiteULike's `users.dat`. The user is the line number, from
+//! 0.
 
-use super::fields::{Place, shown};
-use super::rows::{Id, Row};
+use super::fields::{FieldPosition, shown};
+use super::log_builder::{LogRow, RawId};
 use super::user_lines::{tokens, tokens_of};
-use super::{Format, Rows, Source};
+use super::{Format, LogBuilder, OpenFile};
 use crate::{Error, Result};
 
 pub(super) const FORMAT: Format = Format {
     name: "counted_lines",
-    about: "one user a line: `count item item ...`, the user is the line's number from 0 (CiteULike's users.dat)",
-    sniff: |sample, _| {
+    about: "one user per line: `count item item ...`; the user is the line number, from 0 (CiteULike's users.dat)",
+    sniff: |head, _| {
         let mut any = false;
-        let counted = tokens_of(sample).all(|mut tokens| {
+        let counted = tokens_of(head).all(|mut tokens| {
             let count = tokens.next().and_then(count);
             any |= count.is_some_and(|count| count > 0);
             count == Some(tokens.count())
         });
         counted && any
     },
-    read: |source, _, rows| read(source, rows),
+    read: |source, _, builder| read(source, builder),
 };
 
-fn read(source: Source, rows: &mut Rows<'_>) -> Result<()> {
+fn read(source: OpenFile, builder: &mut LogBuilder<'_>) -> Result<()> {
     let path = source.path().to_path_buf();
-    rows.begin(&path, source.done(), false, false)?;
+    builder.begin(&path, source.done(), false, false)?;
     let mut lines = source.into_lines();
     let mut blank = None;
     while let Some((line, bytes)) = lines.next_or_blank()? {
@@ -32,27 +33,27 @@ fn read(source: Source, rows: &mut Rows<'_>) -> Result<()> {
             blank.get_or_insert(line);
             continue;
         };
-        // At the end of the file blank lines mean nothing; in the middle they would number the users differently.
+        // Blank lines at the end are ignored; in the middle they would change the numbers of the users.
         if let Some(line) = blank {
             let problem =
-                "a blank line, expected `count item item ...` (`0` for a user without items)";
+                "blank line, expected `count item item ...` (`0` for a user without items)";
             return Err(Error::Line { path, line, problem: problem.into() });
         }
-        let place = |column| Place { path: &path, line, column };
+        let position = |column| FieldPosition { path: &path, line, column };
         let Some(count) = count(first) else {
-            return Err(place("count").expected("how many items follow", shown(first)));
+            return Err(position("count").expected("the number of items on the line", shown(first)));
         };
         let found = tokens.clone().count();
         if found != count {
             let problem =
-                format!("expected {count} items as the line's first number says, found {found}");
+                format!("expected {count} items (the first number of the line), found {found}");
             return Err(Error::Line { path, line, problem });
         }
         let user = (line - 1).to_string();
         for item in tokens {
-            rows.push(&Row {
-                user: Id { bytes: user.as_bytes(), place: place("user") },
-                item: Id { bytes: item, place: place("item") },
+            builder.push(&LogRow {
+                user: RawId { bytes: user.as_bytes(), position: position("user") },
+                item: RawId { bytes: item, position: position("item") },
                 time: 0,
                 weight: 0.0,
             })?;

@@ -1,46 +1,46 @@
-//! CSV and TSV: records of fields, quoted as RFC 4180 has it, with or without a header.
+//! CSV and TSV: records of fields, quoted as in RFC 4180, with or without a header.
 
-use super::fields::{Place, Roles, is_header, shown};
-use super::rows::{Id, Row};
-use super::source::Text;
-use super::{Format, ReadOptions, Rows, Sample, Source};
+use super::fields::{FieldPosition, Roles, is_header, shown};
+use super::log_builder::{LogRow, RawId};
+use super::source::TextReader;
+use super::{Format, Head, LogBuilder, OpenFile, ReadOptions};
 use crate::{Error, Result};
 use csv_core::ReadRecordResult;
 use std::path::Path;
 
 pub(super) const CSV: Format = Format {
     name: "csv",
-    about: "columns separated by commas, semicolons, bars or blanks, with a header that names them",
-    sniff: |sample, options| {
-        let line = sample.first_line();
+    about: "columns separated by commas, semicolons, vertical bars or spaces, with a header",
+    sniff: |head, options| {
+        let line = head.first_line();
         options.delimiter.is_some()
             || options.header.is_some()
             || [b',', b';', b'|'].iter().any(|delimiter| line.contains(delimiter))
             || is_header(line.split(u8::is_ascii_whitespace), options)
     },
-    read: |source, options, rows| read_table(source, options, rows, None),
+    read: |source, options, builder| read_table(source, options, builder, None),
 };
 
 pub(super) const TSV: Format = Format {
     name: "tsv",
-    about: "columns separated by tabs, with a header that names them",
-    sniff: |sample, options| options.delimiter.is_none() && sample.first_line().contains(&b'\t'),
-    read: |source, options, rows| read_table(source, options, rows, Some(b'\t')),
+    about: "columns separated by tabs, with a header",
+    sniff: |head, options| options.delimiter.is_none() && head.first_line().contains(&b'\t'),
+    read: |source, options, builder| read_table(source, options, builder, Some(b'\t')),
 };
 
 fn read_table(
-    source: Source,
+    source: OpenFile,
     options: &ReadOptions,
-    rows: &mut Rows<'_>,
+    builder: &mut LogBuilder<'_>,
     delimiter: Option<u8>,
 ) -> Result<()> {
     let delimiter = match option_delimiter(options)?.or(delimiter) {
         Some(delimiter) => delimiter,
-        None => guess_delimiter(&source.sample(), options),
+        None => guess_delimiter(&source.head(), options),
     };
-    let header = if options.header == Some(false) { Header::None } else { Header::Plain };
+    let header = if options.header == Some(false) { HeaderStyle::None } else { HeaderStyle::Plain };
     let dialect = Dialect { delimiter, quoting: options.quoting.unwrap_or(true), header };
-    read(source, options, rows, &dialect)
+    read(source, options, builder, &dialect)
 }
 
 pub(super) fn option_delimiter(options: &ReadOptions) -> Result<Option<u8>> {
@@ -49,15 +49,18 @@ pub(super) fn option_delimiter(options: &ReadOptions) -> Result<Option<u8>> {
         Some(c) if c.is_ascii() && !matches!(c, '\n' | '\r' | '"' | '\0') => Ok(Some(c as u8)),
         Some(c) => Err(Error::config(
             "delimiter",
-            format!("`{}`, expected an ASCII character that ends no line", c.escape_debug()),
+            format!(
+                "expected an ASCII character other than a quote or a line end, found `{}`",
+                c.escape_debug()
+            ),
         )),
     }
 }
 
-/// The one under which the first line names a user's and an item's column, else the most frequent.
-pub(super) fn guess_delimiter(sample: &Sample<'_>, options: &ReadOptions) -> u8 {
+/// The delimiter with which the first line names a user and an item column, otherwise the most frequent one.
+pub(super) fn guess_delimiter(head: &Head<'_>, options: &ReadOptions) -> u8 {
     const KNOWN: [u8; 5] = [b',', b'\t', b';', b'|', b' '];
-    let line = sample.first_line();
+    let line = head.first_line();
     let names = KNOWN.into_iter().find(|&delimiter| {
         let unquoted = |field: &'_ [u8]| field.iter().position(|&b| b == b'"').is_some();
         let fields = line.split(move |&byte| byte == delimiter);
@@ -83,12 +86,12 @@ pub(super) fn guess_delimiter(sample: &Sample<'_>, options: &ReadOptions) -> u8 
 pub(super) struct Dialect {
     pub(super) delimiter: u8,
     pub(super) quoting: bool,
-    pub(super) header: Header,
+    pub(super) header: HeaderStyle,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Header {
-    /// The first line is a row; columns go by position.
+pub(super) enum HeaderStyle {
+    /// The first line is a row; columns are found by position.
     None,
     /// The first line names the columns.
     Plain,
@@ -97,9 +100,9 @@ pub(super) enum Header {
 }
 
 pub(super) fn read(
-    source: Source,
+    source: OpenFile,
     options: &ReadOptions,
-    rows: &mut Rows<'_>,
+    builder: &mut LogBuilder<'_>,
     dialect: &Dialect,
 ) -> Result<()> {
     let done = source.done();
@@ -110,7 +113,7 @@ pub(super) fn read(
     };
     let n_columns = first.len();
     let (header, names, roles) = match dialect.header {
-        Header::None => {
+        HeaderStyle::None => {
             let names: Vec<String> = (1..=n_columns).map(|column| column.to_string()).collect();
             (None, names, Roles::by_position(&path, n_columns, options)?)
         }
@@ -118,15 +121,15 @@ pub(super) fn read(
             let header: Vec<Vec<u8>> = first.fields().map(<[u8]>::to_vec).collect();
             let names = header.iter().map(|name| header_name(&path, name, style));
             let names = names.collect::<Result<Vec<String>>>()?;
-            let roles = Roles::find(&path, &names, options, rows.names)?;
+            let roles = Roles::find(&path, &names, options, builder.aliases)?;
             (Some(header), names, roles)
         }
     };
-    rows.begin(&path, done, roles.time.is_some(), roles.weight.is_some())?;
+    builder.begin(&path, done, roles.time.is_some(), roles.weight.is_some())?;
     let scale = options.time_scale.unwrap_or(1);
     let mut held = header.is_none();
     loop {
-        // Without a header the first record is a row already.
+        // Without a header the first record is a row.
         let record = if held { Some(records.current()) } else { records.next()? };
         held = false;
         let Some(record) = record else { break };
@@ -134,19 +137,22 @@ pub(super) fn read(
             let (line, found) = (record.line, record.len());
             return Err(Error::Columns { path, line, expected: n_columns, found });
         }
-        let place =
-            |column: usize| Place { path: &path, line: record.line, column: &names[column] };
+        let position = |column: usize| FieldPosition {
+            path: &path,
+            line: record.line,
+            column: &names[column],
+        };
         if let Some(header) = &header
             && record.get(roles.user) == header[roles.user]
             && record.fields().eq(header.iter().map(Vec::as_slice))
         {
-            let problem = "the header again, expected an interaction".to_owned();
+            let problem = "the header is repeated, expected an interaction".to_owned();
             return Err(Error::Line { line: record.line, problem, path });
         }
-        let id = |column: usize| Id { bytes: record.get(column), place: place(column) };
-        let time = roles.time.map(|column| place(column).time(record.get(column), scale));
-        let weight = roles.weight.map(|column| place(column).weight(record.get(column)));
-        rows.push(&Row {
+        let id = |column: usize| RawId { bytes: record.get(column), position: position(column) };
+        let time = roles.time.map(|column| position(column).time(record.get(column), scale));
+        let weight = roles.weight.map(|column| position(column).weight(record.get(column)));
+        builder.push(&LogRow {
             user: id(roles.user),
             item: id(roles.item),
             time: time.transpose()?.unwrap_or_default(),
@@ -156,14 +162,14 @@ pub(super) fn read(
     Ok(())
 }
 
-fn header_name(path: &Path, name: &[u8], style: Header) -> Result<String> {
+fn header_name(path: &Path, name: &[u8], style: HeaderStyle) -> Result<String> {
     let Ok(text) = std::str::from_utf8(name) else {
         let problem = format!("the header is not UTF-8: {}", shown(name));
         return Err(Error::Line { path: path.to_path_buf(), line: 1, problem });
     };
     let text = text.trim();
     Ok(match (style, text.rsplit_once(':')) {
-        (Header::Typed, Some((name, _))) => name.to_owned(),
+        (HeaderStyle::Typed, Some((name, _))) => name.to_owned(),
         _ => text.to_owned(),
     })
 }
@@ -192,19 +198,19 @@ impl<'a> Record<'a> {
 
 /// Reads records one by one.
 pub(super) struct Records {
-    text: Text,
+    text: TextReader,
     parser: csv_core::Reader,
     quoting: bool,
     bytes: Vec<u8>,
     ends: Vec<usize>,
-    /// How much of the two is the current record.
+    /// How much of `bytes` and `ends` belongs to the current record.
     n_bytes: usize,
     n_ends: usize,
     line: u64,
 }
 
 impl Records {
-    pub(super) fn new(text: Text, dialect: &Dialect) -> Self {
+    pub(super) fn new(text: TextReader, dialect: &Dialect) -> Self {
         let parser = csv_core::ReaderBuilder::new()
             .delimiter(dialect.delimiter)
             .quoting(dialect.quoting)
@@ -257,13 +263,12 @@ impl Records {
             self.text.check_length(self.parser.line(), self.n_bytes)?;
         }
         let n_newlines = self.bytes[..self.n_bytes].iter().filter(|&&byte| byte == b'\n').count();
-        // The parser has counted the line end that closed the record, and those within it.
+        // The parser has counted the line end that closes the record, and those within it.
         let beyond = n_newlines as u64 + u64::from(last == b'\n' && !at_end);
         self.line = self.parser.line().saturating_sub(beyond).max(1);
-        // An open quote swallows the rest of the file; an odd quote in the middle of a field of the last line does not.
+        // An open quote swallows the rest of the file; an odd quote inside a field of the last line does not.
         if self.quoting && at_end && n_quotes % 2 == 1 && n_newlines > 0 {
-            let problem =
-                "a quote that opens here is never closed (`quoting = false` takes quotes as text)";
+            let problem = "the quote that opens here is never closed (`quoting = false` reads quotes as text)";
             let (path, line) = (self.text.path().to_path_buf(), self.line);
             return Err(Error::Line { path, line, problem: problem.into() });
         }

@@ -1,20 +1,20 @@
-//! Item tables: what items are called and what kind of thing they are, from CSV, TSV and RecBole's `.item` files.
+//! Item tables with titles and attributes, from CSV, TSV and RecBole's `.item` files.
 //!
-//! The item's column and the title's are found by common names; every other column is an attribute. A cell may hold several
-//! values, separated by `|` (in RecBole's `token_seq` columns by blanks). Empty cells say nothing.
+//! The item and title columns are found by common names; every other column is an attribute. A cell may hold
+//! several values, separated by `|` (in RecBole's `token_seq` columns by spaces). Empty cells are ignored.
 
-use super::delimited::{Dialect, Header, Records, guess_delimiter};
+use super::delimited::{Dialect, HeaderStyle, Records, guess_delimiter};
 use super::fields::{ITEM, normal, shown};
-use super::{ReadOptions, Source, recbole};
+use super::{OpenFile, ReadOptions, recbole};
 use crate::{Error, Result, error::listed};
 use std::path::Path;
 
-/// An item as a table describes it.
+/// An item of such a table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ItemText {
-    /// Its id.
+    /// The item id.
     pub item: String,
-    /// What people call it.
+    /// The title for display.
     pub title: Option<String>,
     /// Attributes and their values, in the order of the columns.
     pub attributes: Vec<(String, String)>,
@@ -34,20 +34,20 @@ const TITLE: &[&str] = &[
 /// Reads the whole table.
 ///
 /// # Errors
-/// Whatever is wrong with the file, with path and line.
+/// For any problem with the file, with path and line.
 pub fn read_items(path: &Path) -> Result<Vec<ItemText>> {
-    let source = Source::open(path)?;
-    if source.sample().bytes.is_empty() {
+    let source = OpenFile::open(path)?;
+    if source.head().bytes.is_empty() {
         return Err(Error::file(path, "the file is empty"));
     }
     let options = ReadOptions::default();
-    let typed = (recbole::FORMAT.sniff)(&source.sample(), &options);
+    let typed = (recbole::FORMAT.sniff)(&source.head(), &options);
     let dialect = if typed {
-        Dialect { delimiter: b'\t', quoting: false, header: Header::Typed }
+        Dialect { delimiter: b'\t', quoting: false, header: HeaderStyle::Typed }
     } else {
-        let tabs = source.sample().first_line().contains(&b'\t');
-        let delimiter = if tabs { b'\t' } else { guess_delimiter(&source.sample(), &options) };
-        Dialect { delimiter, quoting: true, header: Header::Plain }
+        let tabs = source.head().first_line().contains(&b'\t');
+        let delimiter = if tabs { b'\t' } else { guess_delimiter(&source.head(), &options) };
+        Dialect { delimiter, quoting: true, header: HeaderStyle::Plain }
     };
     let mut records = Records::new(source.into_text(), &dialect);
     let text = |line: u64, bytes: &[u8]| match std::str::from_utf8(bytes) {
@@ -59,12 +59,12 @@ pub fn read_items(path: &Path) -> Result<Vec<ItemText>> {
     };
     let Some(first) = records.next()? else { return Err(Error::file(path, "the file is empty")) };
     let header = first.fields().map(|name| text(1, name)).collect::<Result<Vec<_>>>()?;
-    let columns: Vec<Column> = header.iter().map(|name| Column::new(name, typed)).collect();
+    let columns: Vec<ItemColumn> = header.iter().map(|name| ItemColumn::new(name, typed)).collect();
     let find =
         |names: &[&str]| columns.iter().position(|c| names.contains(&normal(&c.name).as_str()));
     let item = find(ITEM).or_else(|| find(&["id"])).ok_or_else(|| Error::NoColumn {
         path: path.to_owned(),
-        wanted: "column for the item by a common name, such as `item_id`".into(),
+        wanted: "column with a common name for the item, such as `item_id`".into(),
         existing: listed(columns.iter().map(|column| &column.name)),
     })?;
     let title = find(TITLE);
@@ -98,13 +98,13 @@ pub fn read_items(path: &Path) -> Result<Vec<ItemText>> {
     Ok(rows)
 }
 
-struct Column {
+struct ItemColumn {
     name: String,
-    /// Whether blanks separate its values.
+    /// Whether spaces separate the values.
     blanks: bool,
 }
 
-impl Column {
+impl ItemColumn {
     fn new(header: &str, typed: bool) -> Self {
         match header.rsplit_once(':').filter(|_| typed) {
             Some((name, kind)) => Self { name: name.into(), blanks: kind.ends_with("_seq") },
@@ -145,13 +145,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named_with_its_line() {
-        let told = |name, text| read(name, text).unwrap_err().to_string();
-        assert!(told("a.tsv", "title\tyear\nx\t1\n").contains("no column for the item"));
+    fn errors_name_the_line() {
+        let error = |name, text| read(name, text).unwrap_err().to_string();
         assert!(
-            told("a.tsv", "item_id\tyear\n1\t2\n3\n")
+            error("a.tsv", "title\tyear\nx\t1\n")
+                .contains("no column with a common name for the item")
+        );
+        assert!(
+            error("a.tsv", "item_id\tyear\n1\t2\n3\n")
                 .contains("a.tsv:3: expected 2 columns, found 1")
         );
-        assert!(told("a.tsv", "").contains("empty"));
+        assert!(error("a.tsv", "").contains("empty"));
     }
 }

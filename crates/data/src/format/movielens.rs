@@ -1,30 +1,31 @@
-//! MovieLens: `u.data` (tabs, no header), `ratings.dat` (`::`, no header), `ratings.csv` (header); all user, item, rating, time.
+//! MovieLens: `u.data` (tabs, no header), `ratings.dat` (`::`, no header), `ratings.csv` (with a header); all
+//! user, item, rating, time.
 
-use super::delimited::{self, Dialect, Header};
-use super::fields::{Place, Roles};
-use super::rows::{Id, Row};
-use super::{Format, ReadOptions, Rows, Source};
+use super::delimited::{self, Dialect, HeaderStyle};
+use super::fields::{FieldPosition, Roles};
+use super::log_builder::{LogRow, RawId};
+use super::{Format, LogBuilder, OpenFile, ReadOptions};
 use crate::{Error, Result};
 
 pub(super) const FORMAT: Format = Format {
     name: "movielens",
     about: "MovieLens: `u.data`, `ratings.dat` (`user::item::rating::time`) and `ratings.csv`",
-    sniff: |sample, options| {
-        let line = sample.first_line();
+    sniff: |head, options| {
+        let line = head.first_line();
         let plain = options.delimiter.is_none() && options.header.is_none();
         plain && (is_double_colon(line) || is_u_data(line) || line.starts_with(CSV_HEADER))
     },
-    read: |source, options, rows| {
-        let line = source.sample().first_line().to_vec();
+    read: |source, options, builder| {
+        let line = source.head().first_line().to_vec();
         if is_double_colon(&line) {
-            return read_double_colon(source, options, rows);
+            return read_double_colon(source, options, builder);
         }
         let dialect = if line.starts_with(CSV_HEADER) {
-            Dialect { delimiter: b',', quoting: true, header: Header::Plain }
+            Dialect { delimiter: b',', quoting: true, header: HeaderStyle::Plain }
         } else {
-            Dialect { delimiter: b'\t', quoting: false, header: Header::None }
+            Dialect { delimiter: b'\t', quoting: false, header: HeaderStyle::None }
         };
-        delimited::read(source, options, rows, &dialect)
+        delimited::read(source, options, builder, &dialect)
     },
 };
 
@@ -34,7 +35,7 @@ fn is_double_colon(line: &[u8]) -> bool {
     line.windows(2).filter(|pair| pair == b"::").count() >= 2
 }
 
-/// Three or four columns of numbers between tabs.
+/// Three or four columns of numbers, separated by tabs.
 fn is_u_data(line: &[u8]) -> bool {
     let mut fields = line.split(|&byte| byte == b'\t').map(<[u8]>::trim_ascii);
     let is_number = |field: &[u8]| {
@@ -44,7 +45,11 @@ fn is_u_data(line: &[u8]) -> bool {
     (3..=4).contains(&n) && fields.all(is_number)
 }
 
-fn read_double_colon(source: Source, options: &ReadOptions, rows: &mut Rows<'_>) -> Result<()> {
+fn read_double_colon(
+    source: OpenFile,
+    options: &ReadOptions,
+    builder: &mut LogBuilder<'_>,
+) -> Result<()> {
     let path = source.path().to_path_buf();
     let done = source.done();
     let mut lines = source.into_lines();
@@ -57,7 +62,7 @@ fn read_double_colon(source: Source, options: &ReadOptions, rows: &mut Rows<'_>)
             none => {
                 let n = fields.len();
                 let roles = Roles::by_position(&path, n, options)?;
-                rows.begin(
+                builder.begin(
                     &path,
                     std::rc::Rc::clone(&done),
                     roles.time.is_some(),
@@ -69,11 +74,11 @@ fn read_double_colon(source: Source, options: &ReadOptions, rows: &mut Rows<'_>)
         if fields.len() != *n_columns {
             return Err(Error::Columns { path, line, expected: *n_columns, found: fields.len() });
         }
-        let place = |column: usize| Place { path: &path, line, column: &names[column] };
-        let id = |column: usize| Id { bytes: fields[column], place: place(column) };
-        let time = roles.time.map(|column| place(column).time(fields[column], scale));
-        let weight = roles.weight.map(|column| place(column).weight(fields[column]));
-        rows.push(&Row {
+        let position = |column: usize| FieldPosition { path: &path, line, column: &names[column] };
+        let id = |column: usize| RawId { bytes: fields[column], position: position(column) };
+        let time = roles.time.map(|column| position(column).time(fields[column], scale));
+        let weight = roles.weight.map(|column| position(column).weight(fields[column]));
+        builder.push(&LogRow {
             user: id(roles.user),
             item: id(roles.item),
             time: time.transpose()?.unwrap_or_default(),
@@ -83,7 +88,7 @@ fn read_double_colon(source: Source, options: &ReadOptions, rows: &mut Rows<'_>)
     Ok(())
 }
 
-/// Between pairs of colons.
+/// Splits a line at `::`.
 fn split(line: &[u8]) -> Vec<&[u8]> {
     let (mut fields, mut start, mut at) = (Vec::with_capacity(4), 0, 0);
     while at + 1 < line.len() {

@@ -1,7 +1,7 @@
-//! A file being read: opened, decompressed where its first bytes say so, its beginning at hand for guessing.
+//! An open file: decompressed if its first bytes say so, with its beginning kept for guessing the format.
 
-use super::Sample;
-use crate::columns::parquet::{At, Input};
+use super::Head;
+use crate::columns::parquet::{Input, ReadAt};
 use crate::{Error, Result};
 use bytes::Bytes;
 use memchr::memchr2;
@@ -10,24 +10,24 @@ use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-/// A file, read once from front to back as text, or at will through [`Source::input`].
-pub(crate) struct Source {
+/// A file that is read once from front to back as text, or in any order through [`OpenFile::input`].
+pub(crate) struct OpenFile {
     path: PathBuf,
     input: Input,
-    sample: Vec<u8>,
+    head: Vec<u8>,
     whole: bool,
     packed: Option<&'static str>,
     rest: Box<dyn Read>,
     done: Rc<Cell<u64>>,
 }
 
-/// Enough for the first line of any sane table and for telling the line formats apart.
-const SAMPLE: usize = 1 << 16;
+/// Enough for the first line of any usual table and for distinguishing the line formats.
+const HEAD: usize = 1 << 16;
 const BUFFER: usize = 1 << 17;
-/// A longer line is taken for a binary file or a missing quote, rather than read into memory.
+/// A longer line is an error: the file is probably binary or lacks a closing quote.
 const MAX_LINE: usize = 64 << 20;
 
-impl Source {
+impl OpenFile {
     pub(crate) fn open(path: &Path) -> Result<Self> {
         Self::new(path.to_path_buf(), Input::open(path)?)
     }
@@ -38,7 +38,7 @@ impl Source {
 
     fn new(path: PathBuf, input: Input) -> Result<Self> {
         let done = Rc::new(Cell::new(0));
-        let raw = Counted { from: At::start(&input), done: Rc::clone(&done) };
+        let raw = CountingReader { from: ReadAt::start(&input), done: Rc::clone(&done) };
         let mut raw = BufReader::with_capacity(BUFFER, raw);
         let magic = raw.fill_buf().map_err(Error::io(&path))?;
         let (packed, mut rest): (_, Box<dyn Read>) = if magic.starts_with(&[0x1f, 0x8b]) {
@@ -49,17 +49,17 @@ impl Source {
         } else {
             (None, Box::new(raw))
         };
-        let mut sample = Vec::new();
-        let read = rest.by_ref().take(SAMPLE as u64).read_to_end(&mut sample);
+        let mut head = Vec::new();
+        let read = rest.by_ref().take(HEAD as u64).read_to_end(&mut head);
         read.map_err(|error| unreadable(&path, packed, error))?;
-        let whole = sample.len() < SAMPLE;
-        if sample.starts_with(b"\xef\xbb\xbf") {
-            sample.drain(..3);
+        let whole = head.len() < HEAD;
+        if head.starts_with(b"\xef\xbb\xbf") {
+            head.drain(..3);
         }
-        if sample.starts_with(b"\xff\xfe") || sample.starts_with(b"\xfe\xff") {
+        if head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff") {
             return Err(Error::file(path, "the text is UTF-16, expected UTF-8"));
         }
-        Ok(Self { path, input, sample, whole, packed, rest, done })
+        Ok(Self { path, input, head, whole, packed, rest, done })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -71,50 +71,50 @@ impl Source {
         &self.input
     }
 
-    pub(crate) fn sample(&self) -> Sample<'_> {
-        Sample { bytes: &self.sample, whole: self.whole }
+    pub(crate) fn head(&self) -> Head<'_> {
+        Head { bytes: &self.head, whole: self.whole }
     }
 
-    /// Bytes taken from the disk so far; goes on counting while the reader is used.
+    /// Bytes read from disk so far; keeps counting while the file is read.
     pub(crate) fn done(&self) -> Rc<Cell<u64>> {
         Rc::clone(&self.done)
     }
 }
 
-impl Source {
-    pub(crate) fn into_text(self) -> Text {
-        let Self { path, sample, packed, rest, .. } = self;
-        Text {
+impl OpenFile {
+    pub(crate) fn into_text(self) -> TextReader {
+        let Self { path, head, packed, rest, .. } = self;
+        TextReader {
             path,
             packed,
-            reader: BufReader::with_capacity(BUFFER, Cursor::new(sample).chain(rest)),
+            reader: BufReader::with_capacity(BUFFER, Cursor::new(head).chain(rest)),
         }
     }
 
-    pub(crate) fn into_lines(self) -> Lines {
-        Lines { text: self.into_text(), line: Vec::new(), number: 0, after_cr: false }
+    pub(crate) fn into_lines(self) -> LineReader {
+        LineReader { text: self.into_text(), line: Vec::new(), number: 0, after_cr: false }
     }
 }
 
-/// The sample, then the rest.
+/// The head, followed by the remainder.
 type Joined = io::Chain<Cursor<Vec<u8>>, Box<dyn Read>>;
 
 /// Decompressed text.
-pub(crate) struct Text {
+pub(crate) struct TextReader {
     path: PathBuf,
     packed: Option<&'static str>,
     reader: BufReader<Joined>,
 }
 
-impl Text {
+impl TextReader {
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What is buffered; empty at the end.
+    /// The buffered bytes; empty at the end of the file.
     pub(crate) fn fill(&mut self) -> Result<&[u8]> {
         match self.reader.fill_buf() {
-            // Asked for again, because the borrow checker does not see that the error case ends here.
+            // `buffer()` again, because the borrow checker does not see that the error case ends here.
             Ok(_) => Ok(self.reader.buffer()),
             Err(error) => Err(unreadable(&self.path, self.packed, error)),
         }
@@ -133,15 +133,15 @@ impl Text {
     }
 }
 
-/// Lines without their ends; LF, CRLF and CR all end a line.
-pub(crate) struct Lines {
-    text: Text,
+/// Reads lines without their line ends, which may be LF, CRLF or CR.
+pub(crate) struct LineReader {
+    text: TextReader,
     line: Vec<u8>,
     number: u64,
     after_cr: bool,
 }
 
-impl Lines {
+impl LineReader {
     /// The next line that is not blank, with its number.
     pub(crate) fn next(&mut self) -> Result<Option<(u64, &[u8])>> {
         while self.advance()? {
@@ -191,19 +191,19 @@ impl Lines {
 fn unreadable(path: &Path, packed: Option<&str>, error: io::Error) -> Error {
     match packed {
         Some(packed) => {
-            let problem = format!("the {packed} stream is broken or cut off: {error}");
+            let problem = format!("the {packed} stream is damaged or incomplete: {error}");
             Error::file(path, problem)
         }
         None => Error::io(path)(error),
     }
 }
 
-struct Counted {
-    from: At,
+struct CountingReader {
+    from: ReadAt,
     done: Rc<Cell<u64>>,
 }
 
-impl Read for Counted {
+impl Read for CountingReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.from.read(buffer)?;
         self.done.set(self.done.get() + read as u64);

@@ -1,20 +1,20 @@
-//! `user item rating` between blanks, without a header, as in the files of the RD authors; perhaps without the rating, perhaps
-//! with a time after it.
+//! `user item rating` separated by spaces, without a header, as in the files of the RD authors. The rating is
+//! optional; a time may follow it.
 
-use super::fields::{Place, Roles};
-use super::rows::{Id, Row};
+use super::fields::{FieldPosition, Roles};
+use super::log_builder::{LogRow, RawId};
 use super::user_lines::{tokens, tokens_of};
-use super::{Format, ReadOptions, Rows, Source};
+use super::{Format, LogBuilder, OpenFile, ReadOptions};
 use crate::{Error, Result};
 use std::rc::Rc;
 
 pub(super) const FORMAT: Format = Format {
     name: "triples",
-    about: "`user item [rating [time]]` between blanks, without a header (the RD authors' files)",
-    sniff: |sample, _| {
-        // Three columns, the third a number, in every line. Two columns look like `user_lines`, which reads them alike as long as
-        // no user has two lines.
-        let mut lines = tokens_of(sample).map(|tokens| tokens.collect::<Vec<_>>());
+    about: "`user item [rating [time]]` separated by spaces, without a header (the RD authors' files)",
+    sniff: |head, _| {
+        // Three columns in every line, the third a number. Two columns look like `user_lines`, which reads
+        // them the same way as long as no user has two lines.
+        let mut lines = tokens_of(head).map(|tokens| tokens.collect::<Vec<_>>());
         let mut any = false;
         lines.all(|tokens| {
             any = true;
@@ -29,7 +29,7 @@ pub(super) const FORMAT: Format = Format {
 
 const NAMES: [&str; 4] = ["user", "item", "rating", "time"];
 
-fn read(source: Source, options: &ReadOptions, rows: &mut Rows<'_>) -> Result<()> {
+fn read(source: OpenFile, options: &ReadOptions, builder: &mut LogBuilder<'_>) -> Result<()> {
     let path = source.path().to_path_buf();
     let done = source.done();
     let mut lines = source.into_lines();
@@ -45,18 +45,23 @@ fn read(source: Source, options: &ReadOptions, rows: &mut Rows<'_>) -> Result<()
                     return Err(Error::Columns { path, line, expected: 3, found });
                 }
                 let roles = Roles::by_position(&path, found, options)?;
-                rows.begin(&path, Rc::clone(&done), roles.time.is_some(), roles.weight.is_some())?;
+                builder.begin(
+                    &path,
+                    Rc::clone(&done),
+                    roles.time.is_some(),
+                    roles.weight.is_some(),
+                )?;
                 *shape.insert((found, roles))
             }
         };
         if found != expected {
             return Err(Error::Columns { path, line, expected, found });
         }
-        let place = |column: usize| Place { path: &path, line, column: NAMES[column] };
-        let id = |column: usize| Id { bytes: fields[column], place: place(column) };
-        let time = roles.time.map(|column| place(column).time(fields[column], scale));
-        let weight = roles.weight.map(|column| place(column).weight(fields[column]));
-        rows.push(&Row {
+        let position = |column: usize| FieldPosition { path: &path, line, column: NAMES[column] };
+        let id = |column: usize| RawId { bytes: fields[column], position: position(column) };
+        let time = roles.time.map(|column| position(column).time(fields[column], scale));
+        let weight = roles.weight.map(|column| position(column).weight(fields[column]));
+        builder.push(&LogRow {
             user: id(roles.user),
             item: id(roles.item),
             time: time.transpose()?.unwrap_or_default(),

@@ -1,32 +1,33 @@
-//! One user a line: `user item item ...`, as LightGCN's `train.txt`. A user without items is passed over.
+//! One user per line: `user item item ...`, as in LightGCN's `train.txt`. Users without items are skipped.
 
-use super::fields::Place;
-use super::rows::{Id, Row};
-use super::{Format, Rows, Sample, Source};
+use super::fields::FieldPosition;
+use super::log_builder::{LogRow, RawId};
+use super::{Format, Head, LogBuilder, OpenFile};
 use crate::Result;
 use std::collections::HashSet;
 
 pub(super) const FORMAT: Format = Format {
     name: "user_lines",
-    about: "one user a line: `user item item ...` (LightGCN's train.txt)",
-    sniff: |sample, _| {
+    about: "one user per line: `user item item ...` (LightGCN's train.txt)",
+    sniff: |head, _| {
         let mut users = HashSet::new();
-        let mut firsts = tokens_of(sample).filter_map(|mut tokens| tokens.next());
-        firsts.all(|user| users.insert(user)) && tokens_of(sample).any(|tokens| tokens.count() > 1)
+        let mut firsts = tokens_of(head).filter_map(|mut tokens| tokens.next());
+        firsts.all(|user| users.insert(user)) && tokens_of(head).any(|tokens| tokens.count() > 1)
     },
-    read: |source, _, rows| read(source, rows),
+    read: |source, _, builder| read(source, builder),
 };
 
-fn read(source: Source, rows: &mut Rows<'_>) -> Result<()> {
+fn read(source: OpenFile, builder: &mut LogBuilder<'_>) -> Result<()> {
     let path = source.path().to_path_buf();
-    rows.begin(&path, source.done(), false, false)?;
+    builder.begin(&path, source.done(), false, false)?;
     let mut lines = source.into_lines();
     while let Some((line, bytes)) = lines.next()? {
         let mut tokens = tokens(bytes);
-        let id = |bytes, column| Id { bytes, place: Place { path: &path, line, column } };
+        let id =
+            |bytes, column| RawId { bytes, position: FieldPosition { path: &path, line, column } };
         let Some(user) = tokens.next() else { continue };
         for item in tokens {
-            rows.push(&Row {
+            builder.push(&LogRow {
                 user: id(user, "user"),
                 item: id(item, "item"),
                 time: 0,
@@ -37,14 +38,14 @@ fn read(source: Source, rows: &mut Rows<'_>) -> Result<()> {
     Ok(())
 }
 
-/// What stands between blanks and tabs.
+/// The fields between spaces and tabs.
 pub(super) fn tokens(line: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
     line.split(u8::is_ascii_whitespace).filter(|token| !token.is_empty())
 }
 
-/// The tokens of each complete line of a sample.
+/// The fields of each complete line.
 pub(super) fn tokens_of<'a>(
-    sample: &Sample<'a>,
+    head: &Head<'a>,
 ) -> impl Iterator<Item = impl Iterator<Item = &'a [u8]> + Clone + use<'a>> + use<'a> {
-    sample.lines().map(tokens)
+    head.lines().map(tokens)
 }

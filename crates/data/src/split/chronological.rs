@@ -1,20 +1,22 @@
-//! Each user's line is cut by shares, in the order of time.
+//! Splits each user's rows by shares, in order of time.
 //!
-//! With the default shares this is the rule of the RD paper's data (Tang & Wang, KDD 2018), verified on its released files: the
-//! first ceil(0.7 n) rows train, those up to ceil(0.8 n) validate, the rest tests.
+//! The default shares are the rule of the RD paper's data (Tang & Wang, KDD 2018), verified on its released
+//! files: the first ceil(0.7 n) rows are for training, those up to ceil(0.8 n) for validation, the remaining
+//! ones for test.
 
-use super::{Bounds, Check, Part, Splitter, check_shares};
+use super::{Check, Part, PartBounds, Splitter, check_shares};
 use crate::Result;
 use crate::timelines::Timelines;
 use serde::{Deserialize, Serialize};
 
-/// Boundaries at ceil(train n) and ceil((train + valid) n) of each user's n rows. Without times, the order of the file counts.
+/// Boundaries at ceil(train n) and ceil((train + valid) n) of each user's n rows. Logs without times are
+/// split in file order.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Chronological {
-    /// The share that trains.
+    /// Share of training rows.
     pub train: f64,
-    /// The share that validates; the rest tests.
+    /// Share of validation rows; the remainder is for test.
     pub valid: f64,
 }
 
@@ -35,7 +37,7 @@ impl Splitter for Chronological {
         let mut parts = Vec::with_capacity(lines.len());
         for user in 0..lines.n_users() {
             let n = lines.range(user).len();
-            let bounds = Bounds::new(self.train, self.valid, n);
+            let bounds = PartBounds::new(self.train, self.valid, n);
             parts.extend((0..n).map(|k| bounds.part(k)));
         }
         Ok(parts)

@@ -1,24 +1,24 @@
-//! One moment in time parts training from validation, another validation from test, for all users alike.
+//! Splits at two points in time that are the same for all users.
 
-use super::{Bounds, Check, Part, Splitter, check_shares};
+use super::{Check, Part, PartBounds, Splitter, check_shares};
 use crate::timelines::Timelines;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// Rows before the first moment train, rows from the second on test, those between validate. The moments are given
-/// (`valid_from`, `test_from`) or found from the shares of rows: the moment of row ceil(share n) in the order of time, so rows of
-/// one moment always stay together.
+/// Rows before `valid_from` are for training, rows from `test_from` on for test, those in between for
+/// validation. If the times are not given, they are found from the shares: the time of row ceil(share n) in
+/// order of time, so rows with the same time always stay together.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GlobalTime {
-    /// The share of all rows that trains, where no moment is given.
+    /// Share of training rows, if no times are given.
     pub train: f64,
-    /// The share of all rows that validates, where no moment is given.
+    /// Share of validation rows, if no times are given.
     pub valid: f64,
-    /// The first moment of validation; as `test_from` where only that is given (no validation then).
+    /// The first time of validation. Defaults to `test_from` if only that is given: no validation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub valid_from: Option<i64>,
-    /// The first moment of test.
+    /// The first time of test.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_from: Option<i64>,
 }
@@ -34,11 +34,11 @@ impl Check for GlobalTime {
         match (self.valid_from, self.test_from) {
             (Some(valid), None) => Err(Error::config(
                 "split.test_from",
-                format!("must be given with split.valid_from = {valid}"),
+                format!("is missing, but split.valid_from = {valid} is given"),
             )),
             (Some(valid), Some(test)) if valid > test => Err(Error::config(
                 "split.valid_from",
-                format!("must not be after split.test_from = {test}, found {valid}"),
+                format!("must not be later than split.test_from = {test}, found {valid}"),
             )),
             _ => check_shares(self.train, self.valid),
         }
@@ -48,11 +48,11 @@ impl Check for GlobalTime {
 impl Splitter for GlobalTime {
     fn assign(&self, lines: &Timelines) -> Result<Vec<Part>> {
         let times = lines.times.as_ref().ok_or_else(|| {
-            Error::config("split.kind", "`global_time` needs times, the log has none")
+            Error::config("split.kind", "`global_time` needs times, but the log has none")
         })?;
         let (valid_from, test_from) = match self.test_from {
             Some(test) => (self.valid_from.unwrap_or(test), test),
-            None => self.moments(times),
+            None => self.times_of_shares(times),
         };
         let part = |&time: &i64| {
             if time < valid_from {
@@ -68,13 +68,13 @@ impl Splitter for GlobalTime {
 }
 
 impl GlobalTime {
-    fn moments(&self, times: &[i64]) -> (i64, i64) {
-        let bounds = Bounds::new(self.train, self.valid, times.len());
+    fn times_of_shares(&self, times: &[i64]) -> (i64, i64) {
+        let bounds = PartBounds::new(self.train, self.valid, times.len());
         let mut times = times.to_vec();
-        let mut moment = |at: usize| {
+        let mut time_at = |at: usize| {
             if at < times.len() { *times.select_nth_unstable(at).1 } else { i64::MAX }
         };
-        (moment(bounds.train), moment(bounds.valid))
+        (time_at(bounds.train), time_at(bounds.valid))
     }
 }
 
@@ -113,7 +113,7 @@ mod tests {
         assert_eq!(parts[0], Test);
         assert_eq!(parts[1], Valid);
         assert!(parts[2..].iter().all(|&part| part == Train));
-        // Places 8 and 9 of 10 both hold time 7, as do places 6 and 7: all four test.
+        // Positions 6 to 9 of 10 all have time 7: all four are for test.
         let parts = GlobalTime::default().assign(&lines(&[0, 1, 2, 3, 4, 5, 7, 7, 7, 7])).unwrap();
         assert_eq!(parts.iter().filter(|&&part| part == Test).count(), 4);
         assert_eq!(parts.iter().filter(|&&part| part == Valid).count(), 0);
@@ -124,7 +124,7 @@ mod tests {
         let mut lines = lines(&[1]);
         lines.times = None;
         let error = GlobalTime::default().assign(&lines).unwrap_err().to_string();
-        assert_eq!(error, "split.kind: `global_time` needs times, the log has none");
+        assert_eq!(error, "split.kind: `global_time` needs times, but the log has none");
         let late = GlobalTime { valid_from: Some(9), test_from: Some(5), ..GlobalTime::default() };
         assert!(late.check().is_err());
     }

@@ -1,4 +1,4 @@
-//! One row of each user tests, one validates, the rest trains.
+//! One row of each user is for test, one for validation, the others for training.
 
 use super::{Check, Part, Splitter};
 use crate::Result;
@@ -6,15 +6,15 @@ use crate::timelines::Timelines;
 use rankstill_core::kernel::rng::Rng;
 use serde::{Deserialize, Serialize};
 
-/// A user with one row only trains; with two, the test row comes before the validation row.
+/// A user with one row has only a training row, a user with two has no validation row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LeaveOneOut {
-    /// Which row tests.
+    /// The test row.
     pub which: Which,
-    /// Whether another one (for `last`, the one before) validates.
+    /// Whether another row (for `last`, the one before) is for validation.
     pub valid: bool,
-    /// For `random`: another seed, another split.
+    /// Seed for `random`.
     pub seed: u64,
 }
 
@@ -25,7 +25,7 @@ pub enum Which {
     /// The latest.
     #[default]
     Last,
-    /// Any, each equally likely.
+    /// A random one.
     Random,
 }
 
@@ -51,7 +51,7 @@ impl Splitter for LeaveOneOut {
                 Which::Random => {
                     let mut rng = Rng::keyed(self.seed, [user as u64]);
                     let test = rng.below(n as u32) as usize;
-                    // Any of the others: those from `test` on are one further.
+                    // Any other row: those from `test` on are shifted by one.
                     let other = rng.below(n as u32 - 1) as usize;
                     (test, other + usize::from(other >= test))
                 }

@@ -1,8 +1,8 @@
-//! How a log is cut into training, validation and test.
+//! Splits a log into training, validation and test.
 //!
-//! A [`Splitter`] says of every row which [`Part`] it belongs to; what follows from that (laying each user's line out as train,
-//! validation, test; dropping items that training never saw; cases and what they hide) is the same for all of them and lives in
-//! [`Partition`]. A new split is a file with a config struct and a line in [`SPLITS`].
+//! A [`Splitter`] assigns every row to a [`Part`]. The rest is common to all splits: [`Partition`] orders
+//! each user's rows as training, validation, test and optionally drops unseen items; [`Split`] builds the
+//! cases and their masks. A new split is a file with a config struct and a line in [`SPLITS`].
 
 mod chronological;
 mod global_time;
@@ -11,14 +11,17 @@ mod partition;
 mod protocol;
 mod random;
 mod ready_made;
+mod sample;
 
+pub use crate::part::Part;
 pub use chronological::Chronological;
 pub use global_time::GlobalTime;
 pub use leave_one_out::{LeaveOneOut, Which};
 pub use partition::{Partition, SplitCounts};
-pub use protocol::{History, Known, Mask, MaskTest, MaskValid, Protocol, Split};
+pub use protocol::{History, Mask, MaskTest, MaskValid, Protocol, Split, TestHistory};
 pub use random::RandomRatio;
 pub use ready_made::ReadyMade;
+pub use sample::{Keep, TrainSample};
 
 use crate::timelines::Timelines;
 use crate::{Error, Result};
@@ -27,37 +30,22 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// Where a row belongs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Part {
-    /// What models are fitted on.
-    #[default]
-    Train,
-    /// What hyper-parameters and the number of epochs are chosen on.
-    Valid,
-    /// What is reported.
-    Test,
-    /// In none of them.
-    Out,
-}
-
-/// A rule that cuts a log.
-pub trait Splitter: Settings + Send + Sync {
-    /// The part of every row.
+/// A rule that splits a log.
+pub trait Splitter: ToSettings + Send + Sync {
+    /// Returns the part of every row.
     ///
     /// # Errors
-    /// When the rule needs what the log lacks (times, ready-made parts).
+    /// When the log lacks what the rule needs (times, ready-made parts).
     fn assign(&self, lines: &Timelines) -> Result<Vec<Part>>;
 }
 
-/// What a config struct was told, defaults included.
-pub trait Settings {
-    /// As a table.
+/// The settings of a config struct, including defaults.
+pub trait ToSettings {
+    /// The settings as a table.
     fn settings(&self) -> Map<String, Value>;
 }
 
-impl<T: Serialize> Settings for T {
+impl<T: Serialize> ToSettings for T {
     fn settings(&self) -> Map<String, Value> {
         match serde_json::to_value(self) {
             Ok(Value::Object(settings)) => settings,
@@ -70,31 +58,31 @@ impl<T: Serialize> Settings for T {
 pub static SPLITS: &[Entry<dyn Splitter>] = &[
     Entry {
         name: "chronological",
-        about: "each user's first part trains, the next validates, the last tests",
+        about: "each user's earliest rows are for training, the next for validation, the latest for test",
         small: "{}",
         parse: parse::<Chronological>,
     },
     Entry {
         name: "random",
-        about: "each user's rows are dealt at random, in the given shares",
+        about: "each user's rows are assigned at random, in the given shares",
         small: "{}",
         parse: parse::<RandomRatio>,
     },
     Entry {
         name: "leave_one_out",
-        about: "each user's last (or a random) row tests, the one before validates",
+        about: "each user's last (or a random) row is for test, the one before for validation",
         small: "{}",
         parse: parse::<LeaveOneOut>,
     },
     Entry {
         name: "global_time",
-        about: "everything before one moment trains, everything after another tests",
+        about: "all rows before one point in time are for training, all rows after another for test",
         small: "{}",
         parse: parse::<GlobalTime>,
     },
     Entry {
         name: "ready_made",
-        about: "the log came as training, validation and test files",
+        about: "the log comes as separate training, validation and test files",
         small: "{}",
         parse: parse::<ReadyMade>,
     },
@@ -105,8 +93,8 @@ pub static SPLITS: &[Entry<dyn Splitter>] = &[
 pub struct SplitConfig {
     /// One of [`SPLITS`].
     pub kind: String,
-    /// Drops validation and test rows whose item no training row has. Off, they stay and are counted: no model can rank such an
-    /// item on evidence.
+    /// Drops validation and test rows of items without training rows. Otherwise they are kept and counted: no
+    /// model has evidence to rank such items.
     #[serde(default)]
     pub drop_unseen_items: bool,
     /// The settings of this kind.
@@ -115,7 +103,7 @@ pub struct SplitConfig {
 }
 
 impl Default for SplitConfig {
-    /// The rule of the RD paper: 70% of each user's line trains, 10% validates, 20% tests.
+    /// The rule of the RD paper: for each user 70% training, 10% validation, 20% test.
     fn default() -> Self {
         Self { kind: "chronological".into(), drop_unseen_items: false, options: Map::new() }
     }
@@ -128,10 +116,10 @@ impl SplitConfig {
         Self { kind: kind.into(), ..Self::default() }
     }
 
-    /// The rule, and this configuration with every default filled in.
+    /// Returns the rule, and this configuration with every default filled in.
     ///
     /// # Errors
-    /// For an unknown kind or setting, or a value that cannot be; the message names the key and lists the valid ones.
+    /// For an unknown kind or setting, or an invalid value; the message names the key and lists the valid ones.
     pub fn resolve(&self) -> Result<(Box<dyn Splitter>, Self)> {
         let mut value = self.options.clone();
         value.insert("kind".into(), self.kind.clone().into());
@@ -141,10 +129,10 @@ impl SplitConfig {
         Ok((splitter, Self { options, ..self.clone() }))
     }
 
-    /// Cuts the log.
+    /// Splits the log.
     ///
     /// # Errors
-    /// As [`SplitConfig::resolve`] and [`Splitter::assign`], and when nothing is left to train on.
+    /// As [`SplitConfig::resolve`] and [`Splitter::assign`], and when no training rows remain.
     pub fn cut(&self, mut lines: Timelines) -> Result<Partition> {
         let (splitter, _) = self.resolve()?;
         let parts = splitter.assign(&lines)?;
@@ -164,15 +152,15 @@ fn parse<S: Splitter + Check + DeserializeOwned + 'static>(
     }
 }
 
-/// Whether the settings fit together.
+/// Checks that the settings are valid together.
 trait Check {
     fn check(&self) -> Result<()> {
         Ok(())
     }
 }
 
-/// `ceil(share * n)`, where a product that misses a whole number by rounding alone counts as that number: 0.7 of 10 is 7, and
-/// 0.07 of 100 is 7 though the product of the two is 7.000000000000001.
+/// `ceil(share * n)`, where a product that differs from a whole number only by rounding counts as that
+/// number: 0.07 of 100 is 7, although the floating-point product is 7.000000000000001.
 pub(crate) fn ceil_share(share: f64, n: usize) -> usize {
     let product = share * n as f64;
     let near = product.round();
@@ -180,30 +168,31 @@ pub(crate) fn ceil_share(share: f64, n: usize) -> usize {
     (whole as usize).min(n)
 }
 
-/// Shares of training and validation; what is left of 1 tests.
+/// Checks the shares of training and validation; the remainder is for test.
 fn check_shares(train: f64, valid: f64) -> Result<()> {
     for (key, share) in [("split.train", train), ("split.valid", valid)] {
         if !(0.0..=1.0).contains(&share) {
-            return Err(Error::config(key, format!("must be a share from 0 to 1, found {share}")));
+            return Err(Error::config(key, format!("must be from 0 to 1, found {share}")));
         }
     }
     if train == 0.0 {
-        return Err(Error::config("split.train", "must be above 0"));
+        return Err(Error::config("split.train", "must be greater than 0, found 0"));
     }
     if train + valid > 1.0 + 1e-9 {
-        let problem = format!("with split.train must not exceed 1, found {train} + {valid}");
+        let problem =
+            format!("split.train + split.valid must not exceed 1, found {train} + {valid}");
         return Err(Error::config("split.valid", problem));
     }
     Ok(())
 }
 
-/// The part of place `k` among `n`, with boundaries at the ceilings of the cumulated shares.
-struct Bounds {
+/// The parts of `n` rows in order, with boundaries at the ceilings of the cumulated shares.
+struct PartBounds {
     train: usize,
     valid: usize,
 }
 
-impl Bounds {
+impl PartBounds {
     fn new(train: f64, valid: f64, n: usize) -> Self {
         Self { train: ceil_share(train, n), valid: ceil_share(train + valid, n) }
     }
@@ -271,7 +260,7 @@ mod tests {
         );
     }
 
-    /// Any log, any kind: every row is in exactly one part, and each user's parts stand in order.
+    /// Any log, any kind: every row is in exactly one part, and each user's parts are in order.
     #[test]
     fn every_split_keeps_every_row() {
         let lines = crate::testing::lines(40, 12, 7);

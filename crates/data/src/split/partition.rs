@@ -1,29 +1,29 @@
-//! A cut log, each user's line laid out as train, then validation, then test.
+//! A split log: each user's rows are ordered as training, validation, test.
 
 use super::Part;
-use crate::text_table::{TextTable, thousands};
 use crate::timelines::{Shard, Timelines};
 use crate::{Error, Result};
+use rankstill_core::text_table::{TextTable, thousands};
 use rankstill_core::{Interactions, Lists};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::ops::Range;
 
-/// User `u` trains on `starts[u]..train_ends[u]`, validates on `train_ends[u]..valid_ends[u]` and tests on the rest of the line.
-/// Within a part the rows keep their order.
+/// The training rows of user `u` are `starts[u]..train_ends[u]`, the validation rows
+/// `train_ends[u]..valid_ends[u]`, the test rows the remaining ones. Rows of a part keep their order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Partition {
-    /// All rows; `parts` is empty, the ends say it.
+    /// All rows; its `parts` are `None`, because the ends define them.
     pub lines: Timelines,
     /// Where each user's training rows end.
     pub train_ends: Vec<usize>,
     /// Where each user's validation rows end.
     pub valid_ends: Vec<usize>,
-    /// Sizes, and what was dropped or cannot be judged.
+    /// Sizes, and the numbers of dropped rows and of rows that cannot be evaluated.
     pub counts: SplitCounts,
 }
 
-/// What a split came to.
+/// The sizes of a split.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SplitCounts {
@@ -43,24 +43,24 @@ pub struct SplitCounts {
     pub train_items: usize,
     /// Users with validation rows: the validation cases.
     pub valid_users: usize,
-    /// Users with test rows: the test cases. All others are left out of the averages.
+    /// Users with test rows: the test cases. Averages exclude all other users.
     pub test_users: usize,
-    /// Validation rows kept whose item no training row has.
+    /// Kept validation rows of items without training rows.
     pub valid_unseen: usize,
-    /// Test rows kept whose item no training row has.
+    /// Kept test rows of items without training rows.
     pub test_unseen: usize,
-    /// Validation rows dropped because no training row has their item.
+    /// Dropped validation rows of items without training rows.
     pub valid_dropped: usize,
-    /// Test rows dropped because no training row has their item.
+    /// Dropped test rows of items without training rows.
     pub test_dropped: usize,
 }
 
 impl Partition {
-    /// Lays a log out by the parts of its rows. Rows that are [`Part::Out`] go; with `drop_unseen_items`, so do validation and
-    /// test rows whose item no training row has.
+    /// Orders a log by the parts of its rows. Drops rows of [`Part::Out`] and, with `drop_unseen_items`,
+    /// validation and test rows of items without training rows.
     ///
     /// # Errors
-    /// When no row trains.
+    /// When there are no training rows.
     pub fn new(
         mut lines: Timelines,
         mut parts: Vec<Part>,
@@ -112,7 +112,7 @@ impl Partition {
         let mut partition = Self { lines, train_ends, valid_ends, counts };
         partition.count();
         if partition.counts.train == 0 {
-            return Err(Error::config("split", "no interaction is left to train on"));
+            return Err(Error::config("split", "no training interactions remain"));
         }
         Ok(partition)
     }
@@ -135,13 +135,13 @@ impl Partition {
         }
     }
 
-    /// What models are fitted on while anything is still to be chosen.
+    /// The training rows, for fitting while hyper-parameters are chosen.
     #[must_use]
     pub fn train(&self) -> Interactions {
         self.first(|user| self.train_ends[user])
     }
 
-    /// What a model is fitted on once everything is chosen: training and validation.
+    /// Training and validation rows, for the final fit.
     #[must_use]
     pub fn train_valid(&self) -> Interactions {
         self.first(|user| self.valid_ends[user])
@@ -179,20 +179,20 @@ impl Partition {
 
 impl fmt::Display for SplitCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table = TextTable::new(&["part", "rows", "users", "of unseen items", "dropped"]);
+        let mut table = TextTable::new(["part", "rows", "users", "unseen items", "dropped"]);
         for (part, rows, users, unseen, dropped) in [
             ("train", self.train, self.train_users, 0, 0),
             ("valid", self.valid, self.valid_users, self.valid_unseen, self.valid_dropped),
             ("test", self.test, self.test_users, self.test_unseen, self.test_dropped),
         ] {
             let numbers = [rows, users, unseen, dropped].map(thousands);
-            table.row(std::iter::once(part.to_owned()).chain(numbers));
+            table.push(std::iter::once(part.to_owned()).chain(numbers));
         }
         table.fmt(f)
     }
 }
 
-/// Each user's line up to `end`; `items` is given apart because a split shares it with its cases.
+/// Each user's rows up to `end`; `items` is a parameter because a split shares it with its cases.
 pub(super) fn beginnings(
     lines: &Timelines,
     items: &[u32],
@@ -223,7 +223,7 @@ fn gather<T: Copy>(
     out
 }
 
-/// Stable: rows of one part keep their order.
+/// A stable sort: rows of a part keep their order.
 fn order_by_part(mut shard: Shard<'_>) {
     for user in shard.users.clone() {
         let range = shard.range(user);
@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn nothing_to_train_on_is_an_error() {
         let error = Partition::new(lines(), vec![Test; 7], false).unwrap_err().to_string();
-        assert_eq!(error, "split: no interaction is left to train on");
+        assert_eq!(error, "split: no training interactions remain");
         assert!(Partition::new(lines(), vec![Train; 3], false).is_err());
     }
 }

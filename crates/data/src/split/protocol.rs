@@ -1,4 +1,5 @@
-//! What a model is told and what it must not recommend, when it validates and when it tests.
+//! The evaluation protocol: the history that a model gets and the items it must not recommend, for validation
+//! and test.
 
 use super::partition::beginnings;
 use super::{Part, Partition};
@@ -11,63 +12,63 @@ use std::sync::Arc;
 
 /// The two tables `mask` and `history` of a configuration.
 ///
-/// Published protocols: HetComp masks `train+test` when validating and `train+valid` when testing; RD fits the final model on
-/// train+valid and tells it both; LightGCN's split has no validation.
+/// Published protocols: HetComp masks `train+test` for validation and `train+valid` for test; RD fits the
+/// final model on train+valid and uses both as history; LightGCN's split has no validation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Protocol {
-    /// What is not recommended.
+    /// Items that must not be recommended.
     pub mask: Mask,
-    /// What the model is told.
+    /// The history that the model gets.
     pub history: History,
 }
 
-/// What is not recommended, besides what the model is told.
+/// Items that must not be recommended, in addition to the history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Mask {
-    /// When validating.
+    /// For validation.
     pub valid: MaskValid,
-    /// When testing.
+    /// For test.
     pub test: MaskTest,
 }
 
-/// What is not recommended when validating.
+/// Items that must not be recommended in validation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MaskValid {
     /// The user's training items.
     #[default]
     #[serde(rename = "train")]
     Train,
-    /// Those and the test items: each test item is then known not to be a candidate, as some papers have it.
+    /// Training and test items, as in some papers: test items are then known not to be validation targets.
     #[serde(rename = "train+test")]
     TrainTest,
 }
 
-/// What is not recommended when testing.
+/// Items that must not be recommended in test.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MaskTest {
     /// The user's training items.
     #[serde(rename = "train")]
     Train,
-    /// Those and the validation items.
+    /// Training and validation items.
     #[default]
     #[serde(rename = "train+valid")]
     TrainValid,
 }
 
-/// What the model is told of a user. When validating, always the training items.
+/// The history of a user that the model gets. For validation it is always the training items.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct History {
-    /// When testing; where nothing is given, what `mask.test` says.
+    /// For test; by default the items that `mask.test` names.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub test: Option<Known>,
+    pub test: Option<TestHistory>,
 }
 
-/// What the model is told when testing.
+/// The history that the model gets for test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Known {
+pub enum TestHistory {
     /// The training items.
     #[serde(rename = "train")]
     Train,
@@ -76,46 +77,46 @@ pub enum Known {
     TrainValid,
 }
 
-/// What training and evaluation use. Users without targets have no case: [`super::SplitCounts`] tells how many that are.
+/// Training data and cases. Users without targets have no case; [`super::SplitCounts`] counts them.
 #[derive(Clone, Debug)]
 pub struct Split {
-    /// What models are fitted on while anything is still to be chosen.
+    /// The training rows, for fitting while hyper-parameters are chosen.
     pub train: Interactions,
     /// One case for each user with validation rows.
     pub valid: Cases,
     /// One case for each user with test rows.
     pub test: Cases,
     timeline: Arc<Vec<ItemId>>,
-    /// Its `items` are in `timeline`.
+    /// Its `items` were moved to `timeline`.
     lines: Timelines,
     valid_ends: Vec<usize>,
 }
 
 impl Protocol {
-    /// Whether the settings fit together.
+    /// Checks that the settings are valid together.
     ///
     /// # Errors
-    /// When the model is to be told what it may recommend.
+    /// When the history would contain items that may be recommended.
     pub fn check(&self) -> Result<()> {
-        if self.mask.test == MaskTest::Train && self.history.test == Some(Known::TrainValid) {
-            let problem = "`train+valid` is always masked too; set mask.test = \"train+valid\", or history.test = \"train\"";
+        if self.mask.test == MaskTest::Train && self.history.test == Some(TestHistory::TrainValid) {
+            let problem = "`train+valid` requires that both are masked; set mask.test = \"train+valid\" or history.test = \"train\"";
             return Err(Error::config("history.test", problem));
         }
         Ok(())
     }
 
-    /// What the model is told when testing, with the default filled in.
+    /// The history for test, with the default filled in.
     #[must_use]
-    pub fn known_at_test(&self) -> Known {
+    pub fn known_at_test(&self) -> TestHistory {
         self.history.test.unwrap_or(match self.mask.test {
-            MaskTest::Train => Known::Train,
-            MaskTest::TrainValid => Known::TrainValid,
+            MaskTest::Train => TestHistory::Train,
+            MaskTest::TrainValid => TestHistory::TrainValid,
         })
     }
 }
 
 impl Split {
-    /// Cases over the partition's lines; no row is copied but those of `train`.
+    /// Builds the cases. They share the rows of the partition; only the training rows are copied.
     ///
     /// # Errors
     /// As [`Protocol::check`].
@@ -130,9 +131,11 @@ impl Split {
         let known = protocol.known_at_test();
         let test: Vec<Span> = spans(&partition, Part::Test, |user, train, valid, _test| {
             match (known, protocol.mask.test) {
-                (Known::TrainValid, _) => (user, train.start..valid.end, valid.end..valid.end),
-                (Known::Train, MaskTest::TrainValid) => (user, train, valid),
-                (Known::Train, MaskTest::Train) => (user, train, valid.end..valid.end),
+                (TestHistory::TrainValid, _) => {
+                    (user, train.start..valid.end, valid.end..valid.end)
+                }
+                (TestHistory::Train, MaskTest::TrainValid) => (user, train, valid),
+                (TestHistory::Train, MaskTest::Train) => (user, train, valid.end..valid.end),
             }
         });
         let Partition { mut lines, valid_ends, .. } = partition;
@@ -147,18 +150,19 @@ impl Split {
         })
     }
 
-    /// For a final fit, once everything is chosen: training and validation rows.
+    /// Training and validation rows, for the final fit.
     #[must_use]
     pub fn train_valid(&self) -> Interactions {
         beginnings(&self.lines, &self.timeline, |user| self.valid_ends[user])
     }
 }
 
-/// One span for each user with rows in `part`; `tell` gives user, history and hidden from the user's three parts.
+/// One span for each user with rows in `part`; `query` returns user, history and hidden rows from the user's
+/// three parts.
 fn spans(
     partition: &Partition,
     part: Part,
-    tell: impl Fn(
+    query: impl Fn(
         UserId,
         Range<usize>,
         Range<usize>,
@@ -171,7 +175,7 @@ fn spans(
             let [train, valid, test] =
                 [Part::Train, Part::Valid, Part::Test].map(|part| partition.range(user, part));
             let targets = partition.range(user, part);
-            let (user, history, hidden) = tell(user as UserId, train, valid, test);
+            let (user, history, hidden) = query(user as UserId, train, valid, test);
             Span { user: Some(user), history, hidden, targets }
         })
         .collect()
@@ -195,7 +199,7 @@ mod tests {
         Partition::new(lines, parts, false).unwrap()
     }
 
-    fn told(text: &str) -> (Split, Vec<Vec<u32>>, Vec<Vec<u32>>) {
+    fn queries(text: &str) -> (Split, Vec<Vec<u32>>, Vec<Vec<u32>>) {
         let protocol: Protocol = serde_json::from_str(text).unwrap();
         let split = Split::new(partition(), &protocol).unwrap();
         let valid = split.valid.query(0);
@@ -207,7 +211,7 @@ mod tests {
 
     #[test]
     fn each_protocol_hides_what_it_says() {
-        let (split, valid, test) = told("{}");
+        let (split, valid, test) = queries("{}");
         assert_eq!(valid, [vec![1, 3], vec![]]);
         assert_eq!(test, [vec![1, 3, 2], vec![]]);
         assert_eq!(
@@ -221,11 +225,11 @@ mod tests {
         assert_eq!(split.train_valid().history(0), [1, 3, 2]);
 
         let (_, valid, test) =
-            told(r#"{"mask": {"valid": "train+test"}, "history": {"test": "train"}}"#);
+            queries(r#"{"mask": {"valid": "train+test"}, "history": {"test": "train"}}"#);
         assert_eq!(valid, [vec![1, 3], vec![0, 4]]);
         assert_eq!(test, [vec![1, 3], vec![2]]);
 
-        let (_, _, test) = told(r#"{"mask": {"test": "train"}}"#);
+        let (_, _, test) = queries(r#"{"mask": {"test": "train"}}"#);
         assert_eq!(test, [vec![1, 3], vec![]], "validation items may be recommended then");
     }
 

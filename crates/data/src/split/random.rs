@@ -1,21 +1,22 @@
-//! Each user's rows are dealt at random.
+//! Splits each user's rows at random.
 
-use super::{Bounds, Check, Part, Splitter, check_shares};
+use super::{Check, Part, PartBounds, Splitter, check_shares};
 use crate::Result;
 use crate::timelines::Timelines;
 use rankstill_core::kernel::rng::Rng;
 use serde::{Deserialize, Serialize};
 
-/// Of each user's n rows, in random order, the first ceil(train n) train, those up to ceil((train + valid) n) validate, the rest
-/// tests. Within a part the rows keep their order. The draw depends on the seed and the user's number alone.
+/// Of each user's n rows in random order, the first ceil(train n) are for training, those up to ceil((train +
+/// valid) n) for validation, the others for test. Rows of a part keep their order. The draw depends on the
+/// seed and the user number only.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RandomRatio {
-    /// The share that trains.
+    /// Share of training rows.
     pub train: f64,
-    /// The share that validates; the rest tests.
+    /// Share of validation rows; the remainder is for test.
     pub valid: f64,
-    /// Another seed, another split.
+    /// Seed of the random order.
     pub seed: u64,
 }
 
@@ -36,7 +37,7 @@ impl Splitter for RandomRatio {
         let mut parts = Vec::with_capacity(lines.len());
         for user in 0..lines.n_users() {
             let n = lines.range(user).len();
-            let bounds = Bounds::new(self.train, self.valid, n);
+            let bounds = PartBounds::new(self.train, self.valid, n);
             let start = parts.len();
             parts.extend((0..n).map(|k| bounds.part(k)));
             Rng::keyed(self.seed, [user as u64]).shuffle(&mut parts[start..]);

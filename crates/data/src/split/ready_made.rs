@@ -1,4 +1,4 @@
-//! Somebody else's split, taken as it is.
+//! A published split, used as it is.
 
 use super::{Check, Part, Splitter};
 use crate::timelines::Timelines;
@@ -6,14 +6,15 @@ use crate::{Error, Result};
 use rankstill_core::kernel::rng::Rng;
 use serde::{Deserialize, Serialize};
 
-/// The parts came with the log: as separate files. Nothing is moved, except that a split without validation can
-/// have one taken out of its training rows.
+/// The parts come with the log, as separate files, and are kept. Optionally, a split without validation rows
+/// takes them from its training rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReadyMade {
-    /// The share of each user's training rows, drawn at random, that validates instead; ceil(share n) of n, and never all.
+    /// Share of each user's training rows, drawn at random, that is used for validation: ceil(share n) of n,
+    /// but never all.
     pub valid_from_train: f64,
-    /// For the draw.
+    /// Seed of the draw.
     pub seed: u64,
 }
 
@@ -22,21 +23,20 @@ impl Check for ReadyMade {
         if (0.0..1.0).contains(&self.valid_from_train) {
             return Ok(());
         }
-        let problem = format!("must be from 0 to below 1, found {}", self.valid_from_train);
+        let problem = format!("must be at least 0 and below 1, found {}", self.valid_from_train);
         Err(Error::config("split.valid_from_train", problem))
     }
 }
 
 impl Splitter for ReadyMade {
     fn assign(&self, lines: &Timelines) -> Result<Vec<Part>> {
-        let problem = "`ready_made` needs a log that comes with its parts: files that train, test and perhaps validate";
+        let problem = "`ready_made` needs a log that comes as separate training, test and optional validation files";
         let mut parts = lines.parts.clone().ok_or_else(|| Error::config("split.kind", problem))?;
         if self.valid_from_train == 0.0 {
             return Ok(parts);
         }
         if parts.contains(&Part::Valid) {
-            let problem =
-                "the log comes with a validation part, so none is to be taken from training";
+            let problem = "must be 0, because the log comes with a validation part";
             return Err(Error::config("split.valid_from_train", problem));
         }
         for user in 0..lines.n_users() {

@@ -53,7 +53,7 @@ fn settings_round_trip(method: &dyn Distiller) {
 }
 
 /// With respect to all scores, and to the vectors where the method looks at these.
-fn gradients_are_slopes(method: &dyn Distiller) {
+pub(crate) fn gradients_are_slopes(method: &dyn Distiller) {
     let cases = cases();
     let rows: Vec<u32> = (0..cases.len() as u32).step_by(2).collect();
     let batch = Batch::new(&cases, &rows, 0, 9);

@@ -1,139 +1,92 @@
-//! How far a student recommends what its teacher recommends: overlap, and rank-biased overlap (Webber, Moffat & Zobel,
-//! "A similarity measure for indefinite rankings", ACM TOIS 2010).
+//! How closely a student's recommendations match its teacher's: overlap, and rank-biased overlap (Webber,
+//! Moffat & Zobel, "A similarity measure for indefinite rankings", ACM TOIS 2010).
 
-use super::{Family, Measure, Metric, Needs, Outcome, with_cut};
-use crate::{Error, Result};
+use super::family::{Cut, Direction, Formula, MetricFamily};
+use super::settings::MetricSettings;
 use rankstill_core::ItemId;
-use rayon::prelude::*;
 
 /// Overlap@n with the teacher.
-pub const OVERLAP: Family = Family {
+pub const OVERLAP: MetricFamily = MetricFamily {
     name: "overlap",
     aliases: &[],
     about: "share of the teacher's first n that are among the student's first n",
-    needs_cut: true,
-    build: |spec| {
-        spec.no_parameter()?;
-        Ok(Box::new(Overlap { n: spec.cut.ok_or("needs a list length")? }))
+    cut: Cut::Required,
+    direction: Direction::Higher,
+    definition: |s| {
+        format!(
+            "Items that are among the first {n} of both the model and its teacher, divided by {n} (by the length of the \
+             teacher's list where that is shorter).",
+            n = s.n()
+        )
+    },
+    parameter: None,
+    formula: Formula::TeacherList(|student, teacher, _| {
+        shared_depths(student, teacher).len() as f64 / teacher.len().max(1) as f64
+    }),
+    #[cfg(test)]
+    twin: |world, s| {
+        world.per_case(|case| {
+            let (student, teacher) = (case.first(s), case.teacher_first(s.n()));
+            let common = student.iter().filter(|item| teacher.contains(item)).count();
+            common as f64 / teacher.len().max(1) as f64
+        })
     },
 };
 
 /// Rank-biased overlap with the teacher.
-pub const RBO: Family = Family {
+pub const RBO: MetricFamily = MetricFamily {
     name: "rbo",
     aliases: &[],
     about: "rank-biased overlap with the teacher, extrapolated; rbo:0.98@50 sets p and the depth",
-    needs_cut: false,
-    build: |spec| match spec.parameter {
-        Some(p) if !(p > 0.0 && p < 1.0) => {
-            Err(format!("p must lie between 0 and 1, found {p}; write rbo:0.9"))
-        }
-        p => Ok(Box::new(Rbo { p, cut: spec.cut })),
-    },
-};
-
-/// See [`OVERLAP`].
-struct Overlap {
-    n: usize,
-}
-
-impl Metric for Overlap {
-    fn name(&self) -> String {
-        format!("overlap@{}", self.n)
-    }
-
-    fn definition(&self) -> String {
-        format!(
-            "Items that are among the first {n} of both the model and its teacher, divided by {n} (by the length of the \
-             teacher's list where that is shorter).",
-            n = self.n
-        )
-    }
-
-    fn needs(&self) -> Needs {
-        Needs { depth: self.n, teacher: true, ..Needs::default() }
-    }
-
-    fn measure(&self, outcome: &Outcome<'_>) -> Result<Measure> {
-        per_pair(self, outcome, self.n, |student, teacher| {
-            let shared = shared(student, teacher);
-            shared.len() as f64 / teacher.len().max(1) as f64
-        })
-    }
-}
-
-/// See [`RBO`].
-struct Rbo {
-    p: Option<f64>,
-    cut: Option<usize>,
-}
-
-/// How much one believes in going on to the next place; the first ten places weigh 86%.
-const DEFAULT_P: f64 = 0.9;
-/// With p = 0.9 the places below the hundredth weigh less than 0.003%.
-const DEFAULT_DEPTH: usize = 100;
-
-impl Rbo {
-    fn depth(&self) -> usize {
-        self.cut.unwrap_or(DEFAULT_DEPTH)
-    }
-}
-
-impl Metric for Rbo {
-    fn name(&self) -> String {
-        with_cut(&self.p.map_or("rbo".into(), |p| format!("rbo:{p}")), self.cut)
-    }
-
-    fn definition(&self) -> String {
+    cut: Cut::Default(DEFAULT_DEPTH),
+    direction: Direction::Higher,
+    definition: |s| {
         format!(
             "Rank-biased overlap of the model's and its teacher's first {} items with p = {}, extrapolated (Webber et al. \
              2010, eq. 32): 1 for equal lists, 0 for lists without a common item.",
-            self.depth(),
-            self.p.unwrap_or(DEFAULT_P)
+            s.cut.unwrap_or(DEFAULT_DEPTH),
+            persistence(s)
         )
-    }
-
-    fn needs(&self) -> Needs {
-        Needs { depth: self.depth(), teacher: true, ..Needs::default() }
-    }
-
-    fn measure(&self, outcome: &Outcome<'_>) -> Result<Measure> {
-        let p = self.p.unwrap_or(DEFAULT_P);
-        per_pair(self, outcome, self.depth(), |student, teacher| rbo(student, teacher, p))
-    }
-}
-
-/// The value of every case's pair of lists, each cut to `n`; in parallel, in order.
-fn per_pair(
-    metric: &dyn Metric,
-    outcome: &Outcome<'_>,
-    n: usize,
-    value: impl Fn(&[ItemId], &[ItemId]) -> f64 + Sync,
-) -> Result<Measure> {
-    let values: Option<Vec<f64>> = (0..outcome.len())
-        .into_par_iter()
-        .map(|i| {
-            let (student, teacher) = (outcome.list(i), outcome.teacher(i)?);
-            Some(value(&student[..n.min(student.len())], &teacher[..n.min(teacher.len())]))
+    },
+    parameter: Some(|p| {
+        if p > 0.0 && p < 1.0 {
+            return Ok(());
+        }
+        Err(format!("p must lie between 0 and 1, found {p}; write rbo:0.9"))
+    }),
+    formula: Formula::TeacherList(|student, teacher, s| rbo(student, teacher, persistence(s))),
+    #[cfg(test)]
+    twin: |world, s| {
+        world.per_case(|case| {
+            let n = s.cut.unwrap_or(DEFAULT_DEPTH);
+            naive_rbo(&case.first(s), &case.teacher_first(n), persistence(s))
         })
-        .collect();
-    let needs = "a teacher's rankings to compare with";
-    Ok(Measure::PerCase(values.ok_or_else(|| Error::Missing { metric: metric.name(), needs })?))
+    },
+};
+
+/// Probability that a reader goes on to the next rank: the first ten ranks weigh 86%.
+const DEFAULT_P: f64 = 0.9;
+/// With p = 0.9 the ranks below the hundredth weigh less than 0.003%.
+const DEFAULT_DEPTH: usize = 100;
+
+fn persistence(s: &MetricSettings) -> f64 {
+    s.parameter.unwrap_or(DEFAULT_P)
 }
 
-/// Equation 32 of the paper, for lists of different lengths; for equal lengths it is equation 30. 1 for two empty lists.
+/// Equation 32 of the paper, for lists of different lengths; for equal lengths it is equation 30. 1 for two
+/// empty lists.
 fn rbo(a: &[ItemId], b: &[ItemId], p: f64) -> f64 {
     let (short, long) = (a.len().min(b.len()), a.len().max(b.len()));
     if short == 0 {
         return if long == 0 { 1.0 } else { 0.0 };
     }
-    let mut deeper = shared(a, b); // the depth from which on each common item is in both
-    deeper.sort_unstable();
-    let mut deeper = deeper.into_iter().peekable();
+    let mut depths = shared_depths(a, b);
+    depths.sort_unstable();
+    let mut depths = depths.into_iter().peekable();
     let (mut sum, mut weight) = (0.0, 1.0);
     let (mut common, mut common_short) = (0.0, 0.0);
     for depth in 1..=long {
-        while deeper.next_if(|at| *at <= depth).is_some() {
+        while depths.next_if(|at| *at <= depth).is_some() {
             common += 1.0;
         }
         if depth == short {
@@ -147,21 +100,72 @@ fn rbo(a: &[ItemId], b: &[ItemId], p: f64) -> f64 {
     (1.0 - p) / p * sum + tail * weight
 }
 
-/// For every common item the larger of its two 1-based places, by item.
-fn shared(a: &[ItemId], b: &[ItemId]) -> Vec<usize> {
+/// The larger of the two 1-based ranks of every common item: the depth from which on both lists hold it.
+fn shared_depths(a: &[ItemId], b: &[ItemId]) -> Vec<usize> {
     let by_item = |list: &[ItemId]| {
-        let mut places: Vec<(ItemId, usize)> = list.iter().copied().zip(1..).collect();
-        places.sort_unstable();
-        places
+        let mut ranks: Vec<(ItemId, usize)> = list.iter().copied().zip(1..).collect();
+        ranks.sort_unstable();
+        ranks
     };
     let (a, b) = (by_item(a), by_item(b));
     let mut at = 0;
-    let common = a.iter().filter_map(|&(item, place)| {
+    let common = a.iter().filter_map(|&(item, rank)| {
         while at < b.len() && b[at].0 < item {
             at += 1;
         }
-        let &(other, other_place) = b.get(at)?;
-        (other == item).then_some(place.max(other_place))
+        let &(other, other_rank) = b.get(at)?;
+        (other == item).then_some(rank.max(other_rank))
     });
     common.collect()
+}
+
+/// Equation 32 set by set.
+#[cfg(test)]
+fn naive_rbo(a: &[ItemId], b: &[ItemId], p: f64) -> f64 {
+    let (short, long) = if a.len() <= b.len() { (a, b) } else { (b, a) };
+    let (s, l) = (short.len(), long.len());
+    if s == 0 {
+        return f64::from(l == 0);
+    }
+    let common = |depth: usize| {
+        let upper = &short[..depth.min(s)];
+        long[..depth.min(l)].iter().filter(|item| upper.contains(item)).count() as f64
+    };
+    let (s_, l_) = (s as f64, l as f64);
+    let first: f64 = (1..=l).map(|d| common(d) / d as f64 * p.powi(d as i32)).sum();
+    let second: f64 =
+        (s + 1..=l).map(|d| common(s) * (d as f64 - s_) / (s_ * d as f64) * p.powi(d as i32)).sum();
+    let tail = (common(l) - common(s)) / l_ + common(s) / s_;
+    (1.0 - p) / p * (first + second) + tail * p.powi(l as i32)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::metric::Outcome;
+    use crate::metric::naive::{assert_close, cases, rankings, value};
+
+    #[test]
+    fn agreement_by_hand() {
+        let cases = cases(9, &[&[0]]);
+        let teacher = rankings(&[&[0, 1, 2]]);
+        let agreement = |text: &str, list: &[ItemId]| {
+            let outcome = Outcome::of_rankings(&cases, rankings(&[list])).unwrap();
+            value(text, &outcome.with_teacher(&teacher).unwrap())
+        };
+        assert_close(agreement("overlap@2", &[1, 2, 0]), 0.5);
+        assert_close(agreement("overlap@3", &[1, 2, 0]), 1.0);
+        assert_close(agreement("overlap@10", &[5, 0]), 1.0 / 3.0); // the teacher lists three
+        // Agreement at depths 1, 2, 3 is 0, 1/2, 1. By equation 30 with p = 1/2:
+        // (0.5 / 0.5) * (0 + 1/2 * 1/4 + 1 * 1/8) + 1 * 1/8.
+        assert_close(agreement("rbo:0.5", &[1, 2, 0]), 0.125 + 0.125 + 0.125);
+        assert_close(agreement("rbo", &[0, 1, 2]), 1.0);
+        assert_close(agreement("rbo", &[3, 4, 5]), 0.0);
+        // A prefix agrees wholly, and is extrapolated: equation 32 gives 1.
+        assert_close(agreement("rbo", &[0]), 1.0);
+        // S = [1, 0], L = [0, 1, 2], p = 1/2: X = 0, 2, 2. The sum: 2/2 * 1/4 + (2 + 2 * 1/2) / 3 * 1/8; the
+        // tail 1 * 1/8.
+        assert_close(agreement("rbo:0.5", &[1, 0]), 0.25 + 0.125 + 0.125);
+    }
 }

@@ -1,88 +1,67 @@
-//! Precision, recall and hit rate: how many targets stand among the first n. All dialects agree on these.
+//! Precision, recall and hit rate: how many targets are among the first n. All dialects agree on these.
 
-use super::{Family, Measure, Metric, Needs, Outcome, Spec, within};
-use crate::Result;
+use super::family::{Cut, Direction, Formula, MetricFamily};
 
 /// Precision@n.
-pub const PRECISION: Family = Family {
+pub const PRECISION: MetricFamily = MetricFamily {
     name: "precision",
     aliases: &["p", "prec"],
     about: "share of the first n that are targets",
-    needs_cut: true,
-    build: |spec| build(spec, |n| Hits { n, what: What::Precision }),
+    cut: Cut::Required,
+    direction: Direction::Higher,
+    definition: |s| {
+        format!(
+            "Targets among the first {n}, divided by {n} (also where fewer are listed).",
+            n = s.n()
+        )
+    },
+    parameter: None,
+    formula: Formula::TargetRanks(|ranks, s| ranks.hits.len() as f64 / s.n() as f64),
+    #[cfg(test)]
+    twin: |world, s| world.per_case(|case| case.found(s) / s.n() as f64),
 };
 
 /// Recall@n.
-pub const RECALL: Family = Family {
+pub const RECALL: MetricFamily = MetricFamily {
     name: "recall",
     aliases: &["r"],
     about: "share of the targets that are among the first n",
-    needs_cut: true,
-    build: |spec| build(spec, |n| Hits { n, what: What::Recall }),
+    cut: Cut::Required,
+    direction: Direction::Higher,
+    definition: |s| format!("Targets among the first {}, divided by all targets.", s.n()),
+    parameter: None,
+    formula: Formula::TargetRanks(|ranks, _| ranks.hits.len() as f64 / ranks.n_targets as f64),
+    #[cfg(test)]
+    twin: |world, s| world.per_case(|case| case.found(s) / case.targets.len() as f64),
 };
 
 /// HitRate@n.
-pub const HIT: Family = Family {
+pub const HIT: MetricFamily = MetricFamily {
     name: "hit",
     aliases: &["hr", "hit_rate", "hitrate"],
     about: "share of the cases with a target among the first n",
-    needs_cut: true,
-    build: |spec| build(spec, |n| Hits { n, what: What::Hit }),
+    cut: Cut::Required,
+    direction: Direction::Higher,
+    definition: |s| format!("1 if a target is among the first {}, else 0.", s.n()),
+    parameter: None,
+    formula: Formula::TargetRanks(|ranks, _| if ranks.hits.is_empty() { 0.0 } else { 1.0 }),
+    #[cfg(test)]
+    twin: |world, s| world.per_case(|case| f64::from(case.found(s) > 0.0)),
 };
 
-fn build(spec: &Spec, metric: fn(usize) -> Hits) -> Result<Box<dyn Metric>, String> {
-    spec.no_parameter()?;
-    Ok(Box::new(metric(spec.cut.ok_or("needs a list length")?)))
-}
+#[cfg(test)]
+mod tests {
+    use crate::metric::Dialect;
+    use crate::metric::naive::{assert_close, of_ranks};
 
-/// Counts the targets among the first `n`.
-struct Hits {
-    n: usize,
-    what: What,
-}
-
-enum What {
-    Precision,
-    Recall,
-    Hit,
-}
-
-impl Metric for Hits {
-    fn name(&self) -> String {
-        let name = match self.what {
-            What::Precision => "precision",
-            What::Recall => "recall",
-            What::Hit => "hit",
-        };
-        format!("{name}@{}", self.n)
-    }
-
-    fn definition(&self) -> String {
-        let n = self.n;
-        match self.what {
-            What::Precision => {
-                format!(
-                    "Targets among the first {n}, divided by {n} (also where fewer are listed)."
-                )
-            }
-            What::Recall => format!("Targets among the first {n}, divided by all targets."),
-            What::Hit => format!("1 if a target is among the first {n}, else 0."),
-        }
-    }
-
-    fn needs(&self) -> Needs {
-        Needs::ranks(Some(self.n))
-    }
-
-    fn measure(&self, outcome: &Outcome<'_>) -> Result<Measure> {
-        let value = |i: usize| {
-            let found = within(outcome.hits(i), Some(self.n)).len();
-            match self.what {
-                What::Precision => found as f64 / self.n as f64,
-                What::Recall => found as f64 / outcome.n_targets(i) as f64,
-                What::Hit => f64::from(u8::from(found > 0)),
-            }
-        };
-        Ok(Measure::PerCase((0..outcome.len()).map(value).collect()))
+    #[test]
+    fn three_targets_of_which_two_are_at_ranks_2_and_4() {
+        let value = |text| of_ranks(text, Dialect::Standard, &[2, 4], 3);
+        assert_close(value("precision@3"), 1.0 / 3.0);
+        assert_close(value("precision@10"), 2.0 / 10.0);
+        assert_close(value("recall@3"), 1.0 / 3.0);
+        assert_close(value("recall@4"), 2.0 / 3.0);
+        assert_close(value("hit@1"), 0.0);
+        assert_close(value("hit@2"), 1.0);
     }
 }

@@ -1,34 +1,47 @@
-//! What came of asking a ranker all cases: computed once a model, looked at by every metric.
+//! A ranker's answers to all cases: computed once per model and read by every metric.
 
-use crate::metric::Needs;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 use rankstill_core::rank::ranks_in_lists;
 use rankstill_core::{Cases, ItemId, Lists, Ranker, Rankings, TopK};
 use std::sync::Arc;
 
-/// The lists that a ranker gave, and where the targets stand in its ranking.
+/// The lists of a ranker for some cases, and the ranks of the cases' targets.
 #[derive(Clone, Debug)]
 pub struct Outcome<'a> {
     cases: &'a Cases,
-    /// Which cases, in order: all of them, unless this is a group's part.
+    /// The measured cases, in order: all of them, unless this is the part of a group.
     rows: Vec<u32>,
     ranked: Arc<Rankings>,
-    /// A row's different targets; those that are ranked first, in the order of `hits`.
+    /// The different targets of a row: first those that are ranked, in the order of `hits`.
     targets: Lists<ItemId>,
     /// The 1-based ranks of the ranked targets, ascending.
     hits: Lists<u32>,
-    whole: bool,
+    whole_ranking: bool,
     popularity: Option<&'a [u32]>,
     teacher: Option<&'a Rankings>,
 }
 
+/// The parts of an outcome that metrics read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Minimum length of the lists.
+    pub depth: usize,
+    /// The targets' ranks in the whole ranking, beyond the lists.
+    pub whole_ranking: bool,
+    /// The number of training interactions of each item.
+    pub popularity: bool,
+    /// A teacher's lists.
+    pub teacher: bool,
+}
+
 impl<'a> Outcome<'a> {
-    /// Asks `ranker` all `cases`, in blocks: `top.k` (or what `needs` asks for, if that is more) items each and, where needed,
-    /// the targets' ranks in the whole ranking. Holds the lists and the ranks, never all scores.
+    /// Queries `ranker` with all `cases`, in blocks, for `top.k` items each (`needs.depth`, if that is more)
+    /// and, if needed, for the targets' ranks in the whole ranking. Holds the lists and the ranks, never all
+    /// scores.
     ///
     /// # Errors
     /// When the ranker fails or a case has no target.
-    pub fn ask<R: Ranker + ?Sized>(
+    pub fn of_ranker<R: Ranker + ?Sized>(
         ranker: &R,
         cases: &'a Cases,
         top: &TopK<'_>,
@@ -46,21 +59,22 @@ impl<'a> Outcome<'a> {
             } else {
                 part.iter().for_each(|_| ranked.push([]));
             }
-            if needs.whole {
+            if needs.whole_ranking {
                 ranks.append(ranker.target_ranks(&part, &top)?);
             }
         }
-        if !needs.whole {
+        if !needs.whole_ranking {
             ranks = ranks_in_lists(ranked.lists(), cases);
         }
-        Self::new(cases, ranked, ranks, needs.whole)
+        Self::new(cases, ranked, ranks, needs.whole_ranking)
     }
 
-    /// From any system's lists, row *i* for case *i*. Metrics "over the whole ranking" then end with the given list.
+    /// From any system's lists, row *i* for case *i*. Metrics over the whole ranking then end with the given
+    /// list.
     ///
     /// # Errors
-    /// When there are not as many lists as cases, a list holds an item twice or one that is not in the catalogue, or a case has
-    /// no target.
+    /// When the number of lists is not the number of cases, a list holds an item twice or one that is not in
+    /// the catalogue, or a case has no target.
     pub fn of_rankings(cases: &'a Cases, ranked: Rankings) -> Result<Self> {
         if ranked.len() != cases.len() {
             let what = "rankings to evaluate".into();
@@ -86,8 +100,13 @@ impl<'a> Outcome<'a> {
         Self::new(cases, ranked, ranks, false)
     }
 
-    /// `ranks`: for every target of every case its 1-based place, 0 when it has none.
-    fn new(cases: &'a Cases, ranked: Rankings, ranks: Lists<u32>, whole: bool) -> Result<Self> {
+    /// `ranks`: the 1-based rank of every target of every case, 0 if it is not ranked.
+    fn new(
+        cases: &'a Cases,
+        ranked: Rankings,
+        ranks: Lists<u32>,
+        whole_ranking: bool,
+    ) -> Result<Self> {
         for (what, found) in [("answers", ranked.len()), ("ranks of targets", ranks.len())] {
             if found != cases.len() {
                 return Err(Error::Length { what: what.into(), expected: cases.len(), found });
@@ -101,24 +120,25 @@ impl<'a> Outcome<'a> {
                 return Err(Error::NoTarget { row });
             }
             pairs.clear();
-            // 0 wraps to the end: what is not ranked comes last.
+            // 0 wraps around: targets that are not ranked come last.
             pairs.extend(
                 ranks.iter().map(|rank| rank.wrapping_sub(1)).zip(case.targets.iter().copied()),
             );
             pairs.sort_unstable();
-            pairs.dedup_by_key(|(_, item)| *item); // the same item has the same rank: the two are neighbours
+            pairs.dedup_by_key(|(_, item)| *item); // duplicates have the same rank, so they are neighbours
             targets.push(pairs.iter().map(|(_, item)| *item));
             hits.push(pairs.iter().filter(|(at, _)| *at != u32::MAX).map(|(at, _)| at + 1));
         }
         let rows = (0..cases.len() as u32).collect();
         let ranked = Arc::new(ranked);
-        Ok(Self { cases, rows, ranked, targets, hits, whole, popularity: None, teacher: None })
+        let (popularity, teacher) = (None, None);
+        Ok(Self { cases, rows, ranked, targets, hits, whole_ranking, popularity, teacher })
     }
 
-    /// With how often each item was acted on in training.
+    /// Adds the number of training interactions of each item.
     ///
     /// # Errors
-    /// When that is not one count an item.
+    /// When the number of counts is not the number of items.
     pub fn with_popularity(mut self, counts: &'a [u32]) -> Result<Self> {
         let (expected, found) = (self.cases.n_items(), counts.len());
         if expected != found {
@@ -128,10 +148,10 @@ impl<'a> Outcome<'a> {
         Ok(self)
     }
 
-    /// With a teacher's lists, row *i* for case *i*.
+    /// Adds a teacher's lists, row *i* for case *i*.
     ///
     /// # Errors
-    /// When there are not as many as cases.
+    /// When the number of lists is not the number of cases.
     pub fn with_teacher(mut self, lists: &'a Rankings) -> Result<Self> {
         let (expected, found) = (self.cases.len(), lists.len());
         if expected != found {
@@ -141,7 +161,7 @@ impl<'a> Outcome<'a> {
         Ok(self)
     }
 
-    /// How many cases are measured.
+    /// Number of measured cases.
     #[must_use]
     pub fn len(&self) -> usize {
         self.rows.len()
@@ -153,19 +173,19 @@ impl<'a> Outcome<'a> {
         self.rows.is_empty()
     }
 
-    /// All cases that were asked.
+    /// All cases that the ranker answered.
     #[must_use]
     pub fn cases(&self) -> &'a Cases {
         self.cases
     }
 
-    /// Which of [`Outcome::cases`] are measured, in the order of every [`crate::Measure::PerCase`].
+    /// Which of [`Outcome::cases`] are measured, in the order of every [`PerCase`](super::Measure::PerCase).
     #[must_use]
     pub fn rows(&self) -> &[u32] {
         &self.rows
     }
 
-    /// The lists for all cases that were asked.
+    /// The lists of all cases that the ranker answered.
     #[must_use]
     pub fn rankings(&self) -> &Rankings {
         &self.ranked
@@ -177,48 +197,50 @@ impl<'a> Outcome<'a> {
         self.ranked.items(self.rows[i] as usize)
     }
 
-    /// The ranks of the `i`-th measured case's targets, 1-based and ascending; those that are not ranked are not among them.
+    /// The first `n` items of that list, or all.
+    #[must_use]
+    pub fn first(&self, i: usize, n: usize) -> &[ItemId] {
+        let list = self.list(i);
+        &list[..n.min(list.len())]
+    }
+
+    /// The ranks of the `i`-th measured case's targets, 1-based and ascending, without targets that are not
+    /// ranked.
     #[must_use]
     pub fn hits(&self, i: usize) -> &[u32] {
         self.hits.row(i)
     }
 
-    /// How many different targets the `i`-th measured case has; at least 1.
+    /// Number of different targets of the `i`-th measured case; at least 1.
     #[must_use]
     pub fn n_targets(&self, i: usize) -> usize {
         self.targets.row(i).len()
     }
 
-    /// What the `i`-th measured user did before.
+    /// The history of the `i`-th measured case.
     #[must_use]
     pub fn history(&self, i: usize) -> &'a [ItemId] {
         self.cases.query(self.rows[i] as usize).history
     }
 
-    /// Whether the ranks reach over the whole catalogue, not the lists alone.
-    #[must_use]
-    pub fn is_whole(&self) -> bool {
-        self.whole
-    }
-
-    /// How often each item was acted on in training, where that is known.
+    /// The number of training interactions of each item, if known.
     #[must_use]
     pub fn popularity(&self) -> Option<&'a [u32]> {
         self.popularity
     }
 
-    /// The teacher's list for the `i`-th measured case, where there is a teacher.
+    /// The teacher's list for the `i`-th measured case, if there is a teacher.
     #[must_use]
     pub fn teacher(&self, i: usize) -> Option<&'a [ItemId]> {
         self.teacher.map(|lists| lists.items(self.rows[i] as usize))
     }
 
-    /// What the reader must know about these numbers besides the definitions.
+    /// Remarks for readers of the numbers, in addition to the definitions.
     #[must_use]
     pub fn notes(&self, needs: Needs) -> Vec<String> {
         let longest = self.ranked.lists().iter().map(<[_]>::len).max().unwrap_or(0);
         let mut notes = Vec::new();
-        if needs.whole && !self.whole {
+        if needs.whole_ranking && !self.whole_ranking {
             notes.push(format!(
                 "The rankings are lists of at most {longest} items: metrics over the whole ranking see these lists alone."
             ));
@@ -232,14 +254,14 @@ impl<'a> Outcome<'a> {
         notes
     }
 
-    /// The same outcome, of the measured cases for which `keep(case's row)` holds.
+    /// The same outcome, restricted to the measured cases for which `keep(row)` holds.
     #[must_use]
     pub fn select(&self, keep: impl Fn(usize) -> bool) -> Self {
         self.part(|row, _| keep(row))
     }
 
-    /// The same outcome where only the targets for which `keep` holds count as such; the rest of the catalogue stays in the
-    /// ranking. Cases that lose all their targets drop out.
+    /// The same outcome, restricted to the targets for which `keep` holds; the ranking still holds the whole
+    /// catalogue. Cases without a remaining target are dropped.
     #[must_use]
     pub fn with_targets(&self, keep: impl Fn(ItemId) -> bool) -> Self {
         self.part(|_, item| keep(item))
@@ -260,5 +282,5 @@ impl<'a> Outcome<'a> {
     }
 }
 
-/// Cases asked at a time: bounds what a ranker lays out at once, and is plenty for its blocked products.
+/// Number of cases per call of the ranker: bounds its memory, and is plenty for its blocked products.
 const BLOCK: usize = 8192;

@@ -1,41 +1,36 @@
 //! Mean reciprocal rank. All dialects agree on it.
 
-use super::{Family, Measure, Metric, Needs, Outcome, span, with_cut, within};
-use crate::Result;
+use super::family::{Cut, Direction, Formula, MetricFamily};
 
 /// MRR over the whole ranking, or MRR@n.
-pub const MRR: Family = Family {
+pub const MRR: MetricFamily = MetricFamily {
     name: "mrr",
     aliases: &["rr"],
     about: "1 / rank of the first target",
-    needs_cut: false,
-    build: |spec| {
-        spec.no_parameter()?;
-        Ok(Box::new(Mrr { cut: spec.cut }))
+    cut: Cut::WholeRanking,
+    direction: Direction::Higher,
+    definition: |s| format!("1 / rank of the first target in {}; 0 if there is none.", s.span()),
+    parameter: None,
+    formula: Formula::TargetRanks(|ranks, _| {
+        ranks.hits.first().map_or(0.0, |&rank| 1.0 / f64::from(rank))
+    }),
+    #[cfg(test)]
+    twin: |world, s| {
+        world.per_case(|case| {
+            let first = case.is_target(s).iter().position(|hit| *hit);
+            first.map_or(0.0, |at| 1.0 / (at + 1) as f64)
+        })
     },
 };
 
-/// See [`MRR`].
-struct Mrr {
-    cut: Option<usize>,
-}
+#[cfg(test)]
+mod tests {
+    use crate::metric::Dialect;
+    use crate::metric::naive::{assert_close, of_ranks};
 
-impl Metric for Mrr {
-    fn name(&self) -> String {
-        with_cut("mrr", self.cut)
-    }
-
-    fn definition(&self) -> String {
-        format!("1 / rank of the first target in {}; 0 if there is none.", span(self.cut))
-    }
-
-    fn needs(&self) -> Needs {
-        Needs::ranks(self.cut)
-    }
-
-    fn measure(&self, outcome: &Outcome<'_>) -> Result<Measure> {
-        let first = |i: usize| within(outcome.hits(i), self.cut).first().copied();
-        let value = |i: usize| first(i).map_or(0.0, |rank| 1.0 / f64::from(rank));
-        Ok(Measure::PerCase((0..outcome.len()).map(value).collect()))
+    #[test]
+    fn the_first_target_is_at_rank_2() {
+        assert_close(of_ranks("mrr", Dialect::Standard, &[2, 4], 3), 0.5);
+        assert_close(of_ranks("mrr@1", Dialect::Standard, &[2, 4], 3), 0.0);
     }
 }

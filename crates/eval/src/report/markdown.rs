@@ -1,6 +1,7 @@
 //! The report as a page for people.
 
-use super::{Report, Table, comparisons, value};
+use super::tables::{self, comparisons};
+use super::{MetricDefinition, Report};
 use std::fmt::Write;
 
 /// The whole page.
@@ -17,7 +18,7 @@ pub(super) fn page(report: &Report) -> String {
     }
     out.push_str(".\n");
 
-    section(&mut out, "Quality", &report.quality().markdown());
+    section(&mut out, "Quality", &tables::quality(report).markdown());
     out.push_str(if report.seeds.len() > 1 {
         "\nMean over the seeds ± deviation (as of a sample); the best of a column is bold.\n"
     } else {
@@ -27,7 +28,7 @@ pub(super) fn page(report: &Report) -> String {
         out.push_str("\"Kept\" is the share of the (best) teacher's value.\n");
     }
 
-    section(&mut out, "Size and time", &report.cost().markdown());
+    section(&mut out, "Size and time", &tables::cost(report).markdown());
     if let Some(machine) = &report.machine {
         let _ = writeln!(
             out,
@@ -92,30 +93,17 @@ pub(super) fn page(report: &Report) -> String {
     out
 }
 
-/// One table a group.
+/// One table per group.
 fn groups(out: &mut String, report: &Report) {
     for group in &report.groups {
-        let shown =
-            |metric: &&str| group.models.values().any(|metrics| metrics.contains_key(*metric));
-        let names = report.definitions.iter().map(|d| d.metric.as_str());
-        let metrics: Vec<&str> = names.filter(shown).collect();
-        let mut table = Table::new(std::iter::once("model").chain(metrics.iter().copied()));
-        let mut values = vec![Vec::new(); metrics.len()];
-        for model in report.models.iter().filter(|m| group.models.contains_key(&m.name)) {
-            let of = |metric: &str| group.models[&model.name].get(metric);
-            let cells = metrics.iter().map(|metric| of(metric).map_or(String::new(), value));
-            table.push(std::iter::once(model.name.clone()).chain(cells));
-            for (column, metric) in values.iter_mut().zip(&metrics) {
-                column.push(of(metric).map(|spread| spread.mean));
-            }
-        }
-        for (at, (metric, values)) in metrics.iter().zip(&values).enumerate() {
-            if let Some(d) = report.definitions.iter().find(|d| d.metric == *metric) {
-                table.mark_best(at + 1, values, d.direction);
-            }
-        }
-        let head = format!("Group: {}", group.name);
-        section(out, &head, &table.markdown());
+        let known = |d: &&MetricDefinition| {
+            group.models.values().any(|metrics| metrics.contains_key(&d.metric))
+        };
+        let metrics: Vec<&MetricDefinition> = report.definitions.iter().filter(known).collect();
+        let models = report.models.iter();
+        let models = models.filter_map(|m| Some((m.name.as_str(), group.models.get(&m.name)?)));
+        let table = tables::metric_table(&metrics, &models.collect::<Vec<_>>(), None);
+        section(out, &format!("Group: {}", group.name), &table.markdown());
         let _ = writeln!(out, "\n{} {} cases.", line(&group.definition), group.cases);
     }
 }

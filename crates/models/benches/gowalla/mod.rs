@@ -1,4 +1,4 @@
-//! LightGCN's Gowalla split and its measures, for the example and the benchmark.
+//! LightGCN's Gowalla split and its metrics, for the example and the benchmarks.
 
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::{Error, Interactions, ItemId, Lists, Model, Query, Result, TopK};
@@ -11,10 +11,11 @@ pub struct Gowalla {
 }
 
 impl Gowalla {
-    /// From `train.tsv` and `test.tsv` in `$RANKSTILL_DATA/gowalla`, or in `shared/data/gowalla` beside the workspace.
+    /// From `train.tsv` and `test.tsv` in `$RANKSTILL_DATA/gowalla`, or in `shared/data/gowalla` next to the
+    /// workspace.
     pub fn read() -> Result<Self> {
-        let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
-        let root = std::env::var_os("RANKSTILL_DATA").map_or_else(beside, PathBuf::from);
+        let default = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
+        let root = std::env::var_os("RANKSTILL_DATA").map_or_else(default, PathBuf::from);
         let (train, test) =
             (read(&root.join("gowalla/train.tsv"))?, read(&root.join("gowalla/test.tsv"))?);
         let largest = train.iter().chain(&test).flatten().max().copied().unwrap_or(0);
@@ -23,9 +24,9 @@ impl Gowalla {
         Ok(Self { train: Arc::new(train), test: test.into_iter().collect() })
     }
 
-    /// Instead of the test part, ceil(`share` n) of each user's n training items, never all: to choose settings by. The same
-    /// rule as that of `split.valid_from_train`.
-    #[allow(dead_code)] // The benchmark chooses nothing.
+    /// Replaces the test part by ceil(`share` n) of each user's n training items, but never all, to choose settings
+    /// with. The same rule as `split.valid_from_train`.
+    #[allow(dead_code)] // The benchmarks choose no settings.
     pub fn hold_out(self, share: f64) -> Result<Self> {
         let (mut train, mut held) = (Vec::new(), Vec::new());
         for (user, line) in self.train.items().iter().enumerate() {
@@ -40,16 +41,17 @@ impl Gowalla {
         Ok(Self { train: Arc::new(train), test: held.into_iter().collect() })
     }
 
-    /// Recall@20 and nDCG@20 (ideal over min(targets, 20)), the mean over the users with targets; what they had is masked.
+    /// Recall@20 and nDCG@20 (ideal over min(targets, 20)), the mean over the users with targets; seen items
+    /// are masked.
     pub fn measure(&self, model: &dyn Model) -> Result<(f64, f64)> {
         let gain = |rank: usize| 1.0 / ((rank + 2) as f64).log2();
         let users: Vec<usize> =
             (0..self.test.len()).filter(|&u| !self.test.row(u).is_empty()).collect();
-        let ask = |&user: &usize| {
+        let query = |&user: &usize| {
             let history = self.train.history(user as u32);
             Query { user: Some(user as u32), history, hidden: &[] }
         };
-        let queries: Vec<Query<'_>> = users.iter().map(ask).collect();
+        let queries: Vec<Query<'_>> = users.iter().map(query).collect();
         let ranked = model.rank(&queries, &TopK::unseen(20))?;
         let (mut recall, mut ndcg) = (0.0, 0.0);
         for (i, &user) in users.iter().enumerate() {

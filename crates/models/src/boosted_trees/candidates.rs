@@ -4,8 +4,9 @@ use crate::parts::baskets::distinct;
 use rankstill_core::ItemId;
 use rankstill_core::kernel::csr::Csr;
 
-/// The features of a query and an item i, in this order. c(i, j) is the number of users who have both items, n(i) of users who
-/// have i; for another user who has i, b is the number of items shared with the history and n the number of all their items.
+/// The features of a query and an item i, in this order. c(i, j) is the number of users who have both items,
+/// n(i) of users who have i; for another user who has i, b is the number of items shared with the history and n
+/// the number of all their items.
 pub const FEATURES: [&str; 14] = [
     "items in the history",
     "n(i)",
@@ -23,8 +24,8 @@ pub const FEATURES: [&str; 14] = [
     "the sum of b b / n as a share of the query's largest",
 ];
 
-/// The features that the last three are shares of. Without shares, trees, which split on absolute values, rank worse than one sum
-/// alone.
+/// The features that the last three are shares of. Without shares, trees, which split on absolute values, rank
+/// worse than one sum alone.
 const SHARED: [usize; 3] = [5, 9, 10];
 
 /// Number of features.
@@ -46,8 +47,8 @@ impl CandidateIndex {
         self.users_of.n_rows()
     }
 
-    /// The `most` best candidates of a history, with their features; items of the history are among them. In training the user
-    /// and the target are known, `positive`: the counts then leave out both.
+    /// The `most` best candidates of a history, with their features; items of the history are among them. In
+    /// training the user and the target are known, `positive`: the counts then leave out both.
     pub fn candidates(
         &self,
         history: &[ItemId],

@@ -19,8 +19,8 @@ fn features(found: &[(ItemId, [f32; N])], item: ItemId) -> Option<[f32; N]> {
 fn counts_by_hand() {
     let log = log();
     let mut scratch = CandidateScratch::new(&log);
-    // 1: two users have it with 0, one with 2; it has three users, 0 and 2 have two each. The first has both 0 and 2 and three
-    // items, the second 0 and two items.
+    // 1: two users have it with 0, one with 2; it has three users, 0 and 2 have two each. The first has both 0
+    // and 2 and three items, the second 0 and two items.
     let found = log.candidates(&[2, 0], None, 9, &mut scratch);
     let cosines = [2.0 / 6f32.sqrt(), 1.0 / 6f32.sqrt()];
     let alike = [2.0 / 3f32.sqrt(), 1.0 / 2f32.sqrt()];

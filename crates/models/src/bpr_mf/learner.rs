@@ -1,23 +1,23 @@
 //! Training: one step on the slate of a batch, or a fused epoch of plain SGD.
 //!
-//! A batch names the same user many times: each distinct one's vector is copied out once, and takes one step by the sum of
-//! its rows' gradients. The items' side is [`ItemHead`]'s.
+//! A user occurs many times in a batch: the embedding of each distinct user is copied once, and takes one step
+//! with the sum of its rows' gradients. [`ItemHead`] does the item side.
 
 use super::BprMf;
 use super::model::Mf;
-use crate::parts::item_head::{Asked, ItemHead, known_users};
+use crate::parts::item_head::{ItemHead, QueryVectors, known_users};
 use rankstill_core::kernel::bpr::BprSgd;
 use rankstill_core::kernel::optimizer::Optimizer;
 use rankstill_core::kernel::slots::Slots;
 use rankstill_core::{Batch, Interactions, Learner, Objective, Slate, Tensors, UserId};
 use std::sync::Arc;
 
-/// A model with the scratch space of its training.
+/// A model with the scratch space of training.
 pub(super) struct MfLearner {
     recipe: BprMf,
     model: Mf,
     user_slots: Slots,
-    /// One row of the table's stride a slot.
+    /// One row per slot, the table's stride apart.
     user_rows: Vec<f32>,
     head: ItemHead,
     fused: Option<BprSgd>,
@@ -37,7 +37,7 @@ impl MfLearner {
         }
     }
 
-    /// The epoch's learning rate. A resumed learner comes to the same one.
+    /// Sets the epoch's learning rate; a resumed learner finds the same one.
     fn set_rate(&mut self, epoch: usize) {
         let rate = self.recipe.training().rate(epoch);
         for table in [&mut self.model.users, &mut self.model.items] {
@@ -45,7 +45,8 @@ impl MfLearner {
         }
     }
 
-    /// Gives slots to the users of a batch, and fetches their vectors. Strangers share user 0's slot, with no gradient.
+    /// Assigns slots to the users of a batch and fetches their embeddings. Unknown users share user 0's slot,
+    /// without a gradient.
     fn fetch_users(&mut self, users: &[UserId]) {
         self.user_slots.assign(users);
         let stride = self.model.users.stride();
@@ -63,9 +64,10 @@ impl MfLearner {
 
         let Self { model, user_slots, user_rows, head, .. } = self;
         let Mf { users, items, .. } = model;
-        let asked = Asked { vectors: user_rows, of_row: user_slots.slot_of(), counts: &counts };
-        let loss = head.step(items, asked, batch, slate, objective);
-        rayon::join(|| users.apply(user_slots, &head.row_terms()), || head.apply(items, asked));
+        let context =
+            QueryVectors { vectors: user_rows, of_row: user_slots.slot_of(), counts: &counts };
+        let loss = head.step(items, context, batch, slate, objective);
+        rayon::join(|| users.apply(user_slots, &head.row_terms()), || head.apply(items, context));
         loss
     }
 }
@@ -76,7 +78,7 @@ impl Learner for MfLearner {
             return 0.0;
         }
         self.set_rate(batch.epoch);
-        // Into the thread pool once, not once for each of the phases.
+        // Enters the thread pool once, not once per phase.
         let (loss, ()) = rayon::join(|| self.step_on(batch, slate, objective), || ());
         self.model.users.advance();
         self.model.items.advance();
@@ -97,7 +99,8 @@ impl Learner for MfLearner {
         let fused = self.fused.get_or_insert_with(|| BprSgd::new(seed, *item_bias));
         let done = fused.epoch(users, items, positives, epoch as u64);
         self.model.changed();
-        // Repeated interactions count once there, and a few pairs find no negative: the mean is what is reported.
+        // The kernel counts repeated interactions once, and a few pairs find no negative: its mean loss is
+        // scaled to all cases.
         Some(done.loss * self.n_cases as f64 / done.samples.max(1) as f64)
     }
 

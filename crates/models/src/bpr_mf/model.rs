@@ -1,6 +1,6 @@
-//! The model: two tables, their products, and users who are in neither.
+//! The model: two tables, their products, and new users.
 //!
-//! A query without a known user is folded in by its history: see `fold_in.rs`.
+//! A query without a known user is folded in from its history: see `parts/fold_in.rs`.
 
 use super::BprMf;
 use crate::parts::fold_in::FoldIn;
@@ -13,11 +13,11 @@ use rankstill_core::{Error, Factored, Factors, Interactions, Model, Query, Resul
 use rayon::prelude::*;
 use std::sync::OnceLock;
 
-/// Vectors of users and items, with their optimiser while they learn.
+/// Embeddings of users and items, with their optimiser during training.
 pub(super) struct Mf {
     pub users: Table,
     pub items: Table,
-    /// Whether the last column is the items' bias; users are taken to hold 1 there, whatever the table says.
+    /// Whether the last column is the item bias; there users count as 1, whatever the table holds.
     pub item_bias: bool,
     panels: ItemPanels,
     fold_in: OnceLock<FoldIn>,
@@ -35,7 +35,7 @@ impl Mf {
         }
     }
 
-    /// Normally distributed vectors; biases 0.
+    /// Normally distributed embeddings; biases 0.
     pub fn random(recipe: &BprMf, train: &Interactions, seed: u64) -> Self {
         let mut model = Self::new(recipe, train.n_users(), train.n_items(), &recipe.optimizer);
         let (dim, std) = (recipe.dim, recipe.init_std as f32);
@@ -52,7 +52,7 @@ impl Mf {
         model
     }
 
-    /// From [`Model::tensors`]; without an optimiser's state.
+    /// From [`Model::tensors`], without optimiser state.
     pub fn loaded(recipe: &BprMf, tensors: &Tensors) -> Result<Self> {
         let (_, _, user_dim) = tensors.matrix("users")?;
         let (items, n_items, item_dim) = tensors.matrix("items")?;
@@ -65,7 +65,7 @@ impl Mf {
             }
         }
         let mut model = Self::new(recipe, 0, n_items, &Optimizer::Sgd(Sgd::default()));
-        // Without the column against the items' bias, which is 1 whatever the table says.
+        // Without the column of 1s for the item bias.
         model.users = crate::parts::users::loaded(tensors, recipe.dim)?;
         model.items.import(items).map_err(state::wrong("items"))?;
         Ok(model)
@@ -80,7 +80,7 @@ impl Mf {
         Ok(model)
     }
 
-    /// The tables with their optimiser's state.
+    /// The tables with their optimiser state.
     pub fn state(&self) -> Tensors {
         let mut tensors = Tensors::default();
         state::insert(&mut tensors, "users", self.users.state());
@@ -88,21 +88,21 @@ impl Mf {
         tensors
     }
 
-    /// Forgets what was derived from the tables.
+    /// Drops what was derived from the tables.
     pub fn changed(&mut self) {
         self.panels.forget();
         self.fold_in = OnceLock::new();
     }
 
-    /// Length of the vectors, without the bias.
+    /// Number of dimensions, without the bias.
     fn dim(&self) -> usize {
         self.items.dim() - usize::from(self.item_bias)
     }
 
-    /// A known user's vector, or that of whoever has such a history.
+    /// The embedding of a known user, or of a new user with this history.
     fn embed_one(&self, query: &Query<'_>, out: &mut [f32]) {
         let dim = self.dim();
-        out.fill(1.0); // against the bias, where there is one
+        out.fill(1.0); // for the bias, if there is one
         match query.user {
             Some(user) if (user as usize) < self.users.n_rows() => {
                 out[..dim].copy_from_slice(&self.users.row(user as usize)[..dim]);
@@ -147,5 +147,5 @@ impl Model for Mf {
     }
 }
 
-/// Keeps the first draws apart from all others.
+/// Random stream of the initial values.
 const INIT: u64 = 0x494e_4954;

@@ -60,8 +60,8 @@ fn probes_are_scored_by_every_optimiser() {
 }
 
 #[test]
-fn rows_of_strangers_teach_nothing() {
-    testing::strangers_teach_nothing(&by_sgd(false));
+fn rows_of_unknown_users_teach_nothing() {
+    testing::unknown_users_teach_nothing(&by_sgd(false));
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn plain_bpr_by_sgd_runs_the_fused_kernel_and_learns() {
 }
 
 #[test]
-fn the_learning_rate_falls_linearly_over_the_plan() {
+fn the_learning_rate_decays_linearly_over_the_plan() {
     let plan = Plan { epochs: 5, ..Plan::default() };
     let recipe = BprMf { final_rate: 0.2, train: plan, ..by_sgd(false) };
     let rates: Vec<f64> = (0..5).map(|epoch| recipe.training().rate(epoch) / RATE).collect();
@@ -109,7 +109,7 @@ fn the_learning_rate_falls_linearly_over_the_plan() {
     let once = Plan { epochs: 1, ..recipe.train.clone() };
     assert_eq!(BprMf { train: once, ..recipe.clone() }.training().rate(0), RATE);
 
-    // By SGD a step is as long as its rate, in batches and in the fused kernel alike.
+    // With SGD, steps are proportional to the rate, in batches and in the fused kernel.
     let train = testing::blocks();
     let cases = Cases::each_interaction(&train);
     let objective = Sampled::new(Loss { negatives: 2, ..Loss::default() }, &train);
@@ -148,17 +148,17 @@ fn a_batch_that_is_one_list_long_and_one_that_is_empty_do_no_harm() {
 }
 
 #[test]
-fn nobody_is_the_mean_user() {
+fn a_user_without_a_history_is_the_mean_user() {
     let train = testing::blocks();
     let recipe = by_sgd(true);
     let model = Mf::random(&recipe, &train, 1);
-    let mut nobody = vec![0.0; 6];
-    rankstill_core::Factored::embed(&model, &[Query::default()], &mut nobody);
-    for (column, &x) in nobody[..5].iter().enumerate() {
+    let mut vector = vec![0.0; 6];
+    rankstill_core::Factored::embed(&model, &[Query::default()], &mut vector);
+    for (column, &x) in vector[..5].iter().enumerate() {
         let mean = (0..48).map(|u| f64::from(model.users.row(u)[column])).sum::<f64>() / 48.0;
         assert!((f64::from(x) - mean).abs() < 1e-6);
     }
-    assert_eq!(nobody[5], 1.0, "against the bias");
+    assert_eq!(vector[5], 1.0, "for the bias");
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn invalid_settings_are_named_in_full() {
 }
 
 #[test]
-fn every_optimiser_and_loss_holds_what_models_must_hold() {
+fn every_optimiser_and_loss_passes_the_generic_tests() {
     use serde_json::json;
     let entry = crate::MODELS.iter().find(|entry| entry.name == "bpr_mf").unwrap();
     let plan = |sampling| {
@@ -219,14 +219,14 @@ fn every_optimiser_and_loss_holds_what_models_must_hold() {
 }
 
 #[test]
-fn steps_on_lists_and_against_the_rest_have_the_same_bytes_on_instruction_sets_with_fma() {
+fn steps_on_lists_and_with_the_complement_have_the_same_bytes_on_instruction_sets_with_fma() {
     let (train, recipe) = (testing::blocks(), by_sgd(true));
     let cases = recipe.cases(&train);
     let rows: Vec<u32> = (0..100).collect();
     let sets = Isa::ALL.into_iter().filter(|isa| isa.is_available() && isa.is_fused());
     let models: Vec<Vec<Tensors>> = sets
         .map(|isa| {
-            // All tests of this process run on it meanwhile, which by this very claim they do not notice.
+            // All tests of this process use it meanwhile; by this very claim, that changes none of their results.
             force(Some(isa));
             let objectives = testing::shapes().into_iter().filter(|(name, _)| *name != "all");
             objectives

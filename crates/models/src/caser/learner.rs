@@ -1,35 +1,35 @@
 //! Training: one step on the slate of a batch.
 //!
-//! A batch names the same user or item many times: each distinct one takes one step by the sum of its gradients, in
-//! the batch's order. The output table's side is [`ItemHead`]'s.
+//! A user or item occurs many times in a batch: each distinct one takes one step with the sum of its gradients,
+//! in the batch's order. [`ItemHead`] does the output table's side.
 
-use super::model::Net;
+use super::model::CaserModel;
 use super::tower::Pass;
-use crate::parts::item_head::{Asked, ItemHead, known_users};
+use crate::parts::item_head::{ItemHead, QueryVectors, known_users};
 use rankstill_core::kernel::simd::{LANES, prefetch};
 use rankstill_core::kernel::slots::Slots;
 use rankstill_core::kernel::table::Terms;
 use rankstill_core::{Batch, ItemId, Learner, Objective, Slate, Tensors, UserId};
 use rayon::prelude::*;
 
-/// A model with the scratch space of its training.
+/// A model with the scratch space of training.
 pub(super) struct CaserLearner {
-    net: Net,
+    net: CaserModel,
     user_slots: Slots,
     item_slots: Slots,
     pass: Pass,
     head: ItemHead,
 }
 
-/// Keeps the draws of dropout apart from all others.
+/// Random stream of dropout.
 pub(super) const DROPOUT: u64 = 0x4452_4f50;
 
-/// Vectors copied by one task, and how many of them ahead the next is asked for.
+/// Embeddings copied per task, and the distance of prefetching.
 const CHUNK: usize = 256;
 const AHEAD: usize = 6;
 
 impl CaserLearner {
-    pub fn new(net: Net) -> Self {
+    pub fn new(net: CaserModel) -> Self {
         Self {
             user_slots: Slots::new(net.users.n_rows()),
             item_slots: Slots::new(net.items.n_rows()),
@@ -39,7 +39,8 @@ impl CaserLearner {
         }
     }
 
-    /// Brings the rows of the batch's users and of its histories' items up to date, and copies the items' to the windows.
+    /// Brings the rows of the batch's users and of its histories' items up to date, and copies the items to the
+    /// windows.
     fn fetch(&mut self, batch: &Batch<'_>, users: &[UserId]) {
         let Self { net, user_slots, item_slots, pass, .. } = self;
         let length = net.tower.layout.shape.length;
@@ -52,7 +53,7 @@ impl CaserLearner {
         net.users.catch_up(user_slots);
         net.items.catch_up(item_slots);
         pass.resize(&net.tower.layout, batch.len(), net.outputs.stride());
-        // Straight from the table: a batch names most of its items once, so a compact copy between would not pay.
+        // Directly from the table: most items of a batch occur once, so an intermediate compact copy would not pay.
         let ((data, record), stride) = (net.items.params(), net.items.stride());
         let windows = pass.windows.par_chunks_mut(CHUNK * stride).zip(ids.par_chunks(CHUNK));
         windows.for_each(|(windows, ids)| {
@@ -71,7 +72,7 @@ impl CaserLearner {
         self.fetch(batch, &users);
 
         let Self { net, user_slots, item_slots, pass, head } = self;
-        let Net { tower, .. } = net;
+        let CaserModel { tower, .. } = net;
         let (stride, length) = (net.items.stride(), tower.layout.shape.length);
         let user = |row: usize, out: &mut [f32]| {
             out.copy_from_slice(net.users.row(users[row] as usize));
@@ -80,8 +81,8 @@ impl CaserLearner {
 
         let of_row: Vec<u32> = (0..batch.len() as u32).collect();
         let queries = std::mem::take(&mut pass.queries);
-        let asked = Asked { vectors: &queries, of_row: &of_row, counts: &counts };
-        let loss = head.step(&mut net.outputs, asked, batch, slate, objective);
+        let context = QueryVectors { vectors: &queries, of_row: &of_row, counts: &counts };
+        let loss = head.step(&mut net.outputs, context, batch, slate, objective);
         tower.backward(pass, head.row_gradients(), true);
 
         // A case without a gradient does not count as an occurrence of its user or items.
@@ -100,7 +101,7 @@ impl CaserLearner {
                     || net.items.apply(item_slots, &terms(&of_window, &of_item, &pass.to_windows)),
                 )
             },
-            || rayon::join(|| head.apply(outputs, asked), || tower.update(scale)),
+            || rayon::join(|| head.apply(outputs, context), || tower.update(scale)),
         );
         self.pass.queries = queries;
         loss
@@ -112,7 +113,7 @@ impl Learner for CaserLearner {
         if batch.is_empty() || self.net.users.n_rows() == 0 {
             return 0.0;
         }
-        // Into the thread pool once, not once for each of the phases.
+        // Enters the thread pool once, not once per phase.
         let (loss, ()) = rayon::join(|| self.step_on(batch, slate, objective), || ());
         for table in [&mut self.net.users, &mut self.net.items, &mut self.net.outputs] {
             table.advance();

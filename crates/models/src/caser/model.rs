@@ -1,4 +1,4 @@
-//! The model: three tables and a tower, and queries of all sorts.
+//! The model: three tables, a tower, and new users.
 
 use super::Caser;
 use super::tower::{Pass, Tower};
@@ -13,20 +13,20 @@ use rankstill_core::{
 };
 use std::sync::OnceLock;
 
-/// Vectors of users and items, layers, and the output table, with their optimiser while they learn.
-pub(super) struct Net {
+/// Embeddings of users and items, layers, and the output table, with their optimiser during training.
+pub(super) struct CaserModel {
     pub users: Table,
-    /// What histories are made of; the padding item is the last row.
+    /// The embeddings of history items; the padding item is the last row.
     pub items: Table,
     /// The output table; the bias is its last column.
     pub outputs: Table,
     pub tower: Tower,
     panels: ItemPanels,
-    /// For queries of strangers.
+    /// For unknown users.
     fold_in: OnceLock<FoldIn>,
 }
 
-impl Net {
+impl CaserModel {
     fn new(recipe: &Caser, n_users: usize, n_items: usize, optimizer: &Optimizer) -> Self {
         let table = |rows, dim| Table::new(rows, dim, optimizer.clone());
         Self {
@@ -39,7 +39,7 @@ impl Net {
         }
     }
 
-    /// The first values that the recipe's documentation gives.
+    /// The initial values that the recipe documents.
     pub fn random(recipe: &Caser, train: &Interactions, seed: u64) -> Self {
         let mut net = Self::new(recipe, train.n_users(), train.n_items(), &recipe.optimizer);
         let dim = recipe.dim;
@@ -54,7 +54,7 @@ impl Net {
         net
     }
 
-    /// From [`Model::tensors`]; without an optimiser's state.
+    /// From [`Model::tensors`], without optimiser state.
     pub fn loaded(recipe: &Caser, tensors: &Tensors) -> Result<Self> {
         let (users, n_users, user_dim) = tensors.matrix("users")?;
         let (items, n_rows, item_dim) = tensors.matrix("items")?;
@@ -78,7 +78,7 @@ impl Net {
         Ok(net)
     }
 
-    /// From [`Net::state`].
+    /// From [`CaserModel::state`].
     pub fn resumed(recipe: &Caser, train: &Interactions, kept: &Tensors) -> Result<Self> {
         let mut net = Self::new(recipe, train.n_users(), train.n_items(), &recipe.optimizer);
         for (name, table) in
@@ -91,7 +91,7 @@ impl Net {
         Ok(net)
     }
 
-    /// Everything with its optimiser's state.
+    /// All parameters with their optimiser state.
     pub fn state(&self) -> Tensors {
         let mut tensors = Tensors::default();
         for (name, state) in [
@@ -105,13 +105,13 @@ impl Net {
         tensors
     }
 
-    /// Forgets what was derived from the tables.
+    /// Drops what was derived from the tables.
     pub fn changed(&mut self) {
         self.panels.forget();
         self.fold_in = OnceLock::new();
     }
 
-    /// The last items of a history that are in the catalogue, padded from the left; one number an item of the window.
+    /// The last items of a history that are in the catalogue, padded from the left to the length of the window.
     pub fn window(&self, history: &[ItemId], out: &mut [ItemId]) {
         let padding = self.outputs.n_rows() as ItemId;
         let known = history.iter().rev().copied().filter(|&item| item < padding);
@@ -119,7 +119,7 @@ impl Net {
         out.iter_mut().rev().zip(items).for_each(|(out, item)| *out = item);
     }
 
-    /// A user's vector, or that of whoever has such a history.
+    /// The embedding of a known user, or of a new user with this history.
     fn user(&self, query: &Query<'_>, out: &mut [f32]) {
         match query.user {
             Some(user) if (user as usize) < self.users.n_rows() => {
@@ -135,9 +135,9 @@ impl Net {
     }
 }
 
-crate::parts::item_panels::scores_by_products!(Net);
+crate::parts::item_panels::scores_by_products!(CaserModel);
 
-impl Factored for Net {
+impl Factored for CaserModel {
     fn items(&self) -> Factors<'_> {
         factors(&self.outputs)
     }
@@ -162,7 +162,7 @@ impl Factored for Net {
     }
 }
 
-impl Model for Net {
+impl Model for CaserModel {
     fn tensors(&self) -> Tensors {
         let mut tensors = Tensors::default();
         for (name, table) in
@@ -174,12 +174,12 @@ impl Model for Net {
         tensors
     }
 
-    /// As the paper counts: with the padding item's row of the output table, which is never used.
+    /// As counted in the paper: with the padding item's row of the output table, which is never used.
     fn n_parameters(&self) -> usize {
         let tables = [&self.users, &self.items, &self.outputs].map(Table::n_parameters);
         tables.iter().sum::<usize>() + self.outputs.dim() + self.tower.layout.n_parameters()
     }
 }
 
-/// Keeps the first draws apart from all others.
+/// Random stream of the initial values.
 const INIT: u64 = 0x494e_4954;

@@ -24,7 +24,7 @@ fn by_sgd(conv_activation: Activation, fc_activation: Activation, dropout: f64) 
     }
 }
 
-/// The model by its definition, in f64, from the arrays that it saves.
+/// The model by its definition, in f64, from its saved arrays.
 struct Naive<'a> {
     recipe: &'a Caser,
     arrays: Vec<(String, Vec<usize>, Vec<f64>)>,
@@ -42,7 +42,7 @@ impl<'a> Naive<'a> {
         Self { recipe, arrays: tensors.iter().map(array).collect() }
     }
 
-    /// One element; the shape of the array takes the place.
+    /// One element, by its indices.
     fn at<const N: usize>(&self, name: &str, place: [usize; N]) -> f64 {
         let (_, shape, data) = self.arrays.iter().find(|(found, ..)| found == name).unwrap();
         assert_eq!(shape.len(), N, "{name}");
@@ -205,7 +205,7 @@ fn a_step_is_the_slope_of_the_definition_for_every_parameter() {
 fn queries_are_those_of_the_definition_alone_and_together() {
     let train = testing::blocks();
     let recipe = Caser { dropout: 0.5, ..by_sgd(Activation::Tanh, Activation::Sigmoid, 0.5) };
-    let net = Net::random(&recipe, &train, 1);
+    let net = CaserModel::random(&recipe, &train, 1);
     let naive = Naive::new(&recipe, &net.tensors());
     let queries: Vec<Query<'_>> = (0..48)
         .map(|user| Query {
@@ -249,8 +249,8 @@ fn a_step_learns_from_slates_of_every_shape() {
 #[test]
 fn parameters_are_as_many_as_in_table_3_of_the_paper() {
     let count = |n_users: usize, n_items, dim| {
-        let nobody = Lists::from_iter((0..n_users).map(|_| Vec::new()));
-        let train = Arc::new(Interactions::new(n_items, nobody, None, None).unwrap());
+        let histories = Lists::from_iter((0..n_users).map(|_| Vec::new()));
+        let train = Arc::new(Interactions::new(n_items, histories, None, None).unwrap());
         let optimizer = Optimizer::Sgd(Sgd::default());
         let learner = Caser { dim, optimizer, ..Caser::default() }.init(&train, 1).unwrap();
         let stored = learner.tensors().n_numbers();
@@ -266,8 +266,8 @@ fn parameters_are_as_many_as_in_table_3_of_the_paper() {
 
 #[test]
 fn first_values_are_spread_as_documented() {
-    let nobody = Lists::from_iter((0..500).map(|_| Vec::new()));
-    let train = Arc::new(Interactions::new(700, nobody, None, None).unwrap());
+    let histories = Lists::from_iter((0..500).map(|_| Vec::new()));
+    let train = Arc::new(Interactions::new(700, histories, None, None).unwrap());
     let tensors = Caser::default().init(&train, 1).unwrap().tensors();
     let values = |name: &str| match &tensors.get(name).unwrap().data {
         Data::F32(data) => data.clone(),
@@ -301,8 +301,8 @@ fn first_values_are_spread_as_documented() {
 }
 
 #[test]
-fn rows_of_strangers_teach_nothing() {
-    testing::strangers_teach_nothing(&by_sgd(Activation::Identity, Activation::Sigmoid, 0.5));
+fn rows_of_unknown_users_teach_nothing() {
+    testing::unknown_users_teach_nothing(&by_sgd(Activation::Identity, Activation::Sigmoid, 0.5));
 }
 
 #[test]
@@ -328,7 +328,7 @@ fn instruction_sets_with_fma_train_to_the_same_bytes() {
     let sets = Isa::ALL.into_iter().filter(|isa| isa.is_available() && isa.is_fused());
     let models: Vec<Tensors> = sets
         .map(|isa| {
-            // All tests of this process run on it meanwhile, which by this very claim they do not notice.
+            // All tests of this process use it meanwhile; by this very claim, that changes none of their results.
             force(Some(isa));
             testing::fit(&recipe, &train, 1).tensors()
         })
@@ -382,7 +382,7 @@ fn the_batch_that_a_case_is_in_does_not_matter_to_its_mask() {
 }
 
 #[test]
-fn strangers_are_answered_by_their_history() {
+fn new_users_are_scored_from_their_history() {
     let train = testing::blocks();
     let recipe = Caser {
         dim: 8,
@@ -407,7 +407,7 @@ fn strangers_are_answered_by_their_history() {
 #[test]
 fn the_window_is_the_end_of_the_history_padded_from_the_left() {
     let train = testing::blocks();
-    let net = Net::random(&by_sgd(Activation::Relu, Activation::Relu, 0.0), &train, 1);
+    let net = CaserModel::random(&by_sgd(Activation::Relu, Activation::Relu, 0.0), &train, 1);
     let window = |history: &[ItemId]| {
         let mut out = [0; 3];
         net.window(history, &mut out);
@@ -461,7 +461,7 @@ fn invalid_settings_are_named_in_full() {
 }
 
 #[test]
-fn every_optimiser_and_activation_holds_what_models_must_hold() {
+fn every_optimiser_and_activation_passes_the_generic_tests() {
     use serde_json::json;
     let entry = crate::MODELS.iter().find(|entry| entry.name == "caser").unwrap();
     for (activation, optimizer, targets) in [

@@ -1,24 +1,24 @@
-//! From a history and a user to a query's vector, and back: convolutions, dropout, a fully connected layer.
+//! From a history and a user to a query vector, and back: convolutions, dropout, a fully connected layer.
 //!
-//! With E the vectors of the last L items and u the user's: c = dropout([vertical(E); horizontal(E)]), z = phi_a(W c + b), and
-//! the query's vector is x = [z; u; 1]. Cases are independent, so they are cut among threads at will; each weight sums its
-//! gradient over the batch in the batch's order, by one owner. So neither threads nor instruction sets change a bit.
+//! With E the embeddings of the last L items and u the user's: c = dropout([vertical(E); horizontal(E)]), z =
+//! phi_a(W c + b), and the query vector is x = [z; u; 1]. Cases are independent, so threads can share them in
+//! any way; each weight's gradient is summed by one owner, in the batch's order. So neither threads nor
+//! instruction sets change a bit.
 
 use super::Caser;
+use super::layout::Layout;
 use rankstill_core::kernel::activation::{Activation, activate, chain};
 use rankstill_core::kernel::affine::{affine, to_bias, to_weights, transpose};
 use rankstill_core::kernel::buffer::Buffer;
 use rankstill_core::kernel::conv::{
-    Shape, Weights, convolve, pack, to_filters, to_vertical, to_windows,
+    ConvShape, Weights, convolve, pack, to_filters, to_vertical, to_windows,
 };
 use rankstill_core::kernel::dropout::{Dropout, apply};
 use rankstill_core::kernel::optimizer::Optimizer;
 use rankstill_core::kernel::panels::Rows;
 use rankstill_core::kernel::param::DenseParam;
 use rankstill_core::kernel::rng::Rng;
-use rankstill_core::{Error, Result, Tensors};
 use rayon::prelude::*;
-use std::ops::Range;
 
 /// The layers' weights, flat, with their optimiser.
 pub(super) struct Tower {
@@ -30,93 +30,16 @@ pub(super) struct Tower {
     /// The horizontal filters as the forward kernel reads them, and the transposed fully connected layer.
     packed: Vec<f32>,
     transposed: Buffer,
-    /// Of the step under way.
+    /// Of the current step.
     grads: Buffer,
 }
 
-/// Where the weights of each layer stand among all; each begins at a multiple of 16, what lies between is 0.
-#[derive(Clone, Debug)]
-pub(super) struct Layout {
-    pub shape: Shape,
-    /// `vertical x length`
-    pub vertical: Range<usize>,
-    pub vertical_bias: Range<usize>,
-    /// Padded: see [`Shape::filters`].
-    pub horizontal: Range<usize>,
-    pub horizontal_bias: Range<usize>,
-    /// `outputs x stride`: input after input.
-    pub full: Range<usize>,
-    pub full_bias: Range<usize>,
-}
-
-impl Layout {
-    pub fn new(recipe: &Caser) -> Self {
-        let shape = Shape {
-            length: recipe.length,
-            dim: recipe.dim,
-            vertical: recipe.vertical_filters,
-            horizontal: recipe.horizontal_filters,
-        };
-        let mut at = 0;
-        let mut next = |len: usize| {
-            let range = at..at + len;
-            at = range.end.next_multiple_of(16);
-            range
-        };
-        Self {
-            shape,
-            vertical: next(shape.vertical * shape.length),
-            vertical_bias: next(shape.vertical),
-            horizontal: next(shape.filters()),
-            horizontal_bias: next(shape.pooled()),
-            full: next(shape.outputs() * shape.stride()),
-            full_bias: next(shape.stride()),
-        }
-    }
-
-    pub fn len(&self) -> usize {
-        self.full_bias.end
-    }
-
-    /// The layers' parts of the weights, or of their gradients, in the order of the fields.
-    fn split<'a>(&self, mut all: &'a mut [f32]) -> [&'a mut [f32]; 6] {
-        let ranges = [
-            &self.vertical,
-            &self.vertical_bias,
-            &self.horizontal,
-            &self.horizontal_bias,
-            &self.full,
-            &self.full_bias,
-        ];
-        let mut at = 0;
-        ranges.map(|range| {
-            let (own, rest) =
-                std::mem::take(&mut all)[range.start - at..].split_at_mut(range.len());
-            (all, at) = (rest, range.end);
-            own
-        })
-    }
-
-    /// Numbers that are learnt, without padding.
-    pub fn n_parameters(&self) -> usize {
-        let Shape { length, dim, vertical, horizontal } = self.shape;
-        let filters = horizontal * dim * (length * (length + 1) / 2);
-        let biases = vertical + self.shape.pooled() + dim;
-        vertical * length + filters + self.shape.outputs() * dim + biases
-    }
-
-    /// Rows of the concatenation stand so far apart.
-    fn concat(&self) -> usize {
-        self.shape.outputs().next_multiple_of(16)
-    }
-}
-
-/// What a forward pass leaves for the backward pass. Reused from batch to batch.
+/// What a forward pass keeps for the backward pass. Reused from batch to batch.
 #[derive(Default)]
 pub(super) struct Pass {
-    /// The items' vectors, `rows x length x stride`: set by the caller.
+    /// The items' embeddings, `rows x length x stride`: set by the caller.
     pub windows: Buffer,
-    /// The queries' vectors, [`Pass::stride`] apart.
+    /// The query vectors, [`Pass::stride`] apart.
     pub queries: Buffer,
     pub stride: usize,
     concat: Buffer,
@@ -125,14 +48,14 @@ pub(super) struct Pass {
     /// z, `rows x stride`; then the gradient of its sums.
     hidden: Buffer,
     rows: usize,
-    /// Gradients of the windows, and of the users' vectors (`rows x stride`): what is left when the step is over.
+    /// Gradients of the windows, and of the users' embeddings (`rows x stride`): the results of the backward pass.
     pub to_windows: Buffer,
     pub to_users: Buffer,
     to_concat: Buffer,
 }
 
 impl Pass {
-    /// Makes room for so many rows, of queries' vectors `stride` apart.
+    /// Makes room for `rows` rows, with query vectors `stride` apart.
     pub fn resize(&mut self, layout: &Layout, rows: usize, stride: usize) {
         let shape = layout.shape;
         (self.rows, self.stride) = (rows, stride);
@@ -145,14 +68,14 @@ impl Pass {
     }
 }
 
-/// Another length makes another, zeroed buffer.
+/// Replaces a buffer of another length by zeros.
 fn fit(buffer: &mut Buffer, len: usize) {
     if buffer.len() != len {
         *buffer = Buffer::zeros(len);
     }
 }
 
-/// Cases of one task.
+/// Cases per task.
 const CHUNK: usize = 24;
 
 impl Tower {
@@ -174,7 +97,7 @@ impl Tower {
         tower
     }
 
-    /// PyTorch's first weights: uniform within +-1 / sqrt(inputs of a filter or output), biases too.
+    /// PyTorch's initial weights: uniform within +-1 / sqrt(inputs of a filter or output), biases included.
     pub fn randomise(&mut self, rng: &mut Rng) {
         let layout = self.layout.clone();
         let shape = layout.shape;
@@ -199,7 +122,7 @@ impl Tower {
         self.changed();
     }
 
-    /// To be called whenever the weights have changed.
+    /// Must be called after every change of the weights.
     pub fn changed(&mut self) {
         let Self { layout, weights, packed, transposed, .. } = self;
         let values = weights.values();
@@ -212,8 +135,8 @@ impl Tower {
         );
     }
 
-    /// Makes `pass.queries` of `pass.windows` and the users' vectors (`user(row, out)`). With a generator for every row,
-    /// some of the concatenation is dropped.
+    /// Computes `pass.queries` from `pass.windows` and the users' embeddings (`user(row, out)`); with dropout
+    /// if there is a generator for every row.
     pub fn forward(
         &self,
         pass: &mut Pass,
@@ -290,8 +213,8 @@ impl Tower {
         activate(self.of_output, hidden);
     }
 
-    /// From the gradients of the queries' vectors to `pass.to_windows`, `pass.to_users` and those of the weights, which
-    /// [`Tower::update`] is to follow. `dropped`: whether the forward pass had dropout.
+    /// From the gradients of the query vectors to `pass.to_windows`, `pass.to_users` and those of the weights, for
+    /// [`Tower::update`]. `dropped`: whether the forward pass had dropout.
     pub fn backward(&mut self, pass: &mut Pass, to_queries: &[f32], dropped: bool) {
         let (shape, concat) = (self.layout.shape, self.layout.concat());
         fit(&mut pass.to_windows, pass.windows.len());
@@ -320,9 +243,9 @@ impl Tower {
         self.sum_gradients(pass);
     }
 
-    /// z becomes the gradient of the sums that it is of.
+    /// Replaces z by the gradient of the sums before its activation.
     fn to_hidden(&self, hidden: &mut [f32], to_queries: &[f32], apart: usize, users: &mut [f32]) {
-        let Shape { dim, .. } = self.layout.shape;
+        let ConvShape { dim, .. } = self.layout.shape;
         let stride = self.layout.shape.stride();
         let rows = hidden.chunks_exact_mut(stride).zip(users.chunks_exact_mut(stride));
         let mut grads = vec![0.0; stride];
@@ -347,7 +270,7 @@ impl Tower {
         if self.of_convolution == Activation::Identity {
             return;
         }
-        // What was kept has been scaled: undone, it is what the activation gave.
+        // Dropout has scaled the outputs that it kept: undone, they are those of the activation.
         let kept = if masks.is_some() { 1.0 / self.dropout.scale() } else { 1.0 };
         let pooled = shape.vertical * shape.dim..shape.outputs();
         let mut given = vec![0.0; pooled.len()];
@@ -366,19 +289,19 @@ impl Tower {
         to_windows(*shape, vertical, filters, to_concat, self.layout.concat(), positions, out);
     }
 
-    /// Each weight is one task's own, which goes over the batch in its order.
+    /// Each weight belongs to one task, which goes over the batch in order.
     fn sum_gradients(&mut self, pass: &Pass) {
-        /// Filters, and inputs of the fully connected layer, of one task.
+        /// Filters, and inputs of the fully connected layer, per task.
         const FILTERS: usize = 4;
         const INPUTS: usize = 24;
-        /// Cases whose windows stay in a core's cache while filter after filter sums over them.
+        /// Cases per block, whose windows stay in a core's cache while all filters sum over them.
         const BLOCK: usize = 128;
         let shape = self.layout.shape;
         let (stride, concat, window) = (shape.stride(), self.layout.concat(), shape.window());
         let [vertical, vertical_bias, mut filters, mut biases, full, full_bias] =
             self.layout.split(&mut self.grads);
 
-        // Height after height, a few filters a task; tall ones first, because they take longest.
+        // Height by height, a few filters per task; tall ones first, because they take longest.
         let mut tasks = Vec::new();
         for h in 1..=shape.length {
             for first in (0..shape.horizontal).step_by(FILTERS) {
@@ -428,76 +351,9 @@ impl Tower {
         rayon::join(|| rayon::join(convolutions, verticals), inputs);
     }
 
-    /// The optimiser's step, by the gradients of [`Tower::backward`].
+    /// The optimiser's step, with the gradients of [`Tower::backward`].
     pub fn update(&mut self, scale: f32) {
         self.weights.update(&self.grads, scale);
         self.changed();
-    }
-
-    /// The layers' weights, in PyTorch's shapes.
-    pub fn export(&self, tensors: &mut Tensors) {
-        let Layout { shape, vertical, vertical_bias, horizontal, horizontal_bias, full, full_bias } =
-            self.layout.clone();
-        let (dim, stride) = (shape.dim, shape.stride());
-        let values = self.weights.values();
-        let mut put = |name: String, sizes: &[usize], data: Vec<f32>| {
-            tensors.insert(name, sizes, data);
-        };
-        put("vertical.weight".into(), &[shape.vertical, shape.length], values[vertical].to_vec());
-        put("vertical.bias".into(), &[shape.vertical], values[vertical_bias].to_vec());
-        let biases = &values[horizontal_bias];
-        for h in 1..=shape.length {
-            let at = shape.filter_at(h, 0)..shape.filter_at(h + 1, 0);
-            let rows = values[horizontal.clone()][at].chunks_exact(stride);
-            let filters = rows.flat_map(|row| &row[..dim]).copied().collect();
-            put(format!("horizontal.{h}.weight"), &[shape.horizontal, h, dim], filters);
-            let bias = (h - 1) * shape.horizontal..h * shape.horizontal;
-            put(format!("horizontal.{h}.bias"), &[shape.horizontal], biases[bias].to_vec());
-        }
-        let outputs = shape.outputs();
-        let mut weights = vec![0.0; dim * outputs];
-        transpose(&values[full], outputs, dim, stride, &mut weights, outputs);
-        put("full.weight".into(), &[dim, outputs], weights);
-        put("full.bias".into(), &[dim], values[full_bias][..dim].to_vec());
-    }
-
-    /// From what [`Tower::export`] gave; begins the optimiser afresh.
-    pub fn import(&mut self, tensors: &Tensors) -> Result<()> {
-        let Layout { shape, vertical, vertical_bias, horizontal, horizontal_bias, full, full_bias } =
-            self.layout.clone();
-        let (dim, stride) = (shape.dim, shape.stride());
-        let floats = |name: &str, sizes: &[usize]| -> Result<Vec<f32>> {
-            let data = tensors.f32s(name, sizes.iter().product())?;
-            match tensors.get(name).map(|tensor| tensor.shape.as_slice()) {
-                Some(found) if found != sizes => {
-                    let problem = format!("expected the shape {sizes:?}, found {found:?}");
-                    Err(Error::Tensor { name: name.into(), problem })
-                }
-                _ => Ok(data.to_vec()),
-            }
-        };
-        let mut flat = vec![0.0; self.layout.len()];
-        let sizes = [shape.vertical, shape.length];
-        flat[vertical].copy_from_slice(&floats("vertical.weight", &sizes)?);
-        flat[vertical_bias].copy_from_slice(&floats("vertical.bias", &sizes[..1])?);
-        for h in 1..=shape.length {
-            let sizes = [shape.horizontal, h, dim];
-            let filters = floats(&format!("horizontal.{h}.weight"), &sizes)?;
-            let at = shape.filter_at(h, 0)..shape.filter_at(h + 1, 0);
-            let rows = flat[horizontal.clone()][at].chunks_exact_mut(stride);
-            for (row, filter) in rows.zip(filters.chunks_exact(dim)) {
-                row[..dim].copy_from_slice(filter);
-            }
-            let bias = (h - 1) * shape.horizontal..h * shape.horizontal;
-            flat[horizontal_bias.clone()][bias]
-                .copy_from_slice(&floats(&format!("horizontal.{h}.bias"), &sizes[..1])?);
-        }
-        let outputs = shape.outputs();
-        let weights = floats("full.weight", &[dim, outputs])?;
-        transpose(&weights, dim, outputs, outputs, &mut flat[full], stride);
-        flat[full_bias][..dim].copy_from_slice(&floats("full.bias", &[dim])?);
-        self.weights.values_mut().copy_from_slice(&flat);
-        self.changed();
-        Ok(())
     }
 }

@@ -2,11 +2,12 @@
 
 use rankstill_core::kernel::gemm::{Mat, MatMut, gemm};
 
-/// Adds the gradient of `strength / 2 * sum over axes a != b of C_ab^2` to `gradients`, where C is the covariance matrix
-/// (the mean of products) of these points; `dim` numbers each, `stride` apart, in both. Returns the penalty.
+/// Adds the gradient of `strength / 2 * sum over axes a != b of C_ab^2` to `gradients`, where C is the
+/// covariance matrix (the mean of products) of the points. Both have rows of `dim` numbers, `stride` apart.
+/// Returns the penalty.
 ///
-/// With Y the points less their mean, C = Y'Y / n, and the gradient is 2 strength / n * Y C', C' being C with a diagonal of 0:
-/// that the mean moves with the points takes nothing away, because Y sums to 0.
+/// With Y the points minus their mean, C = Y'Y / n, and the gradient is 2 strength / n * Y C', with C' being C
+/// with a zero diagonal. The mean's own dependence on the points contributes nothing, because Y sums to 0.
 pub(super) fn penalise(
     points: &[f32],
     dim: usize,

@@ -1,4 +1,4 @@
-//! The model: points of users and items, and the items' longer vectors that make distances dot products.
+//! The model: points of users and items, and the items' extended vectors that make distances dot products.
 
 use super::Cml;
 use crate::parts::item_panels::{ItemPanels, factors};
@@ -14,14 +14,14 @@ use rankstill_core::{
 use rayon::prelude::*;
 use std::sync::OnceLock;
 
-/// Points, with their optimiser while they learn.
+/// Points, with their optimiser during training.
 pub(super) struct CmlModel {
     pub users: Table,
     pub items: Table,
-    /// (v, |v|^2, 1) of every item. Takes no steps; made anew from items that are about to be read.
-    pub longer: Table,
+    /// (v, |v|^2, 1) of every item. Takes no steps; recomputed from items about to be read.
+    pub extended: Table,
     panels: ItemPanels,
-    middle: OnceLock<Vec<f32>>,
+    centroid: OnceLock<Vec<f32>>,
 }
 
 impl CmlModel {
@@ -30,27 +30,27 @@ impl CmlModel {
         Self {
             users: Table::new(n_users, recipe.dim, optimizer.clone()).in_ball(ball),
             items: Table::new(n_items, recipe.dim, optimizer.clone()).in_ball(ball),
-            longer: Table::new(n_items, recipe.dim + 2, Optimizer::Sgd(Sgd::default())),
+            extended: Table::new(n_items, recipe.dim + 2, Optimizer::Sgd(Sgd::default())),
             panels: ItemPanels::default(),
-            middle: OnceLock::new(),
+            centroid: OnceLock::new(),
         }
     }
 
-    /// Normally distributed points, put into the ball.
+    /// Normally distributed points, projected into the ball.
     pub fn random(recipe: &Cml, train: &Interactions, seed: u64) -> Self {
         let mut model = Self::new(recipe, train.n_users(), train.n_items(), &recipe.optimizer);
         let (std, most) = (recipe.init_std as f32, recipe.max_norm as f32);
         for (which, table) in [(0, &mut model.users), (1, &mut model.items)] {
             table.init(|row, point| {
                 Rng::keyed(seed, [INIT, which, row as u64]).fill_normal(point, 0.0, std);
-                put_back(point, most);
+                project(point, most);
             });
         }
-        model.lengthen_all();
+        model.extend_all();
         model
     }
 
-    /// From [`Model::tensors`]; without an optimiser's state.
+    /// From [`Model::tensors`], without optimiser state.
     pub fn loaded(recipe: &Cml, tensors: &Tensors) -> Result<Self> {
         let (_, _, user_dim) = tensors.matrix("users")?;
         let (items, n_items, item_dim) = tensors.matrix("items")?;
@@ -63,7 +63,7 @@ impl CmlModel {
         let mut model = Self::new(recipe, 0, n_items, &Optimizer::Sgd(Sgd::default()));
         model.users = crate::parts::users::loaded(tensors, recipe.dim)?;
         model.items.import(items).map_err(state::wrong("items"))?;
-        model.lengthen_all();
+        model.extend_all();
         Ok(model)
     }
 
@@ -73,11 +73,11 @@ impl CmlModel {
         for (name, table) in [("users", &mut model.users), ("items", &mut model.items)] {
             table.restore(&state::read(kept, name)?).map_err(state::wrong(name))?;
         }
-        model.lengthen_all();
+        model.extend_all();
         Ok(model)
     }
 
-    /// The tables with their optimiser's state.
+    /// The tables with their optimiser state.
     pub fn state(&self) -> Tensors {
         let mut tensors = Tensors::default();
         state::insert(&mut tensors, "users", self.users.state());
@@ -85,30 +85,32 @@ impl CmlModel {
         tensors
     }
 
-    /// Brings all items up to date, and makes their longer vectors.
-    pub fn lengthen_all(&mut self) {
-        let Self { items, longer, .. } = self;
+    /// Brings all items up to date and computes their extended vectors.
+    pub fn extend_all(&mut self) {
+        let Self { items, extended, .. } = self;
         items.settle();
-        longer.init(|item, longer| lengthen(items.row(item), longer));
+        extended.init(|item, extended| extend_item(items.row(item), extended));
     }
 
-    /// The same for some, whose points are copied to `points`, the table's stride apart.
-    pub fn lengthen(&mut self, slots: &Slots, points: &mut Vec<f32>) {
-        let Self { items, longer, .. } = self;
+    /// The same for some items, whose points are copied to `points`, the table's stride apart.
+    pub fn extend_rows(&mut self, slots: &Slots, points: &mut Vec<f32>) {
+        let Self { items, extended, .. } = self;
         let (dim, stride) = (items.dim(), items.stride());
         points.resize(slots.len() * stride, 0.0);
         items.fetch(slots, points);
-        longer.init_rows(slots, |slot, longer| lengthen(&points[slot * stride..][..dim], longer));
+        extended.init_rows(slots, |slot, extended| {
+            extend_item(&points[slot * stride..][..dim], extended)
+        });
     }
 
-    /// Forgets what was derived from the tables.
+    /// Drops what was derived from the tables.
     pub fn changed(&mut self) {
         self.panels.forget();
-        self.middle = OnceLock::new();
+        self.centroid = OnceLock::new();
     }
 
-    /// Where whoever asks stands.
-    fn stand(&self, query: &Query<'_>, point: &mut [f32]) {
+    /// The point of the query's user.
+    fn point_of(&self, query: &Query<'_>, point: &mut [f32]) {
         if let Some(user) = query.user.filter(|&user| (user as usize) < self.users.n_rows()) {
             return point.copy_from_slice(self.users.row(user as usize));
         }
@@ -117,15 +119,15 @@ impl CmlModel {
         history.sort_unstable();
         history.dedup();
         if history.is_empty() {
-            let everybody = || middle_of(&self.users, 0..self.users.n_rows() as u32);
-            return point.copy_from_slice(self.middle.get_or_init(everybody));
+            let all_users = || centroid_of(&self.users, 0..self.users.n_rows() as u32);
+            return point.copy_from_slice(self.centroid.get_or_init(all_users));
         }
-        point.copy_from_slice(&middle_of(&self.items, history.into_iter()));
+        point.copy_from_slice(&centroid_of(&self.items, history.into_iter()));
     }
 }
 
-/// The mean of some rows; 0 of none.
-fn middle_of(table: &Table, rows: impl ExactSizeIterator<Item = u32>) -> Vec<f32> {
+/// The mean of some rows; 0 if there are none.
+fn centroid_of(table: &Table, rows: impl ExactSizeIterator<Item = u32>) -> Vec<f32> {
     let n = rows.len().max(1) as f64;
     let mut sum = vec![0.0; table.dim()];
     for row in rows {
@@ -134,8 +136,8 @@ fn middle_of(table: &Table, rows: impl ExactSizeIterator<Item = u32>) -> Vec<f32
     sum.iter().map(|sum| (sum / n) as f32).collect()
 }
 
-/// A first point outside the ball goes to its surface.
-fn put_back(point: &mut [f32], max_norm: f32) {
+/// Projects an initial point onto the ball.
+fn project(point: &mut [f32], max_norm: f32) {
     let norm = squared_norm(point).sqrt();
     if norm > max_norm {
         let back = max_norm / norm;
@@ -144,35 +146,36 @@ fn put_back(point: &mut [f32], max_norm: f32) {
 }
 
 /// An item's point v as (v, |v|^2, 1).
-fn lengthen(point: &[f32], longer: &mut [f32]) {
+fn extend_item(point: &[f32], extended: &mut [f32]) {
     let dim = point.len();
-    longer[..dim].copy_from_slice(point);
-    longer[dim] = squared_norm(point);
-    longer[dim + 1] = 1.0;
+    extended[..dim].copy_from_slice(point);
+    extended[dim] = squared_norm(point);
+    extended[dim + 1] = 1.0;
 }
 
-/// A user's point u as (2u, -1, -|u|^2): what it gives with an item's is minus their squared distance.
-pub(super) fn ask(point: &[f32], longer: &mut [f32]) {
+/// A user's point u as (2u, -1, -|u|^2): the product with an item's extended vector is minus their squared
+/// distance.
+pub(super) fn extend_user(point: &[f32], extended: &mut [f32]) {
     let dim = point.len();
-    longer.iter_mut().zip(point).for_each(|(longer, x)| *longer = 2.0 * x);
-    longer[dim] = -1.0;
-    longer[dim + 1] = -squared_norm(point);
+    extended.iter_mut().zip(point).for_each(|(extended, x)| *extended = 2.0 * x);
+    extended[dim] = -1.0;
+    extended[dim + 1] = -squared_norm(point);
 }
 
 crate::parts::item_panels::scores_by_products!(CmlModel);
 
 impl Factored for CmlModel {
     fn items(&self) -> Factors<'_> {
-        factors(&self.longer)
+        factors(&self.extended)
     }
 
     fn embed(&self, queries: &[Query<'_>], out: &mut [f32]) {
-        let chunks = out.par_chunks_mut(self.longer.dim()).zip(queries).with_min_len(64);
+        let chunks = out.par_chunks_mut(self.extended.dim()).zip(queries).with_min_len(64);
         chunks.for_each_init(
             || vec![0.0; self.items.dim()],
             |point, (out, query)| {
-                self.stand(query, point);
-                ask(point, out);
+                self.point_of(query, point);
+                extend_user(point, out);
             },
         );
     }
@@ -192,5 +195,5 @@ impl Model for CmlModel {
     }
 }
 
-/// Keeps the first draws apart from all others.
+/// Random stream of the initial values.
 const INIT: u64 = 0x494e_4954;

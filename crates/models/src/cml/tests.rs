@@ -9,7 +9,7 @@ use rankstill_core::{Batch, ItemId, Query, Scorer, Slate, VectorGrads, VectorObj
 
 const RATE: f64 = 0.5;
 
-/// The ball is so large that nothing leaves it.
+/// The ball is so large that no point leaves it.
 fn by_sgd() -> Cml {
     Cml {
         dim: 5,
@@ -50,7 +50,7 @@ fn a_step_is_the_slope_for_slates_of_every_shape() {
     }
 }
 
-/// Might look at vectors, so that a learner must have them; does not.
+/// An objective of vectors that uses none: learners must provide them all the same.
 struct Blind;
 
 impl VectorObjective for Blind {
@@ -114,7 +114,7 @@ fn scores_are_minus_the_squared_distance() {
 }
 
 #[test]
-fn strangers_stand_in_the_middle_of_their_items_and_nobody_in_that_of_all_users() {
+fn new_users_are_the_centroid_of_their_items_or_of_all_users() {
     let train = testing::blocks();
     let model = CmlModel::random(&by_sgd(), &train, 1);
     let scores = |query| {
@@ -209,8 +209,8 @@ fn probes_are_scored_by_every_optimiser() {
 }
 
 #[test]
-fn rows_of_strangers_teach_nothing() {
-    testing::strangers_teach_nothing(&by_sgd());
+fn rows_of_unknown_users_teach_nothing() {
+    testing::unknown_users_teach_nothing(&by_sgd());
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn invalid_settings_and_models_are_refused() {
 }
 
 #[test]
-fn every_optimiser_and_loss_holds_what_models_must_hold() {
+fn every_optimiser_and_loss_passes_the_generic_tests() {
     use serde_json::json;
     let entry = crate::MODELS.iter().find(|entry| entry.name == "cml").unwrap();
     let contrast = LossKind::CosineContrastive(CosineContrastive { margin: 0.5, weight: 2.0 });

@@ -12,10 +12,10 @@ use rankstill_core::{
     Error, Factored, Factors, Interactions, ItemId, Model, Query, Result, Tensors, UserId,
 };
 
-/// The parameters, with their optimiser while they learn.
+/// The parameters, with their optimiser during training.
 pub(super) struct FossilModel {
-    /// P: what an item of the history says.
-    pub said: Table,
+    /// P, for items of a history.
+    pub histories: Table,
     /// Q, and the bias as its last column.
     pub items: Table,
     /// eta^u.
@@ -26,7 +26,7 @@ pub(super) struct FossilModel {
     panels: ItemPanels,
 }
 
-/// The history items of some queries and how much each counts: entries `starts[q]..starts[q + 1]` are those of query `q`.
+/// The history items of some queries and their weights: entries `starts[q]..starts[q + 1]` are those of query `q`.
 #[derive(Debug, Default)]
 pub(super) struct Mix {
     pub starts: Vec<usize>,
@@ -37,7 +37,7 @@ pub(super) struct Mix {
 impl FossilModel {
     fn new(recipe: &Fossil, n_users: usize, n_items: usize, optimizer: &Optimizer) -> Self {
         Self {
-            said: Table::new(n_items, recipe.dim, optimizer.clone()),
+            histories: Table::new(n_items, recipe.dim, optimizer.clone()),
             items: Table::new(n_items, recipe.dim + 1, optimizer.clone()),
             own_weights: Table::new(n_users, recipe.order, optimizer.clone()),
             weights: DenseParam::new(recipe.order, optimizer.clone()),
@@ -50,7 +50,7 @@ impl FossilModel {
         let (n_users, n_items) = (train.n_users(), train.n_items());
         let mut model = Self::new(recipe, n_users, n_items, &recipe.optimizer);
         let std = recipe.init_std as f32;
-        let tables = [&mut model.said, &mut model.items, &mut model.own_weights];
+        let tables = [&mut model.histories, &mut model.items, &mut model.own_weights];
         for (which, (table, drawn)) in
             tables.into_iter().zip([recipe.dim, recipe.dim, recipe.order]).enumerate()
         {
@@ -63,13 +63,13 @@ impl FossilModel {
         model
     }
 
-    /// From [`Model::tensors`]; without an optimiser's state.
+    /// From [`Model::tensors`], without optimiser state.
     pub fn loaded(recipe: &Fossil, tensors: &Tensors) -> Result<Self> {
-        let (said, n_items, said_dim) = tensors.matrix("said")?;
+        let (histories, n_items, history_dim) = tensors.matrix("said")?;
         let (items, n_scored, item_dim) = tensors.matrix("items")?;
         let (own, n_users, own_dim) = tensors.matrix("own_weights")?;
         for (name, what, found, expected) in [
-            ("said", "columns", said_dim, recipe.dim),
+            ("said", "columns", history_dim, recipe.dim),
             ("items", "columns", item_dim, recipe.dim + 1),
             ("items", "rows", n_scored, n_items),
             ("own_weights", "columns", own_dim, recipe.order),
@@ -80,7 +80,7 @@ impl FossilModel {
             }
         }
         let mut model = Self::new(recipe, n_users, n_items, &Optimizer::Sgd(Sgd::default()));
-        model.said.import(said).map_err(state::wrong("said"))?;
+        model.histories.import(histories).map_err(state::wrong("said"))?;
         model.items.import(items).map_err(state::wrong("items"))?;
         model.own_weights.import(own).map_err(state::wrong("own_weights"))?;
         model.weights.values_mut().copy_from_slice(tensors.f32s("weights", recipe.order)?);
@@ -92,7 +92,7 @@ impl FossilModel {
         let (n_users, n_items) = (train.n_users(), train.n_items());
         let mut model = Self::new(recipe, n_users, n_items, &recipe.optimizer);
         for (name, table) in [
-            ("said", &mut model.said),
+            ("said", &mut model.histories),
             ("items", &mut model.items),
             ("own_weights", &mut model.own_weights),
         ] {
@@ -103,17 +103,17 @@ impl FossilModel {
         Ok(model)
     }
 
-    /// Every parameter with its optimiser's state.
+    /// All parameters with their optimiser state.
     pub fn state(&self) -> Tensors {
         let mut tensors = Tensors::default();
-        state::insert(&mut tensors, "said", self.said.state());
+        state::insert(&mut tensors, "said", self.histories.state());
         state::insert(&mut tensors, "items", self.items.state());
         state::insert(&mut tensors, "own_weights", self.own_weights.state());
         state::insert(&mut tensors, "weights", self.weights.state());
         tensors
     }
 
-    /// Forgets what was derived from the tables.
+    /// Drops what was derived from the tables.
     pub fn changed(&mut self) {
         self.panels.forget();
     }
@@ -123,14 +123,14 @@ impl FossilModel {
         self.weights.len()
     }
 
-    /// The query's user, if the model knows them.
+    /// The query's user, if known.
     pub fn user(&self, query: &Query<'_>) -> Option<UserId> {
         query.user.filter(|&user| (user as usize) < self.own_weights.n_rows())
     }
 
-    /// The history items of the queries and their shares. Items beyond the catalogue do not count.
+    /// The history items of the queries and their weights. Items beyond the catalogue are ignored.
     pub fn mix(&self, queries: &[Query<'_>]) -> Mix {
-        let n_items = self.said.n_rows();
+        let n_items = self.histories.n_rows();
         let most = queries.iter().map(|query| query.history.len()).sum();
         let (items, shares) = (Vec::with_capacity(most), Vec::with_capacity(most));
         let mut mix = Mix { starts: vec![0], items, shares };
@@ -150,10 +150,10 @@ impl FossilModel {
         mix
     }
 
-    /// The queries' vectors, without the bias's 1, the stride of `said` apart.
+    /// The query vectors, without the 1 for the bias, the stride of `histories` apart.
     pub fn sums(&self, mix: &Mix, out: &mut [f32]) {
-        let stride = self.said.stride();
-        weighted_sums(&mix.starts, &mix.shares, &mix.items, self.said.params(), stride, out);
+        let stride = self.histories.stride();
+        weighted_sums(&mix.starts, &mix.shares, &mix.items, self.histories.params(), stride, out);
     }
 }
 
@@ -163,7 +163,7 @@ impl Factored for FossilModel {
     }
 
     fn embed(&self, queries: &[Query<'_>], out: &mut [f32]) {
-        let (dim, stride) = (self.said.dim(), self.said.stride());
+        let (dim, stride) = (self.histories.dim(), self.histories.stride());
         let mut sums = vec![0.0; queries.len() * stride];
         self.sums(&self.mix(queries), &mut sums);
         for (out, sum) in out.chunks_exact_mut(dim + 1).zip(sums.chunks_exact(stride)) {
@@ -179,7 +179,7 @@ impl Model for FossilModel {
     fn tensors(&self) -> Tensors {
         let mut tensors = Tensors::default();
         for (name, table) in
-            [("said", &self.said), ("items", &self.items), ("own_weights", &self.own_weights)]
+            [("said", &self.histories), ("items", &self.items), ("own_weights", &self.own_weights)]
         {
             tensors.insert(name, &[table.n_rows(), table.dim()], table.export());
         }
@@ -188,12 +188,12 @@ impl Model for FossilModel {
     }
 
     fn n_parameters(&self) -> usize {
-        self.said.n_parameters()
+        self.histories.n_parameters()
             + self.items.n_parameters()
             + self.own_weights.n_parameters()
             + self.weights.len()
     }
 }
 
-/// Keeps the first draws apart from all others.
+/// Random stream of the initial values.
 const INIT: u64 = 0x464f_5353;

@@ -54,11 +54,11 @@ fn a_score_by_hand() {
     // 4^-0.5 (1 + 2 + 2 + 4) = 4.5; the latest, 4, by 0.25 + 0.5, the one before, 2, by 0.125.
     let x = 4.5 + 0.75 * 4.0 + 0.125 * 2.0;
     assert_eq!(score(Some(0), &[0, 1, 1, 2]), [x + 0.5, 10.0 * x, 100.0 * x]);
-    let stranger = 4.5 + 0.25 * 4.0 + 0.125 * 2.0;
-    assert_eq!(score(None, &[0, 1, 1, 2])[1], 10.0 * stranger);
+    let new_user = 4.5 + 0.25 * 4.0 + 0.125 * 2.0;
+    assert_eq!(score(None, &[0, 1, 1, 2])[1], 10.0 * new_user);
     let short = 2.0 + 0.25 * 2.0;
     assert_eq!(score(Some(9), &[1])[2], 100.0 * short, "one item: only the first weight");
-    assert_eq!(score(Some(0), &[]), [0.5, 0.0, 0.0], "nobody with no history: the biases");
+    assert_eq!(score(Some(0), &[]), [0.5, 0.0, 0.0], "without a history: the biases");
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn a_step_is_the_slope_for_slates_of_every_shape() {
 }
 
 #[test]
-fn strangers_teach_items_but_no_users() {
+fn unknown_users_teach_items_but_no_users() {
     let train = testing::blocks();
     let timeline = Arc::new(train.items().values().to_vec());
     let span = |user| rankstill_core::Span { user, history: 0..4, hidden: 0..0, targets: 4..5 };

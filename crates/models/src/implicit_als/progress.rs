@@ -1,5 +1,5 @@
-//! A fit in progress: validation, the best model, the watcher, the checkpoint. It does what the training loop does for models
-//! that learn by gradient, for a model with iterations instead of steps.
+//! A fit in progress: validation, the best model, the watcher, the checkpoint. It does what the training loop
+//! does for models that learn by gradient, for a model with iterations instead of steps.
 
 use super::ImplicitAls;
 use super::model::AlsModel;
@@ -154,7 +154,8 @@ mod tests {
         }
     }
 
-    /// Fits in several processes, each but the last interrupted after `stops` iterations; the model, and the iterations run.
+    /// Fits in several processes, each but the last interrupted after `stops` iterations; the model, and the
+    /// iterations run.
     fn interrupted_at(recipe: &ImplicitAls, stops: &[usize]) -> (Tensors, Vec<usize>) {
         let train = testing::blocks();
         let kept: RefCell<Option<(String, Tensors)>> = RefCell::new(None);

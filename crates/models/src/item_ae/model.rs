@@ -1,4 +1,4 @@
-//! What the trained network says of every item, and the learner that answers by it.
+//! The network's outputs for all items as a factored model, and the learner that scores with it.
 
 use super::ItemAe;
 use crate::mult_vae::VaeLearner;
@@ -16,11 +16,11 @@ use rankstill_core::{
 use rayon::prelude::*;
 use std::sync::{Arc, OnceLock};
 
-/// Users' and items' vectors. The last column is the items' own share, against which users hold 1.
+/// Users' and items' vectors. The last column is the items' own term, for which users hold 1.
 pub(super) struct Decoded {
     users: Table,
     items: Table,
-    /// Of the network that it was decoded from.
+    /// That of the network it was decoded from.
     n_parameters: usize,
     panels: ItemPanels,
     fold_in: OnceLock<FoldIn>,
@@ -41,7 +41,7 @@ impl Decoded {
         }
     }
 
-    /// Of a network that is settled; `log` has the users of each item.
+    /// Of a settled network; `log` has the users of each item.
     fn of(recipe: &ItemAe, learner: &VaeLearner, log: &Interactions) -> Self {
         let (net, hidden) = (learner.net(), recipe.hidden);
         let outputs = net.items();
@@ -109,7 +109,7 @@ impl Decoded {
     }
 }
 
-/// ln of the summed exp.
+/// Log-sum-exp.
 fn log_mass(scores: &mut [f32]) -> f32 {
     let most = scores.iter().fold(f32::NEG_INFINITY, |most, &score| most.max(score));
     scores.iter_mut().for_each(|score| *score -= most);
@@ -156,13 +156,14 @@ impl Model for Decoded {
         tensors
     }
 
-    /// Those of the network: what was learnt, not what is kept.
+    /// Those of the network: what was learnt, not what is stored.
     fn n_parameters(&self) -> usize {
         self.n_parameters
     }
 }
 
-/// The network in training, which answers as what it decodes to; that is found when it is first asked for after a step.
+/// The network in training, which scores with the vectors it decodes to. They are computed at first use after a
+/// step.
 pub(super) struct DecodingLearner {
     recipe: ItemAe,
     inner: VaeLearner,

@@ -10,7 +10,7 @@ fn small() -> ItemAe {
     ItemAe { hidden: 6, latent: 3, optimizer, train, ..ItemAe::default() }
 }
 
-/// What the network of the trained learner says of (item, user), by the slow way.
+/// The logits of the network for (item, user), computed the slow way.
 fn logits(net: &dyn Factored, log: &Interactions) -> Vec<Vec<f64>> {
     let items = Cases::per_user(log);
     items

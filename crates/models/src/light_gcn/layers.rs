@@ -1,45 +1,47 @@
-//! The graph, and the two ways through its layers.
+//! The graph, and the forward and backward pass through its layers.
 //!
-//! With S = D^-1/2 A D^-1/2, A the graph of users and items and D its degrees, what is compared is
-//! (I + S + .. + S^L) e(0) / (L + 1), by Horner's rule (see [`rankstill_core::kernel::propagate`]). S is symmetric, so the
-//! gradient goes back by the same sum. Of the 2 L products of a step, the last one there is taken for the batch's rows only,
-//! and the first one back starts from them only.
+//! With S = D^-1/2 A D^-1/2, A the adjacency matrix of the user-item graph and D its degrees, the final
+//! embeddings are (I + S + .. + S^L) e(0) / (L + 1), by Horner's rule (see
+//! [`rankstill_core::kernel::propagate`]). S is symmetric, so the backward pass is the same sum. Of the 2 L
+//! products of a step, the last one forward is computed for the batch's rows only, and the first one backward
+//! starts from them only.
 
 use rankstill_core::Interactions;
 use rankstill_core::kernel::buffer::Buffer;
 use rankstill_core::kernel::csr::Csr;
 use rankstill_core::kernel::panels::Rows;
-use rankstill_core::kernel::propagate::{Mix, Source};
+use rankstill_core::kernel::propagate::{NeighbourSum, NodeVectors};
 use rankstill_core::kernel::table::Table;
 use rayon::prelude::*;
 
-/// Users are the first nodes, items the rest. Vectors are a table's stride long.
+/// Users are the first nodes, followed by the items. Rows are a table's stride long.
 pub(super) struct Layers {
     graph: Csr,
     n_layers: usize,
     stride: usize,
-    /// d^-1/2, and 0 where nobody is near; 1 / d, likewise; 1 / (L + 1) of them; and 1 / (L + 1), and 1, for every node.
+    /// For every node: d^-1/2 and 1 / d, both 0 without neighbours; d^-1/2 / (L + 1); 1 / (L + 1); and 1.
     root: Vec<f32>,
     inverse: Vec<f32>,
     root_mean: Vec<f32>,
     mean: Vec<f32>,
     one: Vec<f32>,
-    /// All products but the last, times d^-1/2: forwards after [`Layers::forward`], backwards after [`Layers::backward`].
+    /// All products but the last, times d^-1/2: of the forward pass after [`Layers::forward`], of the backward
+    /// pass after [`Layers::backward`].
     sums: Buffer,
     spare: Buffer,
-    /// The rows that the gradient came in, times d^-1/2.
+    /// The rows of the incoming gradient, times d^-1/2.
     scaled: Vec<f32>,
 }
 
-/// The gradient of the mixed vectors, of which most are 0.
+/// The gradient of the final embeddings, mostly 0.
 #[derive(Clone, Copy)]
-pub(super) struct Given<'a> {
-    /// The nodes that have one.
+pub(super) struct SparseGradient<'a> {
+    /// The nodes with a gradient.
     pub nodes: &'a [u32],
-    /// Theirs, `stride` numbers each.
+    /// Their gradients, `stride` numbers each.
     pub rows: &'a [f32],
-    /// Which of them each node has; [`rankstill_core::kernel::propagate::NONE`] where it has none.
-    pub place: &'a [u32],
+    /// The row of each node; [`rankstill_core::kernel::propagate::NONE`] if it has none.
+    pub position: &'a [u32],
 }
 
 impl Layers {
@@ -67,17 +69,17 @@ impl Layers {
         }
     }
 
-    /// Nodes.
+    /// Number of nodes.
     pub fn n(&self) -> usize {
         self.graph.n_rows()
     }
 
-    /// Neighbours of each node.
+    /// Number of neighbours of a node.
     pub fn degree(&self, node: usize) -> u32 {
         self.graph.row(node).len() as u32
     }
 
-    /// All products but the last, from the first layer's vectors.
+    /// All products but the last, from the layer-0 embeddings.
     pub fn forward(&mut self, first: &Table) {
         let (data, record) = first.params();
         let rows = self.sums.par_chunks_mut(self.stride).zip(data.par_chunks(record));
@@ -86,7 +88,7 @@ impl Layers {
         });
         for _ in 1..self.n_layers {
             let mut next = std::mem::take(&mut self.spare);
-            let mix = Mix {
+            let mix = NeighbourSum {
                 graph: &self.graph,
                 own: self.vectors(first),
                 own_scale: &self.root,
@@ -98,9 +100,9 @@ impl Layers {
         }
     }
 
-    /// The mixed vectors of some nodes, after [`Layers::forward`].
+    /// The final embeddings of some nodes, after [`Layers::forward`].
     pub fn mixed(&self, first: &Table, nodes: &[u32], out: &mut [f32]) {
-        let mix = Mix {
+        let mix = NeighbourSum {
             graph: &self.graph,
             own: self.vectors(first),
             own_scale: &self.mean,
@@ -110,21 +112,22 @@ impl Layers {
         mix.some(nodes, out);
     }
 
-    /// All products but the last, from the gradient of the mixed vectors. Overwrites what [`Layers::forward`] left.
-    pub fn backward(&mut self, given: Given<'_>) {
-        self.scaled.resize(given.rows.len(), 0.0);
-        let rows = self.scaled.chunks_exact_mut(self.stride).zip(given.rows.chunks(self.stride));
-        for ((to, from), &node) in rows.zip(given.nodes) {
+    /// All products but the last, from the gradient of the final embeddings. Overwrites the results of
+    /// [`Layers::forward`].
+    pub fn backward(&mut self, gradient: SparseGradient<'_>) {
+        self.scaled.resize(gradient.rows.len(), 0.0);
+        let rows = self.scaled.chunks_exact_mut(self.stride).zip(gradient.rows.chunks(self.stride));
+        for ((to, from), &node) in rows.zip(gradient.nodes) {
             let root = self.root[node as usize];
             to.iter_mut().zip(from).for_each(|(to, from)| *to = root * from);
         }
         for product in 1..self.n_layers {
             let mut next = std::mem::take(&mut self.spare);
-            let mix = Mix {
+            let mix = NeighbourSum {
                 graph: &self.graph,
-                own: self.start(given),
+                own: self.start(gradient),
                 own_scale: &self.one,
-                near: if product == 1 { self.start(given) } else { self.all_sums() },
+                near: if product == 1 { self.start(gradient) } else { self.all_sums() },
                 scale: &self.inverse,
             };
             mix.all(&mut next);
@@ -132,35 +135,38 @@ impl Layers {
         }
     }
 
-    /// The gradient of the first layer's vectors, of the nodes from `from` on, as many as fit; after [`Layers::backward`].
-    pub fn gradient(&self, given: Given<'_>, from: usize, out: &mut [f32]) {
-        let n = given.nodes.len();
-        let mix = Mix {
+    /// The gradient of the layer-0 embeddings, for as many nodes from `from` on as fit; after [`Layers::backward`].
+    pub fn gradient(&self, gradient: SparseGradient<'_>, from: usize, out: &mut [f32]) {
+        let n = gradient.nodes.len();
+        let mix = NeighbourSum {
             graph: &self.graph,
-            own: Source::Some(Rows::dense(given.rows, n, self.stride), given.place),
+            own: NodeVectors::Some(Rows::dense(gradient.rows, n, self.stride), gradient.position),
             own_scale: &self.mean,
-            near: if self.n_layers == 1 { self.start(given) } else { self.all_sums() },
+            near: if self.n_layers == 1 { self.start(gradient) } else { self.all_sums() },
             scale: &self.root_mean,
         };
         mix.from(from, out);
     }
 
-    fn vectors<'a>(&self, first: &'a Table) -> Source<'a> {
+    fn vectors<'a>(&self, first: &'a Table) -> NodeVectors<'a> {
         let (data, record) = first.params();
-        Source::All(Rows::new(data, self.n(), self.stride, record))
+        NodeVectors::All(Rows::new(data, self.n(), self.stride, record))
     }
 
-    fn all_sums(&self) -> Source<'_> {
-        Source::All(Rows::dense(&self.sums, self.n(), self.stride))
+    fn all_sums(&self) -> NodeVectors<'_> {
+        NodeVectors::All(Rows::dense(&self.sums, self.n(), self.stride))
     }
 
-    /// The given gradient times d^-1/2.
-    fn start<'a>(&'a self, given: Given<'a>) -> Source<'a> {
-        Source::Some(Rows::dense(&self.scaled, given.nodes.len(), self.stride), given.place)
+    /// The incoming gradient times d^-1/2.
+    fn start<'a>(&'a self, gradient: SparseGradient<'a>) -> NodeVectors<'a> {
+        NodeVectors::Some(
+            Rows::dense(&self.scaled, gradient.nodes.len(), self.stride),
+            gradient.position,
+        )
     }
 }
 
-/// Both directions of every interaction, each once.
+/// Both directions of every distinct interaction.
 fn graph(train: &Interactions) -> Csr {
     let (n_users, n_items) = (train.n_users(), train.n_items());
     let (mut starts, mut columns) = (vec![0], Vec::new());

@@ -1,9 +1,10 @@
-//! Training: the batch's rows through the layers, the slate, and the gradient back through the layers to every node.
+//! Training: the batch goes forward through the layers, the slate is scored, and the gradient flows back to
+//! every node.
 
 use super::LightGcn;
-use super::layers::{Given, Layers};
+use super::layers::{Layers, SparseGradient};
 use super::model::LightGcnModel;
-use crate::parts::item_head::{Asked, ItemHead, known_users};
+use crate::parts::item_head::{ItemHead, QueryVectors, known_users};
 use rankstill_core::kernel::propagate::NONE;
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::kernel::slots::Slots;
@@ -11,14 +12,14 @@ use rankstill_core::kernel::table::Table;
 use rankstill_core::state;
 use rankstill_core::{Batch, Interactions, Learner, Objective, Result, Slate, Tensors};
 
-/// The parameters, what was last made of them, and the scratch space of training.
+/// The parameters, the embeddings last computed from them, and the scratch space of training.
 pub(super) struct LightGcnLearner {
     recipe: LightGcn,
     n_users: usize,
-    /// The first layer: users, then items.
+    /// The layer-0 embeddings: users, then items.
     first: Table,
     layers: Layers,
-    /// The mixed vectors: of the last batch's items at each step, of all when settled.
+    /// The final embeddings: of the last batch's items after each step, of all when settled.
     model: LightGcnModel,
     settled: bool,
     head: ItemHead,
@@ -26,10 +27,10 @@ pub(super) struct LightGcnLearner {
     item_slots: Slots,
     user_rows: Vec<f32>,
     item_rows: Vec<f32>,
-    /// The gradient of the mixed vectors: see [`Given`].
+    /// The gradient of the final embeddings: see [`SparseGradient`].
     nodes: Vec<u32>,
     rows: Vec<f32>,
-    place: Vec<u32>,
+    position: Vec<u32>,
 }
 
 impl LightGcnLearner {
@@ -50,13 +51,13 @@ impl LightGcnLearner {
             item_rows: Vec::new(),
             nodes: Vec::new(),
             rows: Vec::new(),
-            place: vec![NONE; n_users + n_items],
+            position: vec![NONE; n_users + n_items],
             first,
             layers,
         }
     }
 
-    /// Normally distributed vectors.
+    /// Normally distributed embeddings.
     pub fn random(recipe: &LightGcn, train: &Interactions, seed: u64) -> Self {
         let mut learner = Self::new(recipe, train);
         let std = recipe.init_std as f32;
@@ -83,22 +84,26 @@ impl LightGcnLearner {
         self.mix(slate);
 
         let Self { head, model, user_slots, user_rows, .. } = self;
-        let asked = Asked { vectors: user_rows, of_row: user_slots.slot_of(), counts: &counts };
-        let loss = head.step(&mut model.items, asked, batch, slate, objective);
+        let context =
+            QueryVectors { vectors: user_rows, of_row: user_slots.slot_of(), counts: &counts };
+        let loss = head.step(&mut model.items, context, batch, slate, objective);
 
         self.gather(&counts);
-        let given = Given { nodes: &self.nodes, rows: &self.rows, place: &self.place };
-        self.layers.backward(given);
+        let gradient =
+            SparseGradient { nodes: &self.nodes, rows: &self.rows, position: &self.position };
+        self.layers.backward(gradient);
         self.penalise(slate, &counts);
-        let given = Given { nodes: &self.nodes, rows: &self.rows, place: &self.place };
+        let gradient =
+            SparseGradient { nodes: &self.nodes, rows: &self.rows, position: &self.position };
         let layers = &self.layers;
-        self.first.apply_full_by(|from, out| layers.gradient(given, from, out), self.head.scale());
+        self.first
+            .apply_full_by(|from, out| layers.gradient(gradient, from, out), self.head.scale());
         self.first.advance();
         self.settled = false;
         loss
     }
 
-    /// The mixed vectors of the batch's users, and of the items that the slate needs.
+    /// The final embeddings of the batch's users, and of the items that the slate needs.
     fn mix(&mut self, slate: &Slate) {
         let (dim, stride) = (self.first.dim(), self.first.stride());
         self.layers.forward(&self.first);
@@ -123,7 +128,7 @@ impl LightGcnLearner {
         }
     }
 
-    /// The gradient of the mixed vectors.
+    /// The gradient of the final embeddings.
     fn gather(&mut self, counts: &[bool]) {
         let stride = self.first.stride();
         self.nodes.clear();
@@ -131,19 +136,20 @@ impl LightGcnLearner {
         self.rows.clear();
         self.rows.resize(self.user_slots.len() * stride, 0.0);
         self.head.row_terms().sums(&self.user_slots, &mut self.rows);
-        let asked = Asked { vectors: &self.user_rows, of_row: self.user_slots.slot_of(), counts };
+        let context =
+            QueryVectors { vectors: &self.user_rows, of_row: self.user_slots.slot_of(), counts };
         let first_item = self.n_users as u32;
-        match self.head.item_gradients(asked, &mut self.rows) {
+        match self.head.item_gradients(context, &mut self.rows) {
             Some(slots) => self.nodes.extend(slots.rows().iter().map(|item| first_item + item)),
             None => self.nodes.extend(first_item..self.layers.n() as u32),
         }
-        self.place.fill(NONE);
-        for (&node, place) in self.nodes.iter().zip(0..) {
-            self.place[node as usize] = place;
+        self.position.fill(NONE);
+        for (&node, position) in self.nodes.iter().zip(0..) {
+            self.position[node as usize] = position;
         }
     }
 
-    /// Adds the penalty to the gradient of the first layer, of which the mixed vectors' is the share 1 / (L + 1).
+    /// Adds the penalty, times L + 1, because the gradient of the final embeddings reaches layer 0 divided by that.
     fn penalise(&mut self, slate: &Slate, counts: &[bool]) {
         if self.recipe.l2 == 0.0 {
             return;
@@ -155,7 +161,7 @@ impl LightGcnLearner {
         if let Slate::Lists { listed, .. } | Slate::WithComplement { listed, .. } = slate {
             for (items, _) in listed.iter().zip(counts).filter(|(_, counts)| **counts) {
                 for &item in items {
-                    occurs[self.place[self.n_users + item as usize] as usize] += 1;
+                    occurs[self.position[self.n_users + item as usize] as usize] += 1;
                 }
             }
         }
@@ -174,7 +180,7 @@ impl Learner for LightGcnLearner {
         if batch.is_empty() || self.n_users == 0 || self.layers.n() == self.n_users {
             return 0.0;
         }
-        // Into the thread pool once, not once for each of the phases.
+        // Enters the thread pool once, not once per phase.
         let (loss, ()) = rayon::join(|| self.step_on(batch, slate, objective), || ());
         self.model.changed();
         loss
@@ -207,5 +213,5 @@ impl Learner for LightGcnLearner {
 
 crate::parts::scores_as_its_model!(LightGcnLearner, model);
 
-/// Keeps the first draws apart from all others.
+/// Random stream of the initial values.
 const INIT: u64 = 0x494e_4954;

@@ -1,4 +1,4 @@
-//! The model: the mixed vectors, their products, and users who are not among them.
+//! The model: the final embeddings, their products, and new users.
 
 use super::LightGcn;
 use crate::parts::item_panels::{ItemPanels, factors};
@@ -9,11 +9,11 @@ use rankstill_core::{Error, Factored, Factors, ItemId, Model, Query, Result, Ten
 use rayon::prelude::*;
 use std::sync::OnceLock;
 
-/// Mixed vectors of users and items. The tables take no steps: what they hold is made of the first layer's vectors.
+/// Final embeddings of users and items. The tables take no steps: they are computed from layer 0.
 pub(super) struct LightGcnModel {
     pub users: Table,
     pub items: Table,
-    /// Neighbours of each item.
+    /// Number of neighbours of each item.
     item_degrees: Vec<u32>,
     panels: ItemPanels,
     mean_user: OnceLock<Vec<f32>>,
@@ -52,7 +52,7 @@ impl LightGcnModel {
         Ok(model)
     }
 
-    /// Forgets what was derived from the tables.
+    /// Drops what was derived from the tables.
     pub fn changed(&mut self) {
         self.panels.forget();
         self.mean_user = OnceLock::new();

@@ -31,7 +31,7 @@ fn embedded(model: &LightGcnModel, query: Query<'_>) -> Vec<f32> {
     vector
 }
 
-/// The mean of the layers, in `f64`, layer by layer, over a dense matrix.
+/// The mean of the layers, in `f64`, layer by layer, with a dense matrix.
 fn naive(train: &Interactions, first: &[f32], dim: usize, layers: usize) -> Vec<f64> {
     let (n_users, n) = (train.n_users(), train.n_users() + train.n_items());
     let mut edge = vec![0.0; n * n];
@@ -166,8 +166,8 @@ fn probes_are_scored_by_every_optimiser() {
 }
 
 #[test]
-fn rows_of_strangers_teach_nothing() {
-    testing::strangers_teach_nothing(&by_sgd(2));
+fn rows_of_unknown_users_teach_nothing() {
+    testing::unknown_users_teach_nothing(&by_sgd(2));
 }
 
 #[test]
@@ -184,18 +184,18 @@ fn adam_has_one_mode() {
 }
 
 #[test]
-fn a_stranger_is_the_normalised_sum_of_what_they_had() {
+fn a_new_user_is_the_normalised_sum_of_their_items() {
     // Items 0 and 1 have two neighbours each (a pair counts once), item 3 none: it counts as if it had one.
     let train = small();
     let recipe = by_sgd(2);
     let model = LightGcnModel::loaded(&recipe, &recipe.init(&train, 1).unwrap().tensors()).unwrap();
-    let stranger = embedded(&model, Query { user: None, history: &[0, 3, 0], hidden: &[] });
-    for (k, &x) in stranger.iter().enumerate() {
+    let new_user = embedded(&model, Query { user: None, history: &[0, 3, 0], hidden: &[] });
+    for (k, &x) in new_user.iter().enumerate() {
         let by_hand = model.items.row(0)[k] / 2.0 + model.items.row(3)[k] / 2f32.sqrt();
         assert!((x - by_hand).abs() < 1e-6);
     }
-    let nobody = embedded(&model, Query::default());
-    for (k, &x) in nobody.iter().enumerate() {
+    let vector = embedded(&model, Query::default());
+    for (k, &x) in vector.iter().enumerate() {
         let mean = (0..4).map(|user| model.users.row(user)[k]).sum::<f32>() / 4.0;
         assert!((x - mean).abs() < 1e-6);
     }

@@ -1,7 +1,9 @@
-//! The layers between the two item tables: from sums over a history to the vector that asks the output table, and back.
+//! The layers between the two item tables: from sums over a history to the query vector for the output table,
+//! and back.
 //!
-//! Rows are padded with zeros to a multiple of 16 numbers. A batch's rows are cut into chunks for the way forward and for
-//! the gradients of rows, the weights' inputs for the gradients of weights; every sum has one order.
+//! Rows are padded with zeros to a multiple of 16 numbers. A batch's rows are cut into chunks for the forward
+//! pass and for the gradients of rows; the weights' inputs are cut for the gradients of weights. Every sum has
+//! a fixed order.
 
 use super::MultVae;
 use rankstill_core::kernel::activation::{Activation, activate, chain};
@@ -17,17 +19,17 @@ use rankstill_core::{Error, Result, Tensors};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// b1, W2, b2, W3 and b3, with their optimiser while they learn.
+/// b1, W2, b2, W3 and b3, with their optimiser during training.
 pub(super) struct Coder {
     pub shape: Shape,
     pub weights: DenseParam,
     grads: Vec<f32>,
-    /// W2 and W3, for the way back.
+    /// W2 and W3, transposed for the backward pass.
     back_from_code: Vec<f32>,
     back_from_hidden: Vec<f32>,
 }
 
-/// How many numbers are where.
+/// The sizes of all parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shape {
     pub hidden: usize,
@@ -35,11 +37,11 @@ pub(super) struct Shape {
     pub variational: bool,
 }
 
-/// What a forward pass leaves for the way back; a row a row of the batch.
+/// What a forward pass keeps for the backward pass; one row per row of the batch.
 #[derive(Default)]
 pub(super) struct Pass {
     rows: usize,
-    /// Sums over the history, without b1; becomes h, and on the way back its gradient before the activation.
+    /// Sums over the history, without b1; after the backward pass their gradients.
     pub first: Vec<f32>,
     h: Vec<f32>,
     /// mu and ln sigma^2, or z.
@@ -49,13 +51,13 @@ pub(super) struct Pass {
     g: Vec<f32>,
     to_z: Vec<f32>,
     to_code: Vec<f32>,
-    /// g and a 1 against the bias, the output table's stride apart.
+    /// g and a 1 for the bias, the output table's stride apart.
     pub queries: Vec<f32>,
 }
 
-/// Rows of one task.
+/// Rows per task.
 const CHUNK: usize = 24;
-/// Inputs of a layer whose weights' gradients are one task.
+/// Inputs of a layer per task of the weights' gradients.
 const INPUTS: usize = 24;
 
 impl Shape {
@@ -64,28 +66,28 @@ impl Shape {
         Self { hidden, latent, variational }
     }
 
-    /// Numbers of a row of h or g.
+    /// Padded width of h or g.
     pub fn wide(self) -> usize {
         self.hidden.next_multiple_of(LANES)
     }
 
-    /// Numbers of a row of z.
+    /// Padded width of z.
     fn narrow(self) -> usize {
         self.latent.next_multiple_of(LANES)
     }
 
-    /// Numbers of a row of the encoder's last layer: mu, then ln sigma^2; or z.
+    /// Padded width of the encoder's last layer: mu, then ln sigma^2; or z.
     fn code(self) -> usize {
         self.narrow() * if self.variational { 2 } else { 1 }
     }
 
-    /// From one query to the next.
+    /// The stride of query vectors.
     fn query(self) -> usize {
         (self.hidden + 1).next_multiple_of(LANES)
     }
 
-    /// Where b1, W2, b2, W3 and b3 lie.
-    fn parts(self) -> [Range<usize>; 5] {
+    /// The ranges of b1, W2, b2, W3 and b3.
+    fn ranges(self) -> [Range<usize>; 5] {
         let (wide, code) = (self.wide(), self.code());
         let mut end = 0;
         [wide, self.hidden * code, code, self.latent * wide, wide].map(|len| {
@@ -95,16 +97,16 @@ impl Shape {
     }
 
     fn len(self) -> usize {
-        self.parts()[4].end
+        self.ranges()[4].end
     }
 
-    /// Trained numbers, without the padding.
+    /// Trained parameters, without padding.
     pub fn n_parameters(self) -> usize {
         let code = self.latent * if self.variational { 2 } else { 1 };
         (self.hidden + 1) * code + self.latent * self.hidden + 2 * self.hidden
     }
 
-    /// The columns of the encoder's last layer that are no padding.
+    /// The columns of the encoder's last layer that are not padding.
     fn code_columns(self) -> Vec<usize> {
         let blocks = if self.variational { 2 } else { 1 };
         (0..blocks)
@@ -131,7 +133,7 @@ impl Coder {
     /// Weights uniform within +-sqrt(6 / (inputs + outputs)) (Glorot & Bengio, AISTATS 2010).
     pub fn randomise(&mut self, rng: &mut Rng) {
         let shape = self.shape;
-        let [_, w2, _, w3, _] = shape.parts();
+        let [_, w2, _, w3, _] = shape.ranges();
         let values = self.weights.values_mut();
         let code = shape.code_columns();
         let bound = glorot(shape.hidden, code.len());
@@ -145,10 +147,10 @@ impl Coder {
         self.changed();
     }
 
-    /// To be called whenever the weights have changed.
+    /// Must be called after every change of the weights.
     pub fn changed(&mut self) {
         let Self { shape, weights, back_from_code, back_from_hidden, .. } = self;
-        let [_, w2, _, w3, _] = shape.parts();
+        let [_, w2, _, w3, _] = shape.ranges();
         let (values, wide, narrow) = (weights.values(), shape.wide(), shape.narrow());
         let code = shape.code();
         rayon::join(
@@ -157,8 +159,8 @@ impl Coder {
         );
     }
 
-    /// From `pass.first`, the sums over the histories, to `pass.queries`. With a generator for every row there is noise.
-    /// Returns the summed divergence of the code, 0 for Mult-DAE.
+    /// From `pass.first`, the sums over the histories, to `pass.queries`; with noise if there is a generator
+    /// for every row. Returns the summed divergence of the code, 0 for Mult-DAE.
     pub fn forward(&self, pass: &mut Pass, noise: Option<&(dyn Fn(usize) -> Rng + Sync)>) -> f64 {
         let shape = self.shape;
         let (wide, narrow, code) = (shape.wide(), shape.narrow(), shape.code());
@@ -178,7 +180,7 @@ impl Coder {
                 self.hidden(first, h);
                 let rng = noise.map(|rng| move |row| rng(chunk * CHUNK + row));
                 let divergence = self.code(h, code, eps, z, rng);
-                self.asked(z, g, queries);
+                self.decode(z, g, queries);
                 divergence
             })
             .collect();
@@ -188,7 +190,7 @@ impl Coder {
     /// h = tanh(sums + b1)
     fn hidden(&self, first: &[f32], h: &mut [f32]) {
         let wide = self.shape.wide();
-        let bias = &self.weights.values()[self.shape.parts()[0].clone()];
+        let bias = &self.weights.values()[self.shape.ranges()[0].clone()];
         for (h, first) in h.chunks_exact_mut(wide).zip(first.chunks_exact(wide)) {
             for ((h, first), bias) in h.iter_mut().zip(first).zip(bias) {
                 *h = first + bias;
@@ -197,7 +199,7 @@ impl Coder {
         activate(Activation::Tanh, h);
     }
 
-    /// The code of some rows, and z of it; returns the summed divergence.
+    /// The code of some rows, and z; returns the summed divergence.
     fn code(
         &self,
         h: &[f32],
@@ -208,7 +210,7 @@ impl Coder {
     ) -> f64 {
         let Shape { hidden, latent, variational } = self.shape;
         let (wide, narrow, width) = (self.shape.wide(), self.shape.narrow(), self.shape.code());
-        let [_, w2, b2, ..] = self.shape.parts();
+        let [_, w2, b2, ..] = self.shape.ranges();
         let values = self.weights.values();
         let rows = Rows::new(h, h.len() / wide, hidden, wide);
         affine(rows, &values[w2], &values[b2], width, code);
@@ -236,11 +238,11 @@ impl Coder {
         sum
     }
 
-    /// g = tanh(z W3 + b3), and the queries' vectors.
-    fn asked(&self, z: &[f32], g: &mut [f32], queries: &mut [f32]) {
+    /// g = tanh(z W3 + b3), and the query vectors.
+    fn decode(&self, z: &[f32], g: &mut [f32], queries: &mut [f32]) {
         let Shape { hidden, latent, .. } = self.shape;
         let (wide, narrow) = (self.shape.wide(), self.shape.narrow());
-        let [.., w3, b3] = self.shape.parts();
+        let [.., w3, b3] = self.shape.ranges();
         let values = self.weights.values();
         let rows = Rows::new(z, z.len() / narrow, latent, narrow);
         affine(rows, &values[w3], &values[b3], wide, g);
@@ -252,8 +254,9 @@ impl Coder {
         }
     }
 
-    /// From the gradients of the queries' vectors to that of the sums over the histories, which take their place in
-    /// `pass.first`; and to those of the weights, which [`Coder::update`] is to follow. `beta`: the divergence's weight.
+    /// From the gradients of the query vectors to those of the sums over the histories, which replace them in
+    /// `pass.first`, and to those of the weights, for [`Coder::update`]. `beta` is the weight of the
+    /// divergence.
     pub fn backward(&mut self, pass: &mut Pass, to_queries: &[f32], beta: f32) {
         let shape = self.shape;
         let (wide, narrow, code) = (shape.wide(), shape.narrow(), shape.code());
@@ -282,7 +285,7 @@ impl Coder {
         self.sum_gradients(pass);
     }
 
-    /// g becomes the gradient of the sums that it is of.
+    /// Replaces g by the gradient of the sums before its activation.
     fn to_hidden(&self, to_queries: &[f32], g: &mut [f32]) {
         let (wide, hidden) = (self.shape.wide(), self.shape.hidden);
         let mut grads = vec![0.0; wide];
@@ -319,7 +322,7 @@ impl Coder {
     fn sum_gradients(&mut self, pass: &Pass) {
         let shape = self.shape;
         let (wide, narrow, code) = (shape.wide(), shape.narrow(), shape.code());
-        let [_, w2, b2, w3, _] = shape.parts();
+        let [_, w2, b2, w3, _] = shape.ranges();
         let (b1, rest) = self.grads.split_at_mut(w2.start);
         let (w2, rest) = rest.split_at_mut(w2.len());
         let (b2, rest) = rest.split_at_mut(b2.len());
@@ -345,7 +348,7 @@ impl Coder {
         );
     }
 
-    /// The optimiser's step, by the gradients of [`Coder::backward`].
+    /// The optimiser's step, with the gradients of [`Coder::backward`].
     pub fn update(&mut self, scale: f32) {
         self.weights.update(&self.grads, scale);
         self.changed();
@@ -361,7 +364,7 @@ impl Coder {
         }
     }
 
-    /// From what [`Coder::export`] gave; begins the optimiser afresh.
+    /// From [`Coder::export`]; resets the optimiser.
     pub fn import(&mut self, tensors: &Tensors) -> Result<()> {
         let mut flat = vec![0.0; self.shape.len()];
         for (name, range, rows, width, columns) in self.matrices() {
@@ -384,7 +387,7 @@ impl Coder {
     fn matrices(&self) -> [Matrix; 5] {
         let Shape { hidden, latent, .. } = self.shape;
         let (wide, code) = (self.shape.wide(), self.shape.code());
-        let [b1, w2, b2, w3, b3] = self.shape.parts();
+        let [b1, w2, b2, w3, b3] = self.shape.ranges();
         let (all, some) = ((0..hidden).collect::<Vec<_>>(), self.shape.code_columns());
         [
             ("encoder.1.bias", b1, 1, wide, all.clone()),
@@ -403,7 +406,7 @@ impl Coder {
     }
 }
 
-/// Name, place, rows, numbers a row, and which of them are no padding.
+/// Name, range, rows, padded row width, and the columns that are not padding.
 type Matrix = (&'static str, Range<usize>, usize, usize, Vec<usize>);
 
 impl Pass {
@@ -419,7 +422,7 @@ impl Pass {
             (&mut self.to_code, shape.code()),
             (&mut self.queries, shape.query()),
         ] {
-            // Padding is written nowhere, and so stays 0.
+            // Padding is never written, and so stays 0.
             buffer.resize(rows * width, 0.0);
         }
     }

@@ -2,17 +2,17 @@
 
 use super::MultVae;
 use super::coder::Pass;
-use super::model::{Net, Sparse};
-use crate::parts::item_head::{Asked, ItemHead};
+use super::model::{MultVaeModel, Sparse};
+use crate::parts::item_head::{ItemHead, QueryVectors};
 use rankstill_core::kernel::dropout::Dropout;
 use rankstill_core::kernel::slots::Slots;
 use rankstill_core::kernel::table::Terms;
 use rankstill_core::{Batch, Learner, Objective, Slate, Tensors};
 
-/// A model with the scratch space of its training.
+/// A model with the scratch space of training.
 pub(crate) struct VaeLearner {
     recipe: MultVae,
-    net: Net,
+    net: MultVaeModel,
     dropout: Dropout,
     histories: Sparse,
     slots: Slots,
@@ -20,12 +20,12 @@ pub(crate) struct VaeLearner {
     head: ItemHead,
 }
 
-/// Keep the draws of dropout, and those of the noise, apart from all others.
+/// Random streams of dropout and noise.
 pub(super) const DROPOUT: u64 = 0x4452_4f50;
 pub(super) const NOISE: u64 = 0x4e4f_4953;
 
 impl VaeLearner {
-    pub fn new(recipe: &MultVae, net: Net) -> Self {
+    pub fn new(recipe: &MultVae, net: MultVaeModel) -> Self {
         Self {
             recipe: recipe.clone(),
             dropout: Dropout::new(recipe.dropout),
@@ -37,8 +37,8 @@ impl VaeLearner {
         }
     }
 
-    /// The model as it is.
-    pub fn net(&self) -> &Net {
+    /// The current model.
+    pub fn net(&self) -> &MultVaeModel {
         &self.net
     }
 
@@ -60,9 +60,9 @@ impl VaeLearner {
         let of_row: Vec<u32> = (0..batch.len() as u32).collect();
         let counts = vec![true; batch.len()];
         let queries = std::mem::take(&mut pass.queries);
-        let asked = Asked { vectors: &queries, of_row: &of_row, counts: &counts };
+        let context = QueryVectors { vectors: &queries, of_row: &of_row, counts: &counts };
         let beta = recipe.beta_at(net.outputs.step());
-        let loss = head.step(&mut net.outputs, asked, batch, slate, objective);
+        let loss = head.step(&mut net.outputs, context, batch, slate, objective);
         net.coder.backward(pass, head.row_gradients(), beta);
 
         let (rows, scale) = (histories.starts.windows(2).zip(0..), head.scale());
@@ -76,9 +76,9 @@ impl VaeLearner {
             scale,
             decay: 0.0,
         };
-        let Net { inputs, outputs, coder, .. } = net;
+        let MultVaeModel { inputs, outputs, coder, .. } = net;
         rayon::join(
-            || head.apply(outputs, asked),
+            || head.apply(outputs, context),
             || rayon::join(|| inputs.apply(slots, &terms), || coder.update(scale)),
         );
         self.pass.queries = queries;
@@ -87,7 +87,7 @@ impl VaeLearner {
 
     fn set_rate(&mut self, epoch: usize) {
         let rate = self.recipe.training().rate(epoch);
-        let Net { inputs, outputs, coder, .. } = &mut self.net;
+        let MultVaeModel { inputs, outputs, coder, .. } = &mut self.net;
         inputs.set_learning_rate(rate);
         outputs.set_learning_rate(rate);
         coder.weights.set_learning_rate(rate);
@@ -99,7 +99,7 @@ impl Learner for VaeLearner {
         if batch.is_empty() || self.net.outputs.n_rows() == 0 {
             return 0.0;
         }
-        // Into the thread pool once, not once for each of the phases.
+        // Enters the thread pool once, not once per phase.
         let (loss, ()) = rayon::join(|| self.step_on(batch, slate, objective), || ());
         self.net.inputs.advance();
         self.net.outputs.advance();

@@ -1,4 +1,4 @@
-//! The model: a table of items going in, a coder, and a table of items coming out.
+//! The model: an input table of items, the layers in between, and an output table of items.
 
 use super::MultVae;
 use super::coder::{Coder, Pass, Shape, glorot};
@@ -12,8 +12,8 @@ use rankstill_core::kernel::table::Table;
 use rankstill_core::state::{self, wrong};
 use rankstill_core::{Error, Factored, Factors, ItemId, Model, Query, Result, Scorer, Tensors};
 
-/// Tables and layers, with their optimiser while they learn.
-pub(crate) struct Net {
+/// Tables and layers, with their optimiser during training.
+pub(crate) struct MultVaeModel {
     /// W1.
     pub inputs: Table,
     /// W4; the bias is its last column.
@@ -22,7 +22,7 @@ pub(crate) struct Net {
     panels: ItemPanels,
 }
 
-/// Histories as sparse rows: row r has the items `starts[r]..starts[r + 1]`.
+/// Histories as sparse rows: row r has the entries `starts[r]..starts[r + 1]`.
 #[derive(Default)]
 pub(super) struct Sparse {
     pub starts: Vec<usize>,
@@ -31,7 +31,7 @@ pub(super) struct Sparse {
 }
 
 impl Sparse {
-    /// No row yet.
+    /// Removes all rows.
     pub fn clear(&mut self) {
         self.starts.clear();
         self.starts.push(0);
@@ -39,7 +39,7 @@ impl Sparse {
         self.values.clear();
     }
 
-    /// A history as zeros and ones, divided by its length; some of it dropped, where there is a generator.
+    /// Appends a history as an L2-normalised binary vector; with dropout if there is a generator.
     pub fn push(&mut self, history: &[ItemId], n_items: usize, dropped: Option<(Dropout, Rng)>) {
         let items = distinct(history.iter().copied(), n_items);
         let mut value = 1.0 / (items.len().max(1) as f32).sqrt();
@@ -58,7 +58,7 @@ impl Sparse {
     }
 }
 
-impl Net {
+impl MultVaeModel {
     fn new(recipe: &MultVae, n_items: usize, optimizer: &Optimizer) -> Self {
         Self {
             inputs: Table::new(n_items, recipe.hidden, optimizer.clone()),
@@ -68,7 +68,7 @@ impl Net {
         }
     }
 
-    /// The first values that the recipe's documentation gives.
+    /// The initial values that the recipe documents.
     pub fn random(recipe: &MultVae, n_items: usize, seed: u64) -> Self {
         let mut net = Self::new(recipe, n_items, &recipe.optimizer);
         let (hidden, bound) = (recipe.hidden, glorot(n_items, recipe.hidden));
@@ -82,7 +82,7 @@ impl Net {
         net
     }
 
-    /// From [`Model::tensors`]; without an optimiser's state.
+    /// From [`Model::tensors`], without optimiser state.
     pub fn loaded(recipe: &MultVae, tensors: &Tensors) -> Result<Self> {
         let (inputs, n_inputs, input_dim) = tensors.matrix("inputs")?;
         let (outputs, n_items, output_dim) = tensors.matrix("outputs")?;
@@ -103,7 +103,7 @@ impl Net {
         Ok(net)
     }
 
-    /// From [`Net::state`].
+    /// From [`MultVaeModel::state`].
     pub fn resumed(recipe: &MultVae, n_items: usize, kept: &Tensors) -> Result<Self> {
         let mut net = Self::new(recipe, n_items, &recipe.optimizer);
         for (name, table) in [("inputs", &mut net.inputs), ("outputs", &mut net.outputs)] {
@@ -113,7 +113,7 @@ impl Net {
         Ok(net)
     }
 
-    /// Everything with its optimiser's state.
+    /// All parameters with their optimiser state.
     pub fn state(&self) -> Tensors {
         let mut tensors = Tensors::default();
         for (name, state) in [
@@ -126,12 +126,12 @@ impl Net {
         tensors
     }
 
-    /// Forgets what was derived from the tables.
+    /// Drops what was derived from the tables.
     pub fn changed(&mut self) {
         self.panels.forget();
     }
 
-    /// The sums over histories, `pass.first`. The rows of the input table that they name must be settled.
+    /// The sums over histories, into `pass.first`. Their rows of the input table must be settled.
     pub(super) fn sum(&self, histories: &Sparse, pass: &mut Pass) {
         let (table, stride) = (self.inputs.params(), self.inputs.stride());
         pass.first.resize((histories.starts.len() - 1) * stride, 0.0);
@@ -140,9 +140,9 @@ impl Net {
     }
 }
 
-crate::parts::item_panels::scores_by_products!(Net);
+crate::parts::item_panels::scores_by_products!(MultVaeModel);
 
-impl Factored for Net {
+impl Factored for MultVaeModel {
     fn items(&self) -> Factors<'_> {
         factors(&self.outputs)
     }
@@ -163,7 +163,7 @@ impl Factored for Net {
     }
 }
 
-impl Model for Net {
+impl Model for MultVaeModel {
     fn tensors(&self) -> Tensors {
         let mut tensors = Tensors::default();
         for (name, table) in [("inputs", &self.inputs), ("outputs", &self.outputs)] {
@@ -179,5 +179,5 @@ impl Model for Net {
     }
 }
 
-/// Keeps the first draws apart from all others.
+/// Random stream of the initial values.
 const INIT: u64 = 0x494e_4954;

@@ -130,7 +130,7 @@ fn the_divergence_rises_with_the_steps_of_the_whole_run() {
 }
 
 #[test]
-fn known_users_and_strangers_are_answered_by_their_history_alone() {
+fn known_and_new_users_are_scored_from_their_history_alone() {
     let train = testing::blocks();
     let recipe = MultVae { variational: true, ..by_sgd() };
     let learner = Trainable::init(&recipe, &train, 1).unwrap();

@@ -1,33 +1,34 @@
-//! Steps on slates that reach over the whole catalogue.
+//! Steps on slates over the whole catalogue.
 //!
-//! Groups of rows are scored, asked and propagated back one after the other. The catalogue is cut into tiles, each of one
-//! task; what it learns of its items it keeps, of users and weights it has a share that is added tile after tile. A pair's
-//! layers are found twice, forward and again for the way back, so that rows x items x layers numbers exist nowhere.
+//! Groups of rows are scored, evaluated and propagated back one after another. The catalogue is cut into tiles,
+//! one task each. A tile owns the gradients of its items; its contributions to users and weights are added tile
+//! by tile. A pair's layers are computed twice, forward and again for the backward pass, so that rows x items x
+//! layers numbers never exist at once.
 
 use super::learner::NeuLearner;
-use super::model::{Asked, TILE};
+use super::model::{TILE, UserContext};
 use super::tower::Block;
 use crate::parts::item_head::rows_to_gradients;
 use rankstill_core::kernel::dense::axpy;
 use rankstill_core::{Batch, Objective, Slate};
 use rayon::prelude::*;
 
-/// Rows of a group.
+/// Rows per group.
 const GROUP: usize = 32;
 
-/// What one tile of the catalogue learns of its items, and its share of the weights' gradients.
+/// The gradients of one tile's items, and its contribution to those of the weights.
 struct Tile {
     /// Sums of slope times p.
     sums: Vec<f32>,
     to_halves: Vec<f32>,
     grads: Vec<f32>,
     block: Block,
-    /// Its share of the group's users.
+    /// Its contribution to the gradients of the group's users.
     to_users: Vec<f32>,
 }
 
 impl NeuLearner {
-    /// `live`: the batch's rows with users who are known; their vectors are fetched.
+    /// `live`: the batch's rows with known users, whose embeddings have been fetched.
     pub(super) fn step_on_everything(
         &mut self,
         batch: &Batch<'_>,
@@ -62,14 +63,15 @@ impl NeuLearner {
         let mut loss = 0.0;
         for (group, slots) in live.chunks(GROUP).zip(slot_of.chunks(GROUP)) {
             let user = |slot: u32| &users.rows[slot as usize * stride..][..stride];
-            let asked: Vec<Asked> = slots.iter().map(|&slot| net.asked(user(slot))).collect();
+            let contexts: Vec<UserContext> =
+                slots.iter().map(|&slot| net.context(user(slot))).collect();
             let mut scores = vec![0.0; group.len() * n_items];
-            scores.par_chunks_mut(n_items).zip(&asked).for_each(|(scores, asked)| {
+            scores.par_chunks_mut(n_items).zip(&contexts).for_each(|(scores, context)| {
                 scores
                     .par_chunks_mut(TILE)
                     .enumerate()
                     .for_each_init(Block::default, |block, (at, out)| {
-                        net.score_tile(asked, &halves, at * TILE, block, out)
+                        net.score_tile(context, &halves, at * TILE, block, out)
                     });
             });
             let losses: Vec<f64> = scores
@@ -93,7 +95,7 @@ impl NeuLearner {
                         continue;
                     }
                     let block = &mut tile.block;
-                    net.score_tile(&asked[row], &halves, at * TILE, block, &mut scores);
+                    net.score_tile(&contexts[row], &halves, at * TILE, block, &mut scores);
                     net.tower.backward(block, slopes);
                     axpy(1.0, &block.grads, &mut tile.grads);
                     let p = &user(slots[row])[..product];

@@ -1,10 +1,11 @@
 //! Training: one step on the slate of a batch.
 //!
-//! A batch names the same user or item many times: each distinct one's half is found once, and takes one step by the sum of
-//! its pairs' gradients, in the batch's order. Pairs go through the layers in blocks, each of one task.
+//! A user or item occurs many times in a batch: the half of each distinct one is computed once, and it takes
+//! one step with the sum of its pairs' gradients, in the batch's order. Pairs go through the layers in blocks,
+//! one task each.
 
 use super::NeuMf;
-use super::model::{Net, TILE, add};
+use super::model::{NeuMfModel, TILE, add};
 use super::tower::{Block, Half, Tower};
 use rankstill_core::kernel::dense::{axpy, dot};
 use rankstill_core::kernel::slots::Slots;
@@ -12,15 +13,15 @@ use rankstill_core::kernel::table::Table;
 use rankstill_core::{Batch, Grad, Learner, Lists, Objective, Row, Scores, Slate, Tensors};
 use rayon::prelude::*;
 
-/// A model with the scratch space of its training.
+/// A model with the scratch space of training.
 pub(super) struct NeuLearner {
     recipe: NeuMf,
-    pub(super) net: Net,
+    pub(super) net: NeuMfModel,
     pub(super) users: Side,
     items: Side,
     probes: Side,
     blocks: Vec<Block>,
-    /// The weights' gradients.
+    /// The gradients of the weights.
     pub(super) grads: Vec<f32>,
 }
 
@@ -28,16 +29,16 @@ pub(super) struct NeuLearner {
 pub(super) struct Side {
     half: Half,
     pub slots: Slots,
-    /// Vectors, the table's stride apart, and halves; a row a slot.
+    /// Embeddings, the table's stride apart, and halves; one row per slot.
     pub rows: Vec<f32>,
     pub halves: Vec<f32>,
-    /// Their gradients: of the product's part the sum of slope times the other side's.
+    /// Their gradients; `sums` are, for the product part, the sums of slope times the other side's embedding.
     pub sums: Vec<f32>,
     pub to_halves: Vec<f32>,
     to_rows: Vec<f32>,
 }
 
-/// Slots of one task, and inputs whose weights' gradients are one.
+/// Slots per task, and inputs per task of the weights' gradients.
 const SLOTS: usize = 64;
 const INPUTS: usize = 16;
 
@@ -49,7 +50,7 @@ impl Side {
         Self { half, slots, rows, halves, sums, to_halves, to_rows }
     }
 
-    /// Fetches the vectors of these rows of the table, and finds their halves.
+    /// Fetches the embeddings of these rows of the table and computes their halves.
     pub fn fetch(&mut self, table: &mut Table, tower: &Tower, ids: &[u32]) {
         self.slots.assign(ids);
         let (stride, first) = (table.stride(), tower.shape.first());
@@ -62,8 +63,8 @@ impl Side {
         });
     }
 
-    /// Sums the gradients of the slots' pairs: `pairs(slot)` are (pair, row of `others`), `slope` a pair's gradient, and
-    /// `to` that of its first layer's sums.
+    /// Sums the gradients of the slots' pairs: `pairs(slot)` are (pair, row of `others`), `slopes` the pairs'
+    /// gradients, and `to` those of the first layer's sums.
     fn sum<'a, I: Iterator<Item = (usize, usize)>>(
         &mut self,
         tower: &Tower,
@@ -93,7 +94,7 @@ impl Side {
         );
     }
 
-    /// The table's step, and this half's gradient of the first layer.
+    /// The table's step, and the gradient of this half of the first layer.
     fn apply(&mut self, table: &mut Table, tower: &Tower, to_weights: &mut [f32], scale: f32) {
         let Self { half, slots, rows, sums, to_halves, to_rows, .. } = self;
         let stride = table.stride();
@@ -104,7 +105,7 @@ impl Side {
     }
 }
 
-/// The gradients of vectors from the sums of the product's part and those of the halves.
+/// The gradients of embeddings, from the sums of the product part and the gradients of the halves.
 pub(super) fn gradients(
     tower: &Tower,
     half: Half,
@@ -150,7 +151,7 @@ pub(super) fn half_weights(
     });
 }
 
-/// The gradient of h: the sum over users of p times the sum that p met.
+/// The gradient of h: the sum over users of p times the sum for p.
 pub(super) fn to_gmf(rows: &[f32], stride: usize, sums: &[f32], product: usize, out: &mut [f32]) {
     out.fill(0.0);
     for (row, sum) in rows.chunks_exact(stride).zip(sums.chunks_exact(product)) {
@@ -161,7 +162,7 @@ pub(super) fn to_gmf(rows: &[f32], stride: usize, sums: &[f32], product: usize, 
 }
 
 impl NeuLearner {
-    pub fn new(recipe: &NeuMf, net: Net) -> Self {
+    pub fn new(recipe: &NeuMf, net: NeuMfModel) -> Self {
         let (n_users, n_items) = (net.users.n_rows(), net.items.n_rows());
         Self {
             recipe: recipe.clone(),
@@ -169,14 +170,14 @@ impl NeuLearner {
             items: Side::new(Half::Item, n_items),
             probes: Side::new(Half::Item, n_items),
             blocks: Vec::new(),
-            grads: vec![0.0; net.tower.shape.parts().end],
+            grads: vec![0.0; net.tower.shape.ranges().end],
             net,
         }
     }
 
     fn set_rate(&mut self, epoch: usize) {
         let rate = self.recipe.training().rate(epoch);
-        let Net { users, items, tower, .. } = &mut self.net;
+        let NeuMfModel { users, items, tower, .. } = &mut self.net;
         users.set_learning_rate(rate);
         items.set_learning_rate(rate);
         tower.weights.set_learning_rate(rate);
@@ -257,7 +258,7 @@ impl NeuLearner {
         losses.iter().fold(0.0, |sum, loss| sum + loss)
     }
 
-    /// The scores of the probes, a list a live row.
+    /// The scores of the probes, one list per live row.
     pub(super) fn probe(&mut self, live: &[usize], probes: &Lists<u32>) -> Vec<Vec<f32>> {
         let Self { net, users, probes: items, .. } = self;
         let of_live: Vec<&[u32]> = live.iter().map(|&at| probes.row(at)).collect();
@@ -269,16 +270,16 @@ impl NeuLearner {
         starts.windows(2).map(|pair| scores[pair[0]..pair[1]].to_vec()).collect()
     }
 
-    /// The optimiser's step, by what was summed; `to_items`: the items' gradients, where all of them have one, and theirs of
-    /// the halves.
+    /// The optimiser's step with the summed gradients; `to_all`: the sums and the gradients of halves of all
+    /// items, where all have one.
     pub(super) fn update(&mut self, batch: &Batch<'_>, to_all: Option<(&[f32], &[f32])>) {
         let Self { net, users, items, grads, .. } = self;
-        let Net { users: user_table, items: item_table, tower, .. } = net;
+        let NeuMfModel { users: user_table, items: item_table, tower, .. } = net;
         let scale = 1.0 / batch.len() as f32;
-        let parts = tower.shape.parts();
-        let [user_half, item_half] = parts.halves;
+        let ranges = tower.shape.ranges();
+        let [user_half, item_half] = ranges.halves;
         let product = tower.shape.product();
-        to_gmf(&users.rows, user_table.stride(), &users.sums, product, &mut grads[parts.gmf]);
+        to_gmf(&users.rows, user_table.stride(), &users.sums, product, &mut grads[ranges.gmf]);
         users.apply(user_table, tower, &mut grads[user_half], scale);
         match to_all {
             None => items.apply(item_table, tower, &mut grads[item_half], scale),
@@ -302,9 +303,9 @@ fn spread(starts: &[usize], slot_of: &[u32]) -> Vec<u32> {
     rows.flat_map(|(pair, &slot)| std::iter::repeat_n(slot, pair[1] - pair[0])).collect()
 }
 
-/// The scores of pairs: of each the slot of its user; its item's is the occurrence's.
+/// The scores of pairs, given the slot of each pair's user; pair k has the k-th item occurrence.
 fn forward(
-    net: &Net,
+    net: &NeuMfModel,
     users: &Side,
     items: &Side,
     user_of: &[u32],
@@ -313,8 +314,8 @@ fn forward(
     let (shape, stride) = (&net.tower.shape, net.items.stride());
     let (product, first) = (shape.product(), shape.first());
     let gmf = net.tower.gmf();
-    // h times p, once a user.
-    let asked: Vec<f32> = users
+    // h times p, once per user.
+    let weighted: Vec<f32> = users
         .rows
         .chunks_exact(stride)
         .flat_map(|row| row[..product].iter().zip(gmf).map(|(p, h)| p * h))
@@ -342,14 +343,14 @@ fn forward(
                     sums,
                 );
                 let q = &items.rows[item * stride..][..product];
-                *score = dot(&asked[user * product..][..product], q);
+                *score = dot(&weighted[user * product..][..product], q);
             }
             net.tower.forward(block, scores);
         });
     scores
 }
 
-/// The sum of the blocks' gradients of the weights, in their order.
+/// Sums the blocks' gradients of the weights, in order.
 pub(super) fn sum_blocks(blocks: &[Block], grads: &mut [f32]) {
     grads.fill(0.0);
     for block in blocks {
@@ -360,7 +361,7 @@ pub(super) fn sum_blocks(blocks: &[Block], grads: &mut [f32]) {
 impl Learner for NeuLearner {
     fn step(&mut self, batch: &Batch<'_>, slate: &Slate, objective: &dyn Objective) -> f64 {
         let n_users = self.net.users.n_rows();
-        // Of strangers there is nothing to learn.
+        // Unknown users have nothing to learn.
         let user =
             |at: &usize| batch.case(*at).query.user.filter(|&user| (user as usize) < n_users);
         let live: Vec<usize> = (0..batch.len()).filter(|at| user(at).is_some()).collect();
@@ -369,7 +370,7 @@ impl Learner for NeuLearner {
         }
         let users: Vec<u32> = live.iter().filter_map(user).collect();
         self.set_rate(batch.epoch);
-        // Into the thread pool once, not once for each of the phases.
+        // Enters the thread pool once, not once per phase.
         let (loss, ()) = rayon::join(
             || {
                 self.users.fetch(&mut self.net.users, &self.net.tower, &users);

@@ -1,10 +1,11 @@
-//! The model: two tables and a tower, and users who are in neither.
+//! The model: two tables, a tower, and new users.
 //!
-//! A query without a known user gets the mean user's vectors if it has no history. With one, they are learnt from there:
-//! [`STEPS`] steps of Adam by the point-wise logistic loss of the history and of as many uniform negatives for each of its items
-//! as the model trained with, drawn afresh for every step, the network and the items staying as they are. A number's step is a
-//! share of what trained users differ by, so that the scale of the tables does not matter. (As the score is no product of two
-//! vectors, `fold_in.rs` does not apply.) What is drawn depends on the history alone.
+//! A query without a known user and without a history gets the mean user's embeddings. With a history, they are
+//! trained: [`STEPS`] steps of Adam on the pointwise logistic loss of the history and of as many uniform
+//! negatives per item as the model was trained with, redrawn in every step, with the network and the items
+//! fixed. Step sizes are relative to the spread of trained users, so that the scale of the tables does not
+//! matter. (As the score is not a product of two vectors, `parts/fold_in.rs` does not apply.) The draws depend
+//! on the history alone.
 
 use super::NeuMf;
 use super::tower::{Block, Half, Tower};
@@ -21,8 +22,8 @@ use rankstill_core::{Error, Interactions, ItemId, Model, Query, Result, Scorer, 
 use rayon::prelude::*;
 use std::sync::OnceLock;
 
-/// Tables and layers, with their optimiser while they learn.
-pub(super) struct Net {
+/// Tables and layers, with their optimiser during training.
+pub(super) struct NeuMfModel {
     /// p, padded, and u.
     pub users: Table,
     /// q, padded, and v.
@@ -32,23 +33,23 @@ pub(super) struct Net {
     derived: OnceLock<Derived>,
 }
 
-/// What answers need besides.
+/// What scoring needs in addition.
 struct Derived {
     /// Every item's half of the first layer's sums.
     halves: Vec<f32>,
     mean_user: Vec<f32>,
-    /// Root mean square distance of users from the mean, a number of p, and one of u.
+    /// Root mean square distance of users from the mean, per component of p and of u.
     spread: [f32; 2],
 }
 
-/// Pairs that are scored by one task.
+/// Pairs per task.
 pub(super) const TILE: usize = 512;
 
-/// Steps in which a new user is learnt, and how long they are.
+/// Number and relative size of the steps that train a new user.
 const STEPS: usize = 60;
 const SHARE: f32 = 0.1;
 
-impl Net {
+impl NeuMfModel {
     fn new(recipe: &NeuMf, n_users: usize, n_items: usize, optimizer: &Optimizer) -> Self {
         let tower = Tower::new(recipe, optimizer);
         let table = |rows| Table::new(rows, tower.shape.columns(), optimizer.clone());
@@ -61,7 +62,7 @@ impl Net {
         }
     }
 
-    /// The first values that the recipe's documentation gives.
+    /// The initial values that the recipe documents.
     pub fn random(recipe: &NeuMf, train: &Interactions, seed: u64) -> Self {
         let mut net = Self::new(recipe, train.n_users(), train.n_items(), &recipe.optimizer);
         let (dim, product) = (recipe.dim, net.tower.shape.product());
@@ -76,7 +77,7 @@ impl Net {
         net
     }
 
-    /// From [`Model::tensors`]; without an optimiser's state.
+    /// From [`Model::tensors`], without optimiser state.
     pub fn loaded(recipe: &NeuMf, tensors: &Tensors) -> Result<Self> {
         let (users, n_users, user_dim) = tensors.matrix("users")?;
         let (items, n_items, item_dim) = tensors.matrix("items")?;
@@ -100,7 +101,7 @@ impl Net {
         Ok(net)
     }
 
-    /// From [`Net::state`].
+    /// From [`NeuMfModel::state`].
     pub fn resumed(recipe: &NeuMf, train: &Interactions, kept: &Tensors) -> Result<Self> {
         let mut net = Self::new(recipe, train.n_users(), train.n_items(), &recipe.optimizer);
         for (name, table) in [("users", &mut net.users), ("items", &mut net.items)] {
@@ -111,7 +112,7 @@ impl Net {
         Ok(net)
     }
 
-    /// Everything with its optimiser's state.
+    /// All parameters with their optimiser state.
     pub fn state(&self) -> Tensors {
         let mut tensors = Tensors::default();
         for (name, state) in [
@@ -124,7 +125,7 @@ impl Net {
         tensors
     }
 
-    /// Forgets what was derived from the tables.
+    /// Drops what was derived from the tables.
     pub fn changed(&mut self) {
         self.derived = OnceLock::new();
     }
@@ -165,7 +166,7 @@ impl Net {
         halves
     }
 
-    /// A known user's vectors, or those of whoever has such a history.
+    /// The embeddings of a known user, or of a new user with this history.
     fn user(&self, query: &Query<'_>) -> Vec<f32> {
         match query.user {
             Some(user) if (user as usize) < self.users.n_rows() => {
@@ -175,7 +176,7 @@ impl Net {
         }
     }
 
-    /// See the module.
+    /// See the module's documentation.
     fn learnt(&self, history: &[ItemId]) -> Vec<f32> {
         let Derived { halves, mean_user, spread } = self.derived();
         let history = distinct(history.iter().copied(), self.items.n_rows());
@@ -186,7 +187,7 @@ impl Net {
         let shape = &self.tower.shape;
         let (product, first) = (shape.product(), shape.first());
         let gmf = self.tower.gmf();
-        // In units of what users differ by, so that one rate fits both parts.
+        // In units of the users' spread, so that one rate fits both parts.
         let rate = Adam { learning_rate: f64::from(SHARE), ..Adam::default() };
         let mut away = DenseParam::new(mean_user.len(), Optimizer::Adam(rate));
         let mut gradient = vec![0.0; mean_user.len()];
@@ -225,7 +226,7 @@ impl Net {
         user
     }
 
-    /// The scores of some items for a user's vectors; `halves` are every item's.
+    /// The scores of some items for a user's embeddings; `halves` are those of all items.
     fn scores(
         &self,
         user: &[f32],
@@ -233,33 +234,33 @@ impl Net {
         halves: &[f32],
         block: &mut Block,
     ) -> Vec<f32> {
-        let asked = self.asked(user);
+        let context = self.context(user);
         let (product, first) = (self.tower.shape.product(), self.tower.shape.first());
         block.resize(&self.tower.shape, items.len());
         let sums = block.acts[0].chunks_exact_mut(first);
         let mut out = vec![0.0; items.len()];
         for ((&item, sums), out) in items.iter().zip(sums).zip(&mut out) {
             let half = &halves[item as usize * first..][..first];
-            add(&asked.half, half, sums);
-            *out = dot(&asked.product, &self.items.row(item as usize)[..product]);
+            add(&context.half, half, sums);
+            *out = dot(&context.product, &self.items.row(item as usize)[..product]);
         }
         self.tower.forward(block, &mut out);
         out
     }
 
-    /// What every item's score for a user has in common.
-    pub fn asked(&self, user: &[f32]) -> Asked {
+    /// The part of the scores that depends on the user alone.
+    pub fn context(&self, user: &[f32]) -> UserContext {
         let product = self.tower.shape.product();
         let mut half = vec![0.0; self.tower.shape.first()];
         self.tower.halves(Half::User, user, 1, user.len(), &mut half);
         let product = user[..product].iter().zip(self.tower.gmf()).map(|(p, h)| p * h).collect();
-        Asked { product, half }
+        UserContext { product, half }
     }
 
     /// The scores of the items from `first_item` on, as many as `out` is long, and the layers' outputs.
     pub fn score_tile(
         &self,
-        asked: &Asked,
+        context: &UserContext,
         halves: &[f32],
         first_item: usize,
         block: &mut Block,
@@ -270,15 +271,15 @@ impl Net {
         let sums = block.acts[0].chunks_exact_mut(first);
         let halves = halves[first_item * first..].chunks_exact(first);
         for (at, ((sums, half), out)) in sums.zip(halves).zip(&mut *out).enumerate() {
-            add(&asked.half, half, sums);
-            *out = dot(&asked.product, &self.items.row(first_item + at)[..product]);
+            add(&context.half, half, sums);
+            *out = dot(&context.product, &self.items.row(first_item + at)[..product]);
         }
         self.tower.forward(block, out);
     }
 }
 
-/// What every item's score for a user has in common: h times p, and the user's half.
-pub(super) struct Asked {
+/// The part of the scores that depends on the user alone: h times p, and the user's half.
+pub(super) struct UserContext {
     pub product: Vec<f32>,
     pub half: Vec<f32>,
 }
@@ -289,7 +290,7 @@ pub(super) fn add(a: &[f32], b: &[f32], sums: &mut [f32]) {
     }
 }
 
-impl Scorer for Net {
+impl Scorer for NeuMfModel {
     fn n_items(&self) -> usize {
         self.items.n_rows()
     }
@@ -297,18 +298,18 @@ impl Scorer for Net {
     fn score(&self, queries: &[Query<'_>], out: &mut [f32]) {
         let halves = &self.derived().halves;
         out.par_chunks_mut(self.n_items().max(1)).zip(queries).for_each(|(out, query)| {
-            let asked = self.asked(&self.user(query));
+            let context = self.context(&self.user(query));
             out.par_chunks_mut(TILE).enumerate().for_each_init(
                 Block::default,
                 |block, (at, out)| {
-                    self.score_tile(&asked, halves, at * TILE, block, out);
+                    self.score_tile(&context, halves, at * TILE, block, out);
                 },
             );
         });
     }
 }
 
-impl Model for Net {
+impl Model for NeuMfModel {
     fn tensors(&self) -> Tensors {
         let (dim, product) = (self.tower.shape.dim, self.tower.shape.product());
         let mut tensors = Tensors::default();
@@ -331,6 +332,6 @@ impl Model for Net {
     }
 }
 
-/// Keeps the first draws, and those for new users, apart from all others.
+/// Random streams of the initial values and of the negatives of new users.
 const INIT: u64 = 0x494e_4954;
 const LEARN: u64 = 0x4c45_4152;

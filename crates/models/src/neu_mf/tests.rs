@@ -7,7 +7,7 @@ use rankstill_core::kernel::optimizer::{AdamMode, Sgd};
 
 const RATE: f64 = 0.5;
 
-/// A smooth activation, so that finite differences meet no kink.
+/// A smooth activation, so that finite differences see no kink.
 fn by_sgd() -> NeuMf {
     NeuMf {
         dim: 3,
@@ -47,8 +47,8 @@ fn a_step_is_the_slope_for_slates_of_every_shape() {
 }
 
 #[test]
-fn rows_of_strangers_teach_nothing() {
-    testing::strangers_teach_nothing(&by_sgd());
+fn rows_of_unknown_users_teach_nothing() {
+    testing::unknown_users_teach_nothing(&by_sgd());
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn invalid_settings_are_named_in_full() {
 }
 
 #[test]
-fn every_optimiser_and_activation_holds_what_models_must_hold() {
+fn every_optimiser_and_activation_passes_the_generic_tests() {
     use serde_json::json;
     let entry = crate::MODELS.iter().find(|entry| entry.name == "neu_mf").unwrap();
     let plan = json!({"epochs": 30, "batch_size": 100, "validate_every": 3, "patience": 9});

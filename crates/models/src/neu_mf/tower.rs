@@ -1,7 +1,7 @@
-//! The layers: how vectors are laid out, and what is made of the halves of a pair.
+//! The layers: how embeddings are laid out, and how a pair's halves become its score.
 //!
-//! Everything is padded with zeros to a multiple of 16 numbers. A block of pairs is one task's: forward, backward, and its
-//! share of the weights' gradients, which are added block after block.
+//! Everything is padded with zeros to a multiple of 16 numbers. A block of pairs is one task: forward,
+//! backward, and its contribution to the weights' gradients, which are added block by block.
 
 use super::NeuMf;
 use rankstill_core::kernel::activation::{Activation, activate, chain};
@@ -20,11 +20,11 @@ pub(super) struct Tower {
     pub shape: Shape,
     activation: Activation,
     pub weights: DenseParam,
-    /// W1', W1'' and the other layers' weights, outputs x inputs, for the way back.
+    /// W1', W1'' and the other layers' weights, outputs x inputs, for the backward pass.
     back: Vec<Vec<f32>>,
 }
 
-/// How many numbers are where.
+/// The sizes of all parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Shape {
     pub dim: usize,
@@ -32,8 +32,8 @@ pub(super) struct Shape {
     pub layers: Vec<usize>,
 }
 
-/// Where the parts of the weights lie.
-pub(super) struct Parts {
+/// The ranges of the parts of the weights.
+pub(super) struct WeightRanges {
     /// W1' and W1'', inputs x outputs.
     pub halves: [Range<usize>; 2],
     pub first_bias: Range<usize>,
@@ -50,15 +50,15 @@ pub(super) struct Parts {
 #[derive(Default)]
 pub(super) struct Block {
     n: usize,
-    /// Every layer's outputs; of the first, before [`Tower::forward`], the sums.
+    /// Every layer's outputs; for the first layer, before [`Tower::forward`], its sums.
     pub acts: Vec<Vec<f32>>,
     /// The gradients of every layer's sums.
     pub to: Vec<Vec<f32>>,
-    /// The weights' gradients; those of W1' and W1'' are found elsewhere.
+    /// The weights' gradients; those of W1' and W1'' are computed elsewhere.
     pub grads: Vec<f32>,
 }
 
-/// Which half.
+/// A half of the first layer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Half {
     User = 0,
@@ -75,7 +75,7 @@ impl Shape {
         Self { dim: *dim, mlp_dim: *mlp_dim, layers: layers.clone() }
     }
 
-    /// Numbers of p or q; u or v begin there.
+    /// Padded length of p or q, after which u or v begin.
     pub fn product(&self) -> usize {
         pad(self.dim)
     }
@@ -85,12 +85,12 @@ impl Shape {
         self.product() + self.mlp_dim
     }
 
-    /// Numbers of the first layer's outputs.
+    /// Padded width of the first layer.
     pub fn first(&self) -> usize {
         pad(self.layers[0])
     }
 
-    pub fn parts(&self) -> Parts {
+    pub fn ranges(&self) -> WeightRanges {
         let mut end = 0;
         let mut take = |len: usize| {
             end += len;
@@ -105,10 +105,10 @@ impl Shape {
         let mlp = take(pad(self.layers[self.layers.len() - 1]));
         let gmf = take(self.product());
         let bias = take(LANES).start;
-        Parts { halves, first_bias, deep, mlp, gmf, bias, end }
+        WeightRanges { halves, first_bias, deep, mlp, gmf, bias, end }
     }
 
-    /// Trained numbers besides the tables.
+    /// Trained parameters outside the tables.
     pub fn n_parameters(&self) -> usize {
         let deep: usize = self.layers.windows(2).map(|pair| (pair[0] + 1) * pair[1]).sum();
         let (first, last) = (self.layers[0], self.layers[self.layers.len() - 1]);
@@ -117,7 +117,7 @@ impl Shape {
 }
 
 impl Block {
-    /// Makes room for so many pairs, and the way forward.
+    /// Makes room for the forward pass of `n` pairs.
     pub fn resize(&mut self, shape: &Shape, n: usize) {
         self.n = n;
         fit(&mut self.acts, shape, n);
@@ -135,7 +135,7 @@ impl Tower {
     /// All zeros.
     pub fn new(recipe: &NeuMf, optimizer: &Optimizer) -> Self {
         let shape = Shape::of(recipe);
-        let weights = DenseParam::new(shape.parts().end, optimizer.clone());
+        let weights = DenseParam::new(shape.ranges().end, optimizer.clone());
         let mut tower = Self { shape, activation: recipe.activation, weights, back: Vec::new() };
         tower.changed();
         tower
@@ -144,7 +144,7 @@ impl Tower {
     /// Weights uniform within +-sqrt(6 / (inputs + outputs)) (Glorot & Bengio, AISTATS 2010), biases 0.
     pub fn randomise(&mut self, rng: &mut Rng) {
         let Self { shape, weights, .. } = self;
-        let parts = shape.parts();
+        let ranges = shape.ranges();
         let values = weights.values_mut();
         let mut draw = |range: Range<usize>, inputs: usize, outputs: usize, columns: usize| {
             let bound = (6.0 / (inputs + outputs) as f64).sqrt() as f32;
@@ -153,25 +153,25 @@ impl Tower {
             }
         };
         let (inputs, first) = (2 * shape.mlp_dim, shape.layers[0]);
-        for half in parts.halves {
+        for half in ranges.halves {
             draw(half, inputs, first, first);
         }
-        for ((weights, _), pair) in parts.deep.into_iter().zip(shape.layers.windows(2)) {
+        for ((weights, _), pair) in ranges.deep.into_iter().zip(shape.layers.windows(2)) {
             draw(weights, pair[0], pair[1], pair[1]);
         }
         let last = shape.layers[shape.layers.len() - 1];
         let fused = shape.dim + last;
-        draw(parts.mlp, fused, 1, last);
-        draw(parts.gmf, fused, 1, shape.dim);
+        draw(ranges.mlp, fused, 1, last);
+        draw(ranges.gmf, fused, 1, shape.dim);
         self.changed();
     }
 
-    /// To be called whenever the weights have changed.
+    /// Must be called after every change of the weights.
     pub fn changed(&mut self) {
         let Self { shape, weights, back, .. } = self;
-        let (parts, values) = (shape.parts(), weights.values());
-        let halves = parts.halves.into_iter().map(|half| (half, shape.mlp_dim, shape.layers[0]));
-        let deep = parts.deep.into_iter().zip(shape.layers.windows(2));
+        let (ranges, values) = (shape.ranges(), weights.values());
+        let halves = ranges.halves.into_iter().map(|half| (half, shape.mlp_dim, shape.layers[0]));
+        let deep = ranges.deep.into_iter().zip(shape.layers.windows(2));
         let deep = deep.map(|((weights, _), pair)| (weights, pair[0], pair[1]));
         let all: Vec<_> = halves.chain(deep).collect();
         back.resize(all.len(), Vec::new());
@@ -183,23 +183,23 @@ impl Tower {
 
     /// h
     pub fn gmf(&self) -> &[f32] {
-        &self.weights.values()[self.shape.parts().gmf]
+        &self.weights.values()[self.shape.ranges().gmf]
     }
 
-    /// The halves of the first layer's sums, b1 in the users': of `n` rows of a table, `stride` apart.
+    /// The halves of the first layer's sums, b1 included in the users', for `n` rows of a table, `stride` apart.
     pub fn halves(&self, half: Half, rows: &[f32], n: usize, stride: usize, out: &mut [f32]) {
         if n == 0 {
             return;
         }
-        let (parts, values) = (self.shape.parts(), self.weights.values());
+        let (ranges, values) = (self.shape.ranges(), self.weights.values());
         let rows = Rows::new(&rows[self.shape.product()..], n, self.shape.mlp_dim, stride);
         let none = vec![0.0; self.shape.first()];
-        let bias = if half == Half::User { &values[parts.first_bias.clone()] } else { &none };
-        let weights = &values[parts.halves[half as usize].clone()];
+        let bias = if half == Half::User { &values[ranges.first_bias.clone()] } else { &none };
+        let weights = &values[ranges.halves[half as usize].clone()];
         affine(rows, weights, bias, self.shape.first(), out);
     }
 
-    /// From the gradients of halves to those of u or v, `pad(mlp_dim)` numbers a row.
+    /// From the gradients of halves to those of u or v, rows of `pad(mlp_dim)` numbers.
     pub fn to_vectors(&self, half: Half, to_halves: &[f32], out: &mut [f32]) {
         let (first, width) = (self.shape.first(), pad(self.shape.mlp_dim));
         let rows = Rows::new(to_halves, to_halves.len() / first, self.shape.layers[0], first);
@@ -223,11 +223,12 @@ impl Tower {
         to_weights(rows, inputs, to_halves, self.shape.first(), out);
     }
 
-    /// Adds the perceptron's share, and c, to `out`; the first layer of the block has the sums of the halves.
+    /// Adds the perceptron's part of the score, and c, to `out`; the block's first layer holds the sums of the
+    /// halves.
     pub fn forward(&self, block: &mut Block, out: &mut [f32]) {
-        let (parts, values) = (self.shape.parts(), self.weights.values());
+        let (ranges, values) = (self.shape.ranges(), self.weights.values());
         activate(self.activation, &mut block.acts[0]);
-        for (layer, (weights, bias)) in parts.deep.iter().enumerate() {
+        for (layer, (weights, bias)) in ranges.deep.iter().enumerate() {
             let (before, after) = block.acts.split_at_mut(layer + 1);
             let (inputs, width) = (self.shape.layers[layer], pad(self.shape.layers[layer + 1]));
             let rows = Rows::new(&before[layer], block.n, inputs, pad(inputs));
@@ -235,7 +236,7 @@ impl Tower {
             activate(self.activation, &mut after[0]);
         }
         let last = &block.acts[block.acts.len() - 1];
-        let (weights, bias) = (&values[parts.mlp.clone()], values[parts.bias]);
+        let (weights, bias) = (&values[ranges.mlp.clone()], values[ranges.bias]);
         for (out, last) in out.iter_mut().zip(last.chunks_exact(weights.len())) {
             *out += dot(last, weights) + bias;
         }
@@ -243,24 +244,24 @@ impl Tower {
 
     /// From the scores' gradients to those of all layers' sums and of the weights.
     pub fn backward(&self, block: &mut Block, slopes: &[f32]) {
-        let (parts, values) = (self.shape.parts(), self.weights.values());
+        let (ranges, values) = (self.shape.ranges(), self.weights.values());
         let Block { n, acts, to, grads } = block;
         fit(to, &self.shape, *n);
-        grads.resize(parts.end, 0.0);
+        grads.resize(ranges.end, 0.0);
         let last = acts.len() - 1;
-        let weights = &values[parts.mlp.clone()];
-        grads[parts.mlp.clone()].fill(0.0);
-        grads[parts.bias] = 0.0;
+        let weights = &values[ranges.mlp.clone()];
+        grads[ranges.mlp.clone()].fill(0.0);
+        grads[ranges.bias] = 0.0;
         let rows = acts[last].chunks_exact(weights.len());
         for ((act, to), &slope) in rows.zip(to[last].chunks_exact_mut(weights.len())).zip(slopes) {
             for (to, weight) in to.iter_mut().zip(weights) {
                 *to = slope * weight;
             }
-            axpy(slope, act, &mut grads[parts.mlp.clone()]);
-            grads[parts.bias] += slope;
+            axpy(slope, act, &mut grads[ranges.mlp.clone()]);
+            grads[ranges.bias] += slope;
         }
         chain(self.activation, &acts[last], &mut to[last]);
-        for (layer, (weights, bias)) in parts.deep.iter().enumerate().rev() {
+        for (layer, (weights, bias)) in ranges.deep.iter().enumerate().rev() {
             let (before, after) = to.split_at_mut(layer + 1);
             let (inputs, outputs) = (self.shape.layers[layer], self.shape.layers[layer + 1]);
             let rows = Rows::new(&acts[layer], *n, inputs, pad(inputs));
@@ -271,7 +272,7 @@ impl Tower {
             affine(sums, &self.back[layer + 2], &none, pad(inputs), &mut before[layer]);
             chain(self.activation, &acts[layer], &mut before[layer]);
         }
-        to_bias(&to[0], &mut grads[parts.first_bias]);
+        to_bias(&to[0], &mut grads[ranges.first_bias]);
     }
 
     /// The weights without padding.
@@ -284,7 +285,7 @@ impl Tower {
         }
     }
 
-    /// From what [`Tower::export`] gave; begins the optimiser afresh.
+    /// From [`Tower::export`]; resets the optimiser.
     pub fn import(&mut self, tensors: &Tensors) -> Result<()> {
         let mut flat = vec![0.0; self.weights.len()];
         for (name, range, rows, columns) in self.matrices() {
@@ -303,25 +304,25 @@ impl Tower {
         Ok(())
     }
 
-    /// Name, place, rows and columns.
+    /// Name, range, rows and columns.
     fn matrices(&self) -> Vec<(String, Range<usize>, usize, usize)> {
         let Shape { dim, mlp_dim, layers } = &self.shape;
-        let parts = self.shape.parts();
-        let [user, item] = parts.halves;
+        let ranges = self.shape.ranges();
+        let [user, item] = ranges.halves;
         let mut all = vec![
             ("layers.1.user".to_owned(), user, *mlp_dim, layers[0]),
             ("layers.1.item".to_owned(), item, *mlp_dim, layers[0]),
-            ("layers.1.bias".to_owned(), parts.first_bias, 1, layers[0]),
+            ("layers.1.bias".to_owned(), ranges.first_bias, 1, layers[0]),
         ];
         for (at, ((weights, bias), pair)) in
-            parts.deep.into_iter().zip(layers.windows(2)).enumerate()
+            ranges.deep.into_iter().zip(layers.windows(2)).enumerate()
         {
             all.push((format!("layers.{}.weight", at + 2), weights, pair[0], pair[1]));
             all.push((format!("layers.{}.bias", at + 2), bias, 1, pair[1]));
         }
-        all.push(("last.mlp".to_owned(), parts.mlp, 1, layers[layers.len() - 1]));
-        all.push(("last.product".to_owned(), parts.gmf, 1, *dim));
-        all.push(("last.bias".to_owned(), parts.bias..parts.end, 1, 1));
+        all.push(("last.mlp".to_owned(), ranges.mlp, 1, layers[layers.len() - 1]));
+        all.push(("last.product".to_owned(), ranges.gmf, 1, *dim));
+        all.push(("last.bias".to_owned(), ranges.bias..ranges.end, 1, 1));
         all
     }
 }

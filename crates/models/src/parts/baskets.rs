@@ -1,4 +1,4 @@
-//! The log as a binary matrix: per user the distinct items, and as tensors of a saved model.
+//! The log as a binary user-item matrix, in memory and as tensors of a saved model.
 
 use rankstill_core::kernel::csr::Csr;
 use rankstill_core::{Error, Interactions, ItemId, Result, Tensors};
@@ -23,7 +23,7 @@ pub(crate) fn baskets(train: &Interactions) -> Csr {
     Csr::new(train.n_items(), offsets, items, None).expect("the log names items of its catalogue")
 }
 
-/// Puts a sparse matrix among the tensors: `starts`, `items` and, where it has values, `values`.
+/// Inserts a sparse matrix as the tensors `starts`, `items` and, if it has values, `values`.
 pub(crate) fn insert(tensors: &mut Tensors, matrix: &Csr) {
     let starts: Vec<u64> = matrix.offsets().iter().map(|&start| start as u64).collect();
     tensors.insert("starts", &[starts.len()], starts);
@@ -33,10 +33,10 @@ pub(crate) fn insert(tensors: &mut Tensors, matrix: &Csr) {
     }
 }
 
-/// Takes it out again; rows must be ascending and without repeats, values finite.
+/// Reads the matrix back; rows must be strictly ascending, values finite.
 ///
 /// # Errors
-/// When a part is missing, or they are no such matrix.
+/// When a tensor is missing, or they are not such a matrix.
 pub(crate) fn read(tensors: &Tensors, n_cols: usize, with_values: bool) -> Result<Csr> {
     let bad = |name: &str, problem: String| Error::Tensor { name: name.into(), problem };
     let starts = tensors.u64s("starts")?.iter().map(|&start| start as usize).collect();
@@ -57,7 +57,7 @@ pub(crate) fn read(tensors: &Tensors, n_cols: usize, with_values: bool) -> Resul
     }
 }
 
-/// The catalogue's size as a tensor, for models whose other tensors do not tell.
+/// The catalogue's size as a tensor, for models whose other tensors do not determine it.
 pub(crate) fn insert_n_items(tensors: &mut Tensors, n_items: usize) {
     tensors.insert("n_items", &[1], vec![n_items as u32]);
 }

@@ -1,11 +1,12 @@
-//! Vectors for users who were not there in training, from their histories.
+//! Fold-in: vectors for users who were not in training, from their histories.
 //!
-//! Where scores are products of a user's vector and an item's (or of parts of these), a query without a known user gets the
-//! mean user vector if it has no history. With one, the item table is kept as it is, and ridge regression looks for the
-//! vector w for which the items of the history score 1 above the average item: minimise
-//! sum over i of (1 - w (q_i - mean q))^2 + r |w|^2, with r the mean squared length of q_i - mean q (so that the scale of the
-//! table does not matter). Scores of a ranking loss have no unit, so only the direction of w is used: the user is the mean user
-//! plus w stretched to the typical (root mean square) distance of a trained user from the mean.
+//! For models whose scores are products of a user's and an item's vector (or of parts of these). A query
+//! without a known user and without a history gets the mean user vector. With a history, the item table is
+//! fixed, and ridge regression finds the vector w for which the items of the history score 1 above the average
+//! item: minimise sum over i of (1 - w (q_i - mean q))^2 + r |w|^2, with r the mean squared norm of q_i - mean
+//! q (so that the scale of the table does not matter). Scores of a ranking loss have no unit, so only the
+//! direction of w is used: the user is the mean user plus w rescaled to the root mean square distance of
+//! trained users from the mean.
 
 use rankstill_core::ItemId;
 use rankstill_core::kernel::cholesky::solve;
@@ -14,7 +15,7 @@ use std::ops::Range;
 
 /// What fold-in needs of the tables.
 pub(crate) struct FoldIn {
-    /// Which of the item table's columns stand against the user's vector.
+    /// The item table's columns that are multiplied with the user's vector.
     columns: Range<usize>,
     mean_user: Vec<f64>,
     mean_item: Vec<f64>,
@@ -25,14 +26,15 @@ pub(crate) struct FoldIn {
 }
 
 impl FoldIn {
-    /// The first of the users' columns, as many as `columns`, stand against these columns of the items.
+    /// The items' `columns` are multiplied with the users' first columns.
     pub fn new(users: &Table, items: &Table, columns: Range<usize>) -> Self {
         let (mean_user, squared_spread) = moments(users, 0..columns.len());
         let (mean_item, ridge) = moments(items, columns.clone());
         Self { columns, mean_user, mean_item, spread: squared_spread.sqrt(), ridge }
     }
 
-    /// The vector of somebody with this history; `items` is the table that [`FoldIn::new`] saw. Items beyond it do not count.
+    /// The vector of a user with this history; `items` is the table passed to [`FoldIn::new`]. Items beyond it
+    /// are ignored.
     pub fn embed(&self, items: &Table, history: &[ItemId], out: &mut [f32]) {
         let dim = out.len();
         let mut chosen: Vec<ItemId> = history.to_vec();
@@ -40,7 +42,7 @@ impl FoldIn {
         chosen.sort_unstable();
         chosen.dedup();
 
-        // (sum of q q' + ridge) w = sum of q, all q less the mean; the lower triangle, row by row.
+        // (sum of q q' + ridge) w = sum of q, all q minus the mean; the lower triangle, row by row.
         let mut normal = vec![0.0f64; dim * dim];
         let mut w = vec![0.0f64; dim];
         let mut q = vec![0.0f64; dim];

@@ -1,13 +1,13 @@
-//! The last layer of every factored learner: the vectors of a batch's queries against an item table.
+//! The last layer of every factored learner: products of the batch's query vectors with an item table.
 //!
-//! A learner makes one vector a row of the batch (a row of a table, or what a network says of a history), then
-//! 1. [`ItemHead::step`] scores the slate, asks the objective and finds the gradient of every row's vector;
+//! A learner computes one vector per row of the batch (a row of a table, or a network's output for a history), then
+//! 1. [`ItemHead::step`] scores the slate, evaluates the objective and computes the gradient of every row's vector;
 //! 2. the learner propagates [`ItemHead::row_gradients`] further back, while
 //! 3. [`ItemHead::apply`] takes the item table's optimiser step.
 //!
-//! A batch names the same item many times. Each distinct row of the table is copied out once (a "slot"), scores are products
-//! of such copies, and each row then sums the gradients of its occurrences, in the batch's order, and takes one step. No row
-//! has two owners, so any number of threads gives the same bits.
+//! An item occurs many times in a batch. Each distinct row of the table is copied once (a "slot"), scores are
+//! products with these copies, and each row sums the gradients of its occurrences, in the batch's order, and
+//! takes one step. No row has two owners, so any number of threads gives the same bits.
 
 mod everything;
 mod of_vectors;
@@ -16,7 +16,7 @@ mod wide;
 pub(crate) use everything::rows_to_gradients;
 
 use of_vectors::OfVectors;
-use rankstill_core::kernel::complement::Against;
+use rankstill_core::kernel::complement::Complement;
 use rankstill_core::kernel::dense::axpy;
 use rankstill_core::kernel::optimizer::{AdamMode, Optimizer};
 use rankstill_core::kernel::pairs::{pair_dots, weighted_sums};
@@ -29,48 +29,49 @@ use rayon::prelude::*;
 pub(crate) struct ItemHead {
     slots: Slots,
     probe_slots: Slots,
-    /// One row of the table's stride a slot.
+    /// One row per slot, the table's stride apart.
     rows: Vec<f32>,
-    /// Of every listed item of the batch: its row's vector, score, and gradient.
+    /// For every listed item of the batch: the index of its row's vector, its score, and the score's gradient.
     vector_of: Vec<u32>,
     scores: Vec<f32>,
     grads: Vec<f32>,
-    /// Of every probe: its row's vector, and score.
+    /// For every probe: the index of its row's vector, and its score.
     probe_vector_of: Vec<u32>,
     probe_scores: Vec<f32>,
-    /// The gradient of every row's vector, the table's stride apart, and whether (1 or 0) it has any.
+    /// The gradient of every row's vector, the table's stride apart, and whether it is non-zero (1 or 0).
     to_rows: Vec<f32>,
     row_counts: Vec<f32>,
     row_numbers: Vec<u32>,
-    /// The gradient of all items, and whether there is one: where the slate reaches over everything.
+    /// The gradient of all items, and whether there is one: for slates over the whole catalogue.
     to_items: Vec<f32>,
     to_all: bool,
-    /// Of a batch that is taken as a whole: its vectors, and every item's score for each, which becomes its gradient.
+    /// For a batch processed as a whole: its vectors, and every item's score for each, which becomes the
+    /// score's gradient.
     wide_vectors: Vec<f32>,
     wide_scores: Vec<f32>,
-    /// Made when a slate first asks for the rest's mass; the slopes of that, one a row.
-    against: Option<Against>,
+    /// Created when a slate first needs the complement's mass; the gradient of its logarithm, one per row.
+    complement: Option<Complement>,
     to_rest: Vec<f32>,
-    /// Where the objective looks at vectors besides.
+    /// For objectives that also use vectors.
     of_vectors: OfVectors,
     stride: usize,
-    /// A step follows the mean over the batch: 1 / its rows.
+    /// 1 / rows of the batch: a step follows the mean over the batch.
     scale: f32,
 }
 
-/// The vectors that a batch's rows ask with.
+/// The query vectors of a batch.
 #[derive(Clone, Copy)]
-pub(crate) struct Asked<'a> {
+pub(crate) struct QueryVectors<'a> {
     /// Row-major, the item table's stride apart; 0 beyond its dimension.
     pub vectors: &'a [f32],
-    /// Which of the vectors each row of the batch asks with.
+    /// The index of the vector of each row of the batch.
     pub of_row: &'a [u32],
-    /// Whether the objective is asked about each row at all: of some there is nothing to learn.
+    /// Whether each row has a loss: from some there is nothing to learn.
     pub counts: &'a [bool],
 }
 
 impl ItemHead {
-    /// For a table of so many rows.
+    /// For a table of `n_items` rows.
     pub fn new(n_items: usize) -> Self {
         Self {
             slots: Slots::new(n_items),
@@ -88,7 +89,7 @@ impl ItemHead {
             to_all: false,
             wide_vectors: Vec::new(),
             wide_scores: Vec::new(),
-            against: None,
+            complement: None,
             to_rest: Vec::new(),
             of_vectors: OfVectors::default(),
             stride: 0,
@@ -96,16 +97,17 @@ impl ItemHead {
         }
     }
 
-    /// Scores the slate, asks the objective, and finds the gradients of the rows' vectors. Returns the summed loss.
+    /// Scores the slate, evaluates the objective, and computes the gradients of the rows' vectors. Returns the
+    /// summed loss.
     pub fn step(
         &mut self,
         items: &mut Table,
-        asked: Asked<'_>,
+        context: QueryVectors<'_>,
         batch: &Batch<'_>,
         slate: &Slate,
         objective: &dyn Objective,
     ) -> f64 {
-        debug_assert_eq!(asked.of_row.len(), batch.len());
+        debug_assert_eq!(context.of_row.len(), batch.len());
         self.stride = items.stride();
         self.scale = 1.0 / batch.len() as f32;
         self.to_all = !matches!(slate, Slate::Lists { .. });
@@ -115,9 +117,9 @@ impl ItemHead {
         self.of_vectors.look_at(of_vectors.map_or(Vec::new(), |of| of.items(batch, slate)));
         let mut loss = match slate {
             Slate::Lists { listed, probes, .. } => {
-                self.score(items, asked, listed);
-                self.score_probes(items, asked, probes);
-                let loss = self.ask(batch, slate, &[], asked.counts, objective);
+                self.score(items, context, listed);
+                self.score_probes(items, context, probes);
+                let loss = self.ask(batch, slate, &[], context.counts, objective);
                 let sources = &self.slots.slot_of()[..listed.values().len()];
                 let (rows, stride) = ((self.rows.as_slice(), self.stride), self.stride);
                 let (starts, grads) = (listed.starts(), &self.grads);
@@ -125,14 +127,14 @@ impl ItemHead {
                 loss
             }
             Slate::WithComplement { .. } if items.dim() <= FUSED => {
-                self.step_against(items, asked, batch, slate, objective)
+                self.step_with_complement(items, context, batch, slate, objective)
             }
             Slate::WithComplement { .. } | Slate::All => {
-                self.step_on_everything(items, asked, batch, slate, objective)
+                self.step_on_everything(items, context, batch, slate, objective)
             }
         };
         if let Some(of_vectors) = of_vectors {
-            loss += self.ask_of_vectors(items, asked, batch, of_vectors);
+            loss += self.ask_of_vectors(items, context, batch, of_vectors);
         }
         let counts = |row: &[f32]| f32::from(u8::from(row.iter().any(|&x| x != 0.0)));
         self.row_counts.clear();
@@ -142,8 +144,8 @@ impl ItemHead {
         loss
     }
 
-    /// The gradient of each row's loss with respect to its vector, the item table's stride apart. A step follows their mean:
-    /// scale by [`ItemHead::scale`].
+    /// The gradient of each row's loss with respect to its vector, the item table's stride apart. A step
+    /// follows their mean: scale with [`ItemHead::scale`].
     pub fn row_gradients(&self) -> &[f32] {
         &self.to_rows
     }
@@ -153,7 +155,7 @@ impl ItemHead {
         self.scale
     }
 
-    /// The rows' gradients, for the table that the vectors were copied from to take.
+    /// The rows' gradients, for the table that the vectors come from.
     pub fn row_terms(&self) -> Terms<'_> {
         Terms {
             coef: &self.row_counts,
@@ -166,37 +168,37 @@ impl ItemHead {
     }
 
     /// The item table's step.
-    pub fn apply(&self, items: &mut Table, asked: Asked<'_>) {
+    pub fn apply(&self, items: &mut Table, context: QueryVectors<'_>) {
         if self.to_all {
             return items.apply_full(&self.to_items, self.scale);
         }
-        self.with_terms(asked, &[], self.scale, |terms| items.apply(&self.slots, terms));
+        self.with_terms(context, &[], self.scale, |terms| items.apply(&self.slots, terms));
     }
 
-    /// Instead of [`ItemHead::apply`], for learners whose items' vectors are made of parameters elsewhere: appends the
-    /// gradients of the items' vectors to `out`, the table's stride apart, still to be scaled by [`ItemHead::scale`]. They
-    /// are those of the slots that are returned, or of all items where none are.
-    pub fn item_gradients(&self, asked: Asked<'_>, out: &mut Vec<f32>) -> Option<&Slots> {
+    /// Instead of [`ItemHead::apply`], for learners that compute the items' vectors from other parameters:
+    /// appends the gradients of the items' vectors to `out`, the table's stride apart, not yet scaled with
+    /// [`ItemHead::scale`]. They belong to the slots returned, or to all items if none are.
+    pub fn item_gradients(&self, context: QueryVectors<'_>, out: &mut Vec<f32>) -> Option<&Slots> {
         if self.to_all {
             out.extend_from_slice(&self.to_items);
             return None;
         }
         let from = out.len();
         out.resize(from + self.slots.len() * self.stride, 0.0);
-        self.with_terms(asked, &[], 1.0, |terms| terms.sums(&self.slots, &mut out[from..]));
+        self.with_terms(context, &[], 1.0, |terms| terms.sums(&self.slots, &mut out[from..]));
         Some(&self.slots)
     }
 
-    /// The same of those items alone that have a gradient, which get the caller's slots: losses with a margin leave most of many
-    /// negatives as they are.
+    /// The same for the items with a non-zero gradient only, in the caller's slots: losses with a margin give
+    /// most of many negatives none.
     pub fn live_item_gradients<'a>(
         &'a self,
-        asked: Asked<'_>,
+        context: QueryVectors<'_>,
         slots: &'a mut Slots,
         out: &mut Vec<f32>,
     ) -> Option<&'a Slots> {
         if self.to_all || !self.of_vectors.items.is_empty() {
-            return self.item_gradients(asked, out);
+            return self.item_gradients(context, out);
         }
         let (mut items, mut coef, mut source) = (Vec::new(), Vec::new(), Vec::new());
         let named = self.slots.slot_of().iter().zip(&self.vector_of);
@@ -208,19 +210,19 @@ impl ItemHead {
         slots.assign(&items);
         let from = out.len();
         out.resize(from + slots.len() * self.stride, 0.0);
-        let (vectors, stride) = (asked.vectors, self.stride);
+        let (vectors, stride) = (context.vectors, self.stride);
         let (coef, source) = (&coef[..], &source[..]);
         let terms = Terms { coef, source, vectors, stride, scale: 1.0, decay: 0.0 };
         terms.sums(slots, &mut out[from..]);
         Some(slots)
     }
 
-    /// The item table's step where queries are made of the same vectors: `ids` are rows of the table that gave them, and
-    /// `gradients` those of what they gave, the table's stride apart.
+    /// The item table's step for models whose queries use the same vectors: `ids` are the table's rows that the
+    /// queries used, and `gradients` the gradients of these uses, the table's stride apart.
     pub fn apply_tied(
         &mut self,
         items: &mut Table,
-        asked: Asked<'_>,
+        context: QueryVectors<'_>,
         slate: &Slate,
         ids: &[ItemId],
         gradients: &[f32],
@@ -233,26 +235,31 @@ impl ItemHead {
             return items.apply_full(&self.to_items, self.scale);
         };
         self.slots.assign(&[listed.values(), &self.of_vectors.items, ids].concat());
-        self.with_terms(asked, gradients, self.scale, |terms| items.apply(&self.slots, terms));
+        self.with_terms(context, gradients, self.scale, |terms| items.apply(&self.slots, terms));
     }
 
-    fn score(&mut self, items: &mut Table, asked: Asked<'_>, listed: &Lists<ItemId>) {
+    fn score(&mut self, items: &mut Table, context: QueryVectors<'_>, listed: &Lists<ItemId>) {
         self.assign(listed.values());
         self.rows.resize(self.slots.len() * self.stride, 0.0);
         items.fetch(&self.slots, &mut self.rows);
-        spread(asked.of_row, listed, &mut self.vector_of);
+        spread(context.of_row, listed, &mut self.vector_of);
         self.scores.resize(listed.values().len(), 0.0);
         let rows = (self.rows.as_slice(), self.stride);
         let sources = &self.slots.slot_of()[..listed.values().len()];
-        let vectors = asked.vectors;
+        let vectors = context.vectors;
         pair_dots(vectors, &self.vector_of, rows, sources, self.stride, &mut self.scores);
     }
 
-    /// Probes are read where they lie: most are named once a batch, and nothing is written.
-    fn score_probes(&mut self, items: &mut Table, asked: Asked<'_>, probes: &Lists<ItemId>) {
+    /// Probes are read from the table in place: most occur once per batch, and nothing is written.
+    fn score_probes(
+        &mut self,
+        items: &mut Table,
+        context: QueryVectors<'_>,
+        probes: &Lists<ItemId>,
+    ) {
         let lazy = matches!(items.optimizer(), Optimizer::Adam(a) if a.mode == AdamMode::Exact);
         if lazy && !probes.is_empty() {
-            // Many probes name most rows: going through all of them in order is faster than finding which.
+            // Many probes cover most rows: going through all rows in order is faster than finding which.
             if probes.values().len() < items.n_rows() {
                 self.probe_slots.assign(probes.values());
                 items.catch_up(&self.probe_slots);
@@ -260,15 +267,15 @@ impl ItemHead {
                 items.settle();
             }
         }
-        spread(asked.of_row, probes, &mut self.probe_vector_of);
+        spread(context.of_row, probes, &mut self.probe_vector_of);
         self.probe_scores.resize(probes.values().len(), 0.0);
-        let (vectors, vector_of) = (asked.vectors, &self.probe_vector_of);
+        let (vectors, vector_of) = (context.vectors, &self.probe_vector_of);
         let (table, scores) = (items.params(), &mut self.probe_scores);
         pair_dots(vectors, vector_of, table, probes.values(), self.stride, scores);
     }
 
-    /// Asks the objective for every row's gradient, rows in parallel; returns the summed loss. `log_complement` is empty for a slate
-    /// of lists.
+    /// Evaluates the objective and every row's gradient, rows in parallel; returns the summed loss.
+    /// `log_complement` is empty for a slate of lists.
     fn ask(
         &mut self,
         batch: &Batch<'_>,
@@ -323,8 +330,8 @@ impl ItemHead {
     }
 }
 
-/// The user of each row of a batch, and whether there is a vector of theirs to learn. Strangers go as user 0, and do not
-/// count: of them there is nothing to learn.
+/// The user of each row of a batch, and whether the user is known. Unknown users become user 0 and do not
+/// count: they have no vector to learn.
 pub(crate) fn known_users(batch: &Batch<'_>, n_users: usize) -> (Vec<UserId>, Vec<bool>) {
     (0..batch.len())
         .map(|at| {
@@ -334,13 +341,14 @@ pub(crate) fn known_users(batch: &Batch<'_>, n_users: usize) -> (Vec<UserId>, Ve
         .unzip()
 }
 
-/// Up to this dimension the listed items stand against the rest in a fused kernel; longer vectors are all products.
+/// Up to this dimension a fused kernel compares the listed items with the complement; longer vectors go through
+/// plain products.
 const FUSED: usize = 128;
 
-/// Rows of one task.
+/// Rows per task.
 const CHUNK: usize = 256;
 
-/// The vector of each value of the lists.
+/// The index of the vector of each value of the lists.
 fn spread(of_row: &[u32], lists: &Lists<ItemId>, out: &mut Vec<u32>) {
     out.clear();
     for (list, &vector) in lists.iter().zip(of_row) {

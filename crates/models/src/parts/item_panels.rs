@@ -1,7 +1,7 @@
-//! Every item's score for every query, for models that are factored: the items are packed once, when they are first asked
-//! for, until the model changes.
+//! The scores of all items for factored models: the items are packed at first use and repacked after the model
+//! changes.
 
-use rankstill_core::kernel::panels::{Order, Panels};
+use rankstill_core::kernel::panels::{PanelOrder, Panels};
 use rankstill_core::kernel::table::Table;
 use rankstill_core::{Factored, Factors, Query};
 use rayon::prelude::*;
@@ -18,7 +18,7 @@ impl ItemPanels {
         if items.len == 0 {
             return;
         }
-        let panels = self.0.get_or_init(|| Panels::pack(items.rows(), Order::Id));
+        let panels = self.0.get_or_init(|| Panels::pack(items.rows(), PanelOrder::Id));
         let mut vectors = vec![0.0; queries.len() * items.dim];
         model.embed(queries, &mut vectors);
         out.par_chunks_mut(items.len)
@@ -26,13 +26,13 @@ impl ItemPanels {
             .for_each(|(out, vector)| panels.score_row(vector, out));
     }
 
-    /// The model has changed.
+    /// Must be called after every change of the model.
     pub fn forget(&mut self) {
         self.0 = OnceLock::new();
     }
 }
 
-/// The rows of a table as the vectors of items.
+/// The rows of a table as item vectors.
 pub(crate) fn factors(items: &Table) -> Factors<'_> {
     let (data, stride) = items.params();
     Factors { data, len: items.n_rows(), dim: items.dim(), stride }

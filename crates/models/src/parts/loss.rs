@@ -1,20 +1,23 @@
-//! The models' own objectives: observed items against a few sampled ones.
+//! The models' own objectives: observed items against sampled negatives.
 //!
-//! A row's slate is its t targets, then t times `negatives` items drawn uniformly, with replacement, outside the user's
-//! history (`among = "everything"`: in it too), afresh in every epoch; the first `negatives` of them belong to the first
-//! target, and so on. With scores s, the loss of a target i and its negatives j in N is
+//! A row's slate is its t targets, then t times `negatives` items, drawn uniformly with replacement from
+//! outside the user's history (`among = "everything"`: from the whole catalogue) and redrawn in every epoch.
+//! The first `negatives` of them belong to the first target, and so on. With scores s, the loss of a target i
+//! and its negatives j in N is
 //! - `bpr` (Rendle et al., UAI 2009, with more than one j): mean over j of -ln sigmoid(s_i - s_j);
-//! - `log_loss` (He et al., WWW 2017, eq. 7; the point-wise loss of the RD paper): -ln sigmoid(s_i) - sum over j of
+//! - `log_loss` (He et al., WWW 2017, eq. 7; the pointwise loss of the RD paper): -ln sigmoid(s_i) - sum over j of
 //!   ln(1 - sigmoid(s_j));
-//! - `softmax` (sampled softmax without correction, also called InfoNCE): -ln(e^s_i / (e^s_i + sum over j of e^s_j));
-//! - `hinge` (Hsieh et al., WWW 2017, eq. 2 and 3, as in the authors' code): w [margin - s_i + s_j]+ for the hardest of the j,
-//!   with s = -distance^2. The weight w = ln(1 + r) follows Weston et al.'s WARP: r, the rank of the target, is estimated as
-//!   items x the share of the j with margin - s_i + s_j > 0. It has no gradient;
-//! - `cosine_contrastive` (Mao et al., CIKM 2021, eq. 1): (1 - s_i) + weight x mean over j of [s_j - margin]+, for scores that
-//!   are cosines.
+//! - `softmax` (sampled softmax without correction, also called InfoNCE): -ln(e^s_i / (e^s_i + sum over j of
+//!   e^s_j));
+//! - `hinge` (Hsieh et al., WWW 2017, eq. 2 and 3, as in the authors' code): w [margin - s_i + s_j]+ for the
+//!   hardest j, with s = -distance^2. The weight w = ln(1 + r) follows Weston et al.'s WARP: r, the rank of the
+//!   target, is estimated as
+//!   items x the share of the j with margin - s_i + s_j > 0. No gradient flows through it;
+//! - `cosine_contrastive` (Mao et al., CIKM 2021, eq. 1): (1 - s_i) + weight x mean over j of [s_j - margin]+,
+//!   for scores that are cosines.
 //!
-//! A row's loss is the sum over its targets. Users who have seen the whole catalogue have no negative: `bpr`, `softmax`
-//! and `hinge` learn nothing of them.
+//! A row's loss is the sum over its targets. Users who have seen the whole catalogue have no negatives: `bpr`,
+//! `softmax` and `hinge` learn nothing from them.
 
 use super::settings;
 use rankstill_core::kernel::math::{
@@ -27,43 +30,43 @@ use rankstill_core::{
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// A sampled loss, as a recipe has it.
+/// A sampled loss in a recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Loss {
-    /// Which.
+    /// The kind of loss.
     pub kind: LossKind,
-    /// Sampled items a target.
+    /// Negatives per target.
     pub negatives: usize,
-    /// What they are drawn from.
+    /// The items that negatives are drawn from.
     pub among: NegativePool,
 }
 
-/// What negatives are drawn from.
+/// The items that negatives are drawn from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NegativePool {
-    /// What the user has not seen.
+    /// Items that the user has not seen.
     #[default]
     Unseen,
-    /// The whole catalogue, targets included, as in SimpleX's code: with many negatives that keeps a model from learning its log by
-    /// heart. Where users have seen much of the catalogue it does harm.
+    /// The whole catalogue, targets included, as in SimpleX's code: with many negatives this keeps a model from
+    /// overfitting. It hurts where users have seen much of the catalogue.
     Everything,
 }
 
-/// See the module.
+/// See the module's documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LossKind {
-    /// Pairs.
+    /// Pairwise logistic loss.
     Bpr,
-    /// Points, by logistic regression.
+    /// Pointwise logistic loss.
     LogLoss,
-    /// The target among the sampled.
+    /// Softmax over the target and its negatives.
     Softmax,
-    /// The target against the hardest of the sampled, weighted by its estimated rank: `{"hinge": {"margin": 0.5}}`.
+    /// The target against its hardest negative, weighted by the estimated rank: `{"hinge": {"margin": 0.5}}`.
     Hinge(Hinge),
-    /// Cosines: the target's towards 1, the sampled ones' below a margin:
+    /// Pushes the target's cosine towards 1 and those of negatives below a margin:
     /// `{"cosine_contrastive": {"margin": 0.9, "weight": 150}}`.
     CosineContrastive(CosineContrastive),
 }
@@ -72,7 +75,7 @@ pub enum LossKind {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Hinge {
-    /// By how much the target's score must exceed the others'.
+    /// The margin by which the target's score must exceed those of negatives.
     pub margin: f32,
 }
 
@@ -86,9 +89,9 @@ impl Default for Hinge {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CosineContrastive {
-    /// Sampled items with a cosine below it are far enough.
+    /// Negatives with a cosine below it have no loss.
     pub margin: f32,
-    /// What the sampled items count against the target.
+    /// Weight of the negatives against the target.
     pub weight: f32,
 }
 
@@ -105,10 +108,10 @@ impl Default for Loss {
 }
 
 impl Loss {
-    /// Says what is wrong with the settings, if anything is.
+    /// Checks the settings.
     ///
     /// # Errors
-    /// When a number is below 0, there is no negative, or more than fit into memory.
+    /// When a number is negative, or there are no negatives or more than fit into memory.
     pub fn check(&self) -> Result<()> {
         let numbers = match self.kind {
             LossKind::Hinge(hinge) => vec![("margin", hinge.margin)],
@@ -134,7 +137,7 @@ impl Loss {
     }
 }
 
-/// A slate of batch x negatives must fit into memory.
+/// The slate, batch x negatives, must fit into memory.
 const MOST_NEGATIVES: usize = 100_000;
 
 /// [`Loss`] on some training data.
@@ -145,7 +148,7 @@ pub struct Sampled {
 }
 
 impl Sampled {
-    /// Negatives will be outside the histories of `train`, but where the loss says otherwise.
+    /// Unless the loss draws from everything, negatives are outside the histories of `train`.
     #[must_use]
     pub fn new(loss: Loss, train: &Interactions) -> Self {
         let positives = Positives::new(train.items().iter(), train.n_items() as u32);
@@ -168,16 +171,16 @@ impl Sampled {
             out.extend((0..n).map_while(|_| self.positives.negative(user, &mut rng)));
             return;
         }
-        // Somebody whom the training data do not know: one user's worth of a sampler.
+        // A user who is not in the training data: a sampler for this user alone.
         let seen = [batch.case(at).query.history, targets].concat();
         let seen = Positives::new([seen.as_slice()], self.positives.n_items());
         out.extend((0..n).map_while(|_| seen.negative(0, &mut rng)));
     }
 
-    /// Has what the draws of a row will look at fetched from memory; of many draws, the first.
+    /// Prefetches the memory that the draws of a row will read; of many draws, the first.
     fn foresee(&self, batch: &Batch<'_>, at: usize) {
         if self.loss.among == NegativePool::Everything || self.loss.negatives >= MANY {
-            return; // draws look nothing up in the filter of all
+            return; // such draws do not read the shared filter
         }
         if let Some(user) = self.known(batch, at) {
             let n = self.loss.negatives.min(MOST_FORESEEN);
@@ -185,23 +188,23 @@ impl Sampled {
         }
     }
 
-    /// The row's user, if the training data know them.
+    /// The row's user, if in the training data.
     fn known(&self, batch: &Batch<'_>, at: usize) -> Option<UserId> {
         batch.user(at).filter(|&user| (user as usize) < self.positives.n_users())
     }
 }
 
-/// Keeps these draws apart from all others.
+/// Random stream of the negatives.
 const NEGATIVES: u64 = 0x4e45_4741;
 
-/// From so many draws a row on, a set of what its user has seen is worth making.
+/// From this number of draws per row on, a set of the user's seen items pays off.
 const MANY: usize = 64;
 
-/// Rows of one task.
+/// Rows per task.
 const CHUNK: usize = 256;
 
-/// How many rows ahead of its draws a row is first fetched from memory, and then its draws are foreseen, so many at most:
-/// they must outlast the wait in a core's own cache.
+/// Number of rows ahead at which a row itself is prefetched, and then the memory of its draws, for at most
+/// `MOST_FORESEEN` draws: they must survive in a core's own cache until used.
 const FAR: usize = 24;
 const NEAR: usize = 8;
 const MOST_FORESEEN: usize = 16;
@@ -216,7 +219,7 @@ impl Objective for Sampled {
                 let mut lists = Lists::with_capacity(rows.len(), values);
                 let (mut seen, mut row) = (Vec::new(), Vec::with_capacity(1 + self.loss.negatives));
                 for at in rows.start..rows.end + FAR {
-                    // From memory come first who asks and the targets, then what the draws look at.
+                    // First the row's query and targets are prefetched, then the memory of its draws.
                     if at < rows.end {
                         batch.cases.prefetch(batch.rows[at] as usize);
                     }
@@ -347,7 +350,7 @@ fn cosine_contrastive(
             *to_negative = share;
         }
     }
-    // Dropout can carry a target beyond a cosine of 1.
+    // Dropout can push a target beyond a cosine of 1.
     let short = (1.0 - target).max(0.0);
     if short > 0.0 {
         *to_target -= 1.0;
@@ -355,7 +358,7 @@ fn cosine_contrastive(
     short + share * beyond
 }
 
-/// The sum of a function of every number, which is computed in place and so needs a copy.
+/// The sum of a function of every number. The function works in place and so needs a copy.
 fn sum_of(numbers: &[f32], in_place: fn(&mut [f32])) -> f32 {
     let mut copy = [0.0; 64];
     let mut sum = 0.0;

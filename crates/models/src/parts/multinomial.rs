@@ -1,14 +1,14 @@
-//! The multinomial likelihood of a whole history (Liang et al., "Variational Autoencoders for Collaborative Filtering",
-//! WWW 2018, eq. 2): with scores s over the catalogue, a row's loss is minus the sum over its n different items i of
-//! ln(e^s_i / sum over all j of e^s_j).
+//! The multinomial likelihood of a whole history (Liang et al., "Variational Autoencoders for Collaborative
+//! Filtering", WWW 2018, eq. 2): with scores s over the catalogue, a row's loss is minus the sum over its n
+//! different items i of ln(e^s_i / sum over all j of e^s_j).
 //!
-//! It is asked for as [`Slate::WithComplement`]: the items of the history one by one, all others as one number. A case's items are
-//! those of its history and its targets, each once however often it stands there; a case without any teaches nothing.
+//! Its slate is [`Slate::WithComplement`]: the items of the history one by one, all others as one number. A
+//! case's items are the distinct items of its history and targets; a case without any has no loss.
 
 use rankstill_core::kernel::math::{exp, exp_slice, ln};
 use rankstill_core::{Batch, Grad, ItemId, Lists, Objective, Row, Scores, Slate};
 
-/// See the module.
+/// See the module's documentation.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Multinomial;
 
@@ -33,10 +33,10 @@ impl Objective for Multinomial {
             *share = score - most;
         }
         exp_slice(to_listed);
-        let rest = exp(scores.log_complement - most);
-        let mass = to_listed.iter().fold(rest, |sum, share| sum + share);
+        let complement = exp(scores.log_complement - most);
+        let mass = to_listed.iter().fold(complement, |sum, share| sum + share);
         let n = listed.len() as f32;
-        *grad.log_complement = n * rest / mass;
+        *grad.log_complement = n * complement / mass;
         to_listed.iter_mut().for_each(|share| *share = n * *share / mass - 1.0);
         let log_mass = ln(mass);
         listed.iter().fold(0.0, |sum, score| sum + (log_mass - (score - most)))
@@ -67,15 +67,15 @@ mod tests {
         let slate = Multinomial.slate(&batch);
         let row = Row { batch: &batch, slate: &slate, at: 0 };
         assert_eq!((row.items(), slate.left_out(0)), (&[0, 2][..], Some(&[][..])));
-        // e^s = 2 and 5 for the listed items, 1 for the rest together: shares 2/8, 5/8, 1/8.
-        let (mut to_listed, mut to_rest) = ([0.0; 2], 0.0);
+        // e^s = 2 and 5 for the listed items, 1 for the complement: shares 2/8, 5/8, 1/8.
+        let (mut to_listed, mut to_complement) = ([0.0; 2], 0.0);
         let loss = Multinomial.loss(
             row,
             Scores { listed: &[2f32.ln(), 5f32.ln()], probes: &[], log_complement: 0.0 },
-            Grad { listed: &mut to_listed, log_complement: &mut to_rest },
+            Grad { listed: &mut to_listed, log_complement: &mut to_complement },
         );
         assert!((f64::from(loss) - (4f64.ln() + 1.6f64.ln())).abs() < 1e-6, "{loss}");
-        let found = [to_listed[0], to_listed[1], to_rest];
+        let found = [to_listed[0], to_listed[1], to_complement];
         for (found, by_hand) in found.iter().zip([-0.5, 0.25, 0.25]) {
             assert!((found - by_hand).abs() < 1e-6, "{found} {by_hand}");
         }
@@ -95,13 +95,13 @@ mod tests {
         for at in 0..2 {
             let slate = Multinomial.slate(&batch);
             let (listed, log_complement) = testing::slate_of(&slate, at, &all);
-            let (mut grad, mut to_rest) = (vec![0.0; listed.len()], 0.0);
+            let (mut grad, mut to_complement) = (vec![0.0; listed.len()], 0.0);
             let loss = Multinomial.loss(
                 Row { batch: &batch, slate: &slate, at },
                 Scores { listed: &listed, probes: &[], log_complement },
-                Grad { listed: &mut grad, log_complement: &mut to_rest },
+                Grad { listed: &mut grad, log_complement: &mut to_complement },
             );
-            assert!(loss.is_finite() && to_rest == 0.0, "{loss} {to_rest}");
+            assert!(loss.is_finite() && to_complement == 0.0, "{loss} {to_complement}");
             assert!(grad.iter().sum::<f32>().abs() < 1e-6, "{grad:?}");
         }
     }

@@ -98,7 +98,8 @@ impl Training<'_> {
     }
 }
 
-/// Defines a recipe that learns by gradient with a rate that may decay: the given fields, then those of [`Training`].
+/// Defines a recipe that learns by gradient with a rate that may decay: the given fields, then those of
+/// [`Training`].
 ///
 /// A macro, because `#[serde(flatten)]` neither knows unknown keys nor the path of an error.
 macro_rules! gradient_recipe {
@@ -112,8 +113,9 @@ macro_rules! gradient_recipe {
             $($(#[$field_about])* pub $field: $type,)*
             /// How parameters follow their gradients.
             pub optimizer: rankstill_core::kernel::optimizer::Optimizer,
-            /// The learning rate of the plan's last epoch as a share of the first epoch's; linear in between. 1 = constant.
-            /// A rate that decays averages out the noise of sampling: set the epochs to the number that is really trained.
+            /// The learning rate of the plan's last epoch as a share of the first epoch's; linear in between. 1
+            /// = constant. A rate that decays averages out the noise of sampling: set the epochs to the number
+            /// that is really trained.
             pub final_rate: f64,
             /// Epochs, batches and early stopping.
             pub train: rankstill_core::Plan,

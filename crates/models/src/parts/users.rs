@@ -1,10 +1,10 @@
-//! The users' vectors of a model that was kept.
+//! The users' vectors of a saved model.
 
 use rankstill_core::kernel::optimizer::{Optimizer, Sgd};
 use rankstill_core::kernel::table::Table;
 use rankstill_core::{Error, Result, Tensors, state};
 
-/// The tensor `users`, rows of `dim`: where they lie in a file, they are read there.
+/// The tensor `users`, rows of `dim`; read in place if it is mapped from a file.
 pub(crate) fn loaded(tensors: &Tensors, dim: usize) -> Result<Table> {
     let (rows, n_users, found) = tensors.matrix("users")?;
     if found != dim {

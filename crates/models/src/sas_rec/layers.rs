@@ -1,19 +1,20 @@
-//! Layer normalisation and causal attention, forward and back, over rows of `stride` numbers of which the first `dim` count.
+//! Layer normalisation and causal attention, forward and backward, over rows of `stride` numbers, of which
+//! `dim` are used.
 
 use rankstill_core::kernel::dense::{axpy, dot};
 use rankstill_core::kernel::dropout::Dropout;
 use rankstill_core::kernel::math::exp_slice;
 use rankstill_core::kernel::rng::Rng;
 
-/// Keeps a row of equal numbers from being divided by 0, as the authors' code has it.
+/// Avoids division by 0 for a row of equal numbers, as in the authors' code.
 const EPSILON: f32 = 1e-8;
 
-/// What layer normalisation leaves for the way back.
+/// What layer normalisation keeps for the backward pass.
 #[derive(Default)]
 pub(super) struct Normal {
-    /// Rows less their mean, divided by their deviation.
+    /// Rows minus their mean, divided by their standard deviation.
     hat: Vec<f32>,
-    /// 1 / deviation.
+    /// 1 / standard deviation.
     inverse: Vec<f32>,
     pub out: Vec<f32>,
 }
@@ -71,37 +72,37 @@ impl Normal {
     }
 }
 
-/// A position that attends: `row` of the queries looks at the keys `first..=own`.
+/// A position that attends: query `row` attends to the keys `first..=own`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Looking {
+pub(super) struct AttendingPosition {
     pub row: usize,
     pub first: usize,
     pub own: usize,
-    /// Whose draws it takes.
+    /// The case that keys its random draws.
     pub case: usize,
 }
 
-/// What attention leaves for the way back.
+/// What attention keeps for the backward pass.
 #[derive(Default)]
 pub(super) struct Attention {
-    /// The shares of the keys, position after position, head after head; and what dropout left of them.
+    /// The attention weights, by position, then head; and the same after dropout.
     shares: Vec<f32>,
     kept: Vec<f32>,
 }
 
 /// Queries, keys and values, or their gradients.
-pub(super) struct Parts<'a> {
+pub(super) struct Projections<'a> {
     pub q: &'a [f32],
     pub k: &'a [f32],
     pub v: &'a [f32],
 }
 
 impl Attention {
-    /// Adds to each position's row of `out` the values that it attends to.
+    /// Adds to each position's row of `out` its weighted sum of values.
     pub fn forward(
         &mut self,
-        looking: &[Looking],
-        parts: &Parts<'_>,
+        attending: &[AttendingPosition],
+        projections: &Projections<'_>,
         heads: usize,
         (dim, stride): (usize, usize),
         mut dropped: Option<(Dropout, impl FnMut(usize) -> Rng)>,
@@ -113,14 +114,14 @@ impl Attention {
         self.kept.clear();
         let mut mask = Vec::new();
         let mut rng: Option<(usize, Rng)> = None;
-        for at in looking {
+        for at in attending {
             let n = at.own - at.first + 1;
             for head in 0..heads {
                 let columns = |row: usize| row * stride + head * width;
-                let q = &parts.q[columns(at.row)..][..width];
+                let q = &projections.q[columns(at.row)..][..width];
                 let begin = self.shares.len();
                 for key in at.first..=at.own {
-                    self.shares.push(scale * dot(q, &parts.k[columns(key)..][..width]));
+                    self.shares.push(scale * dot(q, &projections.k[columns(key)..][..width]));
                 }
                 let shares = &mut self.shares[begin..];
                 softmax(shares);
@@ -141,17 +142,17 @@ impl Attention {
                 }
                 let out = &mut out[columns(at.row)..][..width];
                 for (key, &kept) in (at.first..).zip(&*kept) {
-                    axpy(kept, &parts.v[columns(key)..][..width], out);
+                    axpy(kept, &projections.v[columns(key)..][..width], out);
                 }
             }
         }
     }
 
-    /// Adds to the gradients of queries, keys and values.
+    /// Adds to the gradients of the queries, keys and values.
     pub fn backward(
         &self,
-        looking: &[Looking],
-        parts: &Parts<'_>,
+        attending: &[AttendingPosition],
+        projections: &Projections<'_>,
         heads: usize,
         (dim, stride): (usize, usize),
         to_out: &[f32],
@@ -161,7 +162,7 @@ impl Attention {
         let scale = 1.0 / (width as f32).sqrt();
         let mut begin = 0;
         let mut to_shares = Vec::new();
-        for at in looking {
+        for at in attending {
             let n = at.own - at.first + 1;
             for head in 0..heads {
                 let columns = |row: usize| row * stride + head * width;
@@ -175,7 +176,7 @@ impl Attention {
                     let from = columns(key);
                     // kept / share is 0 or dropout's factor, whatever the share.
                     let through = if share > 0.0 { kept / share } else { 0.0 };
-                    let to_share = through * dot(to_out, &parts.v[from..][..width]);
+                    let to_share = through * dot(to_out, &projections.v[from..][..width]);
                     axpy(kept, to_out, &mut to_v[from..][..width]);
                     along += share * to_share;
                     to_shares.push(to_share);
@@ -183,8 +184,8 @@ impl Attention {
                 for (key, (&share, &to_share)) in (at.first..).zip(shares.iter().zip(&to_shares)) {
                     let slope = scale * share * (to_share - along);
                     let from = columns(key);
-                    axpy(slope, &parts.k[from..][..width], &mut to_q[own..][..width]);
-                    axpy(slope, &parts.q[own..][..width], &mut to_k[from..][..width]);
+                    axpy(slope, &projections.k[from..][..width], &mut to_q[own..][..width]);
+                    axpy(slope, &projections.q[own..][..width], &mut to_k[from..][..width]);
                 }
             }
         }

@@ -1,29 +1,29 @@
 //! Training: one step on the slate of a batch.
 //!
-//! Histories and answers are made of the same vectors: an item's step is by the sum of both gradients.
+//! Histories and scores use the same embeddings: an item's step follows the sum of both gradients.
 
-use super::model::Net;
+use super::model::SasRecModel;
 use super::tower::Pass;
-use crate::parts::item_head::{Asked, ItemHead};
+use crate::parts::item_head::{ItemHead, QueryVectors};
 use rankstill_core::kernel::dense::axpy;
 use rankstill_core::kernel::slots::Slots;
 use rankstill_core::{Batch, Learner, Objective, Slate, Tensors};
 use rayon::prelude::*;
 
-/// A model with the scratch space of its training.
+/// A model with the scratch space of training.
 pub(super) struct SasLearner {
-    net: Net,
+    net: SasRecModel,
     slots: Slots,
     passes: Vec<Pass>,
     grads: Vec<f32>,
     head: ItemHead,
 }
 
-/// Cases of one task.
+/// Cases per task.
 const CASES: usize = 16;
 
 impl SasLearner {
-    pub fn new(net: Net) -> Self {
+    pub fn new(net: SasRecModel) -> Self {
         let (slots, head) = (Slots::new(net.items.n_rows()), ItemHead::new(net.items.n_rows()));
         Self { slots, passes: Vec::new(), grads: vec![0.0; net.tower.weights.len()], head, net }
     }
@@ -51,8 +51,8 @@ impl SasLearner {
 
         let of_row: Vec<u32> = (0..batch.len() as u32).collect();
         let counts = vec![true; batch.len()];
-        let asked = Asked { vectors: &queries, of_row: &of_row, counts: &counts };
-        let loss = head.step(&mut net.items, asked, batch, slate, objective);
+        let context = QueryVectors { vectors: &queries, of_row: &of_row, counts: &counts };
+        let loss = head.step(&mut net.items, context, batch, slate, objective);
         let to_queries = head.row_gradients();
         passes
             .par_iter_mut()
@@ -61,7 +61,7 @@ impl SasLearner {
         let to_windows: Vec<f32> = passes.iter().flat_map(|pass| &pass.x).copied().collect();
         grads.fill(0.0);
         passes.iter().for_each(|pass| axpy(1.0, &pass.grads, grads));
-        head.apply_tied(&mut net.items, asked, slate, &items, &to_windows);
+        head.apply_tied(&mut net.items, context, slate, &items, &to_windows);
         net.tower.weights.update(grads, head.scale());
         net.tower.changed();
         loss
@@ -73,7 +73,7 @@ impl Learner for SasLearner {
         if batch.is_empty() || self.net.items.n_rows() == 0 {
             return 0.0;
         }
-        // Into the thread pool once, not once for each of the phases.
+        // Enters the thread pool once, not once per phase.
         let (loss, ()) = rayon::join(|| self.step_on(batch, slate, objective), || ());
         self.net.items.advance();
         self.net.changed();

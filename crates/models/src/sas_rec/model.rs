@@ -1,4 +1,4 @@
-//! The model: the items' vectors, of which both histories and answers are made, and a tower.
+//! The model: the items' embeddings, used by both histories and scores, and a tower.
 
 use super::SasRec;
 use super::tower::{Pass, Tower};
@@ -9,14 +9,14 @@ use rankstill_core::kernel::table::Table;
 use rankstill_core::state::{self, wrong};
 use rankstill_core::{Error, Factored, Factors, ItemId, Model, Query, Result, Tensors};
 
-/// A table and layers, with their optimiser while they learn.
-pub(super) struct Net {
+/// A table and layers, with their optimiser during training.
+pub(super) struct SasRecModel {
     pub items: Table,
     pub tower: Tower,
     panels: ItemPanels,
 }
 
-impl Net {
+impl SasRecModel {
     fn new(recipe: &SasRec, n_items: usize, optimizer: &Optimizer) -> Self {
         Self {
             items: Table::new(n_items, recipe.dim, optimizer.clone()),
@@ -25,7 +25,7 @@ impl Net {
         }
     }
 
-    /// The first values that the recipe's documentation gives.
+    /// The initial values that the recipe documents.
     pub fn random(recipe: &SasRec, n_items: usize, seed: u64) -> Self {
         let mut net = Self::new(recipe, n_items, &recipe.optimizer);
         let std = recipe.init_std as f32;
@@ -36,7 +36,7 @@ impl Net {
         net
     }
 
-    /// From [`Model::tensors`]; without an optimiser's state.
+    /// From [`Model::tensors`], without optimiser state.
     pub fn loaded(recipe: &SasRec, tensors: &Tensors) -> Result<Self> {
         let (items, n_items, dim) = tensors.matrix("items")?;
         if dim != recipe.dim {
@@ -49,7 +49,7 @@ impl Net {
         Ok(net)
     }
 
-    /// From [`Net::state`].
+    /// From [`SasRecModel::state`].
     pub fn resumed(recipe: &SasRec, n_items: usize, kept: &Tensors) -> Result<Self> {
         let mut net = Self::new(recipe, n_items, &recipe.optimizer);
         net.items.restore(&state::read(kept, "items")?).map_err(wrong("items"))?;
@@ -58,7 +58,7 @@ impl Net {
         Ok(net)
     }
 
-    /// Everything with its optimiser's state.
+    /// All parameters with their optimiser state.
     pub fn state(&self) -> Tensors {
         let mut tensors = Tensors::default();
         state::insert(&mut tensors, "items", self.items.state());
@@ -66,7 +66,7 @@ impl Net {
         tensors
     }
 
-    /// Forgets what was derived from the table.
+    /// Drops what was derived from the table.
     pub fn changed(&mut self) {
         self.panels.forget();
     }
@@ -79,7 +79,7 @@ impl Net {
         out[begin..].reverse();
     }
 
-    /// Lays out cases for [`Tower::forward`]: their items, `starts[i]..starts[i + 1]` of case i.
+    /// Prepares cases for [`Tower::forward`]: case i has the items `starts[i]..starts[i + 1]`.
     pub fn fill(&self, pass: &mut Pass, starts: &[usize], items: &[ItemId]) {
         let stride = self.items.stride();
         pass.starts.clear();
@@ -92,9 +92,9 @@ impl Net {
     }
 }
 
-crate::parts::item_panels::scores_by_products!(Net);
+crate::parts::item_panels::scores_by_products!(SasRecModel);
 
-impl Factored for Net {
+impl Factored for SasRecModel {
     fn items(&self) -> Factors<'_> {
         factors(&self.items)
     }
@@ -115,7 +115,7 @@ impl Factored for Net {
     }
 }
 
-impl Model for Net {
+impl Model for SasRecModel {
     fn tensors(&self) -> Tensors {
         let mut tensors = Tensors::default();
         tensors.insert("items", &[self.items.n_rows(), self.items.dim()], self.items.export());
@@ -128,5 +128,5 @@ impl Model for Net {
     }
 }
 
-/// Keeps the first draws apart from all others.
+/// Random stream of the initial values.
 const INIT: u64 = 0x494e_4954;

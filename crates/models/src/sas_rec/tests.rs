@@ -8,8 +8,8 @@ use rankstill_core::{Batch, Lists, Query};
 
 const RATE: f64 = 0.1;
 
-/// Without dropout, with a smooth activation and vectors that are not small: finite differences meet no kink, and little
-/// curvature.
+/// Without dropout, with a smooth activation and vectors that are not small: finite differences meet no kink,
+/// and little curvature.
 fn by_sgd() -> SasRec {
     SasRec {
         dim: 6,
@@ -188,7 +188,7 @@ fn naive_loss(
             s + 0.5 * (scores[i] - goal).powi(2)
         }),
         Slate::WithComplement { left_out, asking, .. } => {
-            assert_eq!(name, "against");
+            assert_eq!(name, "complement");
             let asks = asking.contains(&(at as u32));
             let counts = |i: &usize| {
                 let i = *i as u32;
@@ -200,7 +200,7 @@ fn naive_loss(
     }
 }
 
-/// With dropout a step is the slope of what is lost with the same masks, which only the learner itself can tell.
+/// With dropout a step is the slope of the loss with the same masks, which only the learner knows.
 #[test]
 fn a_step_with_dropout_is_the_slope_of_its_own_loss() {
     let train = testing::blocks();

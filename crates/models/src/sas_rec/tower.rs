@@ -1,10 +1,12 @@
-//! The blocks, and what a few cases of a batch leave in them for the way back.
+//! The attention blocks, and what a few cases of a batch keep in them for the backward pass.
 //!
-//! Some cases are one task's: forward, backward, and their share of the weights' gradients, which are added task after task.
-//! Their positions stand one after the other, without padding, in rows padded with zeros to a multiple of 16 numbers.
+//! A few cases are one task: forward, backward, and their contribution to the weights' gradients, which are
+//! added task by task. Their positions are concatenated, without padding positions; rows are padded with zeros
+//! to a multiple of 16 numbers.
 
 use super::SasRec;
-use super::layers::{Attention, Looking, Normal, Parts};
+use super::layers::{AttendingPosition, Attention, Normal, Projections};
+use super::layout::BlockRanges;
 use rankstill_core::kernel::activation::{Activation, activate, chain};
 use rankstill_core::kernel::affine::{affine, to_bias, to_weights, transpose};
 use rankstill_core::kernel::dense::axpy;
@@ -13,8 +15,6 @@ use rankstill_core::kernel::optimizer::Optimizer;
 use rankstill_core::kernel::panels::Rows;
 use rankstill_core::kernel::param::DenseParam;
 use rankstill_core::kernel::rng::Rng;
-use rankstill_core::kernel::simd::LANES;
-use rankstill_core::{Error, Result, Tensors};
 use std::ops::Range;
 
 /// Weights with their optimiser, and what is derived from them.
@@ -22,7 +22,7 @@ pub(super) struct Tower {
     pub dim: usize,
     pub length: usize,
     heads: usize,
-    blocks: usize,
+    pub blocks: usize,
     activation: Activation,
     dropout: Dropout,
     pub weights: DenseParam,
@@ -30,37 +30,26 @@ pub(super) struct Tower {
     back: Vec<[Vec<f32>; 5]>,
 }
 
-/// The matrices of a block, and their biases: Q, K, V, and the two layers after attention.
-const MATRICES: [&str; 5] = ["query", "key", "value", "inner", "outer"];
-
-/// Where a block's weights lie.
-#[derive(Clone)]
-struct Places {
-    /// Gain and bias of the two normalisations.
-    normals: [(Range<usize>, Range<usize>); 2],
-    matrices: [(Range<usize>, Range<usize>); 5],
-}
-
-/// Some cases on their way.
+/// The forward and backward pass of some cases.
 #[derive(Default)]
 pub(super) struct Pass {
-    /// Where each case's positions begin, and the end of the last.
+    /// The start of each case's positions, and the end of the last.
     pub starts: Vec<usize>,
-    /// The positions' inputs, after dropout; on the way back their gradients.
+    /// The positions' inputs, after dropout; after the backward pass their gradients.
     pub x: Vec<f32>,
     masks: Vec<u64>,
     blocks: Vec<Block>,
     last: Normal,
-    /// The cases' vectors.
+    /// The cases' query vectors.
     pub out: Vec<f32>,
-    /// The weights' gradients.
+    /// The gradients of the weights.
     pub grads: Vec<f32>,
 }
 
 #[derive(Default)]
 struct Block {
     x: Vec<f32>,
-    looking: Vec<Looking>,
+    attending: Vec<AttendingPosition>,
     first: Normal,
     q: Vec<f32>,
     k: Vec<f32>,
@@ -73,7 +62,7 @@ struct Block {
     out: Vec<f32>,
 }
 
-/// Draws of a case, kept apart by their purpose.
+/// The random stream of a case and a purpose.
 pub(super) type Draws<'a> = &'a (dyn Fn(usize, u64) -> Rng + Sync);
 
 impl Tower {
@@ -98,59 +87,16 @@ impl Tower {
         tower
     }
 
-    fn stride(&self) -> usize {
-        self.dim.next_multiple_of(LANES)
-    }
-
-    /// The vectors of the positions.
-    fn positions(&self) -> Range<usize> {
-        0..self.length * self.stride()
-    }
-
-    fn places(&self, block: usize) -> Places {
-        let stride = self.stride();
-        let matrix = self.dim * stride;
-        let mut end = self.positions().end + block * (5 * (matrix + stride) + 4 * stride);
-        let mut take = |len: usize| {
-            end += len;
-            end - len..end
-        };
-        let normals = [(); 2].map(|()| (take(stride), take(stride)));
-        let matrices = [(); 5].map(|()| (take(matrix), take(stride)));
-        Places { normals, matrices }
-    }
-
-    /// Gain and bias after the last block.
-    fn last(&self) -> (Range<usize>, Range<usize>) {
-        let (stride, end) = (self.stride(), self.places(self.blocks).normals[0].0.start);
-        (end..end + stride, end + stride..end + 2 * stride)
-    }
-
-    fn len(&self) -> usize {
-        self.last().1.end
-    }
-
-    fn gains(&self) -> Vec<Range<usize>> {
-        let blocks = (0..self.blocks).flat_map(|block| self.places(block).normals);
-        blocks.map(|(gain, _)| gain).chain([self.last().0]).collect()
-    }
-
-    /// Numbers besides the items' vectors.
-    pub fn n_parameters(&self) -> usize {
-        let block = 5 * (self.dim + 1) * self.dim + 4 * self.dim;
-        self.length * self.dim + self.blocks * block + 2 * self.dim
-    }
-
-    /// The first values that the recipe's documentation gives.
+    /// The initial values that the recipe documents.
     pub fn randomise(&mut self, rng: &mut Rng, std: f32) {
         let (dim, stride, positions) = (self.dim, self.stride(), self.positions());
-        let places: Vec<Places> = (0..self.blocks).map(|block| self.places(block)).collect();
+        let ranges: Vec<BlockRanges> = (0..self.blocks).map(|block| self.ranges(block)).collect();
         let values = self.weights.values_mut();
         for row in values[positions].chunks_exact_mut(stride) {
             rng.fill_normal(&mut row[..dim], 0.0, std);
         }
         let bound = (3.0 / dim as f64).sqrt() as f32;
-        for (matrix, _) in places.into_iter().flat_map(|places| places.matrices) {
+        for (matrix, _) in ranges.into_iter().flat_map(|ranges| ranges.matrices) {
             for row in values[matrix].chunks_exact_mut(stride) {
                 rng.fill_uniform(&mut row[..dim], -bound, bound);
             }
@@ -158,13 +104,13 @@ impl Tower {
         self.changed();
     }
 
-    /// To be called whenever the weights have changed.
+    /// Must be called after every change of the weights.
     pub fn changed(&mut self) {
         let (dim, stride) = (self.dim, self.stride());
         self.back.resize_with(self.blocks, Default::default);
         let mut back = std::mem::take(&mut self.back);
         for (block, back) in back.iter_mut().enumerate() {
-            for ((matrix, _), back) in self.places(block).matrices.into_iter().zip(back) {
+            for ((matrix, _), back) in self.ranges(block).matrices.into_iter().zip(back) {
                 back.resize(dim * stride, 0.0);
                 transpose(&self.weights.values()[matrix], dim, dim, stride, back, stride);
             }
@@ -172,7 +118,8 @@ impl Tower {
         self.back = back;
     }
 
-    /// From `pass.starts` and the items' vectors at `pass.x` to `pass.out`, one row a case. With draws, there is dropout.
+    /// From `pass.starts` and the items' embeddings in `pass.x` to `pass.out`, one row per case; with dropout
+    /// if there are draws.
     pub fn forward(&self, pass: &mut Pass, draws: Option<Draws<'_>>) {
         let (dim, stride) = (self.dim, self.stride());
         let draws = draws.filter(|_| !self.dropout.is_off());
@@ -218,60 +165,65 @@ impl Tower {
         block: &mut Block,
         draws: Option<Draws<'_>>,
     ) {
-        let (dim, stride, places) = (self.dim, self.stride(), self.places(at));
+        let (dim, stride, ranges) = (self.dim, self.stride(), self.ranges(at));
         let values = self.weights.values();
         let last = at + 1 == self.blocks;
-        block.looking.clear();
+        block.attending.clear();
         for (case, pair) in starts.windows(2).enumerate() {
             let (first, end) = (pair[0], pair[1]);
             let from = if last { end.max(first + 1) - 1 } else { first };
             for own in from..end {
-                block.looking.push(Looking { row: block.looking.len(), first, own, case });
+                block.attending.push(AttendingPosition {
+                    row: block.attending.len(),
+                    first,
+                    own,
+                    case,
+                });
             }
         }
         let asking: Vec<f32> = match last {
             false => block.x.clone(),
             true => block
-                .looking
+                .attending
                 .iter()
                 .flat_map(|at| &block.x[at.own * stride..][..stride])
                 .copied()
                 .collect(),
         };
-        let (gain, bias) = &places.normals[0];
+        let (gain, bias) = &ranges.normals[0];
         block.first.forward(&asking, &values[gain.clone()], &values[bias.clone()], dim);
         for (which, from, to) in [
             (0, &block.first.out, &mut block.q),
             (1, &block.x, &mut block.k),
             (2, &block.x, &mut block.v),
         ] {
-            self.linear(&places, which, from, to);
+            self.linear(&ranges, which, from, to);
         }
         let mut sums = block.first.out.clone();
         let keyed = draws
             .map(|draws| (self.dropout, move |case: usize| draws(case, purpose(at, ATTENTION))));
-        let parts = Parts { q: &block.q, k: &block.k, v: &block.v };
+        let projections = Projections { q: &block.q, k: &block.k, v: &block.v };
         block.attention.forward(
-            &block.looking,
-            &parts,
+            &block.attending,
+            &projections,
             self.heads,
             (dim, stride),
             keyed,
             &mut sums,
         );
 
-        let (gain, bias) = &places.normals[1];
+        let (gain, bias) = &ranges.normals[1];
         block.second.forward(&sums, &values[gain.clone()], &values[bias.clone()], dim);
-        self.linear(&places, 3, &block.second.out, &mut block.inner);
+        self.linear(&ranges, 3, &block.second.out, &mut block.inner);
         activate(self.activation, &mut block.inner);
-        // Padding is 0 before the activation, which need not leave it so.
+        // Padding is 0 before the activation, but need not be after it.
         clear_padding(&mut block.inner, dim, stride);
-        let cases = || runs(&block.looking);
+        let cases = || runs(&block.attending);
         if let Some(draws) = draws {
             self.draw(cases(), draws, purpose(at, INNER), &mut block.inner_masks);
             self.drop(&block.inner_masks, &mut block.inner);
         }
-        self.linear(&places, 4, &block.inner, &mut block.out);
+        self.linear(&ranges, 4, &block.inner, &mut block.out);
         if let Some(draws) = draws {
             self.draw(cases(), draws, purpose(at, OUTER), &mut block.outer_masks);
             self.drop(&block.outer_masks, &mut block.out);
@@ -279,15 +231,15 @@ impl Tower {
         axpy(1.0, &block.second.out, &mut block.out);
     }
 
-    fn linear(&self, places: &Places, which: usize, from: &[f32], to: &mut Vec<f32>) {
+    fn linear(&self, ranges: &BlockRanges, which: usize, from: &[f32], to: &mut Vec<f32>) {
         let (values, stride) = (self.weights.values(), self.stride());
-        let (matrix, bias) = &places.matrices[which];
+        let (matrix, bias) = &ranges.matrices[which];
         to.resize(from.len(), 0.0);
         let rows = Rows::new(from, from.len() / stride, self.dim, stride);
         affine(rows, &values[matrix.clone()], &values[bias.clone()], stride, to);
     }
 
-    /// The same as [`Tower::linear`]'s way back: adds to `to_from`.
+    /// The backward pass of [`Tower::linear`]: adds to `to_from`.
     fn linear_back(
         &self,
         (block, which): (usize, usize),
@@ -297,7 +249,7 @@ impl Tower {
         grads: &mut [f32],
     ) {
         let (dim, stride) = (self.dim, self.stride());
-        let (matrix, bias) = &self.places(block).matrices[which];
+        let (matrix, bias) = &self.ranges(block).matrices[which];
         let n = from.len() / stride;
         to_weights(
             Rows::new(from, n, dim, stride),
@@ -313,7 +265,7 @@ impl Tower {
         axpy(1.0, &back, to_from);
     }
 
-    /// A mask for every row of every case: of each the number of rows.
+    /// A mask for every row of every case; `cases` are (case, number of rows).
     fn draw(
         &self,
         cases: impl Iterator<Item = (usize, usize)>,
@@ -334,8 +286,8 @@ impl Tower {
         apply(masks, self.dropout.scale(), rows, self.dim, self.stride());
     }
 
-    /// From the gradients of the cases' vectors, `apart` from one to the next, to those of the items' vectors at `pass.x` and of
-    /// the weights. `dropped`: whether the forward pass had dropout.
+    /// From the gradients of the cases' query vectors, `apart` from one to the next, to those of the items'
+    /// embeddings, in `pass.x`, and of the weights. `dropped`: whether the forward pass had dropout.
     pub fn backward(&self, pass: &mut Pass, to_out: &[f32], apart: usize, dropped: bool) {
         let (dim, stride) = (self.dim, self.stride());
         let dropped = dropped && !self.dropout.is_off();
@@ -378,7 +330,7 @@ impl Tower {
         dropped: bool,
         grads: &mut [f32],
     ) -> Vec<f32> {
-        let (dim, stride, places) = (self.dim, self.stride(), self.places(at));
+        let (dim, stride, ranges) = (self.dim, self.stride(), self.ranges(at));
         let values = self.weights.values();
         let mut to_second = to_out.clone();
         let mut to_outer = to_out;
@@ -390,14 +342,14 @@ impl Tower {
         let mut inner = block.inner.clone();
         if dropped {
             self.drop(&block.inner_masks, &mut to_inner);
-            // What was kept has been scaled: undone, it is what the activation gave.
+            // Dropout has scaled the outputs that it kept: undone, they are those of the activation.
             inner.iter_mut().for_each(|x| *x /= self.dropout.scale());
         }
         chain(self.activation, &inner, &mut to_inner);
         clear_padding(&mut to_inner, dim, stride);
         self.linear_back((at, 3), &block.second.out, &to_inner, &mut to_second, grads);
 
-        let (gain, bias) = &places.normals[1];
+        let (gain, bias) = &ranges.normals[1];
         let mut to_sums = vec![0.0; to_second.len()];
         let (to_gain, to_bias) = two(grads, gain, bias);
         block.second.backward(
@@ -411,10 +363,10 @@ impl Tower {
 
         let mut to_q = vec![0.0; block.q.len()];
         let (mut to_k, mut to_v) = (vec![0.0; block.k.len()], vec![0.0; block.v.len()]);
-        let parts = Parts { q: &block.q, k: &block.k, v: &block.v };
+        let projections = Projections { q: &block.q, k: &block.k, v: &block.v };
         block.attention.backward(
-            &block.looking,
-            &parts,
+            &block.attending,
+            &projections,
             self.heads,
             (dim, stride),
             &to_sums,
@@ -425,7 +377,7 @@ impl Tower {
         let mut to_x = vec![0.0; block.x.len()];
         self.linear_back((at, 1), &block.x, &to_k, &mut to_x, grads);
         self.linear_back((at, 2), &block.x, &to_v, &mut to_x, grads);
-        let (gain, bias) = &places.normals[0];
+        let (gain, bias) = &ranges.normals[0];
         let mut to_asking = vec![0.0; to_first.len()];
         let (to_gain, to_bias) = two(grads, gain, bias);
         block.first.backward(
@@ -436,63 +388,14 @@ impl Tower {
             to_gain,
             to_bias,
         );
-        for (looking, to_asking) in block.looking.iter().zip(to_asking.chunks_exact(stride)) {
-            axpy(1.0, to_asking, &mut to_x[looking.own * stride..][..stride]);
+        for (attending, to_asking) in block.attending.iter().zip(to_asking.chunks_exact(stride)) {
+            axpy(1.0, to_asking, &mut to_x[attending.own * stride..][..stride]);
         }
         to_x
     }
-
-    /// The weights without padding.
-    pub fn export(&self, tensors: &mut Tensors) {
-        let stride = self.stride();
-        for (name, range, rows) in self.named() {
-            let data = self.weights.values()[range].chunks_exact(stride);
-            let data: Vec<f32> = data.flat_map(|row| &row[..self.dim]).copied().collect();
-            tensors.insert(name, &[rows, self.dim], data);
-        }
-    }
-
-    /// From what [`Tower::export`] gave; begins the optimiser afresh.
-    pub fn import(&mut self, tensors: &Tensors) -> Result<()> {
-        let (dim, stride) = (self.dim, self.stride());
-        let mut flat = vec![0.0; self.weights.len()];
-        for (name, range, rows) in self.named() {
-            let (data, found_rows, found_columns) = tensors.matrix(&name)?;
-            if (found_rows, found_columns) != (rows, dim) {
-                let found = format!("found {found_rows} x {found_columns}");
-                let problem = format!("expected {rows} x {dim}, {found}");
-                return Err(Error::Tensor { name, problem });
-            }
-            let to = flat[range].chunks_exact_mut(stride).zip(data.chunks_exact(dim));
-            to.for_each(|(to, row)| to[..dim].copy_from_slice(row));
-        }
-        self.weights.values_mut().copy_from_slice(&flat);
-        self.changed();
-        Ok(())
-    }
-
-    /// Name, place and rows.
-    fn named(&self) -> Vec<(String, Range<usize>, usize)> {
-        let mut all = vec![("positions".to_owned(), self.positions(), self.length)];
-        for block in 0..self.blocks {
-            let places = self.places(block);
-            for (at, (gain, bias)) in places.normals.into_iter().enumerate() {
-                all.push((format!("blocks.{block}.normal.{at}.gain"), gain, 1));
-                all.push((format!("blocks.{block}.normal.{at}.bias"), bias, 1));
-            }
-            for (name, (matrix, bias)) in MATRICES.iter().zip(places.matrices) {
-                all.push((format!("blocks.{block}.{name}.weight"), matrix, self.dim));
-                all.push((format!("blocks.{block}.{name}.bias"), bias, 1));
-            }
-        }
-        let (gain, bias) = self.last();
-        all.push(("last.gain".to_owned(), gain, 1));
-        all.push(("last.bias".to_owned(), bias, 1));
-        all
-    }
 }
 
-/// Purposes of draws; those of blocks are further apart.
+/// Purposes of random draws; each block has its own, four apart.
 const EMBEDDING: u64 = 0x5341_5300;
 const ATTENTION: u64 = 1;
 const INNER: u64 = 2;
@@ -502,16 +405,16 @@ fn purpose(block: usize, which: u64) -> u64 {
     EMBEDDING + 4 * block as u64 + which
 }
 
-/// Each case, and how many of its positions look.
-fn runs(looking: &[Looking]) -> impl Iterator<Item = (usize, usize)> + '_ {
-    looking.chunk_by(|a, b| a.case == b.case).map(|run| (run[0].case, run.len()))
+/// Each case with its number of attending positions.
+fn runs(attending: &[AttendingPosition]) -> impl Iterator<Item = (usize, usize)> + '_ {
+    attending.chunk_by(|a, b| a.case == b.case).map(|run| (run[0].case, run.len()))
 }
 
 fn clear_padding(rows: &mut [f32], dim: usize, stride: usize) {
     rows.chunks_exact_mut(stride).for_each(|row| row[dim..].fill(0.0));
 }
 
-/// Two parts of the gradients, the first before the second.
+/// Two ranges of the gradients, the first before the second.
 fn two<'a>(
     grads: &'a mut [f32],
     first: &Range<usize>,

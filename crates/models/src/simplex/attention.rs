@@ -1,4 +1,4 @@
-//! What the items of a user's history count when they do not all count the same: the paper's user attention.
+//! The weights of the items of a user's history: the paper's user attention.
 
 use rankstill_core::kernel::gemm::{Mat, MatMut, gemm, parallel};
 use rankstill_core::kernel::math::{exp, exp_slice, tanh_slice};
@@ -10,39 +10,39 @@ use rankstill_core::kernel::slots::Slots;
 use rankstill_core::kernel::table::{Table, Terms};
 use rankstill_core::{ItemId, UserId};
 
-/// An item of user u's history, whose vector is s, counts exp(k . e_u) / m, k = tanh(K s + b), m the sum of that over the history and
-/// of 1 for each place that the history leaves empty.
+/// An item of user u's history, with embedding s, has the weight exp(k . e_u) / m with k = tanh(K s + b); m
+/// sums exp(k . e_u) over the history, and 1 for each position that the history leaves empty.
 pub(super) struct Attention {
     /// K, row-major, and b.
     pub weights: DenseParam,
     dim: usize,
-    /// Of a history.
-    places: usize,
-    /// The users' own vectors; a table's stride apart, as all vectors here.
+    /// Maximum length of a history.
+    positions: usize,
+    /// The users' own embeddings; a table's stride apart, as all rows here.
     queries: Vec<f32>,
-    /// The distinct items of their histories, with vector and key.
+    /// The distinct items of their histories, with their embeddings and keys.
     items: Slots,
     vectors: Vec<f32>,
     keys: Vec<f32>,
-    /// Of each entry of a history: whose it is.
+    /// The user of each entry of the histories.
     owners: Vec<u32>,
 }
 
-/// What a step changes.
+/// The gradients of a step.
 pub(super) struct Back<'a> {
-    /// Rows of items, each with one vector of `to_items`.
+    /// Items, each with one row of `to_items`.
     pub items: &'a [ItemId],
     pub to_items: Vec<f32>,
     pub to_weights: Vec<f32>,
 }
 
 impl Attention {
-    /// K and b of 0.
-    pub fn new(n_items: usize, dim: usize, places: usize, optimizer: Optimizer) -> Self {
+    /// With K and b 0.
+    pub fn new(n_items: usize, dim: usize, positions: usize, optimizer: Optimizer) -> Self {
         Self {
             weights: DenseParam::new(dim * (dim + 1), optimizer),
             dim,
-            places,
+            positions,
             queries: Vec::new(),
             items: Slots::new(n_items),
             vectors: Vec::new(),
@@ -51,13 +51,13 @@ impl Attention {
         }
     }
 
-    /// K normally distributed, with the variance of Xavier.
+    /// Initialises K: normal, with Xavier's variance.
     pub fn init(&mut self, rng: &mut Rng) {
         let n = self.dim * self.dim;
         rng.fill_normal(&mut self.weights.values_mut()[..n], 0.0, 1.0 / (self.dim as f32).sqrt());
     }
 
-    /// What each entry of the histories of some users counts: those of the k-th are `starts[k]..starts[k + 1]`.
+    /// The weight of each entry of the histories of some users: those of the k-th are `starts[k]..starts[k + 1]`.
     pub fn shares(
         &mut self,
         users: &[UserId],
@@ -94,12 +94,13 @@ impl Attention {
         let queries = (&self.queries[..], stride);
         pair_dots(&self.keys, self.items.slot_of(), queries, &self.owners, stride, shares);
         for bounds in starts.windows(2) {
-            softmax(&mut shares[bounds[0]..bounds[1]], self.places);
+            softmax(&mut shares[bounds[0]..bounds[1]], self.positions);
         }
     }
 
-    /// From the gradients of the sums of the histories' vectors by these shares, the ways through the shares: what goes to
-    /// the users' vectors is added to `to_own`; vectors are `stride` apart, as in [`Self::shares`]. The way from a sum straight to its items is not in it.
+    /// The gradients that flow through the weights, given those of the pooled embeddings; the gradient of the
+    /// users' embeddings is added to `to_own`. Rows are `stride` apart, as in [`Self::shares`]. The direct path
+    /// from a pooled embedding to its items is not included.
     pub fn back(
         &self,
         starts: &[usize],
@@ -143,17 +144,17 @@ impl Attention {
     }
 }
 
-/// The shares of some logits among so many places, of which those without a logit have one of 0.
-fn softmax(x: &mut [f32], places: usize) {
+/// Softmax over `positions` logits, of which those missing in `x` are 0.
+fn softmax(x: &mut [f32], positions: usize) {
     let most = x.iter().fold(0.0, |most: f32, &x| most.max(x));
     x.iter_mut().for_each(|x| *x -= most);
     exp_slice(x);
-    let empty = places.saturating_sub(x.len()) as f32 * exp(-most);
+    let empty = positions.saturating_sub(x.len()) as f32 * exp(-most);
     let mass = x.iter().fold(empty, |sum, x| sum + x);
     x.iter_mut().for_each(|x| *x /= mass);
 }
 
-/// The gradients of the logits in place of those of the shares.
+/// Replaces the gradients of the weights by those of the logits.
 fn back_from_softmax(shares: &[f32], gradients: &mut [f32]) {
     let mean: f32 = shares.iter().zip(&*gradients).map(|(share, g)| share * g).sum();
     gradients.iter_mut().zip(shares).for_each(|(g, share)| *g = share * (*g - mean));

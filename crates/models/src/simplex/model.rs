@@ -1,4 +1,4 @@
-//! The model: users' directions, items' vectors and their directions, and users who are not among them.
+//! The model: the users' unit vectors, the items' embeddings and their unit vectors, and new users.
 
 use super::Simplex;
 use crate::parts::item_panels::{ItemPanels, factors};
@@ -9,16 +9,16 @@ use rankstill_core::{Error, Factored, Factors, ItemId, Model, Query, Result, Ten
 use rayon::prelude::*;
 use std::sync::OnceLock;
 
-/// Directions of users, vectors of items with their optimiser while they learn.
+/// Unit vectors of users, and embeddings of items with their optimiser during training.
 pub(super) struct SimplexModel {
-    /// Unit vectors. Take no steps.
+    /// Unit vectors. They take no steps.
     pub users: Table,
     pub items: Table,
-    /// Unit vectors of the items. Take no steps.
+    /// Unit vectors of the items. They take no steps.
     pub units: Table,
-    /// The items' vectors for histories, where these are not those of `items`.
+    /// The items' separate embeddings for histories, if any.
     pub apart: Option<Table>,
-    /// W, row-major; empty where histories do not count.
+    /// W, row-major; empty where histories have no weight.
     pub map: Vec<f32>,
     panels: ItemPanels,
     mean_user: OnceLock<Vec<f32>>,
@@ -40,7 +40,7 @@ impl SimplexModel {
         }
     }
 
-    /// From [`Model::tensors`]; without an optimiser's state.
+    /// From [`Model::tensors`], without optimiser state.
     pub fn loaded(recipe: &Simplex, tensors: &Tensors) -> Result<Self> {
         let (_, _, user_dim) = tensors.matrix("users")?;
         let (items, n_items, item_dim) = tensors.matrix("items")?;
@@ -64,12 +64,12 @@ impl SimplexModel {
         Ok(model)
     }
 
-    /// The items' vectors that histories are made of.
+    /// The items' embeddings for histories.
     pub fn pooled(&self) -> &Table {
         self.apart.as_ref().unwrap_or(&self.items)
     }
 
-    /// Makes the unit vectors of all items.
+    /// Computes the unit vectors of all items.
     pub fn direct_all(&mut self) {
         let Self { items, units, .. } = self;
         units.init(|item, unit| {
@@ -77,7 +77,7 @@ impl SimplexModel {
         });
     }
 
-    /// Forgets what was derived from the tables.
+    /// Drops what was derived from the tables.
     pub fn changed(&mut self) {
         self.panels.forget();
         self.mean_user = OnceLock::new();
@@ -107,7 +107,7 @@ impl SimplexModel {
     }
 }
 
-/// The mean of some rows; 0 of none.
+/// The mean of some rows; 0 if there are none.
 fn mean_of(table: &Table, rows: impl ExactSizeIterator<Item = u32>) -> Vec<f32> {
     let n = rows.len().max(1) as f64;
     let mut sum = vec![0.0; table.dim()];
@@ -117,7 +117,7 @@ fn mean_of(table: &Table, rows: impl ExactSizeIterator<Item = u32>) -> Vec<f32> 
     sum.iter().map(|sum| (sum / n) as f32).collect()
 }
 
-/// A vector's direction; returns its length. 0 has none.
+/// Writes a vector's unit vector and returns its norm. That of 0 is 0.
 pub(super) fn direct(vector: &[f32], unit: &mut [f32]) -> f32 {
     let length = vector.iter().fold(0.0, |sum, x| sum + x * x).sqrt();
     let scale = if length > 0.0 { 1.0 / length } else { 0.0 };
@@ -125,7 +125,7 @@ pub(super) fn direct(vector: &[f32], unit: &mut [f32]) -> f32 {
     length
 }
 
-/// The gradient of a vector, from that of its direction: what goes along it changes nothing.
+/// The gradient of a vector from that of its unit vector: the component along the vector vanishes.
 pub(super) fn back_from_direction(unit: &[f32], length: f32, given: &[f32], out: &mut [f32]) {
     let along = unit.iter().zip(given).fold(0.0, |sum, (u, g)| sum + u * g);
     let scale = if length > 0.0 { 1.0 / length } else { 0.0 };

@@ -58,10 +58,10 @@ fn a_step_is_the_slope_for_slates_of_every_shape() {
     }
 }
 
-/// With dropout or without the targets a step is the slope of what is lost with the same masks and histories, which only the
-/// learner itself can tell.
+/// With dropout or left-out targets a step is the slope of the loss with the same masks and histories,
+/// which only the learner knows.
 #[test]
-fn a_step_by_what_only_training_sees_is_the_slope_of_its_own_loss() {
+fn a_step_with_training_only_inputs_is_the_slope_of_its_own_loss() {
     for (leave_target_out, pooling) in
         [(false, Pooling::UserAttention), (true, Pooling::UserAttention), (true, Pooling::Mean)]
     {
@@ -182,19 +182,19 @@ fn are_cosines(recipe: &Simplex, pooled: &str, train: &Arc<Interactions>) {
 }
 
 #[test]
-fn strangers_point_where_their_items_do() {
+fn new_users_point_where_their_items_do() {
     let train = testing::blocks();
     for recipe in [by_sgd(1.0), by_sgd(0.4), with_two_tables(0.4), attending(0.4)] {
         let tensors = recipe.init(&train, 1).unwrap().tensors();
         let model = SimplexModel::loaded(&recipe, &tensors).unwrap();
-        let mut stranger = vec![0.0; 4];
+        let mut vector = vec![0.0; 4];
         let query = [Query { user: None, history: &[3, 9, 3, 99], hidden: &[] }];
-        rankstill_core::Factored::embed(&model, &query, &mut stranger);
+        rankstill_core::Factored::embed(&model, &query, &mut vector);
         // W is the identity before anything is learnt.
         let sum: Vec<f32> =
             model.pooled().row(3).iter().zip(model.pooled().row(9)).map(|(a, b)| a + b).collect();
         let length = sum.iter().map(|x| x * x).sum::<f32>().sqrt();
-        for (x, sum) in stranger.iter().zip(&sum) {
+        for (x, sum) in vector.iter().zip(&sum) {
             assert!((x - sum / length).abs() < 1e-5);
         }
     }
@@ -232,12 +232,12 @@ fn probes_are_scored_by_every_optimiser() {
 }
 
 #[test]
-fn rows_of_strangers_teach_nothing() {
-    testing::strangers_teach_nothing(&by_sgd(0.4));
-    testing::strangers_teach_nothing(&by_sgd(1.0));
-    testing::strangers_teach_nothing(&with_two_tables(0.4));
-    testing::strangers_teach_nothing(&attending(0.4));
-    testing::strangers_teach_nothing(&Simplex { leave_target_out: true, ..by_sgd(0.4) });
+fn rows_of_unknown_users_teach_nothing() {
+    testing::unknown_users_teach_nothing(&by_sgd(0.4));
+    testing::unknown_users_teach_nothing(&by_sgd(1.0));
+    testing::unknown_users_teach_nothing(&with_two_tables(0.4));
+    testing::unknown_users_teach_nothing(&attending(0.4));
+    testing::unknown_users_teach_nothing(&Simplex { leave_target_out: true, ..by_sgd(0.4) });
 }
 
 #[test]

@@ -1,56 +1,34 @@
-//! `rankstill compare`: two models' values case by case, with paired tests.
+//! `rankstill compare`: paired tests on the values of two models, case by case.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use rankstill::data::columns::read_parquet;
-use rankstill::data::{Column, Table};
+use rankstill::data::{Column, ColumnTable};
+use rankstill::eval::compare::Comparison;
 use rankstill::eval::report::comparisons;
-use rankstill::eval::{Comparing, compare, significance};
+use rankstill::eval::{ComparisonOptions, compare, significance};
 use rankstill_cli::progress::Screen;
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]
 pub struct Options {
-    /// A model's folder in a run (RUN/models/NAME), one seed's folder, or its metrics.parquet.
+    /// A run, to compare every model that both runs have; or one model: its folder in a run (RUN/models/NAME), the folder of one
+    /// seed, or its metrics.parquet.
     a: PathBuf,
-    /// The other one.
+    /// The other run or model.
     b: PathBuf,
-    /// Only these metrics.
+    /// Compare only these metrics.
     #[arg(long, value_delimiter = ',')]
     metrics: Vec<String>,
-    /// How sure the intervals are.
+    /// The confidence level of the intervals.
     #[arg(long, default_value_t = 0.95)]
     level: f64,
 }
 
 pub fn run(options: &Options, screen: &Screen) -> Result<()> {
-    let (a, b) = (read(&options.a)?, read(&options.b)?);
-    let pairs = compare::align(&a.users, &b.users);
-    ensure!(pairs.len() > 1, "the two share {} cases; two at least are needed", pairs.len());
-    if pairs.len() < a.users.len().max(b.users.len()) {
-        screen.say(format!(
-            "compared on the {} cases that both have, of {} and {}",
-            pairs.len(),
-            a.users.len(),
-            b.users.len()
-        ));
-    }
-    let shared: Vec<&String> = a.metrics.iter().filter(|name| b.metrics.contains(name)).collect();
-    let wanted = |name: &&&String| options.metrics.is_empty() || options.metrics.contains(name);
-    let chosen: Vec<&&String> = shared.iter().filter(wanted).collect();
-    if let Some(missing) = options.metrics.iter().find(|name| !shared.contains(name)) {
-        bail!("--metrics: no `{missing}` in both; there are {}", names(&shared));
-    }
-    ensure!(!chosen.is_empty(), "the two have no metric in common");
-    let how = Comparing { level: options.level, ..Comparing::default() };
     let mut all = Vec::new();
-    for name in chosen {
-        let take = |side: &Side, pick: fn(&(usize, usize)) -> usize| -> Result<Vec<f64>> {
-            let values = side.pooled(name)?;
-            Ok(pairs.iter().map(|pair| values[pick(pair)]).collect())
-        };
-        let (ours, theirs) = (take(&a, |pair| pair.0)?, take(&b, |pair| pair.1)?);
-        all.push(compare::compare(name, (&a.name, &ours), (&b.name, &theirs), &how)?);
+    for (a, b) in pairs(&options.a, &options.b)? {
+        all.extend(compare_models(&read(&a)?, &read(&b)?, options, screen)?);
     }
     compare::adjust(&mut all);
     if screen.json {
@@ -61,20 +39,85 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
     Ok(())
 }
 
-fn names(all: &[&String]) -> String {
-    all.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ")
+/// The models to compare: of two runs, those with the same name in both.
+fn pairs(a: &Path, b: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
+    let of_run = |run: &Path| -> Result<Option<Vec<String>>> {
+        let folder = run.join("models");
+        if !folder.is_dir() {
+            return Ok(None);
+        }
+        let names = subfolders(&folder)?;
+        Ok(Some(names.iter().filter_map(|path| Some(path.file_name()?.to_str()?.into())).collect()))
+    };
+    match (of_run(a)?, of_run(b)?) {
+        (None, None) => Ok(vec![(a.into(), b.into())]),
+        (Some(ours), Some(theirs)) => {
+            let shared: Vec<_> = ours.iter().filter(|name| theirs.contains(name)).collect();
+            ensure!(
+                !shared.is_empty(),
+                "the two runs have no model in common: {} has {}, {} has {}; name two models, as RUN/models/NAME",
+                a.display(),
+                ours.join(", "),
+                b.display(),
+                theirs.join(", ")
+            );
+            let model = |run: &Path, name: &str| run.join("models").join(name);
+            Ok(shared.iter().map(|name| (model(a, name), model(b, name))).collect())
+        }
+        (Some(names), None) | (None, Some(names)) => bail!(
+            "one is a run and the other is a model; name a model of the run, as RUN/models/NAME: {}",
+            names.join(", ")
+        ),
+    }
 }
 
-/// One model: its cases, and a table of values a seed.
-struct Side {
+fn compare_models(
+    a: &ModelValues,
+    b: &ModelValues,
+    options: &Options,
+    screen: &Screen,
+) -> Result<Vec<Comparison>> {
+    let pairs = compare::align(&a.users, &b.users);
+    let both = || format!("{} and {}", a.name, b.name);
+    ensure!(pairs.len() > 1, "{}: too few shared cases ({}), need at least 2", both(), pairs.len());
+    if pairs.len() < a.users.len().max(b.users.len()) {
+        screen.say(format!(
+            "{}: compared on {} shared cases, of {} and {}",
+            both(),
+            pairs.len(),
+            a.users.len(),
+            b.users.len()
+        ));
+    }
+    let shared: Vec<&str> =
+        a.metrics.iter().filter(|name| b.metrics.contains(name)).map(String::as_str).collect();
+    if let Some(missing) = options.metrics.iter().find(|name| !shared.contains(&name.as_str())) {
+        bail!("--metrics: {} do not share `{missing}`; they share {}", both(), shared.join(", "));
+    }
+    ensure!(!shared.is_empty(), "{}: no metric in common", both());
+    let how = ComparisonOptions { level: options.level, ..ComparisonOptions::default() };
+    let chosen = |name: &&&str| {
+        options.metrics.is_empty() || options.metrics.iter().any(|metric| metric == **name)
+    };
+    let one = |name: &&str| -> Result<Comparison> {
+        let (of_a, of_b) = (a.pooled(name)?, b.pooled(name)?);
+        let of_a: Vec<f64> = pairs.iter().map(|pair| of_a[pair.0]).collect();
+        let of_b: Vec<f64> = pairs.iter().map(|pair| of_b[pair.1]).collect();
+        Ok(compare::compare(name, (&a.name, &of_a), (&b.name, &of_b), &how)?)
+    };
+    shared.iter().filter(chosen).map(one).collect()
+}
+
+/// The values of one model: its cases, and a table per seed.
+struct ModelValues {
     name: String,
     users: Vec<String>,
     metrics: Vec<String>,
-    seeds: Vec<Table>,
+    seeds: Vec<ColumnTable>,
 }
 
-impl Side {
-    /// A metric's value a case, its mean over the seeds.
+impl ModelValues {
+    /// A metric's value per case, averaged over the seeds.
     fn pooled(&self, metric: &str) -> Result<Vec<f64>> {
         let seeds = self.seeds.iter().map(|table| match table.get(metric) {
             Some(Column::F64(values)) => Ok(values.as_slice()),
@@ -84,22 +127,15 @@ impl Side {
     }
 }
 
-fn read(path: &Path) -> Result<Side> {
-    let mut files = Vec::new();
-    if path.is_file() {
-        files.push(path.to_owned());
+fn read(path: &Path) -> Result<ModelValues> {
+    let files = if path.is_file() {
+        vec![path.to_owned()]
     } else if path.join("metrics.parquet").is_file() {
-        files.push(path.join("metrics.parquet"));
+        vec![path.join("metrics.parquet")]
     } else {
-        let inside = std::fs::read_dir(path).with_context(|| path.display().to_string())?;
-        for entry in inside {
-            let file = entry?.path().join("metrics.parquet");
-            if file.is_file() {
-                files.push(file);
-            }
-        }
-        files.sort();
-    }
+        let files = subfolders(path)?.into_iter().map(|seed| seed.join("metrics.parquet"));
+        files.filter(|file| file.is_file()).collect()
+    };
     ensure!(!files.is_empty(), "{}: holds no metrics.parquet", path.display());
     let seeds = files.iter().map(|file| Ok(read_parquet(file)?)).collect::<Result<Vec<_>>>()?;
     let users = seeds.iter().map(users_of).collect::<Result<Vec<_>>>()?;
@@ -110,10 +146,19 @@ fn read(path: &Path) -> Result<Side> {
     );
     let metrics = seeds[0].names().iter().filter(|name| *name != "user_id").cloned().collect();
     let users = users.into_iter().next().unwrap_or_default();
-    Ok(Side { name: path.display().to_string(), users, metrics, seeds })
+    Ok(ModelValues { name: path.display().to_string(), users, metrics, seeds })
 }
 
-fn users_of(table: &Table) -> Result<Vec<String>> {
+/// In the order of their names.
+fn subfolders(folder: &Path) -> Result<Vec<PathBuf>> {
+    let inside = std::fs::read_dir(folder).with_context(|| folder.display().to_string())?;
+    let paths = inside.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    let mut folders: Vec<PathBuf> = paths.into_iter().filter(|path| path.is_dir()).collect();
+    folders.sort();
+    Ok(folders)
+}
+
+fn users_of(table: &ColumnTable) -> Result<Vec<String>> {
     match table.get("user_id") {
         Some(Column::I64(ids)) => Ok(ids.iter().map(i64::to_string).collect()),
         Some(Column::Text(ids)) => Ok(ids.iter().map(str::to_owned).collect()),

@@ -1,22 +1,23 @@
-//! `rankstill distill`: one student, alone and taught by files of rankings.
+//! `rankstill distill`: one student, taught by artefacts or files of rankings.
 
 use super::train::{Common, experiment, finish};
 use anyhow::{Context as _, Result};
 use clap::Args;
-use rankstill_cli::experiment::plan::Plan;
+use rankstill::core::Artefact;
+use rankstill_cli::experiment::plan::ExperimentPlan;
 use rankstill_cli::progress::Screen;
 use serde_json::json;
 use std::path::PathBuf;
 
 #[derive(Args)]
 pub struct Options {
-    /// Which model learns: see `rankstill list models`.
+    /// The kind of the student; see `rankstill list models`.
     #[arg(long)]
     student: String,
-    /// A file of rankings: another system's, or rankings.parquet of a run. May be given several times.
-    #[arg(long, value_name = "FILE", required = true)]
+    /// An artefact, or a file of rankings: another system's, or rankings.parquet of a run. Repeatable.
+    #[arg(long, value_name = "FOLDER|FILE", required = true)]
     teacher: Vec<PathBuf>,
-    /// How it is taught: see `rankstill list distillers`. Its settings are changed with --set distill.KEY=VALUE.
+    /// The distiller; see `rankstill list distillers`. Change its settings with --set distill.KEY=VALUE.
     #[arg(long, default_value = "rank_distil")]
     distiller: String,
     #[command(flatten)]
@@ -27,8 +28,12 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
     let mut tree = experiment(&options.common);
     let mut models = serde_json::Map::new();
     for path in &options.teacher {
-        let stem = path.file_stem().context("--teacher: expected a file's name")?;
-        let mut name = format!("teacher {}", stem.to_string_lossy());
+        let mut name = if path.join("manifest.json").is_file() {
+            format!("teacher {}", Artefact::read_manifest(path)?.name)
+        } else {
+            let stem = path.file_stem().context("--teacher: expected an artefact or a file")?;
+            format!("teacher {}", stem.to_string_lossy())
+        };
         while models.contains_key(&name) {
             name.push('\'');
         }
@@ -40,5 +45,5 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
     models.insert(student.clone(), json!({"kind": options.student, "distill": distill}));
     tree["models"] = models.into();
     let spec = finish(tree, &options.common, &student)?;
-    super::run::show(&Plan::new(spec)?, &options.common.out, screen)
+    super::run::show(&ExperimentPlan::new(spec)?, &options.common.out, screen)
 }

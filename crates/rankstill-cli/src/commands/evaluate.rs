@@ -1,13 +1,13 @@
-//! `rankstill evaluate`: any system's rankings against what users really did.
+//! `rankstill evaluate`: the rankings of any system against test interactions.
 
 use anyhow::{Result, ensure};
 use clap::Args;
+use rankstill::core::text_table::TextTable;
 use rankstill::core::{Case, Cases, ItemId, Rankings, Span, UserId, Vocab};
 use rankstill::data::dataset::Dataset;
 use rankstill::data::rankings::{ids_of_rankings, read_pair_log};
 use rankstill::data::{Log, ReadOptions, read_rankings};
 use rankstill::eval::metric::parse_all;
-use rankstill::eval::report::Table;
 use rankstill::eval::{Dialect, Needs, Outcome};
 use rankstill_cli::experiment::data::is_prepared;
 use rankstill_cli::progress::Screen;
@@ -17,24 +17,24 @@ use std::sync::Arc;
 
 #[derive(Args)]
 pub struct Options {
-    /// What users really did: `user_id`, `item_id` (TSV, CSV, Parquet, …); or a folder that `prepare` made: its test part,
-    /// with what it masks taken as seen.
+    /// The test interactions: a file with `user_id` and `item_id` (TSV, CSV, Parquet, …), or a folder made by `prepare`, whose
+    /// masked items count as seen.
     #[arg(long, value_name = "FILE")]
     test: PathBuf,
-    /// What was recommended: `user_id`, `item_id`, `rank` and perhaps `score`; or a TREC run.
+    /// The rankings: a file with `user_id`, `item_id`, `rank` and optionally `score`, or a TREC run.
     #[arg(long, value_name = "FILE")]
     rankings: PathBuf,
-    /// What users had seen: taken out of the rankings, and counted as popularity. May be given several times.
+    /// Interactions seen before: removed from the rankings, and counted as popularity. Repeatable.
     #[arg(long, value_name = "FILE")]
     seen: Vec<PathBuf>,
-    /// Which figures.
+    /// The metrics; see `rankstill list metrics`.
     #[arg(
         long,
         value_delimiter = ',',
         default_value = "precision@10,recall@10,ndcg@10,hit@10,map,mrr"
     )]
     metrics: Vec<String>,
-    /// By whose definitions: standard, rd, hetcomp or recbole.
+    /// Whose definitions of the metrics: standard, rd, hetcomp or recbole.
     #[arg(long, default_value = "standard")]
     dialect: String,
 }
@@ -42,12 +42,12 @@ pub struct Options {
 pub fn run(options: &Options, screen: &Screen) -> Result<()> {
     let dialect: Dialect = options.dialect.parse()?;
     let metrics = parse_all(&options.metrics, dialect)?;
-    ensure!(!metrics.is_empty(), "--metrics: name at least one");
+    ensure!(!metrics.is_empty(), "--metrics: name at least one metric");
     let read = ReadOptions::default();
 
-    let Asked { test, seen: logs } = Asked::read(options)?;
+    let Inputs { test, seen: logs } = Inputs::read(options)?;
 
-    // The catalogue and the users are what the files name, the test part first.
+    // Catalogue and users are those of all files, in the order of the test part first.
     let (mut users, mut items) = (test.user_ids.clone(), test.item_ids.clone());
     let (ranked_users, ranked_items) = ids_of_rankings(&options.rankings, &read)?;
     for (user_ids, item_ids) in logs
@@ -69,13 +69,13 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
         });
     }
 
-    let asked: Vec<UserId> = (0..test.n_users() as UserId).collect();
+    let test_users: Vec<UserId> = (0..test.n_users() as UserId).collect();
     let file = read_rankings(&options.rankings, &users, &items, &read)?;
-    let without = asked.iter().filter(|&&user| file.row_of(user).is_none()).count();
-    let (ranked, removed) = without_seen(&file.aligned(&asked), &asked, &mut seen);
+    let without = test_users.iter().filter(|&&user| file.row_of(user).is_none()).count();
+    let (ranked, removed) = without_seen(&file.aligned(&test_users), &test_users, &mut seen);
     let mut timeline = Vec::new();
     let mut spans = Vec::new();
-    for &user in &asked {
+    for &user in &test_users {
         let start = timeline.len();
         timeline.extend(&seen[user as usize]);
         let middle = timeline.len();
@@ -93,16 +93,16 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
     let mut notes = outcome.notes(Needs::of(&metrics));
     if without > 0 {
         notes.push(format!(
-            "{without} of {} users have no ranking and count as nothing found",
-            asked.len()
+            "{without} of {} users have no ranking; their metrics are 0",
+            test_users.len()
         ));
     }
     if removed > 0 {
-        notes.push(format!("{removed} seen items were taken out of the rankings"));
+        notes.push(format!("{removed} seen items were removed from the rankings"));
     }
 
     let mut means = serde_json::Map::new();
-    let mut table = Table::new(["metric", "mean"]);
+    let mut table = TextTable::new(["metric", "mean"]);
     for metric in &metrics {
         let mean = metric.measure(&outcome)?.mean();
         means.insert(metric.name(), mean.into());
@@ -136,13 +136,13 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
     Ok(())
 }
 
-/// What is to be found, and what is known.
-struct Asked {
+/// The test interactions and those seen before.
+struct Inputs {
     test: Log,
     seen: Vec<Log>,
 }
 
-impl Asked {
+impl Inputs {
     fn read(options: &Options) -> Result<Self> {
         let read = |path: &PathBuf| Ok(read_pair_log(path, &ReadOptions::default())?);
         let mut seen = options.seen.iter().map(read).collect::<Result<Vec<_>>>()?;
@@ -153,12 +153,12 @@ impl Asked {
         } else {
             read(&options.test)?
         };
-        ensure!(!test.is_empty(), "{}: holds no interaction", options.test.display());
+        ensure!(!test.is_empty(), "{}: holds no interactions", options.test.display());
         Ok(Self { test, seen })
     }
 }
 
-/// Some items of each test case, with all ids of the data set's catalogue and those of the users with a case.
+/// A log of some items of each test case, with the whole catalogue and the users with a case.
 fn log_of(data: &Dataset, items: impl Fn(Case<'_>) -> Vec<ItemId>) -> Log {
     let mut log = Log { item_ids: data.items.clone(), ..Log::default() };
     for case in data.split.test.iter() {
@@ -171,7 +171,7 @@ fn log_of(data: &Dataset, items: impl Fn(Case<'_>) -> Vec<ItemId>) -> Log {
     log
 }
 
-/// Hands over each row of a log in the numbers of other vocabularies.
+/// Calls `take` with each row of a log, in the numbers of other vocabularies.
 fn each(log: &Log, users: &Vocab, items: &Vocab, mut take: impl FnMut(usize, ItemId)) {
     let renumbered = |from: &Vocab, to: &Vocab| -> Vec<Option<u32>> {
         from.iter().map(|id| to.get(&id)).collect()
@@ -184,7 +184,7 @@ fn each(log: &Log, users: &Vocab, items: &Vocab, mut take: impl FnMut(usize, Ite
     }
 }
 
-/// The rankings less what each user had seen, and how many items that were. Sorts the lists of seen items.
+/// The rankings without the items that each user had seen, and how many were removed. Sorts the lists of seen items.
 fn without_seen(
     ranked: &Rankings,
     users: &[UserId],

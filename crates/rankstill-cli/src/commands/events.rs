@@ -1,27 +1,27 @@
-//! `rankstill events`: what a server was told, as a log that `prepare` reads.
+//! `rankstill events`: the events that a server received, as a log that `prepare` reads.
 
 use super::store;
 use anyhow::Result;
 use clap::Args;
-use rankstill::data::{Column, Kind, TableWriter};
+use rankstill::data::{Column, ColumnKind, TableWriter};
 use rankstill_cli::progress::Screen;
 use std::path::PathBuf;
 
-/// Events read and written at a time.
+/// Events per block of reading and writing.
 const BLOCK: usize = 65_536;
 
 #[derive(Args)]
 pub struct Options {
-    /// What was given to `serve --events`: a file, which no server may have open, or the URL of a database.
+    /// The store given to `serve --events`: a file, which no running server may have open, or the URL of a database.
     #[arg(value_name = "FILE|URL")]
     store: PathBuf,
-    /// Where to write: .parquet, .tsv, .csv or .jsonl.
-    #[arg(long)]
+    /// The file to write: .parquet, .tsv, .csv or .jsonl.
+    #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Only what arrived after this number; a last line says the number to give next time.
+    /// Export only events after this number. Each export prints the number for the next one.
     #[arg(long, default_value_t = 0, value_name = "NUMBER")]
     after: u64,
-    /// Write here, one id a line, who asked to be forgotten: take them out of older logs as well.
+    /// Also write the ids of users who asked to be forgotten, one per line. Remove them from older logs as well.
     #[arg(long, value_name = "FILE")]
     forgotten: Option<PathBuf>,
 }
@@ -29,10 +29,10 @@ pub struct Options {
 pub fn run(options: &Options, screen: &Screen) -> Result<()> {
     let store = store::existing(&options.store)?;
     let columns = [
-        ("user_id", Kind::Text),
-        ("item_id", Kind::Text),
-        ("timestamp", Kind::I64),
-        ("weight", Kind::F32),
+        ("user_id", ColumnKind::Text),
+        ("item_id", ColumnKind::Text),
+        ("timestamp", ColumnKind::I64),
+        ("weight", ColumnKind::F32),
     ];
     let mut writer = TableWriter::create(&options.out, &columns)?;
     let (mut last, mut rows) = (options.after, 0);
@@ -55,7 +55,7 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
         rankstill::core::atomic_write::write(path, text.as_bytes())?;
     }
     screen.say(format!(
-        "{rows} events in {}; the next export goes on after {last}",
+        "{rows} events in {}; continue the next export with --after {last}",
         options.out.display()
     ));
     if screen.json {

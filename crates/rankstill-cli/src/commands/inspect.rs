@@ -1,28 +1,29 @@
-//! `rankstill inspect`: what a data set, an artefact or a run holds.
+//! `rankstill inspect`: the contents of a data set, an artefact or a run.
 
 use anyhow::{Result, bail};
 use clap::Args;
+use rankstill::artefact;
 use rankstill::core::Artefact;
-use rankstill::data::dataset::Manifest;
-use rankstill::data::prepare::Report as DataReport;
+use rankstill::data::dataset::DatasetManifest;
+use rankstill::data::prepare::PrepareReport;
 use rankstill::eval::Report;
 use rankstill_cli::experiment::data::is_prepared;
-use rankstill_cli::experiment::{model, run};
+use rankstill_cli::experiment::run_folder;
 use rankstill_cli::progress::Screen;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]
 pub struct Options {
-    /// A folder that `prepare`, `run`, `train` or `distill` made.
+    /// A folder made by `prepare`, `run`, `train` or `distill`, or the artefact of a model.
     path: PathBuf,
 }
 
 pub fn run(options: &Options, screen: &Screen) -> Result<()> {
     let path = &options.path;
     if is_prepared(path) {
-        let manifest = Manifest::read(path)?;
-        show(screen, || json!(manifest), || DataReport(manifest.clone()).to_string());
+        let manifest = DatasetManifest::read(path)?;
+        show(screen, || json!(manifest), || PrepareReport(manifest.clone()).to_string());
         return Ok(());
     }
     if path.join("report.json").is_file() {
@@ -32,9 +33,9 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
         return show_artefact(path, screen);
     }
     if path.join("experiment.toml").is_file() {
-        bail!("{}: a run that is not finished; give its `rankstill run` again", path.display());
+        bail!("{}: an unfinished run; repeat its command to resume it", path.display());
     }
-    bail!("{}: neither a data set nor an artefact nor a run", path.display());
+    bail!("{}: is not a data set, an artefact or a run", path.display());
 }
 
 fn show(screen: &Screen, json: impl FnOnce() -> Value, text: impl FnOnce() -> String) {
@@ -67,9 +68,9 @@ fn show_run(path: &Path, screen: &Screen) -> Result<()> {
     Ok(())
 }
 
-/// Reads the whole artefact: what is shown was checked.
+/// Reads the whole artefact, so everything shown has been checked.
 fn show_artefact(path: &Path, screen: &Screen) -> Result<()> {
-    let model::Loaded { model, artefact } = model::read(path)?;
+    let artefact::Loaded { model, artefact } = artefact::load(path)?;
     let Artefact { manifest, tensors, history, .. } = &artefact;
     let text = || {
         let mut lines = vec![
@@ -86,7 +87,7 @@ fn show_artefact(path: &Path, screen: &Screen) -> Result<()> {
             format!(
                 "{} parameters, {} on disk",
                 model.n_parameters(),
-                run::size(Artefact::bytes(manifest))
+                run_folder::human_size(Artefact::bytes(manifest))
             ),
             format!("settings {:#}", manifest.config),
             format!("card {:#}", manifest.card),

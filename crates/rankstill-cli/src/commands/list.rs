@@ -1,4 +1,4 @@
-//! `rankstill list`: what can be named in an experiment, from the registries.
+//! `rankstill list`: the names that an experiment can use, from the registries.
 
 use anyhow::Result;
 use clap::Args;
@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 
 #[derive(Args)]
 pub struct Options {
-    /// One of: models, distillers, metrics, formats, splits.
+    /// List only models, distillers, metrics, formats or splits, with their settings and defaults.
     what: Option<String>,
 }
 
@@ -34,7 +34,7 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
         .iter()
         .filter(|(name, _)| options.what.as_deref().is_none_or(|what| what == *name))
         .collect();
-    anyhow::ensure!(!chosen.is_empty(), "nothing of that name is listed; one of: {names}");
+    anyhow::ensure!(!chosen.is_empty(), "there is no such list; expected one of: {names}");
     if screen.json {
         let tree: Value = chosen
             .iter()
@@ -90,7 +90,7 @@ fn of<T: ?Sized>(entries: &'static [Entry<T>], config: impl Fn(&T) -> Value) -> 
 }
 
 fn metrics() -> Vec<Line> {
-    let line = |family: &eval::metric::Family| Line {
+    let line = |family: &eval::metric::MetricFamily| Line {
         name: family.example(),
         about: family.about.into(),
         settings: Value::Null,

@@ -1,4 +1,4 @@
-//! One file a subcommand: its options, and what it prints.
+//! One file per subcommand: its options and its output.
 
 #[cfg(feature = "serve")]
 pub mod bench;

@@ -1,38 +1,39 @@
-//! `rankstill prepare`: a log read, filtered, split and audited; the result kept as a folder.
+//! `rankstill prepare`: reads, filters, splits and audits a log, and writes the result as a folder.
 
 use anyhow::{Result, bail};
 use clap::Args;
 use rankstill::core::registry::Config;
-use rankstill::data::prepare::Report;
+use rankstill::data::prepare::PrepareReport;
 use rankstill_cli::experiment::data;
-use rankstill_cli::experiment::spec::{DataSpec, Parts, set};
+use rankstill_cli::experiment::spec::{DataSpec, SplitFiles};
+use rankstill_cli::experiment::tree::set;
 use rankstill_cli::progress::Screen;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
 #[derive(Args)]
 pub struct Options {
-    /// A log in any known format; leave it out where --train and --test are given.
+    /// A log in any known format. Omit it with --train and --test.
     log: Option<PathBuf>,
-    /// Where to keep the data set.
-    #[arg(long)]
+    /// The folder to write.
+    #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
-    /// The log's format, where it is not guessed right: see `rankstill list formats`.
+    /// The format of the log, if it is not detected; see `rankstill list formats`.
     #[arg(long)]
     format: Option<String>,
-    /// Change any setting of `read`, `filter`, `split`, `mask` and `history`, such as filter.user_core=5.
+    /// Change any setting of `read`, `filter`, `split`, `mask` and `history`, such as filter.user_core=5. Repeatable.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Somebody's split: what trains.
+    /// The training part of a ready-made split.
     #[arg(long, conflicts_with = "log", requires = "test")]
     train: Option<PathBuf>,
-    /// Somebody's split: what validates.
+    /// The validation part of a ready-made split.
     #[arg(long, requires = "train")]
     valid: Option<PathBuf>,
-    /// Somebody's split: what tests.
+    /// The test part of a ready-made split.
     #[arg(long, requires = "train")]
     test: Option<PathBuf>,
-    /// Replace a data set that stands there.
+    /// Replace an existing data set.
     #[arg(long)]
     replace: bool,
 }
@@ -53,7 +54,7 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
         (Some(log), None, None) => spec.path = Some(log.clone()),
         (None, Some(train), Some(test)) => {
             let (train, test) = (train.clone(), test.clone());
-            spec.parts = Some(Parts { train, valid: options.valid.clone(), test });
+            spec.parts = Some(SplitFiles { train, valid: options.valid.clone(), test });
         }
         _ => bail!("nothing to prepare: give a log, or --train and --test"),
     }
@@ -61,8 +62,8 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
     if screen.json {
         screen.print(serde_json::to_string_pretty(&json!(manifest) as &Value)?);
     } else {
-        screen.print(Report(manifest).to_string());
-        screen.say(format!("kept in {}", options.out.display()));
+        screen.print(PrepareReport(manifest).to_string());
+        screen.say(format!("written to {}", options.out.display()));
     }
     Ok(())
 }

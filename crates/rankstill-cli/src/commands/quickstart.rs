@@ -1,8 +1,8 @@
-//! `rankstill quickstart`: teacher, student alone and distilled student on simulated data, within a minute.
+//! `rankstill quickstart`: a teacher, a student and the distilled student on simulated data, within a minute.
 
 use anyhow::Result;
 use clap::Args;
-use rankstill_cli::experiment::plan::Plan;
+use rankstill_cli::experiment::plan::ExperimentPlan;
 use rankstill_cli::experiment::spec::Spec;
 use rankstill_cli::progress::Screen;
 use std::path::PathBuf;
@@ -11,13 +11,13 @@ const EXPERIMENT: &str = include_str!("quickstart.toml");
 
 #[derive(Args)]
 pub struct Options {
-    /// The run's folder.
-    #[arg(long, default_value = "runs/quickstart")]
+    /// The folder of the run.
+    #[arg(long, value_name = "FOLDER", default_value = "runs/quickstart")]
     out: PathBuf,
-    /// Change any setting, such as models."MF-16".dim=16; may be given several times.
+    /// Change any setting, such as models."MF-16".dim=16. Repeatable.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Another seed.
+    /// The seed.
     #[arg(long)]
     seed: Option<u64>,
 }
@@ -27,15 +27,15 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
     if let Some(seed) = options.seed {
         spec.seeds = vec![seed];
     }
-    super::run::show(&Plan::new(spec)?, &options.out, screen)?;
+    super::run::show(&ExperimentPlan::new(spec)?, &options.out, screen)?;
     let out = options.out.display();
     screen.say(format!(
         "
-What next
-  rankstill inspect {out}                     what the run holds
+Next steps
+  rankstill inspect {out}                     show the contents of the run
   rankstill recommend {out}/models/MF-16-RD/seed-1/artefact --all --k 10 --out recommendations.tsv
   rankstill run experiments/rd-mf.toml --set data.path=YOUR_LOG --out runs/mine
-                                            the same on your own log: CSV, TSV, Parquet, JSON lines, …"
+                                            the same with your own log: CSV, TSV, Parquet, JSON lines, …"
     ));
     Ok(())
 }

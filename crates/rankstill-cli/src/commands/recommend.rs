@@ -1,45 +1,45 @@
-//! `rankstill recommend`: an artefact's answers for many users, in batch and in bounded memory.
+//! `rankstill recommend`: recommendations of an artefact for many users, in bounded memory.
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
+use rankstill::artefact;
 use rankstill::core::artefact::sha256;
 use rankstill::core::{Packed, Query, Ranker as _, TopK, UserId, atomic_write};
-use rankstill::data::{Column, Kind, TableWriter};
-use rankstill_cli::experiment::model;
+use rankstill::data::{Column, ColumnKind, TableWriter};
 use rankstill_cli::progress::{Screen, interrupted};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// Users answered and written at a time: 100 items each are some 20 MB.
+/// Users per block; with 100 items each, a block takes about 20 MB.
 const BLOCK: usize = 8192;
 
 #[derive(Args)]
 pub struct Options {
-    /// A folder that `run`, `train` or `distill` made.
+    /// An artefact made by `run`, `train` or `distill`.
     artefact: PathBuf,
-    /// Where to write: .parquet, .tsv, .csv or .jsonl.
-    #[arg(long)]
+    /// The file to write: .parquet, .tsv, .csv or .jsonl.
+    #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Every user of the artefact.
+    /// Recommend to every user of the artefact.
     #[arg(long, conflicts_with_all = ["user", "users"])]
     all: bool,
-    /// This user; may be given several times.
+    /// Recommend to this user. Repeatable.
     #[arg(long, value_name = "ID")]
     user: Vec<String>,
-    /// The users of this file, one id a line.
+    /// Recommend to the users in this file, one id per line.
     #[arg(long, value_name = "FILE")]
     users: Option<PathBuf>,
-    /// How many items each.
+    /// Items per user.
     #[arg(long, default_value_t = 10)]
     k: usize,
-    /// Recommend what they know already, too.
+    /// Also recommend items that the user has already seen.
     #[arg(long)]
     with_seen: bool,
-    /// Write this part of the users alone, such as 3/8: to a file of its own beside `--out`. Parts can be written by several
-    /// machines; one that is there already is left as it is.
+    /// Write only part I of N, such as 3/8, to a file next to `--out`. Several machines can write parts at the same time; an
+    /// existing part is kept.
     #[arg(long, value_name = "I/N", value_parser = part, conflicts_with = "shards")]
     shard: Option<(usize, usize)>,
-    /// Write all users in so many parts; given again after an interruption, it goes on with those that are missing.
+    /// Write all users in N parts. After an interruption, the same command writes the missing parts.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     shards: Option<u32>,
 }
@@ -53,49 +53,49 @@ fn part(text: &str) -> Result<(usize, usize), String> {
 }
 
 pub fn run(options: &Options, screen: &Screen) -> Result<()> {
-    let loaded = model::read(&options.artefact)?;
-    let asked = asked(options, &loaded)?;
+    let loaded = artefact::load(&options.artefact)?;
+    let users = requested_users(options, &loaded)?;
     let (parts, n) = match (options.shard, options.shards) {
         (Some((i, n)), _) => (i..=i, n),
         (_, Some(n)) => (1..=n as usize, n as usize),
-        _ => return write(options, &loaded, &asked, &options.out, screen),
+        _ => return write(options, &loaded, &users, &options.out, screen),
     };
-    let about = About::of(options, &loaded, &asked, n)?;
-    about.check(&options.out)?;
+    let contents = PartsManifest::of(options, &loaded, &users, n)?;
+    contents.check(&options.out)?;
     for i in parts {
         let path = part_of(&options.out, i, n)?;
         if path.exists() {
-            screen.say(format!("{} is there already", path.display()));
+            screen.say(format!("{} already exists", path.display()));
             continue;
         }
-        // As evenly as can be, and the same users in the same part whoever writes it.
-        let users = &asked[(i - 1) * asked.len() / n..i * asked.len() / n];
-        write(options, &loaded, users, &path, screen)?;
+        // Parts differ by one user at most, and depend on nothing but the users and N.
+        let part = &users[(i - 1) * users.len() / n..i * users.len() / n];
+        write(options, &loaded, part, &path, screen)?;
     }
     Ok(())
 }
 
-/// What all parts have in common: kept beside them, so that parts of another model or of other options are never mixed in.
+/// The contents that all parts share. Kept next to them, so that parts of different models or options are never mixed.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct About {
-    /// The SHA-256 of the artefact's manifest, which holds those of its files.
+struct PartsManifest {
+    /// SHA-256 of the artefact's manifest, which holds those of its files.
     artefact: String,
-    /// The SHA-256 of the users' ids, in order.
+    /// SHA-256 of the users' ids, in order.
     users: String,
     parts: usize,
     k: usize,
     with_seen: bool,
 }
 
-impl About {
+impl PartsManifest {
     fn of(
         options: &Options,
-        loaded: &model::Loaded,
-        asked: &[UserId],
+        loaded: &artefact::Loaded,
+        users: &[UserId],
         parts: usize,
     ) -> Result<Self> {
         let manifest = serde_json::to_vec(&loaded.artefact.manifest)?;
-        let ids = asked.iter().flat_map(|&user| {
+        let ids = users.iter().flat_map(|&user| {
             let id = loaded.artefact.users.id(user).into_owned();
             id.into_bytes().into_iter().chain([b'\n'])
         });
@@ -108,7 +108,7 @@ impl About {
         })
     }
 
-    /// Writes itself where nothing is, and compares itself with what is there.
+    /// Writes the manifest if there is none; otherwise compares with it.
     fn check(&self, out: &Path) -> Result<()> {
         let mut name = out.as_os_str().to_owned();
         name.push(".parts.json");
@@ -121,7 +121,7 @@ impl About {
             serde_json::from_str(&text).with_context(|| path.display().to_string())?;
         if known != *self {
             bail!(
-                "{}: the parts beside it are of another model, other users or other options; remove them or name another --out",
+                "{}: the parts next to it have another model, other users or other options; remove them or choose another --out",
                 path.display()
             );
         }
@@ -131,8 +131,7 @@ impl About {
 
 /// `lists.parquet` becomes `lists-00003-of-00008.parquet`.
 fn part_of(out: &Path, i: usize, n: usize) -> Result<PathBuf> {
-    let stem =
-        out.file_stem().with_context(|| format!("{}: is not a file's name", out.display()))?;
+    let stem = out.file_stem().with_context(|| format!("{}: is not a file name", out.display()))?;
     let mut name = stem.to_owned();
     name.push(format!("-{i:05}-of-{n:05}"));
     if let Some(ending) = out.extension() {
@@ -144,24 +143,24 @@ fn part_of(out: &Path, i: usize, n: usize) -> Result<PathBuf> {
 
 fn write(
     options: &Options,
-    loaded: &model::Loaded,
-    asked: &[UserId],
+    loaded: &artefact::Loaded,
+    users: &[UserId],
     out: &Path,
     screen: &Screen,
 ) -> Result<()> {
-    let (users, items) = (&loaded.artefact.users, &loaded.artefact.items);
+    let (user_ids, item_ids) = (&loaded.artefact.users, &loaded.artefact.items);
     let columns = [
-        ("user_id", Column::kind_of_ids(users)),
-        ("item_id", Column::kind_of_ids(items)),
-        ("rank", Kind::U32),
-        ("score", Kind::F32),
+        ("user_id", Column::kind_of_ids(user_ids)),
+        ("item_id", Column::kind_of_ids(item_ids)),
+        ("rank", ColumnKind::U32),
+        ("score", ColumnKind::F32),
     ];
     let mut writer = TableWriter::create(out, &columns)?;
     let packed = Packed::new(&*loaded.model);
     let top = TopK { k: options.k, skip_seen: !options.with_seen, allowed: None };
-    let bar = screen.bar("recommending", asked.len() as u64);
+    let bar = screen.bar("recommending", users.len() as u64);
     let mut rows = 0;
-    for (block, at) in asked.chunks(BLOCK).zip(1..) {
+    for (block, at) in users.chunks(BLOCK).zip(1..) {
         let queries: Vec<Query<'_>> = block
             .iter()
             .map(|&user| Query {
@@ -172,30 +171,30 @@ fn write(
             .collect();
         let ranked = packed.rank(&queries, &top)?;
         let lists = ranked.lists();
-        let (mut who, mut rank) = (Vec::new(), Vec::new());
+        let (mut listed_users, mut rank) = (Vec::new(), Vec::new());
         for (list, &user) in lists.iter().zip(block) {
-            who.resize(who.len() + list.len(), user);
+            listed_users.resize(listed_users.len() + list.len(), user);
             rank.extend(1..=list.len() as u32);
         }
-        rows += who.len();
+        rows += listed_users.len();
         writer.write(&[
-            Column::of_ids(users, &who),
-            Column::of_ids(items, lists.values()),
+            Column::of_ids(user_ids, &listed_users),
+            Column::of_ids(item_ids, lists.values()),
             Column::U32(rank),
             Column::F32(ranked.all_scores().to_vec()),
         ])?;
-        bar.at((at * BLOCK).min(asked.len()) as u64);
+        bar.at((at * BLOCK).min(users.len()) as u64);
         if interrupted() {
-            bail!("{} is left as it was", out.display());
+            bail!("{} is unchanged", out.display());
         }
     }
     writer.finish()?;
     drop(bar);
-    screen.say(format!("{rows} recommendations for {} users in {}", asked.len(), out.display()));
+    screen.say(format!("{rows} recommendations for {} users in {}", users.len(), out.display()));
     Ok(())
 }
 
-fn asked(options: &Options, loaded: &model::Loaded) -> Result<Vec<UserId>> {
+fn requested_users(options: &Options, loaded: &artefact::Loaded) -> Result<Vec<UserId>> {
     let users = &loaded.artefact.users;
     if options.all {
         return Ok((0..users.len() as UserId).collect());
@@ -206,14 +205,14 @@ fn asked(options: &Options, loaded: &model::Loaded) -> Result<Vec<UserId>> {
         ids.extend(text.lines().map(str::trim).filter(|id| !id.is_empty()).map(str::to_owned));
     }
     if ids.is_empty() {
-        bail!("nobody to recommend to: give --all, --user ID or --users FILE");
+        bail!("no users: give --all, --user ID or --users FILE");
     }
     ids.iter()
         .map(|id| {
             let path = options.artefact.display();
-            users
-                .get(id)
-                .with_context(|| format!("{path}: no user `{id}` among its {}", users.len()))
+            users.get(id).with_context(|| {
+                format!("{path}: user `{id}` is not among its {} users", users.len())
+            })
         })
         .collect()
 }

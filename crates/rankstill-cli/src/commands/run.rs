@@ -1,8 +1,8 @@
-//! `rankstill run`: an experiment from the log to the table.
+//! `rankstill run`: an experiment, from the log to the table.
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use rankstill_cli::experiment::plan::Plan;
+use rankstill_cli::experiment::plan::ExperimentPlan;
 use rankstill_cli::experiment::run;
 use rankstill_cli::experiment::spec::Spec;
 use rankstill_cli::progress::Screen;
@@ -10,18 +10,18 @@ use std::path::{Path, PathBuf};
 
 #[derive(Args)]
 pub struct Options {
-    /// The experiment: a TOML file.
+    /// The experiment, a TOML file.
     experiment: PathBuf,
-    /// The run's folder. Given again, a run that was stopped goes on.
-    #[arg(long)]
+    /// The folder of the run. If it holds an unfinished run of this experiment, that run is resumed.
+    #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
-    /// Change any setting, such as data.path=LOG or models."MF-8".dim=16; may be given several times.
+    /// Change any setting, such as data.path=LOG or models."MF-8".dim=16. Repeatable.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Fit every model once with each of these seeds.
     #[arg(long, value_delimiter = ',', value_name = "N,N,…")]
     seeds: Vec<u64>,
-    /// One seed.
+    /// Fit every model once with this seed.
     #[arg(long, conflicts_with = "seeds")]
     seed: Option<u64>,
 }
@@ -34,18 +34,18 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
     let mut distinct = spec.seeds.clone();
     distinct.sort_unstable();
     distinct.dedup();
-    ensure!(distinct.len() == spec.seeds.len(), "seeds: one is given twice");
-    show(&Plan::new(spec)?, &options.out, screen)
+    ensure!(distinct.len() == spec.seeds.len(), "seeds: a seed is given twice");
+    show(&ExperimentPlan::new(spec)?, &options.out, screen)
 }
 
 /// Runs a plan and prints its table.
-pub fn show(plan: &Plan, out: &Path, screen: &Screen) -> Result<()> {
+pub fn show(plan: &ExperimentPlan, out: &Path, screen: &Screen) -> Result<()> {
     let report = run::run(plan, out, screen)?;
     if screen.json {
         screen.print(serde_json::to_string_pretty(&report)?);
     } else {
         screen.print(report.terminal());
-        screen.say(format!("everything is in {}; read report.md there", out.display()));
+        screen.say(format!("all results are in {}; start with report.md", out.display()));
     }
     Ok(())
 }

@@ -1,14 +1,14 @@
-//! `rankstill serve`: artefacts answering over HTTP.
+//! `rankstill serve`: artefacts served over HTTP.
 
 use super::store;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
+use rankstill::artefact;
 use rankstill::core::{Artefact, Precision};
 use rankstill::data::read_items;
 #[cfg(feature = "tls")]
 use rankstill::serve::Tls;
 use rankstill::serve::{Admin, App, ItemRow, ItemTable, Keys, Limits, Listen, Setup, Snapshot};
-use rankstill_cli::experiment::model;
 use rankstill_cli::progress::Screen;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -16,64 +16,63 @@ use std::time::Duration;
 
 #[derive(Args)]
 pub struct Options {
-    /// Folders that `run`, `train` or `distill` made, as FOLDER or NAME=FOLDER. The first answers where a request names none.
+    /// Artefacts made by `run`, `train` or `distill`, as FOLDER or NAME=FOLDER. The first answers requests that name no model.
     #[arg(required = true, value_name = "[NAME=]ARTEFACT")]
     artefacts: Vec<String>,
-    /// Where to listen. Anything but loopback lets others in: see docs/serving.md first.
+    /// The address to listen on. Read docs/serving.md before you use any address but loopback.
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
     listen: SocketAddr,
-    /// Titles and attributes of the items: CSV, TSV or RecBole's .item.
+    /// A file with titles and attributes of the items: CSV, TSV or RecBole's .item.
     #[arg(long, value_name = "FILE")]
     items: Option<PathBuf>,
-    /// Keep what users do in this file, or in a database that several servers share (postgres://USER@HOST/DATABASE, in builds with the
-    /// feature postgres; PGPASSWORD is its password). Without it there are no events.
+    /// Store events in this file, or in a database that several servers share (postgres://USER@HOST/DATABASE, in builds with the
+    /// feature `postgres`; the password is taken from PGPASSWORD). Default: accept no events.
     #[arg(long, value_name = "FILE|URL")]
     events: Option<PathBuf>,
-    /// From a request's arrival to its answer.
+    /// The longest time from a request's arrival to its answer.
     #[arg(long, default_value_t = 1000, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     deadline: u64,
-    /// Requests that may wait to be computed; beyond it they are refused at once.
+    /// Maximum number of waiting requests; further ones are refused at once.
     #[arg(long, default_value_t = 1024, value_name = "N", value_parser = positive)]
     queue: usize,
-    /// Items in an answer.
+    /// Maximum number of items in an answer.
     #[arg(long, default_value_t = 1000, value_name = "K", value_parser = positive)]
     max_k: usize,
-    /// What the numbers of item tables are kept in while they are searched: f32, f16 or int8. Answers do not depend on it. By
-    /// the table's size where it is left out.
+    /// The precision of the item table in the search: f32, f16 or int8. Answers do not depend on it. Default: chosen by the size of
+    /// the table.
     #[arg(long)]
     table: Option<Precision>,
-    /// Search items approximately, in a graph that is built at the start and finds at least this share of the exact answers. For
-    /// catalogues of many millions.
+    /// Search approximately, in a graph that is built at the start and finds at least this share of the exact answers. For
+    /// catalogues of many millions of items.
     #[cfg(feature = "hnsw")]
     #[arg(long, value_name = "RECALL", num_args = 0..=1, default_missing_value = "0.95", value_parser = share)]
     hnsw: Option<f64>,
-    /// Leave users' vectors on the disk and read them where they lie, so that any number of users fits. Artefacts must not be changed
-    /// in place meanwhile; replacing them as a whole is fine.
+    /// Memory-map users' vectors instead of loading them, so that any number of users fits. Never change a served artefact in place;
+    /// replacing the whole folder is fine.
     #[arg(long)]
     map: bool,
-    /// Answer over HTTPS, with this certificate (PEM; the ones between it and the root's behind it). It is read anew when it is
-    /// renewed.
+    /// Serve over HTTPS with this certificate (PEM, followed by any intermediate certificates). A renewed file is read again.
     #[cfg(feature = "tls")]
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_certificate: Option<PathBuf>,
-    /// Its private key (PEM).
+    /// The private key of the certificate (PEM).
     #[cfg(feature = "tls")]
     #[arg(long, value_name = "FILE", requires = "tls_certificate")]
     tls_key: Option<PathBuf>,
-    /// Who may ask: a SHA-256 of a key a line. Without it, everybody who reaches the server.
+    /// API keys for requests: a file with the SHA-256 of one key per line. Default: no key is needed.
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
-    /// Who may change what is served: a SHA-256 of a key a line. Without it, nobody.
+    /// API keys for changing the served models: a file with the SHA-256 of one key per line. Default: no changes are possible.
     #[arg(long, value_name = "FILE")]
     admin_keys: Option<PathBuf>,
-    /// Send a span for each request to this OpenTelemetry collector: http://HOST:4318.
+    /// Send a trace span per request to this OpenTelemetry collector, such as http://HOST:4318.
     #[cfg(feature = "otlp")]
     #[arg(long, value_name = "URL")]
     otlp: Option<String>,
-    /// Refuse where a model cannot answer in time, instead of answering with what is known without it.
+    /// Refuse requests that a model cannot answer in time, instead of falling back to cached or popular items.
     #[arg(long)]
     no_degrade: bool,
-    /// A line of JSON on standard error for every request.
+    /// Log every request as a line of JSON on standard error.
     #[arg(long)]
     log: bool,
 }
@@ -91,7 +90,7 @@ struct Search {
 fn share(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(share) if share > 0.0 && share <= 1.0 => Ok(share),
-        _ => Err("expected a share of the exact answers, such as 0.95".into()),
+        _ => Err("expected a share above 0 and at most 1, such as 0.95".into()),
     }
 }
 
@@ -110,10 +109,10 @@ pub fn run(options: &Options, threads: usize, screen: &Screen) -> Result<()> {
         tracing_subscriber::filter::LevelFilter::ERROR
     };
     let log = tracing_subscriber::fmt().json().flatten_event(true).with_max_level(level);
-    // Somebody who uses the library may have set another one.
+    // Fails if a program that uses the library has set a subscriber of its own.
     _ = log.with_target(false).with_writer(std::io::stderr).try_init();
 
-    let described = options.items.as_deref().map(item_rows).transpose()?.unwrap_or_default();
+    let item_rows = options.items.as_deref().map(read_item_rows).transpose()?.unwrap_or_default();
     let keys = options.keys.as_deref().map(read_keys).transpose()?;
     let admin_keys = options.admin_keys.as_deref().map(read_keys).transpose()?;
     #[cfg(feature = "tls")]
@@ -122,7 +121,7 @@ pub fn run(options: &Options, threads: usize, screen: &Screen) -> Result<()> {
         _ => None,
     };
     #[cfg(feature = "otlp")]
-    let traces = options.otlp.as_deref().map(rankstill::serve::Traces::to).transpose()?;
+    let traces = options.otlp.as_deref().map(rankstill::serve::SpanExporter::to).transpose()?;
     let search = Search {
         table: options.table,
         map: options.map,
@@ -132,14 +131,14 @@ pub fn run(options: &Options, threads: usize, screen: &Screen) -> Result<()> {
     let mut models = Vec::new();
     for given in &options.artefacts {
         let (name, folder) = named(given)?;
-        let snapshot = load(name.as_deref(), &folder, &described, search)?;
+        let snapshot = load(name.as_deref(), &folder, &item_rows, search)?;
         let name = &snapshot.name;
-        let table = snapshot.table_use().map_or_else(String::new, |used| {
-            format!(", its item table in {} ({:.1} MB)", used.precision, used.bytes as f64 / 1e6)
+        let table = snapshot.precision_use().map_or_else(String::new, |used| {
+            format!(", item table in {} ({:.1} MB)", used.precision, used.bytes as f64 / 1e6)
         });
         let graph = snapshot.graph_card().map_or_else(String::new, |graph| {
             format!(
-                ", a graph of {:.1} MB that finds {:.4} of the exact {} best, built in {:.0} s",
+                ", a graph of {:.1} MB with a recall of {:.4} at {}, built in {:.0} s",
                 graph.bytes as f64 / 1e6,
                 graph.recall,
                 graph.recall_at,
@@ -167,8 +166,8 @@ pub fn run(options: &Options, threads: usize, screen: &Screen) -> Result<()> {
     };
     let load = move |name: &str, folder: &Path| {
         fits(folder)
-            .and_then(|()| load(Some(name), folder, &described, search))
-            .map_err(|error| rankstill_cli::told(&error))
+            .and_then(|()| load(Some(name), folder, &item_rows, search))
+            .map_err(|error| rankstill_cli::error_line(&error))
     };
     let admin = admin_keys.map(|keys| Admin { keys, load: Box::new(load) });
     let app = App::new(Setup {
@@ -193,19 +192,19 @@ pub fn run(options: &Options, threads: usize, screen: &Screen) -> Result<()> {
         tls,
     };
     rankstill::serve::run(app, listen, ready)?;
-    screen.say("ended; every answer that was owed is given");
+    screen.say("stopped; every accepted request was answered");
     Ok(())
 }
 
-/// Reads, checks and warms; without a name it is called as its experiment called it.
+/// Reads, checks and warms up a model. Default name: the one in its manifest.
 fn load(
     name: Option<&str>,
     folder: &Path,
-    described: &[ItemRow],
+    item_rows: &[ItemRow],
     search: Search,
 ) -> Result<Snapshot> {
-    let loaded = if search.map { model::read_mapped(folder)? } else { model::read(folder)? };
-    let table = ItemTable::new(&loaded.artefact.items, described.iter().cloned());
+    let loaded = if search.map { artefact::load_mapped(folder)? } else { artefact::load(folder)? };
+    let table = ItemTable::new(&loaded.artefact.items, item_rows.iter().cloned());
     let name = name.map_or_else(|| loaded.artefact.manifest.name.clone(), str::to_owned);
     let snapshot = Snapshot::new(&name, loaded.artefact, loaded.model, table, search.table);
     #[cfg(feature = "hnsw")]
@@ -216,15 +215,20 @@ fn load(
     snapshot.with_context(|| folder.display().to_string())
 }
 
-/// Whether there is memory for another version beside those that are served: its files are read, become tables, and are packed.
+/// Checks that memory suffices for another version next to the served ones: its files, its tables, and their packed copies.
 fn fits(folder: &Path) -> Result<()> {
     let needed = 3 * Artefact::bytes(&Artefact::read_manifest(folder)?);
-    // Only Linux says; elsewhere we have to try.
-    let Ok(told) = std::fs::read_to_string("/proc/meminfo") else { return Ok(()) };
-    let line = told.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    // Only Linux has this file; elsewhere the attempt decides.
+    let Ok(memory) = std::fs::read_to_string("/proc/meminfo") else { return Ok(()) };
+    let line = memory.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
     let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
     if let Some(free) = kib.map(|kib| kib * 1024).filter(|&free| free < needed) {
-        bail!("{}: needs some {} MiB, {} MiB are free", folder.display(), needed >> 20, free >> 20);
+        bail!(
+            "{}: needs about {} MiB of memory, {} MiB are free",
+            folder.display(),
+            needed >> 20,
+            free >> 20
+        );
     }
     Ok(())
 }
@@ -234,7 +238,7 @@ fn read_keys(path: &Path) -> Result<Keys> {
     Keys::parse(&text).with_context(|| path.display().to_string())
 }
 
-/// `NAME=FOLDER`, or `FOLDER`, which may hold a `=` itself.
+/// `NAME=FOLDER`, or `FOLDER`, which may itself contain a `=`.
 fn named(given: &str) -> Result<(Option<String>, PathBuf)> {
     if Path::new(given).exists() {
         return Ok((None, given.into()));
@@ -242,11 +246,11 @@ fn named(given: &str) -> Result<(Option<String>, PathBuf)> {
     match given.split_once('=') {
         Some((name, folder)) if !name.is_empty() => Ok((Some(name.into()), folder.into())),
         Some(_) => bail!("`{given}`: expected a name before the `=`"),
-        None => bail!("{given}: there is no such folder"),
+        None => bail!("{given}: no such folder"),
     }
 }
 
-fn item_rows(path: &Path) -> Result<Vec<ItemRow>> {
+fn read_item_rows(path: &Path) -> Result<Vec<ItemRow>> {
     let rows = read_items(path)?.into_iter();
     Ok(rows
         .map(|row| ItemRow { item: row.item, title: row.title, attributes: row.attributes })

@@ -1,4 +1,4 @@
-//! `rankstill simulate`: a log of any size, streamed to a file.
+//! `rankstill simulate`: a simulated log of any size, streamed to a file.
 
 use anyhow::Result;
 use clap::Args;
@@ -9,23 +9,23 @@ use std::path::PathBuf;
 
 #[derive(Args)]
 pub struct Options {
-    /// Rows, from 1,000 to 1,000,000,000.
+    /// Number of rows, from 1,000 to 1,000,000,000.
     #[arg(long, default_value_t = 100_000)]
     interactions: u64,
-    /// Users; by default as fits the rows.
+    /// Number of users; by default chosen to fit the rows.
     #[arg(long)]
     users: Option<u32>,
-    /// Items; by default as fits the rows.
+    /// Number of items; by default chosen to fit the rows.
     #[arg(long)]
     items: Option<u32>,
     /// Add ratings from 1 to 5.
     #[arg(long)]
     ratings: bool,
-    /// Another seed, another world.
+    /// The seed.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Where to write: .parquet, .tsv, .csv or .jsonl.
-    #[arg(long)]
+    /// The file to write: .parquet, .tsv, .csv or .jsonl.
+    #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }
 

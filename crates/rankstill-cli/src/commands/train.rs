@@ -1,33 +1,34 @@
-//! `rankstill train`: one model, fitted on a prepared folder or a log, kept as an artefact.
+//! `rankstill train`: one model, fitted on a prepared folder or a log and written as an artefact.
 
 use anyhow::Result;
 use clap::Args;
-use rankstill_cli::experiment::plan::Plan;
-use rankstill_cli::experiment::spec::{Spec, set};
+use rankstill_cli::experiment::plan::ExperimentPlan;
+use rankstill_cli::experiment::spec::Spec;
+use rankstill_cli::experiment::tree::set;
 use rankstill_cli::progress::Screen;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
-/// What `train` and `distill` have in common.
+/// The options that `train` and `distill` share.
 #[derive(Args)]
 pub struct Common {
     /// A folder made by `prepare`, or a log.
     #[arg(long)]
     pub data: PathBuf,
-    /// The run's folder; the artefact is models/NAME/seed-N/artefact in it.
-    #[arg(long)]
+    /// The folder of the run. The artefact is written to models/NAME/seed-N/artefact inside.
+    #[arg(long, value_name = "FOLDER")]
     pub out: PathBuf,
-    /// Change a setting of the model, such as dim=64, or of the experiment, such as evaluate.dialect=rd.
+    /// Change a setting of the model, such as dim=64, or of the experiment, such as evaluate.dialect=rd. Repeatable.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// Same seed, same bytes.
+    /// The seed; the same seed gives the same bytes.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 }
 
 #[derive(Args)]
 pub struct Options {
-    /// Which: see `rankstill list models`.
+    /// The kind of model; see `rankstill list models`.
     #[arg(long)]
     model: String,
     #[command(flatten)]
@@ -39,7 +40,7 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
     let mut tree = experiment(&options.common);
     tree["models"] = json!({&options.model: model});
     let spec = finish(tree, &options.common, &options.model)?;
-    super::run::show(&Plan::new(spec)?, &options.common.out, screen)
+    super::run::show(&ExperimentPlan::new(spec)?, &options.common.out, screen)
 }
 
 /// An experiment on the data of the options, without models.
@@ -47,7 +48,7 @@ pub fn experiment(common: &Common) -> Value {
     json!({"name": "train", "seeds": [common.seed], "data": {"path": common.data}})
 }
 
-/// Lays the overrides over the experiment: those of its tables where the key begins with one, else those of model `name`.
+/// Lays the overrides over the experiment. Keys that begin with one of its tables change it, all others the model `name`.
 pub fn finish(mut tree: Value, common: &Common, name: &str) -> Result<Spec> {
     for one in &common.set {
         let table = one.split(['.', '=']).next().unwrap_or_default();
@@ -57,5 +58,5 @@ pub fn finish(mut tree: Value, common: &Common, name: &str) -> Result<Spec> {
             set(&mut tree, &format!("models.\"{name}\".{one}"))?;
         }
     }
-    Ok(rankstill::core::registry::Config { path: "", value: &tree }.read()?)
+    Spec::of_tree(&tree)
 }

@@ -1,14 +1,16 @@
-//! A model of an experiment: read from its folder, or fitted and kept there.
+//! One model of an experiment: read from its folder, or fitted and kept there.
 
 use super::fit::{self, Job, Look};
-use super::plan::{Plan, Source};
+use super::measure;
+use super::plan::{ExperimentPlan, Source};
 use super::teacher_lists::KeptTeacher;
 use super::trajectory::Recorder;
-use super::{measure, model};
 use crate::progress::Screen;
 use anyhow::{Context as _, Result};
+use rankstill::artefact;
+use rankstill::core::EpochReport;
 use rankstill::core::{
-    Cases, EpochReport, Error, Interactions, Model, Packed, Requirements, Trace, atomic_write,
+    Cases, Error, Interactions, Model, Packed, Requirements, Trace, atomic_write,
 };
 use rankstill::data::dataset::Dataset;
 use serde_json::json;
@@ -16,30 +18,31 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What all fits of an experiment have in common.
+/// The context that all fits of an experiment share.
 pub struct Fitter<'a> {
     /// Its vocabularies and validation cases.
     pub data: &'a Dataset,
-    /// Says how good a model is on validation data.
+    /// The metrics, among them that of early stopping.
     pub metrics: &'a measure::Metrics,
-    /// What models are fitted on.
+    /// The interactions that models are fitted on.
     pub train: &'a Arc<Interactions>,
     /// Whether training may stop early.
     pub early: bool,
-    /// Where progress is shown.
+    /// Shows the progress.
     pub screen: &'a Screen,
-    /// Looks on after every epoch.
+    /// Called after every epoch.
     pub look: Option<&'a Look<'a>>,
 }
 
 impl Fitter<'_> {
-    /// Model `at` of `plan` in a run with this seed, from `folder` where it was kept. `teacher` gives a teacher by its number in the plan.
+    /// Model `at` of `plan` in a run with this seed: read from `folder` if it is there, else fitted and written there. `teacher`
+    /// returns a teacher by its index in the plan.
     ///
     /// # Errors
-    /// When the settings cannot work on these data, training diverges, somebody interrupts, or the disk is full.
+    /// If the settings do not suit the data, training diverges, the user interrupts, or writing fails.
     pub fn fitted(
         &self,
-        plan: &Plan,
+        plan: &ExperimentPlan,
         at: usize,
         seed: u64,
         folder: &Path,
@@ -47,11 +50,11 @@ impl Fitter<'_> {
     ) -> Result<Arc<dyn Model>> {
         let artefact = folder.join("artefact");
         if artefact.join("manifest.json").is_file() {
-            return Ok(model::read(&artefact)?.model.into());
+            return Ok(artefact::load(&artefact)?.model.into());
         }
         let planned = &plan.models[at];
         let Source::Fit { kind, recipe, distil, .. } = &planned.source else {
-            anyhow::bail!("models.{}: is a file of rankings, there is nothing to fit", planned.name)
+            anyhow::bail!("models.{}: comes from outside and cannot be fitted", planned.name)
         };
         let traces = |cases: &Cases, requires: Requirements| -> Result<Vec<Trace>> {
             let teachers = distil.iter().flat_map(|distil| &distil.teachers);
@@ -64,7 +67,7 @@ impl Fitter<'_> {
             .trajectory_length(at)
             .map(|k| Recorder::new(&plan.spec.trajectory, k, &**recipe, self.train, folder))
             .transpose()?;
-        // Early stopping, the trajectory and a figure may each want to look on.
+        // Called for the trajectory and for a figure.
         let look = |report: &EpochReport, model: &dyn Model| {
             let mut seen = self.look.map(|look| look(report, model)).transpose()?;
             if let Some(recorder) = &recorder {
@@ -99,27 +102,27 @@ impl Fitter<'_> {
             "fitted_on": plan.spec.evaluate.fit_on,
             "distilled": planned.resolved.get("distill"),
         });
-        let about = model::About { name: &planned.name, kind, config: recipe.config(), card };
+        let about = artefact::About { name: &planned.name, kind, config: recipe.config(), card };
         let Dataset { users, items, .. } = self.data;
-        model::write(&artefact, about, &*fitted, users, items, self.train)
+        artefact::save_parts(&artefact, about, &*fitted, (users, items, self.train))
             .with_context(|| format!("models.{}", planned.name))?;
         fit::forget_checkpoint(folder);
         Ok(fitted)
     }
 
-    /// The figure of early stopping, larger is better.
+    /// The validation value of early stopping, larger is better.
     ///
     /// # Errors
-    /// When the model cannot be measured by it.
+    /// If the metric cannot be computed for this model.
     pub fn validation(&self, name: &str, model: &dyn Model) -> rankstill::core::Result<f64> {
-        self.metrics
-            .validation(&Packed::new(model), &self.data.split.valid)
-            .map_err(|error| Error::Ranker { name: name.to_owned(), problem: crate::told(&error) })
+        self.metrics.validation(&Packed::new(model), &self.data.split.valid).map_err(|error| {
+            Error::Ranker { name: name.to_owned(), problem: crate::error_line(&error) }
+        })
     }
 }
 
-/// As the experiment says, within reason.
+/// `checkpoint_seconds` of the experiment, clamped to what a duration can hold.
 #[must_use]
-pub fn checkpoint_every(plan: &Plan) -> Duration {
+pub fn checkpoint_every(plan: &ExperimentPlan) -> Duration {
     Duration::from_secs_f64(plan.spec.checkpoint_seconds.clamp(0.0, 1e9))
 }

@@ -1,9 +1,9 @@
-//! What is measured of a model: which metrics, by whose definitions, and the values case by case.
+//! The measurement of a model: which metrics, whose definitions, and the values case by case.
 
 use super::spec::EvaluateSpec;
 use anyhow::{Context as _, Result, ensure};
 use rankstill::core::{Cases, Interactions, Ranker, Rankings, TopK, UserId, Vocab};
-use rankstill::data::{Column, Kind, TableWriter};
+use rankstill::data::{Column, ColumnKind, TableWriter};
 use rankstill::eval::groups::head_and_tail;
 use rankstill::eval::metric::{self, parse_all};
 use rankstill::eval::{Dialect, Measure, Metric, Needs, Outcome};
@@ -12,36 +12,36 @@ use std::path::Path;
 /// The metrics of an experiment.
 pub struct Metrics {
     /// In the order of the tables.
-    pub shown: Vec<Box<dyn Metric>>,
-    /// By whose definitions.
+    pub shown: Vec<Metric>,
+    /// Whose definitions of the metrics.
     pub dialect: Dialect,
-    validate: Box<dyn Metric>,
+    validate: Metric,
     keep: usize,
     groups: f64,
 }
 
-/// What one model came to.
-pub struct Found {
+/// The measured values of one model.
+pub struct Measurement {
     /// Its lists.
     pub rankings: Rankings,
     /// By metric.
     pub means: Vec<(String, f64)>,
-    /// By metric, where it has a value a case.
+    /// By metric, for metrics with one value per case.
     pub cases: Vec<(String, Vec<f64>)>,
-    /// What a reader must know.
+    /// Notes for the reader.
     pub notes: Vec<String>,
-    /// By kinds of items and users, where that is wanted.
-    pub groups: Vec<FoundGroup>,
+    /// By groups of items and users, if requested.
+    pub groups: Vec<GroupMeasurement>,
 }
 
-/// What one model came to on a part of the cases.
+/// The measured values of one model on a part of the cases.
 #[derive(Clone)]
-pub struct FoundGroup {
+pub struct GroupMeasurement {
     /// Such as `unpopular items`.
     pub name: String,
-    /// What it holds.
+    /// Which users or items it holds.
     pub definition: String,
-    /// Cases.
+    /// The number of cases.
     pub cases: usize,
     /// By metric.
     pub means: Vec<(String, f64)>,
@@ -51,13 +51,13 @@ impl Metrics {
     /// From `[evaluate]`.
     ///
     /// # Errors
-    /// When a metric or the dialect is unknown.
+    /// If a metric or the dialect is unknown.
     pub fn parse(spec: &EvaluateSpec) -> Result<Self> {
         let dialect: Dialect = spec.dialect.parse().context("evaluate.dialect")?;
         let shown = parse_all(&spec.metrics, dialect).context("evaluate.metrics")?;
         ensure!(
             !shown.is_empty(),
-            "evaluate.metrics: is empty; name at least one, say \"ndcg@10\""
+            "evaluate.metrics: is empty; name at least one, for example \"ndcg@10\""
         );
         let validate = metric::parse(&spec.validate, dialect).context("evaluate.validate")?;
         ensure!(
@@ -68,39 +68,39 @@ impl Metrics {
         Ok(Self { shown, dialect, validate, keep: spec.keep, groups: spec.groups })
     }
 
-    /// How long the kept rankings are.
+    /// The length of the kept rankings.
     #[must_use]
     pub fn depth(&self) -> usize {
         self.keep.max(Needs::of(&self.shown).depth)
     }
 
-    /// The name of the figure of early stopping.
+    /// The name of the metric of early stopping.
     #[must_use]
     pub fn validate_name(&self) -> String {
         self.validate.name()
     }
 
-    /// Whether less of that figure is better.
+    /// Whether a lower value of that metric is better.
     #[must_use]
     pub fn validate_lower(&self) -> bool {
         self.validate.direction() == rankstill::eval::Direction::Lower
     }
 
-    /// The figure of early stopping, larger is better.
+    /// The metric of early stopping, negated if lower is better.
     ///
     /// # Errors
-    /// When the ranker fails, or the metric needs what validation does not have.
+    /// If the ranker fails, or the metric needs data that validation does not have.
     pub fn validation<R: Ranker + ?Sized>(&self, ranker: &R, cases: &Cases) -> Result<f64> {
         let needs = self.validate.needs();
-        let outcome = Outcome::ask(ranker, cases, &TopK::unseen(needs.depth), needs)?;
+        let outcome = Outcome::of_ranker(ranker, cases, &TopK::unseen(needs.depth), needs)?;
         let value = self.validate.measure(&outcome)?.mean();
         Ok(if self.validate_lower() { -value } else { value })
     }
 
-    /// Asks `ranker` all `cases` and measures everything. Metrics of agreement are left out where there is no teacher.
+    /// Ranks all `cases` with `ranker` and measures everything. Without a teacher, metrics of agreement are skipped.
     ///
     /// # Errors
-    /// When the ranker fails.
+    /// If the ranker fails.
     pub fn measure(
         &self,
         ranker: &dyn Ranker,
@@ -108,9 +108,9 @@ impl Metrics {
         train: &Interactions,
         popularity: &[u32],
         teacher: Option<&Rankings>,
-    ) -> Result<Found> {
+    ) -> Result<Measurement> {
         let needs = Needs::of(&self.shown);
-        let outcome = Outcome::ask(ranker, cases, &TopK::unseen(self.keep), needs)?;
+        let outcome = Outcome::of_ranker(ranker, cases, &TopK::unseen(self.keep), needs)?;
         let mut outcome = outcome.with_popularity(popularity)?;
         if let Some(teacher) = teacher {
             outcome = outcome.with_teacher(teacher)?;
@@ -129,13 +129,13 @@ impl Metrics {
         let notes = outcome.notes(needs);
         let groups = self.groups(&outcome, train)?;
         let rankings = outcome.rankings().clone();
-        Ok(Found { rankings, means, cases: per_case, notes, groups })
+        Ok(Measurement { rankings, means, cases: per_case, notes, groups })
     }
 }
 
 impl Metrics {
-    /// Only what has a value a case: a catalogue's coverage by some users says nothing of them.
-    fn groups(&self, outcome: &Outcome<'_>, train: &Interactions) -> Result<Vec<FoundGroup>> {
+    /// Only metrics with one value per case: the catalogue coverage of a group of users says nothing about the group.
+    fn groups(&self, outcome: &Outcome<'_>, train: &Interactions) -> Result<Vec<GroupMeasurement>> {
         if self.groups == 0.0 {
             return Ok(Vec::new());
         }
@@ -148,19 +148,24 @@ impl Metrics {
                 }
             }
             let (name, definition) = (group.name, group.definition);
-            all.push(FoundGroup { name, definition, cases: group.outcome.len(), means });
+            all.push(GroupMeasurement { name, definition, cases: group.outcome.len(), means });
         }
         Ok(all)
     }
 }
 
-/// Keeps the values case by case: `user_id` and a column a metric.
+/// Writes the values case by case: `user_id` and a column per metric.
 ///
 /// # Errors
-/// When the disk is full.
-pub fn write_cases(path: &Path, found: &Found, users: &[UserId], user_ids: &Vocab) -> Result<()> {
+/// If writing fails.
+pub fn write_cases(
+    path: &Path,
+    found: &Measurement,
+    users: &[UserId],
+    user_ids: &Vocab,
+) -> Result<()> {
     let mut columns = vec![("user_id", Column::kind_of_ids(user_ids))];
-    columns.extend(found.cases.iter().map(|(name, _)| (name.as_str(), Kind::F64)));
+    columns.extend(found.cases.iter().map(|(name, _)| (name.as_str(), ColumnKind::F64)));
     let mut writer = TableWriter::create(path, &columns)?;
     let mut rows = vec![Column::of_ids(user_ids, users)];
     rows.extend(found.cases.iter().map(|(_, values)| Column::F64(values.clone())));

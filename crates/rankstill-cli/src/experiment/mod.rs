@@ -1,16 +1,21 @@
-//! An experiment: as written in its file (`spec`), as checked (`plan`), as run (`run`).
+//! An experiment: as written (`spec`, `tree`), as checked (`plan`), as run (`run`), as tuned (`tune`).
 
 pub mod data;
-pub mod figure;
+mod figure;
 pub mod fit;
 pub mod fitter;
+mod latency;
 pub mod measure;
-pub mod model;
 pub mod plan;
+mod recordings;
+mod report;
 pub mod run;
+pub mod run_folder;
+mod session;
 pub mod spec;
 pub mod teacher_lists;
 pub mod trajectory;
+pub mod tree;
 pub mod tune;
 
 /// The file in a model's folder with one line of JSON for each epoch.

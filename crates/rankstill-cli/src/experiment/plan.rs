@@ -1,7 +1,8 @@
-//! An experiment as checked: every name resolved, every setting parsed, the models in an order in which each teacher comes
-//! before its students.
+//! An experiment as checked: every name resolved, every setting parsed, the models ordered so that teachers come before their
+//! students.
 
 use super::spec::{FitOn, Spec};
+use super::tree::without_nulls;
 use anyhow::{Context as _, Result, bail, ensure};
 use rankstill::core::registry::{self, Config};
 use rankstill::core::{Distiller, Interactions, Recipe, TeacherRecipe, UnderPath as _};
@@ -11,23 +12,23 @@ use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// What will be run.
-pub struct Plan {
-    /// The settings as typed.
+/// A checked experiment.
+pub struct ExperimentPlan {
+    /// The settings as written.
     pub spec: Spec,
-    /// In the order of the file, which is the order of the tables.
+    /// In the order of the file, which is that of the tables.
     pub models: Vec<PlannedModel>,
-    /// Numbers of `models` in the order of fitting: teachers first.
+    /// Indices into `models` in the order of fitting: teachers first.
     pub order: Vec<usize>,
 }
 
-/// One row of the table.
+/// One model of an experiment: a row of the table.
 pub struct PlannedModel {
-    /// As the experiment calls it.
+    /// Its name in the experiment.
     pub name: String,
     /// Where its rankings come from.
     pub source: Source,
-    /// All settings, defaults included: what the run folder keeps.
+    /// All settings with their defaults, as kept in the run folder.
     pub resolved: Value,
 }
 
@@ -35,28 +36,28 @@ pub struct PlannedModel {
 pub enum Source {
     /// It is fitted here.
     Fit {
-        /// Of [`MODELS`].
+        /// Its name in [`MODELS`].
         kind: &'static str,
         /// Its settings.
         recipe: Arc<dyn Recipe>,
-        /// Set for students.
+        /// How it is distilled, if it is.
         distil: Option<Distil>,
-        /// Added to the seed of the run: models that differ by their draws alone.
+        /// Added to the seed of the run, for models that differ only in their random draws.
         seed_offset: u64,
     },
-    /// Some other system ranked; the files hold what it said, one a state of its training, the last as it is now.
+    /// It comes from outside: files of rankings or artefacts, one per state of its training, the final state last.
     Rankings(Vec<PathBuf>),
-    /// Other models of the experiment, as one.
+    /// An ensemble of other models of the experiment.
     Ensemble {
-        /// Numbers of [`Plan::models`].
+        /// Indices into [`ExperimentPlan::models`].
         members: Vec<usize>,
-        /// How their lists become one.
+        /// How their lists are combined.
         fusion: Fusion,
     },
 }
 
 impl PlannedModel {
-    /// Its teachers, by number.
+    /// The indices of its teachers.
     #[must_use]
     pub fn teachers(&self) -> &[usize] {
         match &self.source {
@@ -65,14 +66,14 @@ impl PlannedModel {
         }
     }
 
-    /// The recipe by which a method may train it along with the student, where it is fitted here.
+    /// The recipe that fits it on `train` in a run with this seed; `None` if it is not fitted.
     #[must_use]
     pub fn teacher_recipe(&self, train: &Arc<Interactions>, seed: u64) -> Option<TeacherRecipe> {
         let Source::Fit { recipe, .. } = &self.source else { return None };
         Some(TeacherRecipe { recipe: recipe.clone(), train: train.clone(), seed: self.seed(seed) })
     }
 
-    /// The seed of its draws in a run with this one.
+    /// The seed of its draws in a run with the seed `seed`.
     #[must_use]
     pub fn seed(&self, seed: u64) -> u64 {
         match self.source {
@@ -81,7 +82,7 @@ impl PlannedModel {
         }
     }
 
-    /// The models without which it cannot be: its teachers, or its members.
+    /// The models that must be ready before it: its teachers, or its members.
     #[must_use]
     pub fn needs(&self) -> &[usize] {
         match &self.source {
@@ -91,33 +92,35 @@ impl PlannedModel {
     }
 }
 
-/// How a student is taught, and by whom.
+/// How a student is distilled.
 pub struct Distil {
-    /// Of [`DISTILLERS`].
+    /// Its name in [`DISTILLERS`].
     pub kind: &'static str,
     /// Its settings.
     pub distiller: Box<dyn Distiller>,
-    /// Numbers of [`Plan::models`].
+    /// Indices into [`ExperimentPlan::models`].
     pub teachers: Vec<usize>,
 }
 
-/// The `kind` of a model that is a file of rankings.
+/// The `kind` of a model that comes from outside, as files of rankings or artefacts.
 pub const RANKINGS: &str = "rankings";
 
-/// The `kind` of a model that is several others.
+/// The `kind` of an ensemble.
 pub const ENSEMBLE: &str = "ensemble";
 
-impl Plan {
+impl ExperimentPlan {
     /// Checks `spec` and fills in every default.
     ///
     /// # Errors
-    /// With the key that is wrong and what would be right.
+    /// Names the key that is wrong and what would be right.
     pub fn new(spec: Spec) -> Result<Self> {
         if spec.models.is_empty() {
-            bail!("models: is empty; name at least one, say [models.POP] with kind = \"pop\"");
+            bail!(
+                "models: is empty; name at least one, for example [models.POP] with kind = \"pop\""
+            );
         }
         if spec.seeds.is_empty() {
-            bail!("seeds: is empty; name at least one, say seeds = [1]");
+            bail!("seeds: is empty; name at least one, for example seeds = [1]");
         }
         spec.data.sample.check()?;
         spec.trajectory.check().under("trajectory")?;
@@ -132,28 +135,28 @@ impl Plan {
             .iter()
             .map(|name| planned(name, inherited(name, &spec.models)?, &names))
             .collect::<Result<Vec<_>>>()?;
-        models.iter().try_for_each(|student| vectors_are_there(student, &models))?;
-        models.iter().try_for_each(|student| teachers_learn_here(student, &models))?;
+        models.iter().try_for_each(|student| teachers_have_vectors(student, &models))?;
+        models.iter().try_for_each(|student| teachers_are_trainable(student, &models))?;
         let order = teachers_first(&models)?;
-        let weighed = |model: &&PlannedModel| matches!(&model.source, Source::Ensemble { fusion, .. } if fusion.user_weights > 0.0);
+        let weighted = |model: &&PlannedModel| matches!(&model.source, Source::Ensemble { fusion, .. } if fusion.user_weights > 0.0);
         if spec.evaluate.fit_on == FitOn::TrainValid
-            && let Some(model) = models.iter().find(weighed)
+            && let Some(model) = models.iter().find(weighted)
         {
             bail!(
-                "models.{}.fusion.user_weights: users weigh the members by validation data, which evaluate.fit_on = \"train+valid\" teaches them; fit on \"train\"",
+                "models.{}.fusion.user_weights: the weights come from validation data, on which evaluate.fit_on = \"train+valid\" fits the members; use \"train\"",
                 model.name
             );
         }
         Ok(Self { spec, models, order })
     }
 
-    /// What the models are called.
+    /// The names of the models.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         self.models.iter().map(|model| model.name.clone()).collect()
     }
 
-    /// The experiment as resolved: without `like`, every default written out.
+    /// The experiment with `like` resolved and every default written out.
     #[must_use]
     pub fn resolved_spec(&self) -> Spec {
         let models =
@@ -162,10 +165,10 @@ impl Plan {
         Spec { models, tune, only, figures, ..self.spec.clone() }
     }
 
-    /// Length of the lists that students want of the states of this model's training; none where nobody asks for them.
+    /// The length of the lists that students need of the states of this model's training; `None` if no student needs them.
     #[must_use]
     pub fn trajectory_length(&self, at: usize) -> Option<usize> {
-        let wanted = |student: &PlannedModel| match &student.source {
+        let length = |student: &PlannedModel| match &student.source {
             Source::Fit { distil: Some(Distil { teachers, distiller, .. }), .. }
                 if teachers.contains(&at) && distiller.requires().trajectory =>
             {
@@ -173,10 +176,10 @@ impl Plan {
             }
             _ => None,
         };
-        self.models.iter().filter_map(wanted).max()
+        self.models.iter().filter_map(length).max()
     }
 
-    /// The number of a model; panics when there is none of this name.
+    /// The index of a model; panics if there is none of this name.
     #[must_use]
     pub fn at(&self, name: &str) -> usize {
         self.models.iter().position(|model| model.name == name).expect("a model of this experiment")
@@ -185,11 +188,11 @@ impl Plan {
     /// The whole experiment with every default written out, as TOML.
     ///
     /// # Errors
-    /// When a setting cannot be written as TOML.
+    /// If a setting cannot be written as TOML.
     pub fn resolved(&self) -> Result<String> {
         let mut tree = serde_json::to_value(&self.spec)?;
         if let Some(tree) = tree.as_object_mut() {
-            tree.shift_remove("tune"); // of another command
+            tree.shift_remove("tune"); // belongs to another command
             tree.shift_remove("only");
         }
         tree["models"] = Value::Object(
@@ -199,7 +202,7 @@ impl Plan {
     }
 }
 
-/// The settings of `name`, those of the model it is `like` beneath them.
+/// The settings of `name`, completed by those of the model that it is `like`.
 fn inherited(name: &str, models: &Map<String, Value>) -> Result<Map<String, Value>> {
     let mut chain = vec![name];
     let mut settings = Map::new();
@@ -238,10 +241,10 @@ fn planned(
                 .map(|file| file.as_str().map(PathBuf::from))
                 .collect::<Option<Vec<_>>>()
                 .with_context(|| format!("{path}.path: expected file names"))?,
-            _ => bail!("{path}.path: is missing; name the file of rankings, or one a state"),
+            _ => bail!("{path}.path: is missing; name the file of rankings, or one file per state"),
         };
         if let Some(key) = settings.keys().next() {
-            bail!("{path}.{key}: unknown for kind `{RANKINGS}`, which takes `path` alone");
+            bail!("{path}.{key}: unknown for kind `{RANKINGS}`, which takes only `path`");
         }
         let resolved = match &files[..] {
             [file] => json!({"kind": RANKINGS, "path": file}),
@@ -269,8 +272,8 @@ fn planned(
         None => None,
         Some(value) => {
             if recipe.trainable().is_none() {
-                let able = "only models that learn by gradient can be students";
-                bail!("{path}.distill: `{}` is counted, not trained; {able}", entry.name);
+                let able = "only models that are trained by gradient can be students";
+                bail!("{path}.distill: `{}` is not trained by gradient; {able}", entry.name);
             }
             let distil = distil_of(&format!("{path}.distill"), name, value, names)?;
             resolved["distill"] = with_kind(distil.kind, distil.distiller.config());
@@ -307,7 +310,7 @@ fn ensemble(
     Ok(PlannedModel { name: name.into(), source, resolved })
 }
 
-/// The numbers of the models that `value` names, one or several; `own` is not one of them.
+/// The indices of the models that `value` names, one or several; `own` must not be among them.
 fn named(path: &str, own: &str, value: Option<Value>, names: &[&String]) -> Result<Vec<usize>> {
     let wanted = match value {
         Some(Value::Array(wanted)) if !wanted.is_empty() => wanted,
@@ -318,7 +321,7 @@ fn named(path: &str, own: &str, value: Option<Value>, names: &[&String]) -> Resu
     wanted
         .iter()
         .map(|one| match names.iter().position(|name| Some(name.as_str()) == one.as_str()) {
-            Some(at) if names[at] == own => bail!("{path}: `{own}` is itself"),
+            Some(at) if names[at] == own => bail!("{path}: `{own}` names itself"),
             Some(at) => Ok(at),
             None => bail!("{path}: no model {one}; the models are {}", known()),
         })
@@ -333,21 +336,21 @@ fn distil_of(path: &str, student: &str, mut value: Value, names: &[&String]) -> 
     Ok(Distil { kind: entry.name, distiller, teachers })
 }
 
-/// Of what is known before anything is fitted.
-fn teachers_learn_here(student: &PlannedModel, models: &[PlannedModel]) -> Result<()> {
+/// Refuses, before any work, a teacher that cannot be trained together with its student.
+fn teachers_are_trainable(student: &PlannedModel, models: &[PlannedModel]) -> Result<()> {
     let Source::Fit { distil: Some(distil), .. } = &student.source else { return Ok(()) };
     if !distil.distiller.requires().recipe {
         return Ok(());
     }
     for teacher in distil.teachers.iter().map(|&at| &models[at]) {
-        let learns = match &teacher.source {
+        let trainable = match &teacher.source {
             Source::Fit { recipe, .. } => recipe.trainable().is_some(),
             Source::Rankings(_) | Source::Ensemble { .. } => false,
         };
         ensure!(
-            learns,
-            "models.{}.distill.teachers: `{}` does not learn by gradient here, and {} trains its teacher along; take a model \
-             that does (bpr_mf, light_gcn, caser), or a method that learns from rankings",
+            trainable,
+            "models.{}.distill.teachers: `{}` is not trained by gradient here, and {} trains its teacher together with the student; choose a \
+             model that is (bpr_mf, light_gcn, caser), or a distiller that needs only rankings",
             student.name,
             teacher.name,
             distil.kind
@@ -356,8 +359,8 @@ fn teachers_learn_here(student: &PlannedModel, models: &[PlannedModel]) -> Resul
     Ok(())
 }
 
-/// Likewise.
-fn vectors_are_there(student: &PlannedModel, models: &[PlannedModel]) -> Result<()> {
+/// Refuses, before any work, a teacher without the vectors that a distiller compares.
+fn teachers_have_vectors(student: &PlannedModel, models: &[PlannedModel]) -> Result<()> {
     let Source::Fit { distil: Some(distil), .. } = &student.source else { return Ok(()) };
     if !distil.distiller.requires().vectors {
         return Ok(());
@@ -369,8 +372,8 @@ fn vectors_are_there(student: &PlannedModel, models: &[PlannedModel]) -> Result<
             Source::Ensemble { .. } => "an ensemble",
         };
         bail!(
-            "models.{}.distill.teachers: `{}` is {what} and has no vectors, which {} compares; take a fitted model whose \
-             score is a product of two (bpr_mf, implicit_als, light_gcn), or a method that learns from rankings",
+            "models.{}.distill.teachers: `{}` is {what} and has no vectors, which {} compares; choose a fitted model \
+             whose score is a dot product (bpr_mf, implicit_als, light_gcn), or a distiller that needs only rankings",
             student.name,
             teacher.name,
             distil.kind
@@ -419,28 +422,13 @@ fn with_kind(kind: &str, config: Value) -> Value {
     Value::Object(table)
 }
 
-/// TOML has no null: a setting that is not set is not written.
-pub(super) fn without_nulls(value: Value) -> Value {
-    match value {
-        Value::Object(table) => Value::Object(
-            table
-                .into_iter()
-                .filter(|(_, value)| !value.is_null())
-                .map(|(key, value)| (key, without_nulls(value)))
-                .collect(),
-        ),
-        Value::Array(values) => Value::Array(values.into_iter().map(without_nulls).collect()),
-        plain => plain,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
-    fn a_model_fills_up_its_tables_from_the_one_it_is_like() {
+    fn a_model_completes_its_tables_from_the_one_it_is_like() {
         let models = json!({
             "A": {"kind": "bpr_mf", "dim": 4, "train": {"epochs": 3, "patience": 0}, "loss": {"kind": "bpr"}},
             "B": {"like": "A", "train": {"epochs": 9}},
@@ -451,8 +439,9 @@ mod tests {
         assert_eq!(of("C")["train"], json!({"batch_size": 7, "epochs": 9, "patience": 0}));
         assert_eq!((&of("C")["dim"], &of("C")["loss"]), (&json!(8), &json!({"kind": "softmax"})));
     }
+
     #[test]
-    fn teachers_that_cannot_teach_so_are_named_before_any_work() {
+    fn unsuitable_teachers_are_refused_before_any_work() {
         let refused = |kind: &str, teacher: &str| {
             let spec = json!({
                 "data": {"path": "log.tsv"},
@@ -464,12 +453,12 @@ mod tests {
                 },
             });
             let spec: Spec = serde_json::from_value(spec).unwrap();
-            Plan::new(spec).err().map_or(String::new(), |error| error.to_string())
+            ExperimentPlan::new(spec).err().map_or(String::new(), |error| error.to_string())
         };
         let about = |kind| refused(kind, "Both");
         assert!(about("de").starts_with("models.Student.distill.teachers: `Both` is an ensemble"));
-        assert!(about("bd").starts_with("models.Student.distill.teachers: `Both` does not learn"));
-        assert!(refused("bd", "POP").contains("`POP` does not learn by gradient"));
+        assert!(about("bd").starts_with("models.Student.distill.teachers: `Both` is not trained"));
+        assert!(refused("bd", "POP").contains("`POP` is not trained by gradient"));
         assert_eq!(refused("bd", "MF") + &refused("de", "MF"), "");
     }
 }

@@ -6,7 +6,7 @@
 
 use super::trajectory;
 use anyhow::{Context as _, Result};
-use rankstill::core::answers::{AnswersFile, HEADER, Header};
+use rankstill::core::answers::{AnswersFile, AnswersHeader, HEADER_LEN};
 use rankstill::core::{
     Answers, Candidates, Cases, Error, ListRequest, Model, Ranker, Rankings, Requirements,
     TeacherRecipe, Trace,
@@ -144,10 +144,10 @@ pub fn disk(cases: &Cases, request: ListRequest) -> u64 {
 }
 
 /// Identifies the queries and the request: other cases or another request have another file.
-fn header(cases: &Cases, request: ListRequest) -> Header {
+fn header(cases: &Cases, request: ListRequest) -> AnswersHeader {
     let among = u64::from(request.candidates == Candidates::Everything);
     let asked = (2 * request.k as u64 + among).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    Header {
+    AnswersHeader {
         length: trace::length(cases, request) as u32,
         queries: cases.n_queries() as u64,
         questions: cases.fingerprint() ^ asked,
@@ -159,14 +159,14 @@ fn record(
     teacher: &Teacher,
     cases: &Cases,
     request: ListRequest,
-    header: &Header,
+    header: &AnswersHeader,
     path: &Path,
     progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<()> {
     // What was written last before the power went may be there in length only.
     let done = header.rows_in(path).saturating_sub(trace::BLOCK as u64);
     let mut file = File::options().create(true).truncate(false).write(true).open(path)?;
-    file.set_len(HEADER as u64 + done * header.row())?; // a row that was half written goes
+    file.set_len(HEADER_LEN as u64 + done * header.row())?; // a row that was half written goes
     file.write_all(&header.bytes())?;
     file.seek(SeekFrom::End(0))?;
     let mut file = BufWriter::new(file);

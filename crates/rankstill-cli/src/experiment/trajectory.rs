@@ -7,7 +7,7 @@
 //! around one need to fit into memory.
 
 use anyhow::{Context as _, Result, ensure};
-use rankstill::core::answers::{AnswersFile, Header};
+use rankstill::core::answers::{AnswersFile, AnswersHeader};
 use rankstill::core::{
     Answers, Cases, EpochReport, Interactions, Model, Packed, Plan, Query, Ranker as _, Recipe,
     TopK, Trace, atomic_write,
@@ -29,7 +29,7 @@ pub struct Recorder<'a> {
     /// The model's folder, which holds that of the trajectory.
     model: PathBuf,
     folder: PathBuf,
-    header: Header,
+    header: AnswersHeader,
 }
 
 /// `states.json`.
@@ -120,7 +120,7 @@ impl<'a> Recorder<'a> {
             checkpoints.push(Checkpoint { epochs: 0, valid: None });
         }
         let selected = self.selection.select(&checkpoints);
-        let header = Header { deviations: true, ..self.header.clone() };
+        let header = AnswersHeader { deviations: true, ..self.header.clone() };
         for (state, &at) in selected.iter().enumerate() {
             let near = checkpoints[self.selection.neighbourhood(at)]
                 .iter()
@@ -172,8 +172,8 @@ fn name(state: usize) -> String {
     format!("state-{state}.lists")
 }
 
-fn header(users: &Cases, k: usize) -> Header {
-    Header {
+fn header(users: &Cases, k: usize) -> AnswersHeader {
+    AnswersHeader {
         length: k as u32,
         queries: users.n_queries() as u64,
         questions: users.fingerprint() ^ (k as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15),
@@ -210,14 +210,14 @@ fn read_state(path: &Path, states: &States, n_items: usize) -> Result<AnswersFil
         path.display()
     );
     let (length, queries) = (states.k as u32, file.header().queries);
-    let expected = Header { length, queries, questions: states.users, deviations: true };
+    let expected = AnswersHeader { length, queries, questions: states.users, deviations: true };
     let same = *file.header() == expected;
     ensure!(same, "{}: was recorded for other users than {STATES} names", path.display());
     Ok(file)
 }
 
 /// A file that has exactly this header.
-fn read_file(path: &Path, header: &Header, n_items: usize) -> Result<AnswersFile> {
+fn read_file(path: &Path, header: &AnswersHeader, n_items: usize) -> Result<AnswersFile> {
     let file = AnswersFile::open(path, n_items)?;
     ensure!(file.header() == header, "{}: holds lists for other queries", path.display());
     Ok(file)
@@ -229,7 +229,7 @@ pub fn disk(selection: &StateSelection, k: usize, recipe: &dyn Recipe, n_users: 
     let plan = recipe.training_plan();
     let checkpoints = plan.map_or(1, |plan| plan.epochs.div_ceil(selection.every(Some(plan))));
     let file = |deviations| {
-        Header { length: k as u32, queries: n_users as u64, questions: 0, deviations }.file()
+        AnswersHeader { length: k as u32, queries: n_users as u64, questions: 0, deviations }.file()
     };
     checkpoints as u64 * file(false) + selection.states as u64 * file(true)
 }
@@ -238,6 +238,7 @@ pub fn disk(selection: &StateSelection, k: usize, recipe: &dyn Recipe, n_users: 
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use rankstill::core::{ItemId, Rankings};
 
     /// A folder with two states of a teacher of three users, the last of whom has no list.
     fn recorded(deviations: bool) -> (tempfile::TempDir, [Answers; 2]) {
@@ -251,7 +252,7 @@ mod tests {
             Answers::with_deviations(said, sigma).unwrap()
         };
         let states = [lists(0), lists(4)];
-        let header = Header { length: 2, queries: 3, questions: 9, deviations };
+        let header = AnswersHeader { length: 2, queries: 3, questions: 9, deviations };
         fs::create_dir(folder.path().join(FOLDER)).unwrap();
         for (state, said) in states.iter().enumerate() {
             header.write(&folder.path().join(FOLDER).join(name(state)), said).unwrap();

@@ -1,4 +1,4 @@
-//! What the tests of the commands have in common. Not every test uses all of it.
+//! Helpers of the tests of the commands. Not every test uses all of them.
 #![allow(dead_code, clippy::unwrap_used)]
 
 use std::fs;
@@ -11,31 +11,95 @@ pub fn rankstill(args: &[&str]) -> Command {
     command
 }
 
-/// What it printed; it must succeed.
+/// The standard output of a command, which must succeed.
 pub fn ok(command: &mut Command) -> String {
     let output: Output = command.output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}\n{told}");
+    let messages = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}\n{messages}");
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What it complained of; it must fail, and in order.
+/// The error message of a command, which must fail without a panic.
 pub fn error(args: &[&str]) -> String {
     let output = rankstill(args).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{args:?} should have failed");
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert!(!told.contains("panicked"), "{told}");
-    told
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(!message.contains("panicked"), "{message}");
+    message
 }
 
 pub fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// An experiment file in a folder of its own.
+/// An experiment file in a temporary folder.
 pub fn in_folder(experiment: &str) -> (tempfile::TempDir, PathBuf) {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("small.toml");
     fs::write(&path, experiment).unwrap();
     (root, path)
+}
+
+/// An experiment with models of every kind, fitted in a second.
+const EXPERIMENT: &str = r#"
+name = "small"
+[data]
+simulate = { interactions = 6_000, seed = 3 }
+filter = { user_core = 5 }
+[evaluate]
+metrics = ["ndcg@10", "map", "recall@20", "coverage@10", "overlap@10"]
+latency_seconds = 0.0
+groups = 0.5
+[trajectory]
+every = 1
+[models.POP]
+kind = "pop"
+[models.ItemCF]
+kind = "item_cf"
+[models.BPR]
+kind = "bpr_mf"
+dim = 12
+optimizer = { kind = "adam", mode = "exact", weight_decay = 1e-5, learning_rate = 0.01 }
+train = { epochs = 4, batch_size = 64 }
+[models.SGD]
+kind = "bpr_mf"
+dim = 6
+optimizer = { kind = "sgd", learning_rate = 0.05 }
+train = { epochs = 3 }
+[models.MF-4]
+kind = "bpr_mf"
+dim = 4
+optimizer = { kind = "adam", mode = "sparse", learning_rate = 0.01 }
+train = { epochs = 6, batch_size = 64, validate_every = 2, patience = 1 }
+[models."MF-4/RD"]
+like = "MF-4"
+distill = { kind = "rank_distil", teachers = ["BPR"], warm_up = 2, epsilon = 20 }
+[models.Fossil]
+kind = "fossil"
+dim = 6
+order = 3
+train = { epochs = 4, batch_size = 64 }
+[models."Fossil/RD"]
+like = "Fossil"
+dim = 4
+optimizer = { kind = "adam", mode = "exact", learning_rate = 0.01 }
+distill = { kind = "rank_distil", teachers = ["ItemCF"], loss = "list_wise", warm_up = 1, epsilon = 20 }
+[models."Caser/RD"]
+kind = "caser"
+dim = 8
+length = 3
+horizontal_filters = 4
+train = { epochs = 3, batch_size = 64 }
+distill = { kind = "rank_distil", preset = "authors_code", teachers = ["Fossil"], warm_up = 1, epsilon = 20 }
+[models.Ensemble]
+kind = "ensemble"
+members = ["ItemCF", "BPR", "Fossil"]
+[models."MF-4/HetComp"]
+like = "MF-4"
+train = { epochs = 9 }
+distill = { kind = "het_comp", teachers = ["ItemCF", "BPR", "Fossil"], k = 20, cutoff = 10, period = 2 }
+"#;
+
+pub fn experiment() -> (tempfile::TempDir, PathBuf) {
+    in_folder(EXPERIMENT)
 }

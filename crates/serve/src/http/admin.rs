@@ -1,67 +1,21 @@
-//! What is served is changed here, by who has an administrator's key: another version, the one before, a second model on trial.
-//! And what is counted is read here.
+//! Routes for administrators: swap a model, roll it back, try a challenger. Also the metrics, and the checks
+//! of keys.
 
+use super::extract::{Json, PathId};
 use crate::app::{App, Shared};
-use crate::challenger::{Challenger, Trial, TrialReport};
-use crate::extract::{Json, PathId};
-use crate::metrics::SwapLabels;
-use crate::models::Slot;
-use crate::problem::Problem;
-use crate::snapshot::Snapshot;
+use crate::model::{Challenger, Slot, Snapshot};
+use crate::telemetry::SwapLabels;
+use crate::wire::{Problem, SwapRequest, Swapped, TrialRequest, TrialState};
 use axum::extract::{Request, State};
 use axum::http::header;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
-use utoipa::ToSchema;
 
-/// Another version of a model.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct SwapRequest {
-    /// A folder on the server's machine.
-    pub artefact: String,
-}
-
-/// A second model, to be tried.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct TrialRequest {
-    /// A folder on the server's machine.
-    pub artefact: String,
-    /// How.
-    pub trial: Trial,
-}
-
-/// Which version answers.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Swapped {
-    /// The model.
-    pub model: String,
-    /// The version that answers now.
-    pub version: String,
-    /// The version that answered before; `rollback` brings it back.
-    pub previous: String,
-    /// How long it took to read, check and warm it, in seconds.
-    pub seconds: f64,
-}
-
-/// A trial, as it began or as it ended.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct TrialState {
-    /// The model that answers.
-    pub model: String,
-    /// The version that is tried.
-    pub version: String,
-    /// How it went so far.
-    pub report: TrialReport,
-}
-
-/// Reads another version, checks and warms it, and lets it answer. The version that answers meanwhile is not disturbed; if the new
-/// one fails a check, it stays.
+/// Loads another version, checks and warms it, and then lets it answer. The current version keeps answering
+/// meanwhile, and stays if the new one fails a check.
 #[utoipa::path(
     post, path = "/admin/models/{id}/swap", tag = "admin",
     params(("id" = String, Path, description = "The model's name")),
@@ -80,17 +34,17 @@ pub(super) async fn swap(
     let began = Instant::now();
     let slot = Arc::clone(app.models.slot("id", Some(&name.0))?);
     let loaded = load(&app, &slot, request.artefact).await;
-    let snapshot = loaded.inspect_err(|_| count(&app, &slot, "refused"))?;
+    let snapshot = loaded.inspect_err(|_| count_swap(&app, &slot, "refused"))?;
     let version = snapshot.version.clone();
     let previous = slot.swap(Arc::new(snapshot));
-    count(&app, &slot, "swapped");
-    tracing::warn!(model = slot.name, version, previous = previous.version, "swapped");
+    count_swap(&app, &slot, "swapped");
+    tracing::warn!(model = slot.name, version, previous = previous.version, "model swapped");
     let seconds = began.elapsed().as_secs_f64();
     let (model, previous) = (slot.name.clone(), previous.version.clone());
     Ok(axum::Json(Swapped { model, version, previous, seconds }))
 }
 
-/// Lets the version before answer again.
+/// Restores the previous version.
 #[utoipa::path(
     post, path = "/admin/models/{id}/rollback", tag = "admin",
     params(("id" = String, Path, description = "The model's name")),
@@ -105,16 +59,16 @@ pub(super) async fn rollback(
     PathId(name): PathId,
 ) -> Result<axum::Json<Swapped>, Problem> {
     let slot = app.models.slot("id", Some(&name.0))?;
-    let none = || Problem::conflict(format!("`{}` was never swapped", slot.name));
+    let none = || Problem::conflict(format!("`{}` has no previous version", slot.name));
     let back = slot.roll_back().ok_or_else(none)?;
     let previous = slot.previous().map(|previous| previous.version.clone()).unwrap_or_default();
-    count(&app, slot, "rolled_back");
-    tracing::warn!(model = slot.name, version = back.version, previous, "rolled back");
+    count_swap(&app, slot, "rolled_back");
+    tracing::warn!(model = slot.name, version = back.version, previous, "model rolled back");
     let (model, version) = (slot.name.clone(), back.version.clone());
     Ok(axum::Json(Swapped { model, version, previous, seconds: 0.0 }))
 }
 
-/// Tries a second model beside the one that answers.
+/// Starts a trial of a second model.
 #[utoipa::path(
     put, path = "/admin/models/{id}/challenger", tag = "admin",
     params(("id" = String, Path, description = "The model's name")),
@@ -135,11 +89,11 @@ pub(super) async fn challenge(
     let snapshot = load(&app, &slot, request.artefact).await?;
     let challenger = Arc::new(Challenger::new(snapshot, request.trial));
     slot.begin_trial(Arc::clone(&challenger));
-    tracing::warn!(model = slot.name, version = challenger.snapshot.version, "a trial begins");
+    tracing::warn!(model = slot.name, version = challenger.snapshot.version, "trial started");
     Ok(axum::Json(state(&slot, &challenger)))
 }
 
-/// Ends a trial.
+/// Ends the trial.
 #[utoipa::path(
     delete, path = "/admin/models/{id}/challenger", tag = "admin",
     params(("id" = String, Path, description = "The model's name")),
@@ -154,12 +108,12 @@ pub(super) async fn dismiss(
     PathId(name): PathId,
 ) -> Result<axum::Json<TrialState>, Problem> {
     let slot = app.models.slot("id", Some(&name.0))?;
-    let tried = slot.end_trial(None).ok_or_else(|| no_trial(slot))?;
-    tracing::warn!(model = slot.name, version = tried.snapshot.version, "a trial ends");
-    Ok(axum::Json(state(slot, &tried)))
+    let challenger = slot.end_trial(None).ok_or_else(|| no_trial(slot))?;
+    tracing::warn!(model = slot.name, version = challenger.snapshot.version, "trial ended");
+    Ok(axum::Json(state(slot, &challenger)))
 }
 
-/// Lets the model on trial answer all requests from now on.
+/// Replaces the current model by the model on trial.
 #[utoipa::path(
     post, path = "/admin/models/{id}/challenger/promote", tag = "admin",
     params(("id" = String, Path, description = "The model's name")),
@@ -174,14 +128,14 @@ pub(super) async fn promote(
     PathId(name): PathId,
 ) -> Result<axum::Json<TrialState>, Problem> {
     let slot = app.models.slot("id", Some(&name.0))?;
-    let tried = slot.end_trial(None).ok_or_else(|| no_trial(slot))?;
-    slot.swap(Arc::clone(&tried.snapshot));
-    count(&app, slot, "swapped");
-    tracing::warn!(model = slot.name, version = tried.snapshot.version, "promoted");
-    Ok(axum::Json(state(slot, &tried)))
+    let challenger = slot.end_trial(None).ok_or_else(|| no_trial(slot))?;
+    slot.swap(Arc::clone(&challenger.snapshot));
+    count_swap(&app, slot, "swapped");
+    tracing::warn!(model = slot.name, version = challenger.snapshot.version, "challenger promoted");
+    Ok(axum::Json(state(slot, &challenger)))
 }
 
-/// What is counted and timed, for Prometheus (OpenMetrics text).
+/// Metrics for Prometheus (OpenMetrics text).
 #[utoipa::path(
     get,
     path = "/metrics",
@@ -195,8 +149,8 @@ pub(super) async fn metrics(State(app): State<Shared>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, kind)], page)
 }
 
-/// Lets in who has an administrator's key; where there is none, nobody.
-pub(super) async fn guard(
+/// Requires an administrator's key. Without `--admin-keys`, no request passes.
+pub(super) async fn require_admin_key(
     State(app): State<Shared>,
     request: Request,
     next: Next,
@@ -208,8 +162,8 @@ pub(super) async fn guard(
     Ok(next.run(request).await)
 }
 
-/// Lets in who has a key, where keys are asked for.
-pub(super) async fn guard_answers(
+/// Requires a key, if the server has keys.
+pub(super) async fn require_key(
     State(app): State<Shared>,
     request: Request,
     next: Next,
@@ -220,14 +174,15 @@ pub(super) async fn guard_answers(
     Ok(next.run(request).await)
 }
 
-/// On a thread that may wait: reading and checking takes seconds.
+/// Runs on a blocking thread: loading and checking take seconds.
 async fn load(app: &Shared, slot: &Arc<Slot>, folder: String) -> Result<Snapshot, Problem> {
     let (app, slot) = (Arc::clone(app), Arc::clone(slot));
     let loaded = tokio::task::spawn_blocking(move || match &app.admin {
         Some(admin) => (admin.load)(&slot.name, &PathBuf::from(folder)),
-        None => Err("there is no administrator".into()),
+        None => Err("the server has no administrator keys".into()),
     });
-    let loaded = loaded.await.map_err(|_| Problem::field("#/artefact", "the checks panicked"))?;
+    let loaded =
+        loaded.await.map_err(|_| Problem::field("#/artefact", "loading the model panicked"))?;
     loaded.map_err(|problem| Problem::field("#/artefact", problem))
 }
 
@@ -237,9 +192,9 @@ fn state(slot: &Slot, challenger: &Challenger) -> TrialState {
 }
 
 fn no_trial(slot: &Slot) -> Problem {
-    Problem::conflict(format!("`{}` has no model on trial", slot.name))
+    Problem::conflict(format!("`{}` has no trial", slot.name))
 }
 
-fn count(app: &App, slot: &Slot, outcome: &'static str) {
+fn count_swap(app: &App, slot: &Slot, outcome: &'static str) {
     app.metrics.swaps.get_or_create(&SwapLabels { model: slot.name.clone(), outcome }).inc();
 }

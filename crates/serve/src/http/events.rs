@@ -1,48 +1,19 @@
-//! What users did, as it happens; and their right to be forgotten.
+//! Routes for events: append, export, and forget a user.
 
+use super::extract::{Json, Params, PathId};
 use crate::app::{App, Shared};
-use crate::extract::{Json, Params, PathId};
-use crate::metrics::EventLabels;
-use crate::problem::Problem;
-use crate::request::{Id, objects};
-use crate::store::{Done, Event, Writer};
+use crate::limits::at_most;
+use crate::store::{Writer, Written};
+use crate::telemetry::EventLabels;
+use crate::wire::{Appended, Event, EventBatch, ExportParams, Forgotten, Problem};
 use axum::extract::State;
 use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
-use utoipa::{IntoParams, ToSchema};
 
-/// Events, in the order in which they happened.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct EventBatch {
-    /// All are kept, or none.
-    #[serde(deserialize_with = "objects")]
-    pub events: Vec<Event>,
-}
-
-/// The events are on the disk.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Appended {
-    /// So many are new.
-    pub kept: usize,
-    /// So many were there already: same user, same key.
-    pub repeated: usize,
-}
-
-/// The user is forgotten.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Forgotten {
-    /// Who.
-    pub user: Id,
-    /// Events that were deleted.
-    pub events: u64,
-}
-
-/// Keeps what users did. When this is answered the events are on the disk, and the next answer takes them into account.
+/// Stores what users did. When this returns, the events are durable, and the next answer takes them into account.
 #[utoipa::path(
     post, path = "/v1/events", tag = "events",
     request_body = EventBatch,
@@ -59,7 +30,7 @@ pub(super) async fn append(
 ) -> Result<axum::Json<Appended>, Problem> {
     let writer = writer(&app)?;
     let mut events = batch.events;
-    app.limits.at_most_items("#/events", events.len(), app.limits.events)?;
+    at_most("#/events", events.len(), app.limits.events)?;
     let now =
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
     for (at, event) in events.iter_mut().enumerate() {
@@ -68,7 +39,8 @@ pub(super) async fn append(
             [("user", Some(&event.user)), ("item", Some(&event.item)), ("key", event.key.as_ref())]
         {
             if id.is_some_and(|id| id.0.is_empty() || id.0.contains(['\t', '\n', '\r', '\0'])) {
-                let problem = "expected an id that is not empty and has no tab, line end or NUL";
+                let problem =
+                    "expected an id that is not empty and contains no tab, line break or NUL";
                 return Err(Problem::field(format!("#/events/{at}/{name}"), problem));
             }
         }
@@ -80,7 +52,7 @@ pub(super) async fn append(
         }
     }
     match writer.append(events).await? {
-        Done::Appended(new) => {
+        Written::Appended(new) => {
             let kept = new.iter().filter(|&&new| new).count();
             let repeated = new.len() - kept;
             for (outcome, n) in [("kept", kept), ("repeated", repeated)] {
@@ -88,12 +60,12 @@ pub(super) async fn append(
             }
             Ok(axum::Json(Appended { kept, repeated }))
         }
-        Done::Forgotten(_) => Err(Problem::internal("an answer to another question")),
+        Written::Forgotten(_) => Err(Problem::internal("mismatched reply")),
     }
 }
 
-/// Forgets a user: their events are deleted, and what a model learnt of them is no longer used. What they do afterwards counts
-/// again.
+/// Forgets a user: deletes the events, and no longer uses what a model learnt about the user. Later events
+/// count again.
 #[utoipa::path(
     delete, path = "/v1/users/{id}", tag = "events",
     params(("id" = String, Path, description = "The user's id")),
@@ -109,33 +81,21 @@ pub(super) async fn forget(
     PathId(user): PathId,
 ) -> Result<axum::Json<Forgotten>, Problem> {
     if user.0.contains('\0') {
-        return Err(Problem::field("id", "expected an id without NUL: no event has one"));
+        return Err(Problem::field("id", "expected an id without NUL"));
     }
     match writer(&app)?.forget(user.0.clone()).await? {
-        Done::Forgotten(events) => Ok(axum::Json(Forgotten { user, events })),
-        Done::Appended(_) => Err(Problem::internal("an answer to another question")),
+        Written::Forgotten(events) => Ok(axum::Json(Forgotten { user, events })),
+        Written::Appended(_) => Err(Problem::internal("mismatched reply")),
     }
 }
 
-/// Which events.
-#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
-#[serde(default, deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct ExportParams {
-    /// Those that arrived after this number.
-    pub after: u64,
-    /// At most so many; 65,536 where it is left out.
-    #[param(minimum = 1, maximum = 65536)]
-    pub limit: Option<usize>,
-}
-
-/// Events in an answer.
-const EXPORTED: usize = 65_536;
-/// The number of the last event in an answer: what to go on after.
+/// Maximum number of events in an export.
+const MAX_EXPORT: usize = 65_536;
+/// Header with the number of the last event in an export, to continue from.
 static LAST: HeaderName = HeaderName::from_static("rankstill-last");
 
-/// What users did, in the order in which it arrived, as a log that `prepare` reads. The header `rankstill-last` says what to go on
-/// after; an answer without a row is the end.
+/// Exports events in the order of arrival, as a log that `prepare` reads. To continue, pass the header
+/// `rankstill-last` as `after`; an answer without rows is the end.
 #[utoipa::path(
     get, path = "/admin/events", tag = "admin",
     params(ExportParams),
@@ -150,22 +110,22 @@ pub(super) async fn export(
     Params(params): Params<ExportParams>,
 ) -> Result<Response, Problem> {
     let store = Arc::clone(app.store.as_ref().ok_or_else(no_store)?);
-    let limit = params.limit.unwrap_or(EXPORTED);
-    if !(1..=EXPORTED).contains(&limit) {
-        return Err(Problem::field("limit", format!("expected 1 to {EXPORTED}")));
+    let limit = params.limit.unwrap_or(MAX_EXPORT);
+    if !(1..=MAX_EXPORT).contains(&limit) {
+        return Err(Problem::field("limit", format!("expected 1 to {MAX_EXPORT}")));
     }
     let after = params.after;
     let read = tokio::task::spawn_blocking(move || store.read(after, limit)).await;
     let stored = read.map_err(|error| Problem::internal(error.to_string()))?;
     let stored = stored.map_err(|error| {
         tracing::error!(%error, "the event store failed");
-        Problem::unavailable("the event store does not answer")
+        Problem::unavailable("the event store does not respond")
     })?;
     let mut log = String::from("user_id\titem_id\ttimestamp\tweight\n");
     for Event { user, item, time, weight, .. } in stored.iter().map(|stored| &stored.event) {
         let (user, item) = (quoted(&user.0), quoted(&item.0));
         let (time, weight) = (time.unwrap_or_default(), weight.unwrap_or(1.0));
-        _ = writeln!(log, "{user}\t{item}\t{time}\t{weight}"); // into a string it cannot fail
+        _ = writeln!(log, "{user}\t{item}\t{time}\t{weight}"); // cannot fail for a string
     }
     let last = stored.last().map_or(after, |last| last.number);
     let kind = "text/tab-separated-values; charset=utf-8";
@@ -173,7 +133,7 @@ pub(super) async fn export(
     Ok((headers, log).into_response())
 }
 
-/// As RFC 4180 has it. Ids have no tabs and no line ends: those are refused when they come in.
+/// Quotes as in RFC 4180. Ids contain no tabs and no line breaks, which are refused on arrival.
 fn quoted(id: &str) -> std::borrow::Cow<'_, str> {
     if id.contains('"') { format!("\"{}\"", id.replace('"', "\"\"")).into() } else { id.into() }
 }
@@ -183,5 +143,5 @@ fn writer(app: &App) -> Result<&Writer, Problem> {
 }
 
 fn no_store() -> Problem {
-    Problem::not_found("this server keeps no events: it was started without --events")
+    Problem::not_found("this server stores no events: it was started without --events")
 }

@@ -1,7 +1,7 @@
-//! Whether the process lives, and whether it should be sent requests.
+//! Whether the process is alive, and whether it should receive requests.
 
 use crate::app::Shared;
-use crate::problem::Problem;
+use crate::wire::Problem;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
@@ -9,20 +9,20 @@ use serde::Serialize;
 use std::sync::atomic::Ordering;
 use utoipa::ToSchema;
 
-/// That all is well.
+/// A healthy server.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Health {
-    /// `ok`.
+    /// Always `ok`.
     pub status: &'static str,
 }
 
-/// The process answers.
+/// The process is alive.
 #[utoipa::path(get, path = "/health/live", tag = "health", responses((status = 200, body = Health)))]
 pub(super) async fn live() -> Json<Health> {
     Json(Health { status: "ok" })
 }
 
-/// Models are loaded and the server is not about to end.
+/// Models are loaded and the server is not shutting down.
 #[utoipa::path(
     get, path = "/health/ready", tag = "health",
     responses(

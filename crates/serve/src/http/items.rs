@@ -1,22 +1,21 @@
-//! Items like an item, and what is served.
+//! Routes for items and models.
 
+use super::extract::{Params, PathId};
 use super::observe::AnsweredBy;
+use crate::answer::{Scored, ScoringTask, TaskKind};
 use crate::app::Shared;
-use crate::extract::{Params, PathId};
-use crate::models::Slot;
-use crate::problem::Problem;
-use crate::request::{
-    ChallengerCard, Found, FoundItem, Id, ModelCard, ModelList, SearchParams, Similar,
-    SimilarParams,
+use crate::model::Slot;
+use crate::wire::{
+    ChallengerCard, FoundItem, Id, ModelCard, ModelList, Problem, SearchParams, SearchResult,
+    Similar, SimilarParams,
 };
-use crate::scoring::{Answer, Ask, What};
 use axum::extract::State;
 use axum::{Extension, Json};
 use rankstill_core::Artefact;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// The items most like an item.
+/// Returns the items most similar to an item.
 #[utoipa::path(
     get, path = "/v1/items/{id}/similar", tag = "items",
     params(("id" = String, Path, description = "The item's id"), SimilarParams),
@@ -36,49 +35,50 @@ pub(super) async fn similar(
     let snapshot = app.models.slot("model", params.model.as_deref())?.current();
     let by = AnsweredBy { model: Arc::clone(&snapshot.label), degraded: None };
     let item = snapshot.items.get(&id.0);
-    let item = item.ok_or_else(|| Problem::not_found(format!("the model knows no item `{id}`")))?;
+    let item =
+        item.ok_or_else(|| Problem::not_found(format!("the model does not know the item `{id}`")))?;
     let deadline = Instant::now() + app.limits.deadline;
-    let ask = Ask { snapshot, what: What::Similar { item, k }, deadline, stored: None };
-    let owed = app.scoring.ask(std::iter::once(ask))?.pop();
-    let owed = owed.ok_or_else(|| Problem::internal("nothing was asked"))?;
-    match owed.answer().await? {
-        Answer::Similar(found) => Ok((Extension(by), Json(found))),
-        Answer::Recommendations(..) => Err(Problem::internal("an answer to another question")),
+    let task = ScoringTask { snapshot, kind: TaskKind::Similar { item, k }, deadline, state: None };
+    let pending = app.scoring.submit(std::iter::once(task))?.pop();
+    let pending = pending.ok_or_else(|| Problem::internal("no task was queued"))?;
+    match pending.wait().await? {
+        Scored::Similar(found) => Ok((Extension(by), Json(found))),
+        Scored::Recommendations(..) => Err(Problem::internal("mismatched reply")),
     }
 }
 
-/// Items whose titles hold a text; needs an item table.
+/// Finds items whose titles contain a text. Needs titles (`--items`).
 #[utoipa::path(
     get, path = "/v1/items", tag = "items",
     params(SearchParams),
     responses(
-        (status = 200, body = Found),
+        (status = 200, body = SearchResult),
         (status = 422),
     )
 )]
 pub(super) async fn search(
     State(app): State<Shared>,
     Params(params): Params<SearchParams>,
-) -> Result<Json<Found>, Problem> {
+) -> Result<Json<SearchResult>, Problem> {
     let k = app.limits.k("k", params.k)?;
     if params.search.is_empty() || params.search.len() > Id::LONGEST {
         let problem = format!("expected 1 to {} bytes", Id::LONGEST);
         return Err(Problem::field("search", problem));
     }
     let snapshot = app.models.slot("model", params.model.as_deref())?.current();
-    // All titles are read: not where the network is.
+    // This reads all titles, so it must not run on a network thread.
     let found = tokio::task::spawn_blocking(move || {
         let items = snapshot.search(&params.search, k).into_iter();
-        let shown = |item| FoundItem {
+        let found = |item| FoundItem {
             item: Id(snapshot.items.id(item).into_owned()),
             title: snapshot.table.title(item).unwrap_or_default().to_owned(),
         };
-        Found { items: items.map(shown).collect() }
+        SearchResult { items: items.map(found).collect() }
     });
     found.await.map(Json).map_err(|_| Problem::internal("the search failed"))
 }
 
-/// What is served.
+/// Lists the models that are served.
 #[utoipa::path(get, path = "/v1/models", tag = "models", responses((status = 200, body = ModelList)))]
 pub(super) async fn models(State(app): State<Shared>) -> Json<ModelList> {
     Json(ModelList { models: app.models.all().map(card).collect() })
@@ -92,7 +92,7 @@ fn card(slot: &Slot) -> ModelCard {
         trial: one.trial.clone(),
         report: one.report(),
     });
-    let table = snapshot.table_use();
+    let table = snapshot.precision_use();
     ModelCard {
         name: snapshot.name.clone(),
         version: snapshot.version.clone(),

@@ -1,11 +1,10 @@
-//! What is done with every request: a number to find it by, and a line of the log.
+//! For every request: an id, metrics, a log line and a span.
 
 use crate::app::Shared;
-use crate::metrics::{OTHER, known};
-use crate::problem::Problem;
-use crate::request::Rung;
+use crate::telemetry::{OTHER, method_label};
 #[cfg(feature = "otlp")]
-use crate::traces::{Done, Span};
+use crate::telemetry::{RequestSpan, SpanEnd};
+use crate::wire::{FallbackRung, Problem};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::Next;
@@ -17,24 +16,24 @@ use std::time::Instant;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Which model answered: put into a response by its handler, taken out for the metrics.
+/// The model that answered. Handlers attach it to the response, for metrics and logs.
 #[derive(Clone)]
 pub(super) struct AnsweredBy {
     pub model: Arc<str>,
-    /// Where it was not the model itself.
-    pub degraded: Option<Rung>,
+    /// Set if a fallback answered instead of the model.
+    pub degraded: Option<FallbackRung>,
 }
 
 pub(super) async fn observe(State(app): State<Shared>, request: Request, next: Next) -> Response {
     let began = Instant::now();
     let _progress = Progress::begin(&app.in_progress);
-    let id = request.headers().get(&REQUEST_ID).filter(|id| sane(id)).cloned();
+    let id = request.headers().get(&REQUEST_ID).filter(|id| is_safe(id)).cloned();
     let id = id.unwrap_or_else(new_id);
     #[cfg(feature = "otlp")]
-    let span = app.traces.as_ref().map(|traces| (traces, Span::begin(request.headers())));
+    let span = app.spans.as_ref().map(|spans| (spans, RequestSpan::begin(request.headers())));
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    // Whoever asks whether the process lives must not be told that it is busy: it would be ended.
+    // Health checks must not see that the server is busy: an orchestrator would kill it.
     let busy = app.in_progress.load(Ordering::Relaxed) > app.limits.in_progress;
     let mut response = if busy && !request.uri().path().starts_with("/health/") {
         Problem::overloaded("too many requests are in progress").into_response()
@@ -45,16 +44,17 @@ pub(super) async fn observe(State(app): State<Shared>, request: Request, next: N
     let (status, took) = (response.status().as_u16(), began.elapsed());
     let by = response.extensions().get::<AnsweredBy>().cloned();
     let model = by.as_ref().map_or("", |by| &by.model);
-    let rung = by.as_ref().and_then(|by| by.degraded).map(Rung::name);
-    app.metrics.request(known(method.as_str()), route, status, model, took);
+    let rung = by.as_ref().and_then(|by| by.degraded).map(FallbackRung::name);
+    app.metrics.request(method_label(method.as_str()), route, status, model, took);
     let ms = took.as_secs_f64() * 1e3;
     let request_id = id.to_str().unwrap_or_default();
     #[cfg(feature = "otlp")]
-    if let Some((traces, span)) = span {
-        let method = known(method.as_str());
-        traces.keep(span, &Done { method, route, status, model, request_id, rung }, &app.metrics);
+    if let Some((spans, span)) = span {
+        let method = method_label(method.as_str());
+        let end = SpanEnd { method, route, status, model, request_id, rung };
+        spans.record(span, &end, &app.metrics);
     }
-    // No ids of users and no parameters: a log is kept longer than what it speaks of should be.
+    // No user ids and no parameters: logs are kept longer than personal data should be.
     match status {
         500.. => tracing::warn!(request_id, %method, route, status, model, rung, ms, "request"),
         _ => tracing::info!(request_id, %method, route, status, model, rung, ms, "request"),
@@ -63,7 +63,7 @@ pub(super) async fn observe(State(app): State<Shared>, request: Request, next: N
     response
 }
 
-/// Counts a request as long as it is in progress, whatever becomes of it.
+/// Counts a request while it is in progress, even if its task is cancelled.
 struct Progress<'a>(&'a AtomicUsize);
 
 impl<'a> Progress<'a> {
@@ -79,12 +79,12 @@ impl Drop for Progress<'_> {
     }
 }
 
-/// Whether it may be written back and logged.
-fn sane(id: &HeaderValue) -> bool {
+/// Whether a client's id may be logged and returned.
+fn is_safe(id: &HeaderValue) -> bool {
     (1..=128).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
 }
 
-/// Different from all others of this process, and hardly ever that of another.
+/// An id that is unique in this process, and almost surely across processes.
 fn new_id() -> HeaderValue {
     static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     static NEXT: AtomicU64 = AtomicU64::new(0);

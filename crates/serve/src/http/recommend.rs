@@ -1,25 +1,27 @@
-//! Recommendations: for a user, for whoever a body describes, and for many at once.
+//! Routes for recommendations: for a user, for a request body, and for a batch.
 
+use super::extract::{Json, Params, PathId};
 use super::observe::AnsweredBy;
-use crate::answer::{Answered, Recommend};
-use crate::app::{App, Shared};
-use crate::challenger::{Challenger, Mode};
-use crate::extract::{Json, Params, PathId};
-use crate::metrics::{DegradedLabels, SwapLabels};
-use crate::models::Slot;
-use crate::problem::Problem;
-use crate::request::{
-    BatchAnswer, BatchRequest, OneAnswer, Recommendations, Request, Rung, UserParams,
+use crate::answer::{
+    Answered, PendingAnswer, ResolvedQuery, Scored, ScoringError, ScoringTask, TaskKind,
 };
-use crate::scoring::{Answer, Ask, NoAnswer, Owed, What};
-use crate::snapshot::Snapshot;
-use crate::store::OfUser;
+use crate::app::{App, Shared};
+use crate::limits::at_most;
+use crate::model::{Challenger, Slot, Snapshot};
+use crate::store::UserState;
+use crate::telemetry::{DegradedLabels, SwapLabels};
+use crate::wire::{
+    BatchAnswer, BatchRequest, FallbackRung, OneAnswer, Problem, Recommendations, Request,
+    TrialMode, UserParams,
+};
 use axum::Extension;
 use axum::extract::State;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Recommends to a user. Somebody of whom nothing is known gets the most popular items.
+type Response = Result<(Extension<AnsweredBy>, axum::Json<Recommendations>), Problem>;
+
+/// Recommends items to a user. An unknown user gets the most popular items.
 #[utoipa::path(
     get, path = "/v1/users/{id}/recommendations", tag = "recommendations",
     params(("id" = String, Path, description = "The user's id"), UserParams),
@@ -33,7 +35,7 @@ pub(super) async fn for_user(
     State(app): State<Shared>,
     PathId(id): PathId,
     Params(params): Params<UserParams>,
-) -> Result<(Extension<AnsweredBy>, axum::Json<Recommendations>), Problem> {
+) -> Response {
     let request = Request {
         user: Some(id),
         k: params.k,
@@ -42,19 +44,11 @@ pub(super) async fn for_user(
         model: params.model,
         ..Request::default()
     };
-    let asked = Asked::new(&app, request).map_err(Problem::as_parameter)?;
-    answered(asked).await
+    let request = RoutedRequest::new(&app, request).map_err(Problem::as_parameter)?;
+    respond(request).await
 }
 
-async fn answered(
-    asked: Asked,
-) -> Result<(Extension<AnsweredBy>, axum::Json<Recommendations>), Problem> {
-    let model = Arc::clone(&asked.answering.label);
-    let found = asked.answer().await?;
-    Ok((Extension(AnsweredBy { model, degraded: found.degraded }), axum::Json(found)))
-}
-
-/// Recommends to a user, to a history, or to both.
+/// Recommends items to a user, to a history, or to both.
 #[utoipa::path(
     post, path = "/v1/recommendations", tag = "recommendations",
     request_body = Request,
@@ -64,15 +58,17 @@ async fn answered(
         (status = 503),
     )
 )]
-pub(super) async fn post(
-    State(app): State<Shared>,
-    Json(request): Json<Request>,
-) -> Result<(Extension<AnsweredBy>, axum::Json<Recommendations>), Problem> {
-    let asked = Asked::new(&app, request)?;
-    answered(asked).await
+pub(super) async fn post(State(app): State<Shared>, Json(request): Json<Request>) -> Response {
+    respond(RoutedRequest::new(&app, request)?).await
 }
 
-/// Answers many requests. One that is wrong gets its problem in its place; the others are answered.
+async fn respond(request: RoutedRequest) -> Response {
+    let model = Arc::clone(&request.answering.label);
+    let found = request.answer().await?;
+    Ok((Extension(AnsweredBy { model, degraded: found.degraded }), axum::Json(found)))
+}
+
+/// Answers several requests. An invalid request gets its problem as its answer; the others are still answered.
 #[utoipa::path(
     post, path = "/v1/recommendations:batch", tag = "recommendations",
     request_body = BatchRequest,
@@ -86,23 +82,23 @@ pub(super) async fn batch(
     State(app): State<Shared>,
     Json(batch): Json<BatchRequest>,
 ) -> Result<axum::Json<BatchAnswer>, Problem> {
-    app.limits.at_most_items("#/requests", batch.requests.len(), app.limits.batch)?;
+    at_most("#/requests", batch.requests.len(), app.limits.batch)?;
     let mut answers: Vec<Option<OneAnswer>> = Vec::with_capacity(batch.requests.len());
-    let (mut asked, mut places) = (Vec::new(), Vec::new());
+    let (mut valid, mut positions) = (Vec::new(), Vec::new());
     for (at, request) in batch.requests.into_iter().enumerate() {
-        answers.push(match Asked::new(&app, request) {
-            Ok(one) => {
-                asked.push(one);
-                places.push(at);
+        answers.push(match RoutedRequest::new(&app, request) {
+            Ok(request) => {
+                valid.push(request);
+                positions.push(at);
                 None
             }
             Err(problem) => Some(OneAnswer::Problem(problem.within(&format!("#/requests/{at}")))),
         });
     }
-    // All wait together or none: half an answer helps nobody.
-    let owed = app.scoring.ask(asked.iter().map(Asked::ask))?;
-    for ((one, owed), at) in asked.into_iter().zip(owed).zip(places) {
-        answers[at] = Some(match one.finish(Ok(owed)).await {
+    // All are queued or none: half a batch is of no use.
+    let pending = app.scoring.submit(valid.iter().map(RoutedRequest::task))?;
+    for ((request, pending), at) in valid.into_iter().zip(pending).zip(positions) {
+        answers[at] = Some(match request.finish(Ok(pending)).await {
             Ok(found) => OneAnswer::Recommendations(found),
             Err(problem) => OneAnswer::Problem(problem),
         });
@@ -111,27 +107,36 @@ pub(super) async fn batch(
 }
 
 /// A request and the models that answer it.
-struct Asked {
+struct RoutedRequest {
     app: Shared,
     slot: Arc<Slot>,
     answering: Arc<Snapshot>,
-    recommend: Arc<Recommend>,
-    /// Of the model's answer.
+    query: Arc<ResolvedQuery>,
+    /// Deadline of the model's answer.
+    model_deadline: Instant,
+    /// Deadline of any answer.
     deadline: Instant,
-    /// Of any answer.
-    until: Instant,
-    /// A trial that takes this request, and the same request in the numbers of the model that answers silently.
-    trial: Option<(Arc<Challenger>, Arc<Snapshot>, Arc<Recommend>)>,
+    trial: Option<Comparing>,
 }
 
-impl Asked {
+/// A trial that this request takes part in.
+struct Comparing {
+    challenger: Arc<Challenger>,
+    /// The model whose answer is only compared.
+    silent: Arc<Snapshot>,
+    /// The same request in the item numbers of `silent`.
+    query: Arc<ResolvedQuery>,
+}
+
+impl RoutedRequest {
     /// # Errors
-    /// Names the field that is wrong.
+    /// Names the invalid field.
     fn new(app: &Shared, mut request: Request) -> Result<Self, Problem> {
-        let until = Instant::now() + app.limits.deadline;
-        // A remote store may have to be asked once more, for the ladder.
-        let deadline =
-            if app.remote_store().is_some() { until - app.limits.deadline / 4 } else { until };
+        let allowance = app.limits.deadline;
+        let deadline = Instant::now() + allowance;
+        // The fallback may have to read a remote store once more.
+        let remote = app.remote_store().is_some();
+        let model_deadline = if remote { deadline - allowance / 4 } else { deadline };
         let slot = Arc::clone(app.models.slot("#/model", request.model.take().as_deref())?);
         let current = slot.current();
         let challenger =
@@ -139,132 +144,135 @@ impl Asked {
         let (mut answering, mut trial) = (current, None);
         if let Some(challenger) = challenger {
             let mut silent = Arc::clone(&challenger.snapshot);
-            if challenger.trial.mode == Mode::Canary {
+            if challenger.trial.mode == TrialMode::Canary {
                 std::mem::swap(&mut answering, &mut silent);
             }
-            // What is only compared needs no reasons, and a filter that only one of the two knows is no failure.
+            // A comparison needs no explanations. It is skipped if the silent model does not know a filter of
+            // the request.
             let plain = Request { explain: 0, ..request.clone() };
-            trial = Recommend::new(plain, &silent, &app.limits)
-                .ok()
-                .map(|ask| (challenger, silent, Arc::new(ask)));
+            trial = ResolvedQuery::new(plain, &silent, &app.limits).ok().map(|query| Comparing {
+                challenger,
+                silent,
+                query: Arc::new(query),
+            });
         }
-        let recommend = Arc::new(Recommend::new(request, &answering, &app.limits)?);
-        Ok(Self { app: Arc::clone(app), slot, answering, recommend, deadline, until, trial })
+        let query = Arc::new(ResolvedQuery::new(request, &answering, &app.limits)?);
+        let app = Arc::clone(app);
+        Ok(Self { app, slot, answering, query, model_deadline, deadline, trial })
     }
 
-    fn ask(&self) -> Ask {
-        let what = What::Recommend(Arc::clone(&self.recommend));
+    fn task(&self) -> ScoringTask {
+        let kind = TaskKind::Recommend(Arc::clone(&self.query));
         let snapshot = Arc::clone(&self.answering);
-        Ask { snapshot, what, deadline: self.deadline, stored: None }
+        ScoringTask { snapshot, kind, deadline: self.model_deadline, state: None }
     }
 
     async fn answer(self) -> Result<Recommendations, Problem> {
-        let owed = self.app.scoring.ask_one(self.ask());
-        self.finish(owed).await
+        let pending = self.app.scoring.submit_one(self.task());
+        self.finish(pending).await
     }
 
-    /// Waits for the answer, and does what is to be done besides.
-    async fn finish(self, owed: Result<Owed, NoAnswer>) -> Result<Recommendations, Problem> {
-        let answer = match owed {
-            Ok(owed) => owed.answer().await,
+    /// Waits for the answer, caches it for the fallback, and compares it in a trial.
+    async fn finish(
+        self,
+        pending: Result<PendingAnswer, ScoringError>,
+    ) -> Result<Recommendations, Problem> {
+        let scored = match pending {
+            Ok(pending) => pending.wait().await,
             Err(reason) => Err(reason),
         };
-        match answer {
-            Ok(Answer::Recommendations(answered, took)) => {
-                let Answered { found, list } = answered;
-                if let Some(user) =
-                    self.recommend.user.as_ref().filter(|_| self.recommend.is_plain())
-                {
-                    self.app.ladder.keep(&self.answering, &user.0, &list);
+        match scored {
+            Ok(Scored::Recommendations(answered, took)) => {
+                let Answered { recommendations, list } = answered;
+                if let Some(user) = self.query.user.as_ref().filter(|_| self.query.is_plain()) {
+                    self.app.ladder.remember(&self.answering, &user.0, &list);
                 }
-                self.compare(&found, took);
-                Ok(found)
+                self.compare(&recommendations, took);
+                Ok(recommendations)
             }
-            Ok(Answer::Similar(_)) => Err(Problem::internal("an answer to another question")),
+            Ok(Scored::Similar(_)) => Err(Problem::internal("mismatched reply")),
             Err(reason) => {
-                self.blame(&reason);
-                self.degrade(reason).await
+                self.count_failure(&reason);
+                self.fall_back(reason).await
             }
         }
     }
 
-    /// The best that can be said without the model.
-    async fn degrade(&self, reason: NoAnswer) -> Result<Recommendations, Problem> {
-        // Somebody who may have asked to be forgotten, and of whom nobody knows what they have seen, is not answered by guess.
-        if !self.app.limits.degrade || matches!(reason, NoAnswer::Unknown) {
+    /// The best answer without the model.
+    async fn fall_back(&self, reason: ScoringError) -> Result<Recommendations, Problem> {
+        // Without the store, the user may have asked to be forgotten, and the seen items are unknown: do not
+        // guess.
+        if !self.app.limits.degrade || matches!(reason, ScoringError::StoreUnavailable) {
             return Err(reason.into());
         }
-        let stored = match &self.recommend.user {
-            Some(user) => self.app.of_user(user, self.until).await?,
-            None => OfUser::default(),
+        let state = match &self.query.user {
+            Some(user) => self.app.user_state(user, self.deadline).await?,
+            None => UserState::default(),
         };
-        let found = self.app.ladder.answer(&self.answering, &self.recommend, &stored);
-        let rung = found.degraded.map_or("none", Rung::name);
+        let found = self.app.ladder.answer(&self.answering, &self.query, &state);
+        let rung = found.degraded.map_or("none", FallbackRung::name);
         let labels = DegradedLabels { model: self.slot.name.clone(), rung };
         self.app.metrics.degraded.get_or_create(&labels).inc();
         Ok(found)
     }
 
-    /// Lets the other model of a trial answer too, after the client has its answer and only where there is time to spare.
+    /// In a trial, lets the other model answer too: after the client has its answer, and only if the queue is
+    /// short.
     fn compare(&self, found: &Recommendations, took: Duration) {
-        let Some((challenger, silent, recommend)) = &self.trial else { return };
+        let Some(Comparing { challenger, silent, query }) = &self.trial else { return };
         if self.app.scoring.waiting() * 4 > self.app.limits.queue {
             return;
         }
-        let ask = Ask {
+        let task = ScoringTask {
             snapshot: Arc::clone(silent),
-            what: What::Recommend(Arc::clone(recommend)),
+            kind: TaskKind::Recommend(Arc::clone(query)),
             deadline: Instant::now() + self.app.limits.deadline,
-            stored: None,
+            state: None,
         };
-        let Ok(Some(owed)) = self.app.scoring.ask(std::iter::once(ask)).map(|mut owed| owed.pop())
-        else {
-            return;
-        };
+        let submitted = self.app.scoring.submit(std::iter::once(task));
+        let Ok(Some(pending)) = submitted.map(|mut pending| pending.pop()) else { return };
         let (app, slot) = (Arc::clone(&self.app), Arc::clone(&self.slot));
         let (challenger, found) = (Arc::clone(challenger), found.clone());
         let silent_is_challenger = Arc::ptr_eq(silent, &challenger.snapshot);
         tokio::spawn(async move {
-            let verdict = match owed.answer().await {
-                Ok(Answer::Recommendations(other, other_took)) => {
+            let verdict = match pending.wait().await {
+                Ok(Scored::Recommendations(other, other_took)) => {
                     let (first, second, times) = if silent_is_challenger {
-                        (&found, &other.found, [took, other_took])
+                        (&found, &other.recommendations, [took, other_took])
                     } else {
-                        (&other.found, &found, [other_took, took])
+                        (&other.recommendations, &found, [other_took, took])
                     };
-                    let (compared, verdict) = challenger.compared(first, second, times);
-                    app.metrics.trial(&slot.name, compared, times);
+                    let (agreement, verdict) = challenger.add_comparison(first, second, times);
+                    app.metrics.trial(&slot.name, agreement, times);
                     verdict
                 }
-                // The model that is being tried against is not on trial; and nobody waits for a slow silent answer.
-                Err(NoAnswer::Failed(_)) if silent_is_challenger => challenger.failed(),
+                // Failures of the current model do not count, nor do answers that are late because the silent
+                // model is slow.
+                Err(ScoringError::Failed(_)) if silent_is_challenger => challenger.add_failure(),
                 _ => None,
             };
-            end(&app, &slot, &challenger, verdict);
+            end_trial(&app, &slot, &challenger, verdict);
         });
     }
 
-    /// An answer that the tried model owed and did not give counts against it.
-    fn blame(&self, reason: &NoAnswer) {
-        let Some((challenger, _, _)) = &self.trial else { return };
-        let its_own = Arc::ptr_eq(&self.answering, &challenger.snapshot);
-        if its_own && !matches!(reason, NoAnswer::Full | NoAnswer::Unknown) {
-            end(&self.app, &self.slot, challenger, challenger.failed());
+    /// Counts an answer that the challenger should have given against it.
+    fn count_failure(&self, reason: &ScoringError) {
+        let Some(Comparing { challenger, .. }) = &self.trial else { return };
+        let by_challenger = Arc::ptr_eq(&self.answering, &challenger.snapshot);
+        let unrelated = matches!(reason, ScoringError::QueueFull | ScoringError::StoreUnavailable);
+        if by_challenger && !unrelated {
+            end_trial(&self.app, &self.slot, challenger, challenger.add_failure());
         }
     }
 }
 
-/// Ends a trial if its guard says so.
-fn end(app: &App, slot: &Slot, challenger: &Arc<Challenger>, verdict: Option<String>) {
-    if let Some(why) = verdict
+/// Ends the trial if the guard gives a reason.
+fn end_trial(app: &App, slot: &Slot, challenger: &Arc<Challenger>, reason: Option<String>) {
+    if let Some(why) = reason
         && slot.end_trial(Some(challenger)).is_some()
     {
-        tracing::error!(
-            model = slot.name,
-            version = challenger.snapshot.version,
-            why,
-            "the guard ended a trial"
-        );
+        let version = &challenger.snapshot.version;
+        tracing::error!(model = slot.name, version, why, "the guard ended a trial");
         let labels = SwapLabels { model: slot.name.clone(), outcome: "ended_by_guard" };
         app.metrics.swaps.get_or_create(&labels).inc();
     }

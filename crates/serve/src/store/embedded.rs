@@ -1,16 +1,17 @@
-//! The store in a single file, through `redb`: copy-on-write B-trees, so that a crash at any moment leaves the last commit.
+//! An event store in a single file, through `redb`. Its B-trees are copy-on-write, so a crash at any moment
+//! leaves the last commit intact.
 //!
 //! | table | key | value |
 //! | --- | --- | --- |
 //! | `events` | number (u64) | the event as JSON |
-//! | `by_user` | user, number | nothing |
+//! | `by_user` | user, number | empty |
 //! | `keys` | user, key of an event | its number |
-//! | `forgotten` | user | the number of events that had ever arrived then |
-//! | `counters` | `last` | the last number that was given |
+//! | `forgotten` | user | the last event number at that time |
+//! | `counters` | `last` | the last event number |
 //!
-//! A key belongs to its user: forgetting the user forgets it, and nobody can take another one's.
+//! Keys belong to a user: forgetting the user deletes them, and different users may use the same key.
 
-use super::{Event, EventStore, OfUser, Stored};
+use super::{Event, EventStore, StoredEvent, UserState};
 use crate::{Error, Result};
 use redb::{
     Database, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _,
@@ -26,27 +27,32 @@ const FORGOTTEN: TableDefinition<'_, &str, u64> = TableDefinition::new("forgotte
 const COUNTERS: TableDefinition<'_, &str, u64> = TableDefinition::new("counters");
 const LAST: &str = "last";
 
-/// Pages held in memory.
+/// Bytes of pages cached in memory.
 const CACHE: usize = 64 << 20;
 
-/// Events in a file of this machine.
-pub struct Embedded {
+const OPEN_ELSEWHERE: &str = "is open in another process, such as a running server; stop that process, or read a copy of the file";
+
+/// An event store in a local file.
+pub struct EmbeddedStore {
     path: PathBuf,
     database: Database,
 }
 
-impl Embedded {
-    /// Opens the file, or makes it. A file that a killed process left is put in order.
+impl EmbeddedStore {
+    /// Opens the file or creates it. Repairs a file that a killed process left behind.
     ///
     /// # Errors
-    /// When another process has it open, it cannot be written, or is no store.
+    /// If another process has it open, it cannot be written, or it is not an event store.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
         let database = Database::builder().set_cache_size(CACHE).create(&path);
-        let database = database.map_err(|error| at(&path)(&error))?;
+        let database = database.map_err(|error| match error {
+            redb::DatabaseError::DatabaseAlreadyOpen => at(&path)(&OPEN_ELSEWHERE),
+            other => at(&path)(&other),
+        })?;
         let store = Self { path, database };
         store.write(|transaction| {
-            // So that readers find every table.
+            // Readers need every table to exist.
             transaction.open_table(EVENTS)?;
             transaction.open_table(BY_USER)?;
             transaction.open_table(KEYS)?;
@@ -57,25 +63,25 @@ impl Embedded {
         Ok(store)
     }
 
-    /// One transaction, on the disk when this returns.
+    /// Runs one transaction, which is durable when this returns.
     fn write<T>(
         &self,
         change: impl FnOnce(&redb::WriteTransaction) -> Result<T, redb::Error>,
     ) -> Result<T> {
         let run = || {
             let transaction = self.database.begin_write()?;
-            let done = change(&transaction)?;
+            let result = change(&transaction)?;
             transaction.commit()?;
-            Ok(done)
+            Ok(result)
         };
         run().map_err(|error: redb::Error| at(&self.path)(&error))
     }
 
-    fn see<T>(
+    fn view<T>(
         &self,
-        look: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error>,
+        query: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error>,
     ) -> Result<T> {
-        let run = || look(&self.database.begin_read()?);
+        let run = || query(&self.database.begin_read()?);
         run().map_err(|error: redb::Error| at(&self.path)(&error))
     }
 
@@ -86,10 +92,10 @@ impl Embedded {
 }
 
 fn at(path: &Path) -> impl Fn(&dyn Display) -> Error {
-    |problem| Error::Store { place: path.display().to_string(), problem: problem.to_string() }
+    |problem| Error::Store { location: path.display().to_string(), problem: problem.to_string() }
 }
 
-impl EventStore for Embedded {
+impl EventStore for EmbeddedStore {
     fn is_remote(&self) -> bool {
         false
     }
@@ -124,8 +130,8 @@ impl EventStore for Embedded {
         })
     }
 
-    fn of_users(&self, users: &[&str]) -> Result<Vec<OfUser>> {
-        let found = self.see(|transaction| {
+    fn user_states(&self, users: &[&str]) -> Result<Vec<UserState>> {
+        let found = self.view(|transaction| {
             let by_user = transaction.open_table(BY_USER)?;
             let forgotten = transaction.open_table(FORGOTTEN)?;
             let mut found = Vec::with_capacity(users.len());
@@ -146,13 +152,16 @@ impl EventStore for Embedded {
             }
             Ok(found)
         })?;
-        let of_user = |(events, forgotten): (Vec<(u64, Vec<u8>)>, bool)| {
+        let state = |(events, forgotten): (Vec<(u64, Vec<u8>)>, bool)| {
             let parsed = events.iter().map(|(number, bytes)| self.parse(*number, bytes));
             let mut events = parsed.collect::<Result<Vec<_>>>()?;
-            events.sort_by_key(|event| event.time); // stable: by arrival where times are the same
-            Ok(OfUser { items: events.into_iter().map(|event| event.item.0).collect(), forgotten })
+            events.sort_by_key(|event| event.time); // stable: events of the same time stay in the order of arrival
+            Ok(UserState {
+                items: events.into_iter().map(|event| event.item.0).collect(),
+                forgotten,
+            })
         };
-        found.into_iter().map(of_user).collect()
+        found.into_iter().map(state).collect()
     }
 
     fn forget(&self, user: &str) -> Result<u64> {
@@ -183,8 +192,8 @@ impl EventStore for Embedded {
         })
     }
 
-    fn read(&self, after: u64, limit: usize) -> Result<Vec<Stored>> {
-        let rows = self.see(|transaction| {
+    fn read(&self, after: u64, limit: usize) -> Result<Vec<StoredEvent>> {
+        let rows = self.view(|transaction| {
             let table = transaction.open_table(EVENTS)?;
             let rows = table.range(after.saturating_add(1)..)?.take(limit);
             let copied = rows
@@ -193,12 +202,12 @@ impl EventStore for Embedded {
         })?;
         let stored = rows
             .into_iter()
-            .map(|(number, bytes)| Ok(Stored { number, event: self.parse(number, &bytes)? }));
+            .map(|(number, bytes)| Ok(StoredEvent { number, event: self.parse(number, &bytes)? }));
         stored.collect()
     }
 
     fn forgotten(&self) -> Result<Vec<String>> {
-        self.see(|transaction| {
+        self.view(|transaction| {
             let table = transaction.open_table(FORGOTTEN)?;
             let users = table.iter()?.map(|entry| entry.map(|(user, _)| user.value().to_owned()));
             Ok(users.collect::<Result<Vec<_>, _>>()?)
@@ -206,35 +215,38 @@ impl EventStore for Embedded {
     }
 
     fn n_events(&self) -> Result<u64> {
-        self.see(|transaction| Ok(transaction.open_table(EVENTS)?.len()?))
+        self.view(|transaction| Ok(transaction.open_table(EVENTS)?.len()?))
     }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::super::promises::{Place, promises};
+    use super::super::contract::{Fixture, contract_tests};
     use super::*;
     use std::sync::Arc;
 
-    impl Place for tempfile::TempDir {
+    impl Fixture for tempfile::TempDir {
         fn open(&self) -> Arc<dyn EventStore> {
-            Arc::new(Embedded::open(self.path().join("events.redb")).unwrap())
+            Arc::new(EmbeddedStore::open(self.path().join("events.redb")).unwrap())
         }
 
-        fn beside(&self, store: &Arc<dyn EventStore>) -> Vec<Arc<dyn EventStore>> {
-            assert!(Embedded::open(self.path().join("events.redb")).is_err(), "one process");
+        fn instances(&self, store: &Arc<dyn EventStore>) -> Vec<Arc<dyn EventStore>> {
+            assert!(
+                EmbeddedStore::open(self.path().join("events.redb")).is_err(),
+                "only one process may open it"
+            );
             vec![Arc::clone(store)]
         }
     }
 
-    promises!(Some(tempfile::tempdir().unwrap()));
+    contract_tests!(Some(tempfile::tempdir().unwrap()));
 
     #[test]
-    fn a_file_that_is_no_store_is_refused() {
+    fn a_file_that_is_not_a_store_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("letter");
         std::fs::write(&path, "dear ".repeat(2000)).unwrap();
-        assert!(Embedded::open(&path).err().unwrap().to_string().contains("letter"));
+        assert!(EmbeddedStore::open(&path).err().unwrap().to_string().contains("letter"));
     }
 }

@@ -198,7 +198,10 @@ fn users_who_have_seen_everything_or_nothing_are_passed_over() {
     let done = BprSgd::new(1, false).epoch(&mut users, &mut items, &positives, 0);
     assert_eq!((done.samples, done.skipped), (9, 10));
     assert_eq!(users.row(0), before);
-    let nobody = Positives::new([], 0);
+    let no_users = Positives::new([], 0);
     let (mut users, mut items) = (table(0, 4, &sgd, 1), table(0, 4, &sgd, 2));
-    assert_eq!(BprSgd::new(1, true).epoch(&mut users, &mut items, &nobody, 0), BprEpoch::default());
+    assert_eq!(
+        BprSgd::new(1, true).epoch(&mut users, &mut items, &no_users, 0),
+        BprEpoch::default()
+    );
 }

@@ -1,7 +1,7 @@
-//! The two passes: scores, their exp, and what is summed of it.
+//! The two passes: scores, their exp, and its sums.
 //!
-//! Every sum has one order whatever the tiles' shape: a score is one chain over the dimensions; the masses and the sums of
-//! exp * item keep 16 lanes, panel after panel; an item's gradient adds query after query.
+//! Every sum has one order whatever the tiles' shape: a score is one chain over the dimensions; the masses
+//! and the sums of exp * item keep 16 lanes, panel after panel; an item's gradient adds query after query.
 
 use super::super::math::exp2_bounded_lanes;
 use super::super::simd::{Isa, LANES, Simd, dispatch, prefetch};
@@ -11,15 +11,15 @@ use super::{GROUP, Queries, masks_of_group};
 const BLOCK: usize = 64;
 /// Numbers of a tile of exp: 16 KiB.
 const TILE: usize = 4096;
-/// Exponents of two beyond these count as these. Above there is something only where a shift was no guide: see `RIGHT`.
+/// Exponents are clamped to these. Larger ones occur only if the sampled maximum was too small: see `RIGHT`.
 const LEAST: f32 = -125.0;
 const MOST: f32 = 125.0;
-/// How many groups ahead the second pass asks for masks, which lie far apart.
+/// How many groups ahead the second pass prefetches masks, which are far apart.
 const AHEAD: usize = 6;
-/// How many listed places ahead it asks for their slopes and queries.
+/// How many listed positions ahead it prefetches their gradients and queries.
 const SOON: usize = 8;
 
-/// What the first pass reads for a group of queries.
+/// The input of the first pass for a group of queries.
 #[derive(Clone, Copy)]
 pub(super) struct Group<'a> {
     pub queries: &'a [f32],
@@ -29,7 +29,7 @@ pub(super) struct Group<'a> {
     pub dim: usize,
 }
 
-/// What the second pass reads.
+/// The input of the second pass.
 #[derive(Clone, Copy)]
 pub(super) struct Spread<'a> {
     pub panels: &'a [f32],
@@ -42,7 +42,7 @@ pub(super) struct Spread<'a> {
     pub n_groups: usize,
 }
 
-/// The listed items' slopes, and where each item is listed.
+/// The gradients of the listed items, and where each item is listed.
 #[derive(Clone, Copy)]
 pub(super) struct Listed<'a> {
     pub starts: &'a [u32],
@@ -82,7 +82,7 @@ fn find_shifts_kernel<S: Simd>(s: S, group: Group<'_>, step: usize, shifts: &mut
         }
         for (most, shift) in most.into_iter().zip(&mut shifts[from..]) {
             let most = s.hmax(most);
-            // Never 0, by which the passes know that there is something to be taken off.
+            // Never 0, which tells the passes that there is something to subtract.
             *shift = if most.is_finite() && most != 0.0 { most } else { f32::MIN_POSITIVE };
         }
     }
@@ -155,7 +155,8 @@ fn sum_tiles<S: Simd, const R: usize, const V: usize>(
                 off[r] = s.splat(shifts[from + r]);
             }
             for p in (0..n).step_by(V) {
-                // SAFETY: panels begin + p .. + V are there, as n is even; the tile has R x wide vectors, and p + V <= wide.
+                // SAFETY: panels begin + p .. + V are there, as n is even; the tile has R x wide vectors, and
+                // p + V <= wide.
                 unsafe {
                     let queries = queries.as_ptr().add(from);
                     let items = panels.as_ptr().add((begin + p) * dim * LANES);
@@ -212,16 +213,16 @@ fn sum_tiles<S: Simd, const R: usize, const V: usize>(
     }
 }
 
-/// Whether exp is taken of scores while they are in registers. Where these are few, that would push the scores of a tile out
-/// to memory and back, one by one; a loop of its own over the tile keeps the polynomial's numbers in them instead (with
-/// AVX2 a tenth of a step less in 6 dimensions).
+/// Whether exp is taken of scores while they are in registers. Where these are few, that would push the
+/// scores of a tile out to memory and back, one by one; a loop of its own over the tile keeps the
+/// polynomial's numbers in them instead (with AVX2 a tenth of a step less in 6 dimensions).
 #[inline(always)]
 fn in_registers<S: Simd>() -> bool {
     S::ISA == Isa::Avx512
 }
 
-/// The exp of a score that comes in units of ln 2, 0 in the lanes whose bit is not set. `careful`: less what is to be taken
-/// off it.
+/// The exp of a score in units of ln 2; 0 in lanes whose bit is not set. `careful`: subtracts the sampled
+/// maximum first.
 ///
 /// # Safety
 /// Four bytes can be read at `bits`.
@@ -264,7 +265,8 @@ unsafe fn scores<S: Simd, const R: usize, const V: usize>(
     sums
 }
 
-/// `lanes[r][k] += tile[r] * items[k]` for `R` queries, `U` at a time, and `K` dimensions from `k` on; panels in order.
+/// `lanes[r][k] += tile[r] * items[k]` for `R` queries, `U` at a time, and `K` dimensions from `k` on; panels
+/// in order.
 ///
 /// # Safety
 /// The tile has `R` rows, `items` is `[panels][dim][16]`, `lanes` is `[R][dim][16]`, and `k + K <= dim`.
@@ -347,7 +349,7 @@ fn spread_panels_kernel<S: Simd>(
     }
 }
 
-/// The rest's part of some panels' gradients, `V` panels and `R` queries at a time.
+/// The complement's part of the gradients of some panels, `V` panels and `R` queries at a time.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // plain counted loops unroll into registers
 fn spread_tiles<S: Simd, const R: usize, const V: usize>(

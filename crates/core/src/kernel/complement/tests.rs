@@ -16,14 +16,15 @@ struct Batch {
     listed: (Vec<usize>, Vec<u32>),
     left_out: (Vec<usize>, Vec<u32>),
     to_listed: Vec<f32>,
-    to_rest: Vec<f32>,
+    to_complement: Vec<f32>,
 }
 
 /// What comes out: ln of the rests, the gradients of the rows and of the items.
 type Found = (Vec<f32>, Vec<f32>, Vec<f32>);
 
 impl Batch {
-    /// Rows share vectors; lists are of any length, with items twice, and in both lists; every third row asks for no rest.
+    /// Rows share vectors; lists are of any length, with items twice, and in both lists; every third row
+    /// needs no complement.
     fn new(n_items: usize, dim: usize, n_rows: usize, spread: f32) -> Self {
         let mut rng = Rng::keyed(9, [n_items as u64, dim as u64, n_rows as u64]);
         let stride = dim.next_multiple_of(LANES);
@@ -49,9 +50,9 @@ impl Batch {
         let (listed, left_out) = (list(9), list(5));
         let mut to_listed = vec![0.0; listed.1.len()];
         rng.fill_normal(&mut to_listed, 0.0, 1.0);
-        let mut to_rest = vec![0.0; n_rows];
-        rng.fill_normal(&mut to_rest, 0.0, 1.0);
-        to_rest.iter_mut().step_by(5).for_each(|slope| *slope = 0.0);
+        let mut to_complement = vec![0.0; n_rows];
+        rng.fill_normal(&mut to_complement, 0.0, 1.0);
+        to_complement.iter_mut().step_by(5).for_each(|slope| *slope = 0.0);
         let of_row = (0..n_rows).map(|_| rng.below(n_vectors as u32)).collect();
         let asking: Vec<u32> = (0..n_rows as u32).filter(|row| row % 3 != 2).collect();
         Self {
@@ -66,11 +67,11 @@ impl Batch {
             listed,
             left_out,
             to_listed,
-            to_rest,
+            to_complement,
         }
     }
 
-    fn run(&self, kernel: &mut Against) -> Found {
+    fn run(&self, kernel: &mut Complement) -> Found {
         let items = (&self.items[..], self.record);
         let Self { vectors, of_row, asking, .. } = self;
         let queries = Queries { vectors, stride: self.stride, of_row, asking };
@@ -80,12 +81,12 @@ impl Batch {
         let mut rows = vec![f32::NAN; self.of_row.len() * self.stride];
         let mut all = vec![f32::NAN; self.n_items * self.stride];
         let gradients = Gradients { queries: &mut rows, items: &mut all };
-        kernel.propagate(items, queries, listed, &self.to_listed, &self.to_rest, gradients);
+        kernel.propagate(items, queries, listed, &self.to_listed, &self.to_complement, gradients);
         (log_complement, rows, all)
     }
 
     fn fresh(&self) -> Found {
-        self.run(&mut Against::new(self.n_items, self.dim))
+        self.run(&mut Complement::new(self.n_items, self.dim))
     }
 
     /// The same in f64, item by item.
@@ -117,7 +118,7 @@ impl Batch {
                 }
             };
             for &i in &rest {
-                add(i, f64::from(self.to_rest[row]) * (product(i) - most).exp() / mass);
+                add(i, f64::from(self.to_complement[row]) * (product(i) - most).exp() / mass);
             }
             for (&i, &slope) in listed.iter().zip(&self.to_listed[self.listed.0[row]..]) {
                 add(i as usize, f64::from(slope));
@@ -216,7 +217,7 @@ fn scores_of_any_size_neither_overflow_nor_vanish() {
     close("item", &found.2, &all, 1e-3);
 }
 
-/// One panel in 16 is looked at first: here what lies in those says nothing of the others, or is hidden.
+/// One panel in 16 is sampled first: here the sample tells nothing about the others, or is masked.
 #[test]
 fn where_some_panels_are_no_guide_all_are_looked_at() {
     for (strange, of_others) in [(5, 300.0), (16, -300.0)] {
@@ -253,8 +254,8 @@ fn where_no_item_is_left_there_is_no_rest_and_no_slope() {
     batch.asking = vec![0, 1, 2];
     let found = batch.fresh();
     assert_eq!(found.0[1], f32::NEG_INFINITY);
-    assert!(found.0[0].is_finite() && found.0[2].is_finite() && batch.to_rest[1] != 0.0);
-    batch.to_rest[1] = 0.0;
+    assert!(found.0[0].is_finite() && found.0[2].is_finite() && batch.to_complement[1] != 0.0);
+    batch.to_complement[1] = 0.0;
     assert!(found == batch.fresh());
     assert!(found.1.iter().chain(&found.2).all(|x| x.is_finite()));
 }
@@ -273,7 +274,7 @@ fn what_diverged_is_no_number_and_no_panic() {
 
 #[test]
 fn scratch_space_carries_nothing_over_from_one_batch_to_the_next() {
-    let mut kernel = Against::new(100, 6);
+    let mut kernel = Complement::new(100, 6);
     for n_rows in [70, 3, 17, 0, 40] {
         let batch = Batch::new(100, 6, n_rows, 0.5);
         assert!(batch.run(&mut kernel) == batch.fresh(), "{n_rows} rows");

@@ -2,17 +2,17 @@ use super::super::rng::Rng;
 use super::super::simd::with_isa;
 use super::*;
 
-const SHAPES: [Shape; 5] = [
-    Shape { length: 1, dim: 3, vertical: 1, horizontal: 2 },
-    Shape { length: 5, dim: 20, vertical: 2, horizontal: 16 },
-    Shape { length: 3, dim: 16, vertical: 3, horizontal: 4 },
-    Shape { length: 4, dim: 130, vertical: 0, horizontal: 19 },
-    Shape { length: 2, dim: 33, vertical: 4, horizontal: 0 },
+const SHAPES: [ConvShape; 5] = [
+    ConvShape { length: 1, dim: 3, vertical: 1, horizontal: 2 },
+    ConvShape { length: 5, dim: 20, vertical: 2, horizontal: 16 },
+    ConvShape { length: 3, dim: 16, vertical: 3, horizontal: 4 },
+    ConvShape { length: 4, dim: 130, vertical: 0, horizontal: 19 },
+    ConvShape { length: 2, dim: 33, vertical: 4, horizontal: 0 },
 ];
 
 /// Everything that goes into the layer, random; padding is 0.
 struct Case {
-    shape: Shape,
+    shape: ConvShape,
     windows: Vec<f32>,
     vertical: Vec<f32>,
     vertical_bias: Vec<f32>,
@@ -26,7 +26,7 @@ struct Case {
 const N: usize = 23;
 
 impl Case {
-    fn new(shape: Shape) -> Self {
+    fn new(shape: ConvShape) -> Self {
         let mut rng = Rng::new(3);
         let mut draw = |n: usize| {
             let mut numbers = vec![0.0; n];
@@ -79,7 +79,7 @@ impl Case {
 
     /// The layer by its definition, in f64, before horizontal activations: the outputs and positions of a window.
     fn naive(&self, w: usize) -> (Vec<f64>, Vec<u32>) {
-        let Shape { length, dim, vertical, horizontal } = self.shape;
+        let ConvShape { length, dim, vertical, horizontal } = self.shape;
         let stride = self.shape.stride();
         let e = |i: usize, k: usize| f64::from(self.windows[(w * length + i) * stride + k]);
         let (mut out, mut positions) = (Vec::new(), Vec::new());
@@ -250,7 +250,7 @@ fn every_instruction_set_with_fma_gives_the_same_bits() {
 #[test]
 fn a_window_of_two_items_by_hand() {
     // Items 1, 3 (one number each); a vertical filter 2, -1 with bias 0.5; of heights 1 and 2 a filter each.
-    let shape = Shape { length: 2, dim: 1, vertical: 1, horizontal: 1 };
+    let shape = ConvShape { length: 2, dim: 1, vertical: 1, horizontal: 1 };
     let mut windows = vec![0.0; 32];
     (windows[0], windows[16]) = (1.0, 3.0);
     let mut filters = vec![0.0; shape.filters()];
@@ -273,7 +273,7 @@ fn a_window_of_two_items_by_hand() {
 
 #[test]
 fn of_equal_products_the_first_counts() {
-    let shape = Shape { length: 3, dim: 1, vertical: 0, horizontal: 1 };
+    let shape = ConvShape { length: 3, dim: 1, vertical: 0, horizontal: 1 };
     let mut windows = vec![0.0; 48];
     (windows[0], windows[16], windows[32]) = (1.0, 2.0, 2.0);
     let mut filters = vec![0.0; shape.filters()];

@@ -1,4 +1,4 @@
-//! Queries as the scan reads them, and how far what it reads may be from their scores.
+//! Queries in the layout of the scan, and the error bounds of its scores.
 
 use super::{Bounds, Narrow, Width, up};
 use crate::kernel::panels::Rows;
@@ -9,8 +9,8 @@ use crate::kernel::simd::{LANES, Simd};
 pub(super) struct Queries {
     /// Queries in a group; the last one is filled up with queries that nothing answers.
     pub group: usize,
-    /// Bytes: `[group of queries][dimension / 4][query]` words of four bytes. Halves: `[group of queries][dimension][query]`
-    /// bits of `f32`.
+    /// Bytes: `[group of queries][dimension / 4][query]` words of four bytes. Halves: `[group of
+    /// queries][dimension][query]` bits of `f32`.
     pub words: Vec<i32>,
     /// Words of a query.
     pub n_words: usize,
@@ -75,7 +75,7 @@ impl Queries {
         let mut roundings = (2 * items.dim + 64) as f64 * 2f64.powi(-24);
         let (unit, error) = match items.width {
             Width::Half => {
-                // A length of 2^10..2^11: units are small against what is summed.
+                // A length of 2^10..2^11: units are small relative to the sums.
                 let unit = (length.log2().floor() - 10.0).exp2();
                 for (k, x) in scaled.iter().enumerate() {
                     to[k * group + i % group] = ((x / unit) as f32).to_bits() as i32;
@@ -107,16 +107,16 @@ impl Queries {
 }
 
 impl Constants {
-    /// What the sums of a query with the items of 16 panels, the first of which is `first`, must reach for a score to reach
-    /// `bar`; never too high. Where there is no bar yet (NaN) it is NaN.
+    /// What the sums of a query with the items of 16 panels, the first of which is `first`, must reach for a
+    /// score to reach `bar`; never too high. Where there is no bar yet (NaN) it is NaN.
     #[inline(always)]
     pub fn thresholds<S: Simd>(&self, s: S, bar: f32, bounds: &Bounds, first: usize) -> S::F {
         let panels = first..first + LANES;
         let bar = s.mul(s.splat(bar * self.per_unit), s.load(&bounds.per_unit[panels.clone()]));
         let errors = s.mul(s.splat(self.by_error), s.load(&bounds.error[panels.clone()]));
         let may_add = s.fma(s.splat(self.by_length), s.load(&bounds.length[panels]), errors);
-        // Each of these few roundings is at most 2^-24 of what it rounds; the 1 is for the rounding to a whole number, and
-        // much more than what vanishes below the smallest number.
+        // Each of these few roundings is at most 2^-24 of what it rounds; the 1 is for the rounding to a
+        // whole number, and much more than what vanishes below the smallest number.
         let spare = s.fma(s.abs(bar), s.splat(1e-6), s.splat(1.0));
         s.sub(s.sub(bar, spare), s.mul(may_add, s.splat(1.00001)))
     }

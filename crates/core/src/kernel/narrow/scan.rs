@@ -9,24 +9,26 @@ use crate::kernel::simd::{Isa, LANES, Simd, dispatch, isa};
 use crate::kernel::topk::{TopLists, block_size, group_of, select_row};
 use rayon::prelude::*;
 
-/// What [`search`] found.
+/// The result of [`search`].
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Found {
-    /// The best of each query: what [`top_k`](crate::kernel::topk::top_k) answers, to the last bit.
+pub struct NarrowLists {
+    /// The best items of each query, equal to [`top_k`](crate::kernel::topk::top_k) to the last bit.
     pub lists: TopLists,
-    /// Items that were scored exactly for all queries together. Depends on the instruction set and on the number of threads; the lists do not.
+    /// Number of items that were rescored, over all queries. Depends on the instruction set and on the number
+    /// of threads; the lists do not.
     pub rescored: u64,
 }
 
-/// The `k` best items of each query, in parallel on rayon's current pool. `items` are the vectors that `table` was packed from.
+/// The `k` best items of each query, in parallel on rayon's current pool. `items` are the vectors that
+/// `table` was packed from.
 ///
-/// `masked(i)` names the items that query `i` must not get (in any order, repeats allowed, ids beyond the catalogue
-/// ignored); `allowed`, if given, has a bit for each item, and only items whose bit is set are answered.
+/// `masked(i)` lists the items that query `i` must not get (in any order, repeats allowed, ids beyond the catalogue
+/// ignored); if `allowed` is given, only its items are returned.
 ///
-/// Queries of which the table says nothing (zero, not finite, extremely long or short) are answered from `items` alone.
+/// Queries without an error bound (zero, not finite, extremely long or short) are scored with `items` alone.
 ///
 /// # Panics
-/// When queries, items and table differ in shape, or `allowed` is too short.
+/// When queries, items and table differ in shape, or `allowed` is of a smaller catalogue.
 pub fn search<'m>(
     queries: Rows<'_>,
     items: Rows<'_>,
@@ -34,7 +36,7 @@ pub fn search<'m>(
     k: usize,
     masked: impl Fn(usize) -> &'m [u32] + Sync,
     allowed: Option<&ItemSet>,
-) -> Found {
+) -> NarrowLists {
     assert!(queries.dim() == table.dim && items.dim() == table.dim && items.n() == table.n_items);
     if let Some(allowed) = allowed {
         allowed.check_catalogue(table.n_items);
@@ -77,7 +79,7 @@ pub fn search<'m>(
             )
             .sum();
     }
-    Found { lists: TopLists::close_gaps(ids, scores, &lens, k), rescored }
+    NarrowLists { lists: TopLists::close_gaps(ids, scores, &lens, k), rescored }
 }
 
 /// A list without the table.
@@ -122,7 +124,7 @@ fn scan(job: Job<'_>) {
         Width::Half => scan_halves(job),
         #[cfg(target_arch = "x86_64")]
         Width::Byte if isa() == Isa::Avx512 && is_x86_feature_detected!("avx512vnni") => {
-            // SAFETY: `isa` answers only what was detected, and VNNI was, too.
+            // SAFETY: `isa` returns only detected instruction sets, and VNNI was detected too.
             unsafe { scan_bytes_vnni(job) }
         }
         Width::Byte if alone => scan_bytes_alone(job),
@@ -241,7 +243,7 @@ fn scan_tiles<S: Simd, const WHAT: u8, const R: usize, const V: usize>(s: S, job
                         fresh = false;
                         let rows = (g * R..(g + 1) * R).map(|row| {
                             let constants = &queries.constants[row];
-                            // Those that nothing answers are no hindrance.
+                            // Padding queries do not count.
                             let norm = if constants.is_tame { constants.norm } else { 1.0 };
                             f64::from(lists.bars[row]) / norm
                         });
@@ -258,7 +260,7 @@ fn scan_tiles<S: Simd, const WHAT: u8, const R: usize, const V: usize>(s: S, job
     }
 }
 
-/// Where the bars stand now, for the 16 panels from `first`.
+/// The current bars, for the 16 panels from `first`.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)]
 fn set_starts<S: Simd, const WHAT: u8, const R: usize>(
@@ -274,7 +276,7 @@ fn set_starts<S: Simd, const WHAT: u8, const R: usize>(
         let (row, constants) = (g * R + r, &queries.constants[g * R + r]);
         let bar = lists.bars[row];
         let starts_of_row = if bar == f32::INFINITY {
-            // Nobody asks, or the answer is found elsewhere.
+            // Padding, or a query without bounds.
             s.splat(f32::INFINITY)
         } else {
             constants.thresholds(s, bar, &table.bounds, first)
@@ -295,7 +297,7 @@ fn set_starts<S: Simd, const WHAT: u8, const R: usize>(
 /// `R` queries x `16 V` items: a lane is negative where the item cannot reach the query's bar.
 ///
 /// # Safety
-/// `queries` is `[n_words][R]`; `items` is a panel, of which `16 V` items from `lane` on are read; VNNI where `WHAT` says so.
+/// `queries` is `[n_words][R]`; `items` is a panel, of which `16 V` items from `lane` on are read; VNNI if `WHAT` needs it.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)]
 unsafe fn tile<S: Simd, const WHAT: u8, const R: usize, const V: usize>(
@@ -360,7 +362,7 @@ unsafe fn tile<S: Simd, const WHAT: u8, const R: usize, const V: usize>(
     sums
 }
 
-/// Takes the hits of a tile; whether a bar rose.
+/// Adds the hits of a tile; returns whether a bar rose.
 #[inline(never)]
 fn take<const R: usize, const V: usize>(
     lists: &mut Shortlists,
@@ -376,7 +378,7 @@ fn take<const R: usize, const V: usize>(
             while left != 0 {
                 let id = ids[v * LANES + left.trailing_zeros() as usize];
                 left &= left - 1;
-                // Places that fill up the last panel.
+                // Padding of the last panel.
                 if id != u32::MAX {
                     rose |= lists.take(row + r, id, exact);
                 }

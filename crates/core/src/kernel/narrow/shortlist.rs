@@ -1,4 +1,4 @@
-//! Items that may be among the best: kept as they are found, scored exactly a few at a time, the worse dropped.
+//! The candidates of each query: collected as they are found, rescored a few at a time, cut back to the best.
 
 use crate::kernel::bits::ItemSet;
 use crate::kernel::panels::Rows;
@@ -9,24 +9,24 @@ use crate::kernel::topk::{key, raise, score_of, write};
 #[derive(Default)]
 pub(super) struct Shortlists {
     k: usize,
-    /// Places in a list.
+    /// Capacity of a list.
     capacity: usize,
-    /// First those that were scored, as sortable keys, then the items that were found since.
+    /// First the rescored candidates, as sortable keys, then the new ones, as ids.
     keys: Vec<u64>,
     lens: Vec<usize>,
     scored: Vec<usize>,
-    /// A score that k items so far reach: NaN until there are k. No item below it is needed.
+    /// A score that k items reach so far; NaN until there are k. Items below it are not needed.
     pub bars: Vec<f32>,
     bar_keys: Vec<u64>,
-    /// What each query must not get, sorted.
+    /// The masked items of each query, sorted.
     masks: Vec<Vec<u32>>,
     /// Scratch of [`raise`].
     ordered: Vec<u32>,
-    /// Items that were scored exactly.
+    /// Number of rescored items.
     pub rescored: u64,
 }
 
-/// What an exact score is computed from.
+/// The input of exact scores.
 #[derive(Clone, Copy)]
 pub(super) struct Exact<'a> {
     /// The block's queries.
@@ -46,7 +46,7 @@ impl Shortlists {
     ) {
         let n = masks.len();
         self.k = k;
-        // The sooner exact scores are known the sooner the bar rises; but a few at a time are scored faster than one.
+        // The earlier exact scores are known, the earlier the bar rises; but scoring several at a time is faster.
         self.capacity = k + k / 8 + 2 + (k / 2).clamp(32, 256);
         self.keys.resize(n * self.capacity, 0);
         for list in [&mut self.lens, &mut self.scored] {
@@ -55,7 +55,7 @@ impl Shortlists {
         }
         self.bars.clear();
         self.bars.resize(n, f32::NAN);
-        // Nothing reaches the bar of those that fill up the last group.
+        // Nothing reaches the bar of padding queries.
         self.bars.resize(padded, f32::INFINITY);
         self.bar_keys.clear();
         self.bar_keys.resize(n, 0);
@@ -68,12 +68,12 @@ impl Shortlists {
         self.rescored = 0;
     }
 
-    /// Finds nothing more for this query.
+    /// Accepts no more items for this query.
     pub fn close(&mut self, query: usize) {
         self.bars[query] = f32::INFINITY;
     }
 
-    /// Takes an item; whether the bar rose.
+    /// Adds an item; returns whether the bar rose.
     #[inline(always)]
     pub fn take(&mut self, query: usize, id: u32, exact: &Exact<'_>) -> bool {
         let row = exact.items.row(id as usize);
@@ -90,7 +90,7 @@ impl Shortlists {
         full
     }
 
-    /// Scores what was found since, drops what is not among the best, raises the bar.
+    /// Rescores the new candidates, drops those that are not among the best, raises the bar.
     #[inline(never)]
     fn settle(&mut self, query: usize, exact: &Exact<'_>) {
         let keys = &mut self.keys[query * self.capacity..][..self.lens[query]];
@@ -134,8 +134,8 @@ impl Shortlists {
 }
 
 dispatch! {
-    /// Turns items into keys of their scores: the chain of multiply-adds that `score_one` is, of several items at a time,
-    /// because one alone waits for itself.
+    /// Replaces items by the keys of their scores: the chain of multiply-adds of `score_one`, for several
+    /// items at a time to hide its latency.
     fn score(query: &[f32], items: Rows<'_>, keys: &mut [u64]) = score_kernel;
 }
 

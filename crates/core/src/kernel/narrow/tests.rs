@@ -2,7 +2,7 @@
 use proptest::prelude::*;
 
 use super::super::bits::ItemSet;
-use super::super::panels::{Order, Panels};
+use super::super::panels::{PanelOrder, Panels};
 use super::super::rng::Rng;
 use super::super::simd::{Isa, Portable, half_to_float, with_isa};
 use super::super::topk::tests::{Problem, large, problem};
@@ -16,7 +16,7 @@ fn check(problem: &Problem) -> Vec<u64> {
     let mut rescored = Vec::new();
     for isa in Isa::ALL {
         let found = with_isa(isa, 2, || {
-            let panels = Panels::pack(problem.items(), Order::Norm);
+            let panels = Panels::pack(problem.items(), PanelOrder::Norm);
             let masked = |q: usize| &problem.masks[q][..];
             let allowed = problem.allowed.as_ref();
             let expected = top_k(problem.queries(), &panels, problem.k, masked, allowed);

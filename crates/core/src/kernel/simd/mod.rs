@@ -1,31 +1,37 @@
 //! Sixteen `f32` lanes on every machine.
 //!
-//! A kernel is written once, as `#[inline(always)] fn kernel<S: Simd>(s: S, ..)`, against sixteen virtual lanes: one
-//! AVX-512 register, two AVX2 registers, four NEON registers or an array. `dispatch!` wraps it for every instruction set and picks one at run time, so that one binary runs anywhere and is fast where it
-//! can be. Because lanes are the same everywhere and sums over lanes follow one fixed tree, a kernel gives **the same
-//! bits on every instruction set that has FMA** (AVX-512, AVX2, NEON). The portable path multiplies and adds with two
-//! roundings unless the target has FMA at compile time ([`Simd::FUSED`]), and is the one exception.
+//! A kernel is written once, as `#[inline(always)] fn kernel<S: Simd>(s: S, ..)`, against sixteen virtual
+//! lanes: one AVX-512 register, two AVX2 registers, four NEON registers or an array. `dispatch!` wraps it for
+//! every instruction set and picks one at run time, so that one binary runs anywhere and is fast where it can
+//! be. Because lanes are the same everywhere and sums over lanes follow one fixed tree, a kernel gives **the
+//! same bits on every instruction set that has FMA** (AVX-512, AVX2, NEON). The portable path multiplies and
+//! adds with two roundings unless the target has FMA at compile time ([`Simd::FUSED`]), and is the one
+//! exception.
 //!
 //! Rules for kernels, each of which costs a factor of ten or more when broken:
 //! - everything between the `dispatch!` and the intrinsics is `#[inline(always)]`, helpers too;
 //! - no closures that hold vectors (a closure is a function of its own, without the target's features);
-//! - dispatch once a phase over many rows, never once a row.
+//! - dispatch once per phase over many rows, never once per row.
 
 mod portable;
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
-#[cfg(target_arch = "x86_64")]
-mod x86;
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
+#[cfg(target_arch = "x86_64")]
+pub use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub use avx512::Avx512;
 #[cfg(target_arch = "aarch64")]
 pub use neon::Neon;
 pub use portable::Portable;
 pub(super) use portable::half_to_float;
-#[cfg(target_arch = "x86_64")]
-pub use x86::{Avx2, Avx512};
 
 /// Number of `f32` lanes in a vector, on every instruction set.
 pub const LANES: usize = 16;
@@ -95,8 +101,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn abs(self, x: Self::F) -> Self::F;
     /// To the nearest integer, halves to even. For |x| < 2^22.
     fn round(self, x: Self::F) -> Self::F;
-    /// `x * 2^n` for an integral `n` in -250..=250 and a moderate `x` (|x| within 2^-60..2^60), rounded once, into the
-    /// subnormals too. A NaN in `x` stays.
+    /// `x * 2^n` for an integral `n` in -250..=250 and a moderate `x` (|x| within 2^-60..2^60), rounded once,
+    /// into the subnormals too. A NaN in `x` stays.
     fn scale2(self, x: Self::F, n: Self::F) -> Self::F;
 
     /// `a > b`; false where either is NaN, as are all comparisons but [`not_lt`](Simd::not_lt).
@@ -156,9 +162,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn count(self, counter: Self::I, mask: Self::M) -> Self::I;
     /// Whether lane `i` is negative, in bit `i`.
     fn sign_bits(self, x: Self::I) -> u16;
-    /// `sum + a0 b0 + a1 b1 + a2 b2 + a3 b3` in every lane, where the four bytes of a lane of `a` are unsigned and those of
-    /// `b` are signed and within -64..=64: 2 * 255 * 64 fits into 16 bits, so what x86 had before VNNI is exact too. Wraps
-    /// as [`add_int`](Simd::add_int).
+    /// `sum + a0 b0 + a1 b1 + a2 b2 + a3 b3` in every lane, where the four bytes of a lane of `a` are
+    /// unsigned and those of `b` are signed and within -64..=64: 2 * 255 * 64 fits into 16 bits, so what x86
+    /// had before VNNI is exact too. Wraps as [`add_int`](Simd::add_int).
     fn dot4(self, sum: Self::I, a: Self::I, b: Self::I) -> Self::I;
     /// [`dot4`](Simd::dot4) in the one instruction that newer processors have for it.
     /// # Safety
@@ -277,7 +283,7 @@ impl Isa {
 }
 
 /// The instruction set that the next kernel runs on: the best that this machine has, or what `RANKSTILL_ISA`
-/// (avx512, avx2, neon, portable; read once) or [`force`] ask for, where the machine has it.
+/// (avx512, avx2, neon, portable; read once) or [`force`] select, if the machine has it.
 #[inline(always)]
 pub fn isa() -> Isa {
     #[cfg(test)]
@@ -293,9 +299,9 @@ pub fn isa() -> Isa {
     }
 }
 
-/// Runs all kernels of the process on `isa` from now on, or on the detected one again. Returns whether the machine has
-/// it; if not, nothing changes. For programs that compare instruction sets; this crate's own tests, which share a
-/// process, use `with_isa`.
+/// Runs all kernels of the process on `isa` from now on, or on the detected one again. Returns whether the
+/// machine has it; if not, nothing changes. For programs that compare instruction sets; this crate's own
+/// tests, which share a process, use `with_isa`.
 pub fn force(isa: Option<Isa>) -> bool {
     match isa {
         Some(isa) if !isa.is_available() => return false,
@@ -307,8 +313,8 @@ pub fn force(isa: Option<Isa>) -> bool {
     true
 }
 
-/// Runs `work` inside a rayon pool of `threads` of its own, all of whose kernels run on `isa`, whatever other tests do
-/// meanwhile. `None` where the machine lacks it.
+/// Runs `work` inside a rayon pool of `threads` of its own, all of whose kernels run on `isa`, whatever other
+/// tests do meanwhile. `None` where the machine lacks it.
 #[cfg(test)]
 pub(crate) fn with_isa<T: Send>(
     isa: Isa,
@@ -338,9 +344,9 @@ static CHOSEN: AtomicU8 = AtomicU8::new(0);
 #[inline(never)]
 fn detect() -> Isa {
     let best = [Isa::Neon, Isa::Avx512, Isa::Avx2].into_iter().find(|isa| isa.is_available());
-    let asked = std::env::var("RANKSTILL_ISA").ok();
-    let asked = asked.and_then(|name| Isa::ALL.into_iter().find(|isa| isa.name() == name));
-    let isa = asked.filter(|isa| isa.is_available()).or(best).unwrap_or(Isa::Portable);
+    let named = std::env::var("RANKSTILL_ISA").ok();
+    let named = named.and_then(|name| Isa::ALL.into_iter().find(|isa| isa.name() == name));
+    let isa = named.filter(|isa| isa.is_available()).or(best).unwrap_or(Isa::Portable);
     CHOSEN.store(isa as u8, Ordering::Relaxed);
     isa
 }
@@ -356,8 +362,8 @@ fn detect() -> Isa {
 /// fn axpy_kernel<S: Simd>(s: S, a: f32, x: &[f32], y: &mut [f32]) { .. }
 /// ```
 ///
-/// Several functions may stand in one call; `unsafe fn`, a result, and const generics (`fn name[const N: usize](..)`,
-/// which the kernel gets after `S`) are understood. A function or lifetime of its own is not: use elided lifetimes.
+/// One call may define several functions; `unsafe fn`, a result, and const generics (`fn name[const N: usize](..)`,
+/// which the kernel gets after `S`) are understood. Named lifetimes are not supported: use elided ones.
 macro_rules! dispatch {
     ($($(#[$meta:meta])* $vis:vis fn $name:ident $([$(const $n:ident : $nty:ty),+])?
         ($($arg:ident : $ty:ty),* $(,)?) $(-> $ret:ty)? = $kernel:ident;)+) => {$(
@@ -382,7 +388,8 @@ macro_rules! dispatch {
                     $kernel::<_ $($(, $n)+)?>(token, $($arg),*)
                 }
                 match $crate::kernel::simd::isa() {
-                    // SAFETY: `isa` answers only what was detected; every processor with AVX2 has the other four.
+                    // SAFETY: `isa` returns only detected instruction sets; every processor with AVX2 has the
+                    // other four.
                     $crate::kernel::simd::Isa::Avx512 => unsafe { avx512 $(::<$($n),+>)? ($($arg),*) },
                     // SAFETY: as above.
                     $crate::kernel::simd::Isa::Avx2 => unsafe { avx2 $(::<$($n),+>)? ($($arg),*) },

@@ -43,8 +43,8 @@ fn multiply_add(a: f32, b: f32, c: f32) -> f32 {
     if Portable::FUSED { a.mul_add(b, c) } else { a * b + c }
 }
 
-/// The same number, for finite ones: exponent and fraction moved into their places, then the difference of the two biases
-/// made up by a product, which is exact for subnormal ones too.
+/// The same number, for finite ones: exponent and fraction moved into their places, then the difference of
+/// the two biases made up by a product, which is exact for subnormal ones too.
 #[inline(always)]
 pub(in crate::kernel) fn half_to_float(half: u16) -> f32 {
     let magnitude =

@@ -1,88 +1,15 @@
 //! One pass over some rows of a table: catch up, copy, sum gradients, step.
 
-use std::marker::PhantomData;
-
 use super::super::optimizer::{Correction, Schedule, State, adam_step, sgd_step, splat_moments};
 use super::super::simd::{Isa, LANES, Simd, dispatch, prefetch};
 use super::super::slots::Slots;
-use super::{AHEAD, CHUNK, Table, Terms};
+use super::records::{Records, load, store};
+use super::{AHEAD, CHUNK, Terms};
 
-/// The records of a mutably borrowed table. Tasks that hold copies of it must touch different rows: all users in this file
-/// give each task its own slots, which name distinct rows, or its own range of rows.
-#[derive(Clone, Copy)]
-pub(super) struct Rows<'a> {
-    pub data: *mut f32,
-    pub last_step: Option<*mut u32>,
-    pub n_rows: usize,
-    pub stride: usize,
-    pub record: usize,
-    pub step: u32,
-    pub sgd: bool,
-    pub schedule: &'a Schedule,
-    pub max_norm: f32,
-    pub table: PhantomData<&'a mut Table>,
-}
-
-// SAFETY: stands for a `&mut Table` of which each task uses rows of its own, as said above.
-unsafe impl Send for Rows<'_> {}
-// SAFETY: as above.
-unsafe impl Sync for Rows<'_> {}
-
-impl<'a> Rows<'a> {
-    /// The start of a row's record.
-    #[inline(always)]
-    fn at(&self, row: usize) -> *mut f32 {
-        debug_assert!(row < self.n_rows);
-        // SAFETY: slots of this table and ranges up to `n_rows` name rows of it only.
-        unsafe { self.data.add(row * self.record) }
-    }
-
-    /// The steps that the row has missed, of which it is then held to have taken all up to `up_to`.
-    #[inline(always)]
-    fn take_missed(&self, row: usize, up_to: u32) -> &'a [Correction] {
-        let Some(last_step) = self.last_step else { return &[] };
-        // SAFETY: `last_step` has `n_rows` elements; the row is this task's own.
-        let last = unsafe { &mut *last_step.add(row) };
-        let missed = self.schedule.between((*last).min(self.step), self.step);
-        *last = up_to;
-        missed
-    }
-
-    /// Whether rows stay in a ball.
-    #[inline(always)]
-    fn bounded(&self) -> bool {
-        self.max_norm < f32::INFINITY
-    }
-
-    #[inline(always)]
-    fn prefetch(&self, row: usize, numbers: usize) {
-        for line in (0..numbers).step_by(LANES) {
-            prefetch(self.at(row).wrapping_add(line));
-        }
-    }
-}
-
-/// Has the parameters of the rows of some slots filled, `ids` being those from slot `first` on.
-pub(super) fn fill_rows(
-    rows: Rows<'_>,
-    first: usize,
-    ids: &[u32],
-    dim: usize,
-    fill: impl Fn(usize, &mut [f32]),
-) {
-    for (k, &id) in ids.iter().enumerate() {
-        if let Some(&next) = ids.get(k + AHEAD) {
-            rows.prefetch(next as usize, rows.stride);
-        }
-        // SAFETY: a row of this task's own, whose record begins with `dim` parameters.
-        fill(first + k, unsafe { std::slice::from_raw_parts_mut(rows.at(id as usize), dim) });
-    }
-}
-
-/// How many rows ahead the little of a row is prefetched that is needed at once.
+/// How many rows ahead the first part of a row is prefetched.
 const FAR: usize = 3 * AHEAD;
 
-/// Where a step's gradients come from.
+/// The source of a step's gradients.
 #[derive(Clone, Copy)]
 pub(super) enum Gradient<'a> {
     Terms(&'a Terms<'a>),
@@ -90,11 +17,11 @@ pub(super) enum Gradient<'a> {
 }
 
 dispatch! {
-    pub(super) fn fetch_rows(rows: Rows<'_>, ids: &[u32], out: &mut [f32]) = fetch_kernel;
-    pub(super) fn apply_rows(rows: Rows<'_>, slots: &Slots, first: usize, end: usize, gradient: Gradient<'_>) = apply_kernel;
-    pub(super) fn apply_full_rows(rows: Rows<'_>, first: usize, gradients: &[f32], scale: f32) = apply_full_kernel;
+    pub(super) fn fetch_rows(rows: Records<'_>, ids: &[u32], out: &mut [f32]) = fetch_kernel;
+    pub(super) fn apply_rows(rows: Records<'_>, slots: &Slots, first: usize, end: usize, gradient: Gradient<'_>) = apply_kernel;
+    pub(super) fn apply_full_rows(rows: Records<'_>, first: usize, gradients: &[f32], scale: f32) = apply_full_kernel;
     pub(super) fn sum_rows(terms: &Terms<'_>, slots: &Slots, first: usize, out: &mut [f32]) = sum_kernel;
-    pub(super) fn settle_rows(rows: Rows<'_>, first: usize, end: usize) = settle_kernel;
+    pub(super) fn settle_rows(rows: Records<'_>, first: usize, end: usize) = settle_kernel;
 }
 
 /// Runs `$body` for every column tile of a row, with `$width` vectors at `$column`: as many vectors at a time as the
@@ -125,11 +52,11 @@ macro_rules! for_tiles {
     }};
 }
 
-/// Catches up the rows `ids`, and copies their parameters to `out` unless that is empty.
+/// Brings the rows `ids` up to date, and copies their parameters to `out` unless that is empty.
 #[inline(always)]
-fn fetch_kernel<S: Simd>(s: S, rows: Rows<'_>, ids: &[u32], out: &mut [f32]) {
+fn fetch_kernel<S: Simd>(s: S, rows: Records<'_>, ids: &[u32], out: &mut [f32]) {
     let lazy = rows.last_step.is_some();
-    // Rows that are but copied go by quickly.
+    // Rows that are only copied take little time.
     let (ahead, numbers) = if lazy { (AHEAD, rows.record) } else { (FAR, rows.stride) };
     for (k, &id) in ids.iter().enumerate() {
         if let (Some(last_step), Some(&next)) = (rows.last_step, ids.get(k + FAR)) {
@@ -152,15 +79,15 @@ fn fetch_kernel<S: Simd>(s: S, rows: Rows<'_>, ids: &[u32], out: &mut [f32]) {
 }
 
 #[inline(always)]
-fn settle_kernel<S: Simd>(s: S, rows: Rows<'_>, first: usize, end: usize) {
+fn settle_kernel<S: Simd>(s: S, rows: Records<'_>, first: usize, end: usize) {
     for row in first..end {
         catch_up_row(s, rows, row);
     }
 }
 
 #[inline(always)]
-fn catch_up_row<S: Simd>(s: S, rows: Rows<'_>, row: usize) {
-    // A row that has already taken the running step (by `apply`) missed nothing and must not be set back.
+fn catch_up_row<S: Simd>(s: S, rows: Records<'_>, row: usize) {
+    // A row that has already taken the running step (by `apply`) has missed nothing and must not be set back.
     let Some(last_step) = rows.last_step else { return };
     // SAFETY: as in `take_missed`.
     if unsafe { *last_step.add(row) } >= rows.step {
@@ -172,7 +99,7 @@ fn catch_up_row<S: Simd>(s: S, rows: Rows<'_>, row: usize) {
         replay_row(s, rows, at, missed);
         return;
     }
-    // SAFETY of all: this task's own record, of so many vectors a part.
+    // SAFETY of all: this task's own record, with this many vectors per part.
     match (S::ISA, rows.stride / LANES) {
         (_, 1) => unsafe { replay_in_ball::<S, 1>(s, rows, at, missed) },
         (_, 2) => unsafe { replay_in_ball::<S, 2>(s, rows, at, missed) },
@@ -188,9 +115,9 @@ fn catch_up_row<S: Simd>(s: S, rows: Rows<'_>, row: usize) {
     }
 }
 
-/// Replays what a row has missed, tile by tile. Whether anything can have moved.
+/// Replays the steps that a row has missed, tile by tile. Returns whether anything can have moved.
 #[inline(always)]
-fn replay_row<S: Simd>(s: S, rows: Rows<'_>, at: *mut f32, missed: &[Correction]) -> bool {
+fn replay_row<S: Simd>(s: S, rows: Records<'_>, at: *mut f32, missed: &[Correction]) -> bool {
     let mut moved = false;
     for_tiles!(S, rows.stride, |column, V| {
         // SAFETY: columns up to `stride` of this task's own record.
@@ -204,14 +131,14 @@ fn replay_row<S: Simd>(s: S, rows: Rows<'_>, at: *mut f32, missed: &[Correction]
     moved
 }
 
-/// Replays what a row of `V` vectors has missed, put back into the ball after every step: all in registers.
+/// Replays the steps that a row of `V` vectors has missed, projected into the ball after every step: all in registers.
 ///
 /// # Safety
-/// `at` is a record of this task's own, `V` vectors a part.
+/// `at` is a record of this task's own, `V` vectors per part.
 #[inline(always)]
 unsafe fn replay_in_ball<S: Simd, const V: usize>(
     s: S,
-    rows: Rows<'_>,
+    rows: Records<'_>,
     at: *mut f32,
     missed: &[Correction],
 ) {
@@ -240,16 +167,16 @@ unsafe fn replay_in_ball<S: Simd, const V: usize>(
 
 /// The steps that the row has missed, for [`update`] to take before this one; in a ball they are taken now.
 #[inline(always)]
-fn missed_by<'a, S: Simd>(s: S, rows: Rows<'a>, row: usize) -> &'a [Correction] {
+fn missed_by<'a, S: Simd>(s: S, rows: Records<'a>, row: usize) -> &'a [Correction] {
     if rows.bounded() {
         catch_up_row(s, rows, row);
     }
     rows.take_missed(row, rows.step + 1)
 }
 
-/// A row that has left the ball goes to its surface.
+/// Projects a row that has left the ball onto its surface.
 #[inline(always)]
-fn put_back<S: Simd>(s: S, rows: Rows<'_>, row: usize) {
+fn put_back<S: Simd>(s: S, rows: Records<'_>, row: usize) {
     if !rows.bounded() {
         return;
     }
@@ -267,7 +194,7 @@ fn put_back<S: Simd>(s: S, rows: Rows<'_>, row: usize) {
     }
 }
 
-/// What a point with these squares is multiplied with to be on the ball's surface, if it lies outside.
+/// The factor that moves a point with these squares onto the surface of the ball, if it lies outside.
 #[inline(always)]
 fn way_back<S: Simd>(s: S, max_norm: f32, squares: S::F) -> Option<S::F> {
     let squared = s.hsum(squares);
@@ -285,7 +212,7 @@ fn rests<S: Simd, const V: usize>(s: S, state: &State<S, V>, schedule: &Schedule
     rests
 }
 
-/// The steps of `missed`, with a gradient of 0. Whether anything can have moved.
+/// Takes the steps of `missed`, with a gradient of 0. Returns whether anything can have moved.
 #[inline(always)]
 fn replay<S: Simd, const V: usize>(
     s: S,
@@ -308,7 +235,7 @@ fn replay<S: Simd, const V: usize>(
 #[inline(always)]
 fn apply_kernel<S: Simd>(
     s: S,
-    rows: Rows<'_>,
+    rows: Records<'_>,
     slots: &Slots,
     first: usize,
     end: usize,
@@ -326,8 +253,8 @@ fn apply_kernel<S: Simd>(
             }
         }
         Gradient::Terms(terms) => {
-            // Which rows have a gradient comes first, so that no other is fetched from memory: such a row rests, or takes
-            // this step when it catches up.
+            // Rows without a gradient are found first and not fetched from memory: they stay unchanged, or take this
+            // step when they catch up.
             let per = terms.coef.len() / slots.n_occurrences();
             let mut moving = [(0, 0); CHUNK];
             let mut n = 0;
@@ -365,14 +292,20 @@ fn apply_kernel<S: Simd>(
 }
 
 #[inline(always)]
-fn apply_full_kernel<S: Simd>(s: S, rows: Rows<'_>, first: usize, gradients: &[f32], scale: f32) {
+fn apply_full_kernel<S: Simd>(
+    s: S,
+    rows: Records<'_>,
+    first: usize,
+    gradients: &[f32],
+    scale: f32,
+) {
     for (k, gradient) in gradients.chunks_exact(rows.stride.max(1)).enumerate() {
         apply_row(s, rows, first + k, gradient, scale);
     }
 }
 
 #[inline(always)]
-fn apply_row<S: Simd>(s: S, rows: Rows<'_>, row: usize, gradient: &[f32], scale: f32) {
+fn apply_row<S: Simd>(s: S, rows: Records<'_>, row: usize, gradient: &[f32], scale: f32) {
     let missed = missed_by(s, rows, row);
     let scale = s.splat(scale);
     let at = rows.at(row);
@@ -404,7 +337,7 @@ fn sum_kernel<S: Simd>(s: S, terms: &Terms<'_>, slots: &Slots, first: usize, out
 
 /// Prefetches the vectors of the first occurrence's terms: most rows have no second one.
 #[inline(always)]
-fn prefetch_terms(rows: Rows<'_>, occurrences: &[u32], terms: &Terms<'_>, per: usize) {
+fn prefetch_terms(rows: Records<'_>, occurrences: &[u32], terms: &Terms<'_>, per: usize) {
     let Some(&first) = occurrences.first() else { return };
     let of = first as usize * per;
     for (&coef, &source) in terms.coef[of..][..per].iter().zip(&terms.source[of..][..per]) {
@@ -417,7 +350,7 @@ fn prefetch_terms(rows: Rows<'_>, occurrences: &[u32], terms: &Terms<'_>, per: u
     }
 }
 
-/// How many occurrences have a term.
+/// The number of occurrences with a term.
 #[inline(always)]
 fn count(occurrences: &[u32], coef: &[f32], per: usize) -> usize {
     let mut counted = 0;
@@ -454,14 +387,14 @@ fn sum_terms<S: Simd, const V: usize>(
     sum
 }
 
-/// The step itself: what was missed, then the step with this gradient and `penalty * p`.
+/// The step itself: the missed steps, then the step with this gradient and `penalty * p`.
 ///
 /// # Safety
-/// `at` is a column with `V` vectors to come, of a record that is this task's own.
+/// `at` is a column followed by `V` vectors, in this task's own record.
 #[inline(always)]
 unsafe fn update<S: Simd, const V: usize>(
     s: S,
-    rows: Rows<'_>,
+    rows: Records<'_>,
     at: *mut f32,
     mut gradient: [S::F; V],
     penalty: S::F,
@@ -488,7 +421,7 @@ unsafe fn update<S: Simd, const V: usize>(
     if !missed.is_empty() {
         replay::<S, V>(s, &mut state, missed, rows.schedule);
     }
-    // The penalty is on the parameters as they are read at this step: after what was missed.
+    // The penalty applies to the parameters after the missed steps.
     for (g, &p) in gradient.iter_mut().zip(&state.p) {
         *g = s.fma(penalty, p, *g);
     }
@@ -497,34 +430,4 @@ unsafe fn update<S: Simd, const V: usize>(
     adam_step::<S, V>(s, &mut state, gradient, weight_decay, moments, now);
     // SAFETY: the caller's promise.
     unsafe { store::<S, V>(s, at, rows.stride, &state) };
-}
-
-/// # Safety
-/// `at` is valid for `V` vectors, and so are the places `stride` and `2 * stride` after it.
-#[inline(always)]
-unsafe fn load<S: Simd, const V: usize>(s: S, at: *const f32, stride: usize) -> State<S, V> {
-    let mut state = State { p: [s.zero(); V], m: [s.zero(); V], v: [s.zero(); V] };
-    for j in 0..V {
-        // SAFETY: the caller's promise.
-        unsafe {
-            state.p[j] = s.load_ptr(at.add(j * LANES));
-            state.m[j] = s.load_ptr(at.add(stride + j * LANES));
-            state.v[j] = s.load_ptr(at.add(2 * stride + j * LANES));
-        }
-    }
-    state
-}
-
-/// # Safety
-/// As for [`load`], for writing.
-#[inline(always)]
-unsafe fn store<S: Simd, const V: usize>(s: S, at: *mut f32, stride: usize, state: &State<S, V>) {
-    for j in 0..V {
-        // SAFETY: the caller's promise.
-        unsafe {
-            s.store_ptr(at.add(j * LANES), state.p[j]);
-            s.store_ptr(at.add(stride + j * LANES), state.m[j]);
-            s.store_ptr(at.add(2 * stride + j * LANES), state.v[j]);
-        }
-    }
 }

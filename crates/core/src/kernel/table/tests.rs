@@ -8,7 +8,8 @@ use super::*;
 const ROWS: usize = 150;
 const BATCH: usize = 300;
 
-/// A batch in which few rows are common, most are rare and some never occur, with two terms an occurrence, some of them 0.
+/// A batch in which few rows are common, most are rare and some never occur, with two terms an occurrence,
+/// some of them 0.
 struct Batch {
     ids: Vec<u32>,
     coef: Vec<f32>,

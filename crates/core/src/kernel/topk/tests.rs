@@ -1,7 +1,8 @@
 use proptest::prelude::*;
 
-use super::super::panels::{Order, score_one};
+use super::super::panels::{PanelOrder, score_one};
 use super::super::simd::with_isa;
+use super::selection::id_of;
 use super::*;
 
 /// The same, by sorting everything.
@@ -46,19 +47,19 @@ impl Problem {
         Rows::new(&self.items, self.n_items, self.dim, self.dim + 1)
     }
 
-    /// Makes every number of an item anew, from what it was and its column.
+    /// Replaces every number of an item, given the old one and its column.
     pub fn set_items(&mut self, make: impl Fn(f32, usize) -> f32) {
         let columns = (0..self.dim + 1).cycle();
         self.items.iter_mut().zip(columns).for_each(|(x, column)| *x = make(*x, column));
     }
 
-    /// Makes every number of a query anew, in their order, the unused ones between the rows too.
+    /// Replaces every number of a query, in order, the unused ones between the rows too.
     pub fn set_queries(&mut self, mut make: impl FnMut(f32, usize) -> f32) {
         let columns = (0..self.dim + 2).cycle();
         self.queries.iter_mut().zip(columns).for_each(|(x, column)| *x = make(*x, column));
     }
 
-    fn run(&self, order: Order) -> TopLists {
+    fn run(&self, order: PanelOrder) -> TopLists {
         let panels = Panels::pack(self.items(), order);
         top_k(self.queries(), &panels, self.k, |q| &self.masks[q][..], self.allowed.as_ref())
     }
@@ -71,7 +72,7 @@ impl Problem {
     fn check(&self) {
         for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
             with_isa(isa, 1, || {
-                let (found, by_id) = (self.run(Order::Norm), self.run(Order::Id));
+                let (found, by_id) = (self.run(PanelOrder::Norm), self.run(PanelOrder::Id));
                 assert_eq!(found.len(), self.n_queries);
                 for query in 0..self.n_queries {
                     let scores = self.scores(query);
@@ -194,7 +195,8 @@ fn bits_do_not_depend_on_threads_or_on_the_instruction_set() {
     let mut first: Option<TopLists> = None;
     for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available() && isa.is_fused()) {
         for threads in 1..=3 {
-            let found = with_isa(isa, threads, || problem.run(Order::Norm)).expect("available");
+            let found =
+                with_isa(isa, threads, || problem.run(PanelOrder::Norm)).expect("available");
             let first = first.get_or_insert_with(|| found.clone());
             assert!(*first == found, "{} {threads}", isa.name());
         }
@@ -205,7 +207,7 @@ fn bits_do_not_depend_on_threads_or_on_the_instruction_set() {
 fn a_catalogue_that_is_all_masked_gives_empty_lists() {
     let mut problem = large(9, 5, 100, 8, 10, 0.0);
     problem.masks = vec![(0..100).rev().chain(0..100).collect(); 5];
-    assert_eq!(problem.run(Order::Norm).offsets, [0; 6]);
+    assert_eq!(problem.run(PanelOrder::Norm).offsets, [0; 6]);
 }
 
 #[test]

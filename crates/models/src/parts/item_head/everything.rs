@@ -1,16 +1,16 @@
-//! Steps on slates that reach over the whole catalogue.
+//! Steps on slates over the whole catalogue.
 //!
-//! The listed items against the rest's mass go through a fused kernel that lays out no scores of the rest, unless their vectors
-//! are long: [`rankstill_core::kernel::complement`]. It gives the same bits on any number of threads and on every instruction set
-//! with FMA.
+//! Unless vectors are long, a fused kernel compares the listed items with the complement's mass without storing
+//! the complement's scores: [`rankstill_core::kernel::complement`]. It computes the same bits on any number of
+//! threads and on every instruction set with FMA.
 //!
-//! Elsewhere groups of rows are scored, asked and propagated back one after the other, so that rows x items numbers exist for
-//! one group only (some 32 MB). Within a group, tasks own rows while scores become gradients, then items while those are
-//! summed. Products are by the `gemm` crate: the same bits on any number of threads, but, unlike the other steps, not
-//! promised to be the same on machines with other vector units.
+//! Otherwise groups of rows are scored, evaluated and propagated back one after another, so that rows x items
+//! numbers exist for one group only (some 32 MB). Within a group, tasks own rows while scores become gradients,
+//! then items while these are summed. Products use the `gemm` crate: the same bits on any number of threads
+//! but, unlike the other steps, not guaranteed to be the same on machines with other vector units.
 
-use super::{Asked, ItemHead};
-use rankstill_core::kernel::complement::{Against, Gradients, Queries, Ragged};
+use super::{ItemHead, QueryVectors};
+use rankstill_core::kernel::complement::{Complement, Gradients, Queries, Ragged};
 use rankstill_core::kernel::gemm::{Mat, MatMut, gemm, parallel};
 use rankstill_core::kernel::math::{exp_slice, ln};
 use rankstill_core::kernel::pairs::pair_dots;
@@ -18,22 +18,23 @@ use rankstill_core::kernel::table::Table;
 use rankstill_core::{Batch, Grad, ItemId, Lists, Objective, Row, Scores, Slate};
 use rayon::prelude::*;
 
-/// Rows of one task.
+/// Rows per task.
 const TASK: usize = 16;
 
-/// Numbers of a group's scores.
+/// Number of scores in a group.
 const GROUP: usize = 8 << 20;
 
-/// From this dimension on, and with at most so many scores (256 MB), a batch is taken as a whole: see [`super::wide`].
+/// From this dimension on, and up to this number of scores (256 MB), a batch is processed as a whole: see
+/// [`super::wide`].
 const WIDE: usize = 128;
 const MOST_SCORES: usize = 64 << 20;
 
 impl ItemHead {
     /// A step on the listed items and their complement. Leaves the gradients of the rows' vectors and of all items.
-    pub(super) fn step_against(
+    pub(super) fn step_with_complement(
         &mut self,
         items: &mut Table,
-        asked: Asked<'_>,
+        context: QueryVectors<'_>,
         batch: &Batch<'_>,
         slate: &Slate,
         objective: &dyn Objective,
@@ -42,32 +43,32 @@ impl ItemHead {
             return 0.0;
         };
         items.settle();
-        self.score_probes(items, asked, probes);
-        super::spread(asked.of_row, listed, &mut self.vector_of);
+        self.score_probes(items, context, probes);
+        super::spread(context.of_row, listed, &mut self.vector_of);
         self.scores.resize(listed.values().len(), 0.0);
         let (table, stride) = (items.params(), self.stride);
-        let (vectors, vector_of) = (asked.vectors, &self.vector_of);
+        let (vectors, vector_of) = (context.vectors, &self.vector_of);
         pair_dots(vectors, vector_of, table, listed.values(), stride, &mut self.scores);
 
-        let queries = Queries { vectors, stride, of_row: asked.of_row, asking };
+        let queries = Queries { vectors, stride, of_row: context.of_row, asking };
         let (n_items, dim) = (items.n_rows(), items.dim());
-        let mut kernel = self.against.take().unwrap_or_else(|| Against::new(n_items, dim));
+        let mut kernel = self.complement.take().unwrap_or_else(|| Complement::new(n_items, dim));
         let log_complement = kernel.sum(table, queries, ragged(listed), ragged(left_out));
-        let loss = self.ask(batch, slate, log_complement, asked.counts, objective);
-        // Written whole.
+        let loss = self.ask(batch, slate, log_complement, context.counts, objective);
+        // Overwritten entirely.
         self.to_items.resize(n_items * stride, 0.0);
         let gradients = Gradients { queries: &mut self.to_rows, items: &mut self.to_items };
         kernel.propagate(table, queries, ragged(listed), &self.grads, &self.to_rest, gradients);
-        self.against = Some(kernel);
+        self.complement = Some(kernel);
         loss
     }
 
-    /// A step on every item, or on the listed ones against the mass of the rest. Leaves the gradients of the rows' vectors and
-    /// of all items.
+    /// A step on all items, or on the listed ones and the complement's mass. Leaves the gradients of the rows'
+    /// vectors and of all items.
     pub(super) fn step_on_everything(
         &mut self,
         items: &mut Table,
-        asked: Asked<'_>,
+        context: QueryVectors<'_>,
         batch: &Batch<'_>,
         slate: &Slate,
         objective: &dyn Objective,
@@ -75,7 +76,7 @@ impl ItemHead {
         items.settle();
         let (n_items, dim, stride) = (items.n_rows(), items.dim(), self.stride);
         if dim >= WIDE && batch.len() * n_items <= MOST_SCORES {
-            return self.step_on_wide_items(items, asked, batch, slate, objective);
+            return self.step_on_wide_items(items, context, batch, slate, objective);
         }
         let (item_data, record) = items.params();
         let items = Mat::new(item_data, n_items, dim, record);
@@ -89,8 +90,8 @@ impl ItemHead {
         for first in (0..batch.len()).step_by(tasks * TASK) {
             let n = (tasks * TASK).min(batch.len() - first);
             for (at, vector) in (first..first + n).zip(vectors.chunks_exact_mut(dim)) {
-                let from = asked.of_row[at] as usize * stride;
-                vector.copy_from_slice(&asked.vectors[from..][..dim]);
+                let from = context.of_row[at] as usize * stride;
+                vector.copy_from_slice(&context.vectors[from..][..dim]);
             }
             let to_rows = &mut self.to_rows[first * stride..][..n * stride];
             let losses: Vec<f64> = grads[..n * n_items]
@@ -103,7 +104,7 @@ impl ItemHead {
                     let vectors = Mat::dense(vectors, rows, dim);
                     gemm(1.0, vectors, items.t(), 0.0, &mut MatMut::dense(grads, rows, n_items));
                     let begin = first + task * TASK;
-                    let counts = &asked.counts[begin..begin + rows];
+                    let counts = &context.counts[begin..begin + rows];
                     let loss = rows_to_gradients(batch, begin, counts, slate, objective, grads);
                     let grads = Mat::dense(grads, rows, n_items);
                     gemm(1.0, grads, items, 0.0, &mut MatMut::new(to_rows, rows, dim, stride));

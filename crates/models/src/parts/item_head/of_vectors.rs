@@ -1,12 +1,12 @@
-//! An objective that looks at vectors (see [`rankstill_core::vectors`]): it is given those of the batch, and its gradient goes
-//! where that of the scores goes.
+//! Objectives that use vectors (see [`rankstill_core::vectors`]): they get those of the batch, and their
+//! gradients flow back with those of the scores.
 
-use super::{Asked, ItemHead};
+use super::{ItemHead, QueryVectors};
 use rankstill_core::kernel::dense::axpy;
 use rankstill_core::kernel::table::{Table, Terms};
 use rankstill_core::{Batch, ItemId, VectorGrads, VectorObjective, Vectors};
 
-/// The items that it looks at, and the gradients of their vectors, the table's stride apart.
+/// The items whose vectors are used, and the gradients of these vectors, the table's stride apart.
 #[derive(Default)]
 pub(super) struct OfVectors {
     pub items: Vec<ItemId>,
@@ -14,7 +14,7 @@ pub(super) struct OfVectors {
 }
 
 impl OfVectors {
-    /// In the step that begins.
+    /// The items of the next step.
     pub fn look_at(&mut self, items: Vec<ItemId>) {
         self.items = items;
         self.grads.clear();
@@ -22,7 +22,7 @@ impl OfVectors {
 }
 
 impl ItemHead {
-    /// Gives slots to the listed items, and then to those whose vectors are looked at.
+    /// Assigns slots to the listed items, and then to those whose vectors are used.
     pub(super) fn assign(&mut self, listed: &[ItemId]) {
         match self.of_vectors.items.is_empty() {
             true => self.slots.assign(listed),
@@ -30,25 +30,25 @@ impl ItemHead {
         }
     }
 
-    /// The loss of the batch's vectors. Its gradient is added to the rows', and to that of all items where there is one;
-    /// elsewhere it is kept for [`ItemHead::with_terms`].
+    /// The loss of the batch's vectors. Its gradient is added to that of the rows, and to that of all items if
+    /// there is one; otherwise it is kept for [`ItemHead::with_terms`].
     pub(super) fn ask_of_vectors(
         &mut self,
         items: &Table,
-        asked: Asked<'_>,
+        context: QueryVectors<'_>,
         batch: &Batch<'_>,
         objective: &dyn VectorObjective,
     ) -> f64 {
         let (dim, stride) = (items.dim(), self.stride);
         let ids = &self.of_vectors.items;
         let mut queries = Vec::with_capacity(batch.len() * dim);
-        for &vector in asked.of_row {
-            queries.extend_from_slice(&asked.vectors[vector as usize * stride..][..dim]);
+        for &vector in context.of_row {
+            queries.extend_from_slice(&context.vectors[vector as usize * stride..][..dim]);
         }
         let mut vectors = Vec::with_capacity(ids.len() * dim);
         let n_listed = self.slots.n_occurrences().saturating_sub(ids.len());
         for (k, &id) in ids.iter().enumerate() {
-            // Of a table that is brought up to date row by row, the rows of the batch are.
+            // In a table that is brought up to date row by row, only the rows of the batch are current.
             let row = match self.to_all {
                 true => items.row(id as usize),
                 false => &self.rows[self.slots.slot_of()[n_listed + k] as usize * stride..],
@@ -58,7 +58,7 @@ impl ItemHead {
         let (mut to_queries, mut to_items) = (vec![0.0; queries.len()], vec![0.0; vectors.len()]);
         let loss = objective.loss(
             batch,
-            &Vectors { dim, queries: &queries, counts: asked.counts, ids, items: &vectors },
+            &Vectors { dim, queries: &queries, counts: context.counts, ids, items: &vectors },
             VectorGrads { queries: &mut to_queries, items: &mut to_items },
         );
         let rows = self.to_rows.chunks_exact_mut(stride).zip(to_queries.chunks_exact(dim));
@@ -77,11 +77,11 @@ impl ItemHead {
         loss
     }
 
-    /// The gradients of the items of a slate of lists: of the listed ones, of those whose vectors are looked at, and of
-    /// `more`, whose gradients are given.
+    /// The gradients of the items of a slate of lists: of the listed ones, of those whose vectors are used, and
+    /// the given gradients `more`.
     pub(super) fn with_terms<T>(
         &self,
-        asked: Asked<'_>,
+        context: QueryVectors<'_>,
         more: &[f32],
         scale: f32,
         take: impl FnOnce(&Terms<'_>) -> T,
@@ -92,10 +92,10 @@ impl ItemHead {
             take(&Terms { coef, source, vectors, stride, scale, decay: 0.0 })
         };
         if own.is_empty() && more.is_empty() {
-            return terms(&self.grads, &self.vector_of, asked.vectors);
+            return terms(&self.grads, &self.vector_of, context.vectors);
         }
-        let vectors = [asked.vectors, own, more].concat();
-        let (first, end) = (asked.vectors.len() / stride, vectors.len() / stride);
+        let vectors = [context.vectors, own, more].concat();
+        let (first, end) = (context.vectors.len() / stride, vectors.len() / stride);
         let ones = std::iter::repeat_n(1.0, end - first);
         let coef: Vec<f32> = self.grads.iter().copied().chain(ones).collect();
         let source: Vec<u32> =

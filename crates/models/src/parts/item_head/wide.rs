@@ -1,21 +1,21 @@
-//! Steps on slates that reach over the whole catalogue, where vectors are long: products are all there is to it then.
+//! Steps on slates over the whole catalogue with long vectors, where products take all of the time.
 //!
-//! The batch is taken as a whole, so that the item table is read once for the scores and once for the rows' gradients, in
-//! products of blocks that suit the `gemm` crate; in groups of a few rows it would be read for every group, which at 600
-//! dimensions is what bounds the step. Costs a batch x items matrix of scores: 82 MB for 500 histories of Gowalla's 40,981
-//! items.
+//! The batch is processed as a whole, so that the item table is read once for the scores and once for the rows'
+//! gradients, in products of blocks that suit the `gemm` crate. In groups of a few rows it would be read once
+//! per group, which bounds the step at 600 dimensions. This costs a batch x items matrix of scores: 82 MB for
+//! 500 histories of Gowalla's 40,981 items.
 
 use super::everything::rows_to_gradients;
-use super::{Asked, ItemHead};
+use super::{ItemHead, QueryVectors};
 use rankstill_core::kernel::gemm::{Mat, MatMut, gemm, parallel, parallel_columns};
 use rankstill_core::kernel::table::Table;
 use rankstill_core::{Batch, Objective, Slate};
 use rayon::prelude::*;
 
-/// Rows of scores that one task turns into gradients.
+/// Rows of scores per task.
 const ROWS: usize = 4;
 
-/// Parts of the catalogue whose shares of the rows' gradients are found side by side, then added.
+/// Parts of the catalogue whose contributions to the rows' gradients are computed in parallel, then added.
 const PARTS: usize = 8;
 
 impl ItemHead {
@@ -23,7 +23,7 @@ impl ItemHead {
     pub(super) fn step_on_wide_items(
         &mut self,
         items: &Table,
-        asked: Asked<'_>,
+        context: QueryVectors<'_>,
         batch: &Batch<'_>,
         slate: &Slate,
         objective: &dyn Objective,
@@ -33,8 +33,8 @@ impl ItemHead {
         let items = Mat::new(item_data, n_items, dim, record);
         let n = batch.len();
         self.wide_vectors.resize(n * dim, 0.0);
-        for (vector, &of) in self.wide_vectors.chunks_exact_mut(dim).zip(asked.of_row) {
-            vector.copy_from_slice(&asked.vectors[of as usize * stride..][..dim]);
+        for (vector, &of) in self.wide_vectors.chunks_exact_mut(dim).zip(context.of_row) {
+            vector.copy_from_slice(&context.vectors[of as usize * stride..][..dim]);
         }
         let vectors = Mat::dense(&self.wide_vectors, n, dim);
         self.wide_scores.resize(n * n_items, 0.0);
@@ -45,13 +45,13 @@ impl ItemHead {
         let losses: Vec<f64> = rows
             .map(|(task, scores)| {
                 let first = task * ROWS;
-                let counts = &asked.counts[first..first + scores.len() / n_items];
+                let counts = &context.counts[first..first + scores.len() / n_items];
                 rows_to_gradients(batch, first, counts, slate, objective, scores)
             })
             .collect();
 
         let grads = Mat::dense(&self.wide_scores, n, n_items);
-        // Written whole but for the padding, which stays 0.
+        // Overwritten entirely except for the padding, which stays 0.
         self.to_items.resize(self.to_items.len().max(n_items * stride), 0.0);
         self.to_items.truncate(n_items * stride);
         let mut to_items = MatMut::new(&mut self.to_items, n_items, dim, stride);
@@ -103,17 +103,17 @@ mod tests {
         let rows: Vec<u32> = (0..19).collect();
         let of_row: Vec<u32> = rows.iter().map(|row| row % 7).collect();
         let counts: Vec<bool> = rows.iter().map(|row| row % 6 != 4).collect();
-        let asked = Asked { vectors: &vectors, of_row: &of_row, counts: &counts };
+        let context = QueryVectors { vectors: &vectors, of_row: &of_row, counts: &counts };
         let batch = Batch::new(&cases, &rows, 0, 1);
         for (name, objective) in testing::shapes().into_iter().skip(1) {
             let slate = objective.slate(&batch);
             let (mut groups, mut whole) = (ItemHead::new(40), ItemHead::new(40));
-            let expected = groups.step(&mut items, asked, &batch, &slate, &*objective);
-            whole.step(&mut items, asked, &batch, &slate, &*objective);
+            let expected = groups.step(&mut items, context, &batch, &slate, &*objective);
+            whole.step(&mut items, context, &batch, &slate, &*objective);
             for _ in 0..2 {
                 // As `step` does, but for the dimension that it would have to be; twice, because buffers are kept.
                 whole.to_rows.fill(0.0);
-                let loss = whole.step_on_wide_items(&items, asked, &batch, &slate, &*objective);
+                let loss = whole.step_on_wide_items(&items, context, &batch, &slate, &*objective);
                 assert!((loss - expected).abs() < 1e-5 * expected, "{name}: {loss} {expected}");
                 for (ours, theirs) in
                     [(&whole.to_rows, &groups.to_rows), (&whole.to_items, &groups.to_items)]

@@ -65,7 +65,7 @@ fn a_hinge_pushes_the_hardest_by_the_logarithm_of_the_estimated_rank() {
         negatives: 2,
         ..Loss::default()
     };
-    // Both of two are within the margin: all 40 items are held to be ahead.
+    // Both of two violate the margin: all 40 items are estimated to rank higher.
     let (loss, grad) = row_of_one_target(hinge(0.5), &[0.3, 0.1, 0.0]);
     let weight = 41f64.ln();
     assert!((f64::from(loss) - 0.3 * weight).abs() < 1e-5, "{loss}");
@@ -152,8 +152,8 @@ fn far_scores_give_finite_losses() {
 }
 
 #[test]
-fn slates_list_targets_then_unseen_items_whoever_asks() {
-    // User 0 knows 3 of 6 items, user 1 all; the third case is a stranger's.
+fn slates_list_targets_then_unseen_items_for_every_case() {
+    // User 0 has seen 3 of 6 items, user 1 all; the third case has no known user.
     let lines = [vec![0, 1, 2], vec![0, 1, 2, 3, 4, 5]];
     let train = Interactions::new(6, Lists::from_iter(lines), None, None).unwrap();
     let span = |user, history, targets| Span { user, history, hidden: 0..0, targets };
@@ -187,7 +187,7 @@ fn slates_list_targets_then_unseen_items_whoever_asks() {
 }
 
 #[test]
-fn a_row_draws_the_same_wherever_it_stands_and_afresh_every_epoch() {
+fn a_row_draws_the_same_at_any_position_and_anew_in_every_epoch() {
     let train = testing::blocks();
     let cases = Cases::each_interaction(&train);
     let objective =

@@ -1,18 +1,18 @@
-//! Successive halving: how many trials go on, and how far each of them is trained.
+//! Successive halving: how many trials are promoted, and how long each of them is trained.
 
 use rankstill::core::Plan;
 
-/// One step of the ladder.
+/// One rung of the ladder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rung {
-    /// Trials that are trained up to here.
+    /// The number of trials trained up to this rung.
     pub trials: usize,
-    /// Each to its own epochs divided by this.
+    /// Each is trained for its own number of epochs divided by this.
     pub divisor: usize,
 }
 
-/// The rungs, lowest first; the last trains to the end. `epochs`: of the shortest trial; none where models are not trained by
-/// epochs, then there is one rung.
+/// The rungs, lowest first; the last trains to the end. `epochs`: those of the shortest trial; `None` for models that are not
+/// trained by epochs, which have a single rung.
 #[must_use]
 pub fn ladder(trials: usize, keep: usize, min_epochs: usize, epochs: Option<usize>) -> Vec<Rung> {
     let mut divisors = vec![1usize];
@@ -31,8 +31,8 @@ pub fn ladder(trials: usize, keep: usize, min_epochs: usize, epochs: Option<usiz
 }
 
 impl Rung {
-    /// Epochs of a trial on this rung. Rounded up to where its plan looks at the validation data anyway, so that a trial that goes
-    /// on is the same as one that was never paused.
+    /// Epochs of a trial on this rung, rounded up to the next regular validation of its plan, so that a resumed trial is the same as
+    /// one that was never paused.
     #[must_use]
     pub fn epochs(&self, plan: &Plan) -> usize {
         let share = plan.epochs.div_ceil(self.divisor);
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn a_third_goes_on_with_three_times_the_epochs() {
+    fn a_third_is_promoted_with_three_times_the_epochs() {
         assert_eq!(by_hand(27, 3, 1, 81), [(27, 3), (9, 9), (3, 27), (1, 81)]);
         assert_eq!(by_hand(27, 3, 2, 27), [(27, 3), (9, 9), (3, 27)], "two epochs at least");
         assert_eq!(by_hand(8, 2, 1, 100), [(8, 13), (4, 25), (2, 50), (1, 100)]);
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rung_ends_where_the_plan_looks() {
+    fn a_rung_ends_at_a_validation_of_the_plan() {
         let plan = Plan { epochs: 80, validate_every: 4, patience: 6, ..Plan::default() };
         let at = |divisor| Rung { trials: 1, divisor }.epochs(&plan);
         assert_eq!([at(9), at(3), at(1)], [12, 28, 80]);

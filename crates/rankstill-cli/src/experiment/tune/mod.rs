@@ -1,58 +1,58 @@
-//! A search for settings on validation data: trials drawn from ranges, trained fully (random search) or on a ladder (successive
-//! halving), the best written down as an experiment. The test part is never asked.
+//! A search for settings on validation data: trials drawn from ranges, trained fully (random search) or in rungs (successive
+//! halving); the best settings are written as an experiment. The test part is never used.
 //!
-//! A trial's folder holds a line of JSON an epoch and, while it may go on, its checkpoint. Where a search stands is read off
-//! those lines, so one that was killed goes on where it was, and ends in the same bytes.
+//! A trial's folder holds a line of JSON per epoch and, while training may continue, its checkpoint. The progress of a search is
+//! read from those lines, so a killed search resumes where it stopped and ends in the same bytes.
 
 mod ladder;
 pub mod result;
 mod space;
 mod trial;
 
-use self::result::{Found, State, Trial, Tuned};
+use self::result::{State, Trial, Tuned, TunedModel};
 use self::space::{Range, Settings};
-use self::trial::{Bench, Standing};
+use self::trial::{Progress, Trainer};
 use super::fitter::Fitter;
-use super::plan::{Plan, Source, without_nulls};
-use super::run::{folder_names, recordings, write};
-use super::spec::{FitOn, Method, Spec, TuneSpec, parts_of, put};
+use super::plan::{ExperimentPlan, Source};
+use super::recordings::{self, Recordings};
+use super::run_folder::{claim, folder_names};
+use super::spec::{FitOn, Method, Spec, TuneSpec};
 use super::teacher_lists::{KeptTeacher, Ready};
+use super::tree::{key_parts, put, without_nulls};
 use super::{data, measure};
 use crate::progress::Screen;
 use anyhow::{Context as _, Result, bail, ensure};
 use rankstill::core::Error;
 use rankstill::data::split::MaskValid;
-use rankstill::distill::Recorded;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Searches as `tree`, an experiment as typed, says, and keeps everything in `out`. `only`: the models to tune; none = all that
-/// have ranges.
+/// Runs the search of the experiment file `tree` in the folder `out`. `only`: the models to tune; empty = all with ranges.
 ///
 /// # Errors
-/// When a range or a setting is wrong, `out` holds another search, the data have no validation part, somebody interrupts, or the
-/// disk is full.
+/// If a range or a setting is wrong, `out` holds another search, the data have no validation part, the user interrupts, or
+/// writing fails.
 pub fn tune(mut tree: Value, only: &[String], out: &Path, screen: &Screen) -> Result<Tuned> {
     let search = Search::new(&mut tree, only)?;
     let metrics = measure::Metrics::parse(&search.spec.evaluate)?;
-    let first = search.plan_all(&tree)?; // all that can be wrong in a setting, before the work
+    let first = search.plan_all(&tree)?; // reports every wrong setting before any work
     let mut resolved: Value = toml::from_str(&first.resolved()?)?;
     resolved["tune"] = without_nulls(serde_json::to_value(&search.tune)?);
-    super::run::claim(&toml::to_string_pretty(&resolved)?, out)?;
+    claim(&toml::to_string_pretty(&resolved)?, out)?;
     let data = data::open(&search.spec.data, &out.join("data"), screen)?;
     ensure!(
         !data.split.valid.is_empty(),
-        "data.split: leaves no user with a validation item, and settings are picked on nothing else"
+        "data.split: leaves no user with a validation item, and settings are picked on validation data only"
     );
     if data.manifest.settings.mask.valid == MaskValid::TrainTest {
-        screen.say("note: data.mask.valid = \"train+test\" keeps the test items out of the candidates while validating");
+        screen.say("note: data.mask.valid = \"train+test\" excludes the test items from the candidates of validation");
     }
-    let train = Arc::new(data::sampled(data.split.train.clone(), &search.spec.data.sample)?);
+    let train = Arc::new(search.spec.data.sample.apply(data.split.train.clone())?);
     screen.say(format!(
-        "{} users, {} items, {} training interactions; tuning {} by {} on {} validation cases; the test part is not looked at",
+        "{} users, {} items, {} training interactions; tuning {} by {} on {} validation cases; the test part is not used",
         train.n_users(),
         train.n_items(),
         train.len(),
@@ -62,10 +62,10 @@ pub fn tune(mut tree: Value, only: &[String], out: &Path, screen: &Screen) -> Re
     ));
     let fitter =
         Fitter { data: &data, metrics: &metrics, train: &train, early: true, screen, look: None };
-    let recorded = recordings(&first, &data, screen)?;
+    let recordings = recordings::read(&first, &data, &metrics, screen)?;
     let mut found = Vec::new();
     for model in &search.models {
-        let teachers = Teachers::new(&search, &tree, model, &fitter, &recorded, out)?;
+        let teachers = Teachers::new(&search, &tree, model, &fitter, &recordings, out)?;
         let trials = search.one(&tree, model, &teachers, &fitter, out, &mut |trials| {
             result::write_trials(out, &found, Some(&search.found(model, trials)))
         })?;
@@ -84,14 +84,14 @@ pub fn tune(mut tree: Value, only: &[String], out: &Path, screen: &Screen) -> Re
     Ok(tuned)
 }
 
-/// What is searched, checked.
+/// A checked search.
 struct Search {
     spec: Spec,
     tune: TuneSpec,
     models: Vec<Tunable>,
-    /// Whether the experiment fits on both parts, and so for a fixed number of epochs.
+    /// Whether the experiment fits on training and validation part, hence for a fixed number of epochs.
     fits_on_both: bool,
-    /// Whether less of the metric is better.
+    /// Whether a lower value of the metric is better.
     lower: bool,
 }
 
@@ -104,12 +104,12 @@ struct Tunable {
 }
 
 impl Search {
-    /// Takes `[tune]` off the experiment.
+    /// Removes `[tune]` from the experiment.
     fn new(tree: &mut Value, only: &[String]) -> Result<Self> {
         let mut spec = Spec::of_tree(tree)?;
         let Some(mut tune) = spec.tune.take() else {
             bail!(
-                "tune: is missing; add [tune.models.NAME] with ranges, say dim = {{ choice = [8, 16] }}"
+                "tune: is missing; add [tune.models.NAME] with ranges, for example dim = {{ choice = [8, 16] }}"
             );
         };
         if let Some(tree) = tree.as_object_mut() {
@@ -172,7 +172,7 @@ impl Search {
             let plan = self.plan(tree, &name, &Vec::new())?;
             let at = plan.at(&name);
             let value = |key: &String| -> Result<Value> {
-                let parts = parts_of(key)?;
+                let parts = key_parts(key)?;
                 let found =
                     parts.iter().try_fold(&plan.models[at].resolved, |at, part| at.get(part));
                 Ok(found.cloned().map(as_typed).unwrap_or_default())
@@ -187,15 +187,15 @@ impl Search {
     }
 
     /// The experiment with `settings` laid over model `name`.
-    fn plan(&self, tree: &Value, name: &str, settings: &Settings) -> Result<Plan> {
+    fn plan(&self, tree: &Value, name: &str, settings: &Settings) -> Result<ExperimentPlan> {
         let mut tree = tree.clone();
         lay(&mut tree, name, settings)?;
         let models = Spec::of_tree(&tree)?.models;
-        Plan::new(Spec { models, ..self.spec.clone() })
+        ExperimentPlan::new(Spec { models, ..self.spec.clone() })
     }
 
-    /// Checks every trial; gives the experiment as it is in the file.
-    fn plan_all(&self, tree: &Value) -> Result<Plan> {
+    /// Checks every trial; returns the experiment as it is in the file.
+    fn plan_all(&self, tree: &Value) -> Result<ExperimentPlan> {
         for model in &self.models {
             for at in 0..model.trials.len() {
                 self.plan(tree, &model.name, model.laid(at)).with_context(|| {
@@ -203,7 +203,7 @@ impl Search {
                         "tune.models.{}: trial {} ({})",
                         model.name,
                         at + 1,
-                        shown(&model.trials[at])
+                        display(&model.trials[at])
                     )
                 })?;
             }
@@ -211,7 +211,7 @@ impl Search {
         self.plan(tree, "", &Vec::new())
     }
 
-    /// All trials of one model, best first where they got equally far.
+    /// Runs all trials of one model; `report` gets them after every step.
     fn one(
         &self,
         tree: &Value,
@@ -219,18 +219,18 @@ impl Search {
         teachers: &Teachers,
         fitter: &Fitter<'_>,
         out: &Path,
-        told: &mut dyn FnMut(&[Trial]) -> Result<()>,
+        report: &mut dyn FnMut(&[Trial]) -> Result<()>,
     ) -> Result<Vec<Trial>> {
         let plans = (0..model.trials.len())
             .map(|at| self.plan(tree, &model.name, model.laid(at)))
             .collect::<Result<Vec<_>>>()?;
         let folder = out.join("trials").join(&folder_names(std::slice::from_ref(&model.name))[0]);
-        let bench = Bench::new(&model.name, &plans, fitter, teachers, folder, self.tune.seed);
+        let trainer = Trainer::new(&model.name, &plans, fitter, teachers, folder, self.tune.seed);
         let rungs = match self.tune.method {
             Method::Random => ladder::ladder(plans.len(), 2, 1, None),
             Method::Halving => {
                 let (keep, least) = (self.tune.keep, self.tune.min_epochs);
-                ladder::ladder(plans.len(), keep, least, bench.shortest())
+                ladder::ladder(plans.len(), keep, least, trainer.shortest())
             }
         };
         let mut trials: Vec<Trial> =
@@ -241,7 +241,7 @@ impl Search {
         let mut done = 0;
         for (level, rung) in rungs.iter().enumerate() {
             for dropped in alive.split_off(rung.trials.min(alive.len())) {
-                bench.drop_state(dropped);
+                trainer.drop_state(dropped);
             }
             alive.sort_unstable();
             for &at in &alive {
@@ -252,9 +252,9 @@ impl Search {
                     level + 1,
                     rungs.len()
                 ));
-                match bench.train(at, rung)? {
-                    Standing::Failed(problem) => trials[at].fail(problem),
-                    Standing::At(seen) => {
+                match trainer.train(at, rung)? {
+                    Progress::Failed(problem) => trials[at].fail(problem),
+                    Progress::At(seen) => {
                         let over = level + 1 == rungs.len();
                         let state = if over { State::Finished } else { State::Dropped };
                         trials[at].reach(state, seen);
@@ -262,7 +262,7 @@ impl Search {
                 }
                 done += 1;
                 bar.at(done);
-                told(&trials)?;
+                report(&trials)?;
             }
             let value = |at: usize| trials[at].value.unwrap_or(f64::NEG_INFINITY);
             alive.sort_by(|&a, &b| value(b).total_cmp(&value(a)).then(a.cmp(&b)));
@@ -274,19 +274,19 @@ impl Search {
         }
         let picked = alive[0];
         trials[picked].state = State::Picked;
-        (0..trials.len()).for_each(|at| bench.drop_state(at));
+        (0..trials.len()).for_each(|at| trainer.drop_state(at));
         Ok(trials)
     }
 
-    fn found(&self, model: &Tunable, trials: &[Trial]) -> Found {
+    fn found(&self, model: &Tunable, trials: &[Trial]) -> TunedModel {
         let sign = |value: f64| if self.lower { -value } else { value };
         let mut trials = trials.to_vec();
         trials.iter_mut().for_each(|trial| trial.value = trial.value.map(sign));
-        Found { name: model.name.clone(), own: model.own, trials }
+        TunedModel { name: model.name.clone(), own: model.own, trials }
     }
 
-    /// Lays what was picked over the experiment: later models, and `tuned.toml`, have it.
-    fn settle(&self, tree: &mut Value, found: &Found) -> Result<()> {
+    /// Lays the picked settings over the experiment, for the models tuned later and for `tuned.toml`.
+    fn settle(&self, tree: &mut Value, found: &TunedModel) -> Result<()> {
         let picked = found.picked();
         if !(found.own && picked.trial == 1) {
             lay(tree, &found.name, &picked.settings)?;
@@ -296,7 +296,7 @@ impl Search {
 }
 
 impl Tunable {
-    /// What is laid over the file for a trial; nothing for the model's own settings.
+    /// The settings of a trial that are laid over the file; none for the trial of the model as it is.
     fn laid(&self, trial: usize) -> &Settings {
         static NOTHING: Settings = Vec::new();
         if self.own && trial == 0 { &NOTHING } else { &self.trials[trial] }
@@ -306,13 +306,13 @@ impl Tunable {
 fn lay(tree: &mut Value, name: &str, settings: &Settings) -> Result<()> {
     for (key, value) in settings {
         let mut parts = vec!["models".to_owned(), name.to_owned()];
-        parts.extend(parts_of(key)?);
+        parts.extend(key_parts(key)?);
         put(tree, &parts, value.clone()).with_context(|| format!("tune.models.{name}.{key}"))?;
     }
     Ok(())
 }
 
-/// A setting that is kept in single precision as a person writes it: 0.1, not 0.10000000149.
+/// A single-precision setting as a person writes it: 0.1, not 0.10000000149.
 fn as_typed(value: Value) -> Value {
     let single = value.as_f64().filter(|wide| value.is_f64() && f64::from(*wide as f32) == *wide);
     let short = single.and_then(|wide| (wide as f32).to_string().parse::<f64>().ok());
@@ -320,23 +320,23 @@ fn as_typed(value: Value) -> Value {
 }
 
 /// `dim = 8, optimizer.learning_rate = 0.003`.
-fn shown(settings: &Settings) -> String {
+fn display(settings: &Settings) -> String {
     settings.iter().map(|(key, value)| format!("{key} = {value}")).collect::<Vec<_>>().join(", ")
 }
 
-/// As in the file, but a teacher comes before its students, and a model before those that are `like` it.
+/// The models in the order of the file, but teachers before their students, and a model before those that are `like` it.
 fn order(spec: &Spec, tuned: &Map<String, Value>) -> Result<Vec<String>> {
-    let plan = Plan::new(Spec { tune: None, ..spec.clone() })?;
-    fn visit(name: &str, plan: &Plan, order: &mut Vec<String>) {
+    let plan = ExperimentPlan::new(Spec { tune: None, ..spec.clone() })?;
+    fn visit(name: &str, plan: &ExperimentPlan, order: &mut Vec<String>) {
         if order.iter().any(|other| other == name) {
             return;
         }
         let like = plan.spec.models[name].get("like").and_then(Value::as_str);
         if !plan.names().iter().any(|known| known == name) {
-            return; // it is there to be `like`
+            return; // it only serves as a base for `like`
         }
         let needs = plan.models[plan.at(name)].needs().iter();
-        // Neither leads in a circle: the plan is checked. A model can be like its own student, though.
+        // The plan is checked, so neither leads in a circle by itself. But a model can be `like` its own student.
         let before = needs.map(|&at| plan.models[at].name.as_str()).chain(like);
         for other in before.collect::<Vec<_>>() {
             visit(other, plan, order);
@@ -350,9 +350,9 @@ fn order(spec: &Spec, tuned: &Map<String, Value>) -> Result<Vec<String>> {
         match plan.models[plan.at(name)].source {
             Source::Fit { .. } => {}
             Source::Rankings(_) => {
-                bail!("tune.models.{name}: is a file of rankings; there is nothing to tune")
+                bail!("tune.models.{name}: is a file of rankings, which cannot be tuned")
             }
-            Source::Ensemble { .. } => bail!("tune.models.{name}: ensembles are not tuned"),
+            Source::Ensemble { .. } => bail!("tune.models.{name}: ensembles cannot be tuned"),
         }
         visit(name, &plan, &mut all);
     }
@@ -360,23 +360,22 @@ fn order(spec: &Spec, tuned: &Map<String, Value>) -> Result<Vec<String>> {
     Ok(all)
 }
 
-/// The teachers of one model's trials, fitted once: as the experiment has them, with what was picked for them before.
+/// The teachers of one model's trials, fitted once, with the settings that were picked for them before.
 struct Teachers(BTreeMap<usize, Ready>);
 
 impl Teachers {
-    /// `recorded`: those that are files of rankings.
     fn new(
         search: &Search,
         tree: &Value,
         student: &Tunable,
         fitter: &Fitter<'_>,
-        recorded: &BTreeMap<usize, Vec<Arc<Recorded>>>,
+        recordings: &Recordings,
         out: &Path,
     ) -> Result<Self> {
         let plan = search.plan(tree, "", &Vec::new())?;
         let mut needed = Vec::new();
         for trial in 0..student.trials.len() {
-            // Who teaches may itself be tuned.
+            // The choice of teachers may itself be tuned.
             let plan = search.plan(tree, &student.name, student.laid(trial))?;
             needs(&plan, plan.at(&student.name), &mut needed);
         }
@@ -384,7 +383,7 @@ impl Teachers {
         let mut ready: BTreeMap<usize, Ready> = BTreeMap::new();
         for &at in plan.order.iter().filter(|at| needed.contains(at)) {
             let model = match &plan.models[at].source {
-                Source::Rankings(_) => Ready::Recorded(recorded[&at].clone()),
+                Source::Rankings(_) => Ready::Recorded(recordings[&at].clone()),
                 Source::Ensemble { members, fusion } => {
                     let members = members.iter().map(|member| &ready[member]);
                     Ready::fused(members, fusion, &fitter.data.split.valid)?
@@ -411,7 +410,7 @@ impl Teachers {
 }
 
 /// The teachers of a model, their teachers, and so on.
-fn needs(plan: &Plan, at: usize, found: &mut Vec<usize>) {
+fn needs(plan: &ExperimentPlan, at: usize, found: &mut Vec<usize>) {
     for &other in plan.models[at].needs() {
         if !found.contains(&other) {
             found.push(other);

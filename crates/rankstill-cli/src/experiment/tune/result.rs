@@ -1,33 +1,34 @@
-//! What a search found: a row a trial, the settings that were picked, and an experiment that has them.
+//! The result of a search: a row per trial, the picked settings, and an experiment with them.
 
 use super::space::Settings;
-use super::trial::Seen;
-use super::write;
+use super::trial::Validated;
+use crate::experiment::run_folder::write;
+use crate::experiment::tree::{put, without_nulls};
 use anyhow::Result;
-use rankstill::eval::report::Table;
+use rankstill::core::text_table::TextTable;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 use std::cmp::Ordering;
 use std::fmt::Write as _;
 use std::path::Path;
 
-/// A search that is over.
+/// A finished search.
 #[derive(Clone, Debug, Serialize)]
 pub struct Tuned {
-    /// By which settings were picked, on validation data.
+    /// The metric, on validation data, by which settings were picked.
     pub metric: String,
-    /// Of the draws and of every fit.
+    /// The seed of the draws and of every fit.
     pub seed: u64,
     /// In the order in which they were tuned.
-    pub models: Vec<Found>,
-    /// Whether less of the metric is better.
+    pub models: Vec<TunedModel>,
+    /// Whether a lower value of the metric is better.
     pub lower_is_better: bool,
 }
 
-/// What was found for one model.
+/// The result for one model.
 #[derive(Clone, Debug, Serialize)]
-pub struct Found {
-    /// As in the experiment.
+pub struct TunedModel {
+    /// Its name in the experiment.
     pub name: String,
     /// Whether the first trial is the model as it was in the file.
     pub own: bool,
@@ -35,20 +36,20 @@ pub struct Found {
     pub trials: Vec<Trial>,
 }
 
-/// One row.
+/// One trial.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Trial {
-    /// From 1.
+    /// Its number, from 1.
     pub trial: usize,
     /// How it ended.
     pub state: State,
-    /// Epochs trained; 0 where models are not trained by epochs.
+    /// Epochs trained; 0 for models that are not trained by epochs.
     pub epochs: usize,
-    /// Epochs after which it was best.
+    /// The number of epochs at its best validation value.
     pub best_epoch: usize,
-    /// On validation data.
+    /// Its value on validation data.
     pub value: Option<f64>,
-    /// What was drawn.
+    /// The drawn settings.
     #[serde(serialize_with = "as_table")]
     pub settings: Settings,
     /// Why it failed.
@@ -60,15 +61,15 @@ pub struct Trial {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// It has not begun.
+    /// It has not started.
     Waiting,
-    /// Others went on instead.
+    /// It was not promoted to the next rung.
     Dropped,
-    /// It was trained to its end.
+    /// It was trained to the end.
     Finished,
-    /// That, and it is the best.
+    /// It was trained to the end and is the best.
     Picked,
-    /// Its loss left the numbers.
+    /// Its loss became NaN or infinite.
     Failed,
 }
 
@@ -90,9 +91,9 @@ impl Trial {
         Self { trial, state, epochs: 0, best_epoch: 0, value, settings, problem }
     }
 
-    pub(super) fn reach(&mut self, state: State, seen: Seen) {
-        (self.state, self.value) = (state, Some(seen.value));
-        (self.epochs, self.best_epoch) = (seen.epochs, seen.best_epoch);
+    pub(super) fn reach(&mut self, state: State, validated: Validated) {
+        (self.state, self.value) = (state, Some(validated.value));
+        (self.epochs, self.best_epoch) = (validated.epochs, validated.best_epoch);
     }
 
     pub(super) fn fail(&mut self, problem: String) {
@@ -104,31 +105,35 @@ impl Trial {
     }
 }
 
-impl Found {
-    /// The trial that was picked; before that, the first.
+impl TunedModel {
+    /// The picked trial; before the search ends, the first.
     #[must_use]
     pub fn picked(&self) -> &Trial {
         self.trials.iter().find(|trial| trial.state == State::Picked).unwrap_or(&self.trials[0])
     }
 
-    /// The settings that were picked, as they stand in an experiment file below `models.NAME`.
+    /// The picked settings, as in an experiment file below `models.NAME`.
     fn table(&self, fixed_epochs: bool) -> Value {
         let picked = self.picked();
         let mut tree = json!({});
         for (key, value) in picked.settings.iter().filter(|(_, value)| !value.is_null()) {
             let parts: Vec<String> = key.split('.').map(str::to_owned).collect();
-            _ = super::put(&mut tree, &parts, value.clone());
+            _ = put(&mut tree, &parts, value.clone());
         }
         if fixed_epochs && picked.best_epoch > 0 {
-            _ = super::put(&mut tree, &["train".into(), "epochs".into()], picked.best_epoch.into());
+            _ = put(&mut tree, &["train".into(), "epochs".into()], picked.best_epoch.into());
         }
         tree
     }
 }
 
-/// A row a trial: `trials.tsv`.
-pub(super) fn write_trials(out: &Path, done: &[Found], at_work: Option<&Found>) -> Result<()> {
-    let all = || done.iter().chain(at_work);
+/// Writes `trials.tsv`, a row per trial.
+pub(super) fn write_trials(
+    out: &Path,
+    done: &[TunedModel],
+    current: Option<&TunedModel>,
+) -> Result<()> {
+    let all = || done.iter().chain(current);
     let mut keys: Vec<&str> = Vec::new();
     for (key, _) in all().flat_map(|found| &found.trials[0].settings) {
         if !keys.contains(&key.as_str()) {
@@ -154,15 +159,15 @@ pub(super) fn write_trials(out: &Path, done: &[Found], at_work: Option<&Found>) 
     write(&out.join("trials.tsv"), &text)
 }
 
-/// The name of the experiment with what was picked.
+/// The file name of the experiment with the picked settings.
 pub const EXPERIMENT: &str = "tuned.toml";
 
-/// Rows of the end table: the best, and the model as it was.
+/// Rows of the table at the end: the best, and the model as it was.
 const SHOWN: usize = 5;
 
 impl Tuned {
-    /// `trials.tsv` is there already; this adds `best.toml`, `tuned.toml` and `tune.json`. `fixed_epochs`: the experiment fits on
-    /// training and validation data together, so the number of epochs is what was best here.
+    /// Writes `best.toml`, `tuned.toml` and `tune.json` next to `trials.tsv`. `fixed_epochs`: the experiment fits on training and
+    /// validation data together, so it trains for the number of epochs that was best in the search.
     pub(super) fn write(&self, out: &Path, mut tree: Value, fixed_epochs: bool) -> Result<()> {
         write(&out.join("best.toml"), &self.fragment(fixed_epochs)?)?;
         if fixed_epochs {
@@ -170,18 +175,18 @@ impl Tuned {
                 let epochs = found.picked().best_epoch;
                 if epochs > 0 {
                     let parts = ["models", &found.name, "train", "epochs"].map(str::to_owned);
-                    super::put(&mut tree, &parts, epochs.into())?;
+                    put(&mut tree, &parts, epochs.into())?;
                 }
             }
         }
         let parts = ["evaluate", "validate"].map(str::to_owned);
-        super::put(&mut tree, &parts, self.metric.clone().into())?;
-        let text = toml::to_string_pretty(&super::without_nulls(tree))?;
+        put(&mut tree, &parts, self.metric.clone().into())?;
+        let text = toml::to_string_pretty(&without_nulls(tree))?;
         write(&out.join(EXPERIMENT), &format!("# {}\n{text}", self.line()))?;
         write(&out.join("tune.json"), &(serde_json::to_string_pretty(self)? + "\n"))
     }
 
-    /// What was picked, to be laid over an experiment file.
+    /// The picked settings, to be pasted into an experiment file.
     fn fragment(&self, fixed_epochs: bool) -> Result<String> {
         let mut text = format!("# {}\n", self.line());
         for found in &self.models {
@@ -203,7 +208,7 @@ impl Tuned {
         format!("settings picked by {} on validation data, seed {}", self.metric, self.seed)
     }
 
-    /// For the end of a search, on the terminal.
+    /// The tables printed at the end of a search.
     #[must_use]
     pub fn terminal(&self) -> String {
         let mut text = String::new();
@@ -212,10 +217,10 @@ impl Tuned {
                 found.trials[0].settings.iter().map(|(key, _)| key.as_str()).collect();
             let mut head = vec![found.name.as_str(), self.metric.as_str(), "epochs", "best at"];
             head.extend(&keys);
-            let mut table = Table::new(head);
+            let mut table = TextTable::new(head);
             let mut best: Vec<&Trial> =
                 found.trials.iter().filter(|trial| trial.value.is_some()).collect();
-            // Those that were trained to the end are not to be compared with those that were not.
+            // Trials that were trained to the end cannot be compared with those that were not.
             let rank = |trial: &Trial| match trial.state {
                 State::Picked => 0,
                 State::Finished => 1,
@@ -260,7 +265,7 @@ impl Tuned {
     }
 }
 
-/// A value as a table shows it: words without quotes.
+/// A value as shown in a table: strings without quotes.
 fn cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),

@@ -1,4 +1,4 @@
-//! Where the search looks: a range for each setting, and the trials drawn from them.
+//! The search space: a range for each setting, and the trials drawn from the ranges.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use rankstill::core::kernel::rng::Rng;
@@ -15,15 +15,15 @@ pub enum Range {
     Log([f64; 2]),
     /// Between two numbers.
     Uniform([f64; 2]),
-    /// A whole number between two, both included.
+    /// An integer between two bounds, both included.
     Int([i64; 2]),
-    /// The same, equal ratios equally likely.
+    /// The same, with equal ratios equally likely.
     LogInt([i64; 2]),
     /// One of these.
     Choice(Vec<Value>),
 }
 
-/// What a range may be called in an experiment file.
+/// The kinds of ranges in an experiment file.
 const WORDS: [&str; 5] = ["log", "uniform", "int", "log_int", "choice"];
 
 /// Settings by key: the dotted path below `models.NAME`.
@@ -32,17 +32,17 @@ pub type Settings = Vec<(String, Value)>;
 /// The ranges of one model, in the order of the file.
 ///
 /// # Errors
-/// With the key that is wrong and what would be right.
-pub fn ranges(model: &str, typed: &Value) -> Result<Vec<(String, Range)>> {
+/// Names the key that is wrong and what would be right.
+pub fn ranges(model: &str, table: &Value) -> Result<Vec<(String, Range)>> {
     let path = format!("tune.models.{model}");
     let mut found = Vec::new();
-    let table = typed.as_object().with_context(|| format!("{path}: expected a table of ranges"))?;
+    let table = table.as_object().with_context(|| format!("{path}: expected a table of ranges"))?;
     collect(&path, "", table, &mut found)?;
     ensure!(!found.is_empty(), "{path}: is empty; name at least one setting with its range");
     Ok(found)
 }
 
-/// Keys may be written in one (`"optimizer.learning_rate"`) or as nested tables.
+/// A key may be dotted (`"optimizer.learning_rate"`) or written as nested tables.
 fn collect(
     path: &str,
     key: &str,
@@ -72,17 +72,17 @@ fn collect(
     Ok(())
 }
 
-/// Up to `n` different settings, none of `there`; the same for the same seed and model. Fewer where the ranges hold no more.
+/// Up to `n` distinct settings that are not in `known`, the same for the same seed and model. Fewer if the ranges hold no more.
 #[must_use]
 pub fn draw(
     model: &str,
     ranges: &[(String, Range)],
     n: usize,
     seed: u64,
-    there: &[Settings],
+    known: &[Settings],
 ) -> Vec<Settings> {
     let mut drawn: Vec<Settings> = Vec::new();
-    let mut seen: BTreeSet<String> = there.iter().map(|one| json!(one).to_string()).collect();
+    let mut seen: BTreeSet<String> = known.iter().map(|one| json!(one).to_string()).collect();
     for attempt in 0..100 * n as u64 {
         if drawn.len() == n {
             break;
@@ -143,17 +143,17 @@ impl Range {
     }
 }
 
-/// To three digits of `scale`: what a person would write into a file.
+/// Rounded to three digits of `scale`, as a person would write it.
 fn rounded(value: f64, scale: f64) -> f64 {
     let places = 2 - scale.log10().floor() as i32;
     let power = 10f64.powi(places.abs());
     if places >= 0 { (value * power).round() / power } else { (value / power).round() * power }
 }
 
-/// Keeps the draws of trials apart from all others.
+/// Separates the draws of trials from all other draws.
 const TRIAL: u64 = 0x5452_4941;
 
-/// FNV-1a: of a name, the same on every machine.
+/// FNV-1a, the same on every machine.
 pub(super) fn hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
@@ -165,19 +165,19 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn of(typed: Value) -> Result<Vec<(String, Range)>> {
-        ranges("MF", &typed)
+    fn of(table: Value) -> Result<Vec<(String, Range)>> {
+        ranges("MF", &table)
     }
 
     #[test]
     fn draws_stay_in_their_ranges_and_fill_them() {
-        let typed = json!({
+        let table = json!({
             "optimizer.learning_rate": {"log": [1e-4, 1e-1]},
             "distill": {"lambda": {"uniform": [0.5, 10.0]}, "k": {"int": [5, 8]}},
             "train.batch_size": {"log_int": [1, 1000]},
             "dim": {"choice": [8, 16]},
         });
-        let ranges = of(typed).unwrap();
+        let ranges = of(table).unwrap();
         let keys: Vec<&str> = ranges.iter().map(|(key, _)| key.as_str()).collect();
         assert_eq!(
             keys,
@@ -229,8 +229,8 @@ mod tests {
     }
 
     #[test]
-    fn a_range_that_makes_no_sense_is_told_by_its_key() {
-        for (typed, told) in [
+    fn an_invalid_range_is_reported_with_its_key() {
+        for (table, expected) in [
             (
                 json!({"dim": {"lgo": [1, 2]}}),
                 "tune.models.MF.dim: unknown variant `lgo`, expected one of `log`, `uniform`, `int`, `log_int`, `choice`",
@@ -257,8 +257,8 @@ mod tests {
                 "tune.models.MF.a.b: is given twice",
             ),
         ] {
-            let found = of(typed).unwrap_err().to_string();
-            assert!(found.starts_with(told), "{found}\nexpected {told}");
+            let found = of(table).unwrap_err().to_string();
+            assert!(found.starts_with(expected), "{found}\nexpected {expected}");
         }
     }
 }

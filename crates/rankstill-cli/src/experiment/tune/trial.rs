@@ -1,15 +1,17 @@
-//! Training the trials of one model, each as far as it is asked to, and reading off what they came to.
+//! Training the trials of one model, each up to a rung, and reading their validation values.
 
+use super::Teachers;
 use super::ladder::Rung;
-use super::{Teachers, write};
 use crate::experiment::EPOCHS;
 use crate::experiment::fit::{self, Job, Look};
 use crate::experiment::fitter::{Fitter, checkpoint_every};
-use crate::experiment::plan::{Plan, Source};
+use crate::experiment::plan::{ExperimentPlan, Source};
+use crate::experiment::run_folder::write;
 use crate::experiment::teacher_lists::KeptTeacher;
 use crate::progress::interrupted;
 use anyhow::{Context as _, Result};
-use rankstill::core::{Cases, EpochReport, Error, Model, Recipe, Requirements, Trace};
+use rankstill::core::EpochReport;
+use rankstill::core::{Cases, Error, Model, Recipe, Requirements, Trace};
 use rankstill::distill::trace::question;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -17,56 +19,56 @@ use std::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where the trials of one model are trained.
-pub struct Bench<'a> {
+/// Trains the trials of one model.
+pub struct Trainer<'a> {
     name: &'a str,
-    plans: &'a [Plan],
+    plans: &'a [ExperimentPlan],
     fitter: &'a Fitter<'a>,
     teachers: &'a Teachers,
     folder: PathBuf,
     seed: u64,
-    /// The longest lists that any trial asks for.
+    /// The length of the longest lists that any trial requests.
     k: usize,
-    /// What the teachers said, by what they were asked: the trials of a model mostly ask the same.
-    said: RefCell<Vec<(Asked, Vec<Trace>)>>,
+    /// The teachers' traces by request: most trials of a model make the same request.
+    traces: RefCell<Vec<(TraceKey, Vec<Trace>)>>,
 }
 
-/// Who was asked, the fingerprint of the questions, and among what was to be said.
-type Asked = (Vec<String>, u64, Requirements);
+/// The teachers, the fingerprint of the queries, and the requirements.
+type TraceKey = (Vec<String>, u64, Requirements);
 
-/// Where a trial is.
-pub enum Standing {
-    /// It has this to show.
-    At(Seen),
-    /// It cannot be trained: its loss left the numbers.
+/// How far a trial got.
+pub enum Progress {
+    /// It reached its rung.
+    At(Validated),
+    /// It cannot be trained: its loss became NaN or infinite.
     Failed(String),
 }
 
-/// What a trial came to, so far.
+/// The best validation value of a trial so far.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Seen {
-    /// On validation data, larger is better.
+pub struct Validated {
+    /// The validation value, larger is better.
     pub value: f64,
     /// Epochs trained.
     pub epochs: usize,
-    /// Epochs after which it was so good.
+    /// The number of epochs at this value.
     pub best_epoch: usize,
 }
 
-/// What is read of a line of JSON.
+/// The fields read from a line of JSON.
 #[derive(Deserialize)]
 struct Line {
     epoch: usize,
-    /// Where the plan itself looks.
+    /// At a regular validation of the plan.
     valid: Option<f64>,
-    /// Where it does not.
+    /// At the end of a rung, if the plan has no validation there.
     paused: Option<f64>,
 }
 
-impl<'a> Bench<'a> {
+impl<'a> Trainer<'a> {
     pub fn new(
         name: &'a str,
-        plans: &'a [Plan],
+        plans: &'a [ExperimentPlan],
         fitter: &'a Fitter<'a>,
         teachers: &'a Teachers,
         folder: PathBuf,
@@ -77,47 +79,47 @@ impl<'a> Bench<'a> {
             _ => 0,
         });
         let k = k.max().unwrap_or(0);
-        Self { name, plans, fitter, teachers, folder, seed, k, said: RefCell::default() }
+        Self { name, plans, fitter, teachers, folder, seed, k, traces: RefCell::default() }
     }
 
-    /// Epochs of the shortest trial; none where models are not trained by epochs.
+    /// Epochs of the shortest trial; `None` for models that are not trained by epochs.
     pub fn shortest(&self) -> Option<usize> {
         let epochs = |at: usize| self.recipe(at).trainable().map(|model| model.plan().epochs);
         (0..self.plans.len()).map(epochs).min().flatten()
     }
 
-    /// Trains a trial as far as `rung` says; what is there already is not done again.
-    pub fn train(&self, at: usize, rung: &Rung) -> Result<Standing> {
+    /// Trains a trial up to `rung`, resuming from earlier rungs.
+    pub fn train(&self, at: usize, rung: &Rung) -> Result<Progress> {
         let folder = self.trial_folder(at);
         let Some(plan) = self.recipe(at).trainable().map(|model| model.plan().clone()) else {
-            return self.counted(at, &folder);
+            return self.fit_without_epochs(at, &folder);
         };
         let (failed, goal) = (folder.join("failed.txt"), rung.epochs(&plan));
         if let Ok(problem) = fs::read_to_string(&failed) {
-            return Ok(Standing::Failed(problem));
+            return Ok(Progress::Failed(problem));
         }
-        if let Some(seen) = standing(&folder, &plan, goal) {
-            return Ok(Standing::At(seen));
+        if let Some(validated) = validated(&folder, &plan, goal) {
+            return Ok(Progress::At(validated));
         }
         match self.fit(at, &folder, Some((goal, &plan))) {
             Err(error) if is(&error, |error| matches!(error, Error::Diverged { .. })) => {
                 let problem = format!("{:#}", error.root_cause());
                 write(&failed, &problem)?;
                 self.drop_state(at);
-                return Ok(Standing::Failed(problem));
+                return Ok(Progress::Failed(problem));
             }
             Err(error) if interrupted() || !is(&error, |e| matches!(e, Error::Interrupted)) => {
                 return Err(error);
             }
             _ => {}
         }
-        standing(&folder, &plan, goal)
-            .map(Standing::At)
+        validated(&folder, &plan, goal)
+            .map(Progress::At)
             .with_context(|| format!("{}: ends before epoch {goal}", folder.join(EPOCHS).display()))
     }
 
     /// A model that is not trained by epochs.
-    fn counted(&self, at: usize, folder: &Path) -> Result<Standing> {
+    fn fit_without_epochs(&self, at: usize, folder: &Path) -> Result<Progress> {
         let kept = folder.join("value.json");
         if !kept.is_file() {
             let model = self.fit(at, folder, None)?;
@@ -128,7 +130,7 @@ impl<'a> Bench<'a> {
         let value: Value =
             serde_json::from_str(&text).with_context(|| kept.display().to_string())?;
         let value = value["value"].as_f64().with_context(|| kept.display().to_string())?;
-        Ok(Standing::At(Seen { value, epochs: 0, best_epoch: 0 }))
+        Ok(Progress::At(Validated { value, epochs: 0, best_epoch: 0 }))
     }
 
     fn fit(
@@ -153,7 +155,7 @@ impl<'a> Bench<'a> {
             let teachers = teachers.map(|&at| teacher(at)).collect::<Result<Vec<_>>>()?;
             self.traces(&teachers, cases, wants)
         };
-        // A plan without early stopping does not look itself.
+        // A plan without early stopping does not validate.
         let look = |report: &EpochReport, model: &dyn Model| {
             let mut seen = Map::new();
             if goal.is_some_and(|(goal, plan)| plan.patience == 0 && report.epoch + 1 == goal) {
@@ -176,7 +178,7 @@ impl<'a> Bench<'a> {
         fit::fit(&job, self.fitter.screen)
     }
 
-    /// What the teachers say, asked once for the longest lists.
+    /// The teachers' traces, recorded once with the longest lists.
     fn traces(
         &self,
         teachers: &[KeptTeacher],
@@ -185,21 +187,21 @@ impl<'a> Bench<'a> {
     ) -> Result<Vec<Trace>> {
         let names = teachers.iter().map(|teacher| teacher.teacher.name().to_owned()).collect();
         let longest = wants.with_k(self.k);
-        let asked: Asked = (names, cases.fingerprint(), longest);
-        let known = self.said.borrow().iter().position(|(key, _)| *key == asked);
+        let request: TraceKey = (names, cases.fingerprint(), longest);
+        let known = self.traces.borrow().iter().position(|(key, _)| *key == request);
         let at = match known {
             Some(at) => at,
             None => {
-                let said = fit::record(teachers, cases, longest, self.fitter.screen)?;
-                self.said.borrow_mut().push((asked, said));
-                self.said.borrow().len() - 1
+                let traces = fit::record(teachers, cases, longest, self.fitter.screen)?;
+                self.traces.borrow_mut().push((request, traces));
+                self.traces.borrow().len() - 1
             }
         };
         let length = question(cases, wants.lists).k;
-        Ok(self.said.borrow()[at].1.iter().map(|trace| trace.truncated(length)).collect())
+        Ok(self.traces.borrow()[at].1.iter().map(|trace| trace.truncated(length)).collect())
     }
 
-    /// Forgets the state of a trial that does not go on.
+    /// Removes the checkpoint of a trial that is not trained further.
     pub fn drop_state(&self, at: usize) {
         fit::forget_checkpoint(&self.trial_folder(at));
     }
@@ -217,12 +219,12 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// What the first `goal` epochs came to; nothing while they are not all done.
-fn standing(folder: &Path, plan: &rankstill::core::Plan, goal: usize) -> Option<Seen> {
+/// The best value of the first `goal` epochs; `None` until all of them are done.
+fn validated(folder: &Path, plan: &rankstill::core::Plan, goal: usize) -> Option<Validated> {
     let text = fs::read_to_string(folder.join(EPOCHS)).ok()?;
     let (mut best, mut stale): (Option<(f64, usize)>, usize) = (None, 0);
     for (at, line) in text.lines().enumerate() {
-        let line: Line = serde_json::from_str(line).ok()?; // half a line: it was being written
+        let line: Line = serde_json::from_str(line).ok()?; // an incomplete line was being written
         let epochs = at + 1;
         if line.epoch != at {
             return None;
@@ -238,7 +240,7 @@ fn standing(folder: &Path, plan: &rankstill::core::Plan, goal: usize) -> Option<
         if epochs == goal || stopped {
             let (value, best_epoch) =
                 if plan.patience > 0 { best? } else { (line.paused?, epochs) };
-            return Some(Seen { value, epochs, best_epoch });
+            return Some(Validated { value, epochs, best_epoch });
         }
     }
     None

@@ -1,8 +1,8 @@
-//! Connections to a database that may be gone: kept while they work, replaced when they do not, and never waited for longer than was
-//! said.
+//! Connections to a database that may be down: reused while they work, replaced when they break, and every
+//! call has a deadline.
 //!
-//! A connection brings a small runtime of its own, which runs on the thread that asks: no other thread has to be woken. That is why
-//! it must not be asked on a thread of the network's runtime.
+//! Each connection has a small runtime of its own, which runs on the calling thread, so no other thread has
+//! to be woken. Therefore it must not be called on a thread of the network's runtime.
 
 use super::chain;
 use crate::{Error, Result};
@@ -13,20 +13,20 @@ use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::{Client, Config, NoTls, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// How a database is come to.
+/// How to connect to a database.
 #[derive(Clone)]
-pub(super) struct Way {
+pub(super) struct Target {
     pub config: Config,
-    /// None: what is said to it can be read on the way.
+    /// `None` means an unencrypted connection.
     pub encryption: Option<MakeRustlsConnect>,
 }
 
-/// Some connections to one database.
+/// Connections to one database.
 pub(super) struct Pool {
-    way: Way,
-    place: String,
-    most: usize,
-    /// For a statement.
+    target: Target,
+    location: String,
+    max_open: usize,
+    /// Maximum time for a statement.
     limit: Duration,
     state: Mutex<State>,
     freed: Condvar,
@@ -36,69 +36,69 @@ pub(super) struct Pool {
 struct State {
     idle: Vec<Connection>,
     open: usize,
-    /// The database did not even say no: nobody waits for it again before then.
+    /// Set after the database did not respond: it is not tried again before this time.
     silent_until: Option<Instant>,
 }
 
 /// Why a call failed.
 pub(super) enum Failure {
-    /// The server said so.
-    Told(tokio_postgres::Error),
-    /// The time is over.
-    Silent,
-    /// The runtime cannot be had.
+    /// The server or the connection reported an error.
+    Reported(tokio_postgres::Error),
+    /// The deadline passed.
+    Timeout,
+    /// The runtime cannot be started.
     System(std::io::Error),
 }
 
 impl From<tokio_postgres::Error> for Failure {
     fn from(error: tokio_postgres::Error) -> Self {
-        Self::Told(error)
+        Self::Reported(error)
     }
 }
 
 impl Pool {
-    pub fn new(way: Way, place: String, most: usize, limit: Duration) -> Self {
-        Self { way, place, most, limit, state: Mutex::default(), freed: Condvar::new() }
+    pub fn new(target: Target, location: String, max_open: usize, limit: Duration) -> Self {
+        Self { target, location, max_open, limit, state: Mutex::default(), freed: Condvar::new() }
     }
 
-    /// Lets `work` have a connection, `until` then. A connection that failed is not used again.
+    /// Calls `work` with a connection and the deadline. A connection that failed is not used again.
     ///
     /// # Errors
-    /// When there is none in time, or the work failed.
+    /// If there is no connection in time, or the work failed.
     pub fn with<T>(
         &self,
-        until: Instant,
+        deadline: Instant,
         mut work: impl FnMut(&mut Connection, Instant) -> Result<T, Failure>,
     ) -> Result<T> {
-        let mut place = self.take(until)?;
-        let idle = place.connection.take().filter(Connection::lives);
+        let mut lease = self.take(deadline)?;
+        let idle = lease.connection.take().filter(Connection::is_open);
         let connected = match idle {
             Some(connection) => Ok(connection),
-            None => Connection::open(&self.way, self.limit, until),
+            None => Connection::open(&self.target, self.limit, deadline),
         };
-        let done = connected.and_then(|mut connection| {
-            let done = work(&mut connection, until)?;
-            place.connection = Some(connection);
-            Ok(done)
+        let result = connected.and_then(|mut connection| {
+            let value = work(&mut connection, deadline)?;
+            lease.connection = Some(connection);
+            Ok(value)
         });
-        done.map_err(|failure| self.told(failure))
+        result.map_err(|failure| self.failed(failure))
     }
 
-    fn take(&self, until: Instant) -> Result<Place<'_>> {
+    fn take(&self, deadline: Instant) -> Result<Lease<'_>> {
         let mut state = self.lock();
         loop {
             let now = Instant::now();
             if state.silent_until.is_some_and(|silent| now < silent) {
-                return Err(self.error("does not answer; it is asked again in a moment"));
+                return Err(self.error("does not respond; the next attempt is in a moment"));
             }
             if let Some(connection) = state.idle.pop() {
-                return Ok(Place { pool: self, connection: Some(connection) });
+                return Ok(Lease { pool: self, connection: Some(connection) });
             }
-            if state.open < self.most {
+            if state.open < self.max_open {
                 state.open += 1;
-                return Ok(Place { pool: self, connection: None });
+                return Ok(Lease { pool: self, connection: None });
             }
-            let Some(left) = until.checked_duration_since(now).filter(|left| !left.is_zero())
+            let Some(left) = deadline.checked_duration_since(now).filter(|left| !left.is_zero())
             else {
                 return Err(self.error("all connections are in use"));
             };
@@ -113,35 +113,35 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn told(&self, failure: Failure) -> Error {
+    fn failed(&self, failure: Failure) -> Error {
         match failure {
-            Failure::Told(error) => self.error(&chain(&error)),
+            Failure::Reported(error) => self.error(&chain(&error)),
             Failure::System(error) => self.error(&format!("starting a runtime: {error}")),
-            Failure::Silent => {
-                self.lock().silent_until = Some(Instant::now() + self.limit.min(SILENT));
-                self.error("did not answer in time")
+            Failure::Timeout => {
+                self.lock().silent_until = Some(Instant::now() + self.limit.min(PAUSE));
+                self.error("did not respond in time")
             }
         }
     }
 
     fn error(&self, problem: &str) -> Error {
-        Error::Store { place: self.place.clone(), problem: problem.into() }
+        Error::Store { location: self.location.clone(), problem: problem.into() }
     }
 }
 
-/// How long a connection may take to be there.
-const CONNECTING: Duration = Duration::from_secs(5);
+/// Maximum time to connect.
+const CONNECT: Duration = Duration::from_secs(5);
 
-/// How long a silent database is left alone at most.
-const SILENT: Duration = Duration::from_secs(1);
+/// Maximum pause after a database did not respond.
+const PAUSE: Duration = Duration::from_secs(1);
 
-/// A connection's place in the pool, which is given back whatever happens.
-struct Place<'a> {
+/// A slot of the pool, with or without a connection. It is returned when dropped.
+struct Lease<'a> {
     pool: &'a Pool,
     connection: Option<Connection>,
 }
 
-impl Drop for Place<'_> {
+impl Drop for Lease<'_> {
     fn drop(&mut self) {
         let mut state = self.pool.lock();
         match self.connection.take() {
@@ -155,38 +155,39 @@ impl Drop for Place<'_> {
 
 /// One connection.
 pub(super) struct Connection {
-    /// Always there, but while it is dropped.
+    /// `None` only while it is dropped.
     runtime: Option<Runtime>,
     client: Client,
     prepared: HashMap<&'static str, Statement>,
 }
 
 impl Connection {
-    pub fn open(way: &Way, limit: Duration, until: Instant) -> Result<Self, Failure> {
+    pub fn open(target: &Target, limit: Duration, deadline: Instant) -> Result<Self, Failure> {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(Failure::System)?;
         let connect = async {
-            // What the connection says, calls are told too.
-            let client = match &way.encryption {
+            // The task's errors also reach the calls.
+            let client = match &target.encryption {
                 Some(tls) => {
-                    let (client, connection) = way.config.connect(tls.clone()).await?;
+                    let (client, connection) = target.config.connect(tls.clone()).await?;
                     tokio::spawn(connection);
                     client
                 }
                 None => {
-                    let (client, connection) = way.config.connect(NoTls).await?;
+                    let (client, connection) = target.config.connect(NoTls).await?;
                     tokio::spawn(connection);
                     client
                 }
             };
-            // The server ends what nobody would wait for any more, and has time to say so: then it is not silent.
-            let most = (limit * 3 / 4).as_millis().max(1);
-            let set = format!("SET statement_timeout = {most}; {SESSION}");
+            // The server cancels statements early enough to report it, so a slow statement does not look like
+            // a dead server.
+            let timeout = (limit * 3 / 4).as_millis().max(1);
+            let set = format!("SET statement_timeout = {timeout}; {SESSION}");
             client.batch_execute(&set).await?;
             Ok(client)
         };
-        let until = until.min(Instant::now() + CONNECTING);
-        let client = runtime.block_on(in_time(until, connect));
+        let deadline = deadline.min(Instant::now() + CONNECT);
+        let client = runtime.block_on(in_time(deadline, connect));
         match client {
             Ok(client) => Ok(Self { runtime: Some(runtime), client, prepared: HashMap::new() }),
             Err(failure) => {
@@ -196,10 +197,10 @@ impl Connection {
         }
     }
 
-    /// Whether it is still open, as far as this machine has heard: nothing is sent.
-    fn lives(&self) -> bool {
+    /// Whether it is still open, as far as this process knows. Nothing is sent.
+    fn is_open(&self) -> bool {
         if let Some(runtime) = &self.runtime {
-            // The first look hears that something arrived, the next one reads it.
+            // The first poll notices that data arrived, the next one reads it.
             runtime.block_on(async {
                 for _ in 0..3 {
                     tokio::task::yield_now().await;
@@ -210,28 +211,28 @@ impl Connection {
     }
 
     /// # Errors
-    /// When the server refuses, is gone, or is not there in time.
+    /// If the server reports an error, is down, or does not respond in time.
     pub fn run<T>(
         &self,
-        until: Instant,
+        deadline: Instant,
         work: impl AsyncFnOnce(&Client) -> Result<T, tokio_postgres::Error>,
     ) -> Result<T, Failure> {
-        let Some(runtime) = &self.runtime else { return Err(Failure::Silent) };
-        runtime.block_on(in_time(until, work(&self.client)))
+        let Some(runtime) = &self.runtime else { return Err(Failure::Timeout) };
+        runtime.block_on(in_time(deadline, work(&self.client)))
     }
 
-    /// Statements that the server has read already, or reads now.
+    /// Prepares statements that are not prepared yet.
     ///
     /// # Errors
     /// As [`Connection::run`].
     pub fn prepared<const N: usize>(
         &mut self,
-        until: Instant,
+        deadline: Instant,
         texts: [&'static str; N],
     ) -> Result<[Statement; N], Failure> {
         for text in texts {
             if !self.prepared.contains_key(text) {
-                let statement = self.run(until, async |client| client.prepare(text).await)?;
+                let statement = self.run(deadline, async |client| client.prepare(text).await)?;
                 self.prepared.insert(text, statement);
             }
         }
@@ -240,7 +241,7 @@ impl Connection {
 }
 
 impl Drop for Connection {
-    /// Without waiting: it may be dropped on a thread that must not.
+    /// Does not wait: it may be dropped on a thread that must not block.
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
@@ -248,9 +249,13 @@ impl Drop for Connection {
     }
 }
 
-/// What holds for all that a connection does. A transaction whose client fell silent is ended: others wait for its lock. All that is
-/// asked is found by an index, whatever the planner thinks: a plan is kept with its statement, and one that was made while the tables were
-/// small reads them whole when they have grown.
+/// Settings of every session. A transaction whose client stops responding is aborted, because others wait for
+/// its lock.
+///
+/// All statements look rows up by an index, so sequential scans and the joins that need them are turned off.
+/// PostgreSQL keeps the plan of a prepared statement: one that was made while the tables were small would
+/// scan them even after they have grown, and a table that was never analysed looks small. JIT compilation
+/// would take longer than these statements do.
 const SESSION: &str = "
 SET idle_in_transaction_session_timeout = '10s';
 SET enable_seqscan = off;
@@ -260,11 +265,11 @@ SET jit = off;
 SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
 
 async fn in_time<T>(
-    until: Instant,
+    deadline: Instant,
     work: impl Future<Output = Result<T, tokio_postgres::Error>>,
 ) -> Result<T, Failure> {
-    match tokio::time::timeout_at(until.into(), work).await {
-        Ok(done) => Ok(done?),
-        Err(_) => Err(Failure::Silent),
+    match tokio::time::timeout_at(deadline.into(), work).await {
+        Ok(result) => Ok(result?),
+        Err(_) => Err(Failure::Timeout),
     }
 }

@@ -1,8 +1,9 @@
-//! Whether what is said to a database is encrypted, and who it is that hears it.
+//! Encrypted connections to the database.
 //!
-//! `sslmode=require` in the URL asks for it. The certificate must then lead to a root that is trusted and be for the host that was named:
-//! libpq's `verify-full`, as which it may stand in the URL too, and stricter than its `require`, which takes any certificate. (The URL's
-//! `prefer`, which is what no word means, leaves it plain: whoever can listen can also say that there is no encryption.)
+//! `sslmode=require` in the URL turns encryption on. The certificate must then be signed by a trusted root
+//! and match the host. This is libpq's `verify-full` (also accepted in the URL), and stricter than its
+//! `require`, which accepts any certificate. `prefer`, the default, stays unencrypted: an attacker who can
+//! listen could also claim that the server does not support encryption.
 
 use std::sync::Arc;
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -11,28 +12,29 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-/// Trusts these roots, as PEM; the system's without them.
+/// Trusts these root certificates (PEM), or those of the system.
 ///
 /// # Errors
-/// When there are none.
+/// If there are none.
 pub(super) fn trusting(pem: Option<&[u8]>) -> Result<MakeRustlsConnect, String> {
     let mut roots = RootCertStore::empty();
     match pem {
         Some(pem) => {
             for certificate in CertificateDer::pem_slice_iter(pem) {
-                let certificate = certificate.map_err(|error| format!("no PEM: {error}"))?;
+                let certificate = certificate.map_err(|error| format!("invalid PEM: {error}"))?;
                 roots.add(certificate).map_err(|error| error.to_string())?;
             }
             if roots.is_empty() {
-                return Err("no certificate; expected -----BEGIN CERTIFICATE-----".into());
+                return Err("expected -----BEGIN CERTIFICATE-----, found no certificate".into());
             }
         }
         None => {
-            // Some of a system's roots may be of a form that is not understood.
+            // Some of the system's roots may have an unknown format.
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
             if roots.is_empty() {
                 return Err(
-                    "this system trusts nobody; name a file of roots in PGSSLROOTCERT".into()
+                    "this system has no root certificates; set PGSSLROOTCERT to a file of them"
+                        .into(),
                 );
             }
         }

@@ -1,32 +1,33 @@
-//! The store in PostgreSQL, for several servers that share it.
+//! An event store in PostgreSQL, which several servers can share.
 //!
-//! | table | what it holds |
+//! | table | content |
 //! | --- | --- |
-//! | `rankstill_store` | one row: the form of these tables, and the last number that was given |
-//! | `rankstill_events` | the events by number; an index by user and time holds all that an answer asks for |
-//! | `rankstill_forgotten` | users, and the number of events that had ever arrived when they were forgotten |
+//! | `rankstill_store` | one row: the format of these tables, and the last event number |
+//! | `rankstill_events` | the events by number; an index by user and time contains all that an answer needs |
+//! | `rankstill_forgotten` | users, and the last event number when they were forgotten |
 //!
-//! The tables are made at the first start, in the first schema of the connection's search path.
+//! The tables are created at the first start, in the first schema of the connection's search path.
 //!
-//! **Order.** Numbers from a sequence are given before a transaction commits: a reader that has seen number 8 could miss a 7 that
-//! commits after it. Whoever writes here locks the row of `rankstill_store` first and holds it until the commit, so numbers become
-//! visible in their order and without gaps. Writers of all instances thereby wait for each other; each of them commits all that it was
-//! told meanwhile at once (`Writer`).
+//! **Order.** A sequence assigns numbers before the transaction commits: a reader that has seen number 8
+//! could miss a 7 that commits later. Therefore every writer first locks the row of `rankstill_store` and
+//! holds the lock until the commit, so that numbers become visible in order and without gaps. Writers of all
+//! servers wait for each other, but each commits all events that have arrived meanwhile at once (`Writer`).
 //!
-//! **Durable** means what the server's `synchronous_commit` says; where it is off for the role or the database it is set to `on`. A
-//! server that runs with `fsync = off` loses what it acknowledged when the power goes, and cannot be told otherwise from here.
+//! **Durability** is what the server's `synchronous_commit` defines; if it is off for the role or the
+//! database, it is set to `on`. A server with `fsync = off` loses acknowledged events in a power failure, and
+//! this cannot be changed from here.
 //!
-//! **One round trip** for each call: the statements of a transaction are sent without waiting in between.
+//! **One round trip** per call: the statements of a transaction are sent without waiting in between.
 
 mod connection;
 mod encryption;
 #[cfg(test)]
 mod tests;
 
-use super::{Event, EventStore, OfUser, Stored};
-use crate::request::Id;
+use super::{Event, EventStore, StoredEvent, UserState};
+use crate::wire::Id;
 use crate::{Error, Result};
-use connection::{Pool, Way};
+use connection::{Pool, Target};
 use std::collections::HashSet;
 use std::fmt::Display;
 use std::time::{Duration, Instant};
@@ -34,64 +35,65 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Config, Row};
 
-/// Events in a database.
-pub struct Postgres {
-    place: String,
-    /// For what answers wait for.
+/// An event store in a database.
+pub struct PostgresStore {
+    location: String,
+    /// For reads that requests wait for.
     reading: Pool,
-    /// One connection: two would wait for each other. Its own, so that events are written while answers want all others.
+    /// For writes: one connection, because two would wait for each other. Separate, so reads cannot block writes.
     writing: Pool,
-    /// For what nobody's answer waits for.
+    /// For exports, which no request waits for.
     exporting: Pool,
     patience: Duration,
 }
 
-/// Which database, and how long it may take.
+/// A database, and how long calls may take.
 #[derive(Clone)]
 pub struct Database {
-    /// `postgres://USER@HOST:PORT/DATABASE`, with parameters as libpq has them.
+    /// `postgres://USER@HOST:PORT/DATABASE`, with the parameters of libpq.
     pub url: String,
-    /// Where the URL has none.
+    /// Used if the URL has no password.
     pub password: Option<String>,
-    /// Who vouches for the database where the URL asks for encryption (`sslmode=require`): roots as PEM, or else the system's.
+    /// Trusted root certificates (PEM) for encrypted connections (`sslmode=require`). The default is those of
+    /// the system.
     pub roots: Option<Vec<u8>>,
-    /// For a batch of events until it is acknowledged; what an answer asks for has half as long.
+    /// Maximum time until a batch of events is acknowledged. Reads have half of it.
     pub patience: Duration,
 }
 
-/// Connections for reading; each answers many questions at a time.
+/// Connections for reads. Each call reads the states of many users.
 const READERS: usize = 8;
 
-/// How long an export may take, and the making of the tables.
+/// Maximum time for an export, and for creating the tables.
 const LONG: Duration = Duration::from_secs(60);
 
-/// The form of the tables.
+/// Format of the tables.
 const FORMAT: i32 = 1;
 
-impl Postgres {
-    /// Makes the tables where they are not there.
+impl PostgresStore {
+    /// Creates the tables if they do not exist.
     ///
     /// # Errors
-    /// When the database does not answer, refuses, does not keep all of Unicode, or has tables of another form.
+    /// If the database does not respond, refuses, does not use UTF-8, or has tables of another format.
     pub fn open(database: &Database) -> Result<Self> {
         let store = Self::at(database)?;
-        // Not made where they are: who may write them need not be somebody who may make them.
-        if !store.is_there()? {
-            store.exporting.with(Instant::now() + LONG, |connection, until| {
-                connection.run(until, async |client| client.batch_execute(MAKE).await)
+        // Only if they are missing: the role may be allowed to write them but not to create them.
+        if !store.exists()? {
+            store.exporting.with(Instant::now() + LONG, |connection, deadline| {
+                connection.run(deadline, async |client| client.batch_execute(CREATE).await)
             })?;
         }
         store.check()?;
         Ok(store)
     }
 
-    /// Makes nothing: for who may only read.
+    /// Creates nothing, so a role that can only read is enough.
     ///
     /// # Errors
-    /// As [`Postgres::open`], and when there is no store.
+    /// Those of [`PostgresStore::open`], and if there is no store.
     pub fn existing(database: &Database) -> Result<Self> {
         let store = Self::at(database)?;
-        if !store.is_there()? {
+        if !store.exists()? {
             return Err(store.wrong("there is no such store"));
         }
         store.check()?;
@@ -100,7 +102,7 @@ impl Postgres {
 
     fn at(database: &Database) -> Result<Self> {
         let wrong = |error: &dyn Display| Error::Setting {
-            key: "the database's URL".into(), // it may hold a password: it is not repeated
+            key: "the database's URL".into(), // not the URL itself, which may contain a password
             problem: error.to_string(),
         };
         let url = database.url.replace("sslmode=verify-full", "sslmode=require");
@@ -111,37 +113,37 @@ impl Postgres {
         };
         let encryption = encryption
             .transpose()
-            .map_err(|problem| Error::Setting { key: "roots to trust".into(), problem })?;
+            .map_err(|problem| Error::Setting { key: "root certificates".into(), problem })?;
         if let (None, Some(password)) = (config.get_password(), &database.password) {
             config.password(password);
         }
         config.application_name("rankstill").tcp_user_timeout(database.patience);
-        let place = place(&config);
-        let way = Way { config, encryption };
-        let pool = |most, limit| Pool::new(way.clone(), place.clone(), most, limit);
+        let location = location(&config);
+        let target = Target { config, encryption };
+        let pool = |max_open, limit| Pool::new(target.clone(), location.clone(), max_open, limit);
         Ok(Self {
             reading: pool(READERS, database.patience / 2),
             writing: pool(1, database.patience),
             exporting: pool(1, LONG),
-            place,
+            location,
             patience: database.patience,
         })
     }
 
-    /// Rows of what nobody's answer waits for.
-    fn ask(&self, question: &str) -> Result<Vec<Row>> {
-        self.exporting.with(Instant::now() + LONG, |connection, until| {
-            connection.run(until, async |client| client.query_typed(question, &[]).await)
+    /// Runs a query that no request waits for.
+    fn query(&self, sql: &str) -> Result<Vec<Row>> {
+        self.exporting.with(Instant::now() + LONG, |connection, deadline| {
+            connection.run(deadline, async |client| client.query_typed(sql, &[]).await)
         })
     }
 
-    fn is_there(&self) -> Result<bool> {
-        let rows = self.ask("SELECT to_regclass('rankstill_store') IS NOT NULL")?;
+    fn exists(&self) -> Result<bool> {
+        let rows = self.query("SELECT to_regclass('rankstill_store') IS NOT NULL")?;
         Ok(rows.first().is_some_and(|row| row.get(0)))
     }
 
     fn check(&self) -> Result<()> {
-        let rows = self.ask(
+        let rows = self.query(
             "SELECT format, current_setting('server_encoding') FROM rankstill_store WHERE only_one",
         )?;
         let Some(row) = rows.first() else { return Err(self.wrong("rankstill_store is empty")) };
@@ -158,12 +160,12 @@ impl Postgres {
     }
 
     fn wrong(&self, problem: &str) -> Error {
-        Error::Store { place: self.place.clone(), problem: problem.into() }
+        Error::Store { location: self.location.clone(), problem: problem.into() }
     }
 }
 
-/// Where it is, without the password.
-fn place(config: &Config) -> String {
+/// The database's address, without the password.
+fn location(config: &Config) -> String {
     let hosts = config.get_hosts().iter().enumerate().map(|(at, host)| {
         let host = match host {
             tokio_postgres::config::Host::Tcp(host) => host.clone(),
@@ -182,7 +184,7 @@ fn place(config: &Config) -> String {
     format!("postgres://{user}{}/{name}", hosts.join(","))
 }
 
-/// An error with its causes, which this library's errors leave out.
+/// An error with its causes, which the client library's messages leave out.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -196,9 +198,9 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Two that start at once would both make them, as `IF NOT EXISTS` looks before it makes: the second waits for the first at a lock of
-/// the database, which can be any number that nobody else takes.
-const MAKE: &str = "
+/// `IF NOT EXISTS` checks before it creates, so two servers that start at the same time could both try. The
+/// second waits for the first at an advisory lock, whose number is arbitrary.
+const CREATE: &str = "
 BEGIN;
 SELECT pg_advisory_xact_lock(7021815311447);
 CREATE TABLE IF NOT EXISTS rankstill_store (
@@ -221,12 +223,12 @@ CREATE TABLE IF NOT EXISTS rankstill_forgotten (user_id text COLLATE \"C\" PRIMA
 COMMIT;
 ";
 
-/// First of all statements that write. What comes behind it sees what those before it committed: each statement of `read committed`
-/// looks anew.
+/// The first statement of every write. The next statements see what other writers have committed, because in
+/// `read committed` each statement takes a new snapshot.
 const LOCK: &str = "SELECT last FROM rankstill_store WHERE only_one FOR UPDATE";
 
-/// Keeps those that are not there; says which, by their places from 1. `OFFSET 0` has each key looked up by itself: the planner may
-/// think it quicker to read all keys that there are, for each batch (40 ms at 200,000 events).
+/// Stores the new events and returns their positions in the batch, from 1. `OFFSET 0` forces one index lookup
+/// per key; otherwise the planner may read all stored keys for each batch (40 ms at 200,000 events).
 const APPEND: &str = "
 WITH given AS (
     SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::real[], $5::text[])
@@ -245,7 +247,7 @@ WITH given AS (
 )
 SELECT place FROM new";
 
-const OF_USERS: &str = "
+const USER_STATES: &str = "
 SELECT forgotten.user_id IS NOT NULL, ARRAY(
     SELECT item_id FROM rankstill_events AS event WHERE event.user_id = asked.user_id ORDER BY time, number
 )
@@ -261,7 +263,7 @@ ON CONFLICT (user_id) DO UPDATE SET last = EXCLUDED.last";
 const READ: &str = "
 SELECT number, user_id, item_id, time, weight, key FROM rankstill_events WHERE number > $1 ORDER BY number LIMIT $2";
 
-impl EventStore for Postgres {
+impl EventStore for PostgresStore {
     fn is_remote(&self) -> bool {
         true
     }
@@ -272,18 +274,18 @@ impl EventStore for Postgres {
             event.key.as_ref().is_none_or(|key| keys.insert((event.user.0.clone(), key.0.clone())))
         };
         let mut new: Vec<bool> = events.iter().map(first_of_its_key).collect();
-        let places: Vec<usize> = (0..events.len()).filter(|&place| new[place]).collect();
-        let sent = || places.iter().map(|&place| &events[place]);
+        let positions: Vec<usize> = (0..events.len()).filter(|&at| new[at]).collect();
+        let sent = || positions.iter().map(|&at| &events[at]);
         let users: Vec<&str> = sent().map(|event| event.user.0.as_str()).collect();
         let items: Vec<&str> = sent().map(|event| event.item.0.as_str()).collect();
         let times: Vec<i64> = sent().map(|event| event.time.unwrap_or_default()).collect();
         let weights: Vec<Option<f32>> = sent().map(|event| event.weight).collect();
         let keys: Vec<Option<&str>> =
             sent().map(|event| event.key.as_ref().map(|key| key.0.as_str())).collect();
-        let kept = self.writing.with(Instant::now() + self.patience, |connection, until| {
-            let [lock, append] = connection.prepared(until, [LOCK, APPEND])?;
+        let kept = self.writing.with(Instant::now() + self.patience, |connection, deadline| {
+            let [lock, append] = connection.prepared(deadline, [LOCK, APPEND])?;
             let given: [&(dyn ToSql + Sync); 5] = [&users, &items, &times, &weights, &keys];
-            connection.run(until, async |client| {
+            connection.run(deadline, async |client| {
                 let (begun, locked, kept, committed) = tokio::join!(
                     biased;
                     client.batch_execute(BEGIN),
@@ -300,31 +302,33 @@ impl EventStore for Postgres {
         new.fill(false);
         for row in kept {
             let nth: i64 = row.get(0);
-            if let Some(&place) = places.get((nth - 1) as usize) {
-                new[place] = true;
+            if let Some(&at) = positions.get((nth - 1) as usize) {
+                new[at] = true;
             }
         }
         Ok(new)
     }
 
-    fn of_users(&self, users: &[&str]) -> Result<Vec<OfUser>> {
-        // No event has a NUL in its ids, and no text of this database.
-        let can_be = |user: &&str| !user.contains('\0');
-        let asked: Vec<&str> = users.iter().copied().filter(can_be).collect();
-        let rows = self.reading.with(Instant::now() + self.patience / 2, |connection, until| {
-            let [of_users] = connection.prepared(until, [OF_USERS])?;
-            connection.run(until, async |client| client.query(&of_users, &[&asked]).await)
-        })?;
-        let mut found = rows.iter().map(|row| OfUser { forgotten: row.get(0), items: row.get(1) });
-        let of_user = |user| can_be(user).then(|| found.next()).flatten().unwrap_or_default();
-        Ok(users.iter().map(of_user).collect())
+    fn user_states(&self, users: &[&str]) -> Result<Vec<UserState>> {
+        // PostgreSQL texts cannot contain NUL, and neither do the ids of events.
+        let is_valid = |user: &&str| !user.contains('\0');
+        let valid: Vec<&str> = users.iter().copied().filter(is_valid).collect();
+        let rows =
+            self.reading.with(Instant::now() + self.patience / 2, |connection, deadline| {
+                let [user_states] = connection.prepared(deadline, [USER_STATES])?;
+                connection.run(deadline, async |client| client.query(&user_states, &[&valid]).await)
+            })?;
+        let mut found =
+            rows.iter().map(|row| UserState { forgotten: row.get(0), items: row.get(1) });
+        let state = |user| is_valid(user).then(|| found.next()).flatten().unwrap_or_default();
+        Ok(users.iter().map(state).collect())
     }
 
     fn forget(&self, user: &str) -> Result<u64> {
-        self.writing.with(Instant::now() + self.patience, |connection, until| {
-            let [lock, delete, mark] = connection.prepared(until, [LOCK, DELETE, MARK])?;
+        self.writing.with(Instant::now() + self.patience, |connection, deadline| {
+            let [lock, delete, mark] = connection.prepared(deadline, [LOCK, DELETE, MARK])?;
             let user: [&(dyn ToSql + Sync); 1] = [&user];
-            connection.run(until, async |client| {
+            connection.run(deadline, async |client| {
                 let (begun, locked, deleted, marked, committed) = tokio::join!(
                     biased;
                     client.batch_execute(BEGIN),
@@ -342,14 +346,14 @@ impl EventStore for Postgres {
         })
     }
 
-    fn read(&self, after: u64, limit: usize) -> Result<Vec<Stored>> {
+    fn read(&self, after: u64, limit: usize) -> Result<Vec<StoredEvent>> {
         let after = i64::try_from(after).unwrap_or(i64::MAX);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = self.exporting.with(Instant::now() + LONG, |connection, until| {
-            let [read] = connection.prepared(until, [READ])?;
-            connection.run(until, async |client| client.query(&read, &[&after, &limit]).await)
+        let rows = self.exporting.with(Instant::now() + LONG, |connection, deadline| {
+            let [read] = connection.prepared(deadline, [READ])?;
+            connection.run(deadline, async |client| client.query(&read, &[&after, &limit]).await)
         })?;
-        let stored = rows.iter().map(|row| Stored {
+        let stored = rows.iter().map(|row| StoredEvent {
             number: row.get::<_, i64>(0) as u64,
             event: Event {
                 user: Id(row.get(1)),
@@ -363,15 +367,16 @@ impl EventStore for Postgres {
     }
 
     fn forgotten(&self) -> Result<Vec<String>> {
-        let rows = self.ask("SELECT user_id FROM rankstill_forgotten ORDER BY user_id")?;
+        let rows = self.query("SELECT user_id FROM rankstill_forgotten ORDER BY user_id")?;
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
     fn n_events(&self) -> Result<u64> {
-        let rows = self.ask("SELECT count(*) FROM rankstill_events")?;
+        let rows = self.query("SELECT count(*) FROM rankstill_events")?;
         Ok(rows.first().map_or(0, |row| row.get::<_, i64>(0) as u64))
     }
 }
 
-/// Whatever is the default of the database: a stricter one would look once, before the lock is there.
+/// Overrides the database's default: a stricter isolation level would take its only snapshot before it has
+/// the lock.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";

@@ -1,7 +1,8 @@
-//! Against a real server: that of RANKSTILL_POSTGRES (a URL), or one that `scripts/postgres.sh` starts; skipped where there is none.
+//! Tests with a real server: the one at the URL in RANKSTILL_POSTGRES, or one that `scripts/postgres.sh`
+//! starts. Skipped if PostgreSQL is not installed.
 #![allow(clippy::unwrap_used)]
 
-use super::super::promises::{Place, event, items, numbers, promises};
+use super::super::contract::{Fixture, contract_tests, event, items, numbers};
 use super::connection::Connection;
 use super::*;
 use crate::Limits;
@@ -14,12 +15,12 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 
-/// A server that ends with this process, or before.
+/// A server that stops when this is dropped, or with this process.
 struct Server {
     url: String,
-    /// The script ends when this is closed, by whatever.
-    orders: Option<ChildStdin>,
-    answers: BufReader<ChildStdout>,
+    /// The script stops when this is closed.
+    commands: Option<ChildStdin>,
+    replies: BufReader<ChildStdout>,
     script: Child,
 }
 
@@ -29,32 +30,32 @@ impl Server {
         let mut script = Command::new("sh");
         script.arg(script_path).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut script = script.spawn().ok()?;
-        let mut answers = BufReader::new(script.stdout.take().unwrap());
+        let mut replies = BufReader::new(script.stdout.take().unwrap());
         let mut url = String::new();
-        answers.read_line(&mut url).unwrap();
+        replies.read_line(&mut url).unwrap();
         if url.is_empty() {
             let status = script.wait().unwrap();
             assert_eq!(status.code(), Some(3), "scripts/postgres.sh failed");
-            println!("skipped: no RANKSTILL_POSTGRES, and no PostgreSQL on this machine");
+            println!("skipped: RANKSTILL_POSTGRES is not set, and PostgreSQL is not installed");
             return None;
         }
-        let orders = script.stdin.take();
-        Some(Self { url: url.trim().into(), orders, answers, script })
+        let commands = script.stdin.take();
+        Some(Self { url: url.trim().into(), commands, replies, script })
     }
 
-    fn order(&mut self, order: &str, done: &str) {
-        writeln!(self.orders.as_mut().unwrap(), "{order}").unwrap();
-        let mut answer = String::new();
-        self.answers.read_line(&mut answer).unwrap();
-        assert_eq!(answer.trim(), done);
+    fn command(&mut self, command: &str, expected: &str) {
+        writeln!(self.commands.as_mut().unwrap(), "{command}").unwrap();
+        let mut reply = String::new();
+        self.replies.read_line(&mut reply).unwrap();
+        assert_eq!(reply.trim(), expected);
     }
 
     fn kill(&mut self) {
-        self.order("kill", "killed");
+        self.command("kill", "killed");
     }
 
     fn start_again(&mut self) {
-        self.order("start", "started");
+        self.command("start", "started");
     }
 
     fn schema(&self) -> Schema {
@@ -64,12 +65,12 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.orders = None;
+        self.commands = None;
         _ = self.script.wait();
     }
 }
 
-/// A schema of its own in a database, taken away in the end.
+/// A new schema in a database, dropped at the end.
 struct Schema {
     admin: String,
     name: String,
@@ -100,7 +101,7 @@ impl Schema {
                 url: format!("{url}{separator}options=-csearch_path%3D{name}"),
                 password: None,
                 roots: None,
-                patience: Duration::from_secs(20), // a busy machine is not what is tested
+                patience: Duration::from_secs(20), // tolerates a busy machine
             },
             name,
         };
@@ -108,23 +109,23 @@ impl Schema {
         schema
     }
 
-    /// As whoever owns the server.
+    /// Runs statements as the server's superuser.
     fn run(&self, statements: &str) -> Option<()> {
-        let until = Instant::now() + LONG;
-        let way = Way { config: self.admin.parse().unwrap(), encryption: None };
-        let connection = Connection::open(&way, LONG, until).ok()?;
-        connection.run(until, async |client| client.batch_execute(statements).await).ok()
+        let deadline = Instant::now() + LONG;
+        let target = Target { config: self.admin.parse().unwrap(), encryption: None };
+        let connection = Connection::open(&target, LONG, deadline).ok()?;
+        connection.run(deadline, async |client| client.batch_execute(statements).await).ok()
     }
 
     fn store(&self) -> Arc<dyn EventStore> {
-        Arc::new(Postgres::open(&self.database).unwrap())
+        Arc::new(PostgresStore::open(&self.database).unwrap())
     }
 
-    /// What is told where it cannot be opened.
+    /// The error when it cannot be opened.
     fn refusal(database: &Database) -> String {
-        let told = Postgres::open(database).err().unwrap().to_string();
-        assert!(!told.contains("secret"), "{told}");
-        told
+        let message = PostgresStore::open(database).err().unwrap().to_string();
+        assert!(!message.contains("secret"), "{message}");
+        message
     }
 }
 
@@ -134,20 +135,20 @@ impl Drop for Schema {
     }
 }
 
-impl Place for Schema {
+impl Fixture for Schema {
     fn open(&self) -> Arc<dyn EventStore> {
         self.store()
     }
 
-    fn beside(&self, store: &Arc<dyn EventStore>) -> Vec<Arc<dyn EventStore>> {
+    fn instances(&self, store: &Arc<dyn EventStore>) -> Vec<Arc<dyn EventStore>> {
         vec![Arc::clone(store), self.store()]
     }
 }
 
-promises!(Schema::new());
+contract_tests!(Schema::new());
 
 #[test]
-fn two_instances_see_each_other_at_once() {
+fn two_instances_see_each_others_events_at_once() {
     let Some(schema) = Schema::new() else { return };
     let (one, other) = (schema.store(), schema.store());
     for round in 0..50 {
@@ -156,36 +157,36 @@ fn two_instances_see_each_other_at_once() {
         assert_eq!(items(&*other, &user), ["x"]);
         assert_eq!(other.append(&[event(&user, "x", 0, Some(&key))]).unwrap(), [false]);
         assert_eq!(other.forget(&user).unwrap(), 1);
-        assert_eq!(one.of_user(&user).unwrap(), OfUser { items: vec![], forgotten: true });
+        assert_eq!(one.user_state(&user).unwrap(), UserState { items: vec![], forgotten: true });
     }
 }
 
 #[test]
-fn however_much_there_is_only_what_is_asked_is_read() {
+fn a_large_table_is_not_scanned() {
     let Some(schema) = Schema::new() else { return };
     let single = |round: usize| event(&format!("u{round}"), "x", 0, Some("k"));
     {
         let store = schema.store();
-        // The first plans are made for an empty table, and kept.
+        // The first plans are made for an empty table, and cached.
         (0..10).for_each(|round| drop(store.append(&[single(round)]).unwrap()));
         let many: Vec<Event> = (100..3100).map(single).collect();
         store.append(&many).unwrap();
         schema.run(&format!("ANALYZE {}.rankstill_events", schema.name)).unwrap();
         for round in 10..50 {
             store.append(&[single(round)]).unwrap();
-            assert_eq!(store.of_users(&["u7", "nobody"]).unwrap()[0].items, ["x"]);
+            assert_eq!(store.user_states(&["u7", "nobody"]).unwrap()[0].items, ["x"]);
         }
         store.append(&many[..10]).unwrap();
         store.forget("u3").unwrap();
     }
-    // Counted when the connections have ended, which takes a moment.
-    let counts = Postgres::at(&schema.database).unwrap();
+    // The statistics are updated when the connections have closed, which takes a moment.
+    let counts = PostgresStore::at(&schema.database).unwrap();
     let counts = || {
-        let ask = "SELECT n_tup_ins, seq_tup_read + idx_tup_fetch, (
+        let sql = "SELECT n_tup_ins, seq_tup_read + idx_tup_fetch, (
                        SELECT sum(idx_tup_read)::bigint FROM pg_stat_user_indexes
                        WHERE relid = 'rankstill_events'::regclass
                    ) FROM pg_stat_user_tables WHERE relid = 'rankstill_events'::regclass";
-        let rows = counts.ask(ask).unwrap();
+        let rows = counts.query(sql).unwrap();
         [0, 1, 2].map(|at| rows[0].get::<_, i64>(at))
     };
     let began = Instant::now();
@@ -200,10 +201,10 @@ fn however_much_there_is_only_what_is_asked_is_read() {
 }
 
 #[test]
-fn many_may_start_at_once() {
+fn many_servers_may_start_at_once() {
     let Some(schema) = Schema::new() else { return };
-    let told = Postgres::existing(&schema.database).err().unwrap().to_string();
-    assert!(told.contains("no such store"), "{told}");
+    let message = PostgresStore::existing(&schema.database).err().unwrap().to_string();
+    assert!(message.contains("no such store"), "{message}");
     std::thread::scope(|scope| {
         for number in 0..6 {
             let schema = &schema;
@@ -212,12 +213,12 @@ fn many_may_start_at_once() {
             });
         }
     });
-    let store = Postgres::existing(&schema.database).unwrap();
+    let store = PostgresStore::existing(&schema.database).unwrap();
     assert_eq!(numbers(&store), [1, 2, 3, 4, 5, 6]);
 }
 
 #[test]
-fn who_may_write_need_not_be_who_made_the_tables() {
+fn the_role_that_writes_need_not_own_the_tables() {
     let Some(schema) = Schema::new() else { return };
     drop(schema.store());
     let (name, role) = (&schema.name, &schema.name);
@@ -235,25 +236,25 @@ fn who_may_write_need_not_be_who_made_the_tables() {
     let separator = if rest.contains('?') { '&' } else { '?' };
     database.url = format!("postgres://{role}@{rest}{separator}options{parameters}");
     database.password = Some("secret".into());
-    let store = Postgres::open(&database).unwrap();
+    let store = PostgresStore::open(&database).unwrap();
     assert_eq!(store.append(&[event("a", "x", 0, None)]).unwrap(), [true]);
-    let rows = store.ask("SHOW synchronous_commit").unwrap();
-    assert_eq!(rows[0].get::<_, &str>(0), "on", "what is acknowledged is on the disk");
+    let rows = store.query("SHOW synchronous_commit").unwrap();
+    assert_eq!(rows[0].get::<_, &str>(0), "on", "acknowledged events are durable");
     drop(store);
     schema.run(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).unwrap();
 }
 
 #[test]
-fn tables_of_another_form_are_refused() {
+fn tables_of_another_format_are_refused() {
     let Some(schema) = Schema::new() else { return };
     drop(schema.store());
     schema.run(&format!("UPDATE {}.rankstill_store SET format = 2", schema.name)).unwrap();
-    let told = Schema::refusal(&schema.database);
-    assert!(told.contains("rankstill_store.format: expected 1, found 2"), "{told}");
+    let message = Schema::refusal(&schema.database);
+    assert!(message.contains("rankstill_store.format: expected 1, found 2"), "{message}");
 }
 
 #[test]
-fn a_database_that_cannot_be_had_is_named_without_its_password() {
+fn errors_name_the_database_without_its_password() {
     let database = |url: &str| Database {
         url: url.into(),
         password: Some("secret too".into()),
@@ -261,75 +262,79 @@ fn a_database_that_cannot_be_had_is_named_without_its_password() {
         patience: Duration::from_millis(500),
     };
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let nobody = format!("127.0.0.1:{port}");
-    let told = Schema::refusal(&database(&format!("postgres://me:secret@{nobody}/shop")));
-    assert!(told.contains(&format!("postgres://me@{nobody}/shop")), "{told}");
-    assert!(told.contains("onnection refused"), "{told}");
-    let told = Schema::refusal(&database("postgres://me:secret@host:port/shop"));
-    assert!(told.contains("port"), "{told}");
-    let told = Schema::refusal(&database("postgres://me:secret@host/shop?sslmode=require"));
-    assert!(told.contains("roots to trust: no certificate"), "{told}");
+    let closed = format!("127.0.0.1:{port}");
+    let message = Schema::refusal(&database(&format!("postgres://me:secret@{closed}/shop")));
+    assert!(message.contains(&format!("postgres://me@{closed}/shop")), "{message}");
+    assert!(message.contains("onnection refused"), "{message}");
+    let message = Schema::refusal(&database("postgres://me:secret@host:port/shop"));
+    assert!(message.contains("port"), "{message}");
+    let message = Schema::refusal(&database("postgres://me:secret@host/shop?sslmode=require"));
+    assert!(message.contains("root certificates: expected -----BEGIN"), "{message}");
     let Some(schema) = Schema::new() else { return };
     let url = schema.database.url.replace("rankstill:secret@", "rankstill:secretive@");
     if url != schema.database.url {
-        let told = Schema::refusal(&database(&url));
-        assert!(told.contains("password authentication failed"), "{told}");
+        let message = Schema::refusal(&database(&url));
+        assert!(message.contains("password authentication failed"), "{message}");
     }
 }
 
 #[test]
-fn a_database_may_be_spoken_to_encrypted_by_whoever_trusts_it() {
+fn connections_can_be_encrypted_with_a_trusted_certificate() {
     if std::env::var_os("RANKSTILL_POSTGRES").is_some() {
-        return println!("skipped: a server that others use is not started anew");
+        return println!("skipped: does not restart a shared server");
     }
     let Some(mut server) = Server::start() else { return };
     let plain = server.schema();
-    let asking = |sslmode: &str, roots: Option<&str>, host: &str| Database {
+    let with = |sslmode: &str, roots: Option<&str>, host: &str| Database {
         url: format!("{}&sslmode={sslmode}", plain.database.url.replace("127.0.0.1", host)),
         roots: roots.map(Into::into),
         ..plain.database.clone()
     };
-    let told = Schema::refusal(&asking("require", None, "localhost"));
-    assert!(told.contains("server does not support TLS"), "never plain instead: {told}");
+    let message = Schema::refusal(&with("require", None, "localhost"));
+    assert!(
+        message.contains("server does not support TLS"),
+        "no fallback to an unencrypted connection: {message}"
+    );
 
     let issue = || rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let (made, other) = (issue(), issue().cert.pem());
     let ours = made.cert.pem();
     let both = ours.clone() + &made.signing_key.serialize_pem();
-    server.order(&format!("encrypt\n{}\nend", both.trim()), "encrypting");
+    server.command(&format!("encrypt\n{}\nend", both.trim()), "encrypting");
     for sslmode in ["require", "verify-full"] {
-        let store = Postgres::open(&asking(sslmode, Some(&ours), "localhost")).unwrap();
+        let store = PostgresStore::open(&with(sslmode, Some(&ours), "localhost")).unwrap();
         let how = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
-        assert!(store.ask(how).unwrap()[0].get::<_, bool>(0), "{sslmode}");
+        assert!(store.query(how).unwrap()[0].get::<_, bool>(0), "{sslmode}");
     }
     for (roots, host, expected) in [
-        (Some(other.as_str()), "localhost", "invalid peer certificate"), // another one's word
-        (None, "localhost", "UnknownIssuer"), // nobody on this machine knows it
-        (Some(ours.as_str()), "127.0.0.1", "not valid for name"), // it is for another host
+        (Some(other.as_str()), "localhost", "invalid peer certificate"), // signed by another key
+        (None, "localhost", "UnknownIssuer"), // not among the system's roots
+        (Some(ours.as_str()), "127.0.0.1", "not valid for name"), // issued for another host
     ] {
-        let told = Schema::refusal(&asking("require", roots, host));
-        assert!(told.contains(expected), "expected {expected}, found {told}");
+        let message = Schema::refusal(&with("require", roots, host));
+        assert!(message.contains(expected), "expected {expected}, found {message}");
     }
 }
 
 #[test]
-fn a_silent_database_is_not_waited_for_again_and_again() {
-    let silent = TcpListener::bind("127.0.0.1:0").unwrap(); // nobody accepts
+fn calls_fail_fast_after_a_database_did_not_respond() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap(); // never accepts
     let url = format!("postgres://me@{}/shop", silent.local_addr().unwrap());
     let patience = Duration::from_millis(600);
-    let store = Postgres::at(&Database { url, password: None, roots: None, patience }).unwrap();
+    let store =
+        PostgresStore::at(&Database { url, password: None, roots: None, patience }).unwrap();
     let began = Instant::now();
-    assert!(store.of_user("a").unwrap_err().to_string().contains("did not answer in time"));
+    assert!(store.user_state("a").unwrap_err().to_string().contains("did not respond in time"));
     assert!(began.elapsed() >= patience / 2 - Duration::from_millis(1));
-    assert!(store.of_user("a").unwrap_err().to_string().contains("is asked again"));
+    assert!(store.user_state("a").unwrap_err().to_string().contains("next attempt"));
     std::thread::sleep(patience / 2);
-    assert!(store.of_user("a").unwrap_err().to_string().contains("did not answer in time"));
+    assert!(store.user_state("a").unwrap_err().to_string().contains("did not respond in time"));
 }
 
 #[test]
-fn what_was_acknowledged_survives_the_server_and_calls_go_on() {
+fn acknowledged_events_survive_a_crash_and_calls_recover() {
     if std::env::var_os("RANKSTILL_POSTGRES").is_some() {
-        return println!("skipped: a server that others use is not killed");
+        return println!("skipped: does not kill a shared server");
     }
     let Some(mut server) = Server::start() else { return };
     let schema = server.schema();
@@ -343,8 +348,11 @@ fn what_was_acknowledged_survives_the_server_and_calls_go_on() {
                 match store.append(&[event("a", "x", 0, Some(&key))]) {
                     Ok(new) => acknowledged.lock().unwrap().push((key, new)),
                     Err(error) => {
-                        let told = error.to_string();
-                        assert!(told.contains("127.0.0.1") && !told.contains("secret"), "{told}");
+                        let message = error.to_string();
+                        assert!(
+                            message.contains("127.0.0.1") && !message.contains("secret"),
+                            "{message}"
+                        );
                         break;
                     }
                 }
@@ -352,40 +360,40 @@ fn what_was_acknowledged_survives_the_server_and_calls_go_on() {
             ended.store(1, Ordering::Relaxed);
         });
         while acknowledged.lock().unwrap().len() < 30 {
-            store.of_user("a").unwrap();
+            store.user_state("a").unwrap();
         }
         server.kill();
         while ended.load(Ordering::Relaxed) == 0 {
             std::thread::sleep(Duration::from_millis(1));
         }
-        assert!(store.of_user("a").is_err());
+        assert!(store.user_state("a").is_err());
     });
     assert!(store.append(&[event("b", "x", 0, None)]).is_err());
     server.start_again();
-    // The first call works: broken connections are noticed and replaced.
+    // The first call succeeds: broken connections are detected and replaced.
     assert_eq!(store.append(&[event("b", "y", 0, None)]).unwrap(), [true]);
-    assert_eq!(items(&*store, "b"), ["y"], "none or all");
+    assert_eq!(items(&*store, "b"), ["y"], "all or nothing");
     let acknowledged = acknowledged.into_inner().unwrap();
     let again: Vec<_> =
         acknowledged.iter().map(|(key, _)| event("a", "x", 0, Some(key.as_str()))).collect();
     assert_eq!(store.append(&again).unwrap(), vec![false; acknowledged.len()]);
-    // One may have been committed without a word; none is there twice.
+    // One event may be stored without an acknowledgement; none is stored twice.
     assert!((0..=1).contains(&(items(&*store, "a").len() - acknowledged.len())));
     let found = numbers(&*store);
     assert_eq!(found, (1..=found.len() as u64).collect::<Vec<_>>());
 }
 
-/// On the threads of a server, none of which may wait for a database where it reads the network.
+/// Runs on network threads, which must not wait for the database.
 fn on_the_network<T>(work: impl Future<Output = T>) -> T {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     runtime.worker_threads(1).enable_all().build().unwrap().block_on(work)
 }
 
 #[test]
-fn a_server_answers_over_it() {
+fn a_server_uses_the_store() {
     let Some(schema) = Schema::new() else { return };
     let site = administered_over(schema.store(), vec![snapshot(Kind::Factors)], patient());
-    let beside = administered_over(schema.store(), vec![snapshot(Kind::Factors)], patient());
+    let other = administered_over(schema.store(), vec![snapshot(Kind::Factors)], patient());
     on_the_network(async {
         let list = |answer: &Value| -> Vec<String> {
             let items = answer["items"].as_array().unwrap_or_else(|| panic!("{answer}"));
@@ -396,21 +404,20 @@ fn a_server_answers_over_it() {
         assert_eq!(before["basis"], "user");
         let first = &list(&before)[0];
         let event = json!({ "user": "u1", "item": first, "key": 1, "time": 7 });
-        let (_, told) = site.post("/v1/events", json!({ "events": [event] })).await;
-        assert_eq!(told, json!({ "kept": 1, "repeated": 0 }));
-        let (_, after) = beside.get(path).await;
-        assert!(!list(&after).contains(first), "the other instance knows it in its next answer");
+        let (_, message) = site.post("/v1/events", json!({ "events": [event] })).await;
+        assert_eq!(message, json!({ "kept": 1, "repeated": 0 }));
+        let (_, after) = other.get(path).await;
+        assert!(!list(&after).contains(first), "in the next answer of the other instance");
         let many: Vec<Value> =
             (0..30).map(|n| json!({ "user": format!("u{n}"), "k": 5 })).collect();
-        let (_, batch) =
-            beside.post("/v1/recommendations:batch", json!({ "requests": many })).await;
+        let (_, batch) = other.post("/v1/recommendations:batch", json!({ "requests": many })).await;
         assert_eq!(list(&batch["answers"][1]), list(&after));
         let body = json!({ "events": [{ "user": "u1\0", "item": "i1" }] });
         assert_eq!(site.post("/v1/events", body).await.0, 422);
         assert_eq!(site.send("DELETE", "/v1/users/u%00", "text/plain", "").await.0, 422);
         assert_eq!(site.get("/v1/users/u%00/recommendations").await.1["basis"], "popular");
-        let (_, told) = beside.send("DELETE", "/v1/users/u1", "text/plain", "").await;
-        assert_eq!(told, json!({ "user": "u1", "events": 1 }));
+        let (_, message) = other.send("DELETE", "/v1/users/u1", "text/plain", "").await;
+        assert_eq!(message, json!({ "user": "u1", "events": 1 }));
         assert_eq!(site.get(path).await.1["basis"], "popular");
         let router = crate::http::router(Arc::clone(&site.app));
         let request = axum::http::Request::get("/admin/events?after=0")
@@ -425,7 +432,7 @@ fn a_server_answers_over_it() {
 }
 
 #[test]
-fn the_ladder_looks_users_up_without_the_models_threads() {
+fn the_fallback_looks_users_up_without_the_scoring_threads() {
     let Some(schema) = Schema::new() else { return };
     let gate = Gate::open();
     let slow = Snapshot::new("slow", artefact(N_ITEMS), gated(&gate), Default::default(), None);
@@ -445,9 +452,9 @@ fn the_ladder_looks_users_up_without_the_models_threads() {
 }
 
 #[test]
-fn without_its_database_a_server_refuses_who_is_known_and_comes_back() {
+fn without_its_database_a_server_refuses_named_users_and_recovers() {
     if std::env::var_os("RANKSTILL_POSTGRES").is_some() {
-        return println!("skipped: a server that others use is not killed");
+        return println!("skipped: does not kill a shared server");
     }
     let Some(mut server) = Server::start() else { return };
     let schema = server.schema();
@@ -456,20 +463,20 @@ fn without_its_database_a_server_refuses_who_is_known_and_comes_back() {
         let path = "/v1/users/u1/recommendations";
         assert_eq!(site.get(path).await.0, 200);
         server.kill();
-        let (status, told) = site.get(path).await;
+        let (status, message) = site.get(path).await;
         assert_eq!(
-            (status.as_u16(), &told["type"]),
+            (status.as_u16(), &message["type"]),
             (503, &json!("urn:rankstill:problem:unavailable"))
         );
         assert!(
-            !told.to_string().contains("127.0.0.1"),
-            "clients are not told where it is: {told}"
+            !message.to_string().contains("127.0.0.1"),
+            "clients do not see where the database is: {message}"
         );
         assert_eq!(site.post("/v1/recommendations", json!({ "history": ["i3"] })).await.0, 200);
         let event = json!({ "events": [{ "user": "u1", "item": "i1" }] });
-        let (status, told) = site.post("/v1/events", event.clone()).await;
+        let (status, message) = site.post("/v1/events", event.clone()).await;
         assert_eq!(status, 503);
-        assert!(told["detail"].as_str().unwrap().starts_with("not acknowledged"), "{told}");
+        assert!(message["detail"].as_str().unwrap().starts_with("not acknowledged"), "{message}");
         server.start_again();
         assert_eq!(site.post("/v1/events", event).await.0, 200);
         assert_eq!(site.get(path).await.0, 200);

@@ -1,0 +1,193 @@
+//! The tables of a report, for the terminal and the page.
+
+use super::axis::number;
+use super::{MetricDefinition, ModelReport, Report};
+use crate::compare::Comparison;
+use crate::metric::Direction;
+use crate::significance::Spread;
+use rankstill_core::text_table::{TextTable, thousands};
+use std::collections::BTreeMap;
+
+/// Models by metrics: mean and deviation, and the share of the teacher's value of the first metric that was
+/// kept.
+pub(super) fn quality(report: &Report) -> TextTable {
+    let metrics: Vec<&MetricDefinition> = report.definitions.iter().collect();
+    let models: Vec<_> = report.models.iter().map(|m| (m.name.as_str(), &m.metrics)).collect();
+    let first = metrics.iter().find(|d| d.direction == Direction::Higher);
+    let kept = first.filter(|d| report.models.iter().any(|m| m.kept.contains_key(&d.metric)));
+    let kept = kept.map(|d| {
+        let share = |m: &ModelReport| m.kept.get(&d.metric).map_or(String::new(), |k| percent(*k));
+        (format!("{} kept", d.metric), report.models.iter().map(share).collect())
+    });
+    metric_table(&metrics, &models, kept)
+}
+
+/// A row per model and a column per metric, with the best value marked, and perhaps one more column.
+pub(super) fn metric_table(
+    metrics: &[&MetricDefinition],
+    models: &[(&str, &BTreeMap<String, Spread>)],
+    last: Option<(String, Vec<String>)>,
+) -> TextTable {
+    let mut header = vec!["model".to_owned()];
+    header.extend(metrics.iter().map(|d| d.metric.clone()));
+    header.extend(last.iter().map(|(name, _)| name.clone()));
+    let mut table = TextTable::new(header);
+    for (row, (name, values)) in models.iter().enumerate() {
+        let mut cells = vec![(*name).to_owned()];
+        cells.extend(metrics.iter().map(|d| values.get(&d.metric).map_or(String::new(), value)));
+        cells.extend(last.iter().map(|(_, texts)| texts[row].clone()));
+        table.push(cells);
+    }
+    for (at, d) in metrics.iter().enumerate() {
+        let mean = |(_, values): &(_, &BTreeMap<String, Spread>)| Some(values.get(&d.metric)?.mean);
+        let means: Vec<Option<f64>> = models.iter().map(mean).collect();
+        best(&means, d.direction).into_iter().for_each(|row| table.mark_best(row, at + 1));
+    }
+    table
+}
+
+/// Rows with the best value, several if they are equal; none if there are fewer than two finite values.
+fn best(values: &[Option<f64>], direction: Direction) -> Vec<usize> {
+    let finite = || values.iter().flatten().copied().filter(|value| value.is_finite());
+    let best = match direction {
+        Direction::Higher => finite().max_by(f64::total_cmp),
+        Direction::Lower => finite().min_by(f64::total_cmp),
+        Direction::Neither => None,
+    };
+    let is_best = |row: &usize| values[*row].is_some() && values[*row] == best;
+    if finite().count() < 2 { Vec::new() } else { (0..values.len()).filter(is_best).collect() }
+}
+
+/// Models by size and time.
+pub(super) fn cost(report: &Report) -> TextTable {
+    let models = &report.models;
+    let mut columns: Vec<(String, Vec<String>)> = Vec::new();
+    let mut column = |name: &str, cell: &dyn Fn(&ModelReport) -> Option<String>| {
+        let cells = models.iter().map(|model| cell(model).unwrap_or_default());
+        columns.push((name.to_owned(), cells.collect()));
+    };
+    column("model", &|m| Some(m.name.clone()));
+    column("role", &|m| Some(m.role.name().to_owned()));
+    column("parameters", &|m| Some(thousands(m.parameters as usize)));
+    if models.iter().any(|m| m.parameters_ratio.is_some()) {
+        column("of teacher", &|m| m.parameters_ratio.map(percent));
+    }
+    column("on disk", &|m| Some(bytes(m.bytes)));
+    if models.iter().any(|m| m.training.is_some()) {
+        column("training", &|m| Some(seconds(m.training.as_ref()?.seconds)));
+        column("epochs", &|m| Some(number(m.training.as_ref()?.epochs)));
+    }
+    if let Some(k) = models.iter().find_map(|m| m.latency.as_ref()).map(|l| l.k) {
+        column(&format!("top-{k} for all"), &|m| {
+            Some(seconds(m.latency.as_ref()?.all_users_seconds))
+        });
+        column("request median", &|m| Some(seconds(m.latency.as_ref()?.request_ms.median / 1e3)));
+        column("request p99", &|m| Some(seconds(m.latency.as_ref()?.request_ms.p99 / 1e3)));
+    }
+    let mut table = TextTable::new(columns.iter().map(|(name, _)| name.clone()));
+    for row in 0..models.len() {
+        table.push(columns.iter().map(|(_, cells)| cells[row].clone()));
+    }
+    table
+}
+
+/// Pairs of models with their difference and p-values.
+#[must_use]
+pub fn comparisons(all: &[Comparison]) -> TextTable {
+    let level = all.first().map_or(0.95, |one| one.interval.level) * 100.0;
+    let mut table = TextTable::new([
+        "metric",
+        "model",
+        "against",
+        "mean",
+        "mean of other",
+        "difference",
+        &format!("{level}% interval"),
+        "t-test p",
+        "Holm",
+        "Wilcoxon p",
+        "effect d",
+    ]);
+    for one in all {
+        table.push([
+            one.metric.clone(),
+            one.a.clone(),
+            one.b.clone(),
+            format!("{:.4}", one.mean_a),
+            format!("{:.4}", one.mean_b),
+            format!("{:+.4}", one.difference),
+            format!("{:+.4} to {:+.4}", one.interval.low, one.interval.high),
+            p_value(one.t_test.p),
+            one.p_adjusted.map_or(String::new(), p_value),
+            p_value(one.wilcoxon.p),
+            format!("{:+.3}", one.t_test.effect),
+        ]);
+    }
+    table
+}
+
+/// `0.1234` or `0.1234 ± 0.0012`; large numbers (popularity) with fewer decimals.
+fn value(spread: &Spread) -> String {
+    let decimals = if spread.mean.abs() >= 10.0 { 1 } else { 4 };
+    match spread.deviation {
+        None => format!("{:.decimals$}", spread.mean),
+        Some(deviation) => format!("{:.decimals$} ± {deviation:.decimals$}", spread.mean),
+    }
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1}%", share * 100.0)
+}
+
+fn p_value(p: f64) -> String {
+    match p {
+        ..1e-300 => "< 1e-300".into(), // it may have been rounded to 0
+        ..1e-4 => format!("{p:.0e}"),
+        _ => format!("{p:.4}"),
+    }
+}
+
+fn bytes(n: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let unit = (n.max(1).ilog2() / 10).min(4);
+    if unit == 0 {
+        return format!("{n} B");
+    }
+    format!("{:.1} {}", n as f64 / 1024f64.powi(unit as i32), UNITS[unit as usize])
+}
+
+fn seconds(s: f64) -> String {
+    match s {
+        _ if s < 1e-3 => format!("{:.1} µs", s * 1e6),
+        _ if s < 1.0 => format!("{:.2} ms", s * 1e3),
+        _ if s < 600.0 => format!("{s:.2} s"),
+        _ => format!("{:.1} min", s / 60.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p_values_are_never_zero() {
+        let texts = [0.0, 3.2e-80, 0.00012, 1.0].map(p_value);
+        assert_eq!(texts, ["< 1e-300", "3e-80", "0.0001", "1.0000"]);
+    }
+
+    #[test]
+    fn sizes_and_times_have_short_units() {
+        assert_eq!((thousands(999), thousands(1000)), ("999".into(), "1,000".into()));
+        assert_eq!((bytes(512), bytes(1536)), ("512 B".into(), "1.5 KiB".into()));
+        assert_eq!((seconds(0.00005), seconds(2.0)), ("50.0 µs".into(), "2.00 s".into()));
+    }
+
+    #[test]
+    fn equal_values_are_all_best_and_a_single_value_is_not() {
+        let values = [Some(0.2), None, Some(0.1), Some(0.2), Some(f64::NAN)];
+        assert_eq!(best(&values, Direction::Higher), [0, 3]);
+        assert_eq!(best(&values, Direction::Lower), [2]);
+        assert!(best(&values, Direction::Neither).is_empty());
+        assert!(best(&[Some(0.2), None], Direction::Higher).is_empty());
+    }
+}

@@ -1,0 +1,237 @@
+//! The report of a run: every model's results over the seeds, its size, its time, and tests against the undistilled student.
+
+use super::latency;
+use super::measure::GroupMeasurement;
+use super::plan::{ENSEMBLE, PlannedModel, RANKINGS, Source};
+use super::session::{ModelResult, Session};
+use anyhow::Result;
+use rankstill::eval::{
+    ComparisonOptions, GroupReport, Machine, ModelReport, Report, Role, TrainingCost,
+};
+use rankstill::eval::{compare, significance};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs;
+
+/// The results of one model, seed by seed.
+#[derive(Clone, Default)]
+pub(super) struct ModelResults {
+    parameters: usize,
+    bytes: u64,
+    values: BTreeMap<String, Vec<f64>>,
+    /// By metric and seed, for metrics with one value per case.
+    cases: BTreeMap<String, Vec<Vec<f64>>>,
+    seconds: Vec<f64>,
+    epochs: Vec<f64>,
+    notes: Vec<String>,
+    /// By seed.
+    groups: Vec<Vec<GroupMeasurement>>,
+}
+
+impl ModelResults {
+    pub(super) fn add(&mut self, one: ModelResult) {
+        (self.parameters, self.bytes) = (one.parameters, one.bytes);
+        for (name, value) in one.measured.means {
+            self.values.entry(name).or_default().push(value);
+        }
+        for (name, values) in one.measured.cases {
+            self.cases.entry(name).or_default().push(values);
+        }
+        if let Some((seconds, epochs)) = one.training {
+            self.seconds.push(seconds);
+            self.epochs.push(epochs);
+        }
+        self.notes.extend(one.measured.notes);
+        self.groups.push(one.measured.groups);
+    }
+}
+
+impl Session<'_> {
+    /// The whole report but its figures.
+    pub(super) fn report(&self, models: &[ModelResults]) -> Result<Report> {
+        let models = &self.with_ensembles(models);
+        let mut report = Report {
+            title: self.plan.spec.name.clone(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            settings: toml::from_str(&self.plan.resolved()?)?,
+            data: json!({
+                "content": self.setting.data.manifest.content,
+                "stats": self.setting.data.manifest.stats,
+                "counts": self.setting.data.manifest.counts,
+            }),
+            cases: self.setting.data.split.test.len(),
+            seeds: self.plan.spec.seeds.clone(),
+            machine: Some(Machine::describe(
+                &fs::read_to_string("/proc/cpuinfo").unwrap_or_default(),
+            )),
+            ..Report::default()
+        };
+        report.define(self.setting.metrics.dialect, &self.setting.metrics.shown);
+        for (at, (planned, measured)) in self.plan.models.iter().zip(models).enumerate() {
+            report.models.push(self.model_report(at, planned, measured));
+            for note in &measured.notes {
+                if !report.notes.contains(note) {
+                    report.notes.push(note.clone());
+                }
+            }
+        }
+        report.groups = self.groups(models);
+        for finding in self.setting.data.manifest.audit.doubts() {
+            report.notes.push(format!(
+                "the split: {} ({:?} of {})",
+                finding.about, finding.count, finding.of
+            ));
+        }
+        for at in 0..report.models.len() {
+            report.models[at].parameters_ratio = self.parameters_ratio(at, models);
+        }
+        latency::add(self, &mut report)?;
+        report.fill_kept();
+        report.comparisons = self.comparisons(models)?;
+        Ok(report)
+    }
+
+    /// The groups come from the data, so they are the same for all models.
+    fn groups(&self, models: &[ModelResults]) -> Vec<GroupReport> {
+        let first = models.iter().find_map(|measured| measured.groups.first());
+        let of = |(at, group): (usize, &GroupMeasurement)| {
+            let of_model = |measured: &ModelResults| -> BTreeMap<String, _> {
+                let mut values: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+                for (name, value) in measured.groups.iter().flat_map(|groups| &groups[at].means) {
+                    values.entry(name.clone()).or_default().push(*value);
+                }
+                values.iter().map(|(n, values)| (n.clone(), significance::spread(values))).collect()
+            };
+            let names = self.plan.models.iter().map(|planned| planned.name.clone());
+            GroupReport {
+                name: group.name.clone(),
+                definition: group.definition.clone(),
+                cases: group.cases,
+                models: names.zip(models.iter().map(of_model)).collect(),
+            }
+        };
+        first.into_iter().flatten().enumerate().map(of).collect()
+    }
+
+    /// An ensemble is as large as its members are together.
+    fn with_ensembles(&self, measured: &[ModelResults]) -> Vec<ModelResults> {
+        let mut all = measured.to_vec();
+        for &at in &self.plan.order {
+            if let Source::Ensemble { members, .. } = &self.plan.models[at].source {
+                all[at].parameters = members.iter().map(|&member| all[member].parameters).sum();
+                all[at].bytes = members.iter().map(|&member| all[member].bytes).sum();
+            }
+        }
+        all
+    }
+
+    fn model_report(
+        &self,
+        at: usize,
+        planned: &PlannedModel,
+        measured: &ModelResults,
+    ) -> ModelReport {
+        let (kind, distiller) = match &planned.source {
+            Source::Fit { kind, distil, .. } => {
+                ((*kind).into(), distil.as_ref().map(|d| d.kind.into()))
+            }
+            Source::Rankings(_) => (RANKINGS.into(), None),
+            Source::Ensemble { .. } => (ENSEMBLE.into(), None),
+        };
+        let first = self.plan.spec.seeds[0];
+        let folder = self.folders[at].strip_prefix(self.setting.out).unwrap_or(&self.folders[at]);
+        let within = |name: &str| format!("{}/seed-{first}/{name}", folder.display());
+        let fitted = matches!(planned.source, Source::Fit { .. });
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
+        ModelReport {
+            name: planned.name.clone(),
+            kind,
+            role: self.role(at),
+            teachers: planned
+                .teachers()
+                .iter()
+                .map(|&at| self.plan.models[at].name.clone())
+                .collect(),
+            distiller,
+            parameters: measured.parameters as u64,
+            bytes: measured.bytes,
+            metrics: measured
+                .values
+                .iter()
+                .map(|(name, values)| (name.clone(), significance::spread(values)))
+                .collect(),
+            optimizer: optimizer(planned),
+            training: fitted.then(|| TrainingCost {
+                seconds: mean(&measured.seconds),
+                epochs: mean(&measured.epochs),
+            }),
+            artefact: fitted.then(|| within("artefact")),
+            rankings: Some(within("rankings.parquet")),
+            ..ModelReport::default()
+        }
+    }
+
+    /// Parameters as a share of the largest teacher's. An undistilled student is compared with the teachers of its distilled versions.
+    fn parameters_ratio(&self, at: usize, measured: &[ModelResults]) -> Option<f64> {
+        let models = &self.plan.models;
+        let taught = models.iter().filter(|other| alone(models, other) == Some(at));
+        let teachers = taught.chain([&models[at]]).flat_map(PlannedModel::teachers);
+        let largest = teachers.map(|&teacher| measured[teacher].parameters).max();
+        let largest =
+            largest.or((self.role(at) == Role::Teacher).then_some(measured[at].parameters));
+        let ratio = measured[at].parameters as f64 / largest.filter(|&n| n > 0)? as f64;
+        (measured[at].parameters > 0).then_some(ratio)
+    }
+
+    fn role(&self, at: usize) -> Role {
+        let models = &self.plan.models;
+        if !models[at].teachers().is_empty() {
+            Role::Distilled
+        } else if models.iter().any(|other| other.needs().contains(&at)) {
+            Role::Teacher
+        } else if models.iter().any(|other| alone(models, other) == Some(at)) {
+            Role::Student
+        } else {
+            Role::Baseline
+        }
+    }
+
+    /// Every distilled student against the same student without a teacher: seeds pooled, p-values corrected for the number of tests.
+    fn comparisons(&self, measured: &[ModelResults]) -> Result<Vec<compare::Comparison>> {
+        let models = &self.plan.models;
+        let mut all = Vec::new();
+        for (at, planned) in models.iter().enumerate() {
+            let Some(alone) = alone(models, planned) else { continue };
+            for metric in &self.setting.metrics.shown {
+                let name = metric.name();
+                let of = |at: usize| measured[at].cases.get(&name).map(|s| significance::pool(s));
+                let (Some(taught), Some(itself)) = (of(at), of(alone)) else { continue };
+                let (taught, itself) = (taught?, itself?);
+                if taught.len() > 1 {
+                    let (a, b) = (
+                        (planned.name.as_str(), &*taught),
+                        (models[alone].name.as_str(), &*itself),
+                    );
+                    all.push(compare::compare(&name, a, b, &ComparisonOptions::default())?);
+                }
+            }
+        }
+        compare::adjust(&mut all);
+        Ok(all)
+    }
+}
+
+/// The undistilled model that `taught` is compared with.
+fn alone(models: &[PlannedModel], taught: &PlannedModel) -> Option<usize> {
+    let Source::Fit { recipe, .. } = &taught.source else { return None };
+    let training_keys = recipe.training_keys();
+    let settings: Vec<&Value> = models.iter().map(|model| &model.resolved).collect();
+    compare::baseline_of(&taught.resolved, &settings, |key| training_keys.contains(&key))
+}
+
+/// The optimiser and its mode, as shown in the table.
+fn optimizer(planned: &PlannedModel) -> Option<String> {
+    let optimizer = planned.resolved.get("optimizer")?;
+    let words = ["kind", "mode"].map(|key| optimizer.get(key).and_then(|word| word.as_str()));
+    Some(words.into_iter().flatten().collect::<Vec<_>>().join(" "))
+}

@@ -1,0 +1,60 @@
+//! The folder of a run or a search: the experiment that it belongs to, the names of the folders inside, atomic writes.
+
+use anyhow::{Context as _, Result, bail, ensure};
+use rankstill::core::atomic_write;
+use std::fs;
+use std::path::Path;
+
+/// Writes the resolved experiment into an empty folder. A folder that already holds one must hold the same one.
+pub(super) fn claim(resolved: &str, out: &Path) -> Result<()> {
+    let path = out.join("experiment.toml");
+    match fs::read_to_string(&path) {
+        Ok(found) if found == resolved => Ok(()),
+        Ok(found) => {
+            let differs = found.lines().zip(resolved.lines()).find(|(a, b)| a != b);
+            let (was, is) = differs.unwrap_or(("", "a different length"));
+            bail!(
+                "{} belongs to a different experiment: `{was}` there, `{is}` here; choose another --out",
+                path.display()
+            );
+        }
+        Err(_) => {
+            let occupied = fs::read_dir(out).is_ok_and(|mut inside| inside.next().is_some());
+            ensure!(!occupied, "{}: is not empty and holds no experiment.toml", out.display());
+            fs::create_dir_all(out).with_context(|| out.display().to_string())?;
+            write(&path, resolved)
+        }
+    }
+}
+
+pub(super) fn write(path: &Path, text: &str) -> Result<()> {
+    Ok(atomic_write::write(path, text.as_bytes())?)
+}
+
+/// A distinct folder name for each model: every character but letters, digits, dots and underscores becomes a dash.
+pub(super) fn folder_names(names: &[String]) -> Vec<String> {
+    let mut taken: Vec<String> = Vec::new();
+    for name in names {
+        let plain = |c: char| if c.is_alphanumeric() || c == '.' || c == '_' { c } else { '-' };
+        let base: String = name.chars().map(plain).collect();
+        let base = if base.trim_matches('.').is_empty() { "model".to_owned() } else { base };
+        let mut name = base.clone();
+        let mut n = 2;
+        while taken.contains(&name) {
+            name = format!("{base}-{n}");
+            n += 1;
+        }
+        taken.push(name);
+    }
+    taken
+}
+
+/// A number of bytes in kB, MB or GB.
+#[must_use]
+pub fn human_size(bytes: u64) -> String {
+    match bytes {
+        0..1_000_000 => format!("{:.0} kB", (bytes as f64 / 1e3).max(1.0)),
+        1_000_000..1_000_000_000 => format!("{:.0} MB", bytes as f64 / 1e6),
+        _ => format!("{:.1} GB", bytes as f64 / 1e9),
+    }
+}

@@ -1,0 +1,260 @@
+//! All models of a plan, fitted and measured one after the other, with one seed at a time.
+
+use super::EPOCHS;
+use super::fitter::Fitter;
+use super::measure::Measurement;
+use super::plan::{ExperimentPlan, Source};
+use super::recordings::Recordings;
+use super::run_folder::human_size;
+use super::spec::FitOn;
+use super::teacher_lists::Ready;
+use super::{measure, teacher_lists, trajectory};
+use crate::progress::{Screen, interrupted};
+use anyhow::{Context as _, Result};
+use rankstill::artefact;
+use rankstill::core::EpochReport;
+use rankstill::core::artefact::Artefact;
+use rankstill::core::{Error, Interactions, Packed, Ranker};
+use rankstill::data::dataset::Dataset;
+use rankstill::data::{ReadOptions, read_rankings, write_rankings};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What stays the same while a figure varies a setting.
+pub(super) struct Setting<'a> {
+    pub out: &'a Path,
+    pub screen: &'a Screen,
+    pub data: &'a Dataset,
+    pub metrics: &'a measure::Metrics,
+    pub recordings: &'a Recordings,
+}
+
+/// A plan in progress: what stays the same over all seeds and models.
+pub(super) struct Session<'a> {
+    pub setting: &'a Setting<'a>,
+    pub plan: &'a ExperimentPlan,
+    /// The interactions that models are fitted on.
+    pub train: Arc<Interactions>,
+    pub popularity: Vec<u32>,
+    /// The folder of each model, without the seed.
+    pub folders: Vec<PathBuf>,
+}
+
+/// Fits that were measured, by identity and seed: a figure does not repeat them.
+pub(super) type KnownFits = BTreeMap<(String, u64), FitSummary>;
+
+/// The part of a fit that figures need.
+pub(super) struct FitSummary {
+    pub folder: PathBuf,
+    pub parameters: usize,
+    pub means: BTreeMap<String, f64>,
+}
+
+/// One model, fitted with one seed and measured.
+pub(super) struct ModelResult {
+    pub parameters: usize,
+    pub bytes: u64,
+    pub measured: Measurement,
+    /// Seconds and epochs, if it was fitted here.
+    pub training: Option<(f64, f64)>,
+}
+
+impl ModelResult {
+    pub(super) fn summary(&self, folder: &Path) -> FitSummary {
+        let means = self.measured.means.iter().cloned().collect();
+        FitSummary { folder: folder.to_owned(), parameters: self.parameters, means }
+    }
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(
+        setting: &'a Setting<'a>,
+        plan: &'a ExperimentPlan,
+        folders: Vec<PathBuf>,
+    ) -> Result<Self> {
+        let split = &setting.data.split;
+        let train = match plan.spec.evaluate.fit_on {
+            FitOn::Train => split.train.clone(),
+            FitOn::TrainValid => split.train_valid(),
+        };
+        let train = Arc::new(plan.spec.data.sample.apply(train)?);
+        let popularity = train.popularity();
+        Ok(Self { setting, plan, train, popularity, folders })
+    }
+
+    /// Everything that a fit depends on apart from the data set and the seed.
+    pub(super) fn identity(&self, at: usize) -> String {
+        let planned = &self.plan.models[at];
+        let needs: Vec<String> = planned.needs().iter().map(|&at| self.identity(at)).collect();
+        json!([planned.resolved, needs, self.plan.spec.data.sample]).to_string()
+    }
+
+    /// Prints the size of the data and an estimate of memory and disk.
+    pub(super) fn announce(&self) {
+        let (users, items, rows) = (self.train.n_users(), self.train.n_items(), self.train.len());
+        let (mut memory, mut disk) = (0, 0);
+        for (at, planned) in self.plan.models.iter().enumerate() {
+            if let Source::Fit { recipe, distil, .. } = &planned.source {
+                let lists = match (distil, recipe.trainable()) {
+                    (Some(distil), Some(student)) => {
+                        let cases = student.cases(&self.train);
+                        teacher_lists::disk(&cases, distil.distiller.requires().lists)
+                            * distil.teachers.len() as u64
+                    }
+                    _ => 0,
+                };
+                if let Some(k) = self.plan.trajectory_length(at) {
+                    disk += trajectory::disk(&self.plan.spec.trajectory, k, &**recipe, users);
+                }
+                let model = recipe.memory(users, items, rows);
+                memory += model / 2 + lists; // latency is measured with all models in memory, without their training state
+                disk += model + lists;
+            }
+            disk +=
+                self.setting.data.split.test.len() as u64 * self.setting.metrics.depth() as u64 * 4;
+        }
+        let largest = self.plan.models.iter().filter_map(|planned| match &planned.source {
+            Source::Fit { recipe, .. } => Some(recipe.memory(users, items, rows)),
+            _ => None,
+        });
+        memory += largest.max().unwrap_or(0) + 16 * rows as u64;
+        let seeds = self.plan.spec.seeds.len();
+        self.setting.screen.say(format!(
+            "{users} users, {items} items, {rows} training interactions; {} models x {seeds} seeds; needs about {} of memory and {} of disk",
+            self.plan.models.len(),
+            human_size(memory),
+            human_size(disk * seeds as u64),
+        ));
+    }
+
+    pub(super) fn folder(&self, model: usize, seed: u64) -> PathBuf {
+        self.folders[model].join(format!("seed-{seed}"))
+    }
+
+    pub(super) fn fitter(&self) -> Fitter<'_> {
+        let Setting { data, metrics, screen, .. } = *self.setting;
+        let fit_on = self.plan.spec.evaluate.fit_on;
+        let early = fit_on == FitOn::Train && !data.split.valid.is_empty();
+        Fitter { data, metrics, train: &self.train, early, screen, look: None }
+    }
+
+    /// Fits and measures the models `wanted`. Teachers that are not among them are read from their folders.
+    pub(super) fn one_seed(
+        &self,
+        seed: u64,
+        wanted: &[usize],
+        report: &mut dyn FnMut(usize, ModelResult),
+    ) -> Result<()> {
+        let needed = self.needed(wanted);
+        let order: Vec<usize> =
+            self.plan.order.iter().copied().filter(|at| needed.contains(at)).collect();
+        let mut ready: BTreeMap<usize, Ready> = BTreeMap::new();
+        let valid = &self.setting.data.split.valid;
+        for (done, &at) in order.iter().enumerate() {
+            let model = match &self.plan.models[at].source {
+                Source::Rankings(_) => Ready::Recorded(self.setting.recordings[&at].clone()),
+                Source::Ensemble { members, fusion } => {
+                    let members = members.iter().map(|member| &ready[member]);
+                    Ready::fused(members, fusion, valid)?
+                }
+                Source::Fit { .. } => {
+                    let ask = |at: usize| ready[&at].teacher(&self.plan.models[at].name);
+                    let folder = self.folder(at, seed);
+                    let model = self.fitter().fitted(self.plan, at, seed, &folder, &ask)?;
+                    Ready::Fitted(model, folder)
+                }
+            };
+            if wanted.contains(&at) {
+                report(at, self.measure(at, seed, &model)?);
+            }
+            ready.insert(at, model);
+            // Models that no later model needs leave memory.
+            let later = || order[done + 1..].iter().map(|&next| &self.plan.models[next]);
+            ready.retain(|at, _| later().any(|next| next.needs().contains(at)));
+            if interrupted() {
+                return Err(Error::Interrupted.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The models `wanted` and those that they need; an ensemble that is needed brings its members along.
+    fn needed(&self, wanted: &[usize]) -> Vec<usize> {
+        let mut needed = wanted.to_vec();
+        let mut next = 0;
+        while let Some(&at) = needed.get(next) {
+            let planned = &self.plan.models[at];
+            let whole = wanted.contains(&at) || matches!(planned.source, Source::Ensemble { .. });
+            for &other in planned.needs().iter().filter(|_| whole) {
+                if !needed.contains(&other) {
+                    needed.push(other);
+                }
+            }
+            next += 1;
+        }
+        needed
+    }
+
+    /// Reads a model that was fitted before from its folder.
+    pub(super) fn ready(&self, at: usize, seed: u64) -> Result<Ready> {
+        match &self.plan.models[at].source {
+            Source::Rankings(_) => Ok(Ready::Recorded(self.setting.recordings[&at].clone())),
+            Source::Fit { .. } => {
+                let folder = self.folder(at, seed);
+                let model = artefact::load(folder.join("artefact"))?.model;
+                Ok(Ready::Fitted(model.into(), folder))
+            }
+            Source::Ensemble { members, fusion } => {
+                let members = members.iter().map(|&member| self.ready(member, seed));
+                let valid = &self.setting.data.split.valid;
+                Ready::fused(members.collect::<Result<Vec<_>>>()?.iter(), fusion, valid)
+            }
+        }
+    }
+
+    fn measure(&self, at: usize, seed: u64, model: &Ready) -> Result<ModelResult> {
+        let folder = self.folder(at, seed);
+        fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        let Setting { data, metrics, .. } = *self.setting;
+        let cases = &data.split.test;
+        let teacher = self.plan.models[at].teachers().first().map(|&teacher| {
+            let lists = self.folder(teacher, seed).join("rankings.parquet");
+            read_rankings(&lists, &data.users, &data.items, &ReadOptions::default())
+        });
+        let users: Vec<u32> = cases.iter().filter_map(|case| case.query.user).collect();
+        let teacher = teacher.transpose()?.map(|lists| lists.aligned(&users));
+        let measure = |ranker: &dyn Ranker| {
+            metrics.measure(ranker, cases, &self.train, &self.popularity, teacher.as_ref())
+        };
+        let measured = match model {
+            Ready::Fitted(model, _) => measure(&Packed::new(&**model))?,
+            other => measure(&*other.ranker())?,
+        };
+        let lists = folder.join("rankings.parquet");
+        write_rankings(&lists, &measured.rankings, &users, &data.users, &data.items)?;
+        measure::write_cases(&folder.join("metrics.parquet"), &measured, &users, &data.users)?;
+        let mut result = ModelResult { parameters: 0, bytes: 0, measured, training: None };
+        if let Ready::Fitted(model, _) = model {
+            result.parameters = model.n_parameters();
+            result.bytes = Artefact::bytes(&Artefact::read_manifest(&folder.join("artefact"))?);
+            result.training = Some(training(&folder));
+        }
+        Ok(result)
+    }
+}
+
+/// Seconds and epochs of a fit, read from the files that it left.
+fn training(folder: &Path) -> (f64, f64) {
+    let text = fs::read_to_string(folder.join(EPOCHS)).unwrap_or_default();
+    let epochs: Vec<EpochReport> =
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    if epochs.is_empty() {
+        let text = fs::read_to_string(folder.join("fit.json")).unwrap_or_default();
+        let fit: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        return (fit["seconds"].as_f64().unwrap_or(0.0), 0.0);
+    }
+    (epochs.iter().map(|epoch| epoch.seconds).sum(), epochs.len() as f64)
+}

@@ -1,0 +1,88 @@
+use super::items;
+use crate::testing::{
+    Kind, administered, administered_with_store, block_on, patient, site, snapshot,
+};
+use axum::http::Request;
+use serde_json::json;
+
+#[test]
+fn events_are_in_the_very_next_answer() {
+    for kind in Kind::ALL {
+        let site = site(vec![snapshot(kind)], patient());
+        block_on(async {
+            // A new user.
+            let path = "/v1/users/new/recommendations?k=40";
+            assert_eq!(site.get(path).await.1["basis"], "popular");
+            let batch = json!({"events": [{"user": "new", "item": "i7", "key": 1}, {"user": "new", "item": "not yet known"}]});
+            let (status, kept) = site.post("/v1/events", batch.clone()).await;
+            assert_eq!((status.as_u16(), kept), (200, json!({"kept": 2, "repeated": 0})));
+            let (_, answer) = site.get(path).await;
+            let (_, by_history) =
+                site.post("/v1/recommendations", json!({"history": ["i7"], "k": 40})).await;
+            assert_eq!(
+                (&answer["items"], &answer["basis"]),
+                (&by_history["items"], &json!("history"))
+            );
+            let (_, again) = site.post("/v1/events", json!({"events": [batch["events"][0]]})).await;
+            assert_eq!(again, json!({"kept": 0, "repeated": 1}));
+            // A known user.
+            let path = "/v1/users/u2/recommendations?k=40";
+            let (_, before) = site.get(path).await;
+            let next = items(&before)[0].clone();
+            site.post("/v1/events", json!({"events": [{"user": "u2", "item": next}]})).await;
+            let (_, after) = site.get(path).await;
+            assert!(!items(&after).contains(&next));
+            assert_eq!(items(&after).len() + 1, items(&before).len());
+            let basis = if kind == Kind::Unfactored { "user_and_history" } else { "history" };
+            assert_eq!(after["basis"], basis);
+            // A forgotten user: neither the events nor what the model learnt counts.
+            let (status, gone) = site.send("DELETE", "/v1/users/u2", "", "").await;
+            assert_eq!((status.as_u16(), gone), (200, json!({"user": "u2", "events": 1})));
+            assert_eq!(site.get(path).await.1["basis"], "popular");
+            site.post("/v1/events", json!({"events": [{"user": "u2", "item": "i1"}]})).await;
+            assert_eq!(site.get(path).await.1["basis"], "history");
+        });
+    }
+}
+
+#[test]
+fn events_in_the_training_data_change_nothing() {
+    let site = site(vec![snapshot(Kind::Factors)], patient());
+    block_on(async {
+        let path = "/v1/users/u4/recommendations";
+        let (_, before) = site.get(path).await;
+        let known = format!("i{}", snapshot(Kind::Factors).history(4)[1]);
+        site.post("/v1/events", json!({"events": [{"user": "u4", "item": known}]})).await;
+        assert_eq!(site.get(path).await.1, before);
+    });
+}
+
+#[test]
+fn an_administrator_reads_the_events_of_a_running_server() {
+    block_on(async {
+        let site = administered_with_store();
+        let event =
+            |user: &str, item: &str, time| json!({ "user": user, "item": item, "time": time });
+        let events = [event("u1", "i2", 5), event("a \"b\"", "i3", 4), event("u1", "new", 9)];
+        let (status, _) = site.post("/v1/events", json!({ "events": events })).await;
+        assert_eq!(status, 200);
+        let read = async |path: &str, key: &str| {
+            let request = Request::get(path).header("authorization", format!("Bearer {key}"));
+            let response = site.raw(request).await;
+            let last = response.headers().get("rankstill-last").cloned();
+            let last = last.map(|last| last.to_str().unwrap().to_owned()).unwrap_or_default();
+            (response.status().as_u16(), last, response.into_body())
+        };
+        let head = "user_id\titem_id\ttimestamp\tweight\n";
+        let first = format!("{head}u1\ti2\t5\t1\n\"a \"\"b\"\"\"\ti3\t4\t1\n");
+        assert_eq!(read("/admin/events?limit=2", "admin").await, (200, "2".into(), first));
+        let rest = format!("{head}u1\tnew\t9\t1\n");
+        assert_eq!(read("/admin/events?after=2", "admin").await, (200, "3".into(), rest));
+        assert_eq!(read("/admin/events?after=3", "admin").await, (200, "3".into(), head.into()));
+        assert_eq!(read("/admin/events", "guess").await.0, 401);
+        assert_eq!(read("/admin/events?limit=0", "admin").await.0, 422);
+        assert_eq!(read("/admin/events?limit=65537", "admin").await.0, 422);
+        let none = administered(patient());
+        assert_eq!(none.get("/admin/events").await.0, 404);
+    });
+}
