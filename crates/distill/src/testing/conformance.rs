@@ -26,7 +26,10 @@ fn unknown_settings_and_traces_that_do_not_fit_are_refused_by_every_method() {
         let mut one = Rankings::default();
         one.push([(1, 0.0)]);
         let error = teach(Trace::new("short", vec![(0, one)]).unwrap()).err().unwrap().to_string();
-        assert_eq!(error, "teacher `short` answered 1 cases, the student asks 12");
+        assert_eq!(
+            error,
+            "teacher `short` has rankings for 1 queries, the student's cases have 12"
+        );
         let mut foreign = Rankings::default();
         (0..12).for_each(|_| foreign.push([(N as u32, 0.0)]));
         let error = teach(Trace::new("foreign", vec![(0, foreign)]).unwrap()).err().unwrap();

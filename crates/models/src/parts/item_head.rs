@@ -126,11 +126,8 @@ impl ItemHead {
                 weighted_sums(starts, grads, sources, rows, stride, &mut self.to_rows);
                 loss
             }
-            Slate::WithComplement { listed, left_out, asking, probes, .. }
-                if items.dim() <= FUSED =>
-            {
-                let lists = [listed, left_out, probes];
-                self.step_with_complement(items, context, batch, slate, lists, asking, objective)
+            Slate::WithComplement { .. } if items.dim() <= FUSED => {
+                self.step_with_complement(items, context, batch, slate, objective)
             }
             Slate::WithComplement { .. } | Slate::All => {
                 self.step_on_everything(items, context, batch, slate, objective)

@@ -30,18 +30,18 @@ const WIDE: usize = 128;
 const MOST_SCORES: usize = 64 << 20;
 
 impl ItemHead {
-    /// A step on the listed items and the complement, for the lists (listed, left out, probes) of a slate and
-    /// the rows that need the complement. Leaves the gradients of the rows' vectors and of all items.
+    /// A step on the listed items and their complement. Leaves the gradients of the rows' vectors and of all items.
     pub(super) fn step_with_complement(
         &mut self,
         items: &mut Table,
         context: QueryVectors<'_>,
         batch: &Batch<'_>,
         slate: &Slate,
-        [listed, left_out, probes]: [&Lists<ItemId>; 3],
-        asking: &[u32],
         objective: &dyn Objective,
     ) -> f64 {
+        let Slate::WithComplement { listed, left_out, asking, probes, .. } = slate else {
+            return 0.0;
+        };
         items.settle();
         self.score_probes(items, context, probes);
         super::spread(context.of_row, listed, &mut self.vector_of);
