@@ -13,8 +13,8 @@ pub use slates::*;
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::registry::{Config, Entry};
 use rankstill_core::{
-    Batch, Cases, Checkpointing, Error, Fit, Interactions, Learner, Lists, Model, Objective, Query,
-    Recipe, Span, Tensors, TopK, VectorObjective, Watch,
+    Batch, Cases, Checkpointing, Error, Fit, Interactions, Lists, Model, Query, Recipe, Span,
+    Tensors, TopK, Watch,
 };
 use serde_json::Value;
 use std::cell::RefCell;

@@ -5,7 +5,7 @@ use super::slates::{probes_of, slate_of};
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::{
     Batch, Cases, Data, Grad, Interactions, ItemId, Learner, Model, Objective, Query, Recipe, Row,
-    Scores, Slate, Tensors, VectorGrads, VectorObjective, Vectors, Watch,
+    Scores, Slate, Tensors, VectorGrads, VectorObjective, Vectors,
 };
 use std::sync::Arc;
 

@@ -2,8 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use rankstill_core::{
-    Batch, Cases, Grad, Interactions, Learner, Lists, Model, Objective, Recipe, Row, Scores, Slate,
-    Watch,
+    Batch, Cases, Grad, Interactions, Lists, Objective, Recipe, Row, Scores, Slate,
 };
 use std::sync::Arc;
 
