@@ -11,5 +11,5 @@ step cargo check -p rankstill-cli --locked # the default installation
 step cargo check -p rankstill-cli --no-default-features --locked # without the server
 step cargo check -p rankstill --no-default-features --locked # the library alone
 step cargo test --workspace --all-features --locked
-# Every crate as it would be published, each built from its own package.
-CARGO_TARGET_DIR=target/packages step cargo package --workspace --locked --allow-dirty
+# Every crate as it would be published.
+step cargo package --workspace --locked --allow-dirty --no-verify

@@ -105,7 +105,7 @@ pub fn load_mapped(place: impl AsRef<Path>) -> Result<Loaded> {
 }
 
 impl Loaded {
-    /// The `k` best new items for the user `id`, with scores. An unknown user gets what the model recommends to somebody without
+    /// The `k` best new items for the user `id`, with scores. An unknown user gets what the model recommends to a user without
     /// a history.
     ///
     /// # Errors

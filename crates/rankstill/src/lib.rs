@@ -45,7 +45,7 @@
 //! let small = BprMf { dim: 4, ..BprMf::default() };
 //! # let small = BprMf { train: rankstill::core::Plan { epochs: 4, ..small.train.clone() }, ..small };
 //! let student = distil(&small, &RankDistil::default(), &[both], &train, &mut Fit::seeded(1))?;
-//! assert_eq!(student.n_parameters(), 4 * (200 + 60));
+//! assert_eq!(student.n_parameters(), 4 * (train.n_users() + train.n_items()));
 //! # Ok(()) }
 //! ```
 //!

@@ -3,7 +3,7 @@
 use crate::core::{IndexedLog, Interactions, Query, Ranker, Result, TopK, Vocab};
 
 /// The `k` best items for the user `id`, with scores, without those in the user's history. An unknown user gets what the model
-/// recommends to somebody without a history.
+/// recommends to a user without a history.
 ///
 /// # Errors
 /// When the model cannot answer.

@@ -47,12 +47,11 @@ pub(crate) fn conforms(method: &dyn Distiller) {
 
 fn settings_round_trip(method: &dyn Distiller) {
     let config = method.config();
-    let name = |entry: &&Entry<dyn Distiller>| {
+    let unchanged = |entry: &Entry<dyn Distiller>| {
         (entry.parse)(Config { path: "d", value: &config })
             .is_ok_and(|again| again.config() == config)
     };
-    let found = DISTILLERS.iter().filter(name).count();
-    assert_eq!(found, 1, "{config} is read by exactly one method, and is unchanged");
+    assert!(DISTILLERS.iter().any(unchanged), "{config} is not read back unchanged");
 }
 
 /// With respect to all scores, and to the vectors where the method looks at these.

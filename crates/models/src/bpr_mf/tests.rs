@@ -143,7 +143,7 @@ fn a_batch_that_is_one_list_long_and_one_that_is_empty_do_no_harm() {
     assert_eq!(learner.step(&batch, &objective.slate(&batch), &objective), 0.0);
     let batch = Batch::new(&cases, &[3], 0, 1);
     let nothing = Slate::lists(Lists::from_iter([vec![]]));
-    learner.step(&batch, &nothing, &testing::Ragged);
+    learner.step(&batch, &nothing, &testing::RaggedLists);
     assert!(learner.tensors() == before);
 }
 

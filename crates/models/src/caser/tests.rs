@@ -115,7 +115,7 @@ impl<'a> Naive<'a> {
         z.chain(user).chain([1.0]).collect()
     }
 
-    /// The summed loss of [`testing::Ragged`].
+    /// The summed loss of [`testing::RaggedLists`].
     fn loss(&self, batch: &Batch<'_>, lists: &Lists<ItemId>, masks: &[Option<Vec<u64>>]) -> f64 {
         let mut loss = 0.0;
         for (at, mask) in masks.iter().enumerate() {
@@ -156,12 +156,12 @@ fn a_step_is_the_slope_of_the_definition_for_every_parameter() {
         let cases = Cases::new(40, timeline, spans).unwrap();
         let rows: Vec<u32> = (0..12).rev().collect();
         let batch = Batch::new(&cases, &rows, 3, 1);
-        let slate = testing::Ragged.slate(&batch);
+        let slate = testing::RaggedLists.slate(&batch);
         let Slate::Lists { listed, .. } = &slate else { panic!("lists") };
 
         let mut learner = recipe.init(&train, 1).unwrap();
         let before = learner.tensors();
-        let reported = learner.step(&batch, &slate, &testing::Ragged);
+        let reported = learner.step(&batch, &slate, &testing::RaggedLists);
         let after = learner.tensors();
 
         let mask = |at: usize| {
@@ -354,7 +354,7 @@ fn the_batch_that_a_case_is_in_does_not_matter_to_its_mask() {
         };
         let before = flat(&learner.tensors());
         let batch = Batch::new(&cases, rows, 2, 9);
-        learner.step(&batch, &testing::Ragged.slate(&batch), &AllOnes);
+        learner.step(&batch, &testing::RaggedLists.slate(&batch), &AllOnes);
         let after = flat(&learner.tensors());
         before.iter().zip(after).map(|(a, b)| a - b).collect::<Vec<_>>()
     };

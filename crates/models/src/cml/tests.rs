@@ -70,7 +70,7 @@ fn sampled_lists_move_the_points_as_products_do() {
     for optimizer in optimizers.into_iter().chain([by_sgd().optimizer]) {
         for dim in [5, 70] {
             let recipe = Cml { dim, max_norm: 1.0, optimizer: optimizer.clone(), ..by_sgd() };
-            let ragged: Box<dyn Objective> = Box::new(testing::Ragged);
+            let ragged: Box<dyn Objective> = Box::new(testing::RaggedLists);
             for objective in [recipe.objective(&train), ragged] {
                 let fit = |objective: &dyn Objective| {
                     let cases = Cases::each_interaction(&train);

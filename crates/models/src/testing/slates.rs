@@ -90,15 +90,15 @@ pub fn probes_are_scored(recipe: &dyn Recipe, train: &Arc<Interactions>, cases: 
 /// Objectives with every shape of slate, to test learners with.
 pub fn shapes() -> Vec<(&'static str, Box<dyn Objective>)> {
     vec![
-        ("ragged", Box::new(Ragged)),
+        ("ragged", Box::new(RaggedLists)),
         ("complement", Box::new(WithComplement)),
         ("all", Box::new(All)),
     ]
 }
 
 /// Lists of different lengths, some empty, some with a repeated item: squared distance to fixed numbers.
-pub struct Ragged;
-impl Objective for Ragged {
+pub struct RaggedLists;
+impl Objective for RaggedLists {
     fn slate(&self, batch: &Batch<'_>) -> Slate {
         let row = |at| {
             let mut rng = batch.rng(at, 7);

@@ -4,7 +4,7 @@ use super::fit::{self, Job, Look};
 use super::measure;
 use super::plan::{ExperimentPlan, Source};
 use super::teacher_lists::KeptTeacher;
-use super::trajectory::Recorder;
+use super::trajectory::TrajectoryWriter;
 use crate::progress::Screen;
 use anyhow::{Context as _, Result};
 use rankstill::artefact;
@@ -65,7 +65,7 @@ impl Fitter<'_> {
         let valid = |model: &dyn Model| self.validation(&planned.name, model);
         let recorder = plan
             .trajectory_length(at)
-            .map(|k| Recorder::new(&plan.spec.trajectory, k, &**recipe, self.train, folder))
+            .map(|k| TrajectoryWriter::new(&plan.spec.trajectory, k, &**recipe, self.train, folder))
             .transpose()?;
         // Called for the trajectory and for a figure.
         let look = |report: &EpochReport, model: &dyn Model| {

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Keeps a teacher's lists while it trains.
-pub struct Recorder<'a> {
+pub struct TrajectoryWriter<'a> {
     selection: &'a StateSelection,
     /// Length of the lists.
     k: usize,
@@ -46,7 +46,7 @@ struct States {
     users: u64,
 }
 
-impl<'a> Recorder<'a> {
+impl<'a> TrajectoryWriter<'a> {
     /// Records lists of `k` items while the model of `folder` trains.
     ///
     /// # Errors
@@ -244,18 +244,18 @@ mod tests {
     fn recorded(deviations: bool) -> (tempfile::TempDir, [Answers; 2]) {
         let folder = tempfile::tempdir().unwrap();
         let lists = |first: ItemId| {
-            let mut said = Rankings::default();
-            said.push([(first, 0.5), (2, 0.25)]);
-            said.push([(first + 1, 3.0)]);
-            said.push([]);
-            let sigma = said.lists().map(|item| *item as f32);
-            Answers::with_deviations(said, sigma).unwrap()
+            let mut lists = Rankings::default();
+            lists.push([(first, 0.5), (2, 0.25)]);
+            lists.push([(first + 1, 3.0)]);
+            lists.push([]);
+            let sigma = lists.lists().map(|item| *item as f32);
+            Answers::with_deviations(lists, sigma).unwrap()
         };
         let states = [lists(0), lists(4)];
         let header = AnswersHeader { length: 2, queries: 3, questions: 9, deviations };
         fs::create_dir(folder.path().join(FOLDER)).unwrap();
-        for (state, said) in states.iter().enumerate() {
-            header.write(&folder.path().join(FOLDER).join(name(state)), said).unwrap();
+        for (state, lists) in states.iter().enumerate() {
+            header.write(&folder.path().join(FOLDER).join(name(state)), lists).unwrap();
         }
         let about = States { epochs: vec![3, 8], valid: vec![None; 2], k: 2, users: 9 };
         let about = serde_json::to_string(&about).unwrap();
@@ -275,13 +275,13 @@ mod tests {
         let cases = log(6, &[&[5], &[0, 3], &[1], &[1]]);
         let trace = read("x", folder.path(), &cases).unwrap().unwrap();
         assert_eq!(trace.checkpoints().iter().map(|at| at.0).collect::<Vec<_>>(), [3, 8]);
-        for ((_, found), said) in trace.checkpoints().iter().zip(&states) {
+        for ((_, found), lists) in trace.checkpoints().iter().zip(&states) {
             let queries = cases.distinct_queries();
             assert_eq!(found.len(), queries.len());
             for (q, query) in queries.iter().enumerate() {
                 let user = query.user.unwrap() as usize;
                 let expected = if user < 3 {
-                    (said.items(user), said.scores(user), said.deviations(user))
+                    (lists.items(user), lists.scores(user), lists.deviations(user))
                 } else {
                     (&[][..], &[][..], &[][..])
                 };
