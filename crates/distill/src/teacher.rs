@@ -50,11 +50,12 @@ impl Teacher {
     }
 
     /// The same, and records the states of its training, each as lists of `k` items for every user of the log. HetComp needs
-    /// at least its own `k`, `cutoff` and `fusion.cut` (100 by default). The checkpoints are held in memory until training ends:
-    /// 8 bytes for each user and list position.
+    /// at least its own `k`, `cutoff` and `fusion.cut` (100 by default). The recorded lists are held in memory until training
+    /// ends: 8 bytes for each recording, user and list position. The watcher of `fit` is taken out of it.
     ///
     /// # Errors
-    /// As [`Recipe::fit`]; when the settings of the selection are wrong.
+    /// As [`Recipe::fit`]; when the settings of the selection are wrong; when `fit` has checkpoints, because a resumed run would
+    /// lack the states before its interruption.
     pub fn fit_with_states(
         name: impl Into<String>,
         recipe: impl Recipe + 'static,
@@ -64,11 +65,15 @@ impl Teacher {
         fit: &mut Fit<'_>,
     ) -> Result<Self> {
         selection.check()?;
+        if fit.checkpoints.is_some() {
+            let problem =
+                "states that are recorded in memory cannot be resumed: fit without checkpoints";
+            return Err(Error::Config { key: "checkpoints".into(), problem: problem.into() });
+        }
         let (plan, watch) = (recipe.training_plan(), fit.watch.take());
         let mut recorder = Recorder::new(selection.clone(), k, plan, log, fit.validate, watch);
         let (seed, validate) = (fit.seed, fit.validate);
-        let checkpoints = fit.checkpoints.take();
-        let mut watched = Fit { seed, validate, watch: Some(&mut recorder), checkpoints };
+        let mut watched = Fit { seed, validate, watch: Some(&mut recorder), checkpoints: None };
         let teacher = Self::fit(name, recipe, log, &mut watched)?;
         let trajectory = match &teacher.model {
             Some(model) => recorder.finish(&**model)?,
