@@ -86,7 +86,8 @@ impl Interactions {
         let times = self.times().map(|times| kept.iter().map(|&at| times[at]).collect());
         let weights = self.weights().map(|weights| kept.iter().map(|&at| weights[at]).collect());
         let train = Interactions::new(self.n_items(), lines, times, weights)
-            .expect("a part of a valid log is valid");
+            .expect("a part of a valid log is valid")
+            .with_time_unit(self.time_unit());
         let timeline = Arc::new(items.values().to_vec());
         (train, Cases { n_items: self.n_items(), timeline, rows: Rows::Spans(spans) })
     }

@@ -1,6 +1,6 @@
 //! The interaction log: for each user, in order, the items they interacted with.
 
-use crate::{Error, Lists, Result, Vocab};
+use crate::{Error, Lists, Result, TimeUnit, Vocab};
 use std::collections::HashSet;
 
 /// A user, `0..n_users`. Original ids are in the vocabulary.
@@ -15,6 +15,7 @@ pub struct Interactions {
     n_items: usize,
     items: Lists<ItemId>,
     times: Option<Vec<i64>>,
+    time_unit: TimeUnit,
     weights: Option<Vec<f32>>,
 }
 
@@ -55,11 +56,13 @@ impl Interactions {
             }
         }
         let lists = Lists::from_iter(histories);
-        let interactions = Self { n_items: items.len(), items: lists, times: None, weights: None };
+        let n_items = items.len();
+        let time_unit = TimeUnit::default();
+        let interactions = Self { n_items, items: lists, times: None, time_unit, weights: None };
         IndexedLog { interactions, users, items }
     }
 
-    /// `times` and `weights` are parallel to `items.values()`.
+    /// `times`, in seconds, and `weights` are parallel to `items.values()`.
     ///
     /// # Errors
     /// When an item is not below `n_items`, or a column has another length.
@@ -81,7 +84,13 @@ impl Interactions {
                 return Err(Error::Length { what: column.into(), expected: n, found });
             }
         }
-        Ok(Self { n_items, items, times, weights })
+        Ok(Self { n_items, items, times, time_unit: TimeUnit::default(), weights })
+    }
+
+    /// The same log; its times are in `unit`.
+    #[must_use]
+    pub fn with_time_unit(self, unit: TimeUnit) -> Self {
+        Self { time_unit: unit, ..self }
     }
 
     /// The number of users, with or without interactions.
@@ -120,10 +129,16 @@ impl Interactions {
         &self.items
     }
 
-    /// Unix seconds (or any increasing number), parallel to `items().values()`.
+    /// Unix time in [`Interactions::time_unit`], parallel to `items().values()`.
     #[must_use]
     pub fn times(&self) -> Option<&[i64]> {
         self.times.as_deref()
+    }
+
+    /// The unit of the times.
+    #[must_use]
+    pub fn time_unit(&self) -> TimeUnit {
+        self.time_unit
     }
 
     /// Ratings or counts, parallel to `items().values()`.

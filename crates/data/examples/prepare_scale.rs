@@ -3,7 +3,9 @@
 //! `prepare_scale simulate LOG.parquet ROWS` writes a simulated log; `prepare_scale LOG.parquet OUT` prepares
 //! it (duplicates, 10-core of users and items, ids, the RD split) and prints seconds and peak memory as JSON.
 
+use rankstill_data::LogSource;
 use rankstill_data::dataset::PrepareSettings;
+use rankstill_data::format::read_source;
 use rankstill_data::prepare::{LogFiles, PrepareStage, prepare};
 use rankstill_data::simulate::{SimulateOptions, simulate_to};
 use std::path::Path;
@@ -32,7 +34,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 marks.push((name, begin.elapsed().as_secs_f64()));
             };
             let read =
-                |path: &Path| rankstill_data::read_log(path, &Default::default(), &mut |_, _| ());
+                |source: &LogSource| read_source(source, &Default::default(), &mut |_, _| ());
             let report = prepare(
                 LogFiles::One(Path::new(path)),
                 read,

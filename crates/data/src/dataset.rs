@@ -2,7 +2,7 @@
 //!
 //! | file | content |
 //! | --- | --- |
-//! | `train.parquet`, `valid.parquet`, `test.parquet` | `user_number`, `item_number`, and `time` and `weight` if the log has them; user by user, oldest first |
+//! | `train.parquet`, `valid.parquet`, `test.parquet` | `user_number`, `item_number`, and `time` (Unix time in the manifest's `time_unit`) and `weight` if the log has them; user by user, oldest first |
 //! | `users.parquet`, `items.parquet` | `id`: row *n* is the original id of number *n* |
 //! | `manifest.json` | settings, counts, statistics, the audit, and the size and SHA-256 of every file and of the content |
 //!
@@ -12,6 +12,7 @@
 mod manifest;
 mod part_file;
 
+pub(crate) use manifest::stamp_of;
 pub use manifest::{DatasetManifest, FORMAT, MANIFEST, SourceFile, Stamp, VERSION, stamp};
 
 use crate::audit::Audit;
@@ -24,8 +25,8 @@ use crate::timelines::LogColumns;
 use crate::{Error, Result};
 use manifest::hex;
 use part_file::{PartFile, join_parts};
-use rankstill_core::Vocab;
 use rankstill_core::atomic_write;
+use rankstill_core::{TimeUnit, Vocab};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -109,8 +110,8 @@ impl Prepared {
         protocol.check()?;
         let (_, split) = settings.split.resolve()?; // errors in settings come before the work
         let (n_users, n_items) = (log.n_users(), log.n_items());
-        let Log { users, items, times, weights, user_ids, item_ids } = log;
-        let columns = LogColumns { items, times, weights, parts };
+        let Log { users, items, times, time_unit, weights, user_ids, item_ids } = log;
+        let columns = LogColumns { items, times, time_unit, weights, parts };
         let kept = settings.filter.apply(DenseLog { n_users, n_items, users, columns })?;
         let partition = split.cut(kept.lines)?;
         let users = choose(user_ids, &kept.users)?;
@@ -122,6 +123,7 @@ impl Prepared {
             sources: Vec::new(),
             settings: PrepareSettings { split, ..settings.clone() },
             times: partition.lines.times.is_some(),
+            time_unit: partition.lines.time_unit,
             weights: partition.lines.weights.is_some(),
             filtered: kept.report,
             counts: partition.counts,
@@ -290,7 +292,8 @@ impl Prepared {
                 return Err(Error::file(folder.join(name), problem));
             }
         }
-        let (lines, owner) = join_parts(users.len(), items.len(), &parts);
+        let (mut lines, owner) = join_parts(users.len(), items.len(), &parts);
+        lines.time_unit = manifest.time_unit;
         drop(parts);
         let mut partition = Partition::new(lines, owner, false)?;
         partition.counts.valid_dropped = counts.valid_dropped;
@@ -312,7 +315,8 @@ impl Prepared {
 
 /// SHA-256 of the content, independent of the file encoding: the two vocabularies ([`Vocab::to_bytes`], each
 /// after its length), the flags for times and weights, the row boundaries (starts, ends of train, ends of
-/// valid: u64) and the columns, all little-endian.
+/// valid: u64) and the columns, all little-endian; before times in another unit than seconds, how many of it
+/// are a second (i64).
 #[must_use]
 pub fn content_hash(partition: &Partition, users: &Vocab, items: &Vocab) -> String {
     let lines = &partition.lines;
@@ -329,6 +333,9 @@ pub fn content_hash(partition: &Partition, users: &Vocab, items: &Vocab) -> Stri
     hash_column(&mut hash, &partition.valid_ends, word);
     hash_column(&mut hash, &lines.items, |item| item.to_le_bytes());
     if let Some(times) = &lines.times {
+        if lines.time_unit != TimeUnit::Seconds {
+            hash.update(lines.time_unit.per_second().to_le_bytes());
+        }
         hash_column(&mut hash, times, |time| time.to_le_bytes());
     }
     if let Some(weights) = &lines.weights {

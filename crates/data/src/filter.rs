@@ -2,7 +2,7 @@
 //!
 //! Filters run in this order, each on the result of the one before:
 //! 1. `from`, `to`: the time window;
-//! 2. `min_rating`;
+//! 2. rows of weight 0, which are no interactions (unless `zero_weights = "keep"`), and `min_rating`;
 //! 3. `duplicates`: one row per user and item (and part, for a ready-made split: the leakage audit must
 //!    report a pair that occurs in two parts, so the filter does not hide it);
 //! 4. `min_user_count`, `min_item_count`: applied once, both counted on the same rows;
@@ -14,7 +14,7 @@
 //! the latest row. Ties and logs without times keep the file order.
 
 use crate::timelines::{LogColumns, Timelines};
-use crate::{Error, Result};
+use crate::{Error, Instant, Result};
 use rankstill_core::text_table::{TextTable, thousands};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -26,12 +26,15 @@ use rayon::prelude::*;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Filter {
-    /// Keeps rows at this time or later.
+    /// Keeps rows at this time or later: a date, a date and time, or Unix seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub from: Option<i64>,
+    pub from: Option<Instant>,
     /// Keeps rows before this time.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub to: Option<i64>,
+    pub to: Option<Instant>,
+    /// What to do with rows whose rating (weight) is 0.
+    #[serde(skip_serializing_if = "ZeroWeights::is_default")]
+    pub zero_weights: ZeroWeights,
     /// Keeps rows with this rating (weight) or a higher one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_rating: Option<f32>,
@@ -45,6 +48,23 @@ pub struct Filter {
     pub user_core: u32,
     /// Drops items until each has this many rows.
     pub item_core: u32,
+}
+
+/// What rows of weight 0 are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ZeroWeights {
+    /// No interactions: a `label` of 0 says that the user did not choose the item.
+    #[default]
+    Drop,
+    /// Interactions like any other.
+    Keep,
+}
+
+impl ZeroWeights {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Which of several rows of the same user and item is kept.
@@ -125,7 +145,9 @@ impl Filter {
         let mut report = FilterReport::default();
         report.push("as read", rows.counts());
         if self.from.is_some() || self.to.is_some() {
-            let (from, to) = (self.from.unwrap_or(i64::MIN), self.to.unwrap_or(i64::MAX));
+            let unit = rows.columns.time_unit;
+            let from = self.from.map_or(i64::MIN, |from| from.ticks(unit));
+            let to = self.to.map_or(i64::MAX, |to| to.ticks(unit));
             // `to` is exclusive; without it even `i64::MAX` is kept.
             let open = self.to.is_none();
             rows.retain(|c, row| {
@@ -133,6 +155,11 @@ impl Filter {
                 time >= from && (open || time < to)
             });
             report.push(&window_name(self.from, self.to), rows.counts());
+        }
+        let has_zeros = || rows.columns.weights.iter().flatten().any(|&weight| weight == 0.0);
+        if self.zero_weights == ZeroWeights::Drop && has_zeros() {
+            rows.retain(|c, row| c.weights.as_ref().is_none_or(|weights| weights[row] != 0.0));
+            report.push("weight 0", rows.counts());
         }
         if let Some(least) = self.min_rating {
             rows.retain(|c, row| c.weights.as_ref().is_some_and(|weights| weights[row] >= least));
@@ -390,8 +417,8 @@ pub(crate) fn counts(lines: &Timelines) -> LogSize {
     }
 }
 
-fn window_name(from: Option<i64>, to: Option<i64>) -> String {
-    let side = |name: &str, at: Option<i64>| at.map(|at| format!("{name} {at}"));
+fn window_name(from: Option<Instant>, to: Option<Instant>) -> String {
+    let side = |name: &str, at: Option<Instant>| at.map(|at| format!("{name} {at}"));
     [side("from", from), side("to", to)].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 

@@ -1,32 +1,46 @@
-//! Reading interaction logs: the formats, how the format is guessed, and the options that override every guess.
+//! Reading interaction logs: the formats, how the format is recognised, and the options that override it.
 //!
-//! All readers stream. Text may be compressed with gzip or zstd, recognised by its first bytes. It must be
-//! UTF-8, with or without a byte order mark; lines may end in LF, CRLF or CR.
+//! All readers stream. Text may be compressed with gzip, zstd or bzip2, recognised by its first bytes. It must
+//! be UTF-8, with or without a byte order mark; lines may end in LF, CRLF or CR. Lines at the beginning that
+//! start with `#` or `%` are comments.
+//!
+//! Nothing is guessed silently: a format is accepted if no other one fits, and what was understood comes with
+//! the log ([`Understood`]).
 
-mod counted_lines;
 mod date_time;
-mod delimited;
 mod fields;
+mod guess;
 mod items;
-mod jsonl;
+mod json;
+mod lines;
 mod log_builder;
-mod movielens;
+mod log_source;
+mod options;
 mod parquet;
-mod recbole;
+mod records;
+mod roles;
 mod source;
-mod triples;
-mod user_lines;
+mod table;
+mod times;
+mod understood;
 
-pub(crate) use fields::{ColumnAliases, PAIR_ALIASES, RANKING_ALIASES};
+pub(crate) use date_time::{UnixTime, shown_time, unix_time};
 pub use items::{ItemText, read_items};
-pub(crate) use log_builder::LogBuilder;
-pub(crate) use source::{LineReader, OpenFile};
+pub(crate) use log_builder::{LogBuilder, Numbers, Rows};
+pub use log_source::LogSource;
+pub use options::{ColumnNames, ReadOptions};
+pub(crate) use roles::{ColumnAliases, PAIR_ALIASES, RANKING_ALIASES};
+pub(crate) use source::OpenFile;
+pub use times::NumberUnit;
+pub(crate) use times::unit_of;
+pub use understood::{FirstRow, Layout, Purpose, TimeSpan, Understood, UsedColumns};
 
 use crate::{Error, Log, Result, error::listed};
-use bytes::Bytes;
-use fields::LOG_ALIASES;
-use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use guess::{Evidence, Reading, qrels_table, run_table};
+use log_source::LogPart;
+use roles::LOG_ALIASES;
+use std::path::Path;
+use table::{Columns, Header, Separator, Table};
 
 /// A file format of interaction logs.
 pub struct Format {
@@ -34,162 +48,227 @@ pub struct Format {
     pub name: &'static str,
     /// A one-line description.
     pub about: &'static str,
-    /// Whether the beginning of a file looks like this format.
-    sniff: fn(&Head<'_>, &ReadOptions) -> bool,
-    /// Reads the whole file.
-    read: fn(OpenFile, &ReadOptions, &mut LogBuilder<'_>) -> Result<()>,
+    /// How a file that is said to have this format is read.
+    reading: fn(&Evidence<'_>, &ReadOptions) -> Reading,
 }
 
-/// All formats; the first whose `sniff` matches is the guess.
+/// All formats.
 pub static FORMATS: &[Format] = &[
-    parquet::FORMAT,
-    jsonl::FORMAT,
-    recbole::FORMAT,
-    movielens::FORMAT,
-    delimited::TSV,
-    delimited::CSV,
-    counted_lines::FORMAT,
-    triples::FORMAT,
-    user_lines::FORMAT,
+    Format {
+        name: "parquet",
+        about: "Parquet; timestamps in any unit, dates, decimals",
+        reading: |_, _| Reading::Parquet,
+    },
+    Format {
+        name: "jsonl",
+        about: "JSON lines: one object per line, with keys such as `user_id`, `item_id`, `timestamp`, `rating`",
+        reading: |_, _| Reading::JsonLines,
+    },
+    Format {
+        name: "json",
+        about: "JSON: an array of objects, or objects over several lines",
+        reading: |_, _| Reading::Json,
+    },
+    Format {
+        name: "recbole",
+        about: "RecBole atomic files: a header of `name:type`, columns separated by tabs",
+        reading: |evidence, options| {
+            Reading::Table(evidence.typed().unwrap_or(Table {
+                format: "recbole",
+                separator: Separator::Byte(b'\t'),
+                quoting: options.quoting.unwrap_or(false),
+                header: Header::Typed,
+                columns: Columns::ByContent,
+            }))
+        },
+    },
+    Format {
+        name: "movielens",
+        about: "MovieLens: `u.data`, `ratings.dat` (`user::item::rating::time`) and `ratings.csv`",
+        reading: |evidence, _| Reading::Table(movielens(evidence)),
+    },
+    Format {
+        name: "tsv",
+        about: "columns separated by tabs, with or without a header",
+        reading: |evidence, options| {
+            let tab = Separator::Byte(b'\t');
+            let table = evidence.table_as_named(tab);
+            let separator = if options.delimiter.is_some() { table.separator } else { tab };
+            Reading::Table(Table { format: "tsv", separator, ..table })
+        },
+    },
+    Format {
+        name: "csv",
+        about: "columns separated by commas, semicolons, vertical bars, blanks, Ctrl-A or `::`, with or without a header",
+        reading: |evidence, _| {
+            let table = evidence.table_as_named(Separator::Byte(b','));
+            Reading::Table(Table { format: "csv", ..table })
+        },
+    },
+    Format {
+        name: "triples",
+        about: "`user item [rating [time]]` separated by blanks, without a header (the RD authors' files)",
+        reading: |_, options| {
+            Reading::Table(Table {
+                format: "triples",
+                separator: Separator::Blanks,
+                quoting: options.quoting.unwrap_or(false),
+                header: Header::None,
+                columns: Columns::ByPosition,
+            })
+        },
+    },
+    Format {
+        name: "counted_lines",
+        about: "one user per line: `count item item ...`; the user is the line number, from 0 (CiteULike's users.dat)",
+        reading: |_, _| Reading::CountedLines,
+    },
+    Format {
+        name: "user_lines",
+        about: "one user per line: `user item item ...` (LightGCN's train.txt)",
+        reading: |_, _| Reading::UserLines { strict: false },
+    },
+    Format {
+        name: "trec_qrels",
+        about: "TREC judgements: `query 0 item grade`, separated by blanks",
+        reading: |_, _| Reading::Table(qrels_table()),
+    },
+    Format {
+        name: "trec_run",
+        about: "TREC run: `query Q0 item rank score tag`, separated by blanks",
+        reading: |_, _| Reading::Table(run_table()),
+    },
 ];
 
-/// How to read a log. A value of `None` is guessed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ReadOptions {
-    /// The name of one of [`FORMATS`].
-    pub format: Option<String>,
-    /// The names of the columns.
-    pub columns: ColumnNames,
-    /// The column separator of `csv`, `tsv` and `recbole`; an ASCII character.
-    pub delimiter: Option<char>,
-    /// Whether the first line of `csv` and `tsv` names the columns. Without a header the columns are called
-    /// `1`, `2`, and so on; by default they are user, item, weight, time.
-    pub header: Option<bool>,
-    /// Whether fields of `csv` and `tsv` may be in double quotes (RFC 4180). `true` by default.
-    pub quoting: Option<bool>,
-    /// Times are multiplied by this before they are stored as whole numbers; 1000 keeps milliseconds. 1 by
-    /// default.
-    pub time_scale: Option<u32>,
+/// MovieLens' files have no header, or one of known names.
+fn movielens(evidence: &Evidence<'_>) -> Table {
+    let table = evidence.table_as_named(Separator::Byte(b'\t'));
+    let header = if evidence.named().is_some() { Header::Plain } else { Header::None };
+    Table { format: "movielens", header, columns: Columns::ByPosition, ..table }
 }
 
-/// The names of the columns to read. `None`: guessed from common names. Empty: the column is not read.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ColumnNames {
-    /// The user column; guessed from `user_id`, `userId`, `user`, `uid` and the like.
-    pub user: Option<String>,
-    /// The item column; guessed from `item_id`, `movieId`, `item`, `iid`, `asin` and the like.
-    pub item: Option<String>,
-    /// The time column; guessed from `timestamp`, `time`, `ts`, `date` and the like. Whole numbers are kept
-    /// as they are, whatever their unit; ISO 8601 dates and times (`2012-07-14T12:33:01Z`) become Unix
-    /// seconds, in UTC unless an offset is given.
-    pub time: Option<String>,
-    /// The weight column; guessed from `rating`, `weight`, `count`, `score` and the like.
-    pub weight: Option<String>,
+/// A log, and how its files were understood.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogFile {
+    /// The interactions.
+    pub log: Log,
+    /// Format, columns, times and notes. `None` if all files are empty.
+    pub understood: Option<Understood>,
 }
 
-/// Reads a log: a file in any of [`FORMATS`], or a folder of Parquet files in the order of their names.
-/// `progress` receives the bytes read so far and the total, both as stored on disk.
+/// Reads a log: what [`LogSource`] finds at the path, in any of [`FORMATS`]. `progress` receives the bytes
+/// read so far and the total, both as stored on disk.
 ///
 /// # Errors
-/// For any problem with the file, with path and line; also when it holds no interactions.
+/// For any problem with a file, with path and line; also when there are no interactions.
 pub fn read_log(
     path: &Path,
     options: &ReadOptions,
     progress: &mut dyn FnMut(u64, u64),
-) -> Result<Log> {
-    let log = read_with(path, options, &LOG_ALIASES, progress)?;
+) -> Result<LogFile> {
+    read_source(&LogSource::open(path)?, options, progress)
+}
+
+/// Reads a log from files that have been found.
+///
+/// # Errors
+/// As [`read_log`].
+pub fn read_source(
+    source: &LogSource,
+    options: &ReadOptions,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<LogFile> {
+    let (rows, understood) = read_rows(source, options, &LOG_ALIASES, progress)?;
+    let log = rows.into_log();
     if log.is_empty() {
-        return Err(Error::file(path, "the file holds no interactions"));
+        return Err(Error::file(source.path(), "the file holds no interactions"));
     }
-    Ok(log)
+    Ok(LogFile { log, understood })
 }
 
 /// Reads a log from bytes in memory; messages use `name` as the path.
 ///
 /// # Errors
 /// As [`read_log`].
-pub fn read_log_bytes(name: &str, bytes: &[u8], options: &ReadOptions) -> Result<Log> {
-    let mut progress = |_, _| ();
-    let mut builder = LogBuilder::new(&LOG_ALIASES, bytes.len() as u64, &mut progress);
-    let source = OpenFile::memory(name, Bytes::copy_from_slice(bytes))?;
-    read_source(source, options, &mut builder)?;
-    let log = builder.into_log();
-    if log.is_empty() {
-        return Err(Error::file(name, "the file holds no interactions"));
-    }
-    Ok(log)
+pub fn read_log_bytes(name: &str, bytes: &[u8], options: &ReadOptions) -> Result<LogFile> {
+    read_source(&LogSource::memory(name, bytes), options, &mut |_, _| ())
 }
 
-/// Reads a log that may be empty, guessing columns from the given names.
-pub(crate) fn read_with(
-    path: &Path,
+/// Reads rows, of which there may be none, finding columns by the given names.
+pub(crate) fn read_rows(
+    source: &LogSource,
     options: &ReadOptions,
-    names: &'static ColumnAliases,
+    aliases: &'static ColumnAliases,
     progress: &mut dyn FnMut(u64, u64),
-) -> Result<Log> {
-    let files = parts(path)?;
-    let total = files.iter().map(|file| file.metadata().map_or(0, |data| data.len())).sum();
-    let mut builder = LogBuilder::new(names, total, progress);
-    for file in &files {
-        read_source(OpenFile::open(file)?, options, &mut builder)?;
-    }
-    Ok(builder.into_log())
-}
-
-/// The file itself, or the Parquet files of a folder.
-fn parts(path: &Path) -> Result<Vec<PathBuf>> {
-    if !path.is_dir() {
-        return Ok(vec![path.to_path_buf()]);
-    }
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(path).map_err(Error::io(path))? {
-        let file = entry.map_err(Error::io(path))?.path();
-        if file.is_file() && file.extension().is_some_and(|extension| extension == "parquet") {
-            files.push(file);
+) -> Result<(Rows, Option<Understood>)> {
+    let mut builder = LogBuilder::new(aliases, options, source.total_bytes(), progress);
+    let several = source.parts().len() > 1;
+    let mut empty = 0;
+    for part in source.parts() {
+        let file = part.open_file()?;
+        // Sinks leave empty parts.
+        if several && file.head().bytes.is_empty() {
+            empty += 1;
+            continue;
         }
+        read_part(part, file, options, &mut builder)?;
     }
-    if files.is_empty() {
-        return Err(Error::file(
-            path,
-            "the folder holds no `.parquet` files, expected a file or a folder of Parquet files",
-        ));
+    if empty > 0 {
+        builder.note(format!("{empty} empty files were passed over"));
     }
-    files.sort();
-    Ok(files)
+    if let Some(other) = source.passed_over().first() {
+        let n = source.passed_over().len();
+        builder.note(format!("{n} files were passed over, such as {}", other.display()));
+    }
+    Ok(builder.finish())
 }
 
-fn read_source(
-    source: OpenFile,
+fn read_part(
+    part: &LogPart,
+    mut source: OpenFile,
     options: &ReadOptions,
     builder: &mut LogBuilder<'_>,
 ) -> Result<()> {
     if source.head().bytes.is_empty() {
         return Err(Error::file(source.path(), "the file is empty"));
     }
-    let format = match &options.format {
-        Some(name) => named(name)?,
-        None => guess(&source, options)?,
+    if options.comments.unwrap_or(true) {
+        source.skip_comments()?;
+        if let Some(first) = source.comments().first() {
+            let n = source.comments().len();
+            let lines = if n == 1 { "line was" } else { "lines were" };
+            builder.note(format!("{n} comment {lines} passed over, the first: {first}"));
+        }
+    }
+    let purpose = builder.aliases.purpose;
+    let reading = match &options.format {
+        Some(name) => {
+            let format = named(name)?;
+            let head = source.head();
+            (format.reading)(&Evidence::new(&head, options, purpose)?, options)
+        }
+        None => Reading::guess(&source, options, purpose)?,
     };
-    (format.read)(source, options, builder)
+    let path = part.path();
+    match reading {
+        Reading::Parquet => parquet::read_log(&source, options, builder, &part.keys),
+        Reading::JsonLines => json::read_lines(source, options, builder, &part.keys),
+        Reading::Json => json::read_values(source, options, builder, &part.keys),
+        Reading::Table(table) => table.read(source, options, builder, &part.keys),
+        Reading::UserLines { .. } | Reading::CountedLines if !options.equals.is_empty() => {
+            Err(Error::file(path, "`equals` needs columns; lines of users have none"))
+        }
+        Reading::UserLines { strict } => lines::read_user_lines(source, builder, strict),
+        Reading::CountedLines => lines::read_counted_lines(source, builder),
+    }
 }
 
 fn named(name: &str) -> Result<&'static Format> {
+    // `trec` is either of both.
+    let name = if name == "trec" { "trec_run" } else { name };
     FORMATS.iter().find(|format| format.name == name).ok_or_else(|| {
         let names = listed(FORMATS.iter().map(|format| format.name));
         Error::config("format", format!("unknown format `{name}`, expected one of {names}"))
-    })
-}
-
-fn guess(source: &OpenFile, options: &ReadOptions) -> Result<&'static Format> {
-    let sample = source.head();
-    FORMATS.iter().find(|format| (format.sniff)(&sample, options)).ok_or_else(|| {
-        let names = listed(FORMATS.iter().map(|format| format.name));
-        Error::file(
-            source.path(),
-            format!("cannot guess the format; set `format` to one of {names}"),
-        )
     })
 }
 

@@ -10,7 +10,7 @@
 //! use rankstill_data::{ReadOptions, read_log_bytes};
 //!
 //! let csv = "user_id,item_id,timestamp\nann,x,1\nann,y,2\nann,z,3\nbob,x,1\nbob,z,5\nbob,y,9\ncy,x,7\n";
-//! let log = read_log_bytes("log.csv", csv.as_bytes(), &ReadOptions::default())?;
+//! let log = read_log_bytes("log.csv", csv.as_bytes(), &ReadOptions::default())?.log;
 //! let settings = PrepareSettings {
 //!     filter: Filter { user_core: 3, ..Filter::default() }, // `cy` has a single interaction
 //!     split: SplitConfig::of("leave_one_out"),
@@ -31,6 +31,7 @@ pub mod dataset;
 pub mod error;
 pub mod filter;
 pub mod format;
+pub mod instant;
 pub mod log;
 mod part;
 pub mod prepare;
@@ -45,8 +46,10 @@ pub mod timelines;
 pub use columns::{Column, ColumnKind, ColumnTable, TableFormat, TableWriter, Texts};
 pub use error::{Error, Result};
 pub use format::{
-    ColumnNames, FORMATS, Format, ItemText, ReadOptions, read_items, read_log, read_log_bytes,
+    ColumnNames, FORMATS, Format, ItemText, LogFile, LogSource, NumberUnit, ReadOptions,
+    Understood, read_items, read_log, read_log_bytes,
 };
+pub use instant::Instant;
 pub use log::Log;
 pub use rankings::{
     Dropped, RankingsFile, UserItemPairs, read_pairs, read_rankings, write_rankings,

@@ -2,7 +2,7 @@
 //! original ids.
 
 use crate::{Error, Result};
-use rankstill_core::{ItemId, UserId, Vocab};
+use rankstill_core::{ItemId, TimeUnit, UserId, Vocab};
 
 /// Row *i*: `users[i]` interacted with `items[i]` at `times[i]` with weight `weights[i]`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -11,8 +11,10 @@ pub struct Log {
     pub users: Vec<UserId>,
     /// Below `item_ids.len()`.
     pub items: Vec<ItemId>,
-    /// Unix seconds, or any other whole number that the file holds; larger is later.
+    /// Unix time, in `time_unit`; larger is later.
     pub times: Option<Vec<i64>>,
+    /// The coarsest unit that holds all times exactly.
+    pub time_unit: TimeUnit,
     /// Ratings or counts, always finite.
     pub weights: Option<Vec<f32>>,
     /// Original user ids, numbered by first appearance.
@@ -89,6 +91,7 @@ mod tests {
             users: vec![0, 1, 0],
             items: vec![0, 1, 2],
             times: Some(vec![5, 6, 7]),
+            time_unit: TimeUnit::Seconds,
             weights: None,
             user_ids: Vocab::from_ids(["ann", "bob"]).unwrap(),
             item_ids: Vocab::from_ints(vec![10, 20, 30]).unwrap(),

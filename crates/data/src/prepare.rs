@@ -1,6 +1,7 @@
 //! From log files to a prepared data set in one call.
 
 use crate::dataset::{DatasetManifest, PrepareSettings, Prepared, SourceFile};
+use crate::format::{LogFile, LogSource};
 use crate::log::Log;
 use crate::split::Part;
 use crate::{Error, Result, dataset};
@@ -44,7 +45,7 @@ pub struct PrepareReport(pub DatasetManifest);
 /// As `read`, [`Prepared::from_log`] and [`Prepared::write`]. No half-written folder is left behind.
 pub fn prepare(
     files: LogFiles<'_>,
-    read: impl Fn(&Path) -> Result<Log> + Sync,
+    read: impl Fn(&LogSource) -> Result<LogFile> + Sync,
     settings: &PrepareSettings,
     folder: &Path,
     replace: bool,
@@ -68,16 +69,17 @@ pub fn prepare(
 /// As `read`, and when the files of a split do not have the same columns.
 pub fn read_files(
     files: LogFiles<'_>,
-    read: impl Fn(&Path) -> Result<Log> + Sync,
+    read: impl Fn(&LogSource) -> Result<LogFile> + Sync,
     progress: &mut impl FnMut(PrepareStage<'_>),
 ) -> Result<(Log, Option<Vec<Part>>, Vec<SourceFile>)> {
     let mut sources = Vec::new();
     let mut one = |path: &Path, part: Option<Part>| -> Result<Log> {
         progress(PrepareStage::Reading(path));
-        let (log, stamp) = rayon::join(|| read(path), || dataset::stamp(path));
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-        let log = log?;
-        sources.push(SourceFile { name: name.unwrap_or_default(), part, stamp: stamp? });
+        let source = LogSource::open(path)?;
+        let (file, stamp) = rayon::join(|| read(&source), || source.stamp());
+        let name = source.path().file_name().map(|name| name.to_string_lossy().into_owned());
+        let (LogFile { log, understood }, name) = (file?, name.unwrap_or_default());
+        sources.push(SourceFile { name, part, understood, stamp: stamp? });
         Ok(log)
     };
     match files {
@@ -99,6 +101,21 @@ pub fn read_files(
     }
 }
 
+/// Brings both logs to the finer of their units.
+fn in_unit_of(log: &mut Log, mut other: Log, path: &Path) -> Result<Log> {
+    let unit = log.time_unit.max(other.time_unit);
+    for log in [log, &mut other] {
+        let factor = unit.per_second() / log.time_unit.per_second();
+        for time in log.times.iter_mut().flatten().filter(|_| factor > 1) {
+            *time = time.checked_mul(factor).ok_or_else(|| {
+                Error::file(path, "a time does not fit into 64 bits in the unit of the other parts")
+            })?;
+        }
+        log.time_unit = unit;
+    }
+    Ok(other)
+}
+
 /// Appends the rows of another log; new ids get the next numbers.
 fn append(log: &mut Log, other: Log, path: &Path) -> Result<()> {
     for (name, here, there) in [
@@ -114,6 +131,7 @@ fn append(log: &mut Log, other: Log, path: &Path) -> Result<()> {
     }
     let users: Vec<u32> = other.user_ids.iter().map(|id| log.user_ids.intern(&id)).collect();
     let items: Vec<u32> = other.item_ids.iter().map(|id| log.item_ids.intern(&id)).collect();
+    let other = in_unit_of(log, other, path)?;
     log.users.extend(other.users.iter().map(|&user| users[user as usize]));
     log.items.extend(other.items.iter().map(|&item| items[item as usize]));
     if let (Some(to), Some(from)) = (&mut log.times, other.times) {
@@ -127,7 +145,15 @@ fn append(log: &mut Log, other: Log, path: &Path) -> Result<()> {
 
 impl fmt::Display for PrepareReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let DatasetManifest { filtered, stats, counts, audit, settings, times, .. } = &self.0;
+        let DatasetManifest { sources, filtered, stats, counts, audit, settings, times, .. } =
+            &self.0;
+        for SourceFile { name, part, understood, .. } in sources {
+            let part = part.map(|part| format!(" ({part:?})").to_lowercase()).unwrap_or_default();
+            writeln!(f, "read     {name}{part}")?;
+            if let Some(understood) = understood {
+                writeln!(f, "{understood}\n")?;
+            }
+        }
         writeln!(f, "{filtered}")?;
         writeln!(f, "{stats}")?;
         let order =

@@ -22,11 +22,14 @@
 mod trec;
 
 use crate::columns::{Column, ColumnKind, TableWriter};
-use crate::format::{PAIR_ALIASES, RANKING_ALIASES, read_with};
-use crate::{Error, Log, ReadOptions, Result};
+use crate::format::{
+    ColumnAliases, LogFile, LogSource, Numbers, PAIR_ALIASES, RANKING_ALIASES, Rows, Understood,
+    read_rows,
+};
+use crate::{Error, ReadOptions, Result};
 use rankstill_core::{ItemId, Lists, Rankings, UserId, Vocab};
 use std::path::Path;
-use trec::{trec_run, write_trec_run};
+use trec::write_trec_run;
 
 /// Rankings from a file, in the numbers of given vocabularies.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +40,8 @@ pub struct RankingsFile {
     pub users: Vec<UserId>,
     /// Rows that were dropped.
     pub dropped: Dropped,
+    /// How the file was read.
+    pub understood: Option<Understood>,
 }
 
 /// Users, items and rows of a file that were dropped because the vocabularies lack them.
@@ -74,14 +79,13 @@ impl RankingsFile {
     }
 }
 
-/// Reads rankings: a table (any of [`crate::FORMATS`] with named columns) with a user, an item, and a rank or
-/// a score or both; or a TREC run (`user Q0 item rank score tag`; guessed, or with the format `trec`). Rows
-/// may be in any order.
+/// Reads rankings: what [`LogSource`] finds at the path, in any of [`crate::FORMATS`] with columns for a user,
+/// an item, and a rank or a score or both. Rows may be in any order.
 ///
 /// Ranks decide if there are any, smallest first. They may start at any number and have gaps, but each may
 /// occur only once per user, and scores must not rise from one rank to the next. Without ranks, and in a TREC
 /// run (as in `trec_eval`), scores decide, highest first; ties keep the file order (in a TREC run, the rank).
-/// Scores are compared as 32-bit floats. Without scores, the item at position *p* from 0 gets the score *-p*.
+/// Scores are compared as 64-bit floats and kept as 32-bit floats. Without scores, the item at position *p* from 0 gets the score *-p*.
 ///
 /// # Errors
 /// For any problem with the file, with path and line; for an item or a rank that occurs twice for a user; for
@@ -92,30 +96,35 @@ pub fn read_rankings(
     item_ids: &Vocab,
     options: &ReadOptions,
 ) -> Result<RankingsFile> {
-    let (log, by) = match trec_run(path, options)? {
-        Some(log) => (log, RankingOrder::ScoreThenRank),
-        None => {
-            let log = read_with(path, options, &RANKING_ALIASES, &mut |_, _| ())?;
-            let by = match (&log.times, &log.weights) {
-                (Some(_), _) => RankingOrder::Rank,
-                (None, Some(_)) => RankingOrder::Score,
-                (None, None) => {
-                    let problem = "no rank or score column, expected `rank` or `score`";
-                    return Err(Error::file(path, problem));
-                }
-            };
-            (log, by)
+    let (rows, understood) = rows(path, options, &RANKING_ALIASES)?;
+    let Rows { times, weights, users: row_users, items: row_items, .. } = rows;
+    let log = RankingRows {
+        users: row_users,
+        items: row_items,
+        ranks: times,
+        scores: weights.map(Numbers::into_f64),
+        user_ids: rows.user_ids,
+        item_ids: rows.item_ids,
+    };
+    let is_run = understood.as_ref().is_some_and(|found| found.layout.format == "trec_run");
+    let by = match (&log.ranks, &log.scores) {
+        _ if is_run => RankingOrder::ScoreThenRank,
+        (Some(_), _) => RankingOrder::Rank,
+        (None, Some(_)) => RankingOrder::Score,
+        (None, None) => {
+            let problem = "no rank or score column, expected `rank` or `score` (name it with `columns.rank` or `columns.score`)";
+            return Err(Error::file(path, problem));
         }
     };
     let users = renumber(&log.user_ids, user_ids);
     let items = renumber(&log.item_ids, item_ids);
-    let dropped = dropped(&log, &users, &items);
+    let dropped = dropped((&log.users, &users), (&log.items, &items));
     let kept = |&row: &usize| {
         users[log.users[row] as usize].is_some() && items[log.items[row] as usize].is_some()
     };
-    let mut rows: Vec<usize> = (0..log.len()).filter(kept).collect();
-    let rank = |row: usize| log.times.as_ref().map_or(0, |ranks| ranks[row]);
-    let score = |row: usize| log.weights.as_ref().map_or(0.0, |scores| scores[row]);
+    let mut rows: Vec<usize> = (0..log.users.len()).filter(kept).collect();
+    let rank = |row: usize| log.ranks.as_ref().map_or(0, |ranks| ranks[row]);
+    let score = |row: usize| log.scores.as_ref().map_or(0.0, |scores| scores[row]);
     // A stable sort, so that ties keep the file order.
     rows.sort_by(|&a, &b| {
         let by_user = users[log.users[a] as usize].cmp(&users[log.users[b] as usize]);
@@ -127,7 +136,8 @@ pub fn read_rankings(
             RankingOrder::ScoreThenRank => by_score().then_with(by_rank),
         })
     });
-    let mut out = RankingsFile { rankings: Rankings::default(), users: Vec::new(), dropped };
+    let mut out =
+        RankingsFile { rankings: Rankings::default(), users: Vec::new(), dropped, understood };
     let mut last_seen = vec![UserId::MAX; item_ids.len()];
     for rows in rows.chunk_by(|&a, &b| log.users[a] == log.users[b]) {
         let Some(user) = users[log.users[rows[0]] as usize] else { continue };
@@ -155,13 +165,23 @@ pub fn read_rankings(
                 let rows = both(*first.unwrap_or(&row), row);
                 return Err(wrong(format!("item `{}` occurs twice, in {rows}", item_ids.id(item))));
             }
-            let score = if log.weights.is_some() { score(row) } else { -(position as f32) };
+            let score = if log.scores.is_some() { score(row) as f32 } else { -(position as f32) };
             ranked.push((item, score));
         }
         out.users.push(user);
         out.rankings.push(ranked);
     }
     Ok(out)
+}
+
+/// The rows of a file of rankings.
+struct RankingRows {
+    users: Vec<u32>,
+    items: Vec<u32>,
+    ranks: Option<Vec<i64>>,
+    scores: Option<Vec<f64>>,
+    user_ids: Vocab,
+    item_ids: Vocab,
 }
 
 /// Two rows for a message: counted from 1, without the header and blank lines.
@@ -184,6 +204,8 @@ pub struct UserItemPairs {
     pub items: Lists<ItemId>,
     /// Rows that were dropped.
     pub dropped: Dropped,
+    /// How the file was read.
+    pub understood: Option<Understood>,
 }
 
 /// Reads pairs from a file in any of [`crate::FORMATS`]; it may consist of a header only.
@@ -196,7 +218,7 @@ pub fn read_pairs(
     item_ids: &Vocab,
     options: &ReadOptions,
 ) -> Result<UserItemPairs> {
-    let log = read_pair_log(path, options)?;
+    let LogFile { log, understood } = read_pair_log(path, options)?;
     let users = renumber(&log.user_ids, user_ids);
     let items = renumber(&log.item_ids, item_ids);
     let mut starts = vec![0; user_ids.len() + 1];
@@ -217,10 +239,10 @@ pub fn read_pairs(
         values[*at] = item;
         *at += 1;
     }
-    let dropped = dropped(&log, &users, &items);
+    let dropped = dropped((&log.users, &users), (&log.items, &items));
     let items = Lists::from_parts(starts, values)
         .ok_or_else(|| Error::file(path, "the rows cannot be grouped by user"))?;
-    Ok(UserItemPairs { items, dropped })
+    Ok(UserItemPairs { items, dropped, understood })
 }
 
 /// Reads pairs with their own vocabularies, for evaluation from files alone. Times and weights are not read;
@@ -228,8 +250,17 @@ pub fn read_pairs(
 ///
 /// # Errors
 /// For any problem with the file, with path and line.
-pub fn read_pair_log(path: &Path, options: &ReadOptions) -> Result<Log> {
-    read_with(path, options, &PAIR_ALIASES, &mut |_, _| ())
+pub fn read_pair_log(path: &Path, options: &ReadOptions) -> Result<LogFile> {
+    let (rows, understood) = rows(path, options, &PAIR_ALIASES)?;
+    Ok(LogFile { log: rows.into_log(), understood })
+}
+
+fn rows(
+    path: &Path,
+    options: &ReadOptions,
+    aliases: &'static ColumnAliases,
+) -> Result<(Rows, Option<Understood>)> {
+    read_rows(&LogSource::open(path)?, options, aliases, &mut |_, _| ())
 }
 
 /// Reads the user and item ids of a rankings file, for evaluation from files alone.
@@ -237,11 +268,8 @@ pub fn read_pair_log(path: &Path, options: &ReadOptions) -> Result<Log> {
 /// # Errors
 /// As [`read_rankings`].
 pub fn ids_of_rankings(path: &Path, options: &ReadOptions) -> Result<(Vocab, Vocab)> {
-    let log = match trec_run(path, options)? {
-        Some(log) => log,
-        None => read_with(path, options, &RANKING_ALIASES, &mut |_, _| ())?,
-    };
-    Ok((log.user_ids, log.item_ids))
+    let (rows, _) = rows(path, options, &RANKING_ALIASES)?;
+    Ok((rows.user_ids, rows.item_ids))
 }
 
 /// Writes rankings, row *i* for `users[i]`: `user_id item_id rank score` as Parquet, TSV, CSV or JSON lines
@@ -314,9 +342,13 @@ fn renumber(from: &Vocab, to: &Vocab) -> Vec<Option<u32>> {
     }
 }
 
-fn dropped(log: &Log, users: &[Option<u32>], items: &[Option<u32>]) -> Dropped {
+/// Counts what is unknown; each side is the numbers of the rows, and what each of these is in the vocabulary.
+fn dropped(
+    (row_users, users): (&[u32], &[Option<u32>]),
+    (row_items, items): (&[u32], &[Option<u32>]),
+) -> Dropped {
     let unknown = |ids: &[Option<u32>]| ids.iter().filter(|id| id.is_none()).count();
-    let rows = log.users.iter().zip(&log.items);
+    let rows = row_users.iter().zip(row_items);
     let lost = rows
         .filter(|&(&user, &item)| users[user as usize].is_none() || items[item as usize].is_none());
     Dropped { users: unknown(users), items: unknown(items), rows: lost.count() }

@@ -1,6 +1,6 @@
 //! A log grouped by user, each user's rows in order of time: what filters and splits work on.
 
-use rankstill_core::ItemId;
+use rankstill_core::{ItemId, TimeUnit};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -17,6 +17,8 @@ pub struct Timelines {
     pub items: Vec<ItemId>,
     /// Parallel to `items`.
     pub times: Option<Vec<i64>>,
+    /// The unit of the times.
+    pub time_unit: TimeUnit,
     /// Parallel to `items`.
     pub weights: Option<Vec<f32>>,
     /// Parallel to `items`: the part of each row, for a log with a ready-made split.
@@ -40,8 +42,8 @@ impl Timelines {
         // Dense ids count first appearances, so a file written user by user is sorted already: nothing to move.
         let columns = if users.is_sorted() { columns } else { scatter(&starts, &users, columns) };
         drop(users);
-        let LogColumns { items, times, weights, parts } = columns;
-        let mut lines = Self { n_items, starts, items, times, weights, parts };
+        let LogColumns { items, times, time_unit, weights, parts } = columns;
+        let mut lines = Self { n_items, starts, items, times, time_unit, weights, parts };
         if lines.times.is_some() {
             lines.for_each_shard(|shard| shard.sort_by_time());
         }
@@ -171,8 +173,10 @@ impl Timelines {
 pub struct LogColumns {
     /// Dense ids.
     pub items: Vec<ItemId>,
-    /// Any whole numbers that grow with time.
+    /// Unix time, in `time_unit`.
     pub times: Option<Vec<i64>>,
+    /// The unit of the times.
+    pub time_unit: TimeUnit,
     /// Ratings or counts.
     pub weights: Option<Vec<f32>>,
     /// The part of each row, for a log with a ready-made split.
@@ -282,6 +286,7 @@ fn scatter(starts: &[usize], users: &[u32], columns: LogColumns) -> LogColumns {
         starts: starts.to_vec(),
         items: vec![0; n],
         times: columns.times.as_ref().map(|_| vec![0; n]),
+        time_unit: columns.time_unit,
         weights: columns.weights.as_ref().map(|_| vec![0.0; n]),
         parts: columns.parts.as_ref().map(|_| vec![Part::Train; n]),
     };
@@ -309,8 +314,8 @@ fn scatter(starts: &[usize], users: &[u32], columns: LogColumns) -> LogColumns {
             }
         }
     });
-    let Timelines { items, times, weights, parts, .. } = lines;
-    LogColumns { items, times, weights, parts }
+    let Timelines { items, times, time_unit, weights, parts, .. } = lines;
+    LogColumns { items, times, time_unit, weights, parts }
 }
 
 #[cfg(test)]
@@ -324,7 +329,7 @@ mod tests {
             items: vec![5, 6, 7, 8, 9],
             times: Some(vec![30, 1, 10, 10, 5]),
             weights: Some(vec![0.5, 0.6, 0.7, 0.8, 0.9]),
-            parts: None,
+            ..LogColumns::default()
         };
         let lines = Timelines::group(3, 10, vec![0, 2, 0, 0, 2], columns);
         assert_eq!(lines.starts, [0, 3, 3, 5]);

@@ -3,8 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 use rankstill_data::dataset::{Dataset, PrepareSettings, Prepared, Verify};
+use rankstill_data::format::read_source;
 use rankstill_data::prepare::{LogFiles, prepare, read_files};
-use rankstill_data::{Log, ReadOptions, Result, read_log};
+use rankstill_data::{LogFile, LogSource, ReadOptions, Result};
 use std::path::{Path, PathBuf};
 
 /// A data file; prints a note if it is absent.
@@ -19,8 +20,8 @@ fn data(name: &str) -> Option<PathBuf> {
     None
 }
 
-fn read(path: &Path) -> Result<Log> {
-    read_log(path, &ReadOptions::default(), &mut |_, _| ())
+fn read(source: &LogSource) -> Result<LogFile> {
+    read_source(source, &ReadOptions::default(), &mut |_, _| ())
 }
 
 fn settings(text: &str) -> PrepareSettings {
@@ -28,7 +29,8 @@ fn settings(text: &str) -> PrepareSettings {
 }
 
 fn from_file(path: &Path, text: &str) -> Prepared {
-    Prepared::from_log(read(path).unwrap(), None, &settings(text)).unwrap()
+    Prepared::from_log(read(&LogSource::open(path).unwrap()).unwrap().log, None, &settings(text))
+        .unwrap()
 }
 
 /// `train`, `valid` (where there is one) and `test` files of a folder, taken as they are.

@@ -15,7 +15,7 @@ fn data() -> Option<PathBuf> {
 }
 
 fn read(data: &Path, file: &str) -> Log {
-    let log = read_log(&data.join(file), &ReadOptions::default(), &mut |_, _| ()).unwrap();
+    let log = read_log(&data.join(file), &ReadOptions::default(), &mut |_, _| ()).unwrap().log;
     log.check().unwrap();
     log
 }

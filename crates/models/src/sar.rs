@@ -35,8 +35,7 @@ pub struct Sar {
     pub similarity: Cooccurrence,
     /// Pairs of items with fewer common users have similarity 0.
     pub threshold: u32,
-    /// Number of days after which an action has half its weight, with times in Unix seconds; 0 = actions do not
-    /// age.
+    /// Number of days after which an action has half its weight; 0 = actions do not age.
     pub half_life_days: f64,
 }
 
@@ -95,6 +94,7 @@ impl Sar {
     fn affinities(&self, train: &Interactions) -> Result<Csr> {
         let (mut offsets, mut items, mut values) = (vec![0], Vec::new(), Vec::new());
         let times = train.times().filter(|_| self.half_life_days > 0.0);
+        let ticks_a_day = SECONDS_A_DAY * train.time_unit().per_second() as f64;
         for user in 0..train.n_users() {
             let (line, range) = (train.items().row(user), train.items().range(user));
             let first = items.len();
@@ -110,7 +110,7 @@ impl Sar {
                 let sum = &mut sums[items[first..].binary_search(&item).unwrap_or_default()];
                 match (times, last) {
                     (Some(times), Some(last)) => {
-                        let days = (*last as f64 - times[at] as f64) / SECONDS_A_DAY;
+                        let days = last.wrapping_sub(times[at]) as u64 as f64 / ticks_a_day;
                         *sum += weight * (-days / self.half_life_days).exp2();
                     }
                     _ => *sum = weight,

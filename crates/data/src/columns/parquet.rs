@@ -9,9 +9,9 @@ pub(super) use sink::ParquetSink;
 
 use super::{Column, ColumnKind, ColumnTable};
 use crate::{Error, Result};
-use ::parquet::basic::{ConvertedType, LogicalType, Type as Physical};
+use ::parquet::basic::{ConvertedType, LogicalType, TimeUnit, Type as Physical};
 use ::parquet::column::reader::{ColumnReader, ColumnReaderImpl};
-use ::parquet::data_type::{ByteArray, DataType};
+use ::parquet::data_type::{AsBytes, ByteArray, DataType};
 use ::parquet::errors::ParquetError;
 use ::parquet::file::reader::{FileReader, Length, RowGroupReader, SerializedFileReader};
 use ::parquet::schema::types::{ColumnDescriptor, SchemaDescriptor};
@@ -110,6 +110,8 @@ pub(crate) enum Cells {
     F64(Vec<f64>),
     /// Not yet checked for UTF-8.
     Text(Vec<ByteArray>),
+    /// Whole numbers over 10^scale.
+    Decimal(Vec<i128>, u32),
 }
 
 impl Cells {
@@ -120,6 +122,7 @@ impl Cells {
             Self::F32(values) => values.len(),
             Self::F64(values) => values.len(),
             Self::Text(values) => values.len(),
+            Self::Decimal(values, _) => values.len(),
         }
     }
 }
@@ -137,8 +140,7 @@ pub(crate) fn visit_chunk(
     visit: &mut dyn FnMut(u64, &Cells) -> Result<()>,
 ) -> Result<()> {
     let descriptor = group.metadata().schema_descr().column(column);
-    let name = descriptor.name();
-    kind_of(path, &descriptor)?;
+    let meaning = Meaning::of(path, &descriptor)?;
     let unsigned = is_unsigned(&descriptor);
     let chunk = ColumnChunk {
         path,
@@ -147,6 +149,26 @@ pub(crate) fn visit_chunk(
         n_rows: group.metadata().num_rows().max(0) as u64,
     };
     let reader = group.get_column_reader(column).map_err(|error| broken(path, &error))?;
+    if let Meaning::Decimal(scale) = meaning {
+        let mut visit = |row, values| visit(row, &Cells::Decimal(values, scale));
+        return match reader {
+            ColumnReader::Int32ColumnReader(reader) => chunk.batches(reader, |row, values| {
+                visit(row, values.iter().map(|&value| i128::from(value)).collect())
+            }),
+            ColumnReader::Int64ColumnReader(reader) => chunk.batches(reader, |row, values| {
+                visit(row, values.iter().map(|&value| i128::from(value)).collect())
+            }),
+            ColumnReader::ByteArrayColumnReader(reader) => chunk.batches(reader, |row, values| {
+                visit(row, chunk.decimals(row, values.iter().map(AsBytes::as_bytes))?)
+            }),
+            ColumnReader::FixedLenByteArrayColumnReader(reader) => {
+                chunk.batches(reader, |row, values| {
+                    visit(row, chunk.decimals(row, values.iter().map(AsBytes::as_bytes))?)
+                })
+            }
+            _ => Err(unsupported(path, &descriptor)),
+        };
+    }
     match reader {
         ColumnReader::BoolColumnReader(reader) => chunk.batches(reader, |row, values| {
             visit(row, &Cells::Int(values.iter().map(|&value| i64::from(value)).collect()))
@@ -181,8 +203,98 @@ pub(crate) fn visit_chunk(
         ColumnReader::ByteArrayColumnReader(reader) => {
             chunk.batches(reader, |row, values| visit(row, &Cells::Text(std::mem::take(values))))
         }
-        ColumnReader::FixedLenByteArrayColumnReader(_) => Err(unsupported(path, name, &descriptor)),
+        ColumnReader::FixedLenByteArrayColumnReader(reader) if meaning == Meaning::Uuid => chunk
+            .batches(reader, |row, values| {
+                visit(
+                    row,
+                    &Cells::Text(values.iter().map(|value| uuid(value.as_bytes())).collect()),
+                )
+            }),
+        ColumnReader::FixedLenByteArrayColumnReader(_) => Err(unsupported(path, &descriptor)),
     }
+}
+
+/// The usual form of a UUID: 8-4-4-4-12 hexadecimal digits.
+fn uuid(bytes: &[u8]) -> ByteArray {
+    let mut text = String::with_capacity(36);
+    for (at, byte) in bytes.iter().enumerate() {
+        if matches!(at, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        text += &format!("{byte:02x}");
+    }
+    ByteArray::from(text.into_bytes())
+}
+
+/// What the values of a column are, beyond their physical type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Meaning {
+    /// Numbers or text.
+    Plain,
+    /// Truth values.
+    Truth,
+    /// Moments, counted in this unit.
+    Moment(Tick),
+    /// Whole numbers over 10^scale.
+    Decimal(u32),
+    /// 16 bytes.
+    Uuid,
+}
+
+/// The unit of a column of moments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tick {
+    Milliseconds,
+    Microseconds,
+    Nanoseconds,
+    Days,
+}
+
+impl Meaning {
+    /// # Errors
+    /// When nothing of this crate can be read from such a column.
+    pub(crate) fn of(path: &Path, column: &ColumnDescriptor) -> Result<Self> {
+        if column.max_rep_level() > 0 {
+            let name = column.name();
+            let problem = format!("column `{name}` holds lists, expected one value per row");
+            return Err(Error::file(path, problem));
+        }
+        if is_decimal(column) {
+            return match u32::try_from(column.type_scale()) {
+                Ok(scale @ 0..=28) => Ok(Self::Decimal(scale)),
+                _ => Err(unsupported(path, column)),
+            };
+        }
+        Ok(match (column.logical_type_ref(), column.converted_type()) {
+            (Some(LogicalType::Timestamp(stamp)), _) => Self::Moment(match stamp.unit {
+                TimeUnit::MILLIS => Tick::Milliseconds,
+                TimeUnit::MICROS => Tick::Microseconds,
+                TimeUnit::NANOS => Tick::Nanoseconds,
+            }),
+            (Some(LogicalType::Date), _) | (_, ConvertedType::DATE) => Self::Moment(Tick::Days),
+            (_, ConvertedType::TIMESTAMP_MILLIS) => Self::Moment(Tick::Milliseconds),
+            (_, ConvertedType::TIMESTAMP_MICROS) => Self::Moment(Tick::Microseconds),
+            (Some(LogicalType::Time(_)), _)
+            | (
+                _,
+                ConvertedType::TIME_MILLIS | ConvertedType::TIME_MICROS | ConvertedType::INTERVAL,
+            ) => {
+                return Err(unsupported(path, column));
+            }
+            (Some(LogicalType::Uuid), _) => Self::Uuid,
+            _ => match column.physical_type() {
+                Physical::INT96 => Self::Moment(Tick::Nanoseconds),
+                Physical::BOOLEAN => Self::Truth,
+                Physical::FIXED_LEN_BYTE_ARRAY => return Err(unsupported(path, column)),
+                _ => Self::Plain,
+            },
+        })
+    }
+}
+
+fn is_decimal(column: &ColumnDescriptor) -> bool {
+    column.converted_type() == ConvertedType::DECIMAL
+        || matches!(column.logical_type_ref(), Some(LogicalType::Decimal(_)))
 }
 
 struct ColumnChunk<'a> {
@@ -193,6 +305,28 @@ struct ColumnChunk<'a> {
 }
 
 impl ColumnChunk<'_> {
+    /// Big-endian two's complement.
+    fn decimals<'a>(&self, row: u64, values: impl Iterator<Item = &'a [u8]>) -> Result<Vec<i128>> {
+        let number = |(bytes, row): (&[u8], u64)| {
+            let sign = if bytes.first().is_some_and(|&byte| byte >= 0x80) { 0xff } else { 0 };
+            let mut wide = [sign; 16];
+            match wide.len().checked_sub(bytes.len()) {
+                Some(start) => {
+                    wide[start..].copy_from_slice(bytes);
+                    Ok(i128::from_be_bytes(wide))
+                }
+                None => Err(Error::Field {
+                    path: self.path.to_path_buf(),
+                    line: row,
+                    column: self.descriptor.name().to_owned(),
+                    expected: "a decimal number of at most 16 bytes".into(),
+                    found: format!("{} bytes", bytes.len()),
+                }),
+            }
+        };
+        values.zip(row..).map(number).collect()
+    }
+
     fn batches<T: DataType>(
         &self,
         mut reader: ColumnReaderImpl<T>,
@@ -264,10 +398,8 @@ fn kind_of(path: &Path, descriptor: &ColumnDescriptor) -> Result<ColumnKind> {
             format!("column `{name}` holds lists, expected one value per row"),
         ));
     }
-    let decimal = descriptor.converted_type() == ConvertedType::DECIMAL
-        || matches!(descriptor.logical_type_ref(), Some(LogicalType::Decimal(_)));
     match descriptor.physical_type() {
-        _ if decimal => Err(unsupported(path, name, descriptor)),
+        _ if is_decimal(descriptor) => Err(unsupported(path, descriptor)),
         Physical::INT32 if is_unsigned(descriptor) => Ok(ColumnKind::U32),
         Physical::BOOLEAN | Physical::INT32 | Physical::INT64 | Physical::INT96 => {
             Ok(ColumnKind::I64)
@@ -275,7 +407,7 @@ fn kind_of(path: &Path, descriptor: &ColumnDescriptor) -> Result<ColumnKind> {
         Physical::FLOAT => Ok(ColumnKind::F32),
         Physical::DOUBLE => Ok(ColumnKind::F64),
         Physical::BYTE_ARRAY => Ok(ColumnKind::Text),
-        Physical::FIXED_LEN_BYTE_ARRAY => Err(unsupported(path, name, descriptor)),
+        Physical::FIXED_LEN_BYTE_ARRAY => Err(unsupported(path, descriptor)),
     }
 }
 
@@ -291,14 +423,20 @@ fn is_unsigned(descriptor: &ColumnDescriptor) -> bool {
         || matches!(descriptor.logical_type_ref(), Some(LogicalType::Integer(int)) if !int.is_signed)
 }
 
-fn unsupported(path: &Path, name: &str, descriptor: &ColumnDescriptor) -> Error {
-    let found = descriptor.physical_type();
-    let found = match descriptor.logical_type_ref() {
-        Some(logical) => format!("{found} ({logical:?})"),
-        None => found.to_string(),
-    };
+fn unsupported(path: &Path, descriptor: &ColumnDescriptor) -> Error {
+    let (name, found) = (descriptor.name(), type_name(descriptor));
     let problem = format!("column `{name}`: expected integers, floats or text, found {found}");
     Error::file(path, problem)
+}
+
+/// Such as `INT64 (Timestamp ...)`.
+pub(crate) fn type_name(descriptor: &ColumnDescriptor) -> String {
+    let found = descriptor.physical_type();
+    match (descriptor.logical_type_ref(), descriptor.converted_type()) {
+        (Some(logical), _) => format!("{found} ({logical:?})"),
+        (None, ConvertedType::NONE) => found.to_string(),
+        (None, converted) => format!("{found} ({converted})"),
+    }
 }
 
 pub(crate) fn broken(path: &Path, error: &ParquetError) -> Error {

@@ -3,13 +3,14 @@
 use super::PrepareSettings;
 use crate::audit::Audit;
 use crate::filter::FilterReport;
+use crate::format::{LogSource, Understood};
 use crate::split::{Part, SplitCounts};
 use crate::stats::Stats;
 use crate::{Error, Result};
+use rankstill_core::TimeUnit;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -29,6 +30,9 @@ pub struct DatasetManifest {
     pub settings: PrepareSettings,
     /// Whether rows have times.
     pub times: bool,
+    /// The unit of the times.
+    #[serde(default)]
+    pub time_unit: TimeUnit,
     /// Whether rows have weights.
     pub weights: bool,
     /// What each filter removed.
@@ -46,14 +50,16 @@ pub struct DatasetManifest {
 }
 
 /// A source file. Only its name is recorded, so that moving a log does not change the data set.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SourceFile {
     /// The file name, without the folder.
     pub name: String,
     /// The part that it holds, for a ready-made split.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part: Option<Part>,
+    /// How it was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub understood: Option<Understood>,
     /// Its size and SHA-256.
     #[serde(flatten)]
     pub stamp: Stamp,
@@ -99,26 +105,26 @@ impl DatasetManifest {
     }
 }
 
-/// Size and hash of a file, or of the Parquet files of a folder, concatenated in the order of their names.
+/// Size and hash of a file, or of the data files of a folder, one after the other in the order of their
+/// paths.
 ///
 /// # Errors
 /// When it cannot be read.
 pub fn stamp(path: &Path) -> Result<Stamp> {
-    let mut files = vec![path.to_path_buf()];
-    if path.is_dir() {
-        let inside = std::fs::read_dir(path).map_err(Error::io(path))?;
-        let inside = inside.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>();
-        files = inside.map_err(Error::io(path))?;
-        files.retain(|file| file.extension().is_some_and(|extension| extension == "parquet"));
-        files.sort_unstable();
-    }
+    LogSource::open(path)?.stamp()
+}
+
+/// Size and hash of several readers, one after the other.
+pub(crate) fn stamp_of<'a>(
+    files: impl Iterator<Item = (&'a Path, Result<Box<dyn Read>>)>,
+) -> Result<Stamp> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 18];
     let mut bytes = 0;
-    for path in files {
-        let mut file = File::open(&path).map_err(Error::io(&path))?;
+    for (path, file) in files {
+        let mut file = file?;
         loop {
-            let n = file.read(&mut buffer).map_err(Error::io(&path))?;
+            let n = file.read(&mut buffer).map_err(Error::io(path))?;
             if n == 0 {
                 break;
             }

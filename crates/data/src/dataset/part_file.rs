@@ -59,7 +59,7 @@ pub(super) fn join_parts(
         items: Vec::with_capacity(n),
         times: parts[0].times.as_ref().map(|_| Vec::with_capacity(n)),
         weights: parts[0].weights.as_ref().map(|_| Vec::with_capacity(n)),
-        parts: None,
+        ..Timelines::default()
     };
     let mut owner = Vec::with_capacity(n);
     let mut at = vec![0; parts.len()];

@@ -13,7 +13,7 @@ fn rows(of: &[(u32, u32, i64, f32)]) -> DenseLog {
             items: of.iter().map(|row| row.1).collect(),
             times: Some(of.iter().map(|row| row.2).collect()),
             weights: Some(of.iter().map(|row| row.3).collect()),
-            parts: None,
+            ..LogColumns::default()
         },
     }
 }
@@ -57,12 +57,24 @@ fn duplicates_across_ready_made_parts_stay_for_the_audit() {
 #[test]
 fn window_and_rating_go_before_duplicates() {
     let log = [(0, 1, 10, 5.0), (0, 1, 20, 2.0), (1, 1, 30, 4.0), (1, 2, 40, 5.0)];
-    let filter =
-        Filter { from: Some(15), to: Some(40), min_rating: Some(4.0), ..Filter::default() };
+    let filter = Filter {
+        from: Some(Instant::from_seconds(15)),
+        to: Some(Instant::from_seconds(40)),
+        min_rating: Some(4.0),
+        ..Filter::default()
+    };
     let kept = filter.apply(rows(&log)).unwrap();
     assert_eq!(left(&kept), [(1, 1, 30)]);
     let names: Vec<&str> = kept.report.steps.iter().map(|step| step.filter.as_str()).collect();
-    assert_eq!(names, ["as read", "from 15, to 40", "min_rating 4", "duplicates first"]);
+    assert_eq!(
+        names,
+        [
+            "as read",
+            "from 1970-01-01 00:00:15 UTC, to 1970-01-01 00:00:40 UTC",
+            "min_rating 4",
+            "duplicates first"
+        ]
+    );
     assert_eq!(kept.report.steps[1].removed, LogSize { rows: 2, users: 0, items: 1 });
     assert_eq!(kept.report.steps[2].removed, LogSize { rows: 1, users: 1, items: 0 });
 }
@@ -96,7 +108,7 @@ fn what_the_log_lacks_is_said() {
     log.columns.weights = None;
     let error = |filter: Filter| filter.apply(log.clone()).unwrap_err().to_string();
     assert_eq!(
-        error(Filter { from: Some(1), ..Filter::default() }),
+        error(Filter { from: Some(Instant::from_seconds(1)), ..Filter::default() }),
         "filter.from: the log has no times"
     );
     assert_eq!(
@@ -152,7 +164,7 @@ proptest! {
         core in 0u32..3,
     ) {
         let table: Vec<_> = log.iter().map(|&(u, i, t, r)| (u, i, t, f32::from(r))).collect();
-        let filter = Filter { from: Some(2), min_rating: Some(2.0), min_user_count: 2, user_core: core, ..Filter::default() };
+        let filter = Filter { from: Some(Instant::from_seconds(2)), min_rating: Some(2.0), min_user_count: 2, user_core: core, ..Filter::default() };
         if let Ok(kept) = filter.apply(rows(&table)) {
             for pair in kept.report.steps.windows(2) {
                 prop_assert_eq!(pair[0].left.rows, pair[1].left.rows + pair[1].removed.rows);

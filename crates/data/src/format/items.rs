@@ -3,9 +3,12 @@
 //! The item and title columns are found by common names; every other column is an attribute. A cell may hold
 //! several values, separated by `|` (in RecBole's `token_seq` columns by spaces). Empty cells are ignored.
 
-use super::delimited::{Dialect, HeaderStyle, Records, guess_delimiter};
-use super::fields::{ITEM, normal, shown};
-use super::{OpenFile, ReadOptions, recbole};
+use super::guess::Evidence;
+use super::records::Records;
+use super::roles::{ITEM, normal};
+use super::table::{Header, Separator, text_of};
+use super::understood::Purpose;
+use super::{OpenFile, ReadOptions};
 use crate::{Error, Result, error::listed};
 use std::path::Path;
 
@@ -40,25 +43,21 @@ pub fn read_items(path: &Path) -> Result<Vec<ItemText>> {
     if source.head().bytes.is_empty() {
         return Err(Error::file(path, "the file is empty"));
     }
-    let options = ReadOptions::default();
-    let typed = (recbole::FORMAT.sniff)(&source.head(), &options);
-    let dialect = if typed {
-        Dialect { delimiter: b'\t', quoting: false, header: HeaderStyle::Typed }
-    } else {
-        let tabs = source.head().first_line().contains(&b'\t');
-        let delimiter = if tabs { b'\t' } else { guess_delimiter(&source.head(), &options) };
-        Dialect { delimiter, quoting: true, header: HeaderStyle::Plain }
-    };
-    let mut records = Records::new(source.into_text(), &dialect);
-    let text = |line: u64, bytes: &[u8]| match std::str::from_utf8(bytes) {
-        Ok(text) => Ok(text.trim().to_owned()),
-        Err(_) => {
-            let problem = format!("not UTF-8: {}", shown(bytes));
-            Err(Error::Line { path: path.to_owned(), line, problem })
+    let options = ReadOptions { header: Some(true), ..ReadOptions::default() };
+    let head = source.head();
+    let evidence = Evidence::new(&head, &options, Purpose::Pairs)?;
+    let table = match evidence.typed() {
+        Some(table) => table,
+        None if head.first_line().contains(&b'\t') => {
+            evidence.table(Separator::Byte(b'\t'), Header::Plain)
         }
+        None => evidence.table_as_named(Separator::Byte(b',')),
     };
+    let typed = table.header == Header::Typed;
+    let mut records = Records::new(source.into_text(), table.separator, table.quoting);
     let Some(first) = records.next()? else { return Err(Error::file(path, "the file is empty")) };
-    let header = first.fields().map(|name| text(1, name)).collect::<Result<Vec<_>>>()?;
+    let header = (0..first.len()).map(|at| text_of(path, &first, at));
+    let header = header.collect::<Result<Vec<_>>>()?;
     let columns: Vec<ItemColumn> = header.iter().map(|name| ItemColumn::new(name, typed)).collect();
     let find =
         |names: &[&str]| columns.iter().position(|c| names.contains(&normal(&c.name).as_str()));
@@ -80,10 +79,9 @@ pub fn read_items(path: &Path) -> Result<Vec<ItemText>> {
                 found,
             });
         }
-        let mut row =
-            ItemText { item: text(record.line, record.get(item))?, ..ItemText::default() };
+        let mut row = ItemText { item: text_of(path, &record, item)?, ..ItemText::default() };
         for (at, column) in columns.iter().enumerate().filter(|&(at, _)| at != item) {
-            let cell = text(record.line, record.get(at))?;
+            let cell = text_of(path, &record, at)?;
             if Some(at) == title {
                 row.title = Some(cell).filter(|cell| !cell.is_empty());
                 continue;

@@ -3,7 +3,6 @@
 use super::Head;
 use crate::columns::parquet::{Input, ReadAt};
 use crate::{Error, Result};
-use bytes::Bytes;
 use memchr::memchr2;
 use std::cell::Cell;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
@@ -19,7 +18,20 @@ pub(crate) struct OpenFile {
     packed: Option<&'static str>,
     rest: Box<dyn Read>,
     done: Rc<Cell<u64>>,
+    comments: Vec<String>,
+    /// Lines before the head.
+    skipped: u64,
 }
+
+/// The beginnings of files that are refused by name.
+const FOREIGN: [(&[u8], &str); 6] = [
+    (b"PK\x03\x04", "ZIP"),
+    (b"\xfd7zXZ\0", "xz"),
+    (b"7z\xbc\xaf\x27\x1c", "7-Zip"),
+    (b"\x04\x22\x4d\x18", "LZ4"),
+    (b"Rar!", "RAR"),
+    (b"\xff\x06\0\0sNaPpY", "Snappy"),
+];
 
 /// Enough for the first line of any usual table and for distinguishing the line formats.
 const HEAD: usize = 1 << 16;
@@ -32,11 +44,7 @@ impl OpenFile {
         Self::new(path.to_path_buf(), Input::open(path)?)
     }
 
-    pub(crate) fn memory(name: &str, bytes: Bytes) -> Result<Self> {
-        Self::new(name.into(), Input::Memory(bytes))
-    }
-
-    fn new(path: PathBuf, input: Input) -> Result<Self> {
+    pub(crate) fn new(path: PathBuf, input: Input) -> Result<Self> {
         let done = Rc::new(Cell::new(0));
         let raw = CountingReader { from: ReadAt::start(&input), done: Rc::clone(&done) };
         let mut raw = BufReader::with_capacity(BUFFER, raw);
@@ -46,6 +54,13 @@ impl OpenFile {
         } else if magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
             let decoder = zstd::stream::read::Decoder::with_buffer(raw);
             (Some("zstd"), Box::new(decoder.map_err(Error::io(&path))?))
+        } else if magic.starts_with(b"BZh") {
+            (Some("bzip2"), Box::new(bzip2::bufread::MultiBzDecoder::new(raw)))
+        } else if let Some((_, name)) = FOREIGN.iter().find(|(head, _)| magic.starts_with(head)) {
+            let problem = format!(
+                "a file packed with {name}: unpack it first (gzip, zstd and bzip2 are read as they are)"
+            );
+            return Err(Error::file(path, problem));
         } else {
             (None, Box::new(raw))
         };
@@ -59,7 +74,58 @@ impl OpenFile {
         if head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff") {
             return Err(Error::file(path, "the text is UTF-16, expected UTF-8"));
         }
-        Ok(Self { path, input, head, whole, packed, rest, done })
+        Ok(Self { path, input, head, whole, packed, rest, done, comments: Vec::new(), skipped: 0 })
+    }
+
+    /// Passes over the lines at the beginning that start with `#` or `%`, and blank lines between them.
+    pub(crate) fn skip_comments(&mut self) -> Result<()> {
+        loop {
+            let is_comment =
+                |line: &[u8]| matches!(line.trim_ascii_start().first(), Some(b'#' | b'%'));
+            let mut rest = &self.head[..];
+            let mut taken = 0;
+            while let Some(end) = memchr2(b'\n', b'\r', rest)
+                .or((self.whole && !rest.is_empty()).then_some(rest.len()))
+            {
+                let (line, tail) = rest.split_at(end);
+                let comment = is_comment(line);
+                if !comment && !line.iter().all(u8::is_ascii_whitespace) {
+                    break;
+                }
+                let tail = match tail {
+                    // A CR at the very end may be half of a line end.
+                    [b'\r'] if !self.whole => break,
+                    [b'\r', b'\n', tail @ ..] | [b'\r' | b'\n', tail @ ..] => tail,
+                    tail => tail,
+                };
+                if comment {
+                    let text = String::from_utf8_lossy(line.trim_ascii());
+                    self.comments.push(text.chars().take(60).collect());
+                }
+                taken += rest.len() - tail.len();
+                self.skipped += 1;
+                rest = tail;
+            }
+            if self.comments.is_empty() {
+                self.skipped = 0;
+                return Ok(());
+            }
+            self.head.drain(..taken);
+            if taken == 0 || self.whole {
+                return Ok(());
+            }
+            // The head is filled up again, for comments longer than it.
+            let missing = (HEAD - self.head.len().min(HEAD)) as u64;
+            let before = self.head.len();
+            let read = self.rest.by_ref().take(missing).read_to_end(&mut self.head);
+            read.map_err(|error| unreadable(&self.path, self.packed, error))?;
+            self.whole = ((self.head.len() - before) as u64) < missing;
+        }
+    }
+
+    /// The comments that were passed over, each cut to 60 characters.
+    pub(crate) fn comments(&self) -> &[String] {
+        &self.comments
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -83,16 +149,17 @@ impl OpenFile {
 
 impl OpenFile {
     pub(crate) fn into_text(self) -> TextReader {
-        let Self { path, head, packed, rest, .. } = self;
+        let Self { path, head, packed, rest, skipped, .. } = self;
         TextReader {
             path,
             packed,
+            skipped,
             reader: BufReader::with_capacity(BUFFER, Cursor::new(head).chain(rest)),
         }
     }
 
     pub(crate) fn into_lines(self) -> LineReader {
-        LineReader { text: self.into_text(), line: Vec::new(), number: 0, after_cr: false }
+        self.into_text().into_lines()
     }
 }
 
@@ -103,12 +170,29 @@ type Joined = io::Chain<Cursor<Vec<u8>>, Box<dyn Read>>;
 pub(crate) struct TextReader {
     path: PathBuf,
     packed: Option<&'static str>,
+    /// Lines of the file before this text.
+    skipped: u64,
     reader: BufReader<Joined>,
 }
 
+impl Read for TextReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.reader.read(buffer)
+    }
+}
+
 impl TextReader {
+    pub(crate) fn into_lines(self) -> LineReader {
+        let number = self.skipped;
+        LineReader { text: self, line: Vec::new(), number, after_cr: false }
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    pub(crate) fn skipped(&self) -> u64 {
+        self.skipped
     }
 
     /// The buffered bytes; empty at the end of the file.
@@ -150,6 +234,11 @@ impl LineReader {
             }
         }
         Ok(None)
+    }
+
+    /// The number of the line before the next one.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
     }
 
     /// The next line, blank or not, with its number.

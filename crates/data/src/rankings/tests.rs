@@ -63,7 +63,7 @@ fn contradictions_are_named() {
     assert!(error("ann,10,x,1\n").contains(":2: column `rank`: expected a whole number"));
     assert!(error("ann,10,1,nan\n").contains(":2: column `score`: expected a finite number"));
     let error = read("r.csv", "user_id,item_id\nann,10\n").unwrap_err().to_string();
-    assert!(error.ends_with("expected `rank` or `score`"), "{error}");
+    assert!(error.contains("expected `rank` or `score`"), "{error}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{Check, Part, PartBounds, Splitter, check_shares};
 use crate::timelines::Timelines;
-use crate::{Error, Result};
+use crate::{Error, Instant, Result};
 use serde::{Deserialize, Serialize};
 
 /// Rows before `valid_from` are for training, rows from `test_from` on for test, those in between for
@@ -15,12 +15,12 @@ pub struct GlobalTime {
     pub train: f64,
     /// Share of validation rows, if no times are given.
     pub valid: f64,
-    /// The first time of validation. Defaults to `test_from` if only that is given: no validation.
+    /// The first time of validation: a date, a date and time, or Unix seconds. Defaults to `test_from` if only that is given: no validation.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub valid_from: Option<i64>,
+    pub valid_from: Option<Instant>,
     /// The first time of test.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub test_from: Option<i64>,
+    pub test_from: Option<Instant>,
 }
 
 impl Default for GlobalTime {
@@ -51,7 +51,10 @@ impl Splitter for GlobalTime {
             Error::config("split.kind", "`global_time` needs times, but the log has none")
         })?;
         let (valid_from, test_from) = match self.test_from {
-            Some(test) => (self.valid_from.unwrap_or(test), test),
+            Some(test) => {
+                let at = |instant: Instant| instant.ticks(lines.time_unit);
+                (at(self.valid_from.unwrap_or(test)), at(test))
+            }
             None => self.times_of_shares(times),
         };
         let part = |&time: &i64| {
@@ -96,13 +99,17 @@ mod tests {
 
     #[test]
     fn moments_cut_for_all_users() {
-        let split =
-            GlobalTime { valid_from: Some(10), test_from: Some(20), ..GlobalTime::default() };
+        let split = GlobalTime {
+            valid_from: Some(Instant::from_seconds(10)),
+            test_from: Some(Instant::from_seconds(20)),
+            ..GlobalTime::default()
+        };
         assert_eq!(
             split.assign(&lines(&[1, 9, 10, 19, 20, 99])).unwrap(),
             [Train, Train, Valid, Valid, Test, Test]
         );
-        let split = GlobalTime { test_from: Some(20), ..GlobalTime::default() };
+        let split =
+            GlobalTime { test_from: Some(Instant::from_seconds(20)), ..GlobalTime::default() };
         assert_eq!(split.assign(&lines(&[19, 20])).unwrap(), [Train, Test]);
     }
 
@@ -125,7 +132,11 @@ mod tests {
         lines.times = None;
         let error = GlobalTime::default().assign(&lines).unwrap_err().to_string();
         assert_eq!(error, "split.kind: `global_time` needs times, but the log has none");
-        let late = GlobalTime { valid_from: Some(9), test_from: Some(5), ..GlobalTime::default() };
+        let late = GlobalTime {
+            valid_from: Some(Instant::from_seconds(9)),
+            test_from: Some(Instant::from_seconds(5)),
+            ..GlobalTime::default()
+        };
         assert!(late.check().is_err());
     }
 }

@@ -209,6 +209,7 @@ pub(super) fn beginnings(
     let weights = lines.weights.as_ref().map(|weights| gather(weights, ranges(), total));
     Interactions::new(lines.n_items, list, times, weights)
         .expect("columns of a partition are equally long and its items within the catalogue")
+        .with_time_unit(lines.time_unit)
 }
 
 fn gather<T: Copy>(

@@ -90,7 +90,8 @@ impl TrainSample {
         }
         let times = train.times().map(|times| rows.iter().map(|&row| times[row]).collect());
         let weights = train.weights().map(|weights| rows.iter().map(|&row| weights[row]).collect());
-        Ok(Interactions::new(train.n_items(), items, times, weights)?)
+        let kept = Interactions::new(train.n_items(), items, times, weights)?;
+        Ok(kept.with_time_unit(train.time_unit()))
     }
 }
 

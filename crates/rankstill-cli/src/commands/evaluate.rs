@@ -144,7 +144,7 @@ struct Inputs {
 
 impl Inputs {
     fn read(options: &Options) -> Result<Self> {
-        let read = |path: &PathBuf| Ok(read_pair_log(path, &ReadOptions::default())?);
+        let read = |path: &PathBuf| Ok(read_pair_log(path, &ReadOptions::default())?.log);
         let mut seen = options.seen.iter().map(read).collect::<Result<Vec<_>>>()?;
         let test = if is_prepared(&options.test) {
             let data = Dataset::open(&options.test)?;

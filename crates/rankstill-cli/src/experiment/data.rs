@@ -6,7 +6,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use rankstill::data::dataset::Dataset;
 use rankstill::data::dataset::{DatasetManifest, MANIFEST, Prepared};
 use rankstill::data::prepare::{LogFiles, PrepareStage, prepare};
-use rankstill::data::read_log;
+use rankstill::data::LogSource;
+use rankstill::data::format::read_source;
 use rankstill::data::simulate::simulate;
 use std::borrow::Cow;
 use std::path::Path;
@@ -72,8 +73,9 @@ pub fn make(
         (None, None) => bail!("data: is empty; set data.path or data.parts"),
     };
     let bar = screen.bar("reading", 1);
-    let read =
-        |path: &Path| read_log(path, &spec.read, &mut |done, total| bar.at_of(done, total.max(1)));
+    let read = |source: &LogSource| {
+        read_source(source, &spec.read, &mut |done, total| bar.at_of(done, total.max(1)))
+    };
     let report = prepare(files, read, &settings, folder, replace, |stage| match stage {
         PrepareStage::Reading(path) => bar.note(path.display().to_string()),
         PrepareStage::Cutting(rows) => bar.note(format!("filtering and splitting {rows} rows")),

@@ -33,7 +33,7 @@ fn put_another_log(tree: &mut Value, overrides: &[String]) {
 fn based(path: &Path, overrides: &[String], above: &mut Vec<PathBuf>) -> Result<Value> {
     let mut read = || -> Result<Value> {
         let text = std::fs::read_to_string(path)?;
-        let typed: Value = toml::from_str(&text)?;
+        let typed = from_toml(&text)?;
         let mut tree = parse(&text, overrides)?;
         let base = tree.as_object_mut().and_then(|tree| tree.shift_remove("base"));
         if let Some(base) = base {
@@ -58,11 +58,29 @@ fn based(path: &Path, overrides: &[String], above: &mut Vec<PathBuf>) -> Result<
 /// # Errors
 /// Names the line or the override.
 pub fn parse(text: &str, overrides: &[String]) -> Result<Value> {
-    let mut tree: Value = toml::from_str(text)?;
+    let mut tree = from_toml(text)?;
     for one in overrides {
         set(&mut tree, one)?;
     }
     Ok(tree)
+}
+
+/// Parses TOML; dates and times become text.
+fn from_toml(text: &str) -> Result<Value, toml::de::Error> {
+    fn with_text_dates(value: Value) -> Value {
+        match value {
+            Value::Object(table) => match table.get("$__toml_private_datetime") {
+                Some(date) => date.clone(),
+                None => {
+                    let plain = table.into_iter().map(|(key, value)| (key, with_text_dates(value)));
+                    Value::Object(plain.collect())
+                }
+            },
+            Value::Array(values) => values.into_iter().map(with_text_dates).collect(),
+            plain => plain,
+        }
+    }
+    Ok(with_text_dates(toml::from_str(text)?))
 }
 
 /// Lays `key.key=value` over a tree. The value is read as TOML if it is TOML, else as text. A part of the key that holds dots
@@ -75,9 +93,9 @@ pub fn set(tree: &mut Value, assignment: &str) -> Result<()> {
         bail!("--set {assignment}: expected key=value");
     };
     let value = value.trim();
-    let value = toml::from_str::<Map<String, Value>>(&format!("value = {value}"))
+    let value = from_toml(&format!("value = {value}"))
         .ok()
-        .and_then(|mut table| table.remove("value"))
+        .and_then(|mut table| table.as_object_mut()?.remove("value"))
         .unwrap_or_else(|| Value::String(value.to_owned()));
     let done = key_parts(key.trim()).and_then(|parts| put(tree, &parts, value));
     done.with_context(|| format!("--set {assignment}"))
