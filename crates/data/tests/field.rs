@@ -389,7 +389,7 @@ fn what_was_understood_is_told() {
     assert_eq!(
         understood.to_string(),
         "format   csv, columns separated by `,`, with a header\n\
-         columns  user user_id, item item_id, time ts, no weight; not read: x\n\
+         columns  user = user_id, item = item_id, time = ts, no weight; not read: x\n\
          times    Unix seconds: 2020-09-13 12:26:40 UTC to 2020-09-13 12:26:40 UTC\n\
          first    user a, item b, time 2020-09-13 12:26:40 UTC"
     );

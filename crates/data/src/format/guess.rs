@@ -351,7 +351,7 @@ impl<'a> Evidence<'a> {
             (false, Some(_)) if choices.len() == 1 => format!("it may be {}, or a table: name its columns by position, such as `columns.user = 1`, `columns.item = 2`", choices[0]),
             (false, _) => format!("add one of {}", choices.join(", ")),
             (true, Some(_)) => format!(
-                "if it is a table, name its columns by position, such as `columns.user = 1`, `columns.item = 2`, `columns.time = 3`, with `delimiter = \"{}\"`; or set `format`",
+                "if it is a table, name its columns by position, such as `columns.user = 1`, `columns.item = 2`, `columns.time = 3`, with `delimiter = \"{}\"` (`header = false` alone: user, item, rating, time); or set `format`",
                 separator.option_text()
             ),
             (true, None) => "no format fits; set `format` (one of `rankstill list formats`), `delimiter` or `header`".into(),

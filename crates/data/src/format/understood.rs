@@ -120,20 +120,26 @@ impl fmt::Display for Understood {
         if self.files > 1 {
             write!(f, ", {} files", self.files)?;
         }
-        write!(f, "\ncolumns  user {}, item {}", columns.user, columns.item)?;
+        let shown = |name: &String| match header {
+            Some(false) if name.parse::<usize>().is_ok() => format!("column {name}"),
+            _ => name.clone(),
+        };
+        let (user, item) = (shown(&columns.user), shown(&columns.item));
+        write!(f, "\ncolumns  user = {user}, item = {item}")?;
         let (time, weight) = match purpose {
             Purpose::Rankings => ("rank", "score"),
             Purpose::Log | Purpose::Pairs => ("time", "weight"),
         };
         for (role, column) in [(time, &columns.time), (weight, &columns.weight)] {
             match column {
-                Some(column) => write!(f, ", {role} {column}")?,
+                Some(column) => write!(f, ", {role} = {}", shown(column))?,
                 None if *purpose == Purpose::Pairs => {}
                 None => write!(f, ", no {role}")?,
             }
         }
         if !columns.unused.is_empty() {
-            write!(f, "; not read: {}", columns.unused.join(", "))?;
+            let unused: Vec<String> = columns.unused.iter().map(shown).collect();
+            write!(f, "; not read: {}", unused.join(", "))?;
         }
         if let Some(TimeSpan { form, earliest, latest }) = &self.times {
             write!(f, "\ntimes    {form}: {earliest} to {latest}")?;

@@ -36,7 +36,12 @@ pub fn open(spec: &DataSpec, folder: &Path, screen: &Screen) -> Result<Dataset> 
         );
         return Ok(Dataset::open(folder)?);
     }
-    make(spec, folder, false, screen)?;
+    let made = make(spec, folder, false, screen)?;
+    for source in &made.sources {
+        if let Some(understood) = &source.understood {
+            screen.say(format!("read {}\n{understood}", source.name));
+        }
+    }
     Ok(Dataset::open(folder)?)
 }
 

@@ -101,5 +101,5 @@ fn rankings_of_artefact(folder: &Path, data: &Dataset, length: usize) -> Result<
             ranked.push(user);
         }
     }
-    Ok(RankingsFile { rankings, users: ranked, dropped })
+    Ok(RankingsFile { rankings, users: ranked, dropped, understood: None })
 }
