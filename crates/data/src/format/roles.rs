@@ -356,12 +356,13 @@ pub(crate) struct Content {
 
 impl Content {
     pub(crate) fn of<'a>(fields: impl Iterator<Item = &'a [u8]>) -> Self {
-        let (mut n, mut times, mut wholes, mut numbers, mut words) = (0, 0, 0, 0, 0);
+        let (mut n, mut wholes, mut numbers, mut words) = (0, 0, 0, 0);
+        let mut times = true;
         let mut dates = DateReader::iso_or_known();
         for field in fields {
             n += 1;
             let text = ascii(field).unwrap_or_default();
-            times += usize::from(is_time(field, &mut dates));
+            times = times && is_time(field, &mut dates);
             let whole = text.strip_suffix(".0").unwrap_or(text).parse::<i64>().is_ok();
             wholes += usize::from(whole);
             numbers += usize::from(text.parse::<f64>().is_ok_and(f64::is_finite));
@@ -370,7 +371,7 @@ impl Content {
         // One wrong field among many is an error for the reader to name, not another kind of column.
         let nearly = |found: usize| found > 0 && found * 20 >= n * 19;
         Self {
-            time: times > 0 && times == n,
+            time: times && n > 0,
             number: nearly(numbers),
             whole: nearly(wholes),
             word: nearly(words),

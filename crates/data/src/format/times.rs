@@ -96,7 +96,8 @@ pub(super) fn is_time(field: &[u8], dates: &mut DateReader) -> bool {
                 let whole = mantissa.div_euclid(10i128.pow(decimals));
                 i64::try_from(whole).is_ok_and(|whole| unit_of(whole).is_some())
             }
-            None => dates.read(text).is_some(),
+            // The shortest date is `1.1.2024`.
+            None => text.len() >= 8 && text.len() <= 64 && dates.read(text).is_some(),
         },
     }
 }
