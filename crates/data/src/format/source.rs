@@ -3,6 +3,7 @@
 use super::Head;
 use crate::columns::parquet::{Input, ReadAt};
 use crate::{Error, Result};
+use ::parquet::file::reader::Length;
 use memchr::memchr2;
 use std::cell::Cell;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
@@ -17,6 +18,8 @@ pub(crate) struct OpenFile {
     whole: bool,
     packed: Option<&'static str>,
     rest: Box<dyn Read>,
+    /// Size of the buffer between the text and its reader.
+    buffer: usize,
     done: Rc<Cell<u64>>,
     comments: Vec<String>,
     /// Lines before the head.
@@ -47,7 +50,9 @@ impl OpenFile {
     pub(crate) fn new(path: PathBuf, input: Input) -> Result<Self> {
         let done = Rc::new(Cell::new(0));
         let raw = CountingReader { from: ReadAt::start(&input), done: Rc::clone(&done) };
-        let mut raw = BufReader::with_capacity(BUFFER, raw);
+        // Small files, of which a folder may hold many, need no large buffers.
+        let buffer = (Length::len(&input) as usize).clamp(1 << 10, BUFFER);
+        let mut raw = BufReader::with_capacity(buffer, raw);
         let magic = raw.fill_buf().map_err(Error::io(&path))?;
         let (packed, mut rest): (_, Box<dyn Read>) = if magic.starts_with(&[0x1f, 0x8b]) {
             (Some("gzip"), Box::new(flate2::bufread::MultiGzDecoder::new(raw)))
@@ -74,7 +79,9 @@ impl OpenFile {
         if head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff") {
             return Err(Error::file(path, "the text is UTF-16, expected UTF-8"));
         }
-        Ok(Self { path, input, head, whole, packed, rest, done, comments: Vec::new(), skipped: 0 })
+        let buffer = if packed.is_some() { BUFFER } else { buffer };
+        let (comments, skipped) = (Vec::new(), 0);
+        Ok(Self { path, input, head, whole, packed, rest, buffer, done, comments, skipped })
     }
 
     /// Passes over the lines at the beginning that start with `#` or `%`, and blank lines between them.
@@ -149,12 +156,12 @@ impl OpenFile {
 
 impl OpenFile {
     pub(crate) fn into_text(self) -> TextReader {
-        let Self { path, head, packed, rest, skipped, .. } = self;
+        let Self { path, head, packed, rest, buffer, skipped, .. } = self;
         TextReader {
             path,
             packed,
             skipped,
-            reader: BufReader::with_capacity(BUFFER, Cursor::new(head).chain(rest)),
+            reader: BufReader::with_capacity(buffer, Cursor::new(head).chain(rest)),
         }
     }
 
