@@ -22,7 +22,7 @@
 mod trec;
 
 use crate::columns::{Column, ColumnKind, TableWriter};
-use crate::format::{PAIR_ALIASES, RANKING_ALIASES, read_with};
+use crate::format::{ColumnAliases, PAIR_ALIASES, RANKING_ALIASES, read_with};
 use crate::{Error, Log, ReadOptions, Result};
 use rankstill_core::{ItemId, Lists, Rankings, UserId, Vocab};
 use std::path::Path;
@@ -231,6 +231,37 @@ pub fn read_pairs(
 pub fn read_pair_log(path: &Path, options: &ReadOptions) -> Result<Log> {
     read_with(path, options, &PAIR_ALIASES, &mut |_, _| ())
 }
+
+/// Reads test interactions with their grades: as [`read_pair_log`], with the weight column (rating, grade, count, ...) if there is
+/// one.
+///
+/// # Errors
+/// For any problem with the file, with path and line.
+pub fn read_graded_log(path: &Path, options: &ReadOptions) -> Result<Log> {
+    read_with(path, options, &GRADED_ALIASES, &mut |_, _| ())
+}
+
+/// For test interactions with grades, which need no time.
+static GRADED_ALIASES: ColumnAliases = ColumnAliases {
+    user: PAIR_ALIASES.user,
+    item: PAIR_ALIASES.item,
+    time: &[],
+    weight: &[
+        "grade",
+        "relevance",
+        "rel",
+        "rating",
+        "weight",
+        "count",
+        "score",
+        "value",
+        "stars",
+        "overall",
+        "plays",
+        "playcount",
+        "frequency",
+    ],
+};
 
 /// Reads the user and item ids of a rankings file, for evaluation from files alone.
 ///

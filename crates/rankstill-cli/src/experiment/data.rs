@@ -2,6 +2,7 @@
 
 use super::spec::DataSpec;
 use crate::progress::Screen;
+use crate::reading::hinted;
 use anyhow::{Context as _, Result, bail, ensure};
 use rankstill::data::dataset::Dataset;
 use rankstill::data::dataset::{DatasetManifest, MANIFEST, Prepared};
@@ -35,11 +36,11 @@ pub fn open(spec: &DataSpec, folder: &Path, screen: &Screen) -> Result<Dataset> 
         );
         return Ok(Dataset::open(folder)?);
     }
-    make(spec, folder, false, screen)?;
+    make(spec, folder, false, "data.read.", screen)?;
     Ok(Dataset::open(folder)?)
 }
 
-/// Prepares the log of `spec` in `folder` and returns the manifest.
+/// Prepares the log of `spec` in `folder` and returns the manifest. `options` stands before the names of reading options in errors.
 ///
 /// # Errors
 /// As [`open`].
@@ -47,6 +48,7 @@ pub fn make(
     spec: &DataSpec,
     folder: &Path,
     replace: bool,
+    options: &str,
     screen: &Screen,
 ) -> Result<DatasetManifest> {
     let settings = spec.settings();
@@ -78,9 +80,18 @@ pub fn make(
         PrepareStage::Reading(path) => bar.note(path.display().to_string()),
         PrepareStage::Cutting(rows) => bar.note(format!("filtering and splitting {rows} rows")),
         PrepareStage::Writing(folder) => bar.note(format!("writing {}", folder.display())),
-    })?;
-    Ok(report.0)
+    });
+    Ok(hinted(report, options)?.0)
 }
+
+/// Whether every row trains by intent, so that there is nothing to measure.
+#[must_use]
+pub fn all_rows_train(data: &Dataset) -> bool {
+    data.manifest.settings.split.kind == ALL_ROWS
+}
+
+/// The kind of split by which every row trains.
+pub const ALL_ROWS: &str = "all";
 
 /// `path` itself, or, if it begins with `../shared/data` and does not exist, the same file below the folder that the environment
 /// variable `RANKSTILL_DATA` names.
