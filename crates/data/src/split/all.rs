@@ -21,7 +21,6 @@ impl Splitter for All {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::*;
     use crate::split::SplitConfig;
     use crate::testing::one_user;
 

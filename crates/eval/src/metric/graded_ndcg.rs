@@ -40,8 +40,8 @@ pub const EXPONENTIAL: MetricFamily = MetricFamily {
 fn definition(gain: &str, s: &MetricSettings) -> String {
     let ideal = s.cut.map_or("#targets".into(), |n| format!("min(#targets, {n})"));
     format!(
-        "Sum of gain/log2(rank + 1) over the targets in {}, divided by the same sum over the {ideal} highest grades at the ranks 1 to \
-         {ideal}. The gain of a target is {gain}, its grade being the weight of its test row; a grade of 0 gains nothing.",
+        "Sum of gain/log2(rank + 1) over the targets in {}, divided by the same sum with the targets at the ranks 1 to {ideal}, highest \
+         grades first. The gain of a target is {gain}, its grade being the weight of its test row; a grade of 0 gains nothing.",
         s.span()
     )
 }
