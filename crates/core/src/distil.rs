@@ -22,6 +22,13 @@ pub trait Distiller: Configured + Send + Sync {
         traces: &[Trace],
     ) -> Result<Box<dyn Objective>>;
 
+    /// The first epoch, from 0, in which the student is taught; `None`: never, because the weight of what is taught is 0. By
+    /// default from the first, unless the setting `lambda` is 0.
+    fn teaches_from(&self) -> Option<usize> {
+        let weight = self.config().get("lambda").and_then(serde_json::Value::as_f64);
+        (weight != Some(0.0)).then_some(0)
+    }
+
     /// Whether it replaces the student's own loss instead of adding to it.
     fn replaces_own_loss(&self) -> bool {
         false

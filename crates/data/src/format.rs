@@ -29,7 +29,7 @@ pub use items::{ItemText, read_items};
 pub(crate) use log_builder::{LogBuilder, Numbers, Rows};
 pub use log_source::LogSource;
 pub use options::{ColumnNames, ReadOptions};
-pub(crate) use roles::{ColumnAliases, PAIR_ALIASES, RANKING_ALIASES};
+pub(crate) use roles::{ColumnAliases, GRADED_ALIASES, PAIR_ALIASES, RANKING_ALIASES};
 pub(crate) use source::OpenFile;
 pub use times::NumberUnit;
 pub(crate) use times::unit_of;

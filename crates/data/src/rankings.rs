@@ -23,12 +23,12 @@ mod trec;
 
 use crate::columns::{Column, ColumnKind, TableWriter};
 use crate::format::{
-    ColumnAliases, LogFile, LogSource, Numbers, PAIR_ALIASES, RANKING_ALIASES, Rows, Understood,
-    read_rows,
+    ColumnAliases, GRADED_ALIASES, LogFile, LogSource, Numbers, PAIR_ALIASES, RANKING_ALIASES,
+    Rows, Understood, read_rows,
 };
 use crate::{Error, ReadOptions, Result};
 use rankstill_core::{ItemId, Lists, Rankings, UserId, Vocab};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use trec::write_trec_run;
 
 /// Rankings from a file, in the numbers of given vocabularies.
@@ -85,7 +85,8 @@ impl RankingsFile {
 /// Ranks decide if there are any, smallest first. They may start at any number and have gaps, but each may
 /// occur only once per user, and scores must not rise from one rank to the next. Without ranks, and in a TREC
 /// run (as in `trec_eval`), scores decide, highest first; ties keep the file order (in a TREC run, the rank).
-/// Scores are compared as 64-bit floats and kept as 32-bit floats. Without scores, the item at position *p* from 0 gets the score *-p*.
+/// Scores are compared as 64-bit floats and kept as 32-bit floats. Without scores, the item at position *p*
+/// from 0 gets the score *-p*.
 ///
 /// # Errors
 /// For any problem with the file, with path and line; for an item or a rank that occurs twice for a user; for
@@ -96,92 +97,129 @@ pub fn read_rankings(
     item_ids: &Vocab,
     options: &ReadOptions,
 ) -> Result<RankingsFile> {
-    let (rows, understood) = rows(path, options, &RANKING_ALIASES)?;
-    let Rows { times, weights, users: row_users, items: row_items, .. } = rows;
-    let log = RankingRows {
-        users: row_users,
-        items: row_items,
-        ranks: times,
-        scores: weights.map(Numbers::into_f64),
-        user_ids: rows.user_ids,
-        item_ids: rows.item_ids,
-    };
-    let is_run = understood.as_ref().is_some_and(|found| found.layout.format == "trec_run");
-    let by = match (&log.ranks, &log.scores) {
-        _ if is_run => RankingOrder::ScoreThenRank,
-        (Some(_), _) => RankingOrder::Rank,
-        (None, Some(_)) => RankingOrder::Score,
-        (None, None) => {
-            let problem = "no rank or score column, expected `rank` or `score` (name it with `columns.rank` or `columns.score`)";
-            return Err(Error::file(path, problem));
-        }
-    };
-    let users = renumber(&log.user_ids, user_ids);
-    let items = renumber(&log.item_ids, item_ids);
-    let dropped = dropped((&log.users, &users), (&log.items, &items));
-    let kept = |&row: &usize| {
-        users[log.users[row] as usize].is_some() && items[log.items[row] as usize].is_some()
-    };
-    let mut rows: Vec<usize> = (0..log.users.len()).filter(kept).collect();
-    let rank = |row: usize| log.ranks.as_ref().map_or(0, |ranks| ranks[row]);
-    let score = |row: usize| log.scores.as_ref().map_or(0.0, |scores| scores[row]);
-    // A stable sort, so that ties keep the file order.
-    rows.sort_by(|&a, &b| {
-        let by_user = users[log.users[a] as usize].cmp(&users[log.users[b] as usize]);
-        let by_score = || score(b).total_cmp(&score(a));
-        let by_rank = || rank(a).cmp(&rank(b));
-        by_user.then_with(|| match by {
-            RankingOrder::Rank => by_rank(),
-            RankingOrder::Score => by_score(),
-            RankingOrder::ScoreThenRank => by_score().then_with(by_rank),
-        })
-    });
-    let mut out =
-        RankingsFile { rankings: Rankings::default(), users: Vec::new(), dropped, understood };
-    let mut last_seen = vec![UserId::MAX; item_ids.len()];
-    for rows in rows.chunk_by(|&a, &b| log.users[a] == log.users[b]) {
-        let Some(user) = users[log.users[rows[0]] as usize] else { continue };
-        let wrong =
-            |problem: String| Error::file(path, format!("user `{}`: {problem}", user_ids.id(user)));
-        for pair in rows.windows(2) {
-            let (before, after) = (pair[0], pair[1]);
-            if matches!(by, RankingOrder::Rank) && rank(before) == rank(after) {
-                let rows = both(before, after);
-                return Err(wrong(format!("rank {} occurs twice, in {rows}", rank(after))));
-            }
-            if score(after) > score(before) {
-                let (rows, before, after) = (both(before, after), score(before), score(after));
-                return Err(wrong(format!(
-                    "the score rises from {before} to {after} at the next rank, in {rows}"
-                )));
-            }
-        }
-        let mut ranked = Vec::with_capacity(rows.len());
-        for (position, &row) in rows.iter().enumerate() {
-            let Some(item) = items[log.items[row] as usize] else { continue };
-            if std::mem::replace(&mut last_seen[item as usize], user) == user {
-                let first =
-                    rows.iter().find(|&&other| items[log.items[other] as usize] == Some(item));
-                let rows = both(*first.unwrap_or(&row), row);
-                return Err(wrong(format!("item `{}` occurs twice, in {rows}", item_ids.id(item))));
-            }
-            let score = if log.scores.is_some() { score(row) as f32 } else { -(position as f32) };
-            ranked.push((item, score));
-        }
-        out.users.push(user);
-        out.rankings.push(ranked);
-    }
-    Ok(out)
+    RankingRows::read(path, options)?.into_rankings(user_ids, item_ids)
 }
 
-/// The rows of a file of rankings.
-struct RankingRows {
+/// The rows of a file of rankings, with the ids of the file.
+#[derive(Clone, Debug)]
+pub struct RankingRows {
+    path: PathBuf,
     users: Vec<u32>,
     items: Vec<u32>,
     ranks: Option<Vec<i64>>,
     scores: Option<Vec<f64>>,
-    user_ids: Vocab,
-    item_ids: Vocab,
+    /// The users of the file.
+    pub user_ids: Vocab,
+    /// The items of the file.
+    pub item_ids: Vocab,
+    /// How the file was read.
+    pub understood: Option<Understood>,
+}
+
+impl RankingRows {
+    /// Reads the file; see [`read_rankings`].
+    ///
+    /// # Errors
+    /// For any problem with the file, with path and line.
+    pub fn read(path: &Path, options: &ReadOptions) -> Result<Self> {
+        let (rows, understood) = rows(path, options, &RANKING_ALIASES)?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            users: rows.users,
+            items: rows.items,
+            ranks: rows.times,
+            scores: rows.weights.map(Numbers::into_f64),
+            user_ids: rows.user_ids,
+            item_ids: rows.item_ids,
+            understood,
+        })
+    }
+
+    /// The rankings in the numbers of these vocabularies.
+    ///
+    /// # Errors
+    /// As [`read_rankings`].
+    pub fn into_rankings(self, user_ids: &Vocab, item_ids: &Vocab) -> Result<RankingsFile> {
+        let path = &self.path;
+        let is_run =
+            self.understood.as_ref().is_some_and(|found| found.layout.format == "trec_run");
+        let by = match (&self.ranks, &self.scores) {
+            _ if is_run => RankingOrder::ScoreThenRank,
+            (Some(_), _) => RankingOrder::Rank,
+            (None, Some(_)) => RankingOrder::Score,
+            (None, None) => {
+                let problem = "no rank or score column, expected `rank` or `score` (name it with `columns.rank` or `columns.score`)";
+                return Err(Error::file(path, problem));
+            }
+        };
+        let log = &self;
+        let users = renumber(&log.user_ids, user_ids);
+        let items = renumber(&log.item_ids, item_ids);
+        let dropped = dropped((&log.users, &users), (&log.items, &items));
+        let kept = |&row: &usize| {
+            users[log.users[row] as usize].is_some() && items[log.items[row] as usize].is_some()
+        };
+        let mut rows: Vec<usize> = (0..log.users.len()).filter(kept).collect();
+        let rank = |row: usize| log.ranks.as_ref().map_or(0, |ranks| ranks[row]);
+        let score = |row: usize| log.scores.as_ref().map_or(0.0, |scores| scores[row]);
+        // A stable sort, so that ties keep the file order.
+        rows.sort_by(|&a, &b| {
+            let by_user = users[log.users[a] as usize].cmp(&users[log.users[b] as usize]);
+            let by_score = || score(b).total_cmp(&score(a));
+            let by_rank = || rank(a).cmp(&rank(b));
+            by_user.then_with(|| match by {
+                RankingOrder::Rank => by_rank(),
+                RankingOrder::Score => by_score(),
+                RankingOrder::ScoreThenRank => by_score().then_with(by_rank),
+            })
+        });
+        let mut out = RankingsFile {
+            rankings: Rankings::default(),
+            users: Vec::new(),
+            dropped,
+            understood: None,
+        };
+        let mut last_seen = vec![UserId::MAX; item_ids.len()];
+        for rows in rows.chunk_by(|&a, &b| log.users[a] == log.users[b]) {
+            let Some(user) = users[log.users[rows[0]] as usize] else { continue };
+            let wrong = |problem: String| {
+                Error::file(path, format!("user `{}`: {problem}", user_ids.id(user)))
+            };
+            for pair in rows.windows(2) {
+                let (before, after) = (pair[0], pair[1]);
+                if matches!(by, RankingOrder::Rank) && rank(before) == rank(after) {
+                    let rows = both(before, after);
+                    return Err(wrong(format!("rank {} occurs twice, in {rows}", rank(after))));
+                }
+                if score(after) > score(before) {
+                    let (rows, before, after) = (both(before, after), score(before), score(after));
+                    return Err(wrong(format!(
+                        "the score rises from {before} to {after} at the next rank, in {rows}"
+                    )));
+                }
+            }
+            let mut ranked = Vec::with_capacity(rows.len());
+            for (position, &row) in rows.iter().enumerate() {
+                let Some(item) = items[log.items[row] as usize] else { continue };
+                if std::mem::replace(&mut last_seen[item as usize], user) == user {
+                    let first =
+                        rows.iter().find(|&&other| items[log.items[other] as usize] == Some(item));
+                    let rows = both(*first.unwrap_or(&row), row);
+                    return Err(wrong(format!(
+                        "item `{}` occurs twice, in {rows}",
+                        item_ids.id(item)
+                    )));
+                }
+                let score =
+                    if log.scores.is_some() { score(row) as f32 } else { -(position as f32) };
+                ranked.push((item, score));
+            }
+            out.users.push(user);
+            out.rankings.push(ranked);
+        }
+        out.understood = self.understood;
+        Ok(out)
+    }
 }
 
 /// Two rows for a message: counted from 1, without the header and blank lines.
@@ -263,13 +301,14 @@ fn rows(
     read_rows(&LogSource::open(path)?, options, aliases, &mut |_, _| ())
 }
 
-/// Reads the user and item ids of a rankings file, for evaluation from files alone.
+/// Reads test interactions with their grades: as [`read_pair_log`], with the weight column (rating, grade,
+/// count, ...) if there is one.
 ///
 /// # Errors
-/// As [`read_rankings`].
-pub fn ids_of_rankings(path: &Path, options: &ReadOptions) -> Result<(Vocab, Vocab)> {
-    let (rows, _) = rows(path, options, &RANKING_ALIASES)?;
-    Ok((rows.user_ids, rows.item_ids))
+/// For any problem with the file, with path and line.
+pub fn read_graded_log(path: &Path, options: &ReadOptions) -> Result<LogFile> {
+    let (rows, understood) = rows(path, options, &GRADED_ALIASES)?;
+    Ok(LogFile { log: rows.into_log(), understood })
 }
 
 /// Writes rankings, row *i* for `users[i]`: `user_id item_id rank score` as Parquet, TSV, CSV or JSON lines

@@ -45,6 +45,18 @@ pub enum Error {
         /// The item's dense id.
         item: u32,
     },
+    /// No grade of a target.
+    #[error(
+        "case {row}, item {item}: a grade of {grade}, expected a finite number that is not negative"
+    )]
+    Grade {
+        /// The case, 0-based.
+        row: usize,
+        /// The item's dense id.
+        item: u32,
+        /// The grade found.
+        grade: f32,
+    },
     /// Two lengths that must be equal are not.
     #[error("{what}: expected {expected}, found {found}")]
     Length {

@@ -4,6 +4,7 @@
 
 pub mod experiment;
 pub mod progress;
+pub mod reading;
 
 /// An error and its causes on one line, without causes that the message already ends with.
 #[must_use]

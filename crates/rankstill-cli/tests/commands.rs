@@ -189,3 +189,123 @@ fn two_runs_are_compared_model_by_model() {
     let apart = error(&["compare", text(&a), text(&c)]);
     assert!(apart.contains("the two runs have no model in common"), "{apart}");
 }
+
+#[test]
+fn a_student_that_was_not_taught_is_not_called_distilled() {
+    let (root, file) = in_folder(
+        r#"
+[data]
+simulate = { interactions = 3_000, seed = 3 }
+[evaluate]
+metrics = ["ndcg@10"]
+latency_seconds = 0
+[models.T]
+kind = "bpr_mf"
+dim = 8
+train = { epochs = 3, batch_size = 64 }
+[models.S]
+kind = "bpr_mf"
+dim = 4
+train = { epochs = 4, batch_size = 64, validate_every = 1 }
+[models."S/0"]
+like = "S"
+distill = { kind = "score_kd", teachers = ["T"], lambda = 0.0 }
+"#,
+    );
+    let late = error(&[
+        "run",
+        text(&file),
+        "--out",
+        text(&root.path().join("late")),
+        "--set",
+        "models.\"S/0\".distill={kind=\"bd\", teachers=[\"T\"]}",
+    ]);
+    let expected = "models.S/0.distill: bd first teaches in epoch 51, after its warm-up, and train.epochs is 4";
+    assert!(late.contains(expected), "{late}");
+    let out = root.path().join("run");
+    let printed = ok(&mut rankstill(&["run", text(&file), "--quiet", "--out", text(&out)]));
+    let warning =
+        "S/0: the weight of what score_kd teaches is 0: it is the student alone, not distilled";
+    assert!(printed.contains(&format!("warning: {warning}")), "{printed}");
+    assert!(printed.contains("student, not taught") && !printed.contains("kept"), "{printed}");
+    let page = fs::read_to_string(out.join("report.md")).unwrap();
+    assert!(page.contains("**Warning: S/0:** the weight"), "{page}");
+    let report: Value =
+        serde_json::from_str(&fs::read_to_string(out.join("report.json")).unwrap()).unwrap();
+    let student = &report["models"][2];
+    assert_eq!((&student["role"], &student["kept"]), (&"untaught".into(), &serde_json::json!({})));
+    assert!(student["warnings"][0].as_str().unwrap().contains("is 0"), "{student}");
+    assert!(report["models"][1].get("warnings").is_none());
+}
+
+#[test]
+fn a_teacher_that_ranks_few_users_says_so_and_its_file_has_options_of_reading() {
+    let root = tempfile::tempdir().unwrap();
+    let (log, few) = (root.path().join("log.csv"), root.path().join("few.txt"));
+    let rows = (0..30).flat_map(|user| (0..8).map(move |n| (user, (user * 3 + n * n) % 40)));
+    let rows: String = rows.map(|(user, item)| format!("{user},{item}\n")).collect();
+    fs::write(&log, format!("user_id,item_id\n{rows}")).unwrap();
+    fs::write(&few, "who;what;place\n0;39;1\n0;38;2\n1;37;1\n").unwrap();
+    let distill = |out: &str, more: &[&str]| {
+        let out = root.path().join(out);
+        let args = ["distill", "--student", "bpr_mf", "--teacher", text(&few), "--out", text(&out)];
+        let mut command = rankstill(&args);
+        command.args(["--data", text(&log), "--set", "dim=4", "--set", "train.epochs=2"]);
+        command.args(["--set", "evaluate.latency_seconds=0"]).args(more);
+        (command, out)
+    };
+    let options = [
+        "--format",
+        "csv",
+        "--set",
+        "read.delimiter=;",
+        "--set",
+        "read.columns.user=who",
+        "--set",
+        "read.columns.item=what",
+        "--set",
+        "read.columns.time=place",
+    ];
+    let (mut command, out) = distill("taught", &options);
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    let warning = "`teacher few` ranks items for 2 of the 30 users with training interactions; the other 28 are not taught";
+    assert!(said.contains(warning), "{said}");
+    let report: Value =
+        serde_json::from_str(&fs::read_to_string(out.join("report.json")).unwrap()).unwrap();
+    assert_eq!(report["models"][1]["warnings"][0], warning);
+    assert_eq!(report["settings"]["models"]["teacher few"]["read"]["delimiter"], ";");
+    let (mut command, _) = distill("guessed", &["--format", "csv", "--set", "read.delimiter=;"]);
+    let said = String::from_utf8(command.output().unwrap().stderr).unwrap();
+    assert!(said.contains("models.\"teacher few\".read.columns.user=NAME"), "{said}");
+}
+
+#[test]
+fn users_that_a_model_does_not_know_are_counted_and_passed_over() {
+    let (root, file) = experiment();
+    let out = root.path().join("run");
+    let only = ["--set", "only=[\"POP\"]"];
+    ok(rankstill(&["run", text(&file), "--quiet", "--out", text(&out)]).args(only));
+    let artefact = out.join("models/POP/seed-1/artefact");
+    let (users, lists) = (root.path().join("users.txt"), root.path().join("lists.csv"));
+    let recommend = |more: &[&str]| {
+        let args = ["recommend", text(&artefact), "--k", "3", "--out", text(&lists)];
+        let output = rankstill(&args).args(more).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stderr).unwrap())
+    };
+    let all = ["recommend", text(&artefact), "--k", "1", "--all", "--quiet", "--out", text(&lists)];
+    ok(&mut rankstill(&all));
+    let known = fs::read_to_string(&lists).unwrap();
+    let known = known.lines().nth(1).unwrap().split(',').next().unwrap().to_owned();
+    fs::write(&users, format!("\u{feff}{known}\r\nnobody\n\nno one\n")).unwrap();
+    let (done, said) = recommend(&["--users", text(&users)]);
+    assert!(done && said.contains("2 of 3 ids are not among the"), "{said}");
+    assert!(said.contains("such as `nobody`; they are passed over"), "{said}");
+    assert_eq!(fs::read_to_string(&lists).unwrap().lines().count(), 1 + 3);
+    fs::write(&users, "nobody\n").unwrap();
+    let (done, said) = recommend(&["--users", text(&users)]);
+    assert!(!done && said.contains("1 of 1 ids"), "{said}");
+    let (done, said) = recommend(&["--user", &known, "--user", "nobody"]);
+    assert!(!done && said.contains("user `nobody` is not among its"), "{said}");
+}

@@ -26,7 +26,7 @@ fn events_close_the_loop_to_the_next_training() {
     assert_eq!(before["basis"], "popular");
     let items: Vec<String> = list(&before).into_iter().take(3).map(|(item, _)| item).collect();
     for (at, item) in items.iter().enumerate() {
-        let event = json!({ "user": "newcomer", "item": item, "time": 1000 - at, "weight": 2.5, "key": at });
+        let event = json!({ "user": "newcomer", "item": item, "time": 1_700_001_000 - at, "weight": 2.5, "key": at });
         assert_eq!(connection.post("/v1/events", &json!({ "events": [event] })).0, 200);
     }
     for model in ["MF", "Fossil"] {
@@ -54,7 +54,7 @@ fn events_close_the_loop_to_the_next_training() {
     assert_eq!(fs::read_to_string(&gone).unwrap(), "7\n");
     let lines: Vec<String> = fs::read_to_string(&log).unwrap().lines().map(str::to_owned).collect();
     assert_eq!(lines[0], "user_id\titem_id\ttimestamp\tweight");
-    assert_eq!(lines[1], format!("newcomer\t{}\t1000\t2.5", items[0]));
+    assert_eq!(lines[1], format!("newcomer\t{}\t1700001000\t2.5", items[0]));
     let data = root.path().join("data");
     ok(&mut rankstill(&["prepare", text(&log), "--quiet", "--out", text(&data)]));
     let again = ["events", text(&store), "--after", "3", "--out", text(&log), "--json", "--quiet"];
@@ -152,7 +152,8 @@ fn servers_share_a_database_and_lose_nothing_when_one_is_killed() {
     let (mut one, other) = (start(), start());
     let (_, before) = other.connect().get("/v1/users/7/recommendations");
     let first = list(&before)[0].0.clone();
-    let event = json!({ "events": [{ "user": "7", "item": first, "time": 1, "key": "k" }] });
+    let event =
+        json!({ "events": [{ "user": "7", "item": first, "time": 1_700_000_001, "key": "k" }] });
     assert_eq!(one.connect().post("/v1/events", &event).0, 200);
     let (_, after) = other.connect().get("/v1/users/7/recommendations");
     assert!(

@@ -281,7 +281,7 @@ impl WeightColumn {
     fn new(options: &ReadOptions, purpose: Purpose) -> Self {
         let values = match purpose {
             Purpose::Rankings => Numbers::F64(Vec::new()),
-            Purpose::Log | Purpose::Pairs => Numbers::F32(Vec::new()),
+            _ => Numbers::F32(Vec::new()),
         };
         Self { values, kinds: options.weights.clone() }
     }

@@ -147,6 +147,31 @@ pub(crate) static RANKING_ALIASES: ColumnAliases = ColumnAliases {
 pub(crate) static PAIR_ALIASES: ColumnAliases =
     ColumnAliases { purpose: Purpose::Pairs, user: USER, item: ITEM, time: &[], weight: &[] };
 
+/// For test interactions with grades, which need no time.
+pub(crate) static GRADED_ALIASES: ColumnAliases = ColumnAliases {
+    purpose: Purpose::Judgements,
+    user: USER,
+    item: ITEM,
+    time: &[],
+    weight: &[
+        "grade",
+        "relevance",
+        "rel",
+        "rating",
+        "weight",
+        "count",
+        "score",
+        "value",
+        "stars",
+        "overall",
+        "bookrating",
+        "plays",
+        "playcount",
+        "frequency",
+        "label",
+    ],
+};
+
 /// Columns that say what kind of event a row is, for a hint.
 const KINDS: &[&str] =
     &["event", "eventtype", "behavior", "behaviortype", "action", "actiontype", "interactiontype"];
@@ -246,7 +271,8 @@ impl Roles {
         let (user, item) = (needed("user", named.user)?, needed("item", named.item)?);
         let mut roles =
             Self { user, item, time: named.time.flatten(), weight: named.weight.flatten() };
-        if purpose != Purpose::Log || !named.taken().is_empty() {
+        let weighed = matches!(purpose, Purpose::Log | Purpose::Judgements);
+        if !weighed || !named.taken().is_empty() {
             return Ok(roles);
         }
         let free: Vec<usize> = (0..columns.len()).filter(|&at| at != user && at != item).collect();
@@ -257,6 +283,9 @@ impl Roles {
         if named.weight.is_none() && columns.len() <= 4 {
             let is_weight = |at: &usize| columns[*at].number && Some(*at) != roles.time;
             roles.weight = free.iter().copied().find(is_weight);
+        }
+        if purpose == Purpose::Judgements {
+            roles.time = named.time.flatten();
         }
         Ok(roles)
     }

@@ -262,7 +262,12 @@ impl Table {
                 let (path, line) = (path.to_path_buf(), 1);
                 return Err(Error::Columns { path, line, expected, found: n_columns });
             }
-            let weight = (purpose != Purpose::Pairs).then_some(weight);
+            let weighed = match purpose {
+                Purpose::Log | Purpose::Rankings => true,
+                Purpose::Judgements => self.columns == Columns::Qrels,
+                Purpose::Pairs => false,
+            };
+            let weight = weighed.then_some(weight);
             return Ok(Roles { user: 0, item: 2, time, weight });
         }
         if self.header != Header::None {

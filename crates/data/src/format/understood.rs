@@ -32,6 +32,8 @@ pub enum Purpose {
     Rankings,
     /// Users and items alone.
     Pairs,
+    /// Users and items with grades.
+    Judgements,
 }
 
 /// Format, separator, header and columns.
@@ -128,12 +130,14 @@ impl fmt::Display for Understood {
         write!(f, "\ncolumns  user = {user}, item = {item}")?;
         let (time, weight) = match purpose {
             Purpose::Rankings => ("rank", "score"),
+            Purpose::Judgements => ("time", "grade"),
             Purpose::Log | Purpose::Pairs => ("time", "weight"),
         };
         for (role, column) in [(time, &columns.time), (weight, &columns.weight)] {
             match column {
                 Some(column) => write!(f, ", {role} = {}", shown(column))?,
                 None if *purpose == Purpose::Pairs => {}
+                None if *purpose == Purpose::Judgements && role == time => {}
                 None => write!(f, ", no {role}")?,
             }
         }

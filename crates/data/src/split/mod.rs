@@ -4,6 +4,7 @@
 //! each user's rows as training, validation, test and optionally drops unseen items; [`Split`] builds the
 //! cases and their masks. A new split is a file with a config struct and a line in [`SPLITS`].
 
+mod all;
 mod chronological;
 mod global_time;
 mod leave_one_out;
@@ -14,6 +15,7 @@ mod ready_made;
 mod sample;
 
 pub use crate::part::Part;
+pub use all::All;
 pub use chronological::Chronological;
 pub use global_time::GlobalTime;
 pub use leave_one_out::{LeaveOneOut, Which};
@@ -85,6 +87,12 @@ pub static SPLITS: &[Entry<dyn Splitter>] = &[
         about: "the log comes as separate training, validation and test files",
         small: "{}",
         parse: parse::<ReadyMade>,
+    },
+    Entry {
+        name: "all",
+        about: "every row is for training: for a model that goes into service and is not measured",
+        small: "{}",
+        parse: parse::<All>,
     },
 ];
 

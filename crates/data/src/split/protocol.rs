@@ -5,7 +5,7 @@ use super::partition::beginnings;
 use super::{Part, Partition};
 use crate::timelines::Timelines;
 use crate::{Error, Result};
-use rankstill_core::{Cases, Interactions, ItemId, Span, UserId};
+use rankstill_core::{Cases, Interactions, ItemId, Lists, Span, UserId};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::sync::Arc;
@@ -155,6 +155,21 @@ impl Split {
     pub fn train_valid(&self) -> Interactions {
         beginnings(&self.lines, &self.timeline, |user| self.valid_ends[user])
     }
+
+    /// All rows, for a model that goes into service and is no longer measured.
+    #[must_use]
+    pub fn all(&self) -> Interactions {
+        beginnings(&self.lines, &self.timeline, |user| self.lines.range(user).end)
+    }
+
+    /// The weights of the test rows, if the log has weights: row *i* is parallel to the targets of test case *i*.
+    #[must_use]
+    pub fn test_weights(&self) -> Option<Lists<f32>> {
+        let weights = self.lines.weights.as_ref()?;
+        let rows = |user: usize| self.valid_ends[user]..self.lines.range(user).end;
+        let tested = (0..self.lines.n_users()).map(rows).filter(|rows| !rows.is_empty());
+        Some(tested.map(|rows| weights[rows].iter().copied()).collect())
+    }
 }
 
 /// One span for each user with rows in `part`; `query` returns user, history and hidden rows from the user's
@@ -192,6 +207,7 @@ mod tests {
             n_items: 6,
             starts: vec![0, 5, 6, 8],
             items: vec![1, 3, 2, 0, 4, 5, 0, 5],
+            weights: Some(vec![1.0, 3.0, 2.0, 0.0, 4.0, 5.0, 0.5, 5.5]),
             ..Timelines::default()
         };
         use Part::{Test, Train, Valid};
@@ -223,6 +239,13 @@ mod tests {
         assert_eq!(split.test.case(1).query.user, Some(2));
         assert_eq!(split.train.history(0), [1, 3]);
         assert_eq!(split.train_valid().history(0), [1, 3, 2]);
+        assert_eq!(split.all().history(0), [1, 3, 2, 0, 4]);
+        assert_eq!(split.all().len(), 8);
+        let weights = split.test_weights().unwrap();
+        assert_eq!(
+            (weights.len(), weights.row(0), weights.row(1)),
+            (2, &[0.0, 4.0][..], &[5.5][..])
+        );
 
         let (_, valid, test) =
             queries(r#"{"mask": {"valid": "train+test"}, "history": {"test": "train"}}"#);

@@ -91,6 +91,10 @@ impl Distiller for Bd {
         Requirements { recipe: true, ..Requirements::lists(0) }
     }
 
+    fn teaches_from(&self) -> Option<usize> {
+        (self.lambda > 0.0).then_some(self.warm_up)
+    }
+
     /// # Errors
     /// When there is not exactly one teacher, or it does not learn by gradient.
     fn teach(

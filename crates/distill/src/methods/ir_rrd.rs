@@ -96,6 +96,10 @@ impl Distiller for IrRrd {
         self.rrd().requires().with_k(self.window.max(self.k))
     }
 
+    fn teaches_from(&self) -> Option<usize> {
+        (self.lambda > 0.0 || self.item_lambda > 0.0).then_some(0)
+    }
+
     /// Learns from one teacher. If a trace has checkpoints, the last is used.
     ///
     /// # Errors

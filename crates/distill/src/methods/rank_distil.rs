@@ -237,6 +237,11 @@ impl Distiller for RankDistil {
         Requirements { lists: ListRequest { k: self.k, candidates }, ..Requirements::lists(self.k) }
     }
 
+    /// The weight is `alpha`; in the warm-up the list is taught with weights by position.
+    fn teaches_from(&self) -> Option<usize> {
+        (self.alpha > 0.0).then_some(0)
+    }
+
     /// Learns from one teacher. If a trace has checkpoints, the last is used.
     ///
     /// # Errors

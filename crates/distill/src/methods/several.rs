@@ -92,6 +92,10 @@ impl Distiller for Several {
         self.of.iter().try_fold(own, |own, (_, method)| method.teach(own, cases, traces))
     }
 
+    fn teaches_from(&self) -> Option<usize> {
+        self.of.iter().filter_map(|(_, method)| method.teaches_from()).min()
+    }
+
     fn replaces_own_loss(&self) -> bool {
         self.of.iter().any(|(_, method)| method.replaces_own_loss())
     }

@@ -57,6 +57,8 @@ pub enum Cut {
 pub enum Formula {
     /// One value per case, from the ranks of its targets.
     TargetRanks(fn(&TargetRanks<'_>, &MetricSettings) -> f64),
+    /// One value per case, from the ranks and the grades of its targets.
+    TargetGrades(fn(&TargetGrades<'_>, &MetricSettings) -> f64),
     /// One value per case, from the first n items of the model and of its teacher.
     TeacherList(fn(&[ItemId], &[ItemId], &MetricSettings) -> f64),
     /// One value for all cases, from how many of the lists, cut to n, hold each item of the catalogue.
@@ -72,6 +74,15 @@ pub struct TargetRanks<'a> {
     pub hits: &'a [u32],
     /// Number of different targets, found or not; at least 1.
     pub n_targets: usize,
+}
+
+/// Where a case's targets are in its ranking, and how relevant each is.
+#[derive(Clone, Copy, Debug)]
+pub struct TargetGrades<'a> {
+    /// The 1-based ranks of the targets, ascending, without those beyond the cut.
+    pub hits: &'a [u32],
+    /// The grades of all targets, finite and not negative: first those of `hits`, in their order.
+    pub grades: &'a [f32],
 }
 
 /// Which way is better; decides what is bold in a table.

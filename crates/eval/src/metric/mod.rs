@@ -27,6 +27,7 @@ mod average_precision;
 mod coverage;
 mod dialect;
 mod family;
+mod graded_ndcg;
 mod hits;
 mod measure;
 mod ndcg;
@@ -38,7 +39,7 @@ mod settings;
 mod worked_example;
 
 pub use dialect::Dialect;
-pub use family::{Cut, Direction, Formula, MetricFamily, TargetRanks};
+pub use family::{Cut, Direction, Formula, MetricFamily, TargetGrades, TargetRanks};
 pub use measure::Measure;
 pub use outcome::{Needs, Outcome};
 pub use settings::MetricSettings;
@@ -54,6 +55,8 @@ pub static METRICS: &[MetricFamily] = &[
     hits::RECALL,
     hits::HIT,
     ndcg::NDCG,
+    graded_ndcg::LINEAR,
+    graded_ndcg::EXPONENTIAL,
     average_precision::MAP,
     reciprocal_rank::MRR,
     coverage::COVERAGE,
@@ -146,6 +149,9 @@ impl Metric {
         let needs = Needs { depth: self.depth().unwrap_or(0), ..Needs::default() };
         match self.family.formula {
             Formula::TargetRanks(_) => Needs { whole_ranking: self.depth().is_none(), ..needs },
+            Formula::TargetGrades(_) => {
+                Needs { whole_ranking: self.depth().is_none(), grades: true, ..needs }
+            }
             Formula::TeacherList(_) => Needs { teacher: true, ..needs },
             Formula::Exposure(_) => needs,
             Formula::Popularity(_) => Needs { popularity: true, ..needs },
@@ -169,11 +175,19 @@ impl Metric {
         match self.family.formula {
             Formula::TargetRanks(value) => {
                 let of = |i: usize| {
-                    let (ranks, n_targets) = (outcome.hits(i), outcome.n_targets(i));
-                    let hits = &ranks[..ranks.partition_point(|&rank| rank as usize <= n)];
+                    let (hits, n_targets) = (within(n, outcome.hits(i)), outcome.n_targets(i));
                     value(&TargetRanks { hits, n_targets }, &self.settings)
                 };
                 Ok(Measure::PerCase(cases.map(of).collect()))
+            }
+            Formula::TargetGrades(value) => {
+                let of = |i: usize| {
+                    let (hits, grades) = (within(n, outcome.hits(i)), outcome.grades(i)?);
+                    Some(value(&TargetGrades { hits, grades }, &self.settings))
+                };
+                let values: Option<Vec<f64>> = cases.map(of).collect();
+                let needs = "the grades of the targets: test interactions with a weight or rating";
+                Ok(Measure::PerCase(values.ok_or_else(|| missing(needs))?))
             }
             Formula::TeacherList(value) => {
                 let first = |list: &'_ [_]| n.min(list.len());
@@ -212,6 +226,11 @@ impl Metric {
     }
 }
 
+/// The ranks up to `n` of ascending ones.
+fn within(n: usize, ranks: &[u32]) -> &[u32] {
+    &ranks[..ranks.partition_point(|&rank| rank as usize <= n)]
+}
+
 impl Needs {
     /// The needs of all `metrics` together.
     #[must_use]
@@ -223,6 +242,7 @@ impl Needs {
                 whole_ranking: all.whole_ranking || one.whole_ranking,
                 popularity: all.popularity || one.popularity,
                 teacher: all.teacher || one.teacher,
+                grades: all.grades || one.grades,
             }
         })
     }

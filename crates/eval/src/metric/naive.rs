@@ -22,6 +22,8 @@ pub(crate) struct WorldCase {
     pub ranking: Vec<ItemId>,
     /// Without duplicates.
     pub targets: Vec<ItemId>,
+    /// Parallel to the targets.
+    pub grades: Vec<f32>,
     pub history: Vec<ItemId>,
     pub teacher: Vec<ItemId>,
 }
@@ -49,6 +51,12 @@ impl WorldCase {
     /// The ranking up to the cut.
     pub fn first(&self, s: &MetricSettings) -> Vec<ItemId> {
         self.ranking.iter().copied().take(s.n()).collect()
+    }
+
+    /// The item's grade, 0 if it is no target.
+    pub fn grade(&self, item: ItemId) -> f64 {
+        let at = self.targets.iter().position(|target| *target == item);
+        at.map_or(0.0, |at| f64::from(self.grades[at]))
     }
 
     /// The teacher's first `n` items.

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use rankstill_core::rank::ranks_in_lists;
 use rankstill_core::{Cases, ItemId, Lists, Ranker, Rankings, TopK};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The lists of a ranker for some cases, and the ranks of the cases' targets.
@@ -16,6 +17,8 @@ pub struct Outcome<'a> {
     targets: Lists<ItemId>,
     /// The 1-based ranks of the ranked targets, ascending.
     hits: Lists<u32>,
+    /// Parallel to `targets`, if known.
+    grades: Option<Lists<f32>>,
     whole_ranking: bool,
     popularity: Option<&'a [u32]>,
     teacher: Option<&'a Rankings>,
@@ -32,6 +35,8 @@ pub struct Needs {
     pub popularity: bool,
     /// A teacher's lists.
     pub teacher: bool,
+    /// The grades of the targets.
+    pub grades: bool,
 }
 
 impl<'a> Outcome<'a> {
@@ -131,8 +136,8 @@ impl<'a> Outcome<'a> {
         }
         let rows = (0..cases.len() as u32).collect();
         let ranked = Arc::new(ranked);
-        let (popularity, teacher) = (None, None);
-        Ok(Self { cases, rows, ranked, targets, hits, whole_ranking, popularity, teacher })
+        let (grades, popularity, teacher) = (None, None, None);
+        Ok(Self { cases, rows, ranked, targets, hits, grades, whole_ranking, popularity, teacher })
     }
 
     /// Adds the number of training interactions of each item.
@@ -145,6 +150,38 @@ impl<'a> Outcome<'a> {
             return Err(Error::Length { what: "popularity of items".into(), expected, found });
         }
         self.popularity = Some(counts);
+        Ok(self)
+    }
+
+    /// Adds how relevant the targets are: row *i* is parallel to the targets of case *i*. A target that is written twice has the
+    /// higher of its grades.
+    ///
+    /// # Errors
+    /// When the numbers differ, or a grade is negative or not finite.
+    pub fn with_grades(mut self, grades: &Lists<f32>) -> Result<Self> {
+        let (expected, found) = (self.cases.len(), grades.len());
+        if expected != found {
+            return Err(Error::Length { what: "grades of cases".into(), expected, found });
+        }
+        let mut all = Lists::with_capacity(self.rows.len(), self.targets.values().len());
+        for (&row, targets) in self.rows.iter().zip(self.targets.iter()) {
+            let (case, grades) = (self.cases.case(row as usize), grades.row(row as usize));
+            let (expected, found) = (case.targets.len(), grades.len());
+            if expected != found {
+                let what = format!("grades of the targets of case {row}");
+                return Err(Error::Length { what, expected, found });
+            }
+            let mut highest: BTreeMap<ItemId, f32> = BTreeMap::new();
+            for (&item, &grade) in case.targets.iter().zip(grades) {
+                if !(0.0..f32::INFINITY).contains(&grade) {
+                    return Err(Error::Grade { row: row as usize, item, grade });
+                }
+                let known = highest.entry(item).or_insert(grade);
+                *known = known.max(grade);
+            }
+            all.push(targets.iter().map(|item| highest[item]));
+        }
+        self.grades = Some(all);
         Ok(self)
     }
 
@@ -217,6 +254,12 @@ impl<'a> Outcome<'a> {
         self.targets.row(i).len()
     }
 
+    /// The grades of the `i`-th measured case's different targets, if known: first those of [`Outcome::hits`], in their order.
+    #[must_use]
+    pub fn grades(&self, i: usize) -> Option<&[f32]> {
+        self.grades.as_ref().map(|grades| grades.row(i))
+    }
+
     /// The history of the `i`-th measured case.
     #[must_use]
     pub fn history(&self, i: usize) -> &'a [ItemId] {
@@ -269,6 +312,7 @@ impl<'a> Outcome<'a> {
 
     fn part(&self, keep: impl Fn(usize, ItemId) -> bool) -> Self {
         let (mut rows, mut targets, mut hits) = (Vec::new(), Lists::default(), Lists::default());
+        let mut grades = self.grades.as_ref().map(|_| Lists::default());
         for (i, &row) in self.rows.iter().enumerate() {
             let kept = |item: &ItemId| keep(row as usize, *item);
             if self.targets.row(i).iter().any(kept) {
@@ -276,9 +320,13 @@ impl<'a> Outcome<'a> {
                 targets.push(self.targets.row(i).iter().copied().filter(kept));
                 let ranked = self.targets.row(i).iter().zip(self.hits.row(i));
                 hits.push(ranked.filter(|(item, _)| kept(item)).map(|(_, rank)| *rank));
+                if let (Some(to), Some(from)) = (&mut grades, &self.grades) {
+                    let graded = self.targets.row(i).iter().zip(from.row(i));
+                    to.push(graded.filter(|(item, _)| kept(item)).map(|(_, grade)| *grade));
+                }
             }
         }
-        Self { rows, targets, hits, ranked: Arc::clone(&self.ranked), ..*self }
+        Self { rows, targets, hits, grades, ranked: Arc::clone(&self.ranked), ..*self }
     }
 }
 

@@ -7,7 +7,7 @@ use super::naive::{
 use super::*;
 use proptest::prelude::*;
 use rankstill_core::kernel::rng::Rng;
-use rankstill_core::{Cases, ItemId, Query, Rankings, Scorer, TopK};
+use rankstill_core::{Cases, ItemId, Lists, Query, Rankings, Scorer, TopK};
 
 /// A model whose scores are given, item by item and user by user.
 #[derive(Debug)]
@@ -55,6 +55,11 @@ struct Setup {
 
 const N_ITEMS: usize = 23;
 
+/// The grade of a user's target: from .5 to 2.5.
+fn grade(user: usize, item: ItemId) -> f32 {
+    ((user as u32 * 7 + item * 3) % 5 + 1) as f32 / 2.0
+}
+
 impl Setup {
     fn cases(&self) -> Cases {
         cases_with_histories(N_ITEMS, &self.rows)
@@ -67,6 +72,7 @@ impl Setup {
             targets.dedup();
             WorldCase {
                 ranking: self.student.sorted(user, history),
+                grades: targets.iter().map(|&item| grade(user, item)).collect(),
                 targets,
                 history: history.clone(),
                 teacher: self.teacher.sorted(user, &[]),
@@ -86,6 +92,10 @@ impl Setup {
         let teacher = Outcome::of_ranker(&self.teacher, &cases, &unmasked, Needs::default());
         let teacher = teacher.unwrap().rankings().clone();
         let outcome = Outcome::of_ranker(&self.student, &cases, &top, metric.needs()).unwrap();
+        let grades = self.rows.iter().enumerate();
+        let grades =
+            grades.map(|(user, (_, targets))| targets.iter().map(move |&item| grade(user, item)));
+        let outcome = outcome.with_grades(&grades.collect()).unwrap();
         let outcome = outcome.with_popularity(&self.popularity).unwrap();
         metric.measure(&outcome.with_teacher(&teacher).unwrap()).unwrap()
     }
@@ -223,11 +233,15 @@ fn a_metric_measures_exactly_the_outcomes_that_hold_what_it_needs() {
     let teacher = rankings(&[&[1, 0]]);
     for metric in METRICS.iter().flat_map(|family| variants(family, 2, 0.5)) {
         let outcome = || Outcome::of_rankings(&cases, rankings(&[&[0, 1]])).unwrap();
-        let without_popularity = outcome().with_teacher(&teacher).unwrap();
-        let without_teacher = outcome().with_popularity(&popularity).unwrap();
-        let Needs { popularity, teacher, .. } = metric.needs();
+        let graded = || outcome().with_grades(&Lists::from_iter([[2.0]])).unwrap();
+        let without_popularity = graded().with_teacher(&teacher).unwrap();
+        let without_teacher = graded().with_popularity(&popularity).unwrap();
+        let without_grades = outcome().with_teacher(&teacher).unwrap();
+        let without_grades = without_grades.with_popularity(&popularity).unwrap();
+        let Needs { popularity, teacher, grades, .. } = metric.needs();
         assert_eq!(metric.measure(&without_popularity).is_err(), popularity, "{}", metric.name());
         assert_eq!(metric.measure(&without_teacher).is_err(), teacher, "{}", metric.name());
+        assert_eq!(metric.measure(&without_grades).is_err(), grades, "{}", metric.name());
     }
 }
 

@@ -1,7 +1,7 @@
 //! The report as a page for people.
 
 use super::tables::{self, comparisons};
-use super::{MetricDefinition, Report};
+use super::{MetricDefinition, Report, Role};
 use std::fmt::Write;
 
 /// The whole page.
@@ -28,6 +28,10 @@ pub(super) fn page(report: &Report) -> String {
         out.push_str("\"Kept\" is the share of the (best) teacher's value.\n");
     }
 
+    for (name, warning) in report.warnings() {
+        let _ = writeln!(out, "\n**Warning: {}:** {}.", line(name), line(warning));
+    }
+
     section(&mut out, "Size and time", &tables::cost(report).markdown());
     if let Some(machine) = &report.machine {
         let _ = writeln!(
@@ -41,7 +45,8 @@ pub(super) fn page(report: &Report) -> String {
         facts.extend(model.optimizer.as_ref().map(|o| format!("optimiser {o}")));
         if !model.teachers.is_empty() {
             let by = model.distiller.as_ref().map_or(String::new(), |d| format!(" by `{d}`"));
-            facts.push(format!("taught by {}{by}", model.teachers.join(", ")));
+            let taught = if model.role == Role::Untaught { "not taught" } else { "taught" };
+            facts.push(format!("{taught} by {}{by}", model.teachers.join(", ")));
         }
         let _ = writeln!(
             out,

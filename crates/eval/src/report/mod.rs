@@ -114,6 +114,9 @@ pub struct ModelReport {
     pub artefact: Option<String>,
     /// Path of its rankings, relative to the run's folder.
     pub rankings: Option<String>,
+    /// What a reader of its values must know: that its method taught nothing, or only some users.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// The role of a model in an experiment.
@@ -129,6 +132,8 @@ pub enum Role {
     Student,
     /// Small, and trained by a teacher.
     Distilled,
+    /// Was to be taught by a teacher, and was not.
+    Untaught,
 }
 
 impl Role {
@@ -140,6 +145,7 @@ impl Role {
             Self::Teacher => "teacher",
             Self::Student => "student alone",
             Self::Distilled => "distilled student",
+            Self::Untaught => "student, not taught",
         }
     }
 }
@@ -183,7 +189,9 @@ impl Report {
     pub fn fill_kept(&mut self) {
         let mut all: Vec<BTreeMap<String, f64>> = Vec::new();
         for model in &self.models {
-            let teachers = || self.models.iter().filter(|m| model.teachers.contains(&m.name));
+            let taught = model.role != Role::Untaught;
+            let taught_by = |m: &&ModelReport| taught && model.teachers.contains(&m.name);
+            let teachers = || self.models.iter().filter(taught_by);
             let higher = self.definitions.iter().filter(|d| d.direction == Direction::Higher);
             let kept = higher.filter_map(|definition| {
                 let of = |m: &ModelReport| m.metrics.get(&definition.metric).map(|s| s.mean);
@@ -201,6 +209,9 @@ impl Report {
     #[must_use]
     pub fn terminal(&self) -> String {
         let mut out = tables::quality(self).text();
+        for (name, warning) in self.warnings() {
+            out.push_str(&format!("warning: {name}: {warning}\n"));
+        }
         out.push('\n');
         out.push_str(&tables::cost(self).text());
         if !self.comparisons.is_empty() {
@@ -208,6 +219,13 @@ impl Report {
             out.push_str(&comparisons(&self.comparisons).text());
         }
         out
+    }
+
+    /// The models' names and what a reader of their values must know.
+    fn warnings(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.models.iter().flat_map(|model| {
+            model.warnings.iter().map(|warning| (model.name.as_str(), warning.as_str()))
+        })
     }
 
     /// For people: `report.md`.

@@ -1,11 +1,12 @@
 //! `rankstill distill`: one student, taught by artefacts or files of rankings.
 
 use super::train::{Common, experiment, finish};
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use rankstill::core::Artefact;
 use rankstill_cli::experiment::plan::ExperimentPlan;
 use rankstill_cli::progress::Screen;
+use rankstill_cli::reading::Reading;
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -20,30 +21,47 @@ pub struct Options {
     /// The distiller; see `rankstill list distillers`. Change its settings with --set distill.KEY=VALUE.
     #[arg(long, default_value = "rank_distil")]
     distiller: String,
+    /// The format of the files of rankings, if it is not detected. Other options of reading are set with --set read.KEY=VALUE, such as
+    /// read.columns.user=uid.
+    #[arg(long)]
+    format: Option<String>,
     #[command(flatten)]
     common: Common,
 }
 
 pub fn run(options: &Options, screen: &Screen) -> Result<()> {
     let mut tree = experiment(&options.common);
+    let (read, rest): (Vec<String>, Vec<String>) =
+        options.common.set.iter().cloned().partition(|one| one.starts_with("read."));
+    let reading = Reading::parse(options.format.as_deref(), &read, &[])?;
+    let mut files = 0;
     let mut models = serde_json::Map::new();
     for path in &options.teacher {
+        let mut teacher = json!({"kind": "rankings", "path": path});
         let mut name = if path.join("manifest.json").is_file() {
             format!("teacher {}", Artefact::read_manifest(path)?.name)
         } else {
             let stem = path.file_stem().context("--teacher: expected an artefact or a file")?;
+            files += 1;
+            if let Some(read) = reading.all() {
+                teacher["read"] = read.clone();
+            }
             format!("teacher {}", stem.to_string_lossy())
         };
         while models.contains_key(&name) {
             name.push('\'');
         }
-        models.insert(name, json!({"kind": "rankings", "path": path}));
+        models.insert(name, teacher);
     }
+    ensure!(
+        reading.all().is_none() || files > 0,
+        "--format, --set read: the teachers are artefacts, which are read as they are"
+    );
     let teachers: Vec<String> = models.keys().cloned().collect();
     let distill = json!({"kind": options.distiller, "teachers": teachers});
     let student = format!("{} distilled", options.student);
     models.insert(student.clone(), json!({"kind": options.student, "distill": distill}));
     tree["models"] = models.into();
-    let spec = finish(tree, &options.common, &student)?;
+    let spec = finish(tree, &rest, &student)?;
     super::run::show(&ExperimentPlan::new(spec)?, &options.common.out, screen)
 }

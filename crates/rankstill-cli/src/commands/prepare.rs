@@ -33,6 +33,9 @@ pub struct Options {
     /// The test part of a ready-made split.
     #[arg(long, requires = "train")]
     test: Option<PathBuf>,
+    /// Every row trains and none is for validation or test: for a model that goes into service. The same as --set split.kind=all.
+    #[arg(long, conflicts_with = "train")]
+    all: bool,
     /// Replace an existing data set.
     #[arg(long)]
     replace: bool,
@@ -42,6 +45,12 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
     let mut tree = json!({});
     if options.train.is_some() {
         set(&mut tree, "split.kind=ready_made")?;
+    }
+    if options.all {
+        if let Some(split) = options.set.iter().find(|one| one.starts_with("split")) {
+            bail!("--set {split}: with --all there is no split; leave one of them out");
+        }
+        set(&mut tree, &format!("split.kind={}", data::ALL_ROWS))?;
     }
     for one in &options.set {
         set(&mut tree, one)?;
@@ -58,7 +67,7 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
         }
         _ => bail!("nothing to prepare: give a log, or --train and --test"),
     }
-    let manifest = data::make(&spec, &options.out, options.replace, screen)?;
+    let manifest = data::make(&spec, &options.out, options.replace, "--set read.", screen)?;
     if screen.json {
         screen.print(serde_json::to_string_pretty(&json!(manifest) as &Value)?);
     } else {

@@ -1,6 +1,6 @@
 //! `rankstill recommend`: recommendations of an artefact for many users, in bounded memory.
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use rankstill::artefact;
 use rankstill::core::artefact::sha256;
@@ -26,7 +26,7 @@ pub struct Options {
     /// Recommend to this user. Repeatable.
     #[arg(long, value_name = "ID")]
     user: Vec<String>,
-    /// Recommend to the users in this file, one id per line.
+    /// Recommend to the users in this file, one id per line. Ids that the artefact does not know are counted and passed over.
     #[arg(long, value_name = "FILE")]
     users: Option<PathBuf>,
     /// Items per user.
@@ -54,7 +54,7 @@ fn part(text: &str) -> Result<(usize, usize), String> {
 
 pub fn run(options: &Options, screen: &Screen) -> Result<()> {
     let loaded = artefact::load(&options.artefact)?;
-    let users = requested_users(options, &loaded)?;
+    let users = requested_users(options, &loaded, screen)?;
     let (parts, n) = match (options.shard, options.shards) {
         (Some((i, n)), _) => (i..=i, n),
         (_, Some(n)) => (1..=n as usize, n as usize),
@@ -194,25 +194,42 @@ fn write(
     Ok(())
 }
 
-fn requested_users(options: &Options, loaded: &artefact::Loaded) -> Result<Vec<UserId>> {
+fn requested_users(
+    options: &Options,
+    loaded: &artefact::Loaded,
+    screen: &Screen,
+) -> Result<Vec<UserId>> {
     let users = &loaded.artefact.users;
     if options.all {
         return Ok((0..users.len() as UserId).collect());
     }
-    let mut ids = options.user.clone();
-    if let Some(path) = &options.users {
-        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-        ids.extend(text.lines().map(str::trim).filter(|id| !id.is_empty()).map(str::to_owned));
+    let path = options.artefact.display();
+    let known = |id: &String| {
+        users
+            .get(id)
+            .with_context(|| format!("{path}: user `{id}` is not among its {} users", users.len()))
+    };
+    let mut found = options.user.iter().map(known).collect::<Result<Vec<_>>>()?;
+    if let Some(file) = &options.users {
+        let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
+        let text = text.trim_start_matches('\u{feff}'); // a byte order mark is no part of an id
+        let ids: Vec<&str> = text.lines().map(str::trim).filter(|id| !id.is_empty()).collect();
+        let unknown: Vec<&&str> = ids.iter().filter(|id| users.get(id).is_none()).collect();
+        if let Some(first) = unknown.first() {
+            let file = file.display();
+            let said = format!(
+                "{file}: {} of {} ids are not among the {} users of {path}, such as `{first}`",
+                unknown.len(),
+                ids.len(),
+                users.len()
+            );
+            ensure!(unknown.len() < ids.len(), "{said}");
+            screen.say(format!("{said}; they are passed over"));
+        }
+        found.extend(ids.iter().filter_map(|id| users.get(id)));
     }
-    if ids.is_empty() {
+    if found.is_empty() {
         bail!("no users: give --all, --user ID or --users FILE");
     }
-    ids.iter()
-        .map(|id| {
-            let path = options.artefact.display();
-            users.get(id).with_context(|| {
-                format!("{path}: user `{id}` is not among its {} users", users.len())
-            })
-        })
-        .collect()
+    Ok(found)
 }

@@ -4,11 +4,11 @@ use super::store;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use rankstill::artefact;
-use rankstill::core::{Artefact, Precision};
+use rankstill::core::{Artefact, Precision, Vocab};
 use rankstill::data::read_items;
 #[cfg(feature = "tls")]
 use rankstill::serve::Tls;
-use rankstill::serve::{Admin, App, ItemRow, ItemTable, Keys, Limits, Listen, Setup, Snapshot};
+use rankstill::serve::{Admin, App, Id, ItemRow, ItemTable, Keys, Limits, Listen, Setup, Snapshot};
 use rankstill_cli::progress::Screen;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -153,6 +153,9 @@ pub fn run(options: &Options, threads: usize, screen: &Screen) -> Result<()> {
             snapshot.items.len(),
             snapshot.warmed_in.as_secs_f64() * 1e3
         ));
+        if let Some(note) = long_ids(&snapshot) {
+            screen.say(note);
+        }
         models.push(snapshot);
     }
     let deadline = Duration::from_millis(options.deadline);
@@ -194,6 +197,23 @@ pub fn run(options: &Options, threads: usize, screen: &Screen) -> Result<()> {
     rankstill::serve::run(app, listen, ready)?;
     screen.say("stopped; every accepted request was answered");
     Ok(())
+}
+
+/// Users and items whose ids no request may carry.
+fn long_ids(snapshot: &Snapshot) -> Option<String> {
+    let long = |ids: &Vocab| match ids.as_ints() {
+        Some(_) => 0,
+        None => ids.iter().filter(|id| id.len() > Id::LONGEST).count(),
+    };
+    let (users, items) = (long(&snapshot.users), long(&snapshot.items));
+    (users + items > 0).then(|| {
+        format!(
+            "{}: the ids of {users} users and {items} items are longer than {} bytes; requests that name them are refused (`rankstill \
+             recommend` takes them)",
+            snapshot.name,
+            Id::LONGEST
+        )
+    })
 }
 
 /// Reads, checks and warms up a model. Default name: the one in its manifest.

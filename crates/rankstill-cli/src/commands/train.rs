@@ -39,7 +39,7 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
     let model = json!({"kind": options.model});
     let mut tree = experiment(&options.common);
     tree["models"] = json!({&options.model: model});
-    let spec = finish(tree, &options.common, &options.model)?;
+    let spec = finish(tree, &options.common.set, &options.model)?;
     super::run::show(&ExperimentPlan::new(spec)?, &options.common.out, screen)
 }
 
@@ -49,8 +49,8 @@ pub fn experiment(common: &Common) -> Value {
 }
 
 /// Lays the overrides over the experiment. Keys that begin with one of its tables change it, all others the model `name`.
-pub fn finish(mut tree: Value, common: &Common, name: &str) -> Result<Spec> {
-    for one in &common.set {
+pub fn finish(mut tree: Value, overrides: &[String], name: &str) -> Result<Spec> {
+    for one in overrides {
         let table = one.split(['.', '=']).next().unwrap_or_default();
         if matches!(table, "data" | "evaluate" | "models") {
             set(&mut tree, one)?;

@@ -2,12 +2,13 @@
 
 use super::spec::DataSpec;
 use crate::progress::Screen;
+use crate::reading::hinted;
 use anyhow::{Context as _, Result, bail, ensure};
+use rankstill::data::LogSource;
 use rankstill::data::dataset::Dataset;
 use rankstill::data::dataset::{DatasetManifest, MANIFEST, Prepared};
-use rankstill::data::prepare::{LogFiles, PrepareStage, prepare};
-use rankstill::data::LogSource;
 use rankstill::data::format::read_source;
+use rankstill::data::prepare::{LogFiles, PrepareStage, prepare};
 use rankstill::data::simulate::simulate;
 use std::borrow::Cow;
 use std::path::Path;
@@ -36,7 +37,7 @@ pub fn open(spec: &DataSpec, folder: &Path, screen: &Screen) -> Result<Dataset> 
         );
         return Ok(Dataset::open(folder)?);
     }
-    let made = make(spec, folder, false, screen)?;
+    let made = make(spec, folder, false, "data.read.", screen)?;
     for source in &made.sources {
         if let Some(understood) = &source.understood {
             screen.say(format!("read {}\n{understood}", source.name));
@@ -45,7 +46,7 @@ pub fn open(spec: &DataSpec, folder: &Path, screen: &Screen) -> Result<Dataset> 
     Ok(Dataset::open(folder)?)
 }
 
-/// Prepares the log of `spec` in `folder` and returns the manifest.
+/// Prepares the log of `spec` in `folder` and returns the manifest. `options` stands before the names of reading options in errors.
 ///
 /// # Errors
 /// As [`open`].
@@ -53,6 +54,7 @@ pub fn make(
     spec: &DataSpec,
     folder: &Path,
     replace: bool,
+    options: &str,
     screen: &Screen,
 ) -> Result<DatasetManifest> {
     let settings = spec.settings();
@@ -85,9 +87,18 @@ pub fn make(
         PrepareStage::Reading(path) => bar.note(path.display().to_string()),
         PrepareStage::Cutting(rows) => bar.note(format!("filtering and splitting {rows} rows")),
         PrepareStage::Writing(folder) => bar.note(format!("writing {}", folder.display())),
-    })?;
-    Ok(report.0)
+    });
+    Ok(hinted(report, options)?.0)
 }
+
+/// Whether every row trains by intent, so that there is nothing to measure.
+#[must_use]
+pub fn all_rows_train(data: &Dataset) -> bool {
+    data.manifest.settings.split.kind == ALL_ROWS
+}
+
+/// The kind of split by which every row trains.
+pub const ALL_ROWS: &str = "all";
 
 /// `path` itself, or, if it begins with `../shared/data` and does not exist, the same file below the folder that the environment
 /// variable `RANKSTILL_DATA` names.

@@ -4,7 +4,7 @@ use super::EPOCHS;
 use super::plan::Distil;
 use super::teacher_lists::KeptTeacher;
 use crate::progress::{Bar, Screen, interrupted};
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use rankstill::core::artefact::{read_tensors, write_tensors};
 use rankstill::core::train::train;
 use rankstill::core::{
@@ -74,13 +74,27 @@ fn model(job: &Job<'_>, fit: &mut Fit<'_>) -> Result<Box<dyn Model>> {
         return Ok(job.recipe.fit(job.train, fit)?);
     };
     let cases = student.cases(job.train);
-    let traces = traces(&cases, distil.distiller.requires())?;
+    let requires = distil.distiller.requires();
+    let traces = traces(&cases, requires)?;
+    if requires.lists.k > 0 && traces.iter().all(lists_nothing) {
+        let names: Vec<&str> = traces.iter().map(Trace::teacher).collect();
+        bail!(
+            "distill.teachers: {} lists no item to teach for any of the {} training queries; expected rankings of items that these users \
+             have not acted on",
+            names.join(" and "),
+            cases.n_queries()
+        );
+    }
     let taught = distil
         .distiller
         .teach(student.objective(job.train), &cases, &traces)
         .under("distill")
         .and_then(|objective| train(student, job.train, &cases, objective, fit));
     Ok(taught.under(&format!("models.{}", job.name))?)
+}
+
+fn lists_nothing(trace: &Trace) -> bool {
+    trace.checkpoints().iter().all(|(_, lists)| lists.iter().all(<[_]>::is_empty))
 }
 
 /// Removes the checkpoint of a fit whose model has been kept.

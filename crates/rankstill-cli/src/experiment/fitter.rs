@@ -3,6 +3,7 @@
 use super::fit::{self, Job, Look};
 use super::measure;
 use super::plan::{ExperimentPlan, Source};
+use super::spec::FitOn;
 use super::teacher_lists::KeptTeacher;
 use super::trajectory::TrajectoryWriter;
 use crate::progress::Screen;
@@ -26,6 +27,8 @@ pub struct Fitter<'a> {
     pub metrics: &'a measure::Metrics,
     /// The interactions that models are fitted on.
     pub train: &'a Arc<Interactions>,
+    /// Which part these are.
+    pub fitted_on: FitOn,
     /// Whether training may stop early.
     pub early: bool,
     /// Shows the progress.
@@ -99,7 +102,7 @@ impl Fitter<'_> {
             "experiment": plan.spec.name,
             "seed": planned.seed(seed),
             "data": self.data.manifest.content,
-            "fitted_on": plan.spec.evaluate.fit_on,
+            "fitted_on": self.fitted_on,
             "distilled": planned.resolved.get("distill"),
         });
         let about = artefact::About { name: &planned.name, kind, config: recipe.config(), card };

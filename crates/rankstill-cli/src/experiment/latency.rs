@@ -21,7 +21,7 @@ pub(super) fn add(session: &Session<'_>, report: &mut Report) -> Result<()> {
         .filter(|&at| matches!(session.plan.models[at].source, Source::Fit { .. }));
     let models = fitted
         .map(|at| {
-            let folder = session.folder(at, session.plan.spec.seeds[0]).join("artefact");
+            let folder = session.fit_folder(at, session.plan.spec.seeds[0]).join("artefact");
             Ok((at, artefact::load(&folder)?.model))
         })
         .collect::<Result<Vec<_>>>()?;

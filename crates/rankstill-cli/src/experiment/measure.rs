@@ -2,7 +2,8 @@
 
 use super::spec::EvaluateSpec;
 use anyhow::{Context as _, Result, ensure};
-use rankstill::core::{Cases, Interactions, Ranker, Rankings, TopK, UserId, Vocab};
+use rankstill::core::{Cases, Interactions, Lists, Ranker, Rankings, TopK, UserId, Vocab};
+use rankstill::data::split::Split;
 use rankstill::data::{Column, ColumnKind, TableWriter};
 use rankstill::eval::groups::head_and_tail;
 use rankstill::eval::metric::{self, parse_all};
@@ -34,6 +35,20 @@ pub struct Measurement {
     pub groups: Vec<GroupMeasurement>,
 }
 
+impl Measurement {
+    /// Of a model for which there are no test cases.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            rankings: Rankings::default(),
+            means: Vec::new(),
+            cases: Vec::new(),
+            notes: Vec::new(),
+            groups: Vec::new(),
+        }
+    }
+}
+
 /// The measured values of one model on a part of the cases.
 #[derive(Clone)]
 pub struct GroupMeasurement {
@@ -61,11 +76,30 @@ impl Metrics {
         );
         let validate = metric::parse(&spec.validate, dialect).context("evaluate.validate")?;
         ensure!(
+            !validate.needs().grades,
+            "evaluate.validate: {} needs grades, which validation does not use; choose ndcg@10 or the like",
+            validate.name()
+        );
+        ensure!(
             (0.0..1.0).contains(&spec.groups),
             "evaluate.groups: must be at least 0 and below 1, is {}",
             spec.groups
         );
         Ok(Self { shown, dialect, validate, keep: spec.keep, groups: spec.groups })
+    }
+
+    /// The grades of the targets of the test cases, if a metric needs them: the weights of the test part, 0 instead of negative ones.
+    ///
+    /// # Errors
+    /// If the log has no weights.
+    pub fn grades(&self, split: &Split) -> Result<Option<Lists<f32>>> {
+        let Some(metric) = self.shown.iter().find(|metric| metric.needs().grades) else {
+            return Ok(None);
+        };
+        let weights = split.test_weights().with_context(|| {
+            format!("evaluate.metrics: {} needs grades, and the log has no weights", metric.name())
+        })?;
+        Ok(Some(weights.map(|weight| weight.max(0.0))))
     }
 
     /// The length of the kept rankings.
@@ -97,7 +131,8 @@ impl Metrics {
         Ok(if self.validate_lower() { -value } else { value })
     }
 
-    /// Ranks all `cases` with `ranker` and measures everything. Without a teacher, metrics of agreement are skipped.
+    /// Ranks all `cases` with `ranker` and measures everything. Without a teacher, metrics of agreement
+    /// are skipped, and without grades those by grade.
     ///
     /// # Errors
     /// If the ranker fails.
@@ -107,17 +142,21 @@ impl Metrics {
         cases: &Cases,
         train: &Interactions,
         popularity: &[u32],
-        teacher: Option<&Rankings>,
+        (grades, teacher): (Option<&Lists<f32>>, Option<&Rankings>),
     ) -> Result<Measurement> {
         let needs = Needs::of(&self.shown);
         let outcome = Outcome::of_ranker(ranker, cases, &TopK::unseen(self.keep), needs)?;
         let mut outcome = outcome.with_popularity(popularity)?;
+        if let Some(grades) = grades {
+            outcome = outcome.with_grades(grades)?;
+        }
         if let Some(teacher) = teacher {
             outcome = outcome.with_teacher(teacher)?;
         }
         let (mut means, mut per_case) = (Vec::new(), Vec::new());
         for metric in &self.shown {
-            if metric.needs().teacher && teacher.is_none() {
+            let needs = metric.needs();
+            if (needs.teacher && teacher.is_none()) || (needs.grades && grades.is_none()) {
                 continue;
             }
             let measure = metric.measure(&outcome)?;

@@ -1,5 +1,6 @@
 //! An experiment: as written (`spec`, `tree`), as checked (`plan`), as run (`run`), as tuned (`tune`).
 
+mod coverage;
 pub mod data;
 mod figure;
 pub mod fit;
@@ -7,6 +8,7 @@ pub mod fitter;
 mod latency;
 pub mod measure;
 pub mod plan;
+mod production;
 mod recordings;
 mod report;
 pub mod run;
@@ -14,6 +16,7 @@ pub mod run_folder;
 mod session;
 pub mod spec;
 pub mod teacher_lists;
+mod teaching;
 pub mod trajectory;
 pub mod tree;
 pub mod tune;

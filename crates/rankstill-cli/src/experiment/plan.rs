@@ -1,11 +1,14 @@
 //! An experiment as checked: every name resolved, every setting parsed, the models ordered so that teachers come before their
 //! students.
 
+mod checks;
+
 use super::spec::{FitOn, Spec};
 use super::tree::without_nulls;
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use rankstill::core::registry::{self, Config};
 use rankstill::core::{Distiller, Interactions, Recipe, TeacherRecipe, UnderPath as _};
+use rankstill::data::ReadOptions;
 use rankstill::distill::{DISTILLERS, Fusion};
 use rankstill::models::MODELS;
 use serde_json::{Map, Value, json};
@@ -46,7 +49,12 @@ pub enum Source {
         seed_offset: u64,
     },
     /// It comes from outside: files of rankings or artefacts, one per state of its training, the final state last.
-    Rankings(Vec<PathBuf>),
+    Rankings {
+        /// One per state.
+        paths: Vec<PathBuf>,
+        /// How files of rankings are read.
+        read: ReadOptions,
+    },
     /// An ensemble of other models of the experiment.
     Ensemble {
         /// Indices into [`ExperimentPlan::models`].
@@ -114,6 +122,29 @@ impl ExperimentPlan {
     /// # Errors
     /// Names the key that is wrong and what would be right.
     pub fn new(spec: Spec) -> Result<Self> {
+        let plan = Self::of(spec)?;
+        plan.models.iter().try_for_each(checks::teaches_in_time)?;
+        Ok(plan)
+    }
+
+    /// The same with other numbers of epochs, by model; `None`: as they are.
+    ///
+    /// # Errors
+    /// If a model has no setting for its epochs.
+    pub fn with_epochs(&self, epochs: &[Option<usize>]) -> Result<Self> {
+        let mut spec = self.resolved_spec();
+        for (planned, epochs) in self.models.iter().zip(epochs) {
+            let Some(epochs) = *epochs else { continue };
+            let model = spec.models.get_mut(&planned.name);
+            let setting = model.and_then(|model| model.pointer_mut("/train/epochs"));
+            *setting
+                .with_context(|| format!("models.{}.train.epochs: is missing", planned.name))? =
+                epochs.into();
+        }
+        Self::of(spec)
+    }
+
+    fn of(spec: Spec) -> Result<Self> {
         if spec.models.is_empty() {
             bail!(
                 "models: is empty; name at least one, for example [models.POP] with kind = \"pop\""
@@ -135,16 +166,17 @@ impl ExperimentPlan {
             .iter()
             .map(|name| planned(name, inherited(name, &spec.models)?, &names))
             .collect::<Result<Vec<_>>>()?;
-        models.iter().try_for_each(|student| teachers_have_vectors(student, &models))?;
-        models.iter().try_for_each(|student| teachers_are_trainable(student, &models))?;
+        models.iter().try_for_each(|student| checks::teachers_have_vectors(student, &models))?;
+        models.iter().try_for_each(|student| checks::teachers_are_trainable(student, &models))?;
         let order = teachers_first(&models)?;
         let weighted = |model: &&PlannedModel| matches!(&model.source, Source::Ensemble { fusion, .. } if fusion.user_weights > 0.0);
-        if spec.evaluate.fit_on == FitOn::TrainValid
+        if spec.evaluate.fit_on != FitOn::Train
             && let Some(model) = models.iter().find(weighted)
         {
             bail!(
-                "models.{}.fusion.user_weights: the weights come from validation data, on which evaluate.fit_on = \"train+valid\" fits the members; use \"train\"",
-                model.name
+                "models.{}.fusion.user_weights: the weights come from validation data, on which evaluate.fit_on = \"{}\" fits the members; use \"train\"",
+                model.name,
+                spec.evaluate.fit_on.name()
             );
         }
         Ok(Self { spec, models, order })
@@ -243,14 +275,24 @@ fn planned(
                 .with_context(|| format!("{path}.path: expected file names"))?,
             _ => bail!("{path}.path: is missing; name the file of rankings, or one file per state"),
         };
+        let read = settings.remove("read");
         if let Some(key) = settings.keys().next() {
-            bail!("{path}.{key}: unknown for kind `{RANKINGS}`, which takes only `path`");
+            bail!("{path}.{key}: unknown for kind `{RANKINGS}`, which takes `path` and `read`");
         }
-        let resolved = match &files[..] {
+        let mut resolved = match &files[..] {
             [file] => json!({"kind": RANKINGS, "path": file}),
             files => json!({"kind": RANKINGS, "path": files}),
         };
-        return Ok(PlannedModel { name: name.into(), source: Source::Rankings(files), resolved });
+        let read = match read {
+            None => ReadOptions::default(),
+            Some(value) => {
+                let read = Config { path: &format!("{path}.read"), value: &value }.read()?;
+                resolved["read"] = value;
+                read
+            }
+        };
+        let source = Source::Rankings { paths: files, read };
+        return Ok(PlannedModel { name: name.into(), source, resolved });
     }
     if settings.get("kind").and_then(Value::as_str) == Some(ENSEMBLE) {
         return ensemble(name, settings, names);
@@ -336,52 +378,6 @@ fn distil_of(path: &str, student: &str, mut value: Value, names: &[&String]) -> 
     Ok(Distil { kind: entry.name, distiller, teachers })
 }
 
-/// Refuses, before any work, a teacher that cannot be trained together with its student.
-fn teachers_are_trainable(student: &PlannedModel, models: &[PlannedModel]) -> Result<()> {
-    let Source::Fit { distil: Some(distil), .. } = &student.source else { return Ok(()) };
-    if !distil.distiller.requires().recipe {
-        return Ok(());
-    }
-    for teacher in distil.teachers.iter().map(|&at| &models[at]) {
-        let trainable = match &teacher.source {
-            Source::Fit { recipe, .. } => recipe.trainable().is_some(),
-            Source::Rankings(_) | Source::Ensemble { .. } => false,
-        };
-        ensure!(
-            trainable,
-            "models.{}.distill.teachers: `{}` is not trained by gradient here, and {} trains its teacher together with the student; choose a \
-             model that is (bpr_mf, light_gcn, caser), or a distiller that needs only rankings",
-            student.name,
-            teacher.name,
-            distil.kind
-        );
-    }
-    Ok(())
-}
-
-/// Refuses, before any work, a teacher without the vectors that a distiller compares.
-fn teachers_have_vectors(student: &PlannedModel, models: &[PlannedModel]) -> Result<()> {
-    let Source::Fit { distil: Some(distil), .. } = &student.source else { return Ok(()) };
-    if !distil.distiller.requires().vectors {
-        return Ok(());
-    }
-    for teacher in distil.teachers.iter().map(|&at| &models[at]) {
-        let what = match teacher.source {
-            Source::Fit { .. } => continue,
-            Source::Rankings(_) => "a file of rankings",
-            Source::Ensemble { .. } => "an ensemble",
-        };
-        bail!(
-            "models.{}.distill.teachers: `{}` is {what} and has no vectors, which {} compares; choose a fitted model \
-             whose score is a dot product (bpr_mf, implicit_als, light_gcn), or a distiller that needs only rankings",
-            student.name,
-            teacher.name,
-            distil.kind
-        );
-    }
-    Ok(())
-}
-
 fn teachers_first(models: &[PlannedModel]) -> Result<Vec<usize>> {
     fn visit(
         at: usize,
@@ -438,27 +434,5 @@ mod tests {
         assert_eq!(of("B")["train"], json!({"epochs": 9, "patience": 0}));
         assert_eq!(of("C")["train"], json!({"batch_size": 7, "epochs": 9, "patience": 0}));
         assert_eq!((&of("C")["dim"], &of("C")["loss"]), (&json!(8), &json!({"kind": "softmax"})));
-    }
-
-    #[test]
-    fn unsuitable_teachers_are_refused_before_any_work() {
-        let refused = |kind: &str, teacher: &str| {
-            let spec = json!({
-                "data": {"path": "log.tsv"},
-                "models": {
-                    "POP": {"kind": "pop"},
-                    "MF": {"kind": "bpr_mf"},
-                    "Both": {"kind": "ensemble", "members": ["POP", "MF"]},
-                    "Student": {"kind": "bpr_mf", "distill": {"kind": kind, "teachers": [teacher]}},
-                },
-            });
-            let spec: Spec = serde_json::from_value(spec).unwrap();
-            ExperimentPlan::new(spec).err().map_or(String::new(), |error| error.to_string())
-        };
-        let about = |kind| refused(kind, "Both");
-        assert!(about("de").starts_with("models.Student.distill.teachers: `Both` is an ensemble"));
-        assert!(about("bd").starts_with("models.Student.distill.teachers: `Both` is not trained"));
-        assert!(refused("bd", "POP").contains("`POP` is not trained by gradient"));
-        assert_eq!(refused("bd", "MF") + &refused("de", "MF"), "");
     }
 }

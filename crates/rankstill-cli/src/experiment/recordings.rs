@@ -4,6 +4,7 @@ use super::data;
 use super::measure::Metrics;
 use super::plan::{ExperimentPlan, Source};
 use crate::progress::Screen;
+use crate::reading::hinted;
 use anyhow::{Result, ensure};
 use rankstill::artefact;
 use rankstill::core::{Packed, Query, Ranker as _, Rankings, TopK, UserId};
@@ -28,9 +29,9 @@ pub(super) fn read(
     let length = longest_request(plan).max(metrics.depth());
     let mut found = BTreeMap::new();
     for (at, planned) in plan.models.iter().enumerate() {
-        if let Source::Rankings(paths) = &planned.source {
+        if let Source::Rankings { paths, read } = &planned.source {
             let states = paths.iter().map(|path| {
-                let file = read_one(path, data, length, screen)?;
+                let file = read_one(path, data, (&planned.name, read), length, screen)?;
                 let recorded =
                     Recorded::new(&planned.name, data.items.len(), &file.users, file.rankings)?;
                 Ok(Arc::new(recorded))
@@ -50,12 +51,24 @@ fn longest_request(plan: &ExperimentPlan) -> usize {
     plan.models.iter().map(|planned| request(&planned.source)).max().unwrap_or(0)
 }
 
-fn read_one(path: &Path, data: &Dataset, length: usize, screen: &Screen) -> Result<RankingsFile> {
+fn read_one(
+    path: &Path,
+    data: &Dataset,
+    (name, read): (&str, &ReadOptions),
+    length: usize,
+    screen: &Screen,
+) -> Result<RankingsFile> {
     let path = &*data::locate(path, screen);
     let file = if path.join("manifest.json").is_file() {
+        ensure!(
+            *read == ReadOptions::default(),
+            "models.{name}.read: {} is an artefact, which is read as it is; remove this key",
+            path.display()
+        );
         rankings_of_artefact(path, data, length)?
     } else {
-        read_rankings(path, &data.users, &data.items, &ReadOptions::default())?
+        let options = format!("models.\"{name}\".read.");
+        hinted(read_rankings(path, &data.users, &data.items, read), &options)?
     };
     let Dropped { rows, users, items } = file.dropped;
     if rows > 0 {

@@ -1,9 +1,11 @@
 //! The report of a run: every model's results over the seeds, its size, its time, and tests against the undistilled student.
 
+use super::data::all_rows_train;
 use super::latency;
 use super::measure::GroupMeasurement;
 use super::plan::{ENSEMBLE, PlannedModel, RANKINGS, Source};
-use super::session::{ModelResult, Session};
+use super::session::{ModelResult, Session, VALIDATED};
+use super::spec::FitOn;
 use anyhow::Result;
 use rankstill::eval::{
     ComparisonOptions, GroupReport, Machine, ModelReport, Report, Role, TrainingCost,
@@ -24,6 +26,8 @@ pub(super) struct ModelResults {
     seconds: Vec<f64>,
     epochs: Vec<f64>,
     notes: Vec<String>,
+    /// By seed: why the method did not teach, where it did not.
+    untaught: Vec<Option<String>>,
     /// By seed.
     groups: Vec<Vec<GroupMeasurement>>,
 }
@@ -42,6 +46,7 @@ impl ModelResults {
             self.epochs.push(epochs);
         }
         self.notes.extend(one.measured.notes);
+        self.untaught.push(one.untaught);
         self.groups.push(one.measured.groups);
     }
 }
@@ -75,6 +80,10 @@ impl Session<'_> {
                 }
             }
         }
+        for (at, warning) in self.partly_taught()? {
+            report.models[at].warnings.push(warning);
+        }
+        report.notes.extend(self.fits());
         report.groups = self.groups(models);
         for finding in self.setting.data.manifest.audit.doubts() {
             report.notes.push(format!(
@@ -89,6 +98,23 @@ impl Session<'_> {
         report.fill_kept();
         report.comparisons = self.comparisons(models)?;
         Ok(report)
+    }
+
+    /// Which models the figures belong to, where these are not those of the artefacts, or there are none.
+    fn fits(&self) -> Option<String> {
+        if all_rows_train(self.setting.data) {
+            return Some(
+                "Nothing is measured: every row trains (data.split.kind = \"all\"), so no row is left to stop early or to test on."
+                    .into(),
+            );
+        }
+        (self.plan.spec.evaluate.fit_on == FitOn::All).then(|| {
+            format!(
+                "The figures are those of models fitted on the training part, in `{VALIDATED}` of each model's folder. The artefacts are \
+                 fitted on every row (training, validation and test part), for as many epochs as the measured model was trained until it was \
+                 best."
+            )
+        })
     }
 
     /// The groups come from the data, so they are the same for all models.
@@ -135,7 +161,7 @@ impl Session<'_> {
             Source::Fit { kind, distil, .. } => {
                 ((*kind).into(), distil.as_ref().map(|d| d.kind.into()))
             }
-            Source::Rankings(_) => (RANKINGS.into(), None),
+            Source::Rankings { .. } => (RANKINGS.into(), None),
             Source::Ensemble { .. } => (ENSEMBLE.into(), None),
         };
         let first = self.plan.spec.seeds[0];
@@ -146,7 +172,10 @@ impl Session<'_> {
         ModelReport {
             name: planned.name.clone(),
             kind,
-            role: self.role(at),
+            role: match measured.untaught.iter().all(Option::is_some) {
+                true if !measured.untaught.is_empty() => Role::Untaught,
+                _ => self.role(at),
+            },
             teachers: planned
                 .teachers()
                 .iter()
@@ -166,7 +195,9 @@ impl Session<'_> {
                 epochs: mean(&measured.epochs),
             }),
             artefact: fitted.then(|| within("artefact")),
-            rankings: Some(within("rankings.parquet")),
+            rankings: (!self.setting.data.split.test.is_empty())
+                .then(|| within("rankings.parquet")),
+            warnings: distinct(measured.untaught.iter().flatten()),
             ..ModelReport::default()
         }
     }
@@ -219,6 +250,17 @@ impl Session<'_> {
         compare::adjust(&mut all);
         Ok(all)
     }
+}
+
+/// In the order of their first occurrence.
+fn distinct<'a>(texts: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    texts.for_each(|text| {
+        if !all.contains(text) {
+            all.push(text.clone());
+        }
+    });
+    all
 }
 
 /// The undistilled model that `taught` is compared with.

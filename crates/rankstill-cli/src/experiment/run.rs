@@ -5,7 +5,8 @@ use super::plan::ExperimentPlan;
 use super::report::ModelResults;
 use super::run_folder::{claim, folder_names, write};
 use super::session::{KnownFits, Session, Setting};
-use super::{data, figure, measure, recordings};
+use super::spec::FitOn;
+use super::{data, figure, measure, production, recordings};
 use crate::progress::Screen;
 use anyhow::{Result, ensure};
 use rankstill::eval::Report;
@@ -20,13 +21,37 @@ pub fn run(plan: &ExperimentPlan, out: &Path, screen: &Screen) -> Result<Report>
     let figures = figure::check(plan, &metrics)?;
     claim(&plan.resolved()?, out)?;
     let data = data::open(&plan.spec.data, &out.join("data"), screen)?;
-    ensure!(!data.split.test.is_empty(), "data.split: leaves no user with a test item");
+    let unmeasured = data::all_rows_train(&data);
+    ensure!(
+        unmeasured || !data.split.test.is_empty(),
+        "data.split: leaves no user with a test item; to train on every row, choose data.split.kind = \"all\""
+    );
+    ensure!(
+        !unmeasured || figures.is_empty(),
+        "figure: every row trains (data.split.kind = \"all\"), so there is nothing to draw"
+    );
+    if plan.spec.evaluate.fit_on == FitOn::All {
+        ensure!(
+            !unmeasured,
+            "evaluate.fit_on: every row trains already (data.split.kind = \"all\"); leave this key out, or choose a split to measure on"
+        );
+        ensure!(
+            plan.spec.data.sample.is_whole(),
+            "data.sample: leaves rows out, and evaluate.fit_on = \"all\" fits on every row; leave one of them out"
+        );
+    }
     let recordings = recordings::read(plan, &data, &metrics, screen)?;
     let setting = Setting { out, screen, data: &data, metrics: &metrics, recordings: &recordings };
     let folders = folder_names(&plan.names());
     let folders = folders.iter().map(|name| out.join("models").join(name)).collect();
     let session = Session::new(&setting, plan, folders)?;
     session.announce();
+    if unmeasured {
+        screen.say("every row trains, so nothing is measured and no model stops early");
+    }
+    for (at, warning) in session.partly_taught()? {
+        screen.say(format!("warning: {}: {warning}", plan.models[at].name));
+    }
     let all: Vec<usize> = (0..plan.models.len()).collect();
     let mut models = vec![ModelResults::default(); plan.models.len()];
     let mut known = KnownFits::new();
@@ -35,6 +60,9 @@ pub fn run(plan: &ExperimentPlan, out: &Path, screen: &Screen) -> Result<Report>
             known.insert((session.identity(at), seed), result.summary(&session.folders[at]));
             models[at].add(result);
         })?;
+        if plan.spec.evaluate.fit_on == FitOn::All {
+            production::fit_on_all(&session, seed)?;
+        }
     }
     let mut report = session.report(&models)?;
     report.figures = figure::draw(&session, &figures, &mut known)?;

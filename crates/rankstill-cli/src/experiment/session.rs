@@ -1,6 +1,5 @@
 //! All models of a plan, fitted and measured one after the other, with one seed at a time.
 
-use super::EPOCHS;
 use super::fitter::Fitter;
 use super::measure::Measurement;
 use super::plan::{ExperimentPlan, Source};
@@ -8,13 +7,12 @@ use super::recordings::Recordings;
 use super::run_folder::human_size;
 use super::spec::FitOn;
 use super::teacher_lists::Ready;
-use super::{measure, teacher_lists, trajectory};
+use super::{measure, teacher_lists, teaching, trajectory};
 use crate::progress::{Screen, interrupted};
 use anyhow::{Context as _, Result};
 use rankstill::artefact;
-use rankstill::core::EpochReport;
 use rankstill::core::artefact::Artefact;
-use rankstill::core::{Error, Interactions, Packed, Ranker};
+use rankstill::core::{Error, Interactions, Lists, Packed, Ranker};
 use rankstill::data::dataset::Dataset;
 use rankstill::data::{ReadOptions, read_rankings, write_rankings};
 use serde_json::json;
@@ -22,6 +20,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// In the folder of a model that is fitted on every row in the end: the one that was measured.
+pub(super) const VALIDATED: &str = "validated";
 
 /// What stays the same while a figure varies a setting.
 pub(super) struct Setting<'a> {
@@ -38,7 +39,11 @@ pub(super) struct Session<'a> {
     pub plan: &'a ExperimentPlan,
     /// The interactions that models are fitted on.
     pub train: Arc<Interactions>,
+    /// Which part these are.
+    fitted_on: FitOn,
     pub popularity: Vec<u32>,
+    /// The grades of the targets of the test cases, if a metric needs them.
+    pub grades: Option<Lists<f32>>,
     /// The folder of each model, without the seed.
     pub folders: Vec<PathBuf>,
 }
@@ -60,6 +65,8 @@ pub(super) struct ModelResult {
     pub measured: Measurement,
     /// Seconds and epochs, if it was fitted here.
     pub training: Option<(f64, f64)>,
+    /// Why it was not taught, if it was to be and was not.
+    pub untaught: Option<String>,
 }
 
 impl ModelResult {
@@ -75,14 +82,30 @@ impl<'a> Session<'a> {
         plan: &'a ExperimentPlan,
         folders: Vec<PathBuf>,
     ) -> Result<Self> {
+        let fitted_on = match plan.spec.evaluate.fit_on {
+            FitOn::TrainValid => FitOn::TrainValid,
+            FitOn::Train | FitOn::All => FitOn::Train,
+        };
+        Self::on(fitted_on, setting, plan, folders)
+    }
+
+    /// Models fitted on this part.
+    pub(super) fn on(
+        fitted_on: FitOn,
+        setting: &'a Setting<'a>,
+        plan: &'a ExperimentPlan,
+        folders: Vec<PathBuf>,
+    ) -> Result<Self> {
         let split = &setting.data.split;
-        let train = match plan.spec.evaluate.fit_on {
+        let train = match fitted_on {
             FitOn::Train => split.train.clone(),
             FitOn::TrainValid => split.train_valid(),
+            FitOn::All => split.all(),
         };
         let train = Arc::new(plan.spec.data.sample.apply(train)?);
         let popularity = train.popularity();
-        Ok(Self { setting, plan, train, popularity, folders })
+        let grades = if split.test.is_empty() { None } else { setting.metrics.grades(split)? };
+        Ok(Self { setting, plan, train, fitted_on, popularity, grades, folders })
     }
 
     /// Everything that a fit depends on apart from the data set and the seed.
@@ -122,6 +145,9 @@ impl<'a> Session<'a> {
         });
         memory += largest.max().unwrap_or(0) + 16 * rows as u64;
         let seeds = self.plan.spec.seeds.len();
+        if self.plan.spec.evaluate.fit_on == FitOn::All {
+            disk *= 2; // each is fitted twice
+        }
         self.setting.screen.say(format!(
             "{users} users, {items} items, {rows} training interactions; {} models x {seeds} seeds; needs about {} of memory and {} of disk",
             self.plan.models.len(),
@@ -134,11 +160,18 @@ impl<'a> Session<'a> {
         self.folders[model].join(format!("seed-{seed}"))
     }
 
+    /// Where a model is fitted and kept. Where another is fitted on every row in the end, that one has the folder itself.
+    pub(super) fn fit_folder(&self, model: usize, seed: u64) -> PathBuf {
+        let folder = self.folder(model, seed);
+        let again = self.plan.spec.evaluate.fit_on == FitOn::All && self.fitted_on != FitOn::All;
+        if again { folder.join(VALIDATED) } else { folder }
+    }
+
     pub(super) fn fitter(&self) -> Fitter<'_> {
         let Setting { data, metrics, screen, .. } = *self.setting;
-        let fit_on = self.plan.spec.evaluate.fit_on;
-        let early = fit_on == FitOn::Train && !data.split.valid.is_empty();
-        Fitter { data, metrics, train: &self.train, early, screen, look: None }
+        let fitted_on = self.fitted_on;
+        let early = fitted_on == FitOn::Train && !data.split.valid.is_empty();
+        Fitter { data, metrics, train: &self.train, fitted_on, early, screen, look: None }
     }
 
     /// Fits and measures the models `wanted`. Teachers that are not among them are read from their folders.
@@ -148,6 +181,19 @@ impl<'a> Session<'a> {
         wanted: &[usize],
         report: &mut dyn FnMut(usize, ModelResult),
     ) -> Result<()> {
+        self.each_ready(seed, wanted, &mut |at, model| {
+            report(at, self.measure(at, seed, model)?);
+            Ok(())
+        })
+    }
+
+    /// Fits the models `wanted` and passes each on when it is ready.
+    pub(super) fn each_ready(
+        &self,
+        seed: u64,
+        wanted: &[usize],
+        take: &mut dyn FnMut(usize, &Ready) -> Result<()>,
+    ) -> Result<()> {
         let needed = self.needed(wanted);
         let order: Vec<usize> =
             self.plan.order.iter().copied().filter(|at| needed.contains(at)).collect();
@@ -155,20 +201,20 @@ impl<'a> Session<'a> {
         let valid = &self.setting.data.split.valid;
         for (done, &at) in order.iter().enumerate() {
             let model = match &self.plan.models[at].source {
-                Source::Rankings(_) => Ready::Recorded(self.setting.recordings[&at].clone()),
+                Source::Rankings { .. } => Ready::Recorded(self.setting.recordings[&at].clone()),
                 Source::Ensemble { members, fusion } => {
                     let members = members.iter().map(|member| &ready[member]);
                     Ready::fused(members, fusion, valid)?
                 }
                 Source::Fit { .. } => {
                     let ask = |at: usize| ready[&at].teacher(&self.plan.models[at].name);
-                    let folder = self.folder(at, seed);
+                    let folder = self.fit_folder(at, seed);
                     let model = self.fitter().fitted(self.plan, at, seed, &folder, &ask)?;
                     Ready::Fitted(model, folder)
                 }
             };
             if wanted.contains(&at) {
-                report(at, self.measure(at, seed, &model)?);
+                take(at, &model)?;
             }
             ready.insert(at, model);
             // Models that no later model needs leave memory.
@@ -201,9 +247,9 @@ impl<'a> Session<'a> {
     /// Reads a model that was fitted before from its folder.
     pub(super) fn ready(&self, at: usize, seed: u64) -> Result<Ready> {
         match &self.plan.models[at].source {
-            Source::Rankings(_) => Ok(Ready::Recorded(self.setting.recordings[&at].clone())),
+            Source::Rankings { .. } => Ok(Ready::Recorded(self.setting.recordings[&at].clone())),
             Source::Fit { .. } => {
-                let folder = self.folder(at, seed);
+                let folder = self.fit_folder(at, seed);
                 let model = artefact::load(folder.join("artefact"))?.model;
                 Ok(Ready::Fitted(model.into(), folder))
             }
@@ -220,6 +266,9 @@ impl<'a> Session<'a> {
         fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
         let Setting { data, metrics, .. } = *self.setting;
         let cases = &data.split.test;
+        if cases.is_empty() {
+            return self.with_cost(at, seed, model, Measurement::none());
+        }
         let teacher = self.plan.models[at].teachers().first().map(|&teacher| {
             let lists = self.folder(teacher, seed).join("rankings.parquet");
             read_rankings(&lists, &data.users, &data.items, &ReadOptions::default())
@@ -227,7 +276,8 @@ impl<'a> Session<'a> {
         let users: Vec<u32> = cases.iter().filter_map(|case| case.query.user).collect();
         let teacher = teacher.transpose()?.map(|lists| lists.aligned(&users));
         let measure = |ranker: &dyn Ranker| {
-            metrics.measure(ranker, cases, &self.train, &self.popularity, teacher.as_ref())
+            let known = (self.grades.as_ref(), teacher.as_ref());
+            metrics.measure(ranker, cases, &self.train, &self.popularity, known)
         };
         let measured = match model {
             Ready::Fitted(model, _) => measure(&Packed::new(&**model))?,
@@ -236,21 +286,31 @@ impl<'a> Session<'a> {
         let lists = folder.join("rankings.parquet");
         write_rankings(&lists, &measured.rankings, &users, &data.users, &data.items)?;
         measure::write_cases(&folder.join("metrics.parquet"), &measured, &users, &data.users)?;
-        let mut result = ModelResult { parameters: 0, bytes: 0, measured, training: None };
-        if let Ready::Fitted(model, _) = model {
+        self.with_cost(at, seed, model, measured)
+    }
+
+    fn with_cost(
+        &self,
+        at: usize,
+        seed: u64,
+        model: &Ready,
+        measured: Measurement,
+    ) -> Result<ModelResult> {
+        let (untaught, training) = (None, None);
+        let mut result = ModelResult { parameters: 0, bytes: 0, measured, training, untaught };
+        if let Ready::Fitted(model, folder) = model {
             result.parameters = model.n_parameters();
             result.bytes = Artefact::bytes(&Artefact::read_manifest(&folder.join("artefact"))?);
-            result.training = Some(training(&folder));
+            result.training = Some(training_cost(folder));
+            result.untaught = teaching::untaught(&self.plan.models[at], seed, folder);
         }
         Ok(result)
     }
 }
 
 /// Seconds and epochs of a fit, read from the files that it left.
-fn training(folder: &Path) -> (f64, f64) {
-    let text = fs::read_to_string(folder.join(EPOCHS)).unwrap_or_default();
-    let epochs: Vec<EpochReport> =
-        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+fn training_cost(folder: &Path) -> (f64, f64) {
+    let epochs = teaching::epochs(folder);
     if epochs.is_empty() {
         let text = fs::read_to_string(folder.join("fit.json")).unwrap_or_default();
         let fit: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();

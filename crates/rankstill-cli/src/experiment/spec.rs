@@ -179,7 +179,8 @@ pub struct EvaluateSpec {
     pub dialect: String,
     /// The metric of early stopping, measured on validation data.
     pub validate: String,
-    /// The part that models are fitted on: `train`, or `train+valid` (then no model stops early).
+    /// The part that models are fitted on: `train`, `train+valid` (then no model stops early), or `all`: fitted on `train` and
+    /// measured, then fitted on every row for as many epochs.
     pub fit_on: FitOn,
     /// Length of the ranking that is kept for each test case.
     pub keep: usize,
@@ -200,6 +201,21 @@ pub enum FitOn {
     /// Both parts, for a fixed number of epochs.
     #[serde(rename = "train+valid")]
     TrainValid,
+    /// The training part, to be measured; then every row, for as many epochs as the measured model, to be used.
+    #[serde(rename = "all")]
+    All,
+}
+
+impl FitOn {
+    /// As in an experiment.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::TrainValid => "train+valid",
+            Self::All => "all",
+        }
+    }
 }
 
 impl Default for EvaluateSpec {

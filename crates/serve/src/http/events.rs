@@ -29,7 +29,7 @@ pub(super) async fn append(
     Json(batch): Json<EventBatch>,
 ) -> Result<axum::Json<Appended>, Problem> {
     let writer = writer(&app)?;
-    let mut events = batch.events;
+    let mut events: Vec<Event> = batch.events.into_iter().map(Event::from).collect();
     at_most("#/events", events.len(), app.limits.events)?;
     let now =
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);

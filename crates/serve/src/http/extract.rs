@@ -107,7 +107,11 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
             .await
             .map_err(|error| Problem::field("id", error.body_text()))?;
         if id.len() > Id::LONGEST {
-            let problem = format!("expected at most {} bytes, found {}", Id::LONGEST, id.len());
+            let problem = format!(
+                "expected at most {} bytes, found {}; longer ids are not asked for over HTTP, even if a model knows them",
+                Id::LONGEST,
+                id.len()
+            );
             return Err(Problem::field("id", problem));
         }
         Ok(Self(Id(id)))

@@ -2,27 +2,51 @@
 
 use super::id::Id;
 use super::json::objects;
+use super::time::EventTime;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-/// A user acted on an item.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+/// A user acted on an item: an event as it is kept.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Event {
     /// The user.
     pub user: Id,
     /// The item. Items that no model knows are stored too: the next model may know them.
     pub item: Id,
-    /// Unix time in seconds. The default is the time of arrival.
+    /// Unix time in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time: Option<i64>,
     /// The weight of the interaction.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight: Option<f32>,
-    /// Identifies the event among the user's events: a repeated key is acknowledged again but not stored
-    /// twice. An event without a key is always new.
+    /// Identifies the event among the user's events.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<Id>,
+}
+
+/// A user acted on an item.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Event)]
+pub(crate) struct NewEvent {
+    /// The user.
+    user: Id,
+    /// The item. Items that no model knows are stored too: the next model may know them.
+    item: Id,
+    /// The time. The default is the time of arrival.
+    time: Option<EventTime>,
+    /// The weight of the interaction.
+    weight: Option<f32>,
+    /// Identifies the event among the user's events: a repeated key is acknowledged again but not stored
+    /// twice. An event without a key is always new.
+    key: Option<Id>,
+}
+
+impl From<NewEvent> for Event {
+    fn from(NewEvent { user, item, time, weight, key }: NewEvent) -> Self {
+        Self { user, item, time: time.map(|time| time.0), weight, key }
+    }
 }
 
 /// Events, in the order in which they happened.
@@ -31,7 +55,7 @@ pub struct Event {
 pub(crate) struct EventBatch {
     /// Either all are stored or none.
     #[serde(deserialize_with = "objects")]
-    pub events: Vec<Event>,
+    pub events: Vec<NewEvent>,
 }
 
 /// The events are stored.

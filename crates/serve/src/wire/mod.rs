@@ -9,12 +9,13 @@ mod json;
 mod problem;
 mod request;
 mod response;
+mod time;
 mod trial;
 
 pub(crate) use admin::{SwapRequest, Swapped, TrialRequest, TrialState};
 pub use card::{ChallengerCard, GraphCard, ModelCard, ModelList};
 pub use event::Event;
-pub(crate) use event::{Appended, EventBatch, ExportParams, Forgotten};
+pub(crate) use event::{Appended, EventBatch, ExportParams, Forgotten, NewEvent};
 pub use id::Id;
 pub(crate) use json::{Object, escaped};
 pub use problem::{FieldProblem, Problem};
@@ -24,4 +25,5 @@ pub use response::{
     Basis, BatchAnswer, Because, FallbackRung, OneAnswer, Recommendations, Recommended, Similar,
 };
 pub(crate) use response::{FoundItem, SearchResult};
+pub(crate) use time::EventTime;
 pub use trial::{Guard, TrialConfig, TrialMode, TrialReport};

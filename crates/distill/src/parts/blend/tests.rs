@@ -91,6 +91,9 @@ fn methods_of_one_teacher_refuse_other_numbers_and_without_weight_leave_the_own_
         assert!(refuse(&[trace(&cases), trace(&cases)]).contains("fuse several"));
         let weight = if entry.name == "rank_distil" { "alpha" } else { "lambda" };
         let silent = small(entry.name, json!({weight: 0}));
+        assert_eq!(method.teaches_from(), Some(0), "{}", entry.name);
+        let item_side = entry.name == "ir_rrd"; // has a weight of its own
+        assert_eq!(silent.teaches_from(), item_side.then_some(0), "{}", entry.name);
         let silent = silent.teach(Box::new(Own::Pairs), &cases, &[trace(&cases)]).unwrap();
         assert_eq!(silent.slate(&batch).listed().unwrap().row(0).len(), 2, "{}", entry.name);
         let mut settings = json!({"kind": entry.name, weight: -1});
@@ -100,4 +103,14 @@ fn methods_of_one_teacher_refuse_other_numbers_and_without_weight_leave_the_own_
         let error = parse(DISTILLERS, Config { path: "distill", value: &settings }).err().unwrap();
         assert_eq!(error.to_string(), format!("distill.{weight}: is -1, must be at least 0"));
     }
+}
+
+#[test]
+fn several_methods_teach_as_soon_as_one_does() {
+    let bd = |warm_up: usize| json!({"kind": "bd", "warm_up": warm_up});
+    let several = |of: serde_json::Value| small("several", json!({"of": of})).teaches_from();
+    assert_eq!(small("bd", json!({"warm_up": 7})).teaches_from(), Some(7));
+    assert_eq!(several(json!([bd(9), bd(7)])), Some(7));
+    assert_eq!(several(json!([bd(9), {"kind": "ftd"}])), Some(0));
+    assert_eq!(several(json!([{"kind": "ftd", "lambda": 0}])), None);
 }

@@ -342,12 +342,16 @@ fn along_epochs(
         let Some(metrics) = metrics.as_ref().filter(|_| due(report.epoch, spec)) else {
             return Ok(seen);
         };
-        for (part, cases) in [("validation", &split.valid), ("test", &split.test)] {
+        let grades = session.grades.as_ref();
+        for (part, cases, grades) in
+            [("validation", &split.valid, None), ("test", &split.test, grades)]
+        {
             if cases.is_empty() {
                 continue;
             }
-            let found =
-                metrics.measure(&Packed::new(model), cases, &session.train, popularity, None);
+            let ranker = Packed::new(model);
+            let known = (grades, None);
+            let found = metrics.measure(&ranker, cases, &session.train, popularity, known);
             let found = found.map_err(|error| Error::Ranker {
                 name: spec.name.clone(),
                 problem: crate::error_line(&error),

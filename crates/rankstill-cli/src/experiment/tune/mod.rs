@@ -60,8 +60,15 @@ pub fn tune(mut tree: Value, only: &[String], out: &Path, screen: &Screen) -> Re
         search.spec.evaluate.validate,
         data.split.valid.len(),
     ));
-    let fitter =
-        Fitter { data: &data, metrics: &metrics, train: &train, early: true, screen, look: None };
+    let fitter = Fitter {
+        data: &data,
+        metrics: &metrics,
+        train: &train,
+        fitted_on: FitOn::Train,
+        early: true,
+        screen,
+        look: None,
+    };
     let recordings = recordings::read(&first, &data, &metrics, screen)?;
     let mut found = Vec::new();
     for model in &search.models {
@@ -349,7 +356,7 @@ fn order(spec: &Spec, tuned: &Map<String, Value>) -> Result<Vec<String>> {
     for name in tuned.keys() {
         match plan.models[plan.at(name)].source {
             Source::Fit { .. } => {}
-            Source::Rankings(_) => {
+            Source::Rankings { .. } => {
                 bail!("tune.models.{name}: is a file of rankings, which cannot be tuned")
             }
             Source::Ensemble { .. } => bail!("tune.models.{name}: ensembles cannot be tuned"),
@@ -383,7 +390,7 @@ impl Teachers {
         let mut ready: BTreeMap<usize, Ready> = BTreeMap::new();
         for &at in plan.order.iter().filter(|at| needed.contains(at)) {
             let model = match &plan.models[at].source {
-                Source::Rankings(_) => Ready::Recorded(recordings[&at].clone()),
+                Source::Rankings { .. } => Ready::Recorded(recordings[&at].clone()),
                 Source::Ensemble { members, fusion } => {
                     let members = members.iter().map(|member| &ready[member]);
                     Ready::fused(members, fusion, &fitter.data.split.valid)?

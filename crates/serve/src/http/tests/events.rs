@@ -3,7 +3,7 @@ use crate::testing::{
     Kind, administered, administered_with_store, block_on, patient, site, snapshot,
 };
 use axum::http::Request;
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[test]
 fn events_are_in_the_very_next_answer() {
@@ -61,9 +61,12 @@ fn events_in_the_training_data_change_nothing() {
 fn an_administrator_reads_the_events_of_a_running_server() {
     block_on(async {
         let site = administered_with_store();
-        let event =
-            |user: &str, item: &str, time| json!({ "user": user, "item": item, "time": time });
-        let events = [event("u1", "i2", 5), event("a \"b\"", "i3", 4), event("u1", "new", 9)];
+        let event = |user: &str, item: &str, time: Value| json!({ "user": user, "item": item, "time": time });
+        let events = [
+            event("u1", "i2", json!("2023-11-14T22:13:20Z")),
+            event("a \"b\"", "i3", json!(1_700_000_001_250_i64)),
+            event("u1", "new", json!(1_700_000_009)),
+        ];
         let (status, _) = site.post("/v1/events", json!({ "events": events })).await;
         assert_eq!(status, 200);
         let read = async |path: &str, key: &str| {
@@ -74,9 +77,9 @@ fn an_administrator_reads_the_events_of_a_running_server() {
             (response.status().as_u16(), last, response.into_body())
         };
         let head = "user_id\titem_id\ttimestamp\tweight\n";
-        let first = format!("{head}u1\ti2\t5\t1\n\"a \"\"b\"\"\"\ti3\t4\t1\n");
+        let first = format!("{head}u1\ti2\t1700000000\t1\n\"a \"\"b\"\"\"\ti3\t1700000001\t1\n");
         assert_eq!(read("/admin/events?limit=2", "admin").await, (200, "2".into(), first));
-        let rest = format!("{head}u1\tnew\t9\t1\n");
+        let rest = format!("{head}u1\tnew\t1700000009\t1\n");
         assert_eq!(read("/admin/events?after=2", "admin").await, (200, "3".into(), rest));
         assert_eq!(read("/admin/events?after=3", "admin").await, (200, "3".into(), head.into()));
         assert_eq!(read("/admin/events", "guess").await.0, 401);
@@ -84,5 +87,29 @@ fn an_administrator_reads_the_events_of_a_running_server() {
         assert_eq!(read("/admin/events?limit=65537", "admin").await.0, 422);
         let none = administered(patient());
         assert_eq!(none.get("/admin/events").await.0, 404);
+    });
+}
+
+#[test]
+fn a_time_that_is_none_is_refused_by_field_and_nothing_is_kept() {
+    let site = site(vec![snapshot(Kind::Factors)], patient());
+    block_on(async {
+        let event = |time: Value| json!({"user": "u1", "item": "i2", "time": time});
+        for time in [json!(5), json!("yesterday"), json!(9_999_999_999_i64), json!(true)] {
+            let batch = json!({"events": [event(json!(1_700_000_000)), event(time.clone())]});
+            let (status, problem) = site.post("/v1/events", batch).await;
+            assert_eq!(
+                (status.as_u16(), &problem["errors"][0]["field"]),
+                (422, &json!("#/events/1/time"))
+            );
+            let detail = problem["errors"][0]["detail"].as_str().unwrap();
+            assert!(detail.contains("expected a time: ISO 8601"), "{time}: {detail}");
+        }
+        let again = json!({"events": [event(json!(null))]});
+        assert_eq!(site.post("/v1/events", again).await.1, json!({"kept": 1, "repeated": 0}));
+        let (_, document) = site.get("/openapi.json").await;
+        let schemas = &document["components"]["schemas"];
+        assert_eq!(schemas["EventTime"]["oneOf"][0]["format"], "date-time");
+        assert!(schemas["Event"]["properties"]["time"].to_string().contains("EventTime"));
     });
 }

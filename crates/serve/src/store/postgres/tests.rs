@@ -403,7 +403,7 @@ fn a_server_uses_the_store() {
         let (_, before) = site.get(path).await;
         assert_eq!(before["basis"], "user");
         let first = &list(&before)[0];
-        let event = json!({ "user": "u1", "item": first, "key": 1, "time": 7 });
+        let event = json!({ "user": "u1", "item": first, "key": 1, "time": 1_700_000_007 });
         let (_, message) = site.post("/v1/events", json!({ "events": [event] })).await;
         assert_eq!(message, json!({ "kept": 1, "repeated": 0 }));
         let (_, after) = other.get(path).await;

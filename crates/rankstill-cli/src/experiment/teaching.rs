@@ -1,0 +1,84 @@
+//! Whether the student that was kept is one that its method has taught, and for how many epochs it was trained.
+
+use super::EPOCHS;
+use super::plan::{PlannedModel, Source};
+use rankstill::core::EpochReport;
+use std::fs;
+use std::path::Path;
+
+/// Why the student that was kept in `folder` is the one that its method has not taught; `None` if it was taught, or is no student.
+pub(super) fn untaught(planned: &PlannedModel, seed: u64, folder: &Path) -> Option<String> {
+    let Source::Fit { distil: Some(distil), .. } = &planned.source else { return None };
+    let Some(from) = distil.distiller.teaches_from() else {
+        return Some(format!(
+            "the weight of what {} teaches is 0: it is the student alone, not distilled",
+            distil.kind
+        ));
+    };
+    let kept = kept_epochs(folder)?;
+    (kept <= from).then(|| {
+        format!(
+            "with seed {seed} the model of epoch {kept} was best and is kept, and {} first teaches in epoch {}: it is the student alone, not \
+             distilled; set distill.warm_up below {kept}, or a longer train.patience",
+            distil.kind,
+            from + 1
+        )
+    })
+}
+
+/// The epochs that a model was trained for, up to the state that was kept: the best one where it was validated, else the last.
+/// `None` for models that do not train by epochs.
+pub(super) fn kept_epochs(folder: &Path) -> Option<usize> {
+    let epochs = epochs(folder);
+    let best = epochs.iter().rev().find(|epoch| epoch.best).or(epochs.last());
+    best.map(|epoch| epoch.epoch + 1)
+}
+
+/// The epochs of a fit, from the file that it left.
+pub(super) fn epochs(folder: &Path) -> Vec<EpochReport> {
+    let text = fs::read_to_string(folder.join(EPOCHS)).unwrap_or_default();
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::experiment::plan::ExperimentPlan;
+    use crate::experiment::spec::Spec;
+    use serde_json::json;
+
+    #[test]
+    fn a_student_kept_from_before_the_first_lesson_is_not_distilled() {
+        let spec = json!({
+            "data": {"path": "log.tsv"},
+            "models": {
+                "T": {"kind": "bpr_mf"},
+                "S": {"kind": "bpr_mf", "distill": {"kind": "bd", "teachers": "T", "warm_up": 2}},
+                "0": {"kind": "bpr_mf", "distill": {"kind": "ftd", "teachers": "T", "lambda": 0.0}},
+            },
+        });
+        let spec: Spec = serde_json::from_value(spec).unwrap();
+        let plan = ExperimentPlan::new(spec).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let kept = |best: &[bool]| {
+            let line = |(epoch, &best): (usize, &bool)| {
+                let report =
+                    EpochReport { epoch, epochs: 9, loss: 0.5, valid: None, best, seconds: 0.1 };
+                serde_json::to_string(&report).unwrap() + "\n"
+            };
+            let text: String = best.iter().enumerate().map(line).collect();
+            fs::write(folder.path().join(EPOCHS), text).unwrap();
+            untaught(&plan.models[plan.at("S")], 7, folder.path())
+        };
+        let second = kept(&[true, true, false, false]).unwrap();
+        assert!(second.contains("seed 7 the model of epoch 2"), "{second}");
+        assert!(second.contains("teaches in epoch 3"), "{second}");
+        assert_eq!(kept(&[true, true, true]), None);
+        assert_eq!(kept(&[false, false, false]), None, "without validation the last is kept");
+        assert!(kept(&[false, false]).is_some());
+        assert_eq!(untaught(&plan.models[plan.at("T")], 7, folder.path()), None);
+        let never = untaught(&plan.models[plan.at("0")], 7, folder.path()).unwrap();
+        assert!(never.contains("ftd teaches is 0"), "{never}");
+    }
+}
