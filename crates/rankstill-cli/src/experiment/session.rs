@@ -14,9 +14,10 @@ use anyhow::{Context as _, Result};
 use rankstill::artefact;
 use rankstill::core::EpochReport;
 use rankstill::core::artefact::Artefact;
-use rankstill::core::{Error, Interactions, Packed, Ranker};
+use rankstill::core::{ColdStart, Error, Interactions, Packed, Ranker, Trained};
 use rankstill::data::dataset::Dataset;
 use rankstill::data::{ReadOptions, read_rankings, write_rankings};
+use rankstill::distill::Fused;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs;
@@ -38,7 +39,8 @@ pub(super) struct Session<'a> {
     pub plan: &'a ExperimentPlan,
     /// The interactions that models are fitted on.
     pub train: Arc<Interactions>,
-    pub popularity: Vec<u32>,
+    /// Who and what they are about.
+    pub trained: Arc<Trained>,
     /// The folder of each model, without the seed.
     pub folders: Vec<PathBuf>,
 }
@@ -81,8 +83,8 @@ impl<'a> Session<'a> {
             FitOn::TrainValid => split.train_valid(),
         };
         let train = Arc::new(plan.spec.data.sample.apply(train)?);
-        let popularity = train.popularity();
-        Ok(Self { setting, plan, train, popularity, folders })
+        let trained = Arc::new(Trained::on(&train));
+        Ok(Self { setting, plan, train, trained, folders })
     }
 
     /// Everything that a fit depends on apart from the data set and the seed.
@@ -138,7 +140,15 @@ impl<'a> Session<'a> {
         let Setting { data, metrics, screen, .. } = *self.setting;
         let fit_on = self.plan.spec.evaluate.fit_on;
         let early = fit_on == FitOn::Train && !data.split.valid.is_empty();
-        Fitter { data, metrics, train: &self.train, early, screen, look: None }
+        Fitter {
+            data,
+            metrics,
+            train: &self.train,
+            trained: &self.trained,
+            early,
+            screen,
+            look: None,
+        }
     }
 
     /// Fits and measures the models `wanted`. Teachers that are not among them are read from their folders.
@@ -167,13 +177,13 @@ impl<'a> Session<'a> {
                     Ready::Fitted(model, folder)
                 }
             };
-            if wanted.contains(&at) {
-                report(at, self.measure(at, seed, &model)?);
-            }
             ready.insert(at, model);
+            if wanted.contains(&at) {
+                report(at, self.measure(at, seed, &ready)?);
+            }
             // Models that no later model needs leave memory.
-            let later = || order[done + 1..].iter().map(|&next| &self.plan.models[next]);
-            ready.retain(|at, _| later().any(|next| next.needs().contains(at)));
+            let later = self.needed(&order[done + 1..]);
+            ready.retain(|at, _| later.contains(at));
             if interrupted() {
                 return Err(Error::Interrupted.into());
             }
@@ -215,7 +225,24 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn measure(&self, at: usize, seed: u64, model: &Ready) -> Result<ModelResult> {
+    /// The ranker that model `at` is measured as: what was fitted here is asked only about what it was trained on, which holds for
+    /// each member of an ensemble; rankings from elsewhere are as they are.
+    fn measured(&self, at: usize, ready: &BTreeMap<usize, Ready>) -> Result<Arc<dyn Ranker>> {
+        Ok(match (&self.plan.models[at].source, &ready[&at]) {
+            (Source::Ensemble { members, fusion }, _) => {
+                let members = members.iter().map(|&member| self.measured(member, ready));
+                let fused = Fused::new(members.collect::<Result<_>>()?, fusion.clone())?;
+                Arc::new(fused.weighted_on(&self.setting.data.split.valid)?)
+            }
+            (_, Ready::Fitted(model, _)) => {
+                let packed = Box::new(Packed::new(Arc::clone(model)));
+                Arc::new(ColdStart::new(packed, Arc::clone(&self.trained)))
+            }
+            (_, other) => other.ranker(),
+        })
+    }
+
+    fn measure(&self, at: usize, seed: u64, ready: &BTreeMap<usize, Ready>) -> Result<ModelResult> {
         let folder = self.folder(at, seed);
         fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
         let Setting { data, metrics, .. } = *self.setting;
@@ -226,18 +253,15 @@ impl<'a> Session<'a> {
         });
         let users: Vec<u32> = cases.iter().filter_map(|case| case.query.user).collect();
         let teacher = teacher.transpose()?.map(|lists| lists.aligned(&users));
-        let measure = |ranker: &dyn Ranker| {
-            metrics.measure(ranker, cases, &self.train, &self.popularity, teacher.as_ref())
-        };
-        let measured = match model {
-            Ready::Fitted(model, _) => measure(&Packed::new(&**model))?,
-            other => measure(&*other.ranker())?,
-        };
+        let ranker = self.measured(at, ready)?;
+        let measured =
+            metrics.measure(&*ranker, cases, &self.train, &self.trained, teacher.as_ref())?;
+        drop(ranker); // with its packed table
         let lists = folder.join("rankings.parquet");
         write_rankings(&lists, &measured.rankings, &users, &data.users, &data.items)?;
         measure::write_cases(&folder.join("metrics.parquet"), &measured, &users, &data.users)?;
         let mut result = ModelResult { parameters: 0, bytes: 0, measured, training: None };
-        if let Ready::Fitted(model, _) = model {
+        if let Ready::Fitted(model, _) = &ready[&at] {
             result.parameters = model.n_parameters();
             result.bytes = Artefact::bytes(&Artefact::read_manifest(&folder.join("artefact"))?);
             result.training = Some(training(&folder));

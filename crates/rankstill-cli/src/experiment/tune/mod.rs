@@ -22,7 +22,7 @@ use super::tree::{key_parts, put, without_nulls};
 use super::{data, measure};
 use crate::progress::Screen;
 use anyhow::{Context as _, Result, bail, ensure};
-use rankstill::core::Error;
+use rankstill::core::{Error, Trained};
 use rankstill::data::split::MaskValid;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -60,8 +60,15 @@ pub fn tune(mut tree: Value, only: &[String], out: &Path, screen: &Screen) -> Re
         search.spec.evaluate.validate,
         data.split.valid.len(),
     ));
-    let fitter =
-        Fitter { data: &data, metrics: &metrics, train: &train, early: true, screen, look: None };
+    let fitter = Fitter {
+        data: &data,
+        metrics: &metrics,
+        train: &train,
+        trained: &Arc::new(Trained::on(&train)),
+        early: true,
+        screen,
+        look: None,
+    };
     let recordings = recordings::read(&first, &data, &metrics, screen)?;
     let mut found = Vec::new();
     for model in &search.models {
