@@ -4,12 +4,12 @@
 
 use crate::error::Result;
 use crate::metric::Outcome;
-use rankstill_core::Interactions;
+use rankstill_core::{AnsweredBy, Interactions, Trained};
 
 /// A part of an outcome.
 #[derive(Debug)]
 pub struct Group<'a> {
-    /// `popular items`, `unpopular items`, `active users`, `inactive users`.
+    /// Such as `unpopular items`.
     pub name: String,
     /// Its definition, as a sentence.
     pub definition: String,
@@ -73,6 +73,33 @@ pub fn head_and_tail<'a>(
         },
     ];
     Ok(groups.into_iter().filter(|group| !group.outcome.is_empty()).collect())
+}
+
+/// Splits the outcome by what an answer rests on: users that the models were trained on, and cold-start users, who are answered by
+/// their history or by popularity. Without any cold-start user there are no groups.
+#[must_use]
+pub fn trained_and_cold<'a>(outcome: &Outcome<'a>, trained: &Trained) -> Vec<Group<'a>> {
+    let by = |row: usize| trained.answered_by(&outcome.cases().query(row));
+    let group = |name: &str, definition: &str, kind: AnsweredBy| Group {
+        name: name.into(),
+        definition: definition.into(),
+        outcome: outcome.select(|row| by(row) == kind),
+    };
+    let groups = [
+        group("trained users", "Cases of users with training interactions.", AnsweredBy::User),
+        group(
+            "cold-start users with a history",
+            "Cases of users without training interactions, answered by their history.",
+            AnsweredBy::History,
+        ),
+        group(
+            "cold-start users without a history",
+            "Cases of users without training interactions and with no trained item in their history, answered by popularity.",
+            AnsweredBy::Popularity,
+        ),
+    ];
+    let cold = groups[1..].iter().any(|group| !group.outcome.is_empty());
+    groups.into_iter().filter(|group| cold && !group.outcome.is_empty()).collect()
 }
 
 /// Whether each index belongs to the smallest set, largest counts first, that makes up `share` of the sum of
@@ -146,5 +173,37 @@ mod tests {
         }
         assert_eq!(found.len(), 4);
         assert!(head_and_tail(&outcome, &train, 1.5).is_err());
+    }
+
+    #[test]
+    fn cold_start_users_are_measured_apart() {
+        let train =
+            Interactions::new(3, Lists::from_iter([vec![0, 1], vec![]]), None, None).unwrap();
+        // Timeline: a history item that was trained, one that was not, and the target.
+        let span = |user, history| Span { user: Some(user), history, hidden: 0..0, targets: 2..3 };
+        let outcome_of = |spans: Vec<Span>, names: &[(&str, usize, f64)]| {
+            let cases = Cases::new(3, Arc::new(vec![0, 2, 1]), spans).unwrap();
+            let mut ranked = Rankings::default();
+            (0..cases.len()).for_each(|row| ranked.push([(row as u32, 1.0)])); // only row 1 is right
+            let outcome = Outcome::of_rankings(&cases, ranked).unwrap();
+            let recall = parse("recall@1", Dialect::Standard).unwrap();
+            let found: Vec<_> = trained_and_cold(&outcome, &Trained::on(&train))
+                .iter()
+                .map(|g| {
+                    (g.name.clone(), g.outcome.len(), recall.measure(&g.outcome).unwrap().mean())
+                })
+                .collect();
+            let expected = names.iter().map(|&(name, n, mean)| (name.to_owned(), n, mean));
+            assert_eq!(found, expected.collect::<Vec<_>>());
+        };
+        outcome_of(
+            vec![span(0, 0..1), span(1, 0..1), span(1, 1..2)],
+            &[
+                ("trained users", 1, 0.0),
+                ("cold-start users with a history", 1, 1.0),
+                ("cold-start users without a history", 1, 0.0),
+            ],
+        );
+        outcome_of(vec![span(0, 0..1), span(0, 0..0)], &[]);
     }
 }

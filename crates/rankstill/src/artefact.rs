@@ -3,13 +3,14 @@
 use crate::core::artefact::FORMAT;
 use crate::core::registry::{self, Config};
 use crate::core::{
-    Artefact, Error, IndexedLog, Interactions, Manifest, Model, Recipe, Result, UnderPath as _,
-    Vocab,
+    Artefact, Error, IndexedLog, Interactions, Manifest, Model, Recipe, Result, Trained,
+    UnderPath as _, Vocab,
 };
 use crate::models::MODELS;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
 /// What an artefact's manifest says about a model in addition to its arrays.
 pub struct About<'a> {
@@ -83,6 +84,7 @@ pub struct Loaded {
     pub model: Box<dyn Model>,
     /// Its manifest, vocabularies and histories.
     pub artefact: Artefact,
+    trained: OnceLock<Arc<Trained>>,
 }
 
 /// Reads an artefact, checks it and builds its model.
@@ -105,14 +107,17 @@ pub fn load_mapped(place: impl AsRef<Path>) -> Result<Loaded> {
 }
 
 impl Loaded {
-    /// The `k` best new items for the user `id`, with scores. An unknown user gets what the model recommends to a user without
-    /// a history.
+    /// The `k` best new items for the user `id`, with scores. A user without a history, and one that the artefact does not know, gets
+    /// the most popular items, whose scores are their numbers of interactions.
     ///
     /// # Errors
     /// When the model cannot answer.
     pub fn recommend(&self, id: &str, k: usize) -> Result<Vec<(String, f32)>> {
         let Artefact { users, items, history, .. } = &self.artefact;
-        crate::recommend::to_user(&*self.model, (users, items, history), id, k)
+        let trained = self.trained.get_or_init(|| Arc::new(Trained::on(history)));
+        let history = |user| history.history(user);
+        let trained = Arc::clone(trained);
+        crate::recommend::to_user(&*self.model, trained, (users, items), history, id, k)
     }
 }
 
@@ -129,5 +134,5 @@ fn built(place: &Path, artefact: Artefact) -> Result<Loaded> {
         let problem = format!("the model ranks {found} items, the catalogue has {expected}");
         return Err(Error::File { path: place.to_owned(), problem });
     }
-    Ok(Loaded { model, artefact })
+    Ok(Loaded { model, artefact, trained: OnceLock::new() })
 }

@@ -5,7 +5,9 @@ use crate::eval::metric::parse_all;
 use crate::eval::{Dialect, Needs, Outcome, Result};
 
 /// The mean of each of `metrics`, such as `ndcg@10` or `map`, over `cases`, by the standard definitions. Items of a query's
-/// history are not ranked.
+/// history are not ranked. Where the cases are of users or items that the training log lacks, as after a split in time, measure
+/// `ColdStart::new(&ranker, Arc::new(Trained::on(&train)))` (see [`ColdStart`](crate::core::ColdStart)): alone, a model answers such
+/// users by vectors that were never trained.
 ///
 /// # Errors
 /// When a metric is unknown or needs a teacher, or the ranker fails.

@@ -1,9 +1,13 @@
 //! Recommendations in the users' own ids.
 
-use crate::core::{IndexedLog, Interactions, Query, Ranker, Result, TopK, Vocab};
+use crate::core::{
+    ColdStart, IndexedLog, ItemId, Query, Ranker, Result, TopK, Trained, UserId, Vocab,
+};
+use std::sync::Arc;
 
-/// The `k` best items for the user `id`, with scores, without those in the user's history. An unknown user gets what the model
-/// recommends to a user without a history.
+/// The `k` best items for the user `id`, with scores, without those in the user's history. Only items with interactions in `log` are
+/// recommended; a user without any, and one that `log` does not know, gets the most popular of them, whose scores are their numbers
+/// of interactions. See [`ColdStart`], which also ranks for many users at once.
 ///
 /// # Errors
 /// When the model cannot answer.
@@ -13,18 +17,22 @@ pub fn recommend(
     id: &str,
     k: usize,
 ) -> Result<Vec<(String, f32)>> {
-    to_user(model, (&log.users, &log.items, &log.interactions), id, k)
+    let trained = Arc::new(Trained::on(&log.interactions));
+    let history = |user| log.interactions.history(user);
+    to_user(model, trained, (&log.users, &log.items), history, id, k)
 }
 
-pub(crate) fn to_user(
+pub(crate) fn to_user<'a>(
     model: &(impl Ranker + ?Sized),
-    (users, items, history): (&Vocab, &Vocab, &Interactions),
+    trained: Arc<Trained>,
+    (users, items): (&Vocab, &Vocab),
+    history: impl Fn(UserId) -> &'a [ItemId],
     id: &str,
     k: usize,
 ) -> Result<Vec<(String, f32)>> {
     let user = users.get(id);
-    let history = user.map_or(&[][..], |user| history.history(user));
-    let rankings = model.rank(&[Query { user, history, hidden: &[] }], &TopK::unseen(k))?;
+    let query = Query { user, history: user.map_or(&[], history), hidden: &[] };
+    let rankings = ColdStart::new(model, trained).rank(&[query], &TopK::unseen(k))?;
     let scored = rankings.items(0).iter().zip(rankings.scores(0));
     Ok(scored.map(|(&item, &score)| (items.id(item).into_owned(), score)).collect())
 }

@@ -162,15 +162,23 @@ impl Model for Gated {
     }
 }
 
-/// Users `u0` to `u11`, items `i0`, `i1`, ..., and a short history for each user.
+/// Users `u0` to `u11`, items `i0`, `i1`, ..., and a short history for each user. Every item is in one of them.
 pub fn artefact(n_items: usize) -> Artefact {
-    let history = Lists::from_iter((0..N_USERS as u64).map(|user| {
-        let mut rng = Rng::keyed(9, [user]);
-        let mut history: Vec<u32> = (0..N_ITEMS as u32).collect();
-        rng.shuffle(&mut history);
-        history.truncate(3 + user as usize % 4);
-        history
-    }));
+    let mut histories: Vec<Vec<u32>> = (0..N_USERS as u64)
+        .map(|user| {
+            let mut rng = Rng::keyed(9, [user]);
+            let mut history: Vec<u32> = (0..N_ITEMS as u32).collect();
+            rng.shuffle(&mut history);
+            history.truncate(3 + user as usize % 4);
+            history
+        })
+        .collect();
+    for item in 0..n_items as u32 {
+        if !histories.iter().flatten().any(|other| *other == item) {
+            histories[item as usize % N_USERS].push(item);
+        }
+    }
+    let history = Lists::from_iter(histories);
     let named =
         |name: char, n: usize| Vocab::from_ids((0..n).map(|i| format!("{name}{i}"))).unwrap();
     Artefact {

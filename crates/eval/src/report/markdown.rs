@@ -1,7 +1,8 @@
 //! The report as a page for people.
 
+use super::Report;
+use super::Role;
 use super::tables::{self, comparisons};
-use super::{MetricDefinition, Report, Role};
 use std::fmt::Write;
 
 /// The whole page.
@@ -100,14 +101,8 @@ pub(super) fn page(report: &Report) -> String {
 
 /// One table per group.
 fn groups(out: &mut String, report: &Report) {
-    for group in &report.groups {
-        let known = |d: &&MetricDefinition| {
-            group.models.values().any(|metrics| metrics.contains_key(&d.metric))
-        };
-        let metrics: Vec<&MetricDefinition> = report.definitions.iter().filter(known).collect();
-        let models = report.models.iter();
-        let models = models.filter_map(|m| Some((m.name.as_str(), group.models.get(&m.name)?)));
-        let table = tables::metric_table(&metrics, &models.collect::<Vec<_>>(), None);
+    for group in report.cold_start.iter().chain(&report.groups) {
+        let table = tables::group(report, group);
         section(out, &format!("Group: {}", group.name), &table.markdown());
         let _ = writeln!(out, "\n{} {} cases.", line(&group.definition), group.cases);
     }

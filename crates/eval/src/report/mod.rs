@@ -47,6 +47,9 @@ pub struct Report {
     pub models: Vec<ModelReport>,
     /// Paired tests over the cases.
     pub comparisons: Vec<Comparison>,
+    /// The same metrics without and on the users that no model was trained on; empty if there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cold_start: Vec<GroupReport>,
     /// The same metrics on parts of the cases.
     pub groups: Vec<GroupReport>,
     /// Figures of the experiment.
@@ -213,6 +216,10 @@ impl Report {
             out.push_str(&format!("warning: {name}: {warning}\n"));
         }
         out.push('\n');
+        for group in &self.cold_start {
+            let title = format!("{}: {} of {} cases", group.name, group.cases, self.cases);
+            out.push_str(&format!("{title}\n{}\n", tables::group(self, group).text()));
+        }
         out.push_str(&tables::cost(self).text());
         if !self.comparisons.is_empty() {
             out.push('\n');

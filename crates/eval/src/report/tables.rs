@@ -1,7 +1,7 @@
 //! The tables of a report, for the terminal and the page.
 
 use super::axis::number;
-use super::{MetricDefinition, ModelReport, Report};
+use super::{GroupReport, MetricDefinition, ModelReport, Report};
 use crate::compare::Comparison;
 use crate::metric::Direction;
 use crate::significance::Spread;
@@ -22,8 +22,19 @@ pub(super) fn quality(report: &Report) -> TextTable {
     metric_table(&metrics, &models, kept)
 }
 
+/// Models by the metrics that are known for a group.
+pub(super) fn group(report: &Report, group: &GroupReport) -> TextTable {
+    let known = |d: &&MetricDefinition| {
+        group.models.values().any(|metrics| metrics.contains_key(&d.metric))
+    };
+    let metrics: Vec<&MetricDefinition> = report.definitions.iter().filter(known).collect();
+    let models = report.models.iter();
+    let models = models.filter_map(|m| Some((m.name.as_str(), group.models.get(&m.name)?)));
+    metric_table(&metrics, &models.collect::<Vec<_>>(), None)
+}
+
 /// A row per model and a column per metric, with the best value marked, and perhaps one more column.
-pub(super) fn metric_table(
+fn metric_table(
     metrics: &[&MetricDefinition],
     models: &[(&str, &BTreeMap<String, Spread>)],
     last: Option<(String, Vec<String>)>,

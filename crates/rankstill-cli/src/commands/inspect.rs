@@ -70,7 +70,7 @@ fn show_run(path: &Path, screen: &Screen) -> Result<()> {
 
 /// Reads the whole artefact, so everything shown has been checked.
 fn show_artefact(path: &Path, screen: &Screen) -> Result<()> {
-    let artefact::Loaded { model, artefact } = artefact::load(path)?;
+    let artefact::Loaded { model, artefact, .. } = artefact::load(path)?;
     let Artefact { manifest, tensors, history, .. } = &artefact;
     let text = || {
         let mut lines = vec![

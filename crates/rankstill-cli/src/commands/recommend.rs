@@ -4,11 +4,12 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use rankstill::artefact;
 use rankstill::core::artefact::sha256;
-use rankstill::core::{Packed, Query, Ranker as _, TopK, UserId, atomic_write};
+use rankstill::core::{ColdStart, Packed, Query, Ranker as _, TopK, Trained, UserId, atomic_write};
 use rankstill::data::{Column, ColumnKind, TableWriter};
 use rankstill_cli::progress::{Screen, interrupted};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Users per block; with 100 items each, a block takes about 20 MB.
 const BLOCK: usize = 8192;
@@ -156,7 +157,9 @@ fn write(
         ("score", ColumnKind::F32),
     ];
     let mut writer = TableWriter::create(out, &columns)?;
+    let trained = Arc::new(Trained::on(&loaded.artefact.history));
     let packed = Packed::new(&*loaded.model);
+    let ranker = ColdStart::new(&packed, trained);
     let top = TopK { k: options.k, skip_seen: !options.with_seen, allowed: None };
     let bar = screen.bar("recommending", users.len() as u64);
     let mut rows = 0;
@@ -169,7 +172,7 @@ fn write(
                 hidden: &[],
             })
             .collect();
-        let ranked = packed.rank(&queries, &top)?;
+        let ranked = ranker.rank(&queries, &top)?;
         let lists = ranked.lists();
         let (mut listed_users, mut rank) = (Vec::new(), Vec::new());
         for (list, &user) in lists.iter().zip(block) {

@@ -11,7 +11,8 @@ use anyhow::{Context as _, Result};
 use rankstill::artefact;
 use rankstill::core::EpochReport;
 use rankstill::core::{
-    Cases, Error, Interactions, Model, Packed, Requirements, Trace, atomic_write,
+    Cases, ColdStart, Error, Interactions, Model, Packed, Requirements, Trace, Trained,
+    atomic_write,
 };
 use rankstill::data::dataset::Dataset;
 use serde_json::json;
@@ -29,6 +30,8 @@ pub struct Fitter<'a> {
     pub train: &'a Arc<Interactions>,
     /// Which part these are.
     pub fitted_on: FitOn,
+    /// Who and what they are about.
+    pub trained: &'a Arc<Trained>,
     /// Whether training may stop early.
     pub early: bool,
     /// Shows the progress.
@@ -118,8 +121,11 @@ impl Fitter<'_> {
     /// # Errors
     /// If the metric cannot be computed for this model.
     pub fn validation(&self, name: &str, model: &dyn Model) -> rankstill::core::Result<f64> {
-        self.metrics.validation(&Packed::new(model), &self.data.split.valid).map_err(|error| {
-            Error::Ranker { name: name.to_owned(), problem: crate::error_line(&error) }
+        let packed = Packed::new(model);
+        let ranker = ColdStart::new(&packed, Arc::clone(self.trained));
+        self.metrics.validation(&ranker, &self.data.split.valid).map_err(|error| Error::Ranker {
+            name: name.to_owned(),
+            problem: crate::error_line(&error),
         })
     }
 }

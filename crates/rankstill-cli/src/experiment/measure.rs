@@ -2,10 +2,10 @@
 
 use super::spec::EvaluateSpec;
 use anyhow::{Context as _, Result, ensure};
-use rankstill::core::{Cases, Interactions, Lists, Ranker, Rankings, TopK, UserId, Vocab};
+use rankstill::core::{Cases, Interactions, Lists, Ranker, Rankings, TopK, Trained, UserId, Vocab};
 use rankstill::data::split::Split;
 use rankstill::data::{Column, ColumnKind, TableWriter};
-use rankstill::eval::groups::head_and_tail;
+use rankstill::eval::groups::{Group, head_and_tail, trained_and_cold};
 use rankstill::eval::metric::{self, parse_all};
 use rankstill::eval::{Dialect, Measure, Metric, Needs, Outcome};
 use std::path::Path;
@@ -31,6 +31,8 @@ pub struct Measurement {
     pub cases: Vec<(String, Vec<f64>)>,
     /// Notes for the reader.
     pub notes: Vec<String>,
+    /// By what the answers rest on, if there are users that were never trained.
+    pub cold_start: Vec<GroupMeasurement>,
     /// By groups of items and users, if requested.
     pub groups: Vec<GroupMeasurement>,
 }
@@ -40,6 +42,7 @@ impl Measurement {
     #[must_use]
     pub fn none() -> Self {
         Self {
+            cold_start: Vec::new(),
             rankings: Rankings::default(),
             means: Vec::new(),
             cases: Vec::new(),
@@ -131,8 +134,8 @@ impl Metrics {
         Ok(if self.validate_lower() { -value } else { value })
     }
 
-    /// Ranks all `cases` with `ranker` and measures everything. Without a teacher, metrics of agreement
-    /// are skipped, and without grades those by grade.
+    /// Ranks all `cases` with `ranker` and measures everything. `trained` is what the models were fitted on: `train`. Without a
+    /// teacher, metrics of agreement are skipped, and without grades those by grade.
     ///
     /// # Errors
     /// If the ranker fails.
@@ -141,12 +144,12 @@ impl Metrics {
         ranker: &dyn Ranker,
         cases: &Cases,
         train: &Interactions,
-        popularity: &[u32],
+        trained: &Trained,
         (grades, teacher): (Option<&Lists<f32>>, Option<&Rankings>),
     ) -> Result<Measurement> {
         let needs = Needs::of(&self.shown);
         let outcome = Outcome::of_ranker(ranker, cases, &TopK::unseen(self.keep), needs)?;
-        let mut outcome = outcome.with_popularity(popularity)?;
+        let mut outcome = outcome.with_popularity(trained.popularity())?;
         if let Some(grades) = grades {
             outcome = outcome.with_grades(grades)?;
         }
@@ -166,20 +169,21 @@ impl Metrics {
             }
         }
         let notes = outcome.notes(needs);
-        let groups = self.groups(&outcome, train)?;
+        let cold_start = self.of_groups(trained_and_cold(&outcome, trained))?;
+        let groups = match self.groups {
+            0.0 => Vec::new(),
+            share => self.of_groups(head_and_tail(&outcome, train, share)?)?,
+        };
         let rankings = outcome.rankings().clone();
-        Ok(Measurement { rankings, means, cases: per_case, notes, groups })
+        Ok(Measurement { rankings, means, cases: per_case, notes, cold_start, groups })
     }
 }
 
 impl Metrics {
     /// Only metrics with one value per case: the catalogue coverage of a group of users says nothing about the group.
-    fn groups(&self, outcome: &Outcome<'_>, train: &Interactions) -> Result<Vec<GroupMeasurement>> {
-        if self.groups == 0.0 {
-            return Ok(Vec::new());
-        }
+    fn of_groups(&self, groups: Vec<Group<'_>>) -> Result<Vec<GroupMeasurement>> {
         let mut all = Vec::new();
-        for group in head_and_tail(outcome, train, self.groups)? {
+        for group in groups {
             let mut means = Vec::new();
             for metric in self.shown.iter().filter(|metric| !metric.needs().teacher) {
                 if let Measure::PerCase(values) = metric.measure(&group.outcome)? {

@@ -7,7 +7,7 @@ use crate::progress::Screen;
 use crate::reading::hinted;
 use anyhow::{Result, ensure};
 use rankstill::artefact;
-use rankstill::core::{Packed, Query, Ranker as _, Rankings, TopK, UserId};
+use rankstill::core::{ColdStart, Packed, Query, Ranker as _, Rankings, TopK, Trained, UserId};
 use rankstill::data::dataset::Dataset;
 use rankstill::data::rankings::{Dropped, RankingsFile};
 use rankstill::data::{ReadOptions, read_rankings};
@@ -83,7 +83,7 @@ fn read_one(
 
 /// What `rankstill recommend --all --k LENGTH` writes, in the numbers of the data's vocabularies.
 fn rankings_of_artefact(folder: &Path, data: &Dataset, length: usize) -> Result<RankingsFile> {
-    let artefact::Loaded { model, artefact } = artefact::load(folder)?;
+    let artefact::Loaded { model, artefact, .. } = artefact::load(folder)?;
     let items: Vec<Option<u32>> = artefact.items.iter().map(|id| data.items.get(&id)).collect();
     let known = artefact.users.iter().enumerate().map(|(user, id)| (data.users.get(&id), user));
     let mut users: Vec<(UserId, UserId)> =
@@ -97,7 +97,9 @@ fn rankings_of_artefact(folder: &Path, data: &Dataset, length: usize) -> Result<
             hidden: &[],
         })
         .collect();
-    let answers = Packed::new(&*model).rank(&queries, &TopK::unseen(length))?;
+    let trained = Arc::new(Trained::on(&artefact.history));
+    let packed = Packed::new(&*model);
+    let answers = ColdStart::new(&packed, trained).rank(&queries, &TopK::unseen(length))?;
     let mut dropped = Dropped {
         users: artefact.users.len() - users.len(),
         items: items.iter().filter(|item| item.is_none()).count(),

@@ -29,6 +29,8 @@ pub(super) struct ModelResults {
     /// By seed: why the method did not teach, where it did not.
     untaught: Vec<Option<String>>,
     /// By seed.
+    cold_start: Vec<Vec<GroupMeasurement>>,
+    /// By seed.
     groups: Vec<Vec<GroupMeasurement>>,
 }
 
@@ -47,6 +49,7 @@ impl ModelResults {
         }
         self.notes.extend(one.measured.notes);
         self.untaught.push(one.untaught);
+        self.cold_start.push(one.measured.cold_start);
         self.groups.push(one.measured.groups);
     }
 }
@@ -84,7 +87,8 @@ impl Session<'_> {
             report.models[at].warnings.push(warning);
         }
         report.notes.extend(self.fits());
-        report.groups = self.groups(models);
+        report.cold_start = self.groups(models, |measured| &measured.cold_start);
+        report.groups = self.groups(models, |measured| &measured.groups);
         for finding in self.setting.data.manifest.audit.doubts() {
             report.notes.push(format!(
                 "the split: {} ({:?} of {})",
@@ -118,12 +122,16 @@ impl Session<'_> {
     }
 
     /// The groups come from the data, so they are the same for all models.
-    fn groups(&self, models: &[ModelResults]) -> Vec<GroupReport> {
-        let first = models.iter().find_map(|measured| measured.groups.first());
+    fn groups(
+        &self,
+        models: &[ModelResults],
+        groups: impl Fn(&ModelResults) -> &Vec<Vec<GroupMeasurement>>,
+    ) -> Vec<GroupReport> {
+        let first = models.iter().find_map(|measured| groups(measured).first());
         let of = |(at, group): (usize, &GroupMeasurement)| {
             let of_model = |measured: &ModelResults| -> BTreeMap<String, _> {
                 let mut values: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-                for (name, value) in measured.groups.iter().flat_map(|groups| &groups[at].means) {
+                for (name, value) in groups(measured).iter().flat_map(|groups| &groups[at].means) {
                     values.entry(name.clone()).or_default().push(*value);
                 }
                 values.iter().map(|(n, values)| (n.clone(), significance::spread(values))).collect()

@@ -12,9 +12,10 @@ use crate::progress::{Screen, interrupted};
 use anyhow::{Context as _, Result};
 use rankstill::artefact;
 use rankstill::core::artefact::Artefact;
-use rankstill::core::{Error, Interactions, Lists, Packed, Ranker};
+use rankstill::core::{ColdStart, Error, Interactions, Lists, Packed, Ranker, Trained};
 use rankstill::data::dataset::Dataset;
 use rankstill::data::{ReadOptions, read_rankings, write_rankings};
+use rankstill::distill::Fused;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs;
@@ -41,7 +42,8 @@ pub(super) struct Session<'a> {
     pub train: Arc<Interactions>,
     /// Which part these are.
     fitted_on: FitOn,
-    pub popularity: Vec<u32>,
+    /// Who and what they are about.
+    pub trained: Arc<Trained>,
     /// The grades of the targets of the test cases, if a metric needs them.
     pub grades: Option<Lists<f32>>,
     /// The folder of each model, without the seed.
@@ -76,6 +78,9 @@ impl ModelResult {
     }
 }
 
+/// Models that are fitted or recorded, by number.
+pub(super) type ReadyModels = BTreeMap<usize, Ready>;
+
 impl<'a> Session<'a> {
     pub(super) fn new(
         setting: &'a Setting<'a>,
@@ -103,9 +108,9 @@ impl<'a> Session<'a> {
             FitOn::All => split.all(),
         };
         let train = Arc::new(plan.spec.data.sample.apply(train)?);
-        let popularity = train.popularity();
+        let trained = Arc::new(Trained::on(&train));
         let grades = if split.test.is_empty() { None } else { setting.metrics.grades(split)? };
-        Ok(Self { setting, plan, train, fitted_on, popularity, grades, folders })
+        Ok(Self { setting, plan, train, fitted_on, trained, grades, folders })
     }
 
     /// Everything that a fit depends on apart from the data set and the seed.
@@ -171,7 +176,8 @@ impl<'a> Session<'a> {
         let Setting { data, metrics, screen, .. } = *self.setting;
         let fitted_on = self.fitted_on;
         let early = fitted_on == FitOn::Train && !data.split.valid.is_empty();
-        Fitter { data, metrics, train: &self.train, fitted_on, early, screen, look: None }
+        let (train, trained) = (&self.train, &self.trained);
+        Fitter { data, metrics, train, fitted_on, trained, early, screen, look: None }
     }
 
     /// Fits and measures the models `wanted`. Teachers that are not among them are read from their folders.
@@ -181,23 +187,23 @@ impl<'a> Session<'a> {
         wanted: &[usize],
         report: &mut dyn FnMut(usize, ModelResult),
     ) -> Result<()> {
-        self.each_ready(seed, wanted, &mut |at, model| {
-            report(at, self.measure(at, seed, model)?);
+        self.each_ready(seed, wanted, &mut |at, ready| {
+            report(at, self.measure(at, seed, ready)?);
             Ok(())
         })
     }
 
-    /// Fits the models `wanted` and passes each on when it is ready.
+    /// Fits the models `wanted` and passes each on when it is ready, together with those that it needs.
     pub(super) fn each_ready(
         &self,
         seed: u64,
         wanted: &[usize],
-        take: &mut dyn FnMut(usize, &Ready) -> Result<()>,
+        take: &mut dyn FnMut(usize, &ReadyModels) -> Result<()>,
     ) -> Result<()> {
         let needed = self.needed(wanted);
         let order: Vec<usize> =
             self.plan.order.iter().copied().filter(|at| needed.contains(at)).collect();
-        let mut ready: BTreeMap<usize, Ready> = BTreeMap::new();
+        let mut ready: ReadyModels = BTreeMap::new();
         let valid = &self.setting.data.split.valid;
         for (done, &at) in order.iter().enumerate() {
             let model = match &self.plan.models[at].source {
@@ -213,13 +219,13 @@ impl<'a> Session<'a> {
                     Ready::Fitted(model, folder)
                 }
             };
-            if wanted.contains(&at) {
-                take(at, &model)?;
-            }
             ready.insert(at, model);
+            if wanted.contains(&at) {
+                take(at, &ready)?;
+            }
             // Models that no later model needs leave memory.
-            let later = || order[done + 1..].iter().map(|&next| &self.plan.models[next]);
-            ready.retain(|at, _| later().any(|next| next.needs().contains(at)));
+            let later = self.needed(&order[done + 1..]);
+            ready.retain(|at, _| later.contains(at));
             if interrupted() {
                 return Err(Error::Interrupted.into());
             }
@@ -261,13 +267,30 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn measure(&self, at: usize, seed: u64, model: &Ready) -> Result<ModelResult> {
+    /// The ranker that model `at` is measured as: what was fitted here is asked only about what it was trained on, which holds for
+    /// each member of an ensemble; rankings from elsewhere are as they are.
+    fn measured(&self, at: usize, ready: &ReadyModels) -> Result<Arc<dyn Ranker>> {
+        Ok(match (&self.plan.models[at].source, &ready[&at]) {
+            (Source::Ensemble { members, fusion }, _) => {
+                let members = members.iter().map(|&member| self.measured(member, ready));
+                let fused = Fused::new(members.collect::<Result<_>>()?, fusion.clone())?;
+                Arc::new(fused.weighted_on(&self.setting.data.split.valid)?)
+            }
+            (_, Ready::Fitted(model, _)) => {
+                let packed = Box::new(Packed::new(Arc::clone(model)));
+                Arc::new(ColdStart::new(packed, Arc::clone(&self.trained)))
+            }
+            (_, other) => other.ranker(),
+        })
+    }
+
+    fn measure(&self, at: usize, seed: u64, ready: &ReadyModels) -> Result<ModelResult> {
         let folder = self.folder(at, seed);
         fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
         let Setting { data, metrics, .. } = *self.setting;
         let cases = &data.split.test;
         if cases.is_empty() {
-            return self.with_cost(at, seed, model, Measurement::none());
+            return self.with_cost(at, seed, &ready[&at], Measurement::none());
         }
         let teacher = self.plan.models[at].teachers().first().map(|&teacher| {
             let lists = self.folder(teacher, seed).join("rankings.parquet");
@@ -275,18 +298,14 @@ impl<'a> Session<'a> {
         });
         let users: Vec<u32> = cases.iter().filter_map(|case| case.query.user).collect();
         let teacher = teacher.transpose()?.map(|lists| lists.aligned(&users));
-        let measure = |ranker: &dyn Ranker| {
-            let known = (self.grades.as_ref(), teacher.as_ref());
-            metrics.measure(ranker, cases, &self.train, &self.popularity, known)
-        };
-        let measured = match model {
-            Ready::Fitted(model, _) => measure(&Packed::new(&**model))?,
-            other => measure(&*other.ranker())?,
-        };
+        let ranker = self.measured(at, ready)?;
+        let known = (self.grades.as_ref(), teacher.as_ref());
+        let measured = metrics.measure(&*ranker, cases, &self.train, &self.trained, known)?;
+        drop(ranker); // with its packed table
         let lists = folder.join("rankings.parquet");
         write_rankings(&lists, &measured.rankings, &users, &data.users, &data.items)?;
         measure::write_cases(&folder.join("metrics.parquet"), &measured, &users, &data.users)?;
-        self.with_cost(at, seed, model, measured)
+        self.with_cost(at, seed, &ready[&at], measured)
     }
 
     fn with_cost(

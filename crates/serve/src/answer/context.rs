@@ -8,7 +8,7 @@ use rankstill_core::{ItemId, UserId};
 use std::borrow::Cow;
 
 pub(super) struct UserContext<'a> {
-    /// The user that the model is queried for; `None` for an unknown user.
+    /// The user that the model is queried for; `None` for a user whom it was not trained on.
     pub user: Option<UserId>,
     pub history: Cow<'a, [ItemId]>,
     pub basis: Basis,
@@ -20,12 +20,14 @@ impl<'a> UserContext<'a> {
     pub fn new(snapshot: &'a Snapshot, query: &ResolvedQuery, state: &UserState) -> Self {
         let forgotten = state.forgotten;
         let mut user = query.user.as_ref().and_then(|id| snapshot.user(&id.0));
-        user = user.filter(|_| !forgotten);
+        // A user whom the model knows by name alone is as new to it as any other.
+        user = user.filter(|&user| !forgotten && snapshot.trained().has_user(user));
         let trained = user.map_or(&[][..], |user| snapshot.history(user));
         // Events that the model was trained on may be in the store as well; they are not new.
         let stored = state.items.iter().filter_map(|item| snapshot.items.get(item));
         let mut new: Vec<ItemId> = stored.filter(|item| !trained.contains(item)).collect();
         new.extend(&query.history);
+        new.retain(|&item| snapshot.trained().has_item(item));
         let basis = match (user, new.is_empty(), trained.is_empty()) {
             (Some(_), true, _) => Basis::User,
             (Some(_), false, _) if snapshot.reads_history => Basis::UserAndHistory,

@@ -15,7 +15,7 @@ use rankstill_core::Artefact;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Returns the items most similar to an item.
+/// Returns the items most similar to an item; none for an item that the model was not trained on.
 #[utoipa::path(
     get, path = "/v1/items/{id}/similar", tag = "items",
     params(("id" = String, Path, description = "The item's id"), SimilarParams),

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 type Response = Result<(Extension<AnsweredBy>, axum::Json<Recommendations>), Problem>;
 
-/// Recommends items to a user. An unknown user gets the most popular items.
+/// Recommends items to a user. A user whom the model was not trained on is answered by their history, or by the most popular items.
 #[utoipa::path(
     get, path = "/v1/users/{id}/recommendations", tag = "recommendations",
     params(("id" = String, Path, description = "The user's id"), UserParams),

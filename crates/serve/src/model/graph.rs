@@ -15,7 +15,7 @@ use crate::wire::GraphCard;
 use crate::{Error, Result};
 use rankstill_core::kernel::panels::score_one;
 use rankstill_core::{
-    Factored, Factors, ItemId, Model, Packed, Query, Ranker as _, Rankings, TopK,
+    Factored, Factors, ItemId, ItemSet, Model, Packed, Query, Ranker as _, Rankings, TopK,
 };
 use rayon::prelude::*;
 use std::cmp::Ordering;
@@ -36,7 +36,7 @@ const MOST_SEEN: usize = 1000;
 const RECALL_AT: usize = 20;
 
 impl Graph {
-    /// Builds a graph with the smallest reach whose recall on `queries` is at least `wanted`.
+    /// Builds a graph of the `allowed` items, or all, with the smallest reach whose recall on `queries` is at least `wanted`.
     ///
     /// # Errors
     /// If the model is not factored, there is too little memory, or no reach gives that recall.
@@ -44,13 +44,14 @@ impl Graph {
         packed: &Packed<Box<dyn Model>>,
         queries: &[Query<'_>],
         wanted: f64,
+        allowed: Option<&ItemSet>,
     ) -> Result<Self> {
         let refused = |problem: String| Error::Setting { key: "hnsw".into(), problem };
         let Some(factored) = packed.scorer().factored() else {
             return Err(refused("the model's score is not a dot product of two vectors".into()));
         };
         let began = Instant::now();
-        let index = build(factored.items()).map_err(refused)?;
+        let index = build(factored.items(), allowed).map_err(refused)?;
         let card = GraphCard {
             recall: 0.0,
             recall_at: RECALL_AT,
@@ -59,7 +60,7 @@ impl Graph {
             built_in_seconds: began.elapsed().as_secs_f64(),
         };
         let mut graph = Self { index, card };
-        let top = TopK::unseen(RECALL_AT);
+        let top = TopK { k: RECALL_AT, skip_seen: true, allowed };
         let exact = packed.rank(queries, &top)?;
         for reach in REACH {
             graph.index.change_expansion_search(reach);
@@ -106,7 +107,8 @@ impl Graph {
         factored.embed(std::slice::from_ref(query), &mut vector);
         let mut seen = Vec::new();
         if top.skip_seen {
-            seen.extend(query.history.iter().chain(query.hidden));
+            let listed = |item: &&ItemId| self.index.contains(u64::from(**item));
+            seen.extend(query.history.iter().chain(query.hidden).filter(listed));
             seen.sort_unstable();
             seen.dedup();
         }
@@ -117,7 +119,8 @@ impl Graph {
         let mut direction: Vec<f32> =
             vector.iter().map(|x| (f64::from(*x) / length) as f32).collect();
         direction.push(0.0);
-        let near = self.index.search(&direction, (top.k + seen.len()).min(items.len)).ok()?;
+        let near =
+            self.index.search(&direction, (top.k + seen.len()).min(self.index.size())).ok()?;
         let score = |item: ItemId| (item, score_one(&vector, items.row(item as usize)) + 0.0);
         let near = near.keys.iter().filter_map(|&key| ItemId::try_from(key).ok());
         let unseen =
@@ -126,12 +129,12 @@ impl Graph {
         list.sort_by(|a, b| b.1.partial_cmp(&a.1).unwrap_or(Ordering::Equal).then(a.0.cmp(&b.0)));
         list.truncate(top.k);
         // A short list means that most candidates were already seen: fall back to the table.
-        (list.len() == top.k.min(items.len.saturating_sub(seen.len()))).then_some(list)
+        (list.len() == top.k.min(self.index.size().saturating_sub(seen.len()))).then_some(list)
     }
 }
 
-/// An index of all items, scaled and extended by one number to length 1.
-fn build(items: Factors<'_>) -> std::result::Result<Index, String> {
+/// An index of the items, scaled and extended by one number to length 1.
+fn build(items: Factors<'_>, allowed: Option<&ItemSet>) -> std::result::Result<Index, String> {
     let lengths: Vec<f64> = (0..items.len).into_par_iter().map(|i| norm(items.row(i))).collect();
     let longest = lengths.iter().fold(0.0, |a: f64, &b| if b > a || b.is_nan() { b } else { a });
     if !longest.is_normal() {
@@ -151,7 +154,8 @@ fn build(items: Factors<'_>) -> std::result::Result<Index, String> {
     // requests.
     let threads = 4 * rayon::current_num_threads() + 64;
     index.reserve_capacity_and_threads(items.len, threads).map_err(message)?;
-    (0..items.len).into_par_iter().try_for_each(|i| {
+    let listed = |i: &usize| allowed.is_none_or(|allowed| allowed.contains(*i as ItemId));
+    (0..items.len).into_par_iter().filter(listed).try_for_each(|i| {
         let mut vector: Vec<f32> =
             items.row(i).iter().map(|x| (f64::from(*x) / longest) as f32).collect();
         let remainder = 1.0 - (lengths[i] / longest).powi(2);
@@ -174,7 +178,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::testing::{Kind, N_ITEMS, model, snapshot};
-    use rankstill_core::ItemSet;
 
     fn queries(snapshot: &crate::Snapshot) -> Vec<Query<'_>> {
         let users = 0..snapshot.users.len() as u32;
@@ -189,7 +192,7 @@ mod tests {
             let snapshot = snapshot(kind);
             let queries = queries(&snapshot);
             let packed = Packed::new(model(kind));
-            let graph = Graph::new(&packed, &queries, 0.99).unwrap();
+            let graph = Graph::new(&packed, &queries, 0.99, None).unwrap();
             assert!(graph.card.recall >= 0.99 && graph.card.bytes > 0, "{:?}", graph.card);
             let top = TopK::unseen(9);
             let found = graph.rank(packed.scorer().factored().unwrap(), &queries, &top).unwrap();
@@ -202,12 +205,13 @@ mod tests {
         let snapshot = snapshot(Kind::Factors);
         let queries = queries(&snapshot);
         let packed = Packed::new(model(Kind::Factors));
-        let graph = Graph::new(&packed, &queries, 0.5).unwrap();
+        let graph = Graph::new(&packed, &queries, 0.5, None).unwrap();
         let factored = packed.scorer().factored().unwrap();
         let allowed = ItemSet::all(N_ITEMS);
         let top = TopK { k: 5, skip_seen: true, allowed: Some(&allowed) };
         assert!(graph.rank(factored, &queries, &top).is_none());
-        let refused = |kind, wanted| Graph::new(&Packed::new(model(kind)), &queries, wanted).err();
+        let refused =
+            |kind, wanted| Graph::new(&Packed::new(model(kind)), &queries, wanted, None).err();
         let message = refused(Kind::Unfactored, 0.5).unwrap().to_string();
         assert!(message.contains("not a dot product"), "{message}");
         let message = refused(Kind::Factors, 1.1).unwrap().to_string();

@@ -44,10 +44,11 @@ impl Similarity {
         model: &Packed<Box<dyn Model>>,
         item: ItemId,
         k: usize,
+        allowed: Option<&ItemSet>,
     ) -> Result<Vec<(ItemId, f32)>> {
         let (Some(dim), Some(factored)) = (self.dim, model.scorer().factored()) else {
             let query = Query { user: None, history: &[item], hidden: &[] };
-            let ranked = model.rank(&[query], &TopK::unseen(k))?;
+            let ranked = model.rank(&[query], &TopK { k, skip_seen: true, allowed })?;
             return Ok(ranked
                 .items(0)
                 .iter()
@@ -65,7 +66,7 @@ impl Similarity {
         let mut query = vec![0.0; dim];
         normalise(factored, item, &mut query);
         let seen = [item];
-        let lists = topk::top_k(Rows::dense(&query, 1, dim), normalised, k, |_| &seen, None);
+        let lists = topk::top_k(Rows::dense(&query, 1, dim), normalised, k, |_| &seen, allowed);
         let (items, scores) = lists.list(0);
         Ok(items.iter().copied().zip(scores.iter().copied()).collect())
     }

@@ -9,8 +9,8 @@ use crate::wire::GraphCard;
 use crate::{Error, Result};
 use rankstill_core::artefact::{Artefact, Manifest, sha256};
 use rankstill_core::{
-    Interactions, ItemId, ItemSet, Model, Packed, Precision, PrecisionUse, Query, Ranker as _,
-    Rankings, TopK, UserId, Vocab,
+    ColdStart, Interactions, ItemId, ItemSet, Model, Packed, Precision, PrecisionUse, Query,
+    Ranker as _, Rankings, TopK, Trained, UserId, Vocab,
 };
 use rayon::prelude::*;
 use std::collections::HashMap;
@@ -42,14 +42,12 @@ pub struct Snapshot {
     history: Interactions,
     /// Items similar to the most popular ones, precomputed for the fallback.
     neighbours: HashMap<ItemId, Vec<(ItemId, f32)>>,
-    packed: Packed<Box<dyn Model>>,
+    ranker: ColdStart<Box<Packed<Box<dyn Model>>>>,
     #[cfg(feature = "hnsw")]
     graph: Option<super::graph::Graph>,
     /// Median time to answer one user.
     time_per_user: Duration,
     similarity: Similarity,
-    /// Every item and the number of histories that contain it, most popular first; ties go to the smaller id.
-    popular: Vec<(ItemId, u32)>,
 }
 
 impl Snapshot {
@@ -81,15 +79,11 @@ impl Snapshot {
         }
         let manifest_json =
             serde_json::to_vec(&manifest).map_err(|error| refused(error.to_string()))?;
-        let mut counts = vec![0u32; items.len()];
-        history.items().values().iter().for_each(|&item| counts[item as usize] += 1);
-        let mut popular: Vec<(ItemId, u32)> = (0..).zip(counts).collect();
-        popular.sort_by_key(|&(item, count)| (std::cmp::Reverse(count), item));
-
         let numbers = model.factored().map_or(0, |factored| items.len() * factored.items().dim);
         let packed =
             Packed::with_precision(model, precision.unwrap_or_else(|| default_precision(numbers)));
         let similarity = Similarity::new(packed.scorer(), &history);
+        let ranker = ColdStart::new(Box::new(packed), Arc::new(Trained::on(&history)));
         let mut snapshot = Self {
             name: name.to_owned(),
             version: sha256(&manifest_json)[..12].to_owned(),
@@ -102,12 +96,11 @@ impl Snapshot {
             label: name.into(),
             neighbours: HashMap::new(),
             history,
-            packed,
+            ranker,
             #[cfg(feature = "hnsw")]
             graph: None,
             time_per_user: Duration::MAX,
             similarity,
-            popular,
         };
         snapshot.check()?;
         snapshot.reads_history = snapshot.finds_history_read()?;
@@ -128,7 +121,9 @@ impl Snapshot {
         let queries: Vec<Query<'_>> = users
             .map(|user| Query { user: Some(user), history: self.history(user), hidden: &[] })
             .collect();
-        self.graph = Some(super::graph::Graph::new(&self.packed, &queries, recall)?);
+        let graph =
+            super::graph::Graph::new(self.packed(), &queries, recall, self.trained().items())?;
+        self.graph = Some(graph);
         self.check()?;
         self.time_per_user = self.measure_one_user()?;
         Ok(self)
@@ -143,34 +138,46 @@ impl Snapshot {
         None
     }
 
+    /// The users and items that the model was trained on: those of its histories.
+    #[must_use]
+    pub fn trained(&self) -> &Trained {
+        self.ranker.trained()
+    }
+
+    fn packed(&self) -> &Packed<Box<dyn Model>> {
+        self.ranker.ranker()
+    }
+
     /// The user's history in the training data, oldest first.
     #[must_use]
     pub fn history(&self, user: UserId) -> &[ItemId] {
         self.history.history(user)
     }
 
-    /// The user with this id, if the model knows it.
+    /// The user with this id, if it is in the model's vocabulary.
     #[must_use]
     pub fn user(&self, id: &str) -> Option<UserId> {
         self.users.get(id)
     }
 
-    /// Ranks items; row *i* answers query *i*.
+    /// Ranks items that the model was trained on; row *i* answers query *i*. A user whom it was not trained on is answered by their
+    /// history, or by popularity.
     ///
     /// # Errors
     /// Never, for a model in this process.
     pub fn rank(&self, queries: &[Query<'_>], top: &TopK<'_>) -> Result<Rankings> {
         #[cfg(feature = "hnsw")]
-        if let (Some(graph), Some(factored)) = (&self.graph, self.packed.scorer().factored())
+        if let (Some(graph), Some(factored)) = (&self.graph, self.packed().scorer().factored())
+            && queries.iter().all(|query| self.trained().has_all_of(query))
             && let Some(found) = graph.rank(factored, queries, top)
         {
             return Ok(found);
         }
-        Ok(self.packed.rank(queries, top)?)
+        Ok(self.ranker.rank(queries, top)?)
     }
 
-    /// The most popular items that are allowed and not `masked`. The score is the number of histories that
-    /// contain the item.
+    /// The most popular items that are allowed and not `masked`. The score is the number of interactions in the histories; items
+    /// without any are not listed.
     #[must_use]
     pub fn most_popular(
         &self,
@@ -178,11 +185,7 @@ impl Snapshot {
         masked: &[ItemId],
         allowed: Option<&ItemSet>,
     ) -> Vec<(ItemId, f32)> {
-        let eligible = |item: ItemId| {
-            allowed.is_none_or(|allowed| allowed.contains(item)) && !masked.contains(&item)
-        };
-        let items = self.popular.iter().filter(|&&(item, _)| eligible(item)).take(k);
-        items.map(|&(item, count)| (item, count as f32)).collect()
+        self.trained().most_popular(&[masked], allowed).take(k).collect()
     }
 
     /// Up to `k` items whose titles contain `text`, ignoring case. Titles that begin with it come first;
@@ -191,7 +194,7 @@ impl Snapshot {
     pub fn search(&self, text: &str, k: usize) -> Vec<ItemId> {
         let text = text.to_lowercase();
         let (mut prefixed, mut containing) = (Vec::new(), Vec::new());
-        for &(item, _) in &self.popular {
+        for &item in self.trained().by_popularity() {
             let Some(title) = self.table.title(item).map(str::to_lowercase) else { continue };
             if title.starts_with(&text) {
                 prefixed.push(item);
@@ -207,12 +210,16 @@ impl Snapshot {
         prefixed
     }
 
-    /// The `k` items most similar to `item`, best first.
+    /// The `k` items most similar to `item`, best first: of those that the model was trained on. None are similar to an item that it
+    /// was not trained on.
     ///
     /// # Errors
     /// Never, for a model in this process.
     pub fn similar(&self, item: ItemId, k: usize) -> Result<Vec<(ItemId, f32)>> {
-        self.similarity.most_similar(&self.packed, item, k)
+        if !self.trained().has_item(item) {
+            return Ok(Vec::new());
+        }
+        self.similarity.most_similar(self.packed(), item, k, self.trained().items())
     }
 
     /// The similarity of each of `items` (rows) to each of `others` (columns), as [`Snapshot::similar`]
@@ -221,7 +228,7 @@ impl Snapshot {
     /// # Errors
     /// Never, for a model in this process.
     pub fn similarities(&self, items: &[ItemId], others: &[ItemId]) -> Result<Vec<Vec<f32>>> {
-        self.similarity.matrix(&self.packed, items, others)
+        self.similarity.matrix(self.packed(), items, others)
     }
 
     /// Whether answering a known user takes less time than handing the request to another thread: one pass
@@ -246,7 +253,7 @@ impl Snapshot {
     /// The number format of the item table and how often it was searched; `None` if the model is not factored.
     #[must_use]
     pub fn precision_use(&self) -> Option<PrecisionUse> {
-        self.packed.precision_use()
+        self.packed().precision_use()
     }
 
     /// The items most similar to a popular item; empty for other items, and if the model is not factored.
@@ -260,7 +267,7 @@ impl Snapshot {
         }
         // Fewer for a large catalogue, so that loading stays fast.
         let n = if self.items.len() <= LARGE_CATALOGUE { 1000 } else { 100 };
-        let popular: Vec<ItemId> = self.popular.iter().take(n).map(|&(item, _)| item).collect();
+        let popular = &self.trained().by_popularity()[..n.min(self.trained().n_items())];
         let near = popular.par_iter().map(|&item| Ok((item, self.similar(item, NEIGHBOURS)?)));
         near.collect()
     }
@@ -274,7 +281,7 @@ impl Snapshot {
     /// Whether an answer is one pass over an item table. Other models compute their scores themselves.
     #[must_use]
     pub fn is_factored(&self) -> bool {
-        self.packed.scorer().factored().is_some()
+        self.packed().scorer().factored().is_some()
     }
 
     /// Checks the answers to the first, the middle and the last user, to unknown users with their histories,
@@ -313,7 +320,7 @@ impl Snapshot {
             let mut seen = query.history.to_vec();
             seen.sort_unstable();
             seen.dedup();
-            let expected = CHECKED.min(self.items.len() - seen.len());
+            let expected = CHECKED.min(self.trained().n_items() - seen.len());
             if items.len() != expected {
                 let found = items.len();
                 return Err(refused(format!(

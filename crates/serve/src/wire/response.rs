@@ -63,7 +63,7 @@ pub enum Basis {
     UserAndHistory,
     /// The history alone: the user's representation is computed from it.
     History,
-    /// Nothing is known about the user: the most popular items, scored by the number of users who have them.
+    /// Nothing is known about the user: the most popular items, scored by their number of interactions in training.
     Popular,
 }
 

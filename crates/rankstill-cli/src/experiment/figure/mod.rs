@@ -15,12 +15,13 @@ use super::teacher_lists::Ready;
 use super::tree::{key_parts, put};
 use anyhow::{Context as _, Result, bail, ensure};
 use rankstill::core::EpochReport;
-use rankstill::core::{Error, Model, Packed};
+use rankstill::core::{ColdStart, Error, Model, Packed};
 use rankstill::eval::report::FigureReport;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 /// A checked figure: one experiment per line and value.
 pub(super) struct PlannedFigure {
@@ -336,12 +337,12 @@ fn along_epochs(
         }
     };
     let split = &session.setting.data.split;
-    let popularity = &session.popularity;
     let look = |report: &EpochReport, model: &dyn Model| {
         let mut seen = Map::new();
         let Some(metrics) = metrics.as_ref().filter(|_| due(report.epoch, spec)) else {
             return Ok(seen);
         };
+        let packed = Packed::new(model);
         let grades = session.grades.as_ref();
         for (part, cases, grades) in
             [("validation", &split.valid, None), ("test", &split.test, grades)]
@@ -349,9 +350,9 @@ fn along_epochs(
             if cases.is_empty() {
                 continue;
             }
-            let ranker = Packed::new(model);
+            let ranker = ColdStart::new(&packed, Arc::clone(&session.trained));
             let known = (grades, None);
-            let found = metrics.measure(&ranker, cases, &session.train, popularity, known);
+            let found = metrics.measure(&ranker, cases, &session.train, &session.trained, known);
             let found = found.map_err(|error| Error::Ranker {
                 name: spec.name.clone(),
                 problem: crate::error_line(&error),

@@ -22,7 +22,7 @@ use super::tree::{key_parts, put, without_nulls};
 use super::{data, measure};
 use crate::progress::Screen;
 use anyhow::{Context as _, Result, bail, ensure};
-use rankstill::core::Error;
+use rankstill::core::{Error, Trained};
 use rankstill::data::split::MaskValid;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -65,6 +65,7 @@ pub fn tune(mut tree: Value, only: &[String], out: &Path, screen: &Screen) -> Re
         metrics: &metrics,
         train: &train,
         fitted_on: FitOn::Train,
+        trained: &Arc::new(Trained::on(&train)),
         early: true,
         screen,
         look: None,
