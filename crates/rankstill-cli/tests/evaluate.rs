@@ -181,3 +181,32 @@ fn every_file_has_its_own_options_of_reading() {
     let refused = files.error(&[&args[..], &["--set", "seen.header=false"]].concat());
     assert!(refused.contains("there is no --seen file"), "{refused}");
 }
+
+#[test]
+fn trec_judgements_are_test_files_and_teachers_of_a_run() {
+    let run = "1 Q0 5 1 3.0 r\n1 Q0 8 2 2.0 r\n2 Q0 7 1 3.0 r\n3 Q0 4 1 3.0 r\n3 Q0 9 2 2.5 r\n";
+    for qrels in [
+        "1 0 5 1\n2 0 7 1\n3 0 9 1\n",
+        "1\t0\t5\t1\n2\t0\t7\t1\n3\t0\t9\t1\n",
+        "1 0 5 1\n1 0 6 0\n2 0 7 1\n3 0 9 1\n",
+    ] {
+        let files = Files::new(&[("qrels.txt", qrels), ("run.trec", run)]);
+        let found = files.evaluate(&[
+            "--test",
+            "qrels.txt",
+            "--rankings",
+            "run.trec",
+            "--metrics",
+            "recall@10,mrr",
+        ]);
+        assert_eq!(found.metric("recall@10"), 1.0);
+        assert!((found.metric("mrr") - 2.5 / 3.0).abs() < 1e-12);
+        let formats: Vec<&str> = found.0["files"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|file| file["understood"]["format"].as_str().unwrap())
+            .collect();
+        assert_eq!(formats, ["trec_qrels", "trec_run"]);
+    }
+}
