@@ -11,8 +11,8 @@ static QUIET: Once = Once::new();
 fuzz_target!(|bytes: &[u8]| {
     QUIET.call_once(|| std::panic::set_hook(Box::new(|_| ())));
     let options = ReadOptions { format: Some("parquet".into()), ..ReadOptions::default() };
-    if let Ok(log) = read_log_bytes("log", bytes, &options)
-        && log.check().is_err()
+    if let Ok(file) = read_log_bytes("log", bytes, &options)
+        && file.log.check().is_err()
     {
         std::process::abort();
     }

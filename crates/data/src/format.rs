@@ -19,6 +19,7 @@ mod options;
 mod parquet;
 mod records;
 mod roles;
+mod separator;
 mod source;
 mod table;
 mod times;
@@ -39,8 +40,9 @@ use crate::{Error, Log, Result, error::listed};
 use guess::{Evidence, Reading, qrels_table, run_table};
 use log_source::LogPart;
 use roles::LOG_ALIASES;
+use separator::Separator;
 use std::path::Path;
-use table::{Columns, Header, Separator, Table};
+use table::{Columns, Header, Table};
 
 /// A file format of interaction logs.
 pub struct Format {

@@ -150,7 +150,14 @@ fn every_file_has_its_own_options_of_reading() {
         ("odd.txt", "who|what|place\n1|5|1\n1|6|2\n"),
     ]);
     let args = ["--test", "h.csv", "--rankings", "run.csv"];
-    let refused = files.error(&args);
+    // Without a header user and item are told by what the columns hold; here nothing tells them.
+    assert_eq!(
+        files.evaluate(&[&args[..], &["--metrics", "recall@10"]].concat()).metric("recall@10"),
+        0.5
+    );
+    let unclear =
+        Files::new(&[("h.csv", "a,b\nc,d\n"), ("run.csv", "user_id,item_id,rank\n1,5,1\n")]);
+    let refused = unclear.error(&args);
     assert!(refused.contains("--set test.header=false"), "{refused}");
     let more = ["--set", "test.header=false", "--metrics", "recall@10"];
     let found = files.evaluate(&[&args[..], &more].concat());

@@ -5,7 +5,8 @@
 
 use super::lines::{is_counted, is_whole, tokens};
 use super::roles::is_header;
-use super::table::{Columns, Header, Separator, Table, contents, is_typed};
+use super::separator::Separator;
+use super::table::{Columns, Header, Table, contents, is_typed};
 use super::understood::Purpose;
 use super::{Head, OpenFile, ReadOptions};
 use crate::{Error, Result};

@@ -6,7 +6,8 @@
 use super::guess::Evidence;
 use super::records::Records;
 use super::roles::{ITEM, normal};
-use super::table::{Header, Separator, text_of};
+use super::separator::Separator;
+use super::table::{Header, text_of};
 use super::understood::Purpose;
 use super::{OpenFile, ReadOptions};
 use crate::{Error, Result, error::listed};

@@ -3,7 +3,7 @@
 
 use super::fields::{FieldPosition, shown};
 use super::log_builder::RawId;
-use super::roles::{Roles, kind_column};
+use super::roles::{Roles, kind_column, kinds_note};
 use super::table::{Kept, layout};
 use super::understood::Purpose;
 use super::{LogBuilder, OpenFile, ReadOptions};
@@ -208,13 +208,6 @@ impl<'a, 'b> JsonRows<'a, 'b> {
         self.shape = Some((roles, names, kept));
         Ok(())
     }
-}
-
-/// What is said of a column of kinds that is not used.
-pub(super) fn kinds_note(name: &str) -> String {
-    format!(
-        "column `{name}` holds kinds of events; all kinds are read alike (`equals.{name}` keeps some, `weights` weighs them)"
-    )
 }
 
 fn id_text<'a>(position: FieldPosition<'_>, value: &'a Value) -> Result<Cow<'a, str>> {

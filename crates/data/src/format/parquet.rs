@@ -3,11 +3,11 @@
 
 use super::fields::FieldPosition;
 use super::log_builder::{IdColumn, RawId, WeightColumn, too_many_ids};
-use super::roles::{Roles, kind_column};
+use super::roles::{Roles, kind_column, kinds_note};
 use super::table::{Kept, layout};
 use super::times::{NumberUnit, TimeColumn};
 use super::understood::Purpose;
-use super::{LogBuilder, OpenFile, ReadOptions, json::kinds_note};
+use super::{LogBuilder, OpenFile, ReadOptions};
 use crate::columns::parquet::{
     Cells, Meaning, Tick, broken, column_names, guarded, open, type_name, utf8, visit_chunk,
 };

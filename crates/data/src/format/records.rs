@@ -1,7 +1,7 @@
 //! Records of a text table, one by one, with the line on which each begins.
 
+use super::separator::{Separator, split_double_colon};
 use super::source::{LineReader, TextReader};
-use super::table::{Separator, split_double_colon};
 use crate::{Error, Result};
 use csv_core::ReadRecordResult;
 

@@ -364,6 +364,13 @@ pub(crate) fn kind_column<S: AsRef<str>>(header: &[S]) -> Option<usize> {
     header.iter().position(|name| KINDS.contains(&normal(name.as_ref()).as_str()))
 }
 
+/// What is said of a column of kinds that is not used.
+pub(super) fn kinds_note(name: &str) -> String {
+    format!(
+        "column `{name}` holds kinds of events; all kinds are read alike (`equals.{name}` keeps some, `weights` weighs them)"
+    )
+}
+
 pub(super) fn normal(name: &str) -> String {
     let significant =
         name.chars().filter(|c| !matches!(c, '_' | '-' | '"' | '.') && !c.is_whitespace());

@@ -9,7 +9,7 @@ use crate::experiment::plan::{ExperimentPlan, Source};
 use crate::experiment::run_folder::write;
 use crate::experiment::teacher_lists::KeptTeacher;
 use crate::progress::interrupted;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use rankstill::core::EpochReport;
 use rankstill::core::{Cases, Error, Model, Recipe, Requirements, Trace};
 use rankstill::distill::trace::question;
@@ -101,21 +101,29 @@ impl<'a> Trainer<'a> {
         if let Some(validated) = validated(&folder, &plan, goal) {
             return Ok(Progress::At(validated));
         }
-        match self.fit(at, &folder, Some((goal, &plan))) {
-            Err(error) if is(&error, |error| matches!(error, Error::Diverged { .. })) => {
-                let problem = format!("{:#}", error.root_cause());
-                write(&failed, &problem)?;
+        for attempt in 0..2 {
+            match self.fit(at, &folder, Some((goal, &plan))) {
+                Err(error) if is(&error, |error| matches!(error, Error::Diverged { .. })) => {
+                    let problem = format!("{:#}", error.root_cause());
+                    write(&failed, &problem)?;
+                    self.drop_state(at);
+                    return Ok(Progress::Failed(problem));
+                }
+                Err(error) if interrupted() || !is(&error, |e| matches!(e, Error::Interrupted)) => {
+                    return Err(error);
+                }
+                _ => {}
+            }
+            if let Some(validated) = validated(&folder, &plan, goal) {
+                return Ok(Progress::At(validated));
+            }
+            // A search that was killed in a later rung may have repeated the epochs of this one without measuring
+            // their end: once more, from the beginning.
+            if attempt == 0 {
                 self.drop_state(at);
-                return Ok(Progress::Failed(problem));
             }
-            Err(error) if interrupted() || !is(&error, |e| matches!(e, Error::Interrupted)) => {
-                return Err(error);
-            }
-            _ => {}
         }
-        validated(&folder, &plan, goal)
-            .map(Progress::At)
-            .with_context(|| format!("{}: ends before epoch {goal}", folder.join(EPOCHS).display()))
+        bail!("{}: ends before epoch {goal}", folder.join(EPOCHS).display())
     }
 
     /// A model that is not trained by epochs.
