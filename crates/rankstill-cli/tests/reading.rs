@@ -66,18 +66,15 @@ fn a_half_life_of_days_is_one_of_days_in_every_unit() {
         path
     };
     let seconds = recommended(&write("s.csv", &|time| time.to_string()));
-    // C is recent: Y, which q had with it, has 1/2 (of 2 users of C and 2 of Y, one had both: 1/3 by Jaccard), X
-    // the same times 2^(-45 / 30).
-    let third = 1.0f32 / 3.0;
+    // Y: 1 of the 3 users of C and Y had both, and C is recent. X: 1 of the 2 users of A and X, and A is 45 days
+    // older, 1.5 half-lives.
     let scores: Vec<f32> = seconds
         .lines()
         .skip(1)
         .map(|line| line.rsplit('\t').next().unwrap().parse().unwrap())
         .collect();
-    assert!(
-        (scores[0] - third).abs() < 1e-6 && (scores[1] - third * (-1.5f32).exp2()).abs() < 1e-6,
-        "{seconds}"
-    );
+    let expected = [1.0f32 / 3.0, 0.5 * (-1.5f32).exp2()];
+    assert!(scores.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{seconds}");
     for (name, factor) in [("ms.csv", "000"), ("us.csv", "000000"), ("ns.csv", "000000000")] {
         assert_eq!(recommended(&write(name, &|time| format!("{time}{factor}"))), seconds, "{name}");
     }
