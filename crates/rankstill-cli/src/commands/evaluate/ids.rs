@@ -3,8 +3,11 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+/// Removes one difference from an id.
+type Removal = fn(&str) -> Cow<'_, str>;
+
 /// Ways in which programs write the same id differently, and what removes the difference.
-const CAUSES: [(&str, fn(&str) -> Cow<'_, str>); 5] = [
+const CAUSES: [(&str, Removal); 5] = [
     ("a byte order mark", |id| id.trim_matches('\u{feff}').into()),
     ("surrounding blanks", |id| id.trim().into()),
     ("a trailing `.0`", without_fraction),
