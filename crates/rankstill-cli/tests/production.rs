@@ -75,13 +75,8 @@ fn a_measured_model_is_fitted_on_every_row_for_as_many_epochs() {
 
     // The same model as one that is fitted on a log without a split, for that number of epochs.
     let lines = fs::read_to_string(out.join("models/MF/seed-1/validated/epochs.jsonl")).unwrap();
-<<<<<<< HEAD
     let mut best = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let best = best.rfind(|line| line["best"] == true).unwrap();
-=======
-    let best = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let best = best.rev().find(|line| line["best"] == true).unwrap();
->>>>>>> numbers
     let epochs = best["epoch"].as_u64().unwrap() + 1;
     assert!(epochs < 6, "stops early, or the test says little");
     let (data, alone) = (root.path().join("data"), root.path().join("alone"));
