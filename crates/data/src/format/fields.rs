@@ -40,7 +40,7 @@ impl FieldPosition<'_> {
         if id.is_empty() {
             return Err(self.expected("an id", "nothing"));
         }
-        if memchr::memchr(0, id.as_bytes()).is_some() {
+        if id.as_bytes().contains(&0) {
             return Err(self.expected(
                 "an id without NUL bytes (is the file UTF-16 or binary?)",
                 shown(field),

@@ -108,7 +108,7 @@ impl Records {
             );
             if n_in > 0 {
                 last = input[n_in - 1];
-                n_quotes += memchr::memchr_iter(b'"', &input[..n_in]).count();
+                n_quotes += input[..n_in].iter().filter(|&&byte| byte == b'"').count();
             }
             text.consume(n_in);
             self.n_bytes += n_out;
@@ -122,7 +122,7 @@ impl Records {
             }
             text.check_length(text.skipped() + parser.line(), self.n_bytes)?;
         }
-        let n_newlines = memchr::memchr_iter(b'\n', &self.bytes[..self.n_bytes]).count();
+        let n_newlines = self.bytes[..self.n_bytes].iter().filter(|&&byte| byte == b'\n').count();
         // The parser has counted the line end that closes the record, and those within it.
         let beyond = n_newlines as u64 + u64::from(last == b'\n' && !at_end);
         self.line = text.skipped() + parser.line().saturating_sub(beyond).max(1);
