@@ -256,6 +256,11 @@ impl IdColumn {
         self.numbers.push(self.ids.intern_int(id));
     }
 
+    pub(crate) fn push_ints(&mut self, ids: &[i64]) {
+        let Self { numbers, ids: vocab, .. } = self;
+        numbers.extend(ids.iter().map(|&id| vocab.intern_int(id)));
+    }
+
     pub(crate) fn push_float(&mut self, position: FieldPosition<'_>, id: f64) -> Result<()> {
         self.push_int(position.id_of_f64(id)?);
         self.floats += 1;

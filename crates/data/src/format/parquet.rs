@@ -198,9 +198,7 @@ impl RowGroup<'_> {
             }
             match cells {
                 // Without a look at positions: the usual case.
-                Cells::Int(cells) if self.keep.is_none() => {
-                    cells.iter().for_each(|&id| ids.push_int(id));
-                }
+                Cells::Int(cells) if self.keep.is_none() => ids.push_ints(cells),
                 Cells::Int(cells) => rows.for_each(|(i, _)| ids.push_int(cells[i])),
                 Cells::Unsigned(cells) => {
                     for (i, position) in rows {

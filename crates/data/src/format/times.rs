@@ -102,6 +102,9 @@ pub(super) fn is_time(field: &[u8], dates: &mut DateReader) -> bool {
     }
 }
 
+/// The bounds of no ticks.
+const EMPTY: (i64, i64) = (i64::MAX, i64::MIN);
+
 /// What the times of one file are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FileTimes {
@@ -128,6 +131,8 @@ pub(crate) struct TimeColumn {
     form: Form,
     /// Decimal places that the ticks of the current file count: of a second, or of the unit of its numbers.
     file_decimals: u32,
+    /// The smallest and the largest tick of the current file.
+    bounds: (i64, i64),
     /// The unit in the schema of the current file.
     typed: Option<NumberUnit>,
 }
@@ -152,6 +157,7 @@ impl TimeColumn {
             first: 0,
             form: Form::None,
             file_decimals: 0,
+            bounds: EMPTY,
             typed: None,
         })
     }
@@ -162,6 +168,12 @@ impl TimeColumn {
     }
 
     pub(crate) fn push_text(&mut self, position: FieldPosition<'_>, field: &[u8]) -> Result<()> {
+        // The usual case, without a look at anything else.
+        if !self.form_given
+            && let Some(number) = digits(field)
+        {
+            return self.push_number(position, number);
+        }
         let text = ascii(field).unwrap_or_default();
         if !self.form_given {
             if let Ok(number) = text.parse::<i64>() {
@@ -185,8 +197,13 @@ impl TimeColumn {
         let ticks = seconds.checked_mul(per_second);
         let rest = i64::from(nanoseconds) / (1_000_000_000 / per_second);
         let ticks = ticks.and_then(|ticks| ticks.checked_add(rest));
-        self.ticks.push(ticks.ok_or_else(|| too_large(position))?);
+        self.push(ticks.ok_or_else(|| too_large(position))?);
         Ok(())
+    }
+
+    fn push(&mut self, tick: i64) {
+        self.bounds = (self.bounds.0.min(tick), self.bounds.1.max(tick));
+        self.ticks.push(tick);
     }
 
     pub(crate) fn push_number(&mut self, position: FieldPosition<'_>, number: i64) -> Result<()> {
@@ -197,7 +214,7 @@ impl TimeColumn {
             0 => Some(number),
             decimals => number.checked_mul(10i64.pow(decimals)),
         };
-        self.ticks.push(ticks.ok_or_else(|| too_large(position))?);
+        self.push(ticks.ok_or_else(|| too_large(position))?);
         Ok(())
     }
 
@@ -206,6 +223,10 @@ impl TimeColumn {
         let plain = self.form != Form::Dates && self.file_decimals == 0 && !numbers.is_empty();
         if plain {
             self.form = Form::Numbers;
+            let (least, most) = numbers
+                .iter()
+                .fold(self.bounds, |(least, most), &tick| (least.min(tick), most.max(tick)));
+            self.bounds = (least, most);
             self.ticks.extend_from_slice(numbers);
         }
         plain
@@ -235,7 +256,7 @@ impl TimeColumn {
         self.refine(position, wanted)?;
         // Both are at most 9, and the mantissa is below 10^28.
         let ticks = mantissa * 10i128.pow(self.file_decimals) / 10i128.pow(decimals);
-        self.ticks.push(i64::try_from(ticks).map_err(|_| too_large(position))?);
+        self.push(i64::try_from(ticks).map_err(|_| too_large(position))?);
         Ok(())
     }
 
@@ -258,6 +279,9 @@ impl TimeColumn {
         if decimals > self.file_decimals {
             let factor = 10i64.pow(decimals - self.file_decimals);
             scale(&mut self.ticks[self.first..], factor).ok_or_else(|| too_large(position))?;
+            if self.first < self.ticks.len() {
+                self.bounds = (self.bounds.0 * factor, self.bounds.1 * factor);
+            }
             self.file_decimals = decimals;
         }
         Ok(())
@@ -269,6 +293,7 @@ impl TimeColumn {
         let form = std::mem::replace(&mut self.form, Form::None);
         let decimals = std::mem::take(&mut self.file_decimals);
         let typed = self.typed.take();
+        let (mut least, mut most) = std::mem::replace(&mut self.bounds, EMPTY);
         if first == self.ticks.len() || self.ranks {
             return Ok(None);
         }
@@ -288,10 +313,14 @@ impl TimeColumn {
             Form::Numbers => {
                 let unit = match typed.or(self.given) {
                     Some(unit) => Some(unit),
-                    None => evidence(path, ticks, decimals, &mut note)?,
+                    None => evidence(path, ticks, (least, most), decimals, &mut note)?,
                 };
                 match unit {
-                    None if decimals == 0 && days_as_digits(ticks) => "dates (YYYYMMDD)".to_owned(),
+                    None if decimals == 0 && days_as_digits(ticks) => {
+                        // Days keep their order.
+                        (least, most) = (day(least).unwrap_or(0), day(most).unwrap_or(0));
+                        "dates (YYYYMMDD)".to_owned()
+                    }
                     None => {
                         note = Some("the times lie between 1990 and 2100 in no unit: they are taken as seconds (`time_unit` names another)".into());
                         "numbers without a known unit".to_owned()
@@ -299,10 +328,12 @@ impl TimeColumn {
                     Some(unit) => {
                         let (seconds, below) = unit.parts();
                         scale(ticks, seconds).ok_or_else(overflow)?;
+                        (least, most) = (least * seconds, most * seconds);
                         decimals += below;
                         if decimals > 9 {
                             let too_fine = 10i64.pow(decimals - 9);
                             ticks.iter_mut().for_each(|tick| *tick = tick.div_euclid(too_fine));
+                            (least, most) = (least.div_euclid(too_fine), most.div_euclid(too_fine));
                             decimals = 9;
                         }
                         unit.name().to_owned()
@@ -310,8 +341,7 @@ impl TimeColumn {
                 }
             }
         };
-        let (earliest, latest) = bounds(ticks);
-        let (earliest, latest) = (moment(earliest, decimals), moment(latest, decimals));
+        let (earliest, latest) = (moment(least, decimals), moment(most, decimals));
         let found = FileTimes { form, earliest, latest, note };
         if decimals < self.decimals {
             scale(ticks, 10i64.pow(self.decimals - decimals)).ok_or_else(overflow)?;
@@ -344,11 +374,11 @@ impl TimeColumn {
 fn evidence(
     path: &Path,
     ticks: &[i64],
+    (least, most): (i64, i64),
     decimals: u32,
     note: &mut Option<String>,
 ) -> Result<Option<NumberUnit>> {
     let unit = |tick: i64| unit_of(tick.div_euclid(10i64.pow(decimals)));
-    let (least, most) = bounds(ticks);
     // The usual case, without a look at every number.
     if unit(least).is_some() && unit(least) == unit(most) {
         return Ok(unit(most).map(NumberUnit::from));
@@ -375,12 +405,6 @@ fn evidence(
 
 /// Turns numbers like 20240131 into seconds if all are days from 1990 to 2100.
 fn days_as_digits(ticks: &mut [i64]) -> bool {
-    let day = |tick: i64| {
-        let (year, month, day) = (tick / 10_000, tick / 100 % 100, tick % 100);
-        let date = Date::new(i16::try_from(year).ok()?, month as i8, day as i8).ok()?;
-        let days = date.duration_since(Date::constant(1970, 1, 1)).as_secs();
-        EVIDENT.contains(&days).then_some(days)
-    };
     if !ticks.iter().all(|&tick| day(tick).is_some()) {
         return false;
     }
@@ -388,16 +412,19 @@ fn days_as_digits(ticks: &mut [i64]) -> bool {
     true
 }
 
+/// The day that 20240131 means, in seconds, if it is one from 1990 to 2100.
+fn day(digits: i64) -> Option<i64> {
+    let (year, month, day) = (digits / 10_000, digits / 100 % 100, digits % 100);
+    let date = Date::new(i16::try_from(year).ok()?, month as i8, day as i8).ok()?;
+    let seconds = date.duration_since(Date::constant(1970, 1, 1)).as_secs();
+    EVIDENT.contains(&seconds).then_some(seconds)
+}
+
 /// A tick of 10^-`decimals` seconds.
 fn moment(tick: i64, decimals: u32) -> UnixTime {
     let per_second = 10i64.pow(decimals);
     let rest = tick.rem_euclid(per_second) * (1_000_000_000 / per_second);
     (tick.div_euclid(per_second), rest as u32)
-}
-
-fn bounds(ticks: &[i64]) -> (i64, i64) {
-    let begin = (i64::MAX, i64::MIN);
-    ticks.iter().fold(begin, |(least, most), &tick| (least.min(tick), most.max(tick)))
 }
 
 fn scale(ticks: &mut [i64], factor: i64) -> Option<()> {
@@ -411,6 +438,17 @@ fn scale(ticks: &mut [i64], factor: i64) -> Option<()> {
 
 fn too_large(position: FieldPosition<'_>) -> Error {
     position.expected("a time within 64 bits", "one beyond them")
+}
+
+/// A number of at most 18 digits, and nothing but these.
+fn digits(field: &[u8]) -> Option<i64> {
+    if field.is_empty() || field.len() > 18 {
+        return None;
+    }
+    let digit = |number: i64, byte: &u8| {
+        byte.is_ascii_digit().then(|| number * 10 + i64::from(byte - b'0'))
+    };
+    field.iter().try_fold(0, digit)
 }
 
 /// A decimal number as `mantissa / 10^decimals`, with at most nine decimals; further ones are cut off.
