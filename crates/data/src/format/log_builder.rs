@@ -108,7 +108,7 @@ impl<'a> LogBuilder<'a> {
         let Some(times) = &mut self.times else { return Ok(()) };
         let Some(found) = times.finish_file(path)? else { return Ok(()) };
         if let Some(note) = &found.note {
-            self.note(format!("{}: {note}", path.display()));
+            self.note(note.clone());
         }
         match &mut self.span {
             none @ None => *none = Some(found),

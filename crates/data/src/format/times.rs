@@ -399,7 +399,10 @@ fn evidence(
     let outside = |tick: &&i64| unit(**tick).is_none();
     let n_outside = ticks.iter().filter(outside).count();
     let row = ticks.iter().position(|tick| outside(&tick)).map_or(0, |row| row + 1);
-    *note = Some(format!("{n_outside} times lie outside 1990 to 2100, the first in row {row}"));
+    *note = Some(format!(
+        "{}: {n_outside} times lie outside 1990 to 2100, the first in row {row}",
+        path.display()
+    ));
     Ok(found.map(NumberUnit::from))
 }
 
