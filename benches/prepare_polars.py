@@ -1,7 +1,6 @@
 """Prepares the same log with Rankstill and with Polars, in turn, and prints both times and their ratio.
 
     benches/setup.sh
-    cargo build --release -p rankstill-data --example prepare_scale
     .venv/bin/python benches/prepare_polars.py [--rows 20000000] [--rounds 3] [--threads 2] [--order time|user]
 
 Both read one Parquet file of (user_id, item_id, timestamp), keep each user's first row of an item, remove users and items with fewer
@@ -96,6 +95,8 @@ def main():
     root = pathlib.Path(__file__).resolve().parent.parent
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", root / "target"))
     ours = target / "release" / "examples" / "prepare_scale"
+    build = ["cargo", "build", "--release", "--quiet", "-p", "rankstill-data", "--example", "prepare_scale"]
+    subprocess.run(build, cwd=root, check=True)
     threads = str(args.threads)
     environment = dict(os.environ, RAYON_NUM_THREADS=threads, POLARS_MAX_THREADS=threads)
     with tempfile.TemporaryDirectory() as temporary:

@@ -80,6 +80,11 @@ impl Trained {
         self.counts.get(item as usize).is_some_and(|&count| count > 0)
     }
 
+    /// Whether all items, which are of the catalogue, have training interactions.
+    fn has_items(&self, items: &[ItemId]) -> bool {
+        self.items.is_none() || items.iter().all(|&item| self.has_item(item))
+    }
+
     /// The items with training interactions; `None` if these are the whole catalogue.
     #[must_use]
     pub fn items(&self) -> Option<&ItemSet> {
@@ -117,13 +122,13 @@ impl Trained {
     #[must_use]
     pub fn has_all_of(&self, query: &Query<'_>) -> bool {
         let known = query.user.map_or(!query.history.is_empty(), |user| self.has_user(user));
-        known && query.history.iter().all(|&item| self.has_item(item))
+        known && self.has_items(query.history)
     }
 
     /// The query without what the model was not trained on; `None` if nothing is left.
     fn known<'a>(&self, query: &Query<'a>) -> Option<KnownQuery<'a>> {
         let user = query.user.filter(|&user| self.has_user(user));
-        let history = match query.history.iter().all(|&item| self.has_item(item)) {
+        let history = match self.has_items(query.history) {
             true => Cow::Borrowed(query.history),
             false => query.history.iter().copied().filter(|&item| self.has_item(item)).collect(),
         };

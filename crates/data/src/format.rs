@@ -25,7 +25,7 @@ mod table;
 mod times;
 mod understood;
 
-pub(crate) use date_time::{UnixTime, shown_time, unix_time};
+pub(crate) use date_time::shown_time;
 pub use items::{ItemText, read_items};
 pub(crate) use log_builder::{LogBuilder, Numbers, Rows};
 pub use log_source::LogSource;
@@ -33,7 +33,6 @@ pub use options::{ColumnNames, ReadOptions};
 pub(crate) use roles::{ColumnAliases, GRADED_ALIASES, PAIR_ALIASES, RANKING_ALIASES};
 pub(crate) use source::OpenFile;
 pub use times::NumberUnit;
-pub(crate) use times::unit_of;
 pub use understood::{FirstRow, Layout, Purpose, TimeSpan, Understood, UsedColumns};
 
 use crate::{Error, Log, Result, error::listed};

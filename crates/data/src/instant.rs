@@ -1,7 +1,8 @@
 //! A moment in a setting, such as `filter.from`.
 
-use crate::format::{UnixTime, shown_time, unit_of, unix_time};
+use crate::format::shown_time;
 use rankstill_core::TimeUnit;
+use rankstill_core::time::{UnixTime, iso_8601};
 use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -61,7 +62,7 @@ impl<'de> Deserialize<'de> for Instant {
                 f.write_str("a date like 2020-10-18, a date and time like 2020-10-18T08:00:00Z, or Unix seconds")
             }
             fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Instant, E> {
-                let per_second = unit_of(number).unwrap_or_default().per_second();
+                let per_second = TimeUnit::of_number(number).unwrap_or_default().per_second();
                 let nanoseconds = number.rem_euclid(per_second) * (1_000_000_000 / per_second);
                 Ok(Instant {
                     seconds: number.div_euclid(per_second),
@@ -79,7 +80,7 @@ impl<'de> Deserialize<'de> for Instant {
                 if let Ok(number) = text.parse() {
                     return self.visit_i64(number);
                 }
-                let time = unix_time(text);
+                let time = iso_8601(text).map(|(time, _)| time);
                 time.map(Instant::from)
                     .ok_or_else(|| E::invalid_value(serde::de::Unexpected::Str(text), &self))
             }

@@ -384,6 +384,27 @@ fn what_is_ambiguous_is_asked() {
 }
 
 #[test]
+fn a_column_that_the_header_lacks_is_named_with_those_that_it_has() {
+    let content = "user_id,item_id,ts\n1,2,1600000000\n3,4,1600000001\n";
+    let wrong = options(r#"{"columns": {"user": "who"}}"#);
+    let wrong = read_log_bytes("log", content.as_bytes(), &wrong).unwrap_err().to_string();
+    assert_eq!(wrong, "log: no column `who` (user); the columns are `user_id`, `item_id`, `ts`");
+}
+
+#[test]
+fn parts_may_write_dates_in_different_forms() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, date) in [("a.csv", "2021-01-04"), ("b.csv", "Mon Jan 04 07:00:09 +0000 2021")] {
+        std::fs::write(folder.path().join(name), format!("user,item,date\n1,{name},{date}\n"))
+            .unwrap();
+    }
+    let file = read_log(folder.path(), &ReadOptions::default(), &mut |_, _| ()).unwrap();
+    assert_eq!(file.log.times.unwrap(), [1_609_718_400, 1_609_743_609]);
+    let form = file.understood.unwrap().times.unwrap().form;
+    assert_eq!(form, "dates and times (ISO 8601); dates and times (%a %b %d %H:%M:%S %z %Y)");
+}
+
+#[test]
 fn what_was_understood_is_told() {
     let (_, understood) = read("user_id,item_id,ts,x\na,b,1600000000,9\n");
     assert_eq!(

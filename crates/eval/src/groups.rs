@@ -79,11 +79,15 @@ pub fn head_and_tail<'a>(
 /// their history or by popularity. Without any cold-start user there are no groups.
 #[must_use]
 pub fn trained_and_cold<'a>(outcome: &Outcome<'a>, trained: &Trained) -> Vec<Group<'a>> {
-    let by = |row: usize| trained.answered_by(&outcome.cases().query(row));
+    let by: Vec<AnsweredBy> =
+        outcome.cases().iter().map(|case| trained.answered_by(&case.query)).collect();
+    if by.iter().all(|by| *by == AnsweredBy::User) {
+        return Vec::new();
+    }
     let group = |name: &str, definition: &str, kind: AnsweredBy| Group {
         name: name.into(),
         definition: definition.into(),
-        outcome: outcome.select(|row| by(row) == kind),
+        outcome: outcome.select(|row| by[row] == kind),
     };
     let groups = [
         group("trained users", "Cases of users with training interactions.", AnsweredBy::User),

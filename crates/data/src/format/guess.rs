@@ -106,6 +106,12 @@ impl<'a> Evidence<'a> {
         self.lines.first().copied().unwrap_or_default()
     }
 
+    /// Whether the options say that the first line names the columns.
+    fn announces_header(&self) -> bool {
+        let Self { options, .. } = self;
+        options.header == Some(true) || (options.header.is_none() && options.columns.needs_header())
+    }
+
     fn quoting(&self) -> bool {
         self.options.quoting.unwrap_or(true)
     }
@@ -177,14 +183,14 @@ impl<'a> Evidence<'a> {
         match separator {
             Some(separator) => Some(self.table(separator, Header::Plain)),
             // The header was announced, whatever its names are.
-            None if self.options.header == Some(true) => self.unknown_names(),
+            None if self.announces_header() => self.unknown_names(),
             None => None,
         }
     }
 
     /// Rows from the first line on, split into equally many columns, of which the first two can be ids.
     pub(super) fn headless(&self) -> Option<Table> {
-        if self.options.header == Some(true) {
+        if self.announces_header() {
             return None;
         }
         self.separators.iter().copied().find_map(|separator| {
@@ -276,7 +282,7 @@ impl<'a> Evidence<'a> {
     /// A table whose first line consists of names, none of them known.
     fn unknown_names(&self) -> Option<Table> {
         let separator = self.separators.iter().copied().find(|&separator| {
-            if self.options.header == Some(true) && self.separators.len() == 1 {
+            if self.announces_header() && self.separators.len() == 1 {
                 return true;
             }
             let Some(rows) = self.rows(separator) else { return false };
@@ -285,17 +291,14 @@ impl<'a> Evidence<'a> {
                     .is_ok_and(|text| text.parse::<f64>().is_ok())
             };
             let names = !rows[0].iter().any(number);
-            names
-                && (self.options.header == Some(true)
-                    || rows[1..].iter().any(|row| row.iter().any(number)))
+            names && (self.announces_header() || rows[1..].iter().any(|row| row.iter().any(number)))
         })?;
         Some(self.table(separator, Header::Plain))
     }
 
     /// A table by name: with a header unless the first line is a row like the others.
     pub(super) fn table_as_named(&self, default: Separator) -> Table {
-        let header = self.options.header == Some(true);
-        let found = self.named().or_else(|| if header { None } else { self.headless() });
+        let found = self.named().or_else(|| self.headless());
         found.unwrap_or_else(|| {
             let header =
                 if self.options.header == Some(false) { Header::None } else { Header::Plain };

@@ -3,9 +3,8 @@
 
 use super::fields::{FieldPosition, shown};
 use super::log_builder::RawId;
-use super::roles::{Roles, kind_column, kinds_note};
+use super::roles::Roles;
 use super::table::{Kept, layout};
-use super::understood::Purpose;
 use super::{LogBuilder, OpenFile, ReadOptions};
 use crate::{Error, Result};
 use serde::de::{DeserializeSeed, SeqAccess, Visitor};
@@ -199,10 +198,7 @@ impl<'a, 'b> JsonRows<'a, 'b> {
         let purpose = self.builder.aliases.purpose;
         let roles = Roles::find(&self.path, &names, self.options, self.builder.aliases)?;
         let kept = Kept::find(&self.path, &names, &roles, self.options)?;
-        if let Some(at) = kind_column(&names).filter(|_| kept.is_empty() && purpose == Purpose::Log)
-        {
-            self.builder.note(kinds_note(&names[at]));
-        }
+        self.builder.note_kinds(&names);
         let layout = layout(self.format, &names, &roles, purpose);
         self.builder.begin(&self.path, self.done.clone(), layout)?;
         self.shape = Some((roles, names, kept));

@@ -3,7 +3,7 @@
 use super::ReadOptions;
 use super::date_time::shown_time;
 use super::fields::{FieldPosition, IdChange};
-use super::roles::ColumnAliases;
+use super::roles::{ColumnAliases, kind_column};
 use super::times::{FileTimes, TimeColumn};
 use super::understood::{FirstRow, Layout, Purpose, TimeSpan, Understood};
 use crate::{Error, Log, Result};
@@ -128,6 +128,19 @@ impl<'a> LogBuilder<'a> {
         let note = note.into();
         if !self.notes.contains(&note) {
             self.notes.push(note);
+        }
+    }
+
+    /// Tells about kinds of events that are read as if they were one.
+    pub(crate) fn note_kinds(&mut self, columns: &[String]) {
+        let chosen = |name: &String| self.options.equals.contains_key(name);
+        let all_alike = self.aliases.purpose == Purpose::Log && self.options.weights.is_empty();
+        if let Some(name) = kind_column(columns).map(|at| &columns[at]).filter(|name| !chosen(name))
+            && all_alike
+        {
+            self.note(format!(
+                "column `{name}` holds kinds of events; all kinds are read alike (`equals.{name}` keeps some, `weights` weighs them)"
+            ));
         }
     }
 

@@ -80,6 +80,13 @@ impl ColumnNames {
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
+
+    /// Whether a column is named by what a header calls it, not by position.
+    pub(crate) fn needs_header(&self) -> bool {
+        let all = [&self.user, &self.item, &self.time, &self.weight];
+        let is_name = |name: &&String| !name.is_empty() && name.parse::<usize>().is_err();
+        all.into_iter().flatten().any(|name| is_name(&name))
+    }
 }
 
 impl<S: Into<String>> FromIterator<S> for Values {

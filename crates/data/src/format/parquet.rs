@@ -3,10 +3,9 @@
 
 use super::fields::FieldPosition;
 use super::log_builder::{IdColumn, RawId, WeightColumn, too_many_ids};
-use super::roles::{Roles, kind_column, kinds_note};
+use super::roles::Roles;
 use super::table::{Kept, layout};
 use super::times::{NumberUnit, TimeColumn};
-use super::understood::Purpose;
 use super::{LogBuilder, OpenFile, ReadOptions};
 use crate::columns::parquet::{
     Cells, Meaning, Tick, broken, column_names, guarded, open, type_name, utf8, visit_chunk,
@@ -43,9 +42,7 @@ fn read(
     let purpose = builder.aliases.purpose;
     let roles = Roles::find(path, &names, options, builder.aliases)?;
     let kept = Kept::find(path, &names, &roles, options)?;
-    if let Some(at) = kind_column(&names).filter(|_| kept.is_empty() && purpose == Purpose::Log) {
-        builder.note(kinds_note(&names[at]));
-    }
+    builder.note_kinds(&names);
     let done = source.done();
     done.set(0);
     builder.begin(path, std::rc::Rc::clone(&done), layout("parquet", &names, &roles, purpose))?;

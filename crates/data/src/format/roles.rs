@@ -16,7 +16,8 @@ pub(crate) struct ColumnAliases {
     pub(crate) user: &'static [&'static str],
     pub(crate) item: &'static [&'static str],
     pub(crate) time: &'static [&'static str],
-    pub(crate) weight: &'static [&'static str],
+    /// One list after the other.
+    pub(crate) weight: &'static [&'static [&'static str]],
 }
 
 const USER: &[&str] = &[
@@ -86,6 +87,26 @@ pub(super) const ITEM: &[&str] = &[
     "product",
 ];
 
+const WEIGHT: &[&str] = &[
+    "rating",
+    "weight",
+    "count",
+    "score",
+    "value",
+    "stars",
+    "overall",
+    "bookrating",
+    "userrating",
+    "plays",
+    "playcount",
+    "listencount",
+    "frequency",
+    "quantity",
+    "watchratio",
+    "label",
+];
+const GRADE: &[&str] = &["grade", "relevance", "rel"];
+
 /// For interaction logs.
 pub(crate) static LOG_ALIASES: ColumnAliases = ColumnAliases {
     purpose: Purpose::Log,
@@ -114,24 +135,7 @@ pub(crate) static LOG_ALIASES: ColumnAliases = ColumnAliases {
         "reviewtime",
         "eventdate",
     ],
-    weight: &[
-        "rating",
-        "weight",
-        "count",
-        "score",
-        "value",
-        "stars",
-        "overall",
-        "bookrating",
-        "userrating",
-        "plays",
-        "playcount",
-        "listencount",
-        "frequency",
-        "quantity",
-        "watchratio",
-        "label",
-    ],
+    weight: &[WEIGHT],
 };
 
 /// For rankings: the rank is read as a time, the score as a weight.
@@ -140,7 +144,7 @@ pub(crate) static RANKING_ALIASES: ColumnAliases = ColumnAliases {
     user: USER,
     item: ITEM,
     time: &["rank", "position"],
-    weight: &["score", "prediction"],
+    weight: &[&["score", "prediction"]],
 };
 
 /// For pairs of users and items, which have no other columns.
@@ -153,23 +157,7 @@ pub(crate) static GRADED_ALIASES: ColumnAliases = ColumnAliases {
     user: USER,
     item: ITEM,
     time: &[],
-    weight: &[
-        "grade",
-        "relevance",
-        "rel",
-        "rating",
-        "weight",
-        "count",
-        "score",
-        "value",
-        "stars",
-        "overall",
-        "bookrating",
-        "plays",
-        "playcount",
-        "frequency",
-        "label",
-    ],
+    weight: &[GRADE, WEIGHT],
 };
 
 /// Columns that say what kind of event a row is, for a hint.
@@ -220,12 +208,12 @@ impl Roles {
         };
         // With kinds, the weight column is the one that holds them.
         let kinds = !options.weights.is_empty();
-        let weight = if kinds { KINDS } else { aliases.weight };
+        let weight = if kinds { KINDS.to_vec() } else { aliases.weight.concat() };
         let roles = Self {
             user: needed("user", common(named.user, aliases.user))?,
             item: needed("item", common(named.item, aliases.item))?,
             time: common(named.time, aliases.time),
-            weight: common(named.weight, weight),
+            weight: common(named.weight, &weight),
         };
         if kinds && roles.weight.is_none() {
             let problem =
@@ -276,16 +264,14 @@ impl Roles {
             return Ok(roles);
         }
         let free: Vec<usize> = (0..columns.len()).filter(|&at| at != user && at != item).collect();
-        if named.time.is_none() {
-            roles.time = free.iter().copied().find(|&at| columns[at].time);
+        let time = free.iter().copied().find(|&at| columns[at].time);
+        if named.time.is_none() && purpose == Purpose::Log {
+            roles.time = time;
         }
         // In wider tables a number may be anything.
         if named.weight.is_none() && columns.len() <= 4 {
-            let is_weight = |at: &usize| columns[*at].number && Some(*at) != roles.time;
+            let is_weight = |at: &usize| columns[*at].number && Some(*at) != time;
             roles.weight = free.iter().copied().find(is_weight);
-        }
-        if purpose == Purpose::Judgements {
-            roles.time = named.time.flatten();
         }
         Ok(roles)
     }
@@ -362,13 +348,6 @@ pub(crate) fn is_header<'a>(
 /// The column that says what kind of event a row is, if a header has one.
 pub(crate) fn kind_column<S: AsRef<str>>(header: &[S]) -> Option<usize> {
     header.iter().position(|name| KINDS.contains(&normal(name.as_ref()).as_str()))
-}
-
-/// What is said of a column of kinds that is not used.
-pub(super) fn kinds_note(name: &str) -> String {
-    format!(
-        "column `{name}` holds kinds of events; all kinds are read alike (`equals.{name}` keeps some, `weights` weighs them)"
-    )
 }
 
 pub(super) fn normal(name: &str) -> String {

@@ -4,7 +4,7 @@
 use super::fields::{FieldPosition, shown};
 use super::log_builder::RawId;
 use super::records::{Record, Records};
-use super::roles::{Content, Roles, column, kind_column, kinds_note};
+use super::roles::{Content, Roles, column};
 use super::separator::Separator;
 use super::understood::{Layout, Purpose, UsedColumns};
 use super::{LogBuilder, OpenFile, ReadOptions};
@@ -58,7 +58,9 @@ impl Table {
     ) -> Result<()> {
         let path = source.path().to_path_buf();
         let done = source.done();
-        let contents = self.contents(&source);
+        // Names say what columns are; without them their content does.
+        let contents =
+            if self.header == Header::None { self.contents(&source) } else { Vec::new() };
         let mut records = Records::new(source.into_text(), self.separator, self.quoting);
         let Some(first) = records.next()? else {
             return Err(Error::file(path, "the file is empty"));
@@ -76,7 +78,7 @@ impl Table {
         names.extend(keys.iter().map(|(key, _)| key.clone()));
         let roles = self.roles(&path, &names, n_columns, &contents, options, builder)?;
         let kept = Kept::find(&path, &names, &roles, options)?;
-        self.note(&names, &contents, options, builder);
+        builder.note_kinds(&names);
         let header_row = self.header != Header::None;
         let layout = layout(self.format, &names, &roles, builder.aliases.purpose);
         let separator = Some(self.separator.shown());
@@ -181,30 +183,11 @@ impl Table {
         Ok(roles)
     }
 
-    /// What the columns of the head hold, for tables without a header.
+    /// What the columns of the head hold.
     fn contents(&self, source: &OpenFile) -> Vec<Content> {
         let rows: Vec<_> =
             source.head().lines().map(|line| self.separator.split(line, self.quoting)).collect();
-        contents(&rows[usize::from(self.header != Header::None).min(rows.len())..])
-    }
-
-    /// Tells about kinds of events that are read as if they were one.
-    fn note(
-        &self,
-        names: &[String],
-        contents: &[Content],
-        options: &ReadOptions,
-        builder: &mut LogBuilder<'_>,
-    ) {
-        let kinds = kind_column(names).filter(|&at| contents.get(at).is_some_and(|c| !c.number));
-        let Some(at) = kinds.filter(|_| self.header != Header::None) else { return };
-        let name = &names[at];
-        let silent = builder.aliases.purpose != Purpose::Log
-            || !options.weights.is_empty()
-            || options.equals.contains_key(name);
-        if !silent {
-            builder.note(kinds_note(name));
-        }
+        contents(&rows)
     }
 }
 

@@ -5,11 +5,12 @@
 //! files were written in.
 
 use super::ReadOptions;
-use super::date_time::{DateReader, UnixTime, shown_time};
+use super::date_time::{DateReader, shown_time};
 use super::fields::{FieldPosition, ascii, shown};
 use crate::{Error, Result};
 use jiff::civil::Date;
 use rankstill_core::TimeUnit;
+use rankstill_core::time::{UnixTime, YEARS};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -77,24 +78,15 @@ impl From<TimeUnit> for NumberUnit {
     }
 }
 
-/// 1990-01-01 and 2100-01-01, in Unix seconds.
-const EVIDENT: std::ops::Range<i64> = 631_152_000..4_102_444_800;
-
-/// The unit in which a number lies between 1990 and 2100; at most one.
-pub(crate) fn unit_of(number: i64) -> Option<TimeUnit> {
-    let inside = |unit: &TimeUnit| EVIDENT.contains(&number.div_euclid(unit.per_second()));
-    TimeUnit::ALL.into_iter().find(inside)
-}
-
 /// Whether a field is a time and hardly anything else: a date, or a whole number between 1990 and 2100.
 pub(super) fn is_time(field: &[u8], dates: &mut DateReader) -> bool {
     let text = ascii(field).unwrap_or_default();
     match text.parse::<i64>() {
-        Ok(number) => unit_of(number).is_some(),
+        Ok(number) => TimeUnit::of_number(number).is_some(),
         Err(_) => match decimal(text) {
             Some((mantissa, decimals)) => {
                 let whole = mantissa.div_euclid(10i128.pow(decimals));
-                i64::try_from(whole).is_ok_and(|whole| unit_of(whole).is_some())
+                i64::try_from(whole).is_ok_and(|whole| TimeUnit::of_number(whole).is_some())
             }
             // The shortest date is `1.1.2024`.
             None => text.len() >= 8 && text.len() <= 64 && dates.read(text).is_some(),
@@ -341,6 +333,7 @@ impl TimeColumn {
                 }
             }
         };
+        self.dates.begin_file();
         let (earliest, latest) = (moment(least, decimals), moment(most, decimals));
         let found = FileTimes { form, earliest, latest, note };
         if decimals < self.decimals {
@@ -378,7 +371,7 @@ fn evidence(
     decimals: u32,
     note: &mut Option<String>,
 ) -> Result<Option<NumberUnit>> {
-    let unit = |tick: i64| unit_of(tick.div_euclid(10i64.pow(decimals)));
+    let unit = |tick: i64| TimeUnit::of_number(tick.div_euclid(10i64.pow(decimals)));
     // The usual case, without a look at every number.
     if unit(least).is_some() && unit(least) == unit(most) {
         return Ok(unit(most).map(NumberUnit::from));
@@ -420,7 +413,7 @@ fn day(digits: i64) -> Option<i64> {
     let (year, month, day) = (digits / 10_000, digits / 100 % 100, digits % 100);
     let date = Date::new(i16::try_from(year).ok()?, month as i8, day as i8).ok()?;
     let seconds = date.duration_since(Date::constant(1970, 1, 1)).as_secs();
-    EVIDENT.contains(&seconds).then_some(seconds)
+    YEARS.contains(&seconds).then_some(seconds)
 }
 
 /// A tick of 10^-`decimals` seconds.
