@@ -62,6 +62,7 @@ async fn serve(
     let app = Arc::new(App::new(setup).unwrap());
     let listen = Listen {
         address: "127.0.0.1:0".parse().unwrap(),
+        hosts: Vec::new(),
         threads: 1,
         #[cfg(feature = "tls")]
         tls: None,
