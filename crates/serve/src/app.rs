@@ -12,7 +12,7 @@ use crate::telemetry::SpanExporter;
 use axum::body::Bytes;
 use std::fmt::Display;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -59,6 +59,8 @@ pub struct Setup {
     pub keys: Option<Keys>,
     /// Access for administrators. Without it, the models cannot be changed.
     pub admin: Option<Admin>,
+    /// Lines of the log that were dropped, counted by whoever writes it. Shown by the metrics.
+    pub dropped_log_lines: Arc<AtomicU64>,
     /// Where to send a span for each request.
     #[cfg(feature = "otlp")]
     pub traces: Option<SpanExporter>,
@@ -86,7 +88,7 @@ impl App {
             models: Models::new(models)?,
             scoring: Scoring::new(threads, &limits, store.clone())?,
             ladder: Ladder::new(limits.remembered / 2),
-            metrics: Metrics::new(),
+            metrics: Metrics::new(setup.dropped_log_lines),
             document: OnceLock::new(),
             #[cfg(feature = "otlp")]
             spans: setup.traces,

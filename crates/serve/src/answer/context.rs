@@ -29,7 +29,8 @@ impl<'a> UserContext<'a> {
         // One by one for most users; a set where both are long.
         let many = trained.len() * state.items.len() > MANY;
         let set: HashSet<ItemId> = trained.iter().copied().filter(|_| many).collect();
-        let is_trained = |item: &ItemId| if many { set.contains(item) } else { trained.contains(item) };
+        let is_trained =
+            |item: &ItemId| if many { set.contains(item) } else { trained.contains(item) };
         let mut new: Vec<ItemId> = stored.filter(|item| !is_trained(item)).collect();
         new.extend(&query.history);
         new.retain(|&item| snapshot.trained().has_item(item));

@@ -296,9 +296,10 @@ impl Queue {
         let answers = recommend(snapshot, &queries);
         let took = began.elapsed();
         match answers {
-            Ok(answers) => {
-                answers.into_iter().map(|answer| Ok(Scored::Recommendations(answer, took))).collect()
-            }
+            Ok(answers) => answers
+                .into_iter()
+                .map(|answer| Ok(Scored::Recommendations(answer, took)))
+                .collect(),
             Err(error) => {
                 let why = failed(error);
                 jobs.iter().map(|_| Err(ScoringError::Failed(why.clone()))).collect()

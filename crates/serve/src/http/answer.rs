@@ -20,7 +20,8 @@ impl Answer {
             Ok(()) => Ok(Self(body.bytes.into())),
             Err(error) if error.is_io() => {
                 let most = limits.answer;
-                let problem = format!("the answer has more than {most} bytes: ask for fewer items at a time");
+                let problem =
+                    format!("the answer has more than {most} bytes: ask for fewer items at a time");
                 Err(Problem::field("#", problem))
             }
             Err(error) => Err(Problem::internal(error.to_string())),

@@ -24,7 +24,9 @@ impl Hosts {
             Some(host) if host.len() == name.trim_end_matches('.').len() => Ok(host),
             _ => Err(Error::Setting {
                 key: "host".into(),
-                problem: format!("expected a name without a port, such as shop.example, found `{name}`"),
+                problem: format!(
+                    "expected a name without a port, such as shop.example, found `{name}`"
+                ),
             }),
         };
         let names = names.iter().map(name).collect::<Result<Vec<String>>>()?;
@@ -44,7 +46,9 @@ impl Hosts {
         let problem = |detail: String| Err(Problem::unreadable(detail));
         let host = match (given.next(), given.next()) {
             (Some(one), None) => one.to_str().ok().and_then(host),
-            (Some(_), Some(_)) => return problem("expected one header `host`, found several".into()),
+            (Some(_), Some(_)) => {
+                return problem("expected one header `host`, found several".into());
+            }
             (None, _) if request.uri().path().starts_with("/health/") => return Ok(()),
             (None, _) => {
                 let version = request.version();
@@ -101,10 +105,20 @@ mod tests {
     #[test]
     fn foreign_names_are_refused_and_ones_own_are_not() {
         let local = Hosts::new(([127, 0, 0, 1], 8080).into(), &["Shop.Example".into()]).unwrap();
-        for own in ["localhost", "LOCALHOST:80", "127.0.0.1:8080", "127.9.9.9", "[::1]:8080", "shop.example.", "shop.example:443"] {
+        for own in [
+            "localhost",
+            "LOCALHOST:80",
+            "127.0.0.1:8080",
+            "127.9.9.9",
+            "[::1]:8080",
+            "shop.example.",
+            "shop.example:443",
+        ] {
             assert_eq!(status(&local, &[own], "/v1/models"), 200, "{own}");
         }
-        for foreign in ["evil.example", "localhost.evil.example", "10.0.0.1", "[::2]", "shop.example.evil"] {
+        for foreign in
+            ["evil.example", "localhost.evil.example", "10.0.0.1", "[::2]", "shop.example.evil"]
+        {
             assert_eq!(status(&local, &[foreign], "/v1/models"), 421, "{foreign}");
         }
         for none in [&[][..], &["a", "a"], &[""], &["a@localhost"], &["a b"]] {

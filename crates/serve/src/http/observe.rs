@@ -102,9 +102,10 @@ async fn until_written(response: Response, progress: Progress) -> Response {
     let (head, body) = response.into_parts();
     let counted = Counted { size, progress };
     match to_bytes(body, usize::MAX).await {
-        Ok(bytes) => {
-            Response::from_parts(head, Body::from(Bytes::from_owner(Unread { bytes, _counted: counted })))
-        }
+        Ok(bytes) => Response::from_parts(
+            head,
+            Body::from(Bytes::from_owner(Unread { bytes, _counted: counted })),
+        ),
         Err(error) => Problem::internal(error.to_string()).into_response(),
     }
 }

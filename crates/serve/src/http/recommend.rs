@@ -10,7 +10,7 @@ use crate::app::{App, Shared};
 use crate::limits::at_most;
 use crate::model::{Challenger, Slot, Snapshot};
 use crate::store::UserState;
-use crate::telemetry::{DegradedLabels, SwapLabels};
+use crate::telemetry::{DegradedLabels, SwapLabels, label};
 use crate::wire::{
     BatchAnswer, BatchRequest, FallbackRung, OneAnswer, Problem, Recommendations, Request,
     TrialMode, UserParams,
@@ -91,7 +91,9 @@ pub(super) async fn batch(
     let lines = batch.requests.iter().map(|request| app.limits.lines(request));
     let (lines, most) = (lines.fold(0, usize::saturating_add), app.limits.lines);
     if lines > most {
-        let problem = format!("expected at most {most} items and reasons, k x (1 + explain), in all answers together, found {lines}");
+        let problem = format!(
+            "expected at most {most} items and reasons, k x (1 + explain), in all answers together, found {lines}"
+        );
         return Err(Problem::field("#/requests", problem));
     }
     let mut answers: Vec<Option<OneAnswer>> = Vec::with_capacity(batch.requests.len());
@@ -142,9 +144,11 @@ async fn read_users(
         }
         Err(reason) => {
             let problem = Problem::from(reason);
-            let without = positions.iter().zip(valid.iter()).filter(|(_, one)| one.query.user.is_some());
+            let without =
+                positions.iter().zip(valid.iter()).filter(|(_, one)| one.query.user.is_some());
             without.for_each(|(&at, _)| answers[at] = Some(OneAnswer::Problem(problem.clone())));
-            let mut kept = valid.iter().map(|one| one.query.user.is_none()).collect::<Vec<_>>().into_iter();
+            let mut kept =
+                valid.iter().map(|one| one.query.user.is_none()).collect::<Vec<_>>().into_iter();
             positions.retain(|_| kept.next().unwrap_or_default());
             valid.retain(|one| one.query.user.is_none());
         }
@@ -266,7 +270,7 @@ impl RoutedRequest {
         };
         let found = self.app.ladder.answer(&self.answering, &self.query, &state);
         let rung = found.degraded.map_or("none", FallbackRung::name);
-        let labels = DegradedLabels { model: self.slot.name.clone(), rung };
+        let labels = DegradedLabels { model: label(&self.slot.name), rung };
         self.app.metrics.degraded.get_or_create(&labels).inc();
         Ok(found)
     }
@@ -328,7 +332,7 @@ fn end_trial(app: &App, slot: &Slot, challenger: &Arc<Challenger>, reason: Optio
     {
         let version = &challenger.snapshot.version;
         tracing::error!(model = slot.name, version, why, "the guard ended a trial");
-        let labels = SwapLabels { model: slot.name.clone(), outcome: "ended_by_guard" };
+        let labels = SwapLabels { model: label(&slot.name), outcome: "ended_by_guard" };
         app.metrics.swaps.get_or_create(&labels).inc();
     }
 }

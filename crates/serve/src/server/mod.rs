@@ -107,8 +107,7 @@ impl Server {
         #[cfg(feature = "tls")]
         let renewal = self.tls.clone();
         #[cfg(feature = "tls")]
-        let renewal =
-            renewal.map(|tls| self.answering.spawn(async move { tls.renew().await }));
+        let renewal = renewal.map(|tls| self.answering.spawn(async move { tls.renew().await }));
         #[cfg(feature = "otlp")]
         let (ended, exporter) = {
             let ((ended, end), app) = (oneshot::channel(), Arc::clone(&app));

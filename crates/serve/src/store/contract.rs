@@ -134,7 +134,10 @@ pub(super) fn no_more_than_the_newest_events_are_read(fixture: &impl Fixture) {
     store.append(&events).unwrap();
     store.append(&[event("b", "x", 1, None)]).unwrap();
     let found = store.user_states(&["a", "b"], 3, soon()).unwrap();
-    assert_eq!((&found[0].items[..], &found[1].items[..]), (&["i17", "i18", "i19"].map(String::from)[..], &["x".to_owned()][..]));
+    assert_eq!(
+        (&found[0].items[..], &found[1].items[..]),
+        (&["i17", "i18", "i19"].map(String::from)[..], &["x".to_owned()][..])
+    );
     assert_eq!(store.user_state("a", 0, soon()).unwrap().items, [""; 0]);
 }
 
@@ -167,7 +170,10 @@ pub(super) fn only_a_mark_remains_of_a_forgotten_user(fixture: &impl Fixture) {
     assert_eq!(store.forget("a").unwrap(), 2);
     drop(store);
     let store = fixture.open();
-    assert_eq!(store.user_state("a", usize::MAX, soon()).unwrap(), UserState { items: vec![], forgotten: true });
+    assert_eq!(
+        store.user_state("a", usize::MAX, soon()).unwrap(),
+        UserState { items: vec![], forgotten: true }
+    );
     assert_eq!(items(&*store, "ab"), ["y"], "another user");
     assert_eq!(store.forgotten().unwrap(), ["a"]);
     assert_eq!(store.append(&[of_a, event("ab", "y", 1, Some("k"))]).unwrap(), [true, false]);

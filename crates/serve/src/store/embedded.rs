@@ -12,9 +12,11 @@
 //! Keys belong to a user: forgetting the user deletes them, and different users may use the same key.
 
 mod file;
+#[cfg(test)]
+mod outages;
 
 use super::{Event, EventStore, StoredEvent, UserState};
-use crate::{Error, Result};
+use crate::Result;
 use file::StoreFile;
 use redb::{ReadableTable as _, ReadableTableMetadata as _, TableDefinition};
 use std::path::PathBuf;
@@ -52,7 +54,8 @@ impl EmbeddedStore {
     }
 
     fn parse(&self, number: u64, bytes: &[u8]) -> Result<Event> {
-        let broken = |error: serde_json::Error| self.file.error(&format!("event {number}: {error}"));
+        let broken =
+            |error: serde_json::Error| self.file.error(&format!("event {number}: {error}"));
         serde_json::from_slice(bytes).map_err(broken)
     }
 }
@@ -96,21 +99,17 @@ impl EventStore for EmbeddedStore {
         self.file.check()
     }
 
-    fn user_states(
-        &self,
-        users: &[&str],
-        newest: usize,
-        until: Instant,
-    ) -> Result<Vec<UserState>> {
+    fn user_states(&self, users: &[&str], newest: usize, until: Instant) -> Result<Vec<UserState>> {
         let found = self.file.view(|transaction| {
             let by_user = transaction.open_table(BY_USER)?;
             let forgotten = transaction.open_table(FORGOTTEN)?;
             let mut found = Vec::with_capacity(users.len());
             for &user in users {
                 let numbers = by_user.range((user, 0)..=(user, u64::MAX))?.rev().take(newest);
-                let mut numbers = numbers
-                    .map(|entry| Ok(entry?.0.value().1))
-                    .collect::<Result<Vec<u64>, redb::Error>>()?;
+                let mut numbers =
+                    numbers
+                        .map(|entry| Ok(entry?.0.value().1))
+                        .collect::<Result<Vec<u64>, redb::Error>>()?;
                 numbers.reverse();
                 let mut events: Vec<(u64, Vec<u8>)> = Vec::with_capacity(numbers.len());
                 if !numbers.is_empty() {

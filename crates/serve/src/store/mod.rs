@@ -7,7 +7,7 @@ mod embedded;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(test)]
-mod worked_example;
+pub(crate) mod worked_example;
 mod writer;
 
 pub use crate::wire::Event;
@@ -62,12 +62,7 @@ pub trait EventStore: Send + Sync {
     ///
     /// # Errors
     /// If the store cannot be read, or not until that time.
-    fn user_states(
-        &self,
-        users: &[&str],
-        newest: usize,
-        until: Instant,
-    ) -> Result<Vec<UserState>>;
+    fn user_states(&self, users: &[&str], newest: usize, until: Instant) -> Result<Vec<UserState>>;
 
     /// The state of one user.
     ///

@@ -67,7 +67,13 @@ impl Writer {
         };
         let thread =
             thread.map_err(|source| Error::Network { what: "starting a thread".into(), source })?;
-        Ok(Self { sender, thread: Some(thread), patience, works, abandoned: AtomicBool::new(false) })
+        Ok(Self {
+            sender,
+            thread: Some(thread),
+            patience,
+            works,
+            abandoned: AtomicBool::new(false),
+        })
     }
 
     /// Whether the store could be written when that was last tried, at most a second ago unless it hangs.

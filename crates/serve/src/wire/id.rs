@@ -18,7 +18,8 @@ impl Id {
     /// What is wrong with an id in a request, if anything: exported logs have a line for each event and a column
     /// for each id.
     pub(crate) fn problem(&self) -> Option<&'static str> {
-        let wrong = self.0.is_empty() || self.0.bytes().any(|byte| matches!(byte, b'\t' | b'\n' | b'\r' | 0));
+        let wrong = self.0.is_empty()
+            || self.0.bytes().any(|byte| matches!(byte, b'\t' | b'\n' | b'\r' | 0));
         wrong.then_some("expected an id that is not empty and contains no tab, line break or NUL")
     }
 }

@@ -118,7 +118,9 @@ impl Problem {
 
     /// Meant for another host.
     pub fn misdirected(host: &str) -> Self {
-        let detail = format!("this server does not answer for `{host}`; names besides its own are allowed with --host");
+        let detail = format!(
+            "this server does not answer for `{host}`; names besides its own are allowed with --host"
+        );
         Self::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", "Meant for another host", detail)
     }
 

@@ -15,8 +15,7 @@ use std::time::{Duration, Instant};
 const CACHE: usize = 64 << 20;
 
 const OPEN_ELSEWHERE: &str = "is open in another process, such as a running server; stop that process, or read a copy of the file";
-const GONE: &str =
-    "was removed or replaced while it was open; put it back, or restart to begin with what is there now";
+const GONE: &str = "was removed or replaced while it was open; put it back, or restart to begin with what is there now";
 
 /// Pauses between attempts to open or write a file that failed: doubled from the first to the last.
 const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(30)];
@@ -52,10 +51,6 @@ impl StoreFile {
     pub fn open(path: PathBuf) -> Result<Self> {
         let open = open(&path, true)?;
         Ok(Self { path, open: RwLock::new(Some(open)), failure: Mutex::default() })
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     pub fn error(&self, problem: &dyn Display) -> Error {

@@ -330,12 +330,7 @@ impl EventStore for PostgresStore {
     }
 
     /// "Newest" is by time, as the index has it.
-    fn user_states(
-        &self,
-        users: &[&str],
-        newest: usize,
-        until: Instant,
-    ) -> Result<Vec<UserState>> {
+    fn user_states(&self, users: &[&str], newest: usize, until: Instant) -> Result<Vec<UserState>> {
         // PostgreSQL texts cannot contain NUL, and neither do the ids of events.
         let is_valid = |user: &&str| !user.contains('\0');
         let valid: Vec<&str> = users.iter().copied().filter(is_valid).collect();

@@ -157,7 +157,10 @@ fn two_instances_see_each_others_events_at_once() {
         assert_eq!(items(&*other, &user), ["x"]);
         assert_eq!(other.append(&[event(&user, "x", 0, Some(&key))]).unwrap(), [false]);
         assert_eq!(other.forget(&user).unwrap(), 1);
-        assert_eq!(one.user_state(&user, usize::MAX, soon()).unwrap(), UserState { items: vec![], forgotten: true });
+        assert_eq!(
+            one.user_state(&user, usize::MAX, soon()).unwrap(),
+            UserState { items: vec![], forgotten: true }
+        );
     }
 }
 
@@ -174,7 +177,10 @@ fn a_large_table_is_not_scanned() {
         schema.run(&format!("ANALYZE {}.rankstill_events", schema.name)).unwrap();
         for round in 10..50 {
             store.append(&[single(round)]).unwrap();
-            assert_eq!(store.user_states(&["u7", "nobody"], usize::MAX, soon()).unwrap()[0].items, ["x"]);
+            assert_eq!(
+                store.user_states(&["u7", "nobody"], usize::MAX, soon()).unwrap()[0].items,
+                ["x"]
+            );
         }
         store.append(&many[..10]).unwrap();
         store.forget("u3").unwrap();
@@ -324,11 +330,25 @@ fn calls_fail_fast_after_a_database_did_not_respond() {
     let store =
         PostgresStore::at(&Database { url, password: None, roots: None, patience }).unwrap();
     let began = Instant::now();
-    assert!(store.user_state("a", usize::MAX, soon()).unwrap_err().to_string().contains("did not respond in time"));
+    assert!(
+        store
+            .user_state("a", usize::MAX, soon())
+            .unwrap_err()
+            .to_string()
+            .contains("did not respond in time")
+    );
     assert!(began.elapsed() >= patience / 2 - Duration::from_millis(1));
-    assert!(store.user_state("a", usize::MAX, soon()).unwrap_err().to_string().contains("next attempt"));
+    assert!(
+        store.user_state("a", usize::MAX, soon()).unwrap_err().to_string().contains("next attempt")
+    );
     std::thread::sleep(patience / 2);
-    assert!(store.user_state("a", usize::MAX, soon()).unwrap_err().to_string().contains("did not respond in time"));
+    assert!(
+        store
+            .user_state("a", usize::MAX, soon())
+            .unwrap_err()
+            .to_string()
+            .contains("did not respond in time")
+    );
 }
 
 #[test]

@@ -189,7 +189,7 @@ fn a_slow_collector_costs_spans_but_no_time() {
         let url = format!("http://{}", slow.local_addr().unwrap());
         let traces = SpanExporter::with_queue(&url, 2).unwrap();
         // The sending task has not started yet.
-        let metrics = Metrics::new();
+        let metrics = Metrics::new(Arc::default());
         for _ in 0..5 {
             let end = SpanEnd {
                 method: "GET",
