@@ -184,7 +184,7 @@ fn no_request_within_the_limits_costs_more_than_ten_times_its_share() {
     for round in 0..120 {
         // One in three is at the limits of the document, the others anywhere below.
         let mut up_to =
-            |most: usize| if round % 3 == 0 { most } else { rng.below(most as u64 + 1) as usize };
+            |most: usize| if round % 3 == 0 { most } else { rng.below(most as u32 + 1) as usize };
         let n = [1, up_to(limits.batch)][round % 2].max(1);
         let k = up_to(limits.k).max(1);
         let explain = up_to(limits.explain);
