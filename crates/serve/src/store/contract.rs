@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::{Event, EventStore, UserState};
+use crate::Result;
 use crate::wire::Id;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,7 +27,11 @@ pub(super) fn soon() -> Instant {
 }
 
 pub(super) fn items(store: &dyn EventStore, user: &str) -> Vec<String> {
-    store.user_state(user, usize::MAX, soon()).unwrap().items
+    state(store, user).unwrap().items
+}
+
+pub(super) fn state(store: &dyn EventStore, user: &str) -> Result<UserState> {
+    store.user_state(user, usize::MAX, soon())
 }
 
 pub(super) fn numbers(store: &dyn EventStore) -> Vec<u64> {
