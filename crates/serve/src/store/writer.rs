@@ -147,7 +147,7 @@ fn write(store: &dyn EventStore, jobs: &mpsc::Receiver<Job>, works: &AtomicBool)
         let worked = works.swap(failed.is_none(), Ordering::Relaxed);
         match failed {
             Some(error) if worked => tracing::error!(%error, "the event store failed"),
-            None if !worked => tracing::error!("the event store works again"),
+            None if !worked => tracing::warn!("the event store works again"),
             _ => {}
         }
         WriteFailed

@@ -327,11 +327,11 @@ fn calls_fail_fast_after_a_database_did_not_respond() {
     let store =
         PostgresStore::at(&Database { url, password: None, roots: None, patience }).unwrap();
     let began = Instant::now();
-    assert!(state(&*store, "a").unwrap_err().to_string().contains("did not respond in time"));
+    assert!(state(&store, "a").unwrap_err().to_string().contains("did not respond in time"));
     assert!(began.elapsed() >= patience / 2 - Duration::from_millis(1));
-    assert!(state(&*store, "a").unwrap_err().to_string().contains("next attempt"));
+    assert!(state(&store, "a").unwrap_err().to_string().contains("next attempt"));
     std::thread::sleep(patience / 2);
-    assert!(state(&*store, "a").unwrap_err().to_string().contains("did not respond in time"));
+    assert!(state(&store, "a").unwrap_err().to_string().contains("did not respond in time"));
 }
 
 #[test]
