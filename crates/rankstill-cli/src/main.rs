@@ -75,6 +75,10 @@ enum Command {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let screen = Screen::new(cli.common.quiet, cli.common.json);
+    if let Err(problem) = rankstill::core::kernel::simd::check_named() {
+        _ = writeln!(std::io::stderr(), "error: {problem}");
+        return ExitCode::FAILURE;
+    }
     if let Err(error) =
         rayon::ThreadPoolBuilder::new().num_threads(cli.common.threads).build_global()
     {

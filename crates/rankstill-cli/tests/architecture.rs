@@ -151,10 +151,13 @@ fn only_those_who_may_open_files_do() {
         crates.join("core/src/artefact.rs"),
         crates.join("core/src/artefact/tests.rs"),
         crates.join("core/src/atomic_write.rs"),
+        crates.join("serve/src/server/signals.rs"),
         crates.join("serve/src/server/tls.rs"),
         crates.join("serve/src/server/tls"),
+        crates.join("serve/src/store/embedded"),
     ];
-    // `serve` has sockets of tokio's and a file of redb's, and opens nothing itself but a certificate, which is renewed.
+    // `serve` has sockets of tokio's and a file of redb's. It opens a certificate, which is renewed, looks whether the event store's file
+    // is still there, and whether the system ignores a signal.
     for folder in ["core", "models", "distill", "eval", "serve"] {
         for path in sources(&crates.join(folder).join("src")) {
             if may.iter().any(|may| path.starts_with(may)) {

@@ -11,14 +11,16 @@
 //!
 //! Keys belong to a user: forgetting the user deletes them, and different users may use the same key.
 
+mod file;
+#[cfg(test)]
+mod outages;
+
 use super::{Event, EventStore, StoredEvent, UserState};
-use crate::{Error, Result};
-use redb::{
-    Database, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _,
-    TableDefinition,
-};
-use std::fmt::Display;
-use std::path::{Path, PathBuf};
+use crate::Result;
+use file::StoreFile;
+use redb::{ReadableTable as _, ReadableTableMetadata as _, TableDefinition};
+use std::path::PathBuf;
+use std::time::Instant;
 
 const EVENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("events");
 const BY_USER: TableDefinition<'_, (&str, u64), ()> = TableDefinition::new("by_user");
@@ -27,15 +29,9 @@ const FORGOTTEN: TableDefinition<'_, &str, u64> = TableDefinition::new("forgotte
 const COUNTERS: TableDefinition<'_, &str, u64> = TableDefinition::new("counters");
 const LAST: &str = "last";
 
-/// Bytes of pages cached in memory.
-const CACHE: usize = 64 << 20;
-
-const OPEN_ELSEWHERE: &str = "is open in another process, such as a running server; stop that process, or read a copy of the file";
-
 /// An event store in a local file.
 pub struct EmbeddedStore {
-    path: PathBuf,
-    database: Database,
+    file: StoreFile,
 }
 
 impl EmbeddedStore {
@@ -44,14 +40,8 @@ impl EmbeddedStore {
     /// # Errors
     /// If another process has it open, it cannot be written, or it is not an event store.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
-        let path = path.into();
-        let database = Database::builder().set_cache_size(CACHE).create(&path);
-        let database = database.map_err(|error| match error {
-            redb::DatabaseError::DatabaseAlreadyOpen => at(&path)(&OPEN_ELSEWHERE),
-            other => at(&path)(&other),
-        })?;
-        let store = Self { path, database };
-        store.write(|transaction| {
+        let store = Self { file: StoreFile::open(path.into())? };
+        store.file.write(|transaction| {
             // Readers need every table to exist.
             transaction.open_table(EVENTS)?;
             transaction.open_table(BY_USER)?;
@@ -63,36 +53,11 @@ impl EmbeddedStore {
         Ok(store)
     }
 
-    /// Runs one transaction, which is durable when this returns.
-    fn write<T>(
-        &self,
-        change: impl FnOnce(&redb::WriteTransaction) -> Result<T, redb::Error>,
-    ) -> Result<T> {
-        let run = || {
-            let transaction = self.database.begin_write()?;
-            let result = change(&transaction)?;
-            transaction.commit()?;
-            Ok(result)
-        };
-        run().map_err(|error: redb::Error| at(&self.path)(&error))
-    }
-
-    fn view<T>(
-        &self,
-        query: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error>,
-    ) -> Result<T> {
-        let run = || query(&self.database.begin_read()?);
-        run().map_err(|error: redb::Error| at(&self.path)(&error))
-    }
-
     fn parse(&self, number: u64, bytes: &[u8]) -> Result<Event> {
-        let broken = |error: serde_json::Error| at(&self.path)(&format!("event {number}: {error}"));
+        let broken =
+            |error: serde_json::Error| self.file.error(&format!("event {number}: {error}"));
         serde_json::from_slice(bytes).map_err(broken)
     }
-}
-
-fn at(path: &Path) -> impl Fn(&dyn Display) -> Error {
-    |problem| Error::Store { location: path.display().to_string(), problem: problem.to_string() }
 }
 
 impl EventStore for EmbeddedStore {
@@ -102,8 +67,8 @@ impl EventStore for EmbeddedStore {
 
     fn append(&self, events: &[Event]) -> Result<Vec<bool>> {
         let bytes = events.iter().map(serde_json::to_vec).collect::<Result<Vec<_>, _>>();
-        let bytes = bytes.map_err(|error| at(&self.path)(&error))?;
-        self.write(|transaction| {
+        let bytes = bytes.map_err(|error| self.file.error(&error))?;
+        self.file.write(|transaction| {
             let mut table = transaction.open_table(EVENTS)?;
             let mut by_user = transaction.open_table(BY_USER)?;
             let mut keys = transaction.open_table(KEYS)?;
@@ -130,18 +95,27 @@ impl EventStore for EmbeddedStore {
         })
     }
 
-    fn user_states(&self, users: &[&str]) -> Result<Vec<UserState>> {
-        let found = self.view(|transaction| {
+    fn check(&self) -> Result<()> {
+        self.file.check()
+    }
+
+    fn user_states(&self, users: &[&str], newest: usize, until: Instant) -> Result<Vec<UserState>> {
+        let found = self.file.view(|transaction| {
             let by_user = transaction.open_table(BY_USER)?;
             let forgotten = transaction.open_table(FORGOTTEN)?;
             let mut found = Vec::with_capacity(users.len());
             for &user in users {
-                let numbers = by_user.range((user, 0)..=(user, u64::MAX))?;
-                let numbers = numbers
-                    .map(|entry| Ok(entry?.0.value().1))
-                    .collect::<Result<Vec<u64>, redb::Error>>()?;
+                let numbers = by_user.range((user, 0)..=(user, u64::MAX))?.rev().take(newest);
+                let mut numbers =
+                    numbers
+                        .map(|entry| Ok(entry?.0.value().1))
+                        .collect::<Result<Vec<u64>, redb::Error>>()?;
+                numbers.reverse();
                 let mut events: Vec<(u64, Vec<u8>)> = Vec::with_capacity(numbers.len());
                 if !numbers.is_empty() {
+                    if Instant::now() > until {
+                        return Ok(None);
+                    }
                     let table = transaction.open_table(EVENTS)?; // most users have none
                     for number in numbers {
                         let bytes = table.get(number)?;
@@ -150,9 +124,13 @@ impl EventStore for EmbeddedStore {
                 }
                 found.push((events, forgotten.get(user)?.is_some()));
             }
-            Ok(found)
+            Ok(Some(found))
         })?;
+        let late = || self.file.error(&"the users' events could not be read in time");
         let state = |(events, forgotten): (Vec<(u64, Vec<u8>)>, bool)| {
+            if !events.is_empty() && Instant::now() > until {
+                return Err(late());
+            }
             let parsed = events.iter().map(|(number, bytes)| self.parse(*number, bytes));
             let mut events = parsed.collect::<Result<Vec<_>>>()?;
             events.sort_by_key(|event| event.time); // stable: events of the same time stay in the order of arrival
@@ -161,11 +139,11 @@ impl EventStore for EmbeddedStore {
                 forgotten,
             })
         };
-        found.into_iter().map(state).collect()
+        found.ok_or_else(late)?.into_iter().map(state).collect()
     }
 
     fn forget(&self, user: &str) -> Result<u64> {
-        self.write(|transaction| {
+        self.file.write(|transaction| {
             let mut table = transaction.open_table(EVENTS)?;
             let mut by_user = transaction.open_table(BY_USER)?;
             let mut keys = transaction.open_table(KEYS)?;
@@ -193,7 +171,7 @@ impl EventStore for EmbeddedStore {
     }
 
     fn read(&self, after: u64, limit: usize) -> Result<Vec<StoredEvent>> {
-        let rows = self.view(|transaction| {
+        let rows = self.file.view(|transaction| {
             let table = transaction.open_table(EVENTS)?;
             let rows = table.range(after.saturating_add(1)..)?.take(limit);
             let copied = rows
@@ -207,7 +185,7 @@ impl EventStore for EmbeddedStore {
     }
 
     fn forgotten(&self) -> Result<Vec<String>> {
-        self.view(|transaction| {
+        self.file.view(|transaction| {
             let table = transaction.open_table(FORGOTTEN)?;
             let users = table.iter()?.map(|entry| entry.map(|(user, _)| user.value().to_owned()));
             Ok(users.collect::<Result<Vec<_>, _>>()?)
@@ -215,7 +193,7 @@ impl EventStore for EmbeddedStore {
     }
 
     fn n_events(&self) -> Result<u64> {
-        self.view(|transaction| Ok(transaction.open_table(EVENTS)?.len()?))
+        self.file.view(|transaction| Ok(transaction.open_table(EVENTS)?.len()?))
     }
 }
 
