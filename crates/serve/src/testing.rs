@@ -239,7 +239,7 @@ pub fn site(models: Vec<Snapshot>, limits: Limits) -> Site {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(EmbeddedStore::open(folder.path().join("events")).unwrap());
     let setup = Setup { models, store: Some(store), limits, threads: 2, ..Setup::default() };
-    Site { app: Arc::new(App::new(setup).unwrap()), folder: folder }
+    Site { app: Arc::new(App::new(setup).unwrap()), folder }
 }
 
 /// A server with the administrator key `admin` and the client key `shop`. It can load the artefacts `unfactored`
@@ -268,7 +268,7 @@ pub fn administered(limits: Limits) -> Site {
         admin: Some(Admin { keys: keys(b"admin"), load: Box::new(load) }),
         ..Setup::default()
     };
-    Site { app: Arc::new(App::new(setup).unwrap()), folder: folder }
+    Site { app: Arc::new(App::new(setup).unwrap()), folder }
 }
 
 /// A server with an event store and the administrator key `admin`.
@@ -276,7 +276,7 @@ pub fn administered_with_store() -> Site {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(EmbeddedStore::open(folder.path().join("events")).unwrap());
     let models = vec![snapshot(Kind::Factors)];
-    Site { folder: folder, ..administered_over(store, models, Limits::default()) }
+    Site { folder, ..administered_over(store, models, Limits::default()) }
 }
 
 /// The same with this event store.

@@ -363,13 +363,13 @@ fn acknowledged_events_survive_a_crash_and_calls_recover() {
             ended.store(1, Ordering::Relaxed);
         });
         while acknowledged.lock().unwrap().len() < 30 {
-            state(&*store, "a").unwrap();
+            state(&**store, "a").unwrap();
         }
         server.kill();
         while ended.load(Ordering::Relaxed) == 0 {
             std::thread::sleep(Duration::from_millis(1));
         }
-        assert!(state(&*store, "a").is_err());
+        assert!(state(&**store, "a").is_err());
     });
     assert!(store.append(&[event("b", "x", 0, None)]).is_err());
     server.start_again();
