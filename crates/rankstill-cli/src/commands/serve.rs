@@ -187,7 +187,7 @@ pub fn run(options: &Options, threads: usize, screen: &Screen) -> Result<()> {
     let scheme = if tls.is_some() { "https" } else { "http" };
     #[cfg(not(feature = "tls"))]
     let scheme = "http";
-    let ready = |address| screen.print(format!("listening on {scheme}://{address}"));
+    let ready = |address| _ = screen.print(format!("listening on {scheme}://{address}"));
     let listen = Listen {
         address: options.listen,
         threads,

@@ -3,14 +3,19 @@
 //!
 //! | table | key | value |
 //! | --- | --- | --- |
-//! | `events` | number (u64) | the event as JSON |
+//! | `events` | number (u64) | the event as JSON, with a checksum |
 //! | `by_user` | user, number | empty |
 //! | `keys` | user, key of an event | its number |
-//! | `forgotten` | user | the last event number at that time |
+//! | `forgotten` | user | a checksum of the user |
 //! | `counters` | `last` | the last event number |
 //!
 //! Keys belong to a user: forgetting the user deletes them, and different users may use the same key.
 
+mod audit;
+#[cfg(test)]
+mod faults;
+
+use super::record;
 use super::{Event, EventStore, StoredEvent, UserState};
 use crate::{Error, Result};
 use redb::{
@@ -32,6 +37,9 @@ const CACHE: usize = 64 << 20;
 
 const OPEN_ELSEWHERE: &str = "is open in another process, such as a running server; stop that process, or read a copy of the file";
 
+const EMPTY: &str = "is an empty file, which a store never is: put the store back, or remove the file to begin a new one";
+const MARK_DAMAGED: &str = "the mark does not match its checksum, so somebody else may have been forgotten; take the store from a backup";
+
 /// An event store in a local file.
 pub struct EmbeddedStore {
     path: PathBuf,
@@ -42,14 +50,22 @@ impl EmbeddedStore {
     /// Opens the file or creates it. Repairs a file that a killed process left behind.
     ///
     /// # Errors
-    /// If another process has it open, it cannot be written, or it is not an event store.
+    /// If another process has it open, it cannot be written, it is not an event store, or its marks of forgotten users are damaged.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
+        // A new store would be begun in it, and forgotten users would come back.
+        if path.metadata().is_ok_and(|found| found.is_file() && found.len() == 0) {
+            return Err(at(&path)(&EMPTY));
+        }
         let database = Database::builder().set_cache_size(CACHE).create(&path);
         let database = database.map_err(|error| match error {
             redb::DatabaseError::DatabaseAlreadyOpen => at(&path)(&OPEN_ELSEWHERE),
             other => at(&path)(&other),
         })?;
+        Self::with(path, database)
+    }
+
+    fn with(path: PathBuf, database: Database) -> Result<Self> {
         let store = Self { path, database };
         store.write(|transaction| {
             // Readers need every table to exist.
@@ -60,6 +76,7 @@ impl EmbeddedStore {
             transaction.open_table(COUNTERS)?;
             Ok(())
         })?;
+        store.forgotten()?;
         Ok(store)
     }
 
@@ -85,9 +102,14 @@ impl EmbeddedStore {
         run().map_err(|error: redb::Error| at(&self.path)(&error))
     }
 
-    fn parse(&self, number: u64, bytes: &[u8]) -> Result<Event> {
-        let broken = |error: serde_json::Error| at(&self.path)(&format!("event {number}: {error}"));
-        serde_json::from_slice(bytes).map_err(broken)
+    /// The event of a record. One that is damaged is named and passed over: it must not keep the others from being read.
+    fn parse(&self, number: u64, bytes: &[u8]) -> Option<Event> {
+        let event = record::read(number, bytes);
+        event.inspect_err(|problem| self.passed_over(number, problem)).ok()
+    }
+
+    fn passed_over(&self, number: u64, problem: &str) {
+        tracing::error!(store = %self.path.display(), event = number, problem, "an event is damaged and passed over");
     }
 }
 
@@ -121,7 +143,7 @@ impl EventStore for EmbeddedStore {
                     keys.insert(key, last + 1)?;
                 }
                 last += 1;
-                table.insert(last, bytes.as_slice())?;
+                table.insert(last, record::sealed(last, bytes).as_slice())?;
                 by_user.insert((user, last), ())?;
                 new.push(true);
             }
@@ -152,16 +174,20 @@ impl EventStore for EmbeddedStore {
             }
             Ok(found)
         })?;
-        let state = |(events, forgotten): (Vec<(u64, Vec<u8>)>, bool)| {
-            let parsed = events.iter().map(|(number, bytes)| self.parse(*number, bytes));
-            let mut events = parsed.collect::<Result<Vec<_>>>()?;
+        let state = |((events, forgotten), user): ((Vec<(u64, Vec<u8>)>, bool), &&str)| {
+            let of_user = |(number, bytes): &(u64, Vec<u8>)| {
+                let event = self.parse(*number, bytes)?;
+                let own = event.user.0 == **user;
+                if !own {
+                    self.passed_over(*number, "is listed among those of another user");
+                }
+                own.then_some(event)
+            };
+            let mut events: Vec<Event> = events.iter().filter_map(of_user).collect();
             events.sort_by_key(|event| event.time); // stable: events of the same time stay in the order of arrival
-            Ok(UserState {
-                items: events.into_iter().map(|event| event.item.0).collect(),
-                forgotten,
-            })
+            UserState { items: events.into_iter().map(|event| event.item.0).collect(), forgotten }
         };
-        found.into_iter().map(state).collect()
+        Ok(found.into_iter().zip(users).map(state).collect())
     }
 
     fn forget(&self, user: &str) -> Result<u64> {
@@ -186,32 +212,45 @@ impl EventStore for EmbeddedStore {
             for key in &owned {
                 keys.remove((user, key.as_str()))?;
             }
-            let last = transaction.open_table(COUNTERS)?.get(LAST)?.map_or(0, |last| last.value());
-            transaction.open_table(FORGOTTEN)?.insert(user, last)?;
+            transaction.open_table(FORGOTTEN)?.insert(user, record::mark(user))?;
             Ok(numbers.len() as u64)
         })
     }
 
     fn read(&self, after: u64, limit: usize) -> Result<Vec<StoredEvent>> {
-        let rows = self.view(|transaction| {
+        self.view(|transaction| {
             let table = transaction.open_table(EVENTS)?;
-            let rows = table.range(after.saturating_add(1)..)?.take(limit);
-            let copied = rows
-                .map(|entry| entry.map(|(number, bytes)| (number.value(), bytes.value().to_vec())));
-            Ok(copied.collect::<Result<Vec<_>, _>>()?)
-        })?;
-        let stored = rows
-            .into_iter()
-            .map(|(number, bytes)| Ok(StoredEvent { number, event: self.parse(number, &bytes)? }));
-        stored.collect()
+            let stored = table.range(after.saturating_add(1)..)?.filter_map(|entry| {
+                let read = |(number, bytes): (
+                    redb::AccessGuard<'_, u64>,
+                    redb::AccessGuard<'_, &[u8]>,
+                )| {
+                    let number = number.value();
+                    self.parse(number, bytes.value()).map(|event| StoredEvent { number, event })
+                };
+                entry.map(read).transpose()
+            });
+            Ok(stored.take(limit).collect::<Result<Vec<_>, _>>()?)
+        })
+    }
+
+    fn damaged(&self) -> Result<Vec<String>> {
+        self.view(audit::damaged)
     }
 
     fn forgotten(&self) -> Result<Vec<String>> {
-        self.view(|transaction| {
+        let marks = self.view(|transaction| {
             let table = transaction.open_table(FORGOTTEN)?;
-            let users = table.iter()?.map(|entry| entry.map(|(user, _)| user.value().to_owned()));
-            Ok(users.collect::<Result<Vec<_>, _>>()?)
-        })
+            let marks = table
+                .iter()?
+                .map(|entry| entry.map(|(user, mark)| (user.value().to_owned(), mark.value())));
+            Ok(marks.collect::<Result<Vec<_>, _>>()?)
+        })?;
+        let user = |(user, mark): (String, u64)| match record::marks(&user, mark) {
+            true => Ok(user),
+            false => Err(at(&self.path)(&format!("forgotten user `{user}`: {MARK_DAMAGED}"))),
+        };
+        marks.into_iter().map(user).collect()
     }
 
     fn n_events(&self) -> Result<u64> {
@@ -241,6 +280,18 @@ mod tests {
     }
 
     contract_tests!(Some(tempfile::tempdir().unwrap()));
+
+    #[test]
+    fn an_empty_file_is_no_new_store() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.redb");
+        std::fs::File::create(&path).unwrap();
+        let refused = EmbeddedStore::open(&path).err().unwrap().to_string();
+        assert!(
+            refused.contains("events.redb") && refused.contains("is an empty file"),
+            "{refused}"
+        );
+    }
 
     #[test]
     fn a_file_that_is_not_a_store_is_refused() {
