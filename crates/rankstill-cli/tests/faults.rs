@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{assert_same, in_folder, lasting, ok, rankstill, text};
+use common::{assert_same, in_memory, lasting, ok, rankstill, text};
 use rankstill::core::atomic_write::faults::KINDS;
 use std::path::Path;
 use std::process::Command;
@@ -98,7 +98,7 @@ distill = { kind = "rank_distil", teachers = ["Teacher"], k = 5, warm_up = 0 }
 
 #[test]
 fn a_run_survives_every_fault_of_the_disk() {
-    let (root, file) = in_folder(EXPERIMENT);
+    let (root, file) = in_memory(EXPERIMENT);
     let place = root.path().join("place");
     let out = place.join("run");
     let args = ["run", text(&file), "--out", text(&out)];
@@ -110,7 +110,7 @@ fn a_run_survives_every_fault_of_the_disk() {
 
 #[test]
 fn prepare_survives_every_fault_of_the_disk() {
-    let root = tempfile::tempdir().unwrap();
+    let (root, _) = in_memory("");
     let (log, place) = (root.path().join("log.tsv"), root.path().join("place"));
     ok(&mut rankstill(&["simulate", "--interactions", "1000", "--quiet", "--out", text(&log)]));
     let data = place.join("data");
@@ -130,7 +130,7 @@ fn prepare_survives_every_fault_of_the_disk() {
 
 #[test]
 fn recommend_survives_every_fault_of_the_disk() {
-    let (root, file) = in_folder(EXPERIMENT);
+    let (root, file) = in_memory(EXPERIMENT);
     let run = root.path().join("run");
     let only = ["--set", "only=[\"Teacher\"]", "--quiet"];
     ok(rankstill(&["run", text(&file), "--out", text(&run)]).args(only));

@@ -245,24 +245,26 @@ fn artefacts() -> (tempfile::TempDir, [PathBuf; 2]) {
 }
 
 #[test]
-fn shards_of_two_models_are_never_mixed() {
+fn shards_of_two_models_or_options_are_never_mixed() {
     let (root, models) = artefacts();
-    for at in 0..20 {
+    for at in 0..10 {
         let out = root.path().join(format!("l{at}.tsv"));
-        let both: Vec<Child> = models
-            .iter()
-            .zip(["1/2", "2/2"])
-            .map(|(model, shard)| {
-                let args = ["recommend", text(model), "--all", "--quiet", "--out", text(&out)];
-                rankstill(&args).args(["--shard", shard]).stderr(Stdio::piped()).spawn().unwrap()
-            })
-            .collect();
-        let ended: Vec<Output> = both.into_iter().map(|c| c.wait_with_output().unwrap()).collect();
+        let begin = |of: usize| {
+            let (model, k) = (text(&models[of % 2]), (2 + of / 2).to_string());
+            let mut command = rankstill(&["recommend", model, "--all", "--quiet", "--k", &k]);
+            let shard = format!("{}/6", of + 1);
+            command.args(["--out", text(&out), "--shard", &shard]).stderr(Stdio::piped());
+            command.spawn().unwrap()
+        };
+        let all: Vec<Child> = (0..6).map(begin).collect();
+        let ended: Vec<Output> = all.into_iter().map(|c| c.wait_with_output().unwrap()).collect();
         let refused: Vec<_> = ended.iter().filter(|one| !one.status.success()).collect();
-        assert_eq!(refused.len(), 1, "{ended:?}");
-        let message = String::from_utf8_lossy(&refused[0].stderr);
-        assert!(message.contains("have another model"), "{message}");
-        assert!(message.contains(".parts.json: the parts next to it"), "{message}");
+        assert_eq!(refused.len(), 5, "{ended:?}");
+        for one in refused {
+            let message = String::from_utf8_lossy(&one.stderr);
+            assert!(message.contains(".parts.json: the parts next to it"), "{message}");
+            assert!(message.contains("have another model"), "{message}");
+        }
     }
 }
 

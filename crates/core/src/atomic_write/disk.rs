@@ -1,5 +1,5 @@
 //! The one place where files are changed: every write that must survive a crash goes through these functions, so that the tests
-//! can stop or fail each of them ([`super::faults`]).
+//! can stop or fail each of them (`faults`).
 
 #[cfg(any(test, feature = "testing"))]
 use super::faults;

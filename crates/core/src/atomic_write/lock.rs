@@ -108,7 +108,7 @@ impl Lock {
 }
 
 impl Drop for Lock {
-    /// The file goes while it is locked: who has opened it meanwhile sees that it is gone ([`is_at`]).
+    /// The file goes while it is locked: who has opened it meanwhile sees that it is gone (`is_at`).
     fn drop(&mut self) {
         if self.file.is_some() && cfg!(unix) {
             _ = fs::remove_file(&self.place);
