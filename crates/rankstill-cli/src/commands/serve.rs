@@ -200,7 +200,7 @@ pub fn run(options: &Options, threads: usize, screen: &Screen) -> Result<()> {
     let scheme = if tls.is_some() { "https" } else { "http" };
     #[cfg(not(feature = "tls"))]
     let scheme = "http";
-    let ready = |address| screen.print(format!("listening on {scheme}://{address}"));
+    let ready = |address| _ = screen.print(format!("listening on {scheme}://{address}"));
     if options.listen.ip().is_unspecified() && options.host.is_empty() {
         screen.say("requests under any host name are answered; --host NAME allows that name only");
     }

@@ -6,6 +6,7 @@ mod contract;
 mod embedded;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod record;
 #[cfg(test)]
 pub(crate) mod worked_example;
 mod writer;
@@ -84,6 +85,15 @@ pub trait EventStore: Send + Sync {
     /// # Errors
     /// If the store cannot be read.
     fn read(&self, after: u64, limit: usize) -> Result<Vec<StoredEvent>>;
+
+    /// What the store holds that is not what was written, a line each. Events among it are passed over everywhere else. Reads
+    /// everything.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn damaged(&self) -> Result<Vec<String>> {
+        Ok(Vec::new()) // a database checks its pages itself
+    }
 
     /// All forgotten users, ordered by id.
     ///

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 const CACHE: usize = 64 << 20;
 
 const OPEN_ELSEWHERE: &str = "is open in another process, such as a running server; stop that process, or read a copy of the file";
+const EMPTY: &str = "is an empty file, which a store never is: put the store back, or remove the file to begin a new one";
 const GONE: &str = "was removed or replaced while it was open; put it back, or restart to begin with what is there now";
 
 /// Pauses between attempts to open or write a file that failed: doubled from the first to the last.
@@ -51,6 +52,21 @@ impl StoreFile {
     pub fn open(path: PathBuf) -> Result<Self> {
         let open = open(&path, true)?;
         Ok(Self { path, open: RwLock::new(Some(open)), failure: Mutex::default() })
+    }
+
+    /// A database that is not in the file at `path`, which only has to be there.
+    #[cfg(test)]
+    pub fn over(path: PathBuf, database: Database) -> Result<Self> {
+        let wrong = |error: std::io::Error| Error::Store {
+            location: path.display().to_string(),
+            problem: error.to_string(),
+        };
+        let open = Open { database, file: identity(&path).map_err(wrong)? };
+        Ok(Self { path, open: RwLock::new(Some(open)), failure: Mutex::default() })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     pub fn error(&self, problem: &dyn Display) -> Error {
@@ -197,10 +213,14 @@ impl StoreFile {
 
 /// Only the first time may make a file: where there was one, an empty one would bring back who was forgotten.
 fn open(path: &Path, create: bool) -> Result<Open> {
+    let wrong = |problem: String| Error::Store { location: path.display().to_string(), problem };
+    // A new store would be begun in it, and forgotten users would come back.
+    if path.metadata().is_ok_and(|found| found.is_file() && found.len() == 0) {
+        return Err(wrong(EMPTY.into()));
+    }
     let mut builder = Database::builder();
     builder.set_cache_size(CACHE);
     let database = if create { builder.create(path) } else { builder.open(path) };
-    let wrong = |problem: String| Error::Store { location: path.display().to_string(), problem };
     let database = database.map_err(|error| match error {
         redb::DatabaseError::DatabaseAlreadyOpen => wrong(OPEN_ELSEWHERE.into()),
         other => wrong(other.to_string()),
