@@ -190,8 +190,8 @@ fn whatever_fails_the_old_or_the_new_is_there() {
                 drop(Lock::beside(&made).unwrap()); // brings it back
             }
             assert!(["old", "new"].contains(&read(&mark).as_str()), "{name} {at}");
-            if fault != faults::Fault::Kill && result.is_err() {
-                let text = result.unwrap_err().to_string();
+            if let (false, Err(error)) = (fault == faults::Fault::Kill, result) {
+                let text = error.to_string();
                 assert!(text.contains(root.path().to_str().unwrap()), "{text}");
             }
             fill("new")().unwrap();

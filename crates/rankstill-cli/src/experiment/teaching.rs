@@ -46,6 +46,7 @@ mod tests {
     use crate::experiment::EPOCHS;
     use crate::experiment::plan::ExperimentPlan;
     use crate::experiment::spec::Spec;
+    use rankstill::core::EpochReport;
     use serde_json::json;
     use std::fs;
 

@@ -35,6 +35,9 @@ const LAST: &str = "last";
 
 const MARK_DAMAGED: &str = "the mark does not match its checksum, so somebody else may have been forgotten; take the store from a backup";
 
+/// Numbers and bytes of events.
+type Records = Vec<(u64, Vec<u8>)>;
+
 /// An event store in a local file.
 pub struct EmbeddedStore {
     file: StoreFile,
@@ -143,7 +146,7 @@ impl EventStore for EmbeddedStore {
             Ok(Some(found))
         })?;
         let late = || self.file.error(&"the users' events could not be read in time");
-        let state = |((events, forgotten), user): ((Vec<(u64, Vec<u8>)>, bool), &&str)| {
+        let state = |((events, forgotten), user): ((Records, bool), &&str)| {
             if !events.is_empty() && Instant::now() > until {
                 return Err(late());
             }
