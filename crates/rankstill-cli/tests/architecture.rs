@@ -151,6 +151,7 @@ fn only_those_who_may_open_files_do() {
         crates.join("core/src/artefact.rs"),
         crates.join("core/src/artefact/tests.rs"),
         crates.join("core/src/atomic_write.rs"),
+        crates.join("serve/src/http/tests"),
         crates.join("serve/src/server/signals.rs"),
         crates.join("core/src/atomic_write"),
         crates.join("serve/src/server/tls.rs"),
@@ -194,7 +195,11 @@ fn files_are_changed_in_one_place() {
             if path.starts_with(&seam) || path.starts_with(&load_generator) {
                 continue;
             }
-            if path.ends_with("tests.rs") || path.parent().is_some_and(|p| p.ends_with("tests")) {
+            // Modules of tests.
+            let tests = ["tests.rs", "faults.rs", "outages.rs"];
+            if tests.iter().any(|tests| path.ends_with(tests))
+                || path.parent().is_some_and(|p| p.ends_with("tests"))
+            {
                 continue;
             }
             for word in words {
