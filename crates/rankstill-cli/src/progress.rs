@@ -4,12 +4,20 @@ use anyhow::{Context as _, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Once};
 use std::time::Duration;
 
 /// The number of the signal that asked to stop; 0 as long as none did.
 static SIGNAL: LazyLock<Arc<AtomicUsize>> = LazyLock::new(Arc::default);
+
+/// Whether signals are somebody else's to answer.
+static LEFT: AtomicBool = AtomicBool::new(false);
+
+/// Leaves signals to the server, which answers what it has accepted before it ends.
+pub fn leave_signals() {
+    LEFT.store(true, Ordering::Relaxed);
+}
 
 /// Whether Ctrl-C was pressed, or the process was asked to end (SIGTERM). Long tasks check this between two steps, save their state
 /// and stop.
@@ -37,6 +45,9 @@ fn catch() {
     let Ok(mut signals) = signals else { return };
     let wait = move || {
         for signal in signals.forever() {
+            if LEFT.load(Ordering::Relaxed) {
+                continue;
+            }
             if SIGNAL.swap(signal as usize, Ordering::Relaxed) != 0 {
                 std::process::exit(128 + signal);
             }

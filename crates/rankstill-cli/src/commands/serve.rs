@@ -12,7 +12,7 @@ use rankstill::data::read_items;
 #[cfg(feature = "tls")]
 use rankstill::serve::Tls;
 use rankstill::serve::{Admin, App, Id, ItemRow, ItemTable, Keys, Limits, Listen, Setup, Snapshot};
-use rankstill_cli::progress::Screen;
+use rankstill_cli::progress::{Screen, leave_signals};
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -204,6 +204,7 @@ pub fn run(options: &Options, threads: usize, screen: &Screen) -> Result<()> {
     if options.listen.ip().is_unspecified() && options.host.is_empty() {
         screen.say("requests under any host name are answered; --host NAME allows that name only");
     }
+    leave_signals();
     let listen = Listen {
         address: options.listen,
         hosts: options.host.clone(),
