@@ -21,7 +21,7 @@ pub fn line(mut value: Value) -> String {
     value.to_string()
 }
 
-/// Reads a line of [`line`], or the same over several lines; the checksum is not among its keys.
+/// Reads a line of [`line()`], or the same over several lines; the checksum is not among its keys.
 ///
 /// # Errors
 /// When it is not JSON, or not what was written.

@@ -27,7 +27,7 @@ pub struct Options {
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
     listen: SocketAddr,
     /// A name by which clients may ask for the server, such as shop.example (the header `Host`, without its port); repeatable. The
-    /// address that it listens on, and the names of loopback, are always allowed. Default: no other names; on 0.0.0.0 or [::], any.
+    /// address that it listens on, and the names of loopback, are always allowed. Default: no other names; on every address (such as 0.0.0.0), any.
     #[arg(long, value_name = "NAME")]
     host: Vec<String>,
     /// A file with titles and attributes of the items: CSV, TSV or RecBole's .item.
