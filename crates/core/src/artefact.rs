@@ -237,13 +237,18 @@ pub fn read_tensors(path: &Path) -> Result<Option<(String, Tensors)>> {
     match (known, text.strip_prefix(SUM)) {
         (Some(_), Some(rest)) => Ok(Some((rest.get(65..).unwrap_or_default().to_owned(), tensors))),
         // What earlier versions wrote is JSON.
-        (None, None) if text.starts_with('{') => Ok(Some((text, tensors))),
+        (None, None) if text.starts_with('{') && !names_sum(&bytes) => Ok(Some((text, tensors))),
         _ => Err(damaged()),
     }
 }
 
 /// Before the checksum in the text of a file.
 const SUM: &str = "sha256 ";
+
+/// Whether there is a checksum somewhere in the file, as where damage hides it from [`sum_in`].
+fn names_sum(bytes: &[u8]) -> bool {
+    bytes.windows(SUM.len()).any(|window| window == SUM.as_bytes())
+}
 
 /// Where the checksum stands in the header of a file of [`write_tensors`].
 fn sum_in(bytes: &[u8]) -> Option<usize> {
