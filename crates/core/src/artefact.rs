@@ -197,30 +197,77 @@ impl Artefact {
     }
 }
 
-/// Writes arrays and a line of text to one file, atomically.
+/// Writes arrays and a line of text to one file, atomically. Before the text stands a checksum of the whole file.
 ///
 /// # Errors
 /// When the disk is full.
 pub fn write_tensors(path: &Path, text: &str, tensors: &Tensors) -> Result<()> {
-    atomic_write::write(path, &tensors_to_bytes(text, tensors))
+    let blank = "0".repeat(64);
+    let mut bytes = tensors_to_bytes(&format!("{SUM}{blank} {text}"), tensors);
+    if let Some(at) = sum_in(&bytes) {
+        let sum = sha256(&bytes);
+        bytes[at..at + blank.len()].copy_from_slice(sum.as_bytes());
+    }
+    atomic_write::write(path, &bytes)
 }
 
-/// Reads a file of [`write_tensors`]; `None` if there is no file.
+/// Reads a file of [`write_tensors`]; `None` if there is no file. Files of earlier versions have no checksum.
 ///
 /// # Errors
-/// When the content is invalid.
+/// When the content is invalid, or not what was written.
 pub fn read_tensors(path: &Path) -> Result<Option<(String, Tensors)>> {
-    match fs::read(path) {
-        Ok(bytes) => tensors_from_bytes(&bytes, None, path).map(Some),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::io(path)(error)),
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io(path)(error)),
+    };
+    let bad = |problem: &str| Error::File { path: path.to_owned(), problem: problem.into() };
+    let damaged = || bad("is damaged: does not match its checksum");
+    let known = sum_in(&bytes).map(|at| {
+        let mut hash = Sha256::new();
+        hash.update(&bytes[..at]);
+        hash.update([b'0'; 64]);
+        hash.update(&bytes[at + 64..]);
+        hexadecimal(&hash.finalize()).as_bytes() == &bytes[at..at + 64]
+    });
+    if known == Some(false) {
+        return Err(damaged());
     }
+    let (text, tensors) = tensors_from_bytes(&bytes, None, path)?;
+    match (known, text.strip_prefix(SUM)) {
+        (Some(_), Some(rest)) => Ok(Some((rest.get(65..).unwrap_or_default().to_owned(), tensors))),
+        // What earlier versions wrote is JSON.
+        (None, None) if text.starts_with('{') && !names_sum(&bytes) => Ok(Some((text, tensors))),
+        _ => Err(damaged()),
+    }
+}
+
+/// Before the checksum in the text of a file.
+const SUM: &str = "sha256 ";
+
+/// Whether there is a checksum somewhere in the file, as where damage hides it from [`sum_in`].
+fn names_sum(bytes: &[u8]) -> bool {
+    bytes.windows(SUM.len()).any(|window| window == SUM.as_bytes())
+}
+
+/// Where the checksum stands in the header of a file of [`write_tensors`].
+fn sum_in(bytes: &[u8]) -> Option<usize> {
+    let length = bytes.first_chunk().map(|&length| u64::from_le_bytes(length))?;
+    let header = bytes.get(8..8usize.checked_add(usize::try_from(length).ok()?)?)?;
+    let before = format!("\"{TEXT}\":\"{SUM}");
+    let at = header.windows(before.len()).position(|window| window == before.as_bytes())?;
+    let at = 8 + at + before.len();
+    (at + 64 <= 8 + header.len()).then_some(at)
 }
 
 /// The SHA-256 of `bytes`, in hexadecimal.
 #[must_use]
 pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
+    hexadecimal(&Sha256::digest(bytes))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
         _ = write!(text, "{byte:02x}");
         text
     })

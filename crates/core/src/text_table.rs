@@ -58,7 +58,10 @@ impl TextTable {
     /// For a Markdown page: the best of a column is bold.
     #[must_use]
     pub fn markdown(&self) -> String {
-        let escape = |text: &str| text.replace('\\', "\\\\").replace('|', "\\|").replace('\n', " ");
+        let escape = |text: &str| {
+            let text = text.replace('\\', "\\\\").replace('|', "\\|").replace('\n', " ");
+            without_tags(&text)
+        };
         let lines = self.lines(escape, |cell| match cell.best {
             true => format!("**{}**", escape(&cell.text)),
             false => escape(&cell.text),
@@ -152,6 +155,20 @@ fn aligned<'a>(line: &'a [String], widths: &'a [usize]) -> impl Iterator<Item = 
     })
 }
 
+/// Where a `<` would begin a tag or a comment of HTML, it stands for itself.
+fn without_tags(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        let opens = |next: &char| next.is_ascii_alphabetic() || matches!(next, '/' | '!' | '?');
+        match c {
+            '<' if rest.peek().is_some_and(opens) => out.push_str("&lt;"),
+            other => out.push(other),
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,6 +201,15 @@ student|8   0.1000
         assert_eq!(lines[3], "| student\\|8 |     0.1000 |     |");
         assert!(lines[1].starts_with("|----") && lines[1].ends_with(":|"));
         assert!(lines.iter().all(|line| line.width() == lines[0].width()), "{found}");
+    }
+
+    #[test]
+    fn a_name_is_not_html() {
+        let mut table = TextTable::new(["<b>model", "p"]);
+        table.push(["<img src=x onerror=alert(1)> </td>", "<.001"].map(String::from));
+        let found = table.markdown();
+        assert!(found.contains("&lt;img src=x") && found.contains("&lt;/td>"), "{found}");
+        assert!(found.contains("&lt;b>model") && found.contains("<.001"), "{found}");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 pub mod experiment;
 pub mod progress;
 pub mod reading;
+pub mod sealed;
 
 /// An error and its causes on one line, without causes that the message already ends with.
 #[must_use]

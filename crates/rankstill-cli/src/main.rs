@@ -75,6 +75,10 @@ enum Command {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let screen = Screen::new(cli.common.quiet, cli.common.json);
+    if let Err(problem) = rankstill::core::kernel::simd::check_named() {
+        _ = writeln!(std::io::stderr(), "error: {problem}");
+        return ExitCode::FAILURE;
+    }
     if let Err(error) =
         rayon::ThreadPoolBuilder::new().num_threads(cli.common.threads).build_global()
     {
@@ -101,13 +105,9 @@ fn main() -> ExitCode {
         Command::Inspect(options) => commands::inspect::run(&options, &screen),
         Command::List(options) => commands::list::run(&options, &screen),
         Command::Completions { shell } => {
-            clap_complete::generate(
-                shell,
-                &mut Cli::command(),
-                "rankstill",
-                &mut std::io::stdout(),
-            );
-            Ok(())
+            let mut script = Vec::new(); // clap_complete panics when its output cannot be written
+            clap_complete::generate(shell, &mut Cli::command(), "rankstill", &mut script);
+            screen.print(String::from_utf8_lossy(&script).trim_end())
         }
     };
     match result {
@@ -115,7 +115,7 @@ fn main() -> ExitCode {
         Err(error) if rankstill_cli::progress::interrupted() => {
             screen.clear();
             _ = writeln!(std::io::stderr(), "interrupted: {}", rankstill_cli::error_line(&error));
-            ExitCode::from(130)
+            ExitCode::from(rankstill_cli::progress::exit_code())
         }
         Err(error) => {
             screen.clear();

@@ -1,27 +1,67 @@
 //! Progress: on a terminal, a bar with the estimated time left; nothing when piped.
 
+use anyhow::{Context as _, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::{IsTerminal as _, Write as _};
-use std::sync::atomic::{AtomicBool, Ordering};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Once};
 use std::time::Duration;
 
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+/// The number of the signal that asked to stop; 0 as long as none did.
+static SIGNAL: LazyLock<Arc<AtomicUsize>> = LazyLock::new(Arc::default);
 
-/// Whether Ctrl-C was pressed. Long tasks check this between two steps, save their state and stop.
-#[must_use]
-pub fn interrupted() -> bool {
-    INTERRUPTED.load(Ordering::Relaxed)
+/// Whether signals are somebody else's to answer.
+static LEFT: AtomicBool = AtomicBool::new(false);
+
+/// Leaves signals to the server, which answers what it has accepted before it ends.
+pub fn leave_signals() {
+    LEFT.store(true, Ordering::Relaxed);
 }
 
-/// Makes the first Ctrl-C request an orderly stop; the second one exits at once.
+/// Whether Ctrl-C was pressed, or the process was asked to end (SIGTERM). Long tasks check this between two steps, save their state
+/// and stop.
+#[must_use]
+pub fn interrupted() -> bool {
+    SIGNAL.load(Ordering::Relaxed) != 0
+}
+
+/// The exit code of a command that was stopped by a signal: 130 for Ctrl-C, 143 for SIGTERM.
+#[must_use]
+pub fn exit_code() -> u8 {
+    128 + SIGNAL.load(Ordering::Relaxed) as u8
+}
+
+/// Makes the first Ctrl-C or SIGTERM request an orderly stop; the second one exits at once.
 pub fn catch_interrupts() {
-    // Fails in a program that has a handler of its own; then that handler decides.
-    _ = ctrlc::set_handler(|| {
-        if INTERRUPTED.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
+    static ONCE: Once = Once::new();
+    ONCE.call_once(catch);
+}
+
+#[cfg(not(windows))]
+fn catch() {
+    // Where signals cannot be caught, they end the process as they do by themselves.
+    let signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]);
+    let Ok(mut signals) = signals else { return };
+    let wait = move || {
+        for signal in signals.forever() {
+            if LEFT.load(Ordering::Relaxed) {
+                continue;
+            }
+            if SIGNAL.swap(signal as usize, Ordering::Relaxed) != 0 {
+                std::process::exit(128 + signal);
+            }
+            _ = writeln!(std::io::stderr(), "\nstopping; press Ctrl-C again to stop at once");
         }
-        _ = writeln!(std::io::stderr(), "\nstopping; press Ctrl-C again to stop at once");
-    });
+    };
+    _ = std::thread::Builder::new().name("signals".into()).spawn(wait);
+}
+
+#[cfg(windows)]
+fn catch() {
+    for signal in [SIGINT, SIGTERM] {
+        _ = signal_hook::flag::register_usize(signal, Arc::clone(&SIGNAL), signal as usize);
+    }
 }
 
 /// How a command prints.
@@ -55,8 +95,17 @@ impl Screen {
     }
 
     /// Prints the result on standard output. A closed pipe is not an error.
-    pub fn print(&self, text: impl AsRef<str>) {
-        _ = writeln!(std::io::stdout(), "{}", text.as_ref());
+    ///
+    /// # Errors
+    /// If it cannot be written, as to a full disk.
+    pub fn print(&self, text: impl AsRef<str>) -> Result<()> {
+        let mut out = std::io::stdout().lock();
+        match writeln!(out, "{}", text.as_ref()).and_then(|()| out.flush()) {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                Err(error).context("standard output")
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Clears a line that a bar may have left.

@@ -3,41 +3,11 @@
 
 mod common;
 
-use common::{error, experiment, ok, rankstill, text};
+use common::{assert_same, error, experiment, lasting, ok, rankstill, text};
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
-
-/// Every file of a run that holds no times: data, artefacts, rankings, metrics.
-fn lasting(run: &Path) -> BTreeMap<String, Vec<u8>> {
-    let mut files = BTreeMap::new();
-    let mut folders = vec![run.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-                continue;
-            }
-            let name = path.strip_prefix(run).unwrap().to_str().unwrap().to_owned();
-            let timed = ["report", "fit.json", "epochs.jsonl", "tradeoff.svg"];
-            if !timed.iter().any(|part| name.contains(part)) {
-                files.insert(name, fs::read(path).unwrap());
-            }
-        }
-    }
-    files
-}
-
-fn assert_same(a: &BTreeMap<String, Vec<u8>>, b: &BTreeMap<String, Vec<u8>>, what: &str) {
-    assert_eq!(a.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>(), "{what}");
-    for (name, bytes) in a {
-        assert!(bytes == &b[name], "{name} differs: {what}");
-    }
-}
 
 #[test]
 fn a_run_gives_the_same_bytes_on_any_threads_and_instruction_set() {
@@ -108,7 +78,6 @@ fn a_run_that_is_killed_again_and_again_ends_in_the_same_bytes() {
     // The only setting that differs.
     a.remove("experiment.toml");
     b.remove("experiment.toml");
-    b.retain(|name, _| !name.contains(".part"));
     assert_same(&a, &b, "killed and resumed");
 }
 

@@ -193,8 +193,8 @@ fn hostile_bytes_change_nothing() {
         let mut bytes = match round % 4 {
             0 => Vec::new(),
             1 => b"GET /v1/users/1/recommendations?k=".to_vec(),
-            2 => b"POST /v1/recommendations HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 40\r\n\r\n".to_vec(),
-            _ => b"POST /v1/recommendations HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n".to_vec(),
+            2 => b"POST /v1/recommendations HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 40\r\n\r\n".to_vec(),
+            _ => b"POST /v1/recommendations HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n".to_vec(),
         };
         bytes.extend((0..40).map(|_| rng.below(256) as u8));
         bytes.extend(b"\r\n\r\n");

@@ -33,11 +33,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         threads: 0,
         keys: None,
         admin: None,
+        dropped_log_lines: Arc::default(),
         #[cfg(feature = "otlp")]
         traces: None,
     })?;
     let listen = Listen {
         address: "127.0.0.1:8080".parse()?,
+        hosts: vec![],
         threads: 0,
         #[cfg(feature = "tls")]
         tls: None,

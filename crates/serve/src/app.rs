@@ -9,11 +9,10 @@ use crate::store::{EventStore, UserState, Writer};
 use crate::telemetry::Metrics;
 #[cfg(feature = "otlp")]
 use crate::telemetry::SpanExporter;
-use crate::wire::Id;
 use axum::body::Bytes;
 use std::fmt::Display;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -37,8 +36,10 @@ pub struct App {
     pub(crate) document: OnceLock<Bytes>,
     #[cfg(feature = "otlp")]
     pub(crate) spans: Option<SpanExporter>,
-    /// Number of requests that have arrived and are not answered yet.
+    /// Number of requests that have arrived and whose answers are not written yet.
     pub(crate) in_progress: AtomicUsize,
+    /// Bytes of large answers that are not written yet.
+    pub(crate) unread: AtomicUsize,
     /// Set during shutdown, while the last requests are answered.
     pub(crate) draining: AtomicBool,
 }
@@ -58,6 +59,8 @@ pub struct Setup {
     pub keys: Option<Keys>,
     /// Access for administrators. Without it, the models cannot be changed.
     pub admin: Option<Admin>,
+    /// Lines of the log that were dropped, counted by whoever writes it. Shown by the metrics.
+    pub dropped_log_lines: Arc<AtomicU64>,
     /// Where to send a span for each request.
     #[cfg(feature = "otlp")]
     pub traces: Option<SpanExporter>,
@@ -76,15 +79,16 @@ pub type Load = dyn Fn(&str, &Path) -> std::result::Result<Snapshot, String> + S
 
 impl App {
     /// # Errors
-    /// If there is no model, if two have the same name, or if threads cannot be started.
+    /// If there is no model, if two have the same name, if a limit is out of range, or if threads cannot be started.
     pub fn new(setup: Setup) -> Result<Self> {
         let Setup { models, store, limits, threads, keys, admin, .. } = setup;
+        limits.check_possible()?;
         let writer = store.clone().map(|store| Writer::start(store, &limits)).transpose()?;
         Ok(Self {
             models: Models::new(models)?,
-            scoring: Scoring::new(threads, limits.queue, store.clone())?,
+            scoring: Scoring::new(threads, &limits, store.clone())?,
             ladder: Ladder::new(limits.remembered / 2),
-            metrics: Metrics::new(),
+            metrics: Metrics::new(setup.dropped_log_lines),
             document: OnceLock::new(),
             #[cfg(feature = "otlp")]
             spans: setup.traces,
@@ -94,6 +98,7 @@ impl App {
             keys,
             admin,
             in_progress: AtomicUsize::new(0),
+            unread: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
         })
     }
@@ -103,30 +108,46 @@ impl App {
         self.store.as_ref().filter(|store| store.is_remote())
     }
 
-    /// What the store knows about a user, or an error at `deadline`. For handlers, which must not block a
-    /// network thread.
+    /// What the store knows about each user, or an error at `deadline`: one call, away from the network threads.
     ///
     /// # Errors
     /// If the store does not answer. The log has the reason.
-    pub(crate) async fn user_state(
+    pub(crate) async fn user_states(
         &self,
-        user: &Id,
+        users: Vec<String>,
         deadline: Instant,
-    ) -> Result<UserState, ScoringError> {
+    ) -> Result<Vec<Arc<UserState>>, ScoringError> {
         let unavailable = |error: &dyn Display| {
             tracing::error!(%error, "the event store cannot be read");
             ScoringError::StoreUnavailable
         };
-        let Some(store) = &self.store else { return Ok(UserState::default()) };
-        if !store.is_remote() {
-            return store.user_state(&user.0).map_err(|error| unavailable(&error));
+        let Some(store) = &self.store else {
+            return Ok(users.iter().map(|_| Arc::default()).collect());
+        };
+        if users.is_empty() {
+            return Ok(Vec::new());
         }
-        let (store, user) = (Arc::clone(store), user.0.clone());
-        let read = tokio::task::spawn_blocking(move || store.user_state(&user));
+        let (store, newest) = (Arc::clone(store), self.limits.stored);
+        let read = tokio::task::spawn_blocking(move || {
+            let users: Vec<&str> = users.iter().map(String::as_str).collect();
+            store.user_states(&users, newest, deadline)
+        });
         match tokio::time::timeout_at(deadline.into(), read).await {
-            Ok(Ok(read)) => read.map_err(|error| unavailable(&error)),
+            Ok(Ok(Ok(states))) => Ok(states.into_iter().map(Arc::new).collect()),
+            Ok(Ok(Err(error))) => Err(unavailable(&error)),
             Ok(Err(error)) => Err(unavailable(&error)),
             Err(error) => Err(unavailable(&error)),
         }
+    }
+
+    /// Why the server should get no requests now; `None` if it should.
+    pub(crate) fn not_ready(&self) -> Option<&'static str> {
+        if self.draining.load(Ordering::Relaxed) {
+            return Some("the server is shutting down");
+        }
+        if self.writer.as_ref().is_some_and(|writer| !writer.works()) {
+            return Some("the event store cannot be written");
+        }
+        self.scoring.is_stuck().then_some("the models do not answer")
     }
 }

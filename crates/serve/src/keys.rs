@@ -32,6 +32,10 @@ impl Keys {
             if hash.len() != 64 || !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
                 return Err(wrong(format!("line {at}: expected a SHA-256, 64 hexadecimal digits")));
             }
+            if hash == sha256(b"") {
+                let problem = "is the SHA-256 of nothing, so every client would have access; was the key empty?";
+                return Err(wrong(format!("line {at}: {problem}")));
+            }
             hashes.push(hash);
         }
         if hashes.is_empty() {
@@ -47,6 +51,9 @@ impl Keys {
     pub(crate) fn check(&self, headers: &HeaderMap) -> std::result::Result<(), Problem> {
         let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let key = given.and_then(|given| given.strip_prefix("Bearer ")).unwrap_or_default();
+        if key.is_empty() {
+            return Err(Problem::unauthorised());
+        }
         let hash = sha256(key.as_bytes());
         let same = |known: &String| known.as_bytes().ct_eq(hash.as_bytes());
         // Compares with all of them, even after a match.
@@ -80,6 +87,19 @@ mod tests {
         }
         assert_eq!(keys.check(&HeaderMap::new()).unwrap_err().status, 401);
         assert!(!with(&format!("Bearer {}", sha256(b"open"))), "the hash itself is not a key");
+    }
+
+    #[test]
+    fn no_key_is_no_key() {
+        // What `printf %s "$(cat empty-file)" | sha256sum` prints.
+        let nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let error = Keys::parse(&format!("{}\n{nothing}\n", sha256(b"open"))).unwrap_err();
+        assert!(error.to_string().contains("line 2: is the SHA-256 of nothing"), "{error}");
+        let keys = Keys { hashes: vec![nothing.into()] };
+        for given in [None, Some("Bearer "), Some("Bearer"), Some("")] {
+            let given = given.map(|value| (header::AUTHORIZATION, value.parse().unwrap()));
+            assert!(keys.check(&given.into_iter().collect()).is_err());
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Limits on what a request may ask for, and on the time and memory that it may take.
 
-use crate::wire::{Problem, Request, escaped};
+use crate::wire::{Id, Problem, Request, escaped};
 use std::time::Duration;
 
 /// No client can make the server hold or do more than this.
@@ -18,6 +18,15 @@ pub struct Limits {
     pub filters: usize,
     /// Items of the history that explain a recommended item.
     pub explain: usize,
+    /// Items, and items that explain them, in all answers to a request: k x (1 + explain) for each request of a
+    /// batch.
+    pub lines: usize,
+    /// Bytes of an answer.
+    pub answer: usize,
+    /// Bytes of all answers that clients have not read yet.
+    pub unread: usize,
+    /// Events of a user that are read for an answer, the newest ones.
+    pub stored: usize,
     /// Bytes of a body.
     pub body: usize,
     /// Requests that may wait for a scoring thread. More are refused at once.
@@ -33,7 +42,9 @@ pub struct Limits {
     pub in_progress: usize,
     /// Time from a request's first byte to its last.
     pub arrival: Duration,
-    /// Open connections. More wait until one closes.
+    /// Time in which a client must have read its answer.
+    pub departure: Duration,
+    /// Open connections; fewer if the process may not open as many files. More are refused.
     pub connections: usize,
     /// How long a shutdown waits for requests in progress.
     pub drain: Duration,
@@ -48,6 +59,10 @@ impl Default for Limits {
             events: 1000,
             filters: 16,
             explain: 10,
+            lines: 50_000,
+            answer: 16 << 20,
+            unread: 256 << 20,
+            stored: 10_000,
             body: 1 << 20,
             queue: 1024,
             degrade: true,
@@ -55,6 +70,7 @@ impl Default for Limits {
             in_progress: 4096,
             deadline: Duration::from_secs(1),
             arrival: Duration::from_secs(10),
+            departure: Duration::from_secs(30),
             connections: 10_000,
             drain: Duration::from_secs(10),
         }
@@ -64,6 +80,33 @@ impl Default for Limits {
 impl Limits {
     /// Items in an answer if the request does not say; fewer if the limit is lower.
     pub const DEFAULT_K: usize = 10;
+
+    /// # Errors
+    /// Names a limit that no server can have.
+    pub(crate) fn check_possible(&self) -> crate::Result<()> {
+        let numbers = [
+            ("k", self.k, Self::LARGEST),
+            ("queue", self.queue, Self::LARGEST),
+            ("connections", self.connections, Self::LARGEST),
+            ("deadline in seconds", self.deadline.as_secs() as usize, 86_400),
+        ];
+        match numbers.into_iter().find(|(_, found, most)| found > most) {
+            Some((name, found, most)) => Err(crate::Error::Setting {
+                key: name.into(),
+                problem: format!("expected at most {most}, found {found}"),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// The largest value of a limit that memory is reserved for.
+    pub const LARGEST: usize = 1_000_000;
+
+    /// What a request asks for: items, and items that explain them.
+    pub(crate) fn lines(&self, request: &Request) -> usize {
+        let k = request.k.unwrap_or(Self::DEFAULT_K.min(self.k));
+        k.saturating_mul(request.explain.saturating_add(1))
+    }
 
     /// Checks what does not depend on the model; returns the number of items to recommend.
     ///
@@ -75,10 +118,21 @@ impl Limits {
             let problem = format!("expected at most {}, found {}", self.explain, request.explain);
             return Err(Problem::field("#/explain", problem));
         }
+        if let Some(problem) = request.user.as_ref().and_then(Id::problem) {
+            return Err(Problem::field("#/user", problem));
+        }
         at_most("#/history", request.history.len(), self.history)?;
         at_most("#/deny", request.deny.len(), self.history)?;
         if let Some(allow) = &request.allow {
             at_most("#/allow", allow.len(), self.history)?;
+        }
+        let allow = request.allow.as_deref().unwrap_or_default();
+        let lists = [("history", &request.history[..]), ("deny", &request.deny), ("allow", allow)];
+        for (name, ids) in lists {
+            let wrong = ids.iter().enumerate().find_map(|(at, id)| Some((at, id.problem()?)));
+            if let Some((at, problem)) = wrong {
+                return Err(Problem::field(format!("#/{name}/{at}"), problem));
+            }
         }
         at_most("#/filter", request.filter.len(), self.filters)?;
         for (name, values) in &request.filter {
@@ -110,7 +164,6 @@ pub(crate) fn at_most(field: &str, found: usize, limit: usize) -> Result<(), Pro
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::wire::Id;
 
     #[test]
     fn a_field_over_its_limit_is_named() {

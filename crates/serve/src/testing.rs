@@ -134,7 +134,7 @@ impl Gate {
         *self.0.0.lock().unwrap() = open;
         self.0.1.notify_all();
     }
-    fn pass(&self) {
+    pub fn pass(&self) {
         drop(self.0.1.wait_while(self.0.0.lock().unwrap(), |open| !*open).unwrap());
     }
 }
@@ -227,7 +227,7 @@ pub fn named(name: &str, kind: Kind) -> Snapshot {
 /// A server without a network, and the folder of its event store.
 pub struct Site {
     pub app: Arc<App>,
-    _folder: tempfile::TempDir,
+    pub folder: tempfile::TempDir,
 }
 
 /// Limits that tolerate a busy machine.
@@ -239,7 +239,7 @@ pub fn site(models: Vec<Snapshot>, limits: Limits) -> Site {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(EmbeddedStore::open(folder.path().join("events")).unwrap());
     let setup = Setup { models, store: Some(store), limits, threads: 2, ..Setup::default() };
-    Site { app: Arc::new(App::new(setup).unwrap()), _folder: folder }
+    Site { app: Arc::new(App::new(setup).unwrap()), folder }
 }
 
 /// A server with the administrator key `admin` and the client key `shop`. It can load the artefacts `unfactored`
@@ -268,7 +268,7 @@ pub fn administered(limits: Limits) -> Site {
         admin: Some(Admin { keys: keys(b"admin"), load: Box::new(load) }),
         ..Setup::default()
     };
-    Site { app: Arc::new(App::new(setup).unwrap()), _folder: folder }
+    Site { app: Arc::new(App::new(setup).unwrap()), folder }
 }
 
 /// A server with an event store and the administrator key `admin`.
@@ -276,7 +276,7 @@ pub fn administered_with_store() -> Site {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(EmbeddedStore::open(folder.path().join("events")).unwrap());
     let models = vec![snapshot(Kind::Factors)];
-    Site { _folder: folder, ..administered_over(store, models, Limits::default()) }
+    Site { folder, ..administered_over(store, models, Limits::default()) }
 }
 
 /// The same with this event store.
@@ -289,7 +289,7 @@ pub fn administered_over(
     let load = |_: &str, _: &std::path::Path| Err("no such folder".to_owned());
     let admin = Some(Admin { keys, load: Box::new(load) });
     let setup = Setup { models, store: Some(store), limits, threads: 2, admin, ..Setup::default() };
-    Site { app: Arc::new(App::new(setup).unwrap()), _folder: tempfile::tempdir().unwrap() }
+    Site { app: Arc::new(App::new(setup).unwrap()), folder: tempfile::tempdir().unwrap() }
 }
 
 impl Site {

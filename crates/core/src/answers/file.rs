@@ -1,22 +1,25 @@
 //! The file format of recorded rankings.
 //!
-//! A header of 32 bytes, little-endian: `RANKSAID`, then as u32 the layout of a row (1: items and scores; 2:
+//! A header of 32 bytes, little-endian: `RANKSAID`, then as u32 the layout of a row (3: items and scores; 4:
 //! deviations as well) and the length k of its lists, then as u64 the number of rows and a fingerprint of the
-//! queries. A row has k items, k scores and, in layout 2, k deviations, 4 bytes each; short lists are padded
-//! with item 2^32 - 1. All rows have the same length, so the length of an unfinished file tells how many rows
-//! it has, and a row is found without an index.
+//! queries. A row has k items, k scores and, in layout 4, k deviations, 4 bytes each, and a checksum of these, of the row's number
+//! and of the header, of 8 bytes; short lists are padded with item 2^32 - 1. All rows have the same length, so the length of
+//! an unfinished file tells how many rows it has, and a row is found without an index. Layouts 1 and 2 of earlier versions are as 3
+//! and 4, without checksums.
 
 use super::Answers;
 use crate::kernel::mapped::{Mapped, MappedFile};
 use crate::{Error, ItemId, Result, atomic_write};
 use std::fs::File;
-use std::io::{self, BufWriter, Read as _, Write};
+use std::io::{self, BufReader, BufWriter, Read as _, Write};
 use std::path::Path;
 
 /// Length of the header in bytes.
 pub const HEADER_LEN: usize = 32;
 /// Pads short lists.
 const PADDING: u32 = u32::MAX;
+/// Length of a row's checksum in numbers of 4 bytes.
+const SUM: usize = 2;
 
 /// The header of a file of answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,47 +40,67 @@ impl AnswersHeader {
     pub fn bytes(&self) -> [u8; HEADER_LEN] {
         let mut bytes = [0; HEADER_LEN];
         bytes[..8].copy_from_slice(b"RANKSAID");
-        bytes[8..12].copy_from_slice(&(1 + u32::from(self.deviations)).to_le_bytes());
+        bytes[8..12].copy_from_slice(&(3 + u32::from(self.deviations)).to_le_bytes());
         bytes[12..16].copy_from_slice(&self.length.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.queries.to_le_bytes());
         bytes[24..].copy_from_slice(&self.questions.to_le_bytes());
         bytes
     }
 
-    fn read(bytes: &[u8; HEADER_LEN]) -> Result<Self, String> {
+    /// And the numbers of a row that are its checksum.
+    fn read(bytes: &[u8; HEADER_LEN]) -> Result<(Self, usize), String> {
         let u32_at = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
         let u64_at = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
         if !bytes.starts_with(b"RANKSAID") {
             return Err("is not a file of rankings: does not begin with RANKSAID".into());
         }
         let layout = u32_at(8);
-        if !(1..=2).contains(&layout) {
-            return Err(format!("has row layout {layout}, known layouts are 1 and 2"));
+        if !(1..=4).contains(&layout) {
+            return Err(format!("has row layout {layout}, known layouts are 1 to 4"));
         }
         let (length, queries, questions) = (u32_at(12), u64_at(16), u64_at(24));
         if queries > u64::from(u32::MAX) {
             return Err(format!("declares {queries} rows, the maximum is {}", u32::MAX));
         }
-        Ok(Self { length, queries, questions, deviations: layout == 2 })
+        let sum = if layout > 2 { SUM } else { 0 };
+        Ok((Self { length, queries, questions, deviations: layout % 2 == 0 }, sum))
     }
 
     /// Length of a row in bytes.
     #[must_use]
     pub fn row(&self) -> u64 {
-        4 * self.columns() as u64 * u64::from(self.length)
+        self.row_with(SUM)
+    }
+
+    fn row_with(&self, sum: usize) -> u64 {
+        4 * (self.columns() as u64 * u64::from(self.length) + sum as u64)
     }
 
     /// Length of the whole file in bytes.
     #[must_use]
     pub fn file(&self) -> u64 {
-        self.queries.saturating_mul(self.row()).saturating_add(HEADER_LEN as u64)
+        self.file_with(SUM)
+    }
+
+    fn file_with(&self, sum: usize) -> u64 {
+        self.queries.saturating_mul(self.row_with(sum)).saturating_add(HEADER_LEN as u64)
+    }
+
+    /// The checksum of the numbers of row `row`. A step is a bijection of what came before, so that one changed number always
+    /// changes it.
+    fn sum(&self, row: u64, numbers: impl Iterator<Item = u32>) -> u64 {
+        let start = self.questions ^ row ^ (u64::from(self.length) << 32);
+        numbers.chain([u32::from(self.deviations)]).fold(start, |sum, number| {
+            let mixed = (sum ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            mixed ^ (mixed >> 29)
+        })
     }
 
     fn columns(&self) -> usize {
         2 + usize::from(self.deviations)
     }
 
-    /// The number of complete rows in a file that may be unfinished; 0 if it has another header or is no such file.
+    /// The number of complete rows in a file that may be unfinished, by its length; 0 if it has another header or is no such file.
     #[must_use]
     pub fn rows_in(&self, path: &Path) -> u64 {
         let mut head = [0; HEADER_LEN];
@@ -86,27 +109,59 @@ impl AnswersHeader {
         if head != self.bytes() {
             return 0;
         }
-        let rows = (about.len() - HEADER_LEN as u64).checked_div(self.row());
-        rows.unwrap_or(self.queries).min(self.queries)
+        let rows = about.len().saturating_sub(HEADER_LEN as u64) / self.row();
+        rows.min(self.queries)
     }
 
-    /// Writes the rows of some answers, each cut to [`AnswersHeader::length`].
+    /// The number of rows of [`AnswersHeader::rows_in`] up to the first whose checksum is wrong.
+    #[must_use]
+    pub fn sound_rows_in(&self, path: &Path) -> u64 {
+        let rows = self.rows_in(path);
+        let Ok(file) = File::open(path) else { return 0 };
+        let mut file = BufReader::new(file);
+        let mut row = vec![0; self.row() as usize];
+        if rows == 0 || file.read_exact(&mut [0; HEADER_LEN]).is_err() {
+            return 0;
+        }
+        let sound = |at: &u64| {
+            let read = file.read_exact(&mut row).is_ok();
+            let (numbers, _) = row.as_chunks();
+            let numbers: Vec<u32> = numbers.iter().map(|&n| u32::from_le_bytes(n)).collect();
+            read && self.is_sound(*at, &numbers)
+        };
+        (0..rows).take_while(sound).count() as u64
+    }
+
+    /// Whether a row of [`AnswersHeader::row`] bytes has the right checksum.
+    fn is_sound(&self, row: u64, numbers: &[u32]) -> bool {
+        let (numbers, sum) = numbers.split_at(numbers.len() - SUM);
+        let found = u64::from(sum[0]) | u64::from(sum[1]) << 32;
+        found == self.sum(row, numbers.iter().copied())
+    }
+
+    /// Writes the rows of some answers, each cut to [`AnswersHeader::length`]; the first is row `first` of the file.
     ///
     /// # Errors
     /// When the disk is full.
-    pub fn write_rows(&self, file: &mut impl Write, answers: &Answers) -> io::Result<()> {
+    pub fn write_rows(
+        &self,
+        file: &mut impl Write,
+        first: u64,
+        answers: &Answers,
+    ) -> io::Result<()> {
         let length = self.length as usize;
-        for q in 0..answers.len() {
+        let mut row = Vec::with_capacity(self.columns() * length);
+        for (q, number) in (0..answers.len()).zip(first..) {
+            row.clear();
             let items = answers.items(q);
-            for at in 0..length {
-                file.write_all(&items.get(at).unwrap_or(&PADDING).to_le_bytes())?;
-            }
+            row.extend((0..length).map(|at| *items.get(at).unwrap_or(&PADDING)));
             for column in [answers.scores(q), answers.deviations(q)].iter().take(self.columns() - 1)
             {
-                for at in 0..length {
-                    file.write_all(&column.get(at).unwrap_or(&0.0).to_le_bytes())?;
-                }
+                row.extend((0..length).map(|at| column.get(at).unwrap_or(&0.0).to_bits()));
             }
+            let sum = self.sum(number, row.iter().copied());
+            row.iter().try_for_each(|number| file.write_all(&number.to_le_bytes()))?;
+            file.write_all(&sum.to_le_bytes())?;
         }
         Ok(())
     }
@@ -118,7 +173,7 @@ impl AnswersHeader {
     pub fn write(&self, path: &Path, answers: &Answers) -> Result<()> {
         let mut file = BufWriter::new(atomic_write::AtomicFile::create(path)?);
         let written =
-            file.write_all(&self.bytes()).and_then(|()| self.write_rows(&mut file, answers));
+            file.write_all(&self.bytes()).and_then(|()| self.write_rows(&mut file, 0, answers));
         written.map_err(Error::io(path))?;
         file.into_inner().map_err(|error| Error::io(path)(error.into_error()))?.commit()
     }
@@ -129,6 +184,8 @@ impl AnswersHeader {
 #[derive(Clone, Debug)]
 pub struct AnswersFile {
     header: AnswersHeader,
+    /// Numbers of a row that are its checksum: none in files of earlier versions.
+    sum: usize,
     /// One more than the largest listed item.
     items_to: usize,
     /// All rows, as integers and as floats: columns have either type.
@@ -137,11 +194,11 @@ pub struct AnswersFile {
 }
 
 impl AnswersFile {
-    /// Opens a file and checks every item once.
+    /// Opens a file and checks every row once.
     ///
     /// # Errors
-    /// When the file cannot be read, is no such file, has another length than its header declares, or lists an item that is not
-    /// in a catalogue of `n_items`.
+    /// When the file cannot be read, is no such file, has another length than its header declares, has a row that does not match its
+    /// checksum, or lists an item that is not in a catalogue of `n_items`.
     pub fn open(path: &Path, n_items: usize) -> Result<Self> {
         let bad = |problem: String| Error::File { path: path.to_owned(), problem };
         let mapped = File::open(path).and_then(|file| MappedFile::open(&file));
@@ -153,9 +210,10 @@ impl AnswersFile {
                 bytes.len()
             )));
         };
-        let header = AnswersHeader::read(head).map_err(bad)?;
-        if bytes.len() as u64 != header.file() {
-            let (found, expected) = (bytes.len(), header.file());
+        let (header, sum) = AnswersHeader::read(head).map_err(bad)?;
+        let expected = header.file_with(sum);
+        if bytes.len() as u64 != expected {
+            let found = bytes.len();
             return Err(bad(format!("has {found} bytes, according to its header {expected}")));
         }
         let body = HEADER_LEN..bytes.len();
@@ -163,18 +221,21 @@ impl AnswersFile {
         else {
             return Err(bad("its numbers cannot be memory-mapped on this machine".into()));
         };
-        let mut file = Self { header, items_to: 0, ids, numbers };
+        let mut file = Self { header, sum, items_to: 0, ids, numbers };
         file.items_to = file.check(n_items).map_err(bad)?;
         Ok(file)
     }
 
-    /// Checks that all items are in the catalogue and that padding is only at the end of lists. Returns one
+    /// Checks the checksums, that all items are in the catalogue and that padding is only at the end of lists. Returns one
     /// more than the largest item.
     fn check(&self, n_items: usize) -> Result<usize, String> {
         let mut items_to = 0;
         let length = self.header.length as usize;
-        let rows = self.ids.chunks_exact((self.header.columns() * length).max(1));
-        for (row, ids) in rows.map(|row| &row[..length]).enumerate() {
+        for (row, whole) in self.ids.chunks_exact(self.stride().max(1)).enumerate() {
+            if self.sum > 0 && !self.header.is_sound(row as u64, whole) {
+                return Err(format!("row {row} does not match its checksum"));
+            }
+            let ids = &whole[..length];
             let end = ids.iter().position(|&id| id == PADDING).unwrap_or(length);
             let (listed, padding) = ids.split_at(end);
             let largest = listed.iter().max().map_or(0, |&item| item as usize + 1);
@@ -246,8 +307,13 @@ impl AnswersFile {
         if row >= self.len() {
             return 0..0;
         }
-        let start = (row * self.header.columns() + column) * length;
+        let start = row * self.stride() + column * length;
         start..start + length
+    }
+
+    /// Numbers of a row.
+    fn stride(&self) -> usize {
+        self.header.columns() * self.header.length as usize + self.sum
     }
 }
 
@@ -275,6 +341,14 @@ mod tests {
             fs::write(&path, bytes).unwrap();
             AnswersFile::open(&path, 4).unwrap_err().to_string()
         };
+        // As versions before checksums wrote it.
+        let earlier = |bytes: &[u8]| {
+            let mut bytes = bytes.to_vec();
+            bytes.drain(88..96);
+            bytes.drain(56..64);
+            bytes[8] = 1;
+            bytes
+        };
         let with = |at: usize, bytes: &[u8]| {
             let mut changed = whole.clone();
             changed[at..at + bytes.len()].copy_from_slice(bytes);
@@ -283,32 +357,47 @@ mod tests {
         for (bytes, problem) in [
             (vec![], "has 0 bytes, the header alone has 32"),
             (whole[..31].to_vec(), "has 31 bytes"),
-            (whole[..79].to_vec(), "has 79 bytes, according to its header 80"),
+            (whole[..95].to_vec(), "has 95 bytes, according to its header 96"),
             (with(0, b"WRANGSAD"), "does not begin with RANKSAID"),
-            (with(8, &[3]), "row layout 3, known layouts are 1 and 2"),
+            (with(8, &[5]), "row layout 5, known layouts are 1 to 4"),
             (with(16, &[255; 8]), "declares 18446744073709551615 rows"),
-            (with(12, &[9]), "according to its header 176"),
-            (with(32, &[4]), "row 0 lists item 4 of a catalogue of 4 items"),
-            (with(64, &[1, 0, 0, 0]), "row 1 lists item 1 after the end of its list"),
+            (with(12, &[9]), "according to its header 192"),
+            (with(32, &[2]), "row 0 does not match its checksum"),
+            (with(24, &[6]), "row 0 does not match its checksum"),
+            (earlier(&with(32, &[4])), "row 0 lists item 4 of a catalogue of 4 items"),
+            (earlier(&with(72, &[1, 0, 0, 0])), "row 1 lists item 1 after the end of its list"),
         ] {
             let found = refused(&bytes);
             assert!(found.contains(problem) && found.contains("a.lists"), "{found}");
         }
-        fs::write(&path, &whole[..70]).unwrap();
+        for bit in 0..8 * whole.len() {
+            let mut flipped = whole.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            refused(&flipped);
+            assert!(header.sound_rows_in(&path) < 2, "bit {bit}");
+        }
+        fs::write(&path, &whole[..80]).unwrap();
         assert_eq!(header.rows_in(&path), 1, "a row and a half");
+        assert_eq!(header.sound_rows_in(&path), 1);
+        fs::write(&path, earlier(&whole)).unwrap();
+        let file = AnswersFile::open(&path, 4).unwrap();
+        assert_eq!(
+            (file.items(0), file.items(1), file.scores(1)),
+            (&[3, 1][..], &[2][..], &[0.5][..])
+        );
         fs::remove_file(&path).unwrap();
         assert!(matches!(AnswersFile::open(&path, 4), Err(Error::Io { .. })));
     }
 
     #[test]
-    fn lists_of_nothing_are_a_header() {
+    fn lists_of_nothing_are_a_header_and_checksums() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.lists");
         let mut silent = Rankings::default();
         (0..3).for_each(|_| silent.push([]));
         let header = AnswersHeader { length: 0, queries: 3, questions: 5, deviations: true };
         header.write(&path, &silent.clone().into()).unwrap();
-        assert_eq!((header.file(), header.rows_in(&path)), (HEADER_LEN as u64, 3));
+        assert_eq!((header.file(), header.rows_in(&path)), (HEADER_LEN as u64 + 3 * 8, 3));
         assert_eq!(Answers::of_file(AnswersFile::open(&path, 0).unwrap()), silent.into());
     }
 }

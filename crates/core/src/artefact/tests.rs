@@ -139,3 +139,26 @@ fn something_else_in_its_place_is_left_alone() {
     assert!(artefact().write(root.path()).is_err());
     assert_eq!(fs::read(root.path().join("letter")).unwrap(), b"dear");
 }
+
+#[test]
+fn a_flipped_bit_of_a_checkpoint_is_refused_by_name() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("checkpoint.safetensors");
+    let text = r#"{"epoch":3,"loss":0.5}"#;
+    write_tensors(&path, text, &artefact().tensors).unwrap();
+    let whole = fs::read(&path).unwrap();
+    let (found, tensors) = read_tensors(&path).unwrap().unwrap();
+    assert_eq!((found.as_str(), &tensors), (text, &artefact().tensors));
+    for bit in 0..8 * whole.len() {
+        let mut flipped = whole.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&path, flipped).unwrap();
+        let error = read_tensors(&path).map(|_| bit).unwrap_err().to_string();
+        assert!(error.contains("checkpoint.safetensors"), "{error}");
+    }
+    // As versions before checksums wrote it.
+    fs::write(&path, tensors_to_bytes(text, &artefact().tensors)).unwrap();
+    assert_eq!(read_tensors(&path).unwrap().unwrap(), (text.to_owned(), artefact().tensors));
+    fs::remove_file(&path).unwrap();
+    assert!(read_tensors(&path).unwrap().is_none());
+}

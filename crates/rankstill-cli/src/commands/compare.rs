@@ -32,9 +32,9 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
     }
     compare::adjust(&mut all);
     if screen.json {
-        screen.print(serde_json::to_string_pretty(&all)?);
+        screen.print(serde_json::to_string_pretty(&all)?)?;
     } else {
-        screen.print(comparisons(&all).text());
+        screen.print(comparisons(&all).text())?;
     }
     Ok(())
 }

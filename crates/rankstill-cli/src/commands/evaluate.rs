@@ -110,19 +110,19 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
             "notes": notes,
             "files": inputs.understood.iter().map(|(path, how)| json!({"path": path, "understood": how})).collect::<Vec<_>>(),
         });
-        screen.print(serde_json::to_string_pretty(&found)?);
+        screen.print(serde_json::to_string_pretty(&found)?)?;
         return Ok(());
     }
-    screen.print(table.text());
+    screen.print(table.text())?;
     screen.print(format!(
         "{} users, {} items, dialect {}",
         cases.len(),
         inputs.items.len(),
         dialect.name()
-    ));
+    ))?;
     for metric in &metrics {
-        screen.print(format!("  {}: {}", metric.name(), metric.definition()));
+        screen.print(format!("  {}: {}", metric.name(), metric.definition()))?;
     }
-    notes.iter().for_each(|note| screen.print(format!("  note: {note}")));
+    notes.iter().try_for_each(|note| screen.print(format!("  note: {note}")))?;
     Ok(())
 }

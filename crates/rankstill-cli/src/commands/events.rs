@@ -1,10 +1,12 @@
 //! `rankstill events`: the events that a server received, as a log that `prepare` reads.
 
 use super::store;
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Args;
+use rankstill::core::atomic_write::{self, Lock};
 use rankstill::data::{Column, ColumnKind, TableWriter};
 use rankstill_cli::progress::Screen;
+use std::io::Write as _;
 use std::path::PathBuf;
 
 /// Events per block of reading and writing.
@@ -16,8 +18,11 @@ pub struct Options {
     #[arg(value_name = "FILE|URL")]
     store: PathBuf,
     /// The file to write: .parquet, .tsv, .csv or .jsonl.
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "check")]
+    out: Option<PathBuf>,
+    /// Read everything in the store and name what is damaged; nothing is exported.
+    #[arg(long, conflicts_with_all = ["out", "after", "forgotten"])]
+    check: bool,
     /// Export only events after this number. Each export prints the number for the next one.
     #[arg(long, default_value_t = 0, value_name = "NUMBER")]
     after: u64,
@@ -28,13 +33,28 @@ pub struct Options {
 
 pub fn run(options: &Options, screen: &Screen) -> Result<()> {
     let store = store::existing(&options.store)?;
+    let damaged = store.damaged()?;
+    for one in &damaged {
+        // Also with --quiet: the events below are not all that the server received.
+        _ = writeln!(std::io::stderr(), "warning: {}: {one}", options.store.display());
+    }
+    let Some(out) = &options.out else {
+        let (store, n) = (options.store.display(), store.n_events()?);
+        ensure!(
+            damaged.is_empty(),
+            "{store}: {} of its records are damaged; the others can be exported with `rankstill events {store} --out FILE`",
+            damaged.len()
+        );
+        return screen.print(format!("{store}: {n} events, none damaged"));
+    };
+    let _lock = Lock::beside(out)?;
     let columns = [
         ("user_id", ColumnKind::Text),
         ("item_id", ColumnKind::Text),
         ("timestamp", ColumnKind::I64),
         ("weight", ColumnKind::F32),
     ];
-    let mut writer = TableWriter::create(&options.out, &columns)?;
+    let mut writer = TableWriter::create(out, &columns)?;
     let (mut last, mut rows) = (options.after, 0);
     loop {
         let events = store.read(last, BLOCK)?;
@@ -52,14 +72,14 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
     writer.finish()?;
     if let Some(path) = &options.forgotten {
         let text: String = store.forgotten()?.iter().map(|user| format!("{user}\n")).collect();
-        rankstill::core::atomic_write::write(path, text.as_bytes())?;
+        atomic_write::write(path, text.as_bytes())?;
     }
     screen.say(format!(
         "{rows} events in {}; continue the next export with --after {last}",
-        options.out.display()
+        out.display()
     ));
     if screen.json {
-        screen.print(serde_json::json!({ "events": rows, "last": last }).to_string());
+        screen.print(serde_json::json!({ "events": rows, "last": last }).to_string())?;
     }
     Ok(())
 }

@@ -23,8 +23,7 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
     let path = &options.path;
     if is_prepared(path) {
         let manifest = DatasetManifest::read(path)?;
-        show(screen, || json!(manifest), || PrepareReport(manifest.clone()).to_string());
-        return Ok(());
+        return show(screen, || json!(manifest), || PrepareReport(manifest.clone()).to_string());
     }
     if path.join("report.json").is_file() {
         return show_run(path, screen);
@@ -38,12 +37,12 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
     bail!("{}: is not a data set, an artefact or a run", path.display());
 }
 
-fn show(screen: &Screen, json: impl FnOnce() -> Value, text: impl FnOnce() -> String) {
-    if screen.json {
-        screen.print(format!("{:#}", json()));
-    } else {
-        screen.print(text());
-    }
+fn show(
+    screen: &Screen,
+    json: impl FnOnce() -> Value,
+    text: impl FnOnce() -> String,
+) -> Result<()> {
+    if screen.json { screen.print(format!("{:#}", json())) } else { screen.print(text()) }
 }
 
 fn show_run(path: &Path, screen: &Screen) -> Result<()> {
@@ -64,8 +63,7 @@ fn show_run(path: &Path, screen: &Screen) -> Result<()> {
         screen,
         || json!(report),
         || format!("{}\n{}\nartefacts\n{}", report.title, report.terminal(), folders(&report)),
-    );
-    Ok(())
+    )
 }
 
 /// Reads the whole artefact, so everything shown has been checked.
@@ -97,6 +95,5 @@ fn show_artefact(path: &Path, screen: &Screen) -> Result<()> {
         }
         lines.join("\n")
     };
-    show(screen, || json!(manifest), text);
-    Ok(())
+    show(screen, || json!(manifest), text)
 }

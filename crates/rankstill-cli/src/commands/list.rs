@@ -46,7 +46,7 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
             })
             .collect::<serde_json::Map<_, _>>()
             .into();
-        screen.print(serde_json::to_string_pretty(&tree)?);
+        screen.print(serde_json::to_string_pretty(&tree)?)?;
         return Ok(());
     }
     let mut text = String::new();
@@ -61,7 +61,7 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
         }
         text.push('\n');
     }
-    screen.print(text.trim_end());
+    screen.print(text.trim_end())?;
     Ok(())
 }
 

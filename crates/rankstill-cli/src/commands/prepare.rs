@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 use clap::Args;
+use rankstill::core::atomic_write::Lock;
 use rankstill::core::registry::Config;
 use rankstill::data::prepare::PrepareReport;
 use rankstill_cli::experiment::data;
@@ -67,11 +68,12 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
         }
         _ => bail!("nothing to prepare: give a log, or --train and --test"),
     }
+    let _lock = Lock::beside(&options.out)?;
     let manifest = data::make(&spec, &options.out, options.replace, "--set read.", screen)?;
     if screen.json {
-        screen.print(serde_json::to_string_pretty(&json!(manifest) as &Value)?);
+        screen.print(serde_json::to_string_pretty(&json!(manifest) as &Value)?)?;
     } else {
-        screen.print(PrepareReport(manifest).to_string());
+        screen.print(PrepareReport(manifest).to_string())?;
         screen.say(format!("written to {}", options.out.display()));
     }
     Ok(())

@@ -4,12 +4,15 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use rankstill::artefact;
 use rankstill::core::artefact::sha256;
-use rankstill::core::{ColdStart, Packed, Query, Ranker as _, TopK, Trained, UserId, atomic_write};
+use rankstill::core::atomic_write::{self, Lock};
+use rankstill::core::{ColdStart, Error, Packed, Query, Ranker as _, TopK, Trained, UserId};
 use rankstill::data::{Column, ColumnKind, TableWriter};
 use rankstill_cli::progress::{Screen, interrupted};
+use rankstill_cli::sealed;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Users per block; with 100 items each, a block takes about 20 MB.
 const BLOCK: usize = 8192;
@@ -56,6 +59,14 @@ fn part(text: &str) -> Result<(usize, usize), String> {
 pub fn run(options: &Options, screen: &Screen) -> Result<()> {
     let loaded = artefact::load(&options.artefact)?;
     let users = requested_users(options, &loaded, screen)?;
+    if let Some(file) = &options.users {
+        let same = |path: &Path| path.canonicalize().ok();
+        ensure!(
+            same(file) != same(&options.out),
+            "--out {}: is the file of --users, which would be lost; name another file",
+            options.out.display()
+        );
+    }
     let (parts, n) = match (options.shard, options.shards) {
         (Some((i, n)), _) => (i..=i, n),
         (_, Some(n)) => (1..=n as usize, n as usize),
@@ -109,25 +120,39 @@ impl PartsManifest {
         })
     }
 
-    /// Writes the manifest if there is none; otherwise compares with it.
+    /// Writes the manifest if there is none; otherwise compares with it. Of two processes that begin at one moment, the second one
+    /// finds the manifest of the first.
     fn check(&self, out: &Path) -> Result<()> {
         let mut name = out.as_os_str().to_owned();
         name.push(".parts.json");
         let path = PathBuf::from(name);
-        let Ok(text) = std::fs::read_to_string(&path) else {
-            let text = serde_json::to_string_pretty(self)? + "\n";
+        let _lock = waiting_for(&path)?;
+        if !path.exists() {
+            let text = sealed::line(serde_json::to_value(self)?) + "\n";
             return Ok(atomic_write::write(path, text.as_bytes())?);
-        };
-        let known: Self =
-            serde_json::from_str(&text).with_context(|| path.display().to_string())?;
-        if known != *self {
-            bail!(
-                "{}: the parts next to it have another model, other users or other options; remove them or choose another --out",
-                path.display()
-            );
         }
+        let way_on = "remove it together with the parts next to it, or choose another --out";
+        let known = serde_json::from_value(sealed::read_file(&path, way_on)?);
+        let known: Self = known.with_context(|| format!("{}: {way_on}", path.display()))?;
+        ensure!(
+            known == *self,
+            "{}: the parts next to it have another model, other users or other options; {way_on}",
+            path.display()
+        );
         Ok(())
     }
+}
+
+/// The lock on a file that is written in a moment.
+fn waiting_for(path: &Path) -> Result<Lock> {
+    for _ in 0..100 {
+        match Lock::beside(path) {
+            Ok(lock) => return Ok(lock),
+            Err(Error::File { .. }) => std::thread::sleep(Duration::from_millis(20)),
+            Err(other) => return Err(other.into()),
+        }
+    }
+    Ok(Lock::beside(path)?)
 }
 
 /// `lists.parquet` becomes `lists-00003-of-00008.parquet`.
@@ -149,6 +174,7 @@ fn write(
     out: &Path,
     screen: &Screen,
 ) -> Result<()> {
+    let _lock = Lock::beside(out)?;
     let (user_ids, item_ids) = (&loaded.artefact.users, &loaded.artefact.items);
     let columns = [
         ("user_id", Column::kind_of_ids(user_ids)),
@@ -173,6 +199,12 @@ fn write(
             })
             .collect();
         let ranked = ranker.rank(&queries, &top)?;
+        if let Some(score) = ranked.all_scores().iter().find(|score| !score.is_finite()) {
+            bail!(
+                "{}: gives the score {score} to an item: the numbers of the model are too large; fit it again",
+                options.artefact.display()
+            );
+        }
         let lists = ranked.lists();
         let (mut listed_users, mut rank) = (Vec::new(), Vec::new());
         for (list, &user) in lists.iter().zip(block) {

@@ -42,9 +42,9 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
 pub fn show(plan: &ExperimentPlan, out: &Path, screen: &Screen) -> Result<()> {
     let report = run::run(plan, out, screen)?;
     if screen.json {
-        screen.print(serde_json::to_string_pretty(&report)?);
+        screen.print(serde_json::to_string_pretty(&report)?)?;
     } else {
-        screen.print(report.terminal());
+        screen.print(report.terminal())?;
         screen.say(format!("all results are in {}; start with report.md", out.display()));
     }
     Ok(())

@@ -1,15 +1,19 @@
 //! `rankstill serve`: artefacts served over HTTP.
 
+mod log;
+
 use super::store;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
+use log::LogQueue;
 use rankstill::artefact;
 use rankstill::core::{Artefact, Precision, Vocab};
 use rankstill::data::read_items;
 #[cfg(feature = "tls")]
 use rankstill::serve::Tls;
 use rankstill::serve::{Admin, App, Id, ItemRow, ItemTable, Keys, Limits, Listen, Setup, Snapshot};
-use rankstill_cli::progress::Screen;
+use rankstill_cli::progress::{Screen, leave_signals};
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,6 +26,10 @@ pub struct Options {
     /// The address to listen on. Read docs/serving.md before you use any address but loopback.
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
     listen: SocketAddr,
+    /// A name by which clients may ask for the server, such as shop.example (the header `Host`, without its port); repeatable. The
+    /// address that it listens on, and the names of loopback, are always allowed. Default: no other names; on every address (such as 0.0.0.0), any.
+    #[arg(long, value_name = "NAME")]
+    host: Vec<String>,
     /// A file with titles and attributes of the items: CSV, TSV or RecBole's .item.
     #[arg(long, value_name = "FILE")]
     items: Option<PathBuf>,
@@ -30,7 +38,7 @@ pub struct Options {
     #[arg(long, value_name = "FILE|URL")]
     events: Option<PathBuf>,
     /// The longest time from a request's arrival to its answer.
-    #[arg(long, default_value_t = 1000, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 1000, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
     deadline: u64,
     /// Maximum number of waiting requests; further ones are refused at once.
     #[arg(long, default_value_t = 1024, value_name = "N", value_parser = positive)]
@@ -96,9 +104,8 @@ fn share(text: &str) -> Result<f64, String> {
 
 fn positive(text: &str) -> Result<usize, String> {
     match text.parse() {
-        Ok(0) => Err("expected at least 1".into()),
-        Ok(number) => Ok(number),
-        Err(error) => Err(format!("{error}")),
+        Ok(number) if (1..=Limits::LARGEST).contains(&number) => Ok(number),
+        _ => Err(format!("expected 1 to {}", Limits::LARGEST)),
     }
 }
 
@@ -109,8 +116,12 @@ pub fn run(options: &Options, threads: usize, screen: &Screen) -> Result<()> {
         tracing_subscriber::filter::LevelFilter::ERROR
     };
     let log = tracing_subscriber::fmt().json().flatten_event(true).with_max_level(level);
+    let queue = LogQueue::start().context("starting the log")?;
+    let writer = queue.clone();
     // Fails if a program that uses the library has set a subscriber of its own.
-    _ = log.with_target(false).with_writer(std::io::stderr).try_init();
+    _ = log.with_target(false).with_writer(move || writer.clone()).try_init();
+    // By itself a panic would be written to standard error, where it may have to wait.
+    std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a thread panicked")));
 
     let item_rows = options.items.as_deref().map(read_item_rows).transpose()?.unwrap_or_default();
     let keys = options.keys.as_deref().map(read_keys).transpose()?;
@@ -168,7 +179,8 @@ pub fn run(options: &Options, threads: usize, screen: &Screen) -> Result<()> {
         ..Limits::default()
     };
     let load = move |name: &str, folder: &Path| {
-        fits(folder)
+        files_only(folder)
+            .and_then(|()| fits(folder))
             .and_then(|()| load(Some(name), folder, &item_rows, search))
             .map_err(|error| rankstill_cli::error_line(&error))
     };
@@ -180,6 +192,7 @@ pub fn run(options: &Options, threads: usize, screen: &Screen) -> Result<()> {
         threads,
         keys,
         admin,
+        dropped_log_lines: queue.dropped(),
         #[cfg(feature = "otlp")]
         traces,
     })?;
@@ -187,15 +200,28 @@ pub fn run(options: &Options, threads: usize, screen: &Screen) -> Result<()> {
     let scheme = if tls.is_some() { "https" } else { "http" };
     #[cfg(not(feature = "tls"))]
     let scheme = "http";
-    let ready = |address| screen.print(format!("listening on {scheme}://{address}"));
+    let ready = |address| _ = screen.print(format!("listening on {scheme}://{address}"));
+    if options.listen.ip().is_unspecified() && options.host.is_empty() {
+        screen.say("requests under any host name are answered; --host NAME allows that name only");
+    }
+    leave_signals();
     let listen = Listen {
         address: options.listen,
+        hosts: options.host.clone(),
         threads,
         #[cfg(feature = "tls")]
         tls,
     };
-    rankstill::serve::run(app, listen, ready)?;
-    screen.say("stopped; every accepted request was answered");
+    let answered = rankstill::serve::run(app, listen, ready)?;
+    let message = if answered {
+        "stopped; every accepted request was answered"
+    } else {
+        "stopped; some requests were not answered in time"
+    };
+    if !screen.quiet {
+        _ = writeln!(queue.clone(), "{message}"); // not on the screen, which may never take it
+    }
+    queue.finish(Duration::from_secs(1));
     Ok(())
 }
 
@@ -223,6 +249,7 @@ fn load(
     item_rows: &[ItemRow],
     search: Search,
 ) -> Result<Snapshot> {
+    files_only(folder)?;
     let loaded = if search.map { artefact::load_mapped(folder)? } else { artefact::load(folder)? };
     let table = ItemTable::new(&loaded.artefact.items, item_rows.iter().cloned());
     let name = name.map_or_else(|| loaded.artefact.manifest.name.clone(), str::to_owned);
@@ -234,6 +261,26 @@ fn load(
     };
     snapshot.with_context(|| folder.display().to_string())
 }
+
+/// Checks that the folder holds files and folders only: opening a pipe would wait for its other end, and a device may have no end.
+fn files_only(folder: &Path) -> Result<()> {
+    let named = |path: &Path| path.display().to_string();
+    for entry in folder.read_dir().with_context(|| named(folder))? {
+        let path = entry.with_context(|| named(folder))?.path();
+        let found = path.metadata().with_context(|| named(&path))?;
+        if !found.is_file() && !found.is_dir() {
+            bail!("{}: expected a file, found a pipe, a socket or a device", named(&path));
+        }
+        if path.ends_with("manifest.json") && found.len() > LARGEST_MANIFEST {
+            let most = LARGEST_MANIFEST >> 20;
+            bail!("{}: expected at most {most} MiB, found {}", named(&path), found.len() >> 20);
+        }
+    }
+    Ok(())
+}
+
+/// Bytes of a manifest, which is read before it is known what memory its files need.
+const LARGEST_MANIFEST: u64 = 64 << 20;
 
 /// Checks that memory suffices for another version next to the served ones: its files, its tables, and their packed copies.
 fn fits(folder: &Path) -> Result<()> {

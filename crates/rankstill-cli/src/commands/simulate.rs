@@ -40,7 +40,7 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
         screen.print(
             json!({"interactions": interactions, "users": users, "items": items, "path": out})
                 .to_string(),
-        );
+        )?;
     } else {
         screen.say(format!(
             "{interactions} interactions of {users} users with {items} items in {}",

@@ -31,9 +31,9 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
     let tree = tree::read(&options.experiment, &overrides)?;
     let tuned = tune(tree, &options.model, &options.out, screen)?;
     if screen.json {
-        screen.print(serde_json::to_string_pretty(&tuned)?);
+        screen.print(serde_json::to_string_pretty(&tuned)?)?;
     } else {
-        screen.print(tuned.terminal());
+        screen.print(tuned.terminal())?;
         let out = options.out.join(EXPERIMENT);
         screen
             .say(format!("run it with these settings: rankstill run {} --out DIR", out.display()));

@@ -3,10 +3,10 @@
 use super::spec::DataSpec;
 use crate::progress::Screen;
 use crate::reading::hinted;
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use rankstill::data::LogSource;
 use rankstill::data::dataset::Dataset;
-use rankstill::data::dataset::{DatasetManifest, MANIFEST, Prepared};
+use rankstill::data::dataset::{DatasetManifest, MANIFEST, Prepared, Verify};
 use rankstill::data::format::read_source;
 use rankstill::data::prepare::{LogFiles, PrepareStage, prepare};
 use rankstill::data::simulate::simulate;
@@ -35,7 +35,10 @@ pub fn open(spec: &DataSpec, folder: &Path, screen: &Screen) -> Result<Dataset> 
             "{}: was prepared with other settings; choose another --out",
             folder.display()
         );
-        return Ok(Dataset::open(folder)?);
+        // It may be months old: every hash is checked, for a flipped bit would give other figures.
+        return Dataset::open_with(folder, Verify::Full, None).map_err(|error| {
+            anyhow!("{error}; remove {} to prepare the data again", folder.display())
+        });
     }
     let made = make(spec, folder, false, "data.read.", screen)?;
     for source in &made.sources {
@@ -137,8 +140,7 @@ fn open_prepared(spec: &DataSpec, path: &Path) -> Result<Dataset> {
     let settings = spec.settings();
     let own = (spec.mask, spec.history) == (plain.mask, plain.history);
     let protocol = (!own).then(|| settings.protocol());
-    let verify = rankstill::data::dataset::Verify::Quick;
-    Dataset::open_with(path, verify, protocol.as_ref()).context("data.path")
+    Dataset::open_with(path, Verify::Quick, protocol.as_ref()).context("data.path")
 }
 
 /// The settings with every default of the split filled in, as a manifest keeps them.

@@ -1,21 +1,20 @@
 //! Fitting one model of an experiment: alone or taught, with progress, checkpoints and a log of its epochs.
 
-use super::EPOCHS;
+use super::epochs;
 use super::plan::Distil;
 use super::teacher_lists::KeptTeacher;
 use crate::progress::{Bar, Screen, interrupted};
 use anyhow::{Context as _, Result, bail};
 use rankstill::core::artefact::{read_tensors, write_tensors};
+use rankstill::core::atomic_write::{create_folders, remove_file};
 use rankstill::core::train::train;
 use rankstill::core::{
     Cases, Checkpointing, EpochReport, Error, Fit, Interactions, Model, Recipe, Requirements,
-    Trace, UnderPath as _, Validate, Watch, atomic_write,
+    Trace, UnderPath as _, Validate, Watch,
 };
 use serde_json::{Map, Value};
-use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,10 +54,23 @@ pub struct Job<'a> {
 /// # Errors
 /// When the settings do not suit the data, training diverges, the user interrupts, or the disk is full.
 pub fn fit(job: &Job<'_>, screen: &Screen) -> Result<Box<dyn Model>> {
-    fs::create_dir_all(job.folder).with_context(|| job.folder.display().to_string())?;
-    let checkpoint = job.folder.join("checkpoint.safetensors");
-    let save = |text: &str, tensors: &_| write_tensors(&checkpoint, text, tensors);
-    let load = || read_tensors(&checkpoint);
+    create_folders(job.folder).with_context(|| job.folder.display().to_string())?;
+    let checkpoint = job.folder.join(CHECKPOINT);
+    let save = |text: &str, tensors: &_| {
+        // A checkpoint that survives the power goes on after epochs whose lines must survive it too.
+        epochs::sync(job.folder)?;
+        write_tensors(&checkpoint, text, tensors)
+    };
+    let load = || {
+        read_tensors(&checkpoint).map_err(|error| match error {
+            Error::File { path, problem } => {
+                let problem =
+                    format!("{problem}; remove this file to fit the model from its beginning");
+                Error::File { path, problem }
+            }
+            other => other,
+        })
+    };
     let mut watch = EpochLog::new(job, screen);
     let mut fit = Fit {
         seed: job.seed,
@@ -98,9 +110,18 @@ fn lists_nothing(trace: &Trace) -> bool {
 }
 
 /// Removes the checkpoint of a fit whose model has been kept.
-pub fn forget_checkpoint(folder: &Path) {
-    _ = fs::remove_file(folder.join("checkpoint.safetensors"));
+///
+/// # Errors
+/// When it cannot be removed.
+pub fn forget_checkpoint(folder: &Path) -> Result<()> {
+    let path = folder.join(CHECKPOINT);
+    if !path.exists() {
+        return Ok(());
+    }
+    remove_file(&path).with_context(|| path.display().to_string())
 }
+
+const CHECKPOINT: &str = "checkpoint.safetensors";
 
 /// What a distiller requires of `teachers` about the distinct queries of `cases`, computed or read from their folders.
 ///
@@ -129,7 +150,7 @@ pub fn record(
 
 /// Writes one line of JSON for each epoch to `epochs.jsonl` and shows a progress bar.
 struct EpochLog<'a> {
-    path: PathBuf,
+    folder: &'a Path,
     bar: Bar,
     begun: bool,
     look: Option<&'a Look<'a>>,
@@ -140,30 +161,7 @@ impl<'a> EpochLog<'a> {
     fn new(job: &Job<'a>, screen: &Screen) -> Self {
         let epochs = job.recipe.training_plan().map_or(1, |plan| plan.epochs);
         let bar = screen.bar(job.name, 1000 * epochs as u64);
-        let path = job.folder.join(EPOCHS);
-        Self { path, bar, begun: false, look: job.look, pause_after: job.pause_after }
-    }
-
-    /// A resumed run repeats the epochs since its checkpoint: their old lines are removed. The lines before are still needed,
-    /// so the file is replaced atomically.
-    fn drop_lines_from(&self, epoch: usize) -> rankstill::core::Result<()> {
-        let Ok(file) = File::open(&self.path) else { return Ok(()) };
-        let before = |line: &String| {
-            serde_json::from_str::<EpochReport>(line).is_ok_and(|report| report.epoch < epoch)
-        };
-        let kept: Vec<String> =
-            BufReader::new(file).lines().map_while(|line| line.ok()).take_while(before).collect();
-        let kept: String = kept.iter().flat_map(|line| [line, "\n"]).collect();
-        atomic_write::write(&self.path, kept.as_bytes())
-    }
-
-    fn append(&mut self, report: &EpochReport, seen: Map<String, Value>) -> std::io::Result<()> {
-        let mut line = serde_json::to_value(report)?;
-        if let Value::Object(line) = &mut line {
-            line.extend(seen);
-        }
-        let mut file = File::options().create(true).append(true).open(&self.path)?;
-        writeln!(file, "{line}")
+        Self { folder: job.folder, bar, begun: false, look: job.look, pause_after: job.pause_after }
     }
 }
 
@@ -175,10 +173,11 @@ impl Watch for EpochLog<'_> {
     ) -> rankstill::core::Result<ControlFlow<()>> {
         let seen = self.look.map(|look| look(report, model)).transpose()?.unwrap_or_default();
         if !self.begun {
-            self.drop_lines_from(report.epoch)?;
+            epochs::keep_before(report.epoch, self.folder)
+                .map_err(|error| Error::Checkpoint { problem: crate::error_line(&error) })?;
             self.begun = true;
         }
-        self.append(report, seen).map_err(Error::io(&self.path))?;
+        epochs::append(self.folder, report, seen)?;
         let valid = report.valid.map_or(String::new(), |valid| format!("  valid {valid:.4}"));
         self.bar.at_of(1000 * (report.epoch as u64 + 1), 1000 * report.epochs as u64);
         self.bar.note(format!(

@@ -7,7 +7,8 @@ use super::spec::FitOn;
 use super::teacher_lists::KeptTeacher;
 use super::trajectory::TrajectoryWriter;
 use crate::progress::Screen;
-use anyhow::{Context as _, Result};
+use crate::sealed;
+use anyhow::{Context as _, Result, ensure};
 use rankstill::artefact;
 use rankstill::core::EpochReport;
 use rankstill::core::{
@@ -19,6 +20,9 @@ use serde_json::json;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// The file in the folder of a fit with the seconds that it took.
+pub(super) const FIT: &str = "fit.json";
 
 /// The context that all fits of an experiment share.
 pub struct Fitter<'a> {
@@ -56,7 +60,9 @@ impl Fitter<'_> {
     ) -> Result<Arc<dyn Model>> {
         let artefact = folder.join("artefact");
         if artefact.join("manifest.json").is_file() {
-            return Ok(artefact::load(&artefact)?.model.into());
+            let model = self.kept(plan, at, seed, &artefact)?;
+            fit::forget_checkpoint(folder)?; // a kill may have come just before
+            return Ok(model);
         }
         let planned = &plan.models[at];
         let Source::Fit { kind, recipe, distil, .. } = &planned.source else {
@@ -99,8 +105,8 @@ impl Fitter<'_> {
         if let Some(recorder) = recorder {
             recorder.finish(&*fitted).with_context(|| format!("models.{}", planned.name))?;
         }
-        let seconds = json!({"seconds": began.elapsed().as_secs_f64()});
-        atomic_write::write(folder.join("fit.json"), format!("{seconds}\n").as_bytes())?;
+        let seconds = sealed::line(json!({"seconds": began.elapsed().as_secs_f64()}));
+        atomic_write::write(folder.join(FIT), (seconds + "\n").as_bytes())?;
         let card = json!({
             "experiment": plan.spec.name,
             "seed": planned.seed(seed),
@@ -112,8 +118,42 @@ impl Fitter<'_> {
         let Dataset { users, items, .. } = self.data;
         artefact::save_parts(&artefact, about, &*fitted, (users, items, self.train))
             .with_context(|| format!("models.{}", planned.name))?;
-        fit::forget_checkpoint(folder);
+        fit::forget_checkpoint(folder)?;
         Ok(fitted)
+    }
+
+    /// A model that was fitted before, if it is the one that this fit would give.
+    ///
+    /// # Errors
+    /// When it cannot be read, or was fitted otherwise.
+    pub fn kept(
+        &self,
+        plan: &ExperimentPlan,
+        at: usize,
+        seed: u64,
+        artefact: &Path,
+    ) -> Result<Arc<dyn Model>> {
+        let loaded = artefact::load(artefact)?;
+        let planned = &plan.models[at];
+        let found = &loaded.artefact.manifest;
+        let kind = match &planned.source {
+            Source::Fit { kind, .. } => json!(kind),
+            _ => json!(found.kind),
+        };
+        for (key, expected, found) in [
+            ("kind", kind, json!(found.kind)),
+            ("seed", json!(planned.seed(seed)), found.card["seed"].clone()),
+            ("data", json!(self.data.manifest.content), found.card["data"].clone()),
+            ("fitted_on", json!(self.fitted_on), found.card["fitted_on"].clone()),
+        ] {
+            ensure!(
+                found == expected || found.is_null(),
+                "{}: is not the model of this run: its {key} is {found}, here it is {expected}; remove {} to fit it again",
+                artefact.display(),
+                artefact.parent().unwrap_or(artefact).display()
+            );
+        }
+        Ok(loaded.model.into())
     }
 
     /// The validation value of early stopping, larger is better.

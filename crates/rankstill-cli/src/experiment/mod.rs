@@ -2,6 +2,7 @@
 
 mod coverage;
 pub mod data;
+pub mod epochs;
 mod figure;
 pub mod fit;
 pub mod fitter;
@@ -21,5 +22,4 @@ pub mod trajectory;
 pub mod tree;
 pub mod tune;
 
-/// The file in a model's folder with one line of JSON for each epoch.
-pub const EPOCHS: &str = "epochs.jsonl";
+pub use epochs::EPOCHS;

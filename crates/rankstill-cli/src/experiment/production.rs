@@ -18,7 +18,7 @@ pub(super) fn fit_on_all(measured: &Session<'_>, seed: u64) -> Result<()> {
                 if recipe.training_plan().is_some_and(|plan| plan.epochs > 0) =>
             {
                 let folder = measured.fit_folder(at, seed);
-                let epochs = kept_epochs(&folder);
+                let epochs = kept_epochs(&folder)?;
                 epochs.map(Some).with_context(|| {
                     format!(
                         "{}: does not say after how many epochs the model was best",

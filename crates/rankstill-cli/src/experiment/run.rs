@@ -19,7 +19,7 @@ use std::path::Path;
 pub fn run(plan: &ExperimentPlan, out: &Path, screen: &Screen) -> Result<Report> {
     let metrics = measure::Metrics::parse(&plan.spec.evaluate)?; // before the work, not after it
     let figures = figure::check(plan, &metrics)?;
-    claim(&plan.resolved()?, out)?;
+    let _lock = claim(&plan.resolved()?, out, screen)?;
     let data = data::open(&plan.spec.data, &out.join("data"), screen)?;
     let unmeasured = data::all_rows_train(&data);
     ensure!(

@@ -1,15 +1,40 @@
 //! The folder of a run or a search: the experiment that it belongs to, the names of the folders inside, atomic writes.
 
+use crate::progress::Screen;
 use anyhow::{Context as _, Result, bail, ensure};
-use rankstill::core::atomic_write;
+use rankstill::core::atomic_write::{self, Lock, create_folders};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
-/// Writes the resolved experiment into an empty folder. A folder that already holds one must hold the same one.
-pub(super) fn claim(resolved: &str, out: &Path) -> Result<()> {
-    let path = out.join("experiment.toml");
+/// Takes the folder for this process and writes the resolved experiment into it. A folder that already holds one must hold the same
+/// one. What killed processes left there goes.
+///
+/// # Errors
+/// If another process writes there, `out` holds something else, or writing fails.
+pub(super) fn claim(resolved: &str, out: &Path, screen: &Screen) -> Result<Lock> {
+    let path = out.join(EXPERIMENT);
+    let fresh = || -> Result<()> {
+        ensure!(
+            Lock::is_fresh(out, EXPERIMENT)?,
+            "{}: is not empty and holds no {EXPERIMENT}; choose another --out",
+            out.display()
+        );
+        Ok(())
+    };
+    if out.exists() && !path.exists() {
+        fresh()?; // no lock in a folder of something else
+    }
+    create_folders(out).with_context(|| out.display().to_string())?;
+    let lock = Lock::folder(out)?;
+    if lock.is_missing() {
+        screen.say(format!(
+            "note: the file system of {} has no locks; nothing keeps a second process from writing there",
+            out.display()
+        ));
+    }
     match fs::read_to_string(&path) {
-        Ok(found) if found == resolved => Ok(()),
+        Ok(found) if found == resolved => {}
         Ok(found) => {
             let differs = found.lines().zip(resolved.lines()).find(|(a, b)| a != b);
             let (was, is) = differs.unwrap_or(("", "a different length"));
@@ -18,14 +43,17 @@ pub(super) fn claim(resolved: &str, out: &Path) -> Result<()> {
                 path.display()
             );
         }
-        Err(_) => {
-            let occupied = fs::read_dir(out).is_ok_and(|mut inside| inside.next().is_some());
-            ensure!(!occupied, "{}: is not empty and holds no experiment.toml", out.display());
-            fs::create_dir_all(out).with_context(|| out.display().to_string())?;
-            write(&path, resolved)
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            fresh()?;
+            write(&path, resolved)?;
         }
+        Err(error) => return Err(error).with_context(|| path.display().to_string()),
     }
+    lock.remove_leftovers()?;
+    Ok(lock)
 }
+
+const EXPERIMENT: &str = "experiment.toml";
 
 pub(super) fn write(path: &Path, text: &str) -> Result<()> {
     Ok(atomic_write::write(path, text.as_bytes())?)

@@ -1,24 +1,24 @@
 //! All models of a plan, fitted and measured one after the other, with one seed at a time.
 
-use super::fitter::Fitter;
+use super::fitter::{FIT, Fitter};
 use super::measure::Measurement;
 use super::plan::{ExperimentPlan, Source};
 use super::recordings::Recordings;
 use super::run_folder::human_size;
 use super::spec::FitOn;
 use super::teacher_lists::Ready;
-use super::{measure, teacher_lists, teaching, trajectory};
+use super::{epochs, measure, teacher_lists, teaching, trajectory};
 use crate::progress::{Screen, interrupted};
+use crate::sealed;
 use anyhow::{Context as _, Result};
-use rankstill::artefact;
 use rankstill::core::artefact::Artefact;
+use rankstill::core::atomic_write::create_folders;
 use rankstill::core::{ColdStart, Error, Interactions, Lists, Packed, Ranker, Trained};
 use rankstill::data::dataset::Dataset;
 use rankstill::data::{ReadOptions, read_rankings, write_rankings};
 use rankstill::distill::Fused;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -256,8 +256,8 @@ impl<'a> Session<'a> {
             Source::Rankings { .. } => Ok(Ready::Recorded(self.setting.recordings[&at].clone())),
             Source::Fit { .. } => {
                 let folder = self.fit_folder(at, seed);
-                let model = artefact::load(folder.join("artefact"))?.model;
-                Ok(Ready::Fitted(model.into(), folder))
+                let model = self.fitter().kept(self.plan, at, seed, &folder.join("artefact"))?;
+                Ok(Ready::Fitted(model, folder))
             }
             Source::Ensemble { members, fusion } => {
                 let members = members.iter().map(|&member| self.ready(member, seed));
@@ -286,7 +286,7 @@ impl<'a> Session<'a> {
 
     fn measure(&self, at: usize, seed: u64, ready: &ReadyModels) -> Result<ModelResult> {
         let folder = self.folder(at, seed);
-        fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        create_folders(&folder).with_context(|| folder.display().to_string())?;
         let Setting { data, metrics, .. } = *self.setting;
         let cases = &data.split.test;
         if cases.is_empty() {
@@ -320,20 +320,20 @@ impl<'a> Session<'a> {
         if let Ready::Fitted(model, folder) = model {
             result.parameters = model.n_parameters();
             result.bytes = Artefact::bytes(&Artefact::read_manifest(&folder.join("artefact"))?);
-            result.training = Some(training_cost(folder));
-            result.untaught = teaching::untaught(&self.plan.models[at], seed, folder);
+            result.training = Some(training_cost(folder)?);
+            result.untaught = teaching::untaught(&self.plan.models[at], seed, folder)?;
         }
         Ok(result)
     }
 }
 
 /// Seconds and epochs of a fit, read from the files that it left.
-fn training_cost(folder: &Path) -> (f64, f64) {
-    let epochs = teaching::epochs(folder);
+fn training_cost(folder: &Path) -> Result<(f64, f64)> {
+    let epochs = epochs::reports(folder)?;
     if epochs.is_empty() {
-        let text = fs::read_to_string(folder.join("fit.json")).unwrap_or_default();
-        let fit: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-        return (fit["seconds"].as_f64().unwrap_or(0.0), 0.0);
+        let fit =
+            sealed::read_file(&folder.join(FIT), "remove this folder to fit the model again")?;
+        return Ok((fit["seconds"].as_f64().unwrap_or(0.0), 0.0));
     }
-    (epochs.iter().map(|epoch| epoch.seconds).sum(), epochs.len() as f64)
+    Ok((epochs.iter().map(|epoch| epoch.seconds).sum(), epochs.len() as f64))
 }

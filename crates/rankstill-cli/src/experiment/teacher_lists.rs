@@ -2,18 +2,19 @@
 //! that request the same.
 //!
 //! A file has the format of [`rankstill::core::answers`]. It is written as `.part` and renamed when it is complete. Each block is
-//! on the disk before the next one is requested, and the last block of a partial file is not trusted. Complete files are mapped.
+//! on the disk before the next one is requested, and a partial file is continued after the rows whose checksums are right. Complete files
+//! are mapped.
 
 use super::trajectory;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use rankstill::core::answers::{AnswersFile, AnswersHeader, HEADER_LEN};
+use rankstill::core::atomic_write::{DiskFile, create_folders, rename};
 use rankstill::core::{
     Answers, Candidates, Cases, Error, ListRequest, Model, Ranker, Rankings, Requirements,
     TeacherRecipe, Trace,
 };
 use rankstill::distill::{Fused, Fusion, Recorded, Teacher, trace};
-use std::fs::{self, File};
-use std::io::{BufWriter, Seek as _, SeekFrom, Write as _};
+use std::io::{BufWriter, Write as _};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -128,12 +129,15 @@ fn kept_lists(
     let path = folder.join(format!("{:016x}.lists", header.questions));
     if header.rows_in(&path) < header.queries {
         let part = path.with_extension("part");
-        fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        create_folders(&folder).with_context(|| folder.display().to_string())?;
         record(teacher, cases, request, &header, &part, progress)
             .with_context(|| part.display().to_string())?;
-        fs::rename(&part, &path).with_context(|| path.display().to_string())?;
+        rename(&part, &path).with_context(|| path.display().to_string())?;
     }
-    let lists = Answers::of_file(AnswersFile::open(&path, cases.n_items())?);
+    let file = AnswersFile::open(&path, cases.n_items());
+    let file =
+        file.map_err(|error| anyhow!("{error}; remove this file to record the lists again"))?;
+    let lists = Answers::of_file(file);
     Ok(Trace::new(teacher.name(), vec![(0, lists)])?)
 }
 
@@ -163,19 +167,24 @@ fn record(
     path: &Path,
     progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<()> {
-    // What was written last before the power went may be there in length only.
-    let done = header.rows_in(path).saturating_sub(trace::BLOCK as u64);
-    let mut file = File::options().create(true).truncate(false).write(true).open(path)?;
-    file.set_len(HEADER_LEN as u64 + done * header.row())?; // a row that was half written goes
-    file.write_all(&header.bytes())?;
-    file.seek(SeekFrom::End(0))?;
+    // What was written last before the power went may be there in length only, and a disk may lose a bit.
+    let done = header.sound_rows_in(path);
+    let mut file = match done {
+        0 => DiskFile::resume(path, 0)?,
+        _ => DiskFile::resume(path, HEADER_LEN as u64 + done * header.row())?,
+    };
+    if done == 0 {
+        file.write_all(&header.bytes())?;
+    }
     let mut file = BufWriter::new(file);
+    let mut row = done;
     let mut keep = |answers: Rankings| {
         let answers = answers.into();
         let mut write = || -> std::io::Result<()> {
-            header.write_rows(&mut file, &answers)?;
+            header.write_rows(&mut file, row, &answers)?;
+            row += answers.len() as u64;
             file.flush()?;
-            file.get_ref().sync_data()
+            file.get_ref().sync()
         };
         write().map_err(Error::io(path))
     };
@@ -188,6 +197,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use rankstill::core::{Interactions, Lists, Query, TopK};
+    use std::fs::{self, File};
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     /// Ranks items in an order that depends on the user, a single one for user 3, and counts its queries.
@@ -243,16 +253,29 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().len(), disk(&cases, request));
         let part = path.with_extension("part");
         let block = trace::BLOCK as u64;
-        for (rows, and, again) in
-            [(0, 0, 0), (0, 7, 0), (10, 7, 0), (block + 3, 9, 3), (4999, 0, 4999 - block)]
-        {
+        for (rows, and) in [(0, 0), (0, 7), (10, 7), (block + 3, 9), (4999, 0)] {
             fs::rename(&path, &part).unwrap();
-            let bytes = if rows + and == 0 { 31 } else { 32 + 32 * rows + and };
+            let bytes = if rows + and == 0 { 31 } else { 32 + 40 * rows + and };
             File::options().write(true).open(&part).unwrap().set_len(bytes).unwrap();
-            assert_eq!(ask(here, 4), (whole.clone(), 5000 - again as usize), "{rows} rows");
+            assert_eq!(ask(here, 4), (whole.clone(), 5000 - rows as usize), "{rows} rows");
             assert!(path.exists() && !part.exists());
         }
-        File::options().write(true).open(&path).unwrap().set_len(32 + 32 * 4999).unwrap();
+        let flip = |path: &Path, at: u64| {
+            let mut bytes = fs::read(path).unwrap();
+            bytes[at as usize] ^= 1;
+            fs::write(path, bytes).unwrap();
+        };
+        fs::rename(&path, &part).unwrap();
+        flip(&part, 32 + 40 * 4000 + 17);
+        assert_eq!(ask(here, 4), (whole.clone(), 1000), "rows after a flipped bit");
+        flip(&path, 32 + 40 * 7 + 17);
+        let (_, teacher) = counting(here);
+        let damaged = teacher.trace(&cases, requires(4), &mut |_, _| ControlFlow::Continue(()));
+        let damaged = format!("{:#}", damaged.unwrap_err());
+        assert!(damaged.contains("row 7 does not match its checksum"), "{damaged}");
+        assert!(damaged.contains("remove this file to record the lists again"), "{damaged}");
+        assert!(damaged.contains(path.to_str().unwrap()), "{damaged}");
+        File::options().write(true).open(&path).unwrap().set_len(32 + 40 * 4999).unwrap();
         assert_eq!(ask(here, 4), (whole.clone(), 5000), "truncated by another program");
         let longer = ask(here, 5);
         assert_eq!((longer.0.items(7).len(), longer.1), (5, 5000), "another request");
@@ -271,6 +294,10 @@ mod tests {
         assert_eq!(first, trace::BLOCK);
         let resumed = teacher.trace(&cases, requires(4), &mut |_, _| ControlFlow::Continue(()));
         assert_eq!(resumed.unwrap().last().len(), 5000);
-        assert_eq!(ranker.0.load(Ordering::Relaxed), 5000 + first, "the last block is not trusted");
+        assert_eq!(
+            ranker.0.load(Ordering::Relaxed),
+            5000,
+            "what was computed is not computed again"
+        );
     }
 }

@@ -1,52 +1,54 @@
 //! Whether the student that was kept is one that its method has taught, and for how many epochs it was trained.
 
-use super::EPOCHS;
+use super::epochs;
 use super::plan::{PlannedModel, Source};
-use rankstill::core::EpochReport;
-use std::fs;
+use anyhow::Result;
 use std::path::Path;
 
 /// Why the student that was kept in `folder` is the one that its method has not taught; `None` if it was taught, or is no student.
-pub(super) fn untaught(planned: &PlannedModel, seed: u64, folder: &Path) -> Option<String> {
-    let Source::Fit { distil: Some(distil), .. } = &planned.source else { return None };
+///
+/// # Errors
+/// When the lines of its epochs are damaged.
+pub(super) fn untaught(planned: &PlannedModel, seed: u64, folder: &Path) -> Result<Option<String>> {
+    let Source::Fit { distil: Some(distil), .. } = &planned.source else { return Ok(None) };
     let Some(from) = distil.distiller.teaches_from() else {
-        return Some(format!(
+        return Ok(Some(format!(
             "the weight of what {} teaches is 0: it is the student alone, not distilled",
             distil.kind
-        ));
+        )));
     };
-    let kept = kept_epochs(folder)?;
-    (kept <= from).then(|| {
+    let Some(kept) = kept_epochs(folder)? else { return Ok(None) };
+    Ok((kept <= from).then(|| {
         format!(
             "with seed {seed} the model of epoch {kept} was best and is kept, and {} first teaches in epoch {}: it is the student alone, not \
              distilled; set distill.warm_up below {kept}, or a longer train.patience",
             distil.kind,
             from + 1
         )
-    })
+    }))
 }
 
 /// The epochs that a model was trained for, up to the state that was kept: the best one where it was validated, else the last.
 /// `None` for models that do not train by epochs.
-pub(super) fn kept_epochs(folder: &Path) -> Option<usize> {
-    let epochs = epochs(folder);
+///
+/// # Errors
+/// When the lines of the epochs are damaged.
+pub(super) fn kept_epochs(folder: &Path) -> Result<Option<usize>> {
+    let epochs = epochs::reports(folder)?;
     let best = epochs.iter().rev().find(|epoch| epoch.best).or(epochs.last());
-    best.map(|epoch| epoch.epoch + 1)
-}
-
-/// The epochs of a fit, from the file that it left.
-pub(super) fn epochs(folder: &Path) -> Vec<EpochReport> {
-    let text = fs::read_to_string(folder.join(EPOCHS)).unwrap_or_default();
-    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    Ok(best.map(|epoch| epoch.epoch + 1))
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::experiment::EPOCHS;
     use crate::experiment::plan::ExperimentPlan;
     use crate::experiment::spec::Spec;
+    use rankstill::core::EpochReport;
     use serde_json::json;
+    use std::fs;
 
     #[test]
     fn a_student_kept_from_before_the_first_lesson_is_not_distilled() {
@@ -69,7 +71,7 @@ mod tests {
             };
             let text: String = best.iter().enumerate().map(line).collect();
             fs::write(folder.path().join(EPOCHS), text).unwrap();
-            untaught(&plan.models[plan.at("S")], 7, folder.path())
+            untaught(&plan.models[plan.at("S")], 7, folder.path()).unwrap()
         };
         let second = kept(&[true, true, false, false]).unwrap();
         assert!(second.contains("seed 7 the model of epoch 2"), "{second}");
@@ -77,8 +79,8 @@ mod tests {
         assert_eq!(kept(&[true, true, true]), None);
         assert_eq!(kept(&[false, false, false]), None, "without validation the last is kept");
         assert!(kept(&[false, false]).is_some());
-        assert_eq!(untaught(&plan.models[plan.at("T")], 7, folder.path()), None);
-        let never = untaught(&plan.models[plan.at("0")], 7, folder.path()).unwrap();
+        assert_eq!(untaught(&plan.models[plan.at("T")], 7, folder.path()).unwrap(), None);
+        let never = untaught(&plan.models[plan.at("0")], 7, folder.path()).unwrap().unwrap();
         assert!(never.contains("ftd teaches is 0"), "{never}");
     }
 }

@@ -6,11 +6,14 @@
 //! All have the format of [`rankstill::core::answers`] and are mapped: neither the states of many teachers nor the checkpoints
 //! around one need to fit into memory.
 
-use anyhow::{Context as _, Result, ensure};
+use super::epochs;
+use crate::sealed;
+use anyhow::{Context as _, Result, anyhow, ensure};
 use rankstill::core::answers::{AnswersFile, AnswersHeader};
 use rankstill::core::{
     Answers, Cases, EpochReport, Interactions, Model, Packed, Plan, Query, Ranker as _, Recipe,
-    TopK, Trace, atomic_write,
+    TopK, Trace,
+    atomic_write::{self, create_folders, remove_file},
 };
 use rankstill::distill::trajectory::{Checkpoint, SpacedBy, StateSelection, with_rank_deviations};
 use serde::{Deserialize, Serialize};
@@ -62,7 +65,7 @@ impl<'a> TrajectoryWriter<'a> {
         let header = header(&users, k);
         let (plan, model) = (recipe.training_plan().cloned(), folder.to_owned());
         let folder = folder.join(FOLDER);
-        fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        create_folders(&folder).with_context(|| folder.display().to_string())?;
         Ok(Self { selection, k, plan, users, model, folder, header })
     }
 
@@ -103,10 +106,11 @@ impl<'a> TrajectoryWriter<'a> {
         if !self.folder.join(STATES).exists() {
             self.make_states(model)?;
         }
-        for entry in fs::read_dir(&self.folder)? {
-            let path = entry?.path();
+        let inside = || self.folder.display().to_string();
+        for entry in fs::read_dir(&self.folder).with_context(inside)? {
+            let path = entry.with_context(inside)?.path();
             if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("epoch-")) {
-                fs::remove_file(path)?;
+                remove_file(&path).with_context(|| path.display().to_string())?;
             }
         }
         Ok(())
@@ -136,17 +140,15 @@ impl<'a> TrajectoryWriter<'a> {
             k: self.k,
             users: self.header.questions,
         };
-        let text = serde_json::to_string_pretty(&states)? + "\n";
+        let text = sealed::line(serde_json::to_value(&states)?) + "\n";
         Ok(atomic_write::write(self.folder.join(STATES), text.as_bytes())?)
     }
 
     /// The checkpoints up to the model that was kept: the best one where training was validated, else the last.
     fn checkpoints(&self) -> Result<Vec<Checkpoint>> {
-        let text = fs::read_to_string(self.model.join(super::EPOCHS)).unwrap_or_default();
         let mut checkpoints = Vec::new();
         let mut until = None;
-        for line in text.lines() {
-            let line: Value = serde_json::from_str(line)?;
+        for line in epochs::read(&self.model)? {
             if line["best"] == true {
                 until = line["epoch"].as_u64().map(|epoch| epoch as usize + 1);
             }
@@ -165,6 +167,7 @@ impl<'a> TrajectoryWriter<'a> {
 
 const FOLDER: &str = "trajectory";
 const STATES: &str = "states.json";
+const WAY_ON: &str = "remove the model's folder to fit it again";
 /// The key in the line of an epoch.
 const CHECKPOINT: &str = "trajectory";
 
@@ -189,8 +192,12 @@ fn header(users: &Cases, k: usize) -> AnswersHeader {
 pub fn read(teacher: &str, folder: &Path, cases: &Cases) -> Result<Option<Trace>> {
     let folder = folder.join(FOLDER);
     let path = folder.join(STATES);
-    let Ok(text) = fs::read_to_string(&path) else { return Ok(None) };
-    let states: States = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+    if !path.exists() {
+        return Ok(None);
+    }
+    let states = sealed::read_file(&path, WAY_ON)?;
+    let states: States =
+        serde_json::from_value(states).with_context(|| path.display().to_string())?;
     let row = |query: &Query<'_>| query.user;
     let rows: Arc<[Option<u32>]> = cases.distinct_queries().iter().map(row).collect();
     let state = |(state, &epochs): (usize, &usize)| {
@@ -203,10 +210,10 @@ pub fn read(teacher: &str, folder: &Path, cases: &Cases) -> Result<Option<Trace>
 }
 
 fn read_state(path: &Path, states: &States, n_items: usize) -> Result<AnswersFile> {
-    let file = AnswersFile::open(path, n_items)?;
+    let file = AnswersFile::open(path, n_items).map_err(|error| anyhow!("{error}; {WAY_ON}"))?;
     ensure!(
         file.header().deviations,
-        "{}: was recorded by an earlier version; remove the model's folder to fit it again",
+        "{}: was recorded by an earlier version; {WAY_ON}",
         path.display()
     );
     let (length, queries) = (states.k as u32, file.header().queries);
@@ -218,7 +225,7 @@ fn read_state(path: &Path, states: &States, n_items: usize) -> Result<AnswersFil
 
 /// A file that has exactly this header.
 fn read_file(path: &Path, header: &AnswersHeader, n_items: usize) -> Result<AnswersFile> {
-    let file = AnswersFile::open(path, n_items)?;
+    let file = AnswersFile::open(path, n_items).map_err(|error| anyhow!("{error}; {WAY_ON}"))?;
     ensure!(file.header() == header, "{}: holds lists for other queries", path.display());
     Ok(file)
 }
@@ -309,7 +316,7 @@ mod tests {
         let whole = fs::read(&state).unwrap();
         fs::write(&state, &whole[..whole.len() - 1]).unwrap();
         let found = refused(folder.path());
-        assert!(found.contains("state-1.lists: has 103 bytes"), "{found}");
+        assert!(found.contains("state-1.lists: has 127 bytes"), "{found}");
         fs::write(&state, &whole).unwrap();
         let few = log(4, &[&[3], &[0], &[1]]);
         let found = format!("{:#}", read("x", folder.path(), &few).unwrap_err());

@@ -1,6 +1,7 @@
 //! Helpers of the tests of the commands. Not every test uses all of them.
 #![allow(dead_code, clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -28,13 +29,50 @@ pub fn error(args: &[&str]) -> String {
     message
 }
 
+/// Every file of a run that holds no times: data, artefacts, rankings, metrics.
+pub fn lasting(run: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![run.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let name = path.strip_prefix(run).unwrap().to_str().unwrap().to_owned();
+            let timed = ["report", "fit.json", "epochs.jsonl", "tradeoff.svg"];
+            if !timed.iter().any(|part| name.contains(part)) {
+                files.insert(name, fs::read(path).unwrap());
+            }
+        }
+    }
+    files
+}
+
+pub fn assert_same(a: &BTreeMap<String, Vec<u8>>, b: &BTreeMap<String, Vec<u8>>, what: &str) {
+    assert_eq!(a.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>(), "{what}");
+    for (name, bytes) in a {
+        assert!(bytes == &b[name], "{name} differs: {what}");
+    }
+}
+
 pub fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
 /// An experiment file in a temporary folder.
 pub fn in_folder(experiment: &str) -> (tempfile::TempDir, PathBuf) {
-    let root = tempfile::tempdir().unwrap();
+    put(experiment, tempfile::tempdir().unwrap())
+}
+
+/// An experiment file in a temporary folder in memory, where syncing takes no time, if this machine has such a place.
+pub fn in_memory(experiment: &str) -> (tempfile::TempDir, PathBuf) {
+    let root = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+    put(experiment, root.unwrap())
+}
+
+fn put(experiment: &str, root: tempfile::TempDir) -> (tempfile::TempDir, PathBuf) {
     let path = root.path().join("small.toml");
     fs::write(&path, experiment).unwrap();
     (root, path)

@@ -141,7 +141,7 @@ impl Connection {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let key = key.map_or(String::new(), |key| format!("authorization: Bearer {key}\r\n"));
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: test\r\n{key}content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\n{key}content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         );
         self.stream.get_mut().write_all(request.as_bytes())?;

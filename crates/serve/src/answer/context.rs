@@ -6,6 +6,7 @@ use crate::store::UserState;
 use crate::wire::Basis;
 use rankstill_core::{ItemId, UserId};
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 pub(super) struct UserContext<'a> {
     /// The user that the model is queried for; `None` for a user whom it was not trained on.
@@ -25,7 +26,12 @@ impl<'a> UserContext<'a> {
         let trained = user.map_or(&[][..], |user| snapshot.history(user));
         // Events that the model was trained on may be in the store as well; they are not new.
         let stored = state.items.iter().filter_map(|item| snapshot.items.get(item));
-        let mut new: Vec<ItemId> = stored.filter(|item| !trained.contains(item)).collect();
+        // One by one for most users; a set where both are long.
+        let many = trained.len() * state.items.len() > MANY;
+        let set: HashSet<ItemId> = trained.iter().copied().filter(|_| many).collect();
+        let is_trained =
+            |item: &ItemId| if many { set.contains(item) } else { trained.contains(item) };
+        let mut new: Vec<ItemId> = stored.filter(|item| !is_trained(item)).collect();
         new.extend(&query.history);
         new.retain(|&item| snapshot.trained().has_item(item));
         let basis = match (user, new.is_empty(), trained.is_empty()) {
@@ -44,3 +50,6 @@ impl<'a> UserContext<'a> {
         Self { user, history: Cow::Owned(history), basis, forgotten }
     }
 }
+
+/// Comparisons of items that cost more than making a set.
+const MANY: usize = 4096;

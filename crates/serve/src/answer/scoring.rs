@@ -14,6 +14,7 @@
 use super::context::UserContext;
 use super::query::ResolvedQuery;
 use super::recommend::{Answered, recommend, similar};
+use crate::limits::Limits;
 use crate::model::Snapshot;
 use crate::store::{EventStore, UserState};
 use crate::wire::{Basis, Problem, Similar};
@@ -38,7 +39,7 @@ pub(crate) struct ScoringTask {
     /// An answer after this time is useless.
     pub deadline: Instant,
     /// The user's state in the store, if it has been read already.
-    pub state: Option<UserState>,
+    pub state: Option<Arc<UserState>>,
 }
 
 pub(crate) enum TaskKind {
@@ -107,7 +108,7 @@ impl Scoring {
     /// If the threads cannot be started.
     pub fn new(
         threads: usize,
-        capacity: usize,
+        limits: &Limits,
         store: Option<Arc<dyn EventStore>>,
     ) -> Result<Self> {
         let pool = rayon::ThreadPoolBuilder::new()
@@ -118,7 +119,8 @@ impl Scoring {
             key: "threads".into(),
             problem: error.to_string(),
         })?;
-        let queue = Queue { waiting: Mutex::default(), capacity, store };
+        let (capacity, stored, patience) = (limits.queue, limits.stored, limits.arrival);
+        let queue = Queue { waiting: Mutex::default(), capacity, stored, patience, store };
         Ok(Self { pool, queue: Arc::new(queue) })
     }
 
@@ -165,11 +167,21 @@ impl Scoring {
     pub fn waiting(&self) -> usize {
         self.queue.lock().len()
     }
+
+    /// Whether no thread has taken the first task for long: they take late ones too, so all of them hang.
+    pub fn is_stuck(&self) -> bool {
+        let waiting = self.queue.lock();
+        waiting.front().is_some_and(|job| job.task.deadline + self.queue.patience < Instant::now())
+    }
 }
 
 struct Queue {
     waiting: Mutex<VecDeque<Job>>,
     capacity: usize,
+    /// The most events of a user that are read.
+    stored: usize,
+    /// A task that waits for so long after its deadline shows that no thread works.
+    patience: Duration,
     store: Option<Arc<dyn EventStore>>,
 }
 
@@ -182,6 +194,9 @@ struct Job {
 /// first one waiting.
 const BATCH: usize = 12;
 
+/// Events of a user that a network thread may read.
+const FEW_EVENTS: usize = 64;
+
 impl Queue {
     fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Job>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
@@ -193,15 +208,19 @@ impl Queue {
         let TaskKind::Recommend(query) = &task.kind else { return false };
         let plain = query.explain == 0 && query.k <= 100 && query.allowed.is_none();
         let remote = self.store.as_ref().is_some_and(|store| store.is_remote());
-        if remote || !plain || !task.snapshot.is_quick() {
+        if remote || !plain || !task.snapshot.is_quick() || self.stored < FEW_EVENTS {
             return false;
         }
         task.state = match (&self.store, &query.user) {
-            (Some(store), Some(user)) => store.user_state(&user.0).ok(), // an error is reported by the queue's own read
-            _ => Some(UserState::default()),
+            (Some(store), Some(user)) => {
+                // An error is reported by the queue's own read.
+                let state = store.user_state(&user.0, FEW_EVENTS + 1, task.deadline);
+                state.ok().filter(|state| state.items.len() <= FEW_EVENTS).map(Arc::new)
+            }
+            _ => Some(Arc::default()),
         };
-        let context = |state| UserContext::new(&task.snapshot, query, state);
-        task.state.as_ref().map(context).is_some_and(|context| context.basis == Basis::User)
+        let context = |state: &UserState| UserContext::new(&task.snapshot, query, state);
+        task.state.as_deref().map(context).is_some_and(|context| context.basis == Basis::User)
     }
 
     /// Answers the first task that waits, and others that can be batched with it.
@@ -213,8 +232,7 @@ impl Queue {
     }
 
     fn answer(&self, mut jobs: Vec<Job>) {
-        let store = self.store.as_deref();
-        let replies = catch_unwind(AssertUnwindSafe(|| compute(&mut jobs, store)));
+        let replies = catch_unwind(AssertUnwindSafe(|| self.compute(&mut jobs)));
         let replies = replies.unwrap_or_else(|_| {
             tracing::error!("a computation panicked");
             jobs.iter()
@@ -246,6 +264,73 @@ impl Queue {
         }
         taken
     }
+
+    fn compute(&self, jobs: &mut [Job]) -> Vec<Reply> {
+        let failed = |error: Error| {
+            tracing::error!(%error, "a request could not be answered");
+            error.to_string()
+        };
+        let began = Instant::now();
+        if let Err(error) = self.look_up_users(jobs) {
+            failed(error);
+            return jobs.iter().map(|_| Err(ScoringError::StoreUnavailable)).collect();
+        }
+        let Some(first) = jobs.first() else { return Vec::new() };
+        let snapshot = &first.task.snapshot;
+        if let TaskKind::Similar { item, k } = first.task.kind {
+            let answer = similar(snapshot, item, k);
+            return vec![
+                answer.map(Scored::Similar).map_err(|error| ScoringError::Failed(failed(error))),
+            ];
+        }
+        let unknown = UserState::default();
+        let queries: Vec<(&ResolvedQuery, &UserState)> = jobs
+            .iter()
+            .filter_map(|job| match &job.task.kind {
+                TaskKind::Recommend(query) => {
+                    Some((&**query, job.task.state.as_deref().unwrap_or(&unknown)))
+                }
+                TaskKind::Similar { .. } => None,
+            })
+            .collect();
+        let answers = recommend(snapshot, &queries);
+        let took = began.elapsed();
+        match answers {
+            Ok(answers) => answers
+                .into_iter()
+                .map(|answer| Ok(Scored::Recommendations(answer, took)))
+                .collect(),
+            Err(error) => {
+                let why = failed(error);
+                jobs.iter().map(|_| Err(ScoringError::Failed(why.clone()))).collect()
+            }
+        }
+    }
+
+    /// Reads, in one call, the state of all users that has not been read yet; of each user once.
+    fn look_up_users(&self, jobs: &mut [Job]) -> Result<()> {
+        let Some(store) = &self.store else { return Ok(()) };
+        let (mut of_jobs, mut users, mut until) = (Vec::new(), Vec::<&str>::new(), None);
+        for (at, job) in jobs.iter().enumerate() {
+            if let TaskKind::Recommend(query) = &job.task.kind
+                && let (None, Some(user)) = (&job.task.state, &query.user)
+            {
+                let known = users.iter().position(|known| *known == user.0);
+                of_jobs.push((at, known.unwrap_or(users.len())));
+                if known.is_none() {
+                    users.push(&user.0);
+                }
+                until = until.max(Some(job.task.deadline));
+            }
+        }
+        let Some(until) = until else { return Ok(()) };
+        let states = store.user_states(&users, self.stored, until)?;
+        let states: Vec<Arc<UserState>> = states.into_iter().map(Arc::new).collect();
+        for (at, user) in of_jobs {
+            jobs[at].task.state = states.get(user).cloned();
+        }
+        Ok(())
+    }
 }
 
 impl ScoringTask {
@@ -257,67 +342,4 @@ impl ScoringTask {
             _ => false,
         }
     }
-}
-
-fn compute(jobs: &mut [Job], store: Option<&dyn EventStore>) -> Vec<Reply> {
-    let failed = |error: Error| {
-        tracing::error!(%error, "a request could not be answered");
-        error.to_string()
-    };
-    let began = Instant::now();
-    if let Err(error) = look_up_users(jobs, store) {
-        failed(error);
-        return jobs.iter().map(|_| Err(ScoringError::StoreUnavailable)).collect();
-    }
-    let Some(first) = jobs.first() else { return Vec::new() };
-    let snapshot = &first.task.snapshot;
-    if let TaskKind::Similar { item, k } = first.task.kind {
-        let answer = similar(snapshot, item, k);
-        return vec![
-            answer.map(Scored::Similar).map_err(|error| ScoringError::Failed(failed(error))),
-        ];
-    }
-    let unknown = UserState::default();
-    let queries: Vec<(&ResolvedQuery, &UserState)> = jobs
-        .iter()
-        .filter_map(|job| match &job.task.kind {
-            TaskKind::Recommend(query) => {
-                Some((&**query, job.task.state.as_ref().unwrap_or(&unknown)))
-            }
-            TaskKind::Similar { .. } => None,
-        })
-        .collect();
-    let answers = recommend(snapshot, &queries);
-    let took = began.elapsed();
-    match answers {
-        Ok(answers) => {
-            answers.into_iter().map(|answer| Ok(Scored::Recommendations(answer, took))).collect()
-        }
-        Err(error) => {
-            let why = failed(error);
-            jobs.iter().map(|_| Err(ScoringError::Failed(why.clone()))).collect()
-        }
-    }
-}
-
-/// Reads, in one call, the state of all users that has not been read yet.
-fn look_up_users(jobs: &mut [Job], store: Option<&dyn EventStore>) -> Result<()> {
-    let Some(store) = store else { return Ok(()) };
-    let (mut positions, mut users) = (Vec::new(), Vec::new());
-    for (at, job) in jobs.iter().enumerate() {
-        if let TaskKind::Recommend(query) = &job.task.kind
-            && let (None, Some(user)) = (&job.task.state, &query.user)
-        {
-            positions.push(at);
-            users.push(user.0.as_str());
-        }
-    }
-    if users.is_empty() {
-        return Ok(());
-    }
-    let states = store.user_states(&users)?;
-    for (at, state) in positions.into_iter().zip(states) {
-        jobs[at].task.state = Some(state);
-    }
-    Ok(())
 }

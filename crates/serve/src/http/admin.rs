@@ -4,7 +4,7 @@
 use super::extract::{Json, PathId};
 use crate::app::{App, Shared};
 use crate::model::{Challenger, Slot, Snapshot};
-use crate::telemetry::SwapLabels;
+use crate::telemetry::{SwapLabels, label};
 use crate::wire::{Problem, SwapRequest, Swapped, TrialRequest, TrialState};
 use axum::extract::{Request, State};
 use axum::http::header;
@@ -196,5 +196,5 @@ fn no_trial(slot: &Slot) -> Problem {
 }
 
 fn count_swap(app: &App, slot: &Slot, outcome: &'static str) {
-    app.metrics.swaps.get_or_create(&SwapLabels { model: slot.name.clone(), outcome }).inc();
+    app.metrics.swaps.get_or_create(&SwapLabels { model: label(&slot.name), outcome }).inc();
 }

@@ -114,7 +114,11 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
             );
             return Err(Problem::field("id", problem));
         }
-        Ok(Self(Id(id)))
+        let id = Id(id);
+        match id.problem() {
+            Some(problem) => Err(Problem::field("id", problem)),
+            None => Ok(Self(id)),
+        }
     }
 }
 

@@ -6,7 +6,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
-use std::sync::atomic::Ordering;
 use utoipa::ToSchema;
 
 /// A healthy server.
@@ -22,7 +21,7 @@ pub(super) async fn live() -> Json<Health> {
     Json(Health { status: "ok" })
 }
 
-/// Models are loaded and the server is not shutting down.
+/// Models answer, events can be stored, and the server is not shutting down.
 #[utoipa::path(
     get, path = "/health/ready", tag = "health",
     responses(
@@ -31,8 +30,8 @@ pub(super) async fn live() -> Json<Health> {
     )
 )]
 pub(super) async fn ready(State(app): State<Shared>) -> Response {
-    if app.draining.load(Ordering::Relaxed) {
-        return Problem::overloaded("the server is shutting down").into_response();
+    if let Some(why) = app.not_ready() {
+        return Problem::unavailable(why).into_response();
     }
     Json(Health { status: "ok" }).into_response()
 }

@@ -1,5 +1,6 @@
 //! Routes for items and models.
 
+use super::answer::Answer;
 use super::extract::{Params, PathId};
 use super::observe::AnsweredBy;
 use crate::answer::{Scored, ScoringTask, TaskKind};
@@ -30,7 +31,7 @@ pub(super) async fn similar(
     State(app): State<Shared>,
     PathId(id): PathId,
     Params(params): Params<SimilarParams>,
-) -> Result<(Extension<AnsweredBy>, Json<Similar>), Problem> {
+) -> Result<(Extension<AnsweredBy>, Answer), Problem> {
     let k = app.limits.k("k", params.k)?;
     let snapshot = app.models.slot("model", params.model.as_deref())?.current();
     let by = AnsweredBy { model: Arc::clone(&snapshot.label), degraded: None };
@@ -42,7 +43,7 @@ pub(super) async fn similar(
     let pending = app.scoring.submit(std::iter::once(task))?.pop();
     let pending = pending.ok_or_else(|| Problem::internal("no task was queued"))?;
     match pending.wait().await? {
-        Scored::Similar(found) => Ok((Extension(by), Json(found))),
+        Scored::Similar(found) => Ok((Extension(by), Answer::of(&found, &app.limits)?)),
         Scored::Recommendations(..) => Err(Problem::internal("mismatched reply")),
     }
 }
@@ -54,12 +55,13 @@ pub(super) async fn similar(
     responses(
         (status = 200, body = SearchResult),
         (status = 422),
+        (status = 503),
     )
 )]
 pub(super) async fn search(
     State(app): State<Shared>,
     Params(params): Params<SearchParams>,
-) -> Result<Json<SearchResult>, Problem> {
+) -> Result<Answer, Problem> {
     let k = app.limits.k("k", params.k)?;
     if params.search.is_empty() || params.search.len() > Id::LONGEST {
         let problem = format!("expected 1 to {} bytes", Id::LONGEST);
@@ -75,7 +77,11 @@ pub(super) async fn search(
         };
         SearchResult { items: items.map(found).collect() }
     });
-    found.await.map(Json).map_err(|_| Problem::internal("the search failed"))
+    match tokio::time::timeout(app.limits.deadline, found).await {
+        Ok(Ok(found)) => Answer::of(&found, &app.limits),
+        Ok(Err(_)) => Err(Problem::internal("the search failed")),
+        Err(_) => Err(Problem::overloaded("the search did not end before the deadline")),
+    }
 }
 
 /// Lists the models that are served.

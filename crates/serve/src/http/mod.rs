@@ -1,9 +1,11 @@
 //! The routes. Handlers read a request, pass it to the scoring threads or the event store, and write the answer.
 
 mod admin;
+mod answer;
 mod events;
 mod extract;
 mod health;
+mod hosts;
 mod items;
 mod observe;
 mod openapi;
@@ -12,6 +14,7 @@ mod recommend;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use hosts::Hosts;
 pub use openapi::openapi;
 
 use crate::app::{App, Shared};
@@ -21,9 +24,15 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{delete, get, post, put};
 use std::sync::Arc;
 
-/// All routes of a server.
+/// All routes of a server. Any host name will do.
 pub fn router(app: Arc<App>) -> Router {
+    routes_for(app, None)
+}
+
+/// All routes of a server that clients may ask for by these names.
+pub(crate) fn routes_for(app: Arc<App>, hosts: Option<Hosts>) -> Router {
     let app: Shared = app;
+    let observer = observe::Observer { app: Arc::clone(&app), hosts: hosts.map(Arc::new) };
     let answers = Router::new()
         .route("/v1/users/{id}/recommendations", get(recommend::for_user))
         .route("/v1/users/{id}", delete(events::forget))
@@ -51,6 +60,6 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/openapi.json", get(openapi::document))
         .fallback(async || Problem::not_found("no such path; see /openapi.json"))
         .method_not_allowed_fallback(async || Problem::method())
-        .layer(from_fn_with_state(Arc::clone(&app), observe::observe))
+        .layer(from_fn_with_state(observer, observe::observe))
         .with_state(app)
 }

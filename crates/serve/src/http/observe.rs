@@ -1,16 +1,19 @@
 //! For every request: an id, metrics, a log line and a span.
 
+use super::hosts::Hosts;
 use crate::app::Shared;
+use crate::server::is_health;
 use crate::telemetry::{OTHER, method_label};
 #[cfg(feature = "otlp")]
 use crate::telemetry::{RequestSpan, SpanEnd};
 use crate::wire::{FallbackRung, Problem};
+use axum::body::{Body, Bytes, HttpBody as _, to_bytes};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
@@ -24,9 +27,21 @@ pub(super) struct AnsweredBy {
     pub degraded: Option<FallbackRung>,
 }
 
-pub(super) async fn observe(State(app): State<Shared>, request: Request, next: Next) -> Response {
+/// What the observing needs.
+#[derive(Clone)]
+pub(super) struct Observer {
+    pub app: Shared,
+    /// The names that clients may use; any if there are none.
+    pub hosts: Option<Arc<Hosts>>,
+}
+
+pub(super) async fn observe(
+    State(Observer { app, hosts }): State<Observer>,
+    request: Request,
+    next: Next,
+) -> Response {
     let began = Instant::now();
-    let _progress = Progress::begin(&app.in_progress);
+    let progress = Progress::begin(&app);
     let id = request.headers().get(&REQUEST_ID).filter(|id| is_safe(id)).cloned();
     let id = id.unwrap_or_else(new_id);
     #[cfg(feature = "otlp")]
@@ -35,11 +50,15 @@ pub(super) async fn observe(State(app): State<Shared>, request: Request, next: N
     let route = request.extensions().get::<MatchedPath>().cloned();
     // Health checks must not see that the server is busy: an orchestrator would kill it.
     let busy = app.in_progress.load(Ordering::Relaxed) > app.limits.in_progress;
-    let mut response = if busy && !request.uri().path().starts_with("/health/") {
+    let foreign = hosts.as_ref().and_then(|hosts| hosts.check(&request).err());
+    let response = if let Some(problem) = foreign {
+        problem.into_response()
+    } else if busy && !is_health(request.uri().path()) {
         Problem::overloaded("too many requests are in progress").into_response()
     } else {
         next.run(request).await
     };
+    let mut response = until_written(response, progress).await;
     let route = route.as_ref().map_or(OTHER, MatchedPath::as_str);
     let (status, took) = (response.status().as_u16(), began.elapsed());
     let by = response.extensions().get::<AnsweredBy>().cloned();
@@ -63,19 +82,72 @@ pub(super) async fn observe(State(app): State<Shared>, request: Request, next: N
     response
 }
 
-/// Counts a request while it is in progress, even if its task is cancelled.
-struct Progress<'a>(&'a AtomicUsize);
+/// Answers from this size on are counted until the client has taken them. Smaller ones mostly fit into what the operating system keeps
+/// for the connection.
+const LARGE: usize = 16 << 10;
 
-impl<'a> Progress<'a> {
-    fn begin(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
+/// Keeps a request in progress until its answer is written, if that is large. Refuses it if too many such answers wait for their
+/// clients.
+async fn until_written(response: Response, progress: Progress) -> Response {
+    let size = response.body().size_hint().lower() as usize;
+    if size < LARGE {
+        return response;
+    }
+    let app = Arc::clone(&progress.app);
+    if app.unread.fetch_add(size, Ordering::Relaxed) + size > app.limits.unread {
+        app.unread.fetch_sub(size, Ordering::Relaxed);
+        let problem = "too many bytes of answers wait for their clients to read them";
+        return Problem::overloaded(problem).into_response();
+    }
+    let (head, body) = response.into_parts();
+    let counted = Counted { size, progress };
+    match to_bytes(body, usize::MAX).await {
+        Ok(bytes) => Response::from_parts(
+            head,
+            Body::from(Bytes::from_owner(Unread { bytes, _counted: counted })),
+        ),
+        Err(error) => Problem::internal(error.to_string()).into_response(),
     }
 }
 
-impl Drop for Progress<'_> {
+/// An answer that is counted as long as it is in memory.
+struct Unread {
+    bytes: Bytes,
+    _counted: Counted,
+}
+
+impl AsRef<[u8]> for Unread {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+struct Counted {
+    size: usize,
+    progress: Progress,
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.progress.app.unread.fetch_sub(self.size, Ordering::Relaxed);
+    }
+}
+
+/// Counts a request while it is in progress, even if its task is cancelled.
+struct Progress {
+    app: Shared,
+}
+
+impl Progress {
+    fn begin(app: &Shared) -> Self {
+        app.in_progress.fetch_add(1, Ordering::Relaxed);
+        Self { app: Arc::clone(app) }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.app.in_progress.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -117,9 +117,11 @@ impl Modify for ProblemResponses {
         {
             let of_key = operation.security.is_some().then_some("401");
             let of_admin = path.starts_with("/admin/").then_some("404"); // a server without administrator keys
-            let of_body = operation.request_body.is_some().then_some(["400", "408", "413", "415"]);
+            let of_body = operation.request_body.is_some().then_some(["408", "413", "415"]);
+            let of_host = ["400", "421"];
             let responses = &mut operation.responses.responses;
-            for status in of_body.into_iter().flatten().chain(of_key).chain(of_admin) {
+            let statuses = of_body.into_iter().flatten().chain(of_host);
+            for status in statuses.chain(of_key).chain(of_admin) {
                 responses.entry(status.into()).or_insert_with(|| RefOr::T(Response::new("")));
             }
             for (status, response) in responses {

@@ -1,5 +1,6 @@
 //! Routes for recommendations: for a user, for a request body, and for a batch.
 
+use super::answer::Answer;
 use super::extract::{Json, Params, PathId};
 use super::observe::AnsweredBy;
 use crate::answer::{
@@ -9,17 +10,18 @@ use crate::app::{App, Shared};
 use crate::limits::at_most;
 use crate::model::{Challenger, Slot, Snapshot};
 use crate::store::UserState;
-use crate::telemetry::{DegradedLabels, SwapLabels};
+use crate::telemetry::{DegradedLabels, SwapLabels, label};
 use crate::wire::{
     BatchAnswer, BatchRequest, FallbackRung, OneAnswer, Problem, Recommendations, Request,
     TrialMode, UserParams,
 };
 use axum::Extension;
 use axum::extract::State;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-type Response = Result<(Extension<AnsweredBy>, axum::Json<Recommendations>), Problem>;
+type Response = Result<(Extension<AnsweredBy>, Answer), Problem>;
 
 /// Recommends items to a user. A user whom the model was not trained on is answered by their history, or by the most popular items.
 #[utoipa::path(
@@ -64,11 +66,14 @@ pub(super) async fn post(State(app): State<Shared>, Json(request): Json<Request>
 
 async fn respond(request: RoutedRequest) -> Response {
     let model = Arc::clone(&request.answering.label);
+    let app = Arc::clone(&request.app);
     let found = request.answer().await?;
-    Ok((Extension(AnsweredBy { model, degraded: found.degraded }), axum::Json(found)))
+    let answer = Answer::of(&found, &app.limits)?;
+    Ok((Extension(AnsweredBy { model, degraded: found.degraded }), answer))
 }
 
-/// Answers several requests. An invalid request gets its problem as its answer; the others are still answered.
+/// Answers several requests. An invalid request gets its problem as its answer; the others are still answered. The sum of
+/// `k` x (1 + `explain`) over all requests is limited; so are the bytes of the answer.
 #[utoipa::path(
     post, path = "/v1/recommendations:batch", tag = "recommendations",
     request_body = BatchRequest,
@@ -81,8 +86,16 @@ async fn respond(request: RoutedRequest) -> Response {
 pub(super) async fn batch(
     State(app): State<Shared>,
     Json(batch): Json<BatchRequest>,
-) -> Result<axum::Json<BatchAnswer>, Problem> {
+) -> Result<Answer, Problem> {
     at_most("#/requests", batch.requests.len(), app.limits.batch)?;
+    let lines = batch.requests.iter().map(|request| app.limits.lines(request));
+    let (lines, most) = (lines.fold(0, usize::saturating_add), app.limits.lines);
+    if lines > most {
+        let problem = format!(
+            "expected at most {most} items and reasons, k x (1 + explain), in all answers together, found {lines}"
+        );
+        return Err(Problem::field("#/requests", problem));
+    }
     let mut answers: Vec<Option<OneAnswer>> = Vec::with_capacity(batch.requests.len());
     let (mut valid, mut positions) = (Vec::new(), Vec::new());
     for (at, request) in batch.requests.into_iter().enumerate() {
@@ -95,6 +108,7 @@ pub(super) async fn batch(
             Err(problem) => Some(OneAnswer::Problem(problem.within(&format!("#/requests/{at}")))),
         });
     }
+    read_users(&app, &mut valid, &mut positions, &mut answers).await;
     // All are queued or none: half a batch is of no use.
     let pending = app.scoring.submit(valid.iter().map(RoutedRequest::task))?;
     for ((request, pending), at) in valid.into_iter().zip(pending).zip(positions) {
@@ -103,7 +117,42 @@ pub(super) async fn batch(
             Err(problem) => OneAnswer::Problem(problem),
         });
     }
-    Ok(axum::Json(BatchAnswer { answers: answers.into_iter().flatten().collect() }))
+    Answer::of(&BatchAnswer { answers: answers.into_iter().flatten().collect() }, &app.limits)
+}
+
+/// Reads what the store knows about the users of a batch, once for each. If it cannot be read, their requests get the problem.
+async fn read_users(
+    app: &Shared,
+    valid: &mut Vec<RoutedRequest>,
+    positions: &mut Vec<usize>,
+    answers: &mut [Option<OneAnswer>],
+) {
+    if app.store.is_none() {
+        return;
+    }
+    let named = |request: &RoutedRequest| request.query.user.as_ref().map(|user| user.0.clone());
+    let users: BTreeSet<String> = valid.iter().filter_map(named).collect();
+    let users: Vec<String> = users.into_iter().collect();
+    let Some(deadline) = valid.iter().map(|request| request.model_deadline).max() else { return };
+    match app.user_states(users.clone(), deadline).await {
+        Ok(states) => {
+            for request in valid {
+                let user = request.query.user.as_ref();
+                let at = user.and_then(|user| users.binary_search(&user.0).ok());
+                request.state = at.and_then(|at| states.get(at).cloned());
+            }
+        }
+        Err(reason) => {
+            let problem = Problem::from(reason);
+            let without =
+                positions.iter().zip(valid.iter()).filter(|(_, one)| one.query.user.is_some());
+            without.for_each(|(&at, _)| answers[at] = Some(OneAnswer::Problem(problem.clone())));
+            let mut kept =
+                valid.iter().map(|one| one.query.user.is_none()).collect::<Vec<_>>().into_iter();
+            positions.retain(|_| kept.next().unwrap_or_default());
+            valid.retain(|one| one.query.user.is_none());
+        }
+    }
 }
 
 /// A request and the models that answer it.
@@ -116,6 +165,8 @@ struct RoutedRequest {
     model_deadline: Instant,
     /// Deadline of any answer.
     deadline: Instant,
+    /// What the store knows about the user, if that has been read.
+    state: Option<Arc<UserState>>,
     trial: Option<Comparing>,
 }
 
@@ -158,13 +209,13 @@ impl RoutedRequest {
         }
         let query = Arc::new(ResolvedQuery::new(request, &answering, &app.limits)?);
         let app = Arc::clone(app);
-        Ok(Self { app, slot, answering, query, model_deadline, deadline, trial })
+        Ok(Self { app, slot, answering, query, model_deadline, deadline, state: None, trial })
     }
 
     fn task(&self) -> ScoringTask {
         let kind = TaskKind::Recommend(Arc::clone(&self.query));
         let snapshot = Arc::clone(&self.answering);
-        ScoringTask { snapshot, kind, deadline: self.model_deadline, state: None }
+        ScoringTask { snapshot, kind, deadline: self.model_deadline, state: self.state.clone() }
     }
 
     async fn answer(self) -> Result<Recommendations, Problem> {
@@ -205,13 +256,21 @@ impl RoutedRequest {
         if !self.app.limits.degrade || matches!(reason, ScoringError::StoreUnavailable) {
             return Err(reason.into());
         }
-        let state = match &self.query.user {
-            Some(user) => self.app.user_state(user, self.deadline).await?,
-            None => UserState::default(),
+        let state = match (&self.state, &self.query.user) {
+            (Some(state), _) => Arc::clone(state),
+            (None, Some(user)) => {
+                // A store on this machine is read again after the deadline, but not for long.
+                let soon = Instant::now() + self.app.limits.deadline / 4;
+                let remote = self.app.remote_store().is_some();
+                let until = if remote { self.deadline } else { self.deadline.max(soon) };
+                let mut states = self.app.user_states(vec![user.0.clone()], until).await?;
+                states.pop().unwrap_or_default()
+            }
+            (None, None) => Arc::default(),
         };
         let found = self.app.ladder.answer(&self.answering, &self.query, &state);
         let rung = found.degraded.map_or("none", FallbackRung::name);
-        let labels = DegradedLabels { model: self.slot.name.clone(), rung };
+        let labels = DegradedLabels { model: label(&self.slot.name), rung };
         self.app.metrics.degraded.get_or_create(&labels).inc();
         Ok(found)
     }
@@ -227,7 +286,7 @@ impl RoutedRequest {
             snapshot: Arc::clone(silent),
             kind: TaskKind::Recommend(Arc::clone(query)),
             deadline: Instant::now() + self.app.limits.deadline,
-            state: None,
+            state: self.state.clone(),
         };
         let submitted = self.app.scoring.submit(std::iter::once(task));
         let Ok(Some(pending)) = submitted.map(|mut pending| pending.pop()) else { return };
@@ -273,7 +332,7 @@ fn end_trial(app: &App, slot: &Slot, challenger: &Arc<Challenger>, reason: Optio
     {
         let version = &challenger.snapshot.version;
         tracing::error!(model = slot.name, version, why, "the guard ended a trial");
-        let labels = SwapLabels { model: slot.name.clone(), outcome: "ended_by_guard" };
+        let labels = SwapLabels { model: label(&slot.name), outcome: "ended_by_guard" };
         app.metrics.swaps.get_or_create(&labels).inc();
     }
 }

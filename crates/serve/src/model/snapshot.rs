@@ -67,6 +67,16 @@ impl Snapshot {
         let began = Instant::now();
         let refused = |problem: String| Error::Refused { model: name.to_owned(), problem };
         let Artefact { manifest, users, items, history, .. } = artefact;
+        for (what, text) in [
+            ("its name", name),
+            ("its manifest's name", &manifest.name),
+            ("its kind", &manifest.kind),
+        ] {
+            if text.is_empty() || text.len() > LONGEST_NAME || text.contains(char::is_control) {
+                let problem = "expected text of 1 to 256 bytes without control characters, such as line breaks";
+                return Err(refused(format!("{what}: {problem}, found {text:?}")));
+            }
+        }
         if model.n_items() != items.len() {
             let (found, expected) = (model.n_items(), items.len());
             return Err(refused(format!("ranks {found} items, the catalogue has {expected}")));
@@ -361,6 +371,8 @@ fn default_precision(numbers: usize) -> Precision {
 const SMALL_TABLE: usize = 1 << 18;
 /// Answers below this time are computed on the thread that received the request.
 const QUICK: Duration = Duration::from_micros(200);
+/// Bytes of a model's name.
+const LONGEST_NAME: usize = 256;
 /// Length of the lists that are checked.
 const CHECKED: usize = 50;
 /// Users on whom the recall of a graph is measured.
@@ -417,6 +429,21 @@ mod tests {
         );
         let message = fewer.err().unwrap().to_string();
         assert!(message.contains("ranks 40 items, the catalogue has 41"), "{message}");
+    }
+
+    #[test]
+    fn a_name_that_forges_lines_is_refused() {
+        for wrong in ["", "a\nb", "a\"} 1\nforged 1", "a\u{1b}[2J", &"a".repeat(257)] {
+            let mut artefact = artefact(N_ITEMS);
+            artefact.manifest.name = wrong.into();
+            let snapshot =
+                Snapshot::new("m", artefact, model(Kind::Factors), ItemTable::default(), None);
+            let message = snapshot.err().unwrap().to_string();
+            assert!(
+                message.contains("its manifest's name: expected text of 1 to 256"),
+                "{message}"
+            );
+        }
     }
 
     #[test]

@@ -1,33 +1,41 @@
 //! The network: accepts connections, and shuts down gracefully.
 
+mod descriptors;
+mod door;
+mod paced;
+mod signals;
+#[cfg(test)]
+mod tests;
 #[cfg(feature = "tls")]
 mod tls;
 
+pub(crate) use door::is_health;
 #[cfg(feature = "tls")]
 pub use tls::Tls;
 
 use crate::app::App;
-use crate::http::router;
+use crate::http::{Hosts, routes_for};
 use crate::{Error, Result};
-use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
+use door::Door;
+use signals::Signals;
+use std::cell::Cell;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::runtime::Handle;
+use tokio::sync::{oneshot, watch};
 
 /// Where and how a server listens.
 #[derive(Debug)]
 pub struct Listen {
     /// The address. Port 0 means any free port.
     pub address: SocketAddr,
+    /// Names by which clients may ask for the server (the header `Host`), besides those of loopback and the
+    /// address itself. If there are none and the address is a wildcard, any name will do.
+    pub hosts: Vec<String>,
     /// Number of network threads; 0 means one per core.
     pub threads: usize,
     /// Certificate for HTTPS. Without it, plain HTTP.
@@ -39,6 +47,8 @@ pub struct Listen {
 pub struct Server {
     app: Arc<App>,
     listener: TcpListener,
+    hosts: Hosts,
+    answering: Handle,
     #[cfg(feature = "tls")]
     tls: Option<Arc<Tls>>,
 }
@@ -47,17 +57,28 @@ impl Server {
     /// Binds the address.
     ///
     /// # Errors
-    /// If the address is in use or not local.
+    /// If the address is in use or not local, or if a name of a host is invalid.
     pub async fn bind(app: Arc<App>, listen: Listen) -> Result<Self> {
+        let hosts = Hosts::new(listen.address, &listen.hosts)?;
         let listener = TcpListener::bind(listen.address).await;
         let listener = listener
             .map_err(|source| Error::Network { what: listen.address.to_string(), source })?;
         Ok(Self {
             app,
             listener,
+            hosts,
+            answering: Handle::current(),
             #[cfg(feature = "tls")]
             tls: listen.tls.map(Arc::new),
         })
+    }
+
+    /// Answers requests on the threads of another runtime than [`serve`](Server::serve) runs on: accepting connections, health checks and
+    /// metrics stay apart from all other work.
+    #[must_use]
+    pub fn answering_on(mut self, answering: Handle) -> Self {
+        self.answering = answering;
+        self
     }
 
     /// The address that it listens on, with the actual port.
@@ -73,12 +94,23 @@ impl Server {
     /// Serves until `end`, then accepts no more connections and finishes the requests in progress. Returns
     /// whether all of them were finished in time.
     pub async fn serve(self, end: impl Future<Output = ()>) -> bool {
-        let Self { app, listener, .. } = self;
+        self.serve_until(end, std::future::pending()).await
+    }
+
+    /// [`serve`](Server::serve), which `hurry` ends at once.
+    async fn serve_until(
+        self,
+        end: impl Future<Output = ()>,
+        hurry: impl Future<Output = ()>,
+    ) -> bool {
+        let app = self.app;
         #[cfg(feature = "tls")]
-        let renewal = self.tls.clone().map(|tls| tokio::spawn(async move { tls.renew().await }));
+        let renewal = self.tls.clone();
+        #[cfg(feature = "tls")]
+        let renewal = renewal.map(|tls| self.answering.spawn(async move { tls.renew().await }));
         #[cfg(feature = "otlp")]
         let (ended, exporter) = {
-            let ((ended, end), app) = (tokio::sync::oneshot::channel(), Arc::clone(&app));
+            let ((ended, end), app) = (oneshot::channel(), Arc::clone(&app));
             let send = async move {
                 if let Some(spans) = &app.spans {
                     spans.send(&app.metrics, end).await;
@@ -86,53 +118,37 @@ impl Server {
             };
             (ended, tokio::spawn(send))
         };
-        let routes = router(Arc::clone(&app));
-        let graceful = GracefulShutdown::new();
-        let slots = Arc::new(Semaphore::new(app.limits.connections));
-        let mut end = std::pin::pin!(end);
-        loop {
-            let slot = Arc::clone(&slots).acquire_owned();
-            let accepted = async {
-                let slot = slot.await;
-                (listener.accept().await, slot)
-            };
-            let (stream, slot) = tokio::select! {
-                biased;
-                () = &mut end => break,
-                (Ok((stream, _)), slot) = accepted => (stream, slot),
-                else => {
-                    // For example, out of file descriptors: wait until some are free.
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                    continue;
-                }
-            };
-            _ = stream.set_nodelay(true); // an answer is one small write
-            let (watcher, routes, arrival) =
-                (graceful.watcher(), routes.clone(), app.limits.arrival);
+        let door = Door {
+            listener: self.listener,
+            routes: routes_for(Arc::clone(&app), Some(self.hosts)),
+            limits: app.limits.clone(),
+            connections: descriptors::connections(app.limits.connections),
+            answering: self.answering,
             #[cfg(feature = "tls")]
-            if let Some(tls) = &self.tls {
-                let acceptor = tls.acceptor();
-                tokio::spawn(async move {
-                    if let Ok(stream) = tls::handshake(acceptor, stream, arrival).await {
-                        _ = watcher.watch(connection(stream, routes, arrival)).await;
-                    }
-                    drop(slot);
-                });
-                continue;
-            }
-            tokio::spawn(async move {
-                // Errors of the connection are the client's.
-                _ = watcher.watch(connection(stream, routes, arrival)).await;
-                drop(slot);
-            });
-        }
+            tls: self.tls,
+        };
+        let (close, closing) = watch::channel(());
+        let accepting = tokio::spawn(door.accept(closing));
+        end.await;
         #[cfg(feature = "tls")]
         if let Some(renewal) = renewal {
             renewal.abort();
         }
         app.draining.store(true, Ordering::Relaxed);
-        drop(listener);
-        let finished = tokio::time::timeout(app.limits.drain, graceful.shutdown()).await.is_ok();
+        drop(close);
+        let finish = async {
+            match accepting.await {
+                Ok(graceful) => {
+                    graceful.shutdown().await;
+                    true
+                }
+                Err(_) => false, // it panicked; the connections that it had accepted end with it
+            }
+        };
+        let finished = tokio::select! {
+            finished = tokio::time::timeout(app.limits.drain, finish) => finished.unwrap_or(false),
+            () = hurry => return false,
+        };
         #[cfg(feature = "otlp")]
         {
             drop(ended);
@@ -142,64 +158,53 @@ impl Server {
     }
 }
 
-type HttpConnection<S> = http1::Connection<TokioIo<S>, TowerToHyperService<Router>>;
-
-fn connection<S>(stream: S, routes: Router, arrival: Duration) -> HttpConnection<S>
-where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-{
-    http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(arrival)
-        .max_buf_size(64 << 10)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes))
-}
-
-/// Serves until the process receives SIGINT or SIGTERM. Blocks. Calls `ready` with the address once it listens.
+/// Serves until the process receives SIGINT, SIGTERM or SIGHUP, then finishes the requests in progress within [`Limits::drain`](crate::Limits::drain);
+/// a second signal ends that at once. Blocks. Calls `ready` with the address once it listens. Returns whether every accepted request was
+/// answered.
 ///
 /// # Errors
 /// If the address cannot be bound, or threads cannot be started.
-pub fn run(app: App, listen: Listen, ready: impl FnOnce(SocketAddr)) -> Result<()> {
+pub fn run(app: App, listen: Listen, ready: impl FnOnce(SocketAddr)) -> Result<bool> {
     let network = |what: &str| {
         let what = what.to_owned();
         move |source| Error::Network { what, source }
     };
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    descriptors::raise_limit();
+    // Answering has threads of its own. This thread accepts connections and answers health checks; it never computes and never waits for a
+    // disk, so it notices signals whatever hangs.
+    let mut answering = tokio::runtime::Builder::new_multi_thread();
     if listen.threads > 0 {
-        runtime.worker_threads(listen.threads);
+        answering.worker_threads(listen.threads);
     }
-    let runtime = runtime.enable_all().thread_name("network").build();
-    let runtime = runtime.map_err(network("starting the network threads"))?;
+    let answering = answering.enable_all().thread_name("network").build();
+    let answering = answering.map_err(network("starting the network threads"))?;
+    let door = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let door = door.map_err(network("starting the network threads"))?;
     let app = Arc::new(app);
-    runtime.block_on(async {
+    let stopped_at = Cell::new(Instant::now());
+    let finished = door.block_on(async {
         let server = Server::bind(Arc::clone(&app), listen).await?;
-        let stop = stop_signal().map_err(network("listening for signals"))?;
+        let server = server.answering_on(answering.handle().clone());
+        let mut signals = Signals::listen().map_err(network("listening for signals"))?;
         ready(server.address()?);
-        if !server.serve(stop).await {
-            tracing::warn!("some requests were not finished in time");
-        }
-        Ok(())
-    })
-}
-
-/// Completes when the process is asked to stop.
-fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let (mut interrupt, mut terminate) =
-            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        Ok(async move {
-            tokio::select! {
-                _ = interrupt.recv() => (),
-                _ = terminate.recv() => (),
-            }
-        })
-    }
-    #[cfg(not(unix))]
-    {
-        Ok(async {
-            _ = tokio::signal::ctrl_c().await;
-        })
-    }
+        let ((stop, stopped), (hurry, hurried)) = (oneshot::channel(), oneshot::channel());
+        tokio::spawn(async move {
+            signals.next().await;
+            _ = stop.send(());
+            signals.next().await;
+            _ = hurry.send(());
+        });
+        let end = async {
+            _ = stopped.await;
+            stopped_at.set(Instant::now());
+        };
+        Ok::<_, Error>(server.serve_until(end, async { _ = hurried.await }).await)
+    })?;
+    // What hangs now, such as a disk, is left behind: the process ends without it.
+    let left = if finished { app.limits.drain } else { Duration::ZERO };
+    let left = || left.saturating_sub(stopped_at.get().elapsed());
+    let written = app.writer.as_ref().is_none_or(|writer| writer.finish(left()));
+    answering.shutdown_timeout(left().min(Duration::from_secs(1)));
+    door.shutdown_background();
+    Ok(finished && written)
 }

@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used)]
 
 use super::{Event, EventStore, UserState};
+use crate::Result;
 use crate::wire::Id;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// A place for a store, empty at first.
 pub(super) trait Fixture {
@@ -19,8 +21,17 @@ pub(super) fn event(user: &str, item: &str, time: i64, key: Option<&str>) -> Eve
     Event { user: id(user), item: id(item), time: Some(time), weight: None, key: key.map(id) }
 }
 
+/// A time that no test comes to.
+pub(super) fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(600)
+}
+
 pub(super) fn items(store: &dyn EventStore, user: &str) -> Vec<String> {
-    store.user_state(user).unwrap().items
+    state(store, user).unwrap().items
+}
+
+pub(super) fn state(store: &dyn EventStore, user: &str) -> Result<UserState> {
+    store.user_state(user, usize::MAX, soon())
 }
 
 pub(super) fn numbers(store: &dyn EventStore) -> Vec<u64> {
@@ -42,6 +53,8 @@ macro_rules! contract_tests {
             events_are_still_there_after_reopening
             events_round_trip
             users_are_looked_up_together
+            no_more_than_the_newest_events_are_read
+            a_store_that_works_says_so
             a_key_counts_once_for_its_user
             only_a_mark_remains_of_a_forgotten_user
             empty_calls_do_nothing
@@ -108,7 +121,7 @@ pub(super) fn users_are_looked_up_together(fixture: &impl Fixture) {
         forgotten,
     };
     assert_eq!(
-        store.user_states(&["b", "nobody", "a", "c", "b"]).unwrap(),
+        store.user_states(&["b", "nobody", "a", "c", "b"], usize::MAX, soon()).unwrap(),
         [
             state(&["y"], false),
             state(&[], false),
@@ -117,7 +130,28 @@ pub(super) fn users_are_looked_up_together(fixture: &impl Fixture) {
             state(&["y"], false)
         ]
     );
-    assert_eq!(store.user_states(&[]).unwrap(), []);
+    assert_eq!(store.user_states(&[], usize::MAX, soon()).unwrap(), []);
+}
+
+pub(super) fn no_more_than_the_newest_events_are_read(fixture: &impl Fixture) {
+    let store = fixture.open();
+    let events: Vec<Event> = (0..20).map(|at| event("a", &format!("i{at}"), at, None)).collect();
+    store.append(&events).unwrap();
+    store.append(&[event("b", "x", 1, None)]).unwrap();
+    let found = store.user_states(&["a", "b"], 3, soon()).unwrap();
+    assert_eq!(
+        (&found[0].items[..], &found[1].items[..]),
+        (&["i17", "i18", "i19"].map(String::from)[..], &["x".to_owned()][..])
+    );
+    assert_eq!(store.user_state("a", 0, soon()).unwrap().items, [""; 0]);
+}
+
+pub(super) fn a_store_that_works_says_so(fixture: &impl Fixture) {
+    let store = fixture.open();
+    store.check().unwrap();
+    store.append(&[event("a", "x", 1, None)]).unwrap();
+    store.check().unwrap();
+    assert_eq!(numbers(&*store), [1], "a check stores nothing");
 }
 
 pub(super) fn a_key_counts_once_for_its_user(fixture: &impl Fixture) {
@@ -141,7 +175,10 @@ pub(super) fn only_a_mark_remains_of_a_forgotten_user(fixture: &impl Fixture) {
     assert_eq!(store.forget("a").unwrap(), 2);
     drop(store);
     let store = fixture.open();
-    assert_eq!(store.user_state("a").unwrap(), UserState { items: vec![], forgotten: true });
+    assert_eq!(
+        store.user_state("a", usize::MAX, soon()).unwrap(),
+        UserState { items: vec![], forgotten: true }
+    );
     assert_eq!(items(&*store, "ab"), ["y"], "another user");
     assert_eq!(store.forgotten().unwrap(), ["a"]);
     assert_eq!(store.append(&[of_a, event("ab", "y", 1, Some("k"))]).unwrap(), [true, false]);
@@ -161,7 +198,7 @@ pub(super) fn empty_calls_do_nothing(fixture: &impl Fixture) {
     assert_eq!(store.read(0, 10).unwrap(), []);
     assert_eq!(store.read(u64::MAX, 10).unwrap(), []);
     assert_eq!(store.forgotten().unwrap(), [""; 0]);
-    assert_eq!(store.user_state("a").unwrap(), UserState::default());
+    assert_eq!(store.user_state("a", usize::MAX, soon()).unwrap(), UserState::default());
 }
 
 /// Concurrent writers, half of them through a second instance if that is allowed.

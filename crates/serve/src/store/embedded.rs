@@ -3,22 +3,28 @@
 //!
 //! | table | key | value |
 //! | --- | --- | --- |
-//! | `events` | number (u64) | the event as JSON |
+//! | `events` | number (u64) | the event as JSON, with a checksum |
 //! | `by_user` | user, number | empty |
 //! | `keys` | user, key of an event | its number |
-//! | `forgotten` | user | the last event number at that time |
+//! | `forgotten` | user | a checksum of the user |
 //! | `counters` | `last` | the last event number |
 //!
 //! Keys belong to a user: forgetting the user deletes them, and different users may use the same key.
 
+mod audit;
+#[cfg(test)]
+mod faults;
+mod file;
+#[cfg(test)]
+mod outages;
+
+use super::record;
 use super::{Event, EventStore, StoredEvent, UserState};
-use crate::{Error, Result};
-use redb::{
-    Database, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _,
-    TableDefinition,
-};
-use std::fmt::Display;
-use std::path::{Path, PathBuf};
+use crate::Result;
+use file::StoreFile;
+use redb::{ReadableTable as _, ReadableTableMetadata as _, TableDefinition};
+use std::path::PathBuf;
+use std::time::Instant;
 
 const EVENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("events");
 const BY_USER: TableDefinition<'_, (&str, u64), ()> = TableDefinition::new("by_user");
@@ -27,31 +33,28 @@ const FORGOTTEN: TableDefinition<'_, &str, u64> = TableDefinition::new("forgotte
 const COUNTERS: TableDefinition<'_, &str, u64> = TableDefinition::new("counters");
 const LAST: &str = "last";
 
-/// Bytes of pages cached in memory.
-const CACHE: usize = 64 << 20;
+const MARK_DAMAGED: &str = "the mark does not match its checksum, so somebody else may have been forgotten; take the store from a backup";
 
-const OPEN_ELSEWHERE: &str = "is open in another process, such as a running server; stop that process, or read a copy of the file";
+/// Numbers and bytes of events.
+type Records = Vec<(u64, Vec<u8>)>;
 
 /// An event store in a local file.
 pub struct EmbeddedStore {
-    path: PathBuf,
-    database: Database,
+    file: StoreFile,
 }
 
 impl EmbeddedStore {
     /// Opens the file or creates it. Repairs a file that a killed process left behind.
     ///
     /// # Errors
-    /// If another process has it open, it cannot be written, or it is not an event store.
+    /// If another process has it open, it cannot be written, it is not an event store, or its marks of forgotten users are damaged.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
-        let path = path.into();
-        let database = Database::builder().set_cache_size(CACHE).create(&path);
-        let database = database.map_err(|error| match error {
-            redb::DatabaseError::DatabaseAlreadyOpen => at(&path)(&OPEN_ELSEWHERE),
-            other => at(&path)(&other),
-        })?;
-        let store = Self { path, database };
-        store.write(|transaction| {
+        Self::with(StoreFile::open(path.into())?)
+    }
+
+    fn with(file: StoreFile) -> Result<Self> {
+        let store = Self { file };
+        store.file.write(|transaction| {
             // Readers need every table to exist.
             transaction.open_table(EVENTS)?;
             transaction.open_table(BY_USER)?;
@@ -60,39 +63,20 @@ impl EmbeddedStore {
             transaction.open_table(COUNTERS)?;
             Ok(())
         })?;
+        store.forgotten()?;
         Ok(store)
     }
 
-    /// Runs one transaction, which is durable when this returns.
-    fn write<T>(
-        &self,
-        change: impl FnOnce(&redb::WriteTransaction) -> Result<T, redb::Error>,
-    ) -> Result<T> {
-        let run = || {
-            let transaction = self.database.begin_write()?;
-            let result = change(&transaction)?;
-            transaction.commit()?;
-            Ok(result)
-        };
-        run().map_err(|error: redb::Error| at(&self.path)(&error))
+    /// The event of a record. One that is damaged is named and passed over: it must not keep the others from being read.
+    fn parse(&self, number: u64, bytes: &[u8]) -> Option<Event> {
+        let event = record::read(number, bytes);
+        event.inspect_err(|problem| self.passed_over(number, problem)).ok()
     }
 
-    fn view<T>(
-        &self,
-        query: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error>,
-    ) -> Result<T> {
-        let run = || query(&self.database.begin_read()?);
-        run().map_err(|error: redb::Error| at(&self.path)(&error))
+    fn passed_over(&self, number: u64, problem: &str) {
+        let store = self.file.path().display();
+        tracing::error!(%store, event = number, problem, "an event is damaged and passed over");
     }
-
-    fn parse(&self, number: u64, bytes: &[u8]) -> Result<Event> {
-        let broken = |error: serde_json::Error| at(&self.path)(&format!("event {number}: {error}"));
-        serde_json::from_slice(bytes).map_err(broken)
-    }
-}
-
-fn at(path: &Path) -> impl Fn(&dyn Display) -> Error {
-    |problem| Error::Store { location: path.display().to_string(), problem: problem.to_string() }
 }
 
 impl EventStore for EmbeddedStore {
@@ -102,8 +86,8 @@ impl EventStore for EmbeddedStore {
 
     fn append(&self, events: &[Event]) -> Result<Vec<bool>> {
         let bytes = events.iter().map(serde_json::to_vec).collect::<Result<Vec<_>, _>>();
-        let bytes = bytes.map_err(|error| at(&self.path)(&error))?;
-        self.write(|transaction| {
+        let bytes = bytes.map_err(|error| self.file.error(&error))?;
+        self.file.write(|transaction| {
             let mut table = transaction.open_table(EVENTS)?;
             let mut by_user = transaction.open_table(BY_USER)?;
             let mut keys = transaction.open_table(KEYS)?;
@@ -121,7 +105,7 @@ impl EventStore for EmbeddedStore {
                     keys.insert(key, last + 1)?;
                 }
                 last += 1;
-                table.insert(last, bytes.as_slice())?;
+                table.insert(last, record::sealed(last, bytes).as_slice())?;
                 by_user.insert((user, last), ())?;
                 new.push(true);
             }
@@ -130,18 +114,27 @@ impl EventStore for EmbeddedStore {
         })
     }
 
-    fn user_states(&self, users: &[&str]) -> Result<Vec<UserState>> {
-        let found = self.view(|transaction| {
+    fn check(&self) -> Result<()> {
+        self.file.check()
+    }
+
+    fn user_states(&self, users: &[&str], newest: usize, until: Instant) -> Result<Vec<UserState>> {
+        let found = self.file.view(|transaction| {
             let by_user = transaction.open_table(BY_USER)?;
             let forgotten = transaction.open_table(FORGOTTEN)?;
             let mut found = Vec::with_capacity(users.len());
             for &user in users {
-                let numbers = by_user.range((user, 0)..=(user, u64::MAX))?;
-                let numbers = numbers
-                    .map(|entry| Ok(entry?.0.value().1))
-                    .collect::<Result<Vec<u64>, redb::Error>>()?;
+                let numbers = by_user.range((user, 0)..=(user, u64::MAX))?.rev().take(newest);
+                let mut numbers =
+                    numbers
+                        .map(|entry| Ok(entry?.0.value().1))
+                        .collect::<Result<Vec<u64>, redb::Error>>()?;
+                numbers.reverse();
                 let mut events: Vec<(u64, Vec<u8>)> = Vec::with_capacity(numbers.len());
                 if !numbers.is_empty() {
+                    if Instant::now() > until {
+                        return Ok(None);
+                    }
                     let table = transaction.open_table(EVENTS)?; // most users have none
                     for number in numbers {
                         let bytes = table.get(number)?;
@@ -150,22 +143,31 @@ impl EventStore for EmbeddedStore {
                 }
                 found.push((events, forgotten.get(user)?.is_some()));
             }
-            Ok(found)
+            Ok(Some(found))
         })?;
-        let state = |(events, forgotten): (Vec<(u64, Vec<u8>)>, bool)| {
-            let parsed = events.iter().map(|(number, bytes)| self.parse(*number, bytes));
-            let mut events = parsed.collect::<Result<Vec<_>>>()?;
+        let late = || self.file.error(&"the users' events could not be read in time");
+        let state = |((events, forgotten), user): ((Records, bool), &&str)| {
+            if !events.is_empty() && Instant::now() > until {
+                return Err(late());
+            }
+            let of_user = |(number, bytes): &(u64, Vec<u8>)| {
+                let event = self.parse(*number, bytes)?;
+                let own = event.user.0 == **user;
+                if !own {
+                    self.passed_over(*number, "is listed among those of another user");
+                }
+                own.then_some(event)
+            };
+            let mut events: Vec<Event> = events.iter().filter_map(of_user).collect();
             events.sort_by_key(|event| event.time); // stable: events of the same time stay in the order of arrival
-            Ok(UserState {
-                items: events.into_iter().map(|event| event.item.0).collect(),
-                forgotten,
-            })
+            let items = events.into_iter().map(|event| event.item.0).collect();
+            Ok(UserState { items, forgotten })
         };
-        found.into_iter().map(state).collect()
+        found.ok_or_else(late)?.into_iter().zip(users).map(state).collect()
     }
 
     fn forget(&self, user: &str) -> Result<u64> {
-        self.write(|transaction| {
+        self.file.write(|transaction| {
             let mut table = transaction.open_table(EVENTS)?;
             let mut by_user = transaction.open_table(BY_USER)?;
             let mut keys = transaction.open_table(KEYS)?;
@@ -186,36 +188,49 @@ impl EventStore for EmbeddedStore {
             for key in &owned {
                 keys.remove((user, key.as_str()))?;
             }
-            let last = transaction.open_table(COUNTERS)?.get(LAST)?.map_or(0, |last| last.value());
-            transaction.open_table(FORGOTTEN)?.insert(user, last)?;
+            transaction.open_table(FORGOTTEN)?.insert(user, record::mark(user))?;
             Ok(numbers.len() as u64)
         })
     }
 
     fn read(&self, after: u64, limit: usize) -> Result<Vec<StoredEvent>> {
-        let rows = self.view(|transaction| {
+        self.file.view(|transaction| {
             let table = transaction.open_table(EVENTS)?;
-            let rows = table.range(after.saturating_add(1)..)?.take(limit);
-            let copied = rows
-                .map(|entry| entry.map(|(number, bytes)| (number.value(), bytes.value().to_vec())));
-            Ok(copied.collect::<Result<Vec<_>, _>>()?)
-        })?;
-        let stored = rows
-            .into_iter()
-            .map(|(number, bytes)| Ok(StoredEvent { number, event: self.parse(number, &bytes)? }));
-        stored.collect()
-    }
-
-    fn forgotten(&self) -> Result<Vec<String>> {
-        self.view(|transaction| {
-            let table = transaction.open_table(FORGOTTEN)?;
-            let users = table.iter()?.map(|entry| entry.map(|(user, _)| user.value().to_owned()));
-            Ok(users.collect::<Result<Vec<_>, _>>()?)
+            let stored = table.range(after.saturating_add(1)..)?.filter_map(|entry| {
+                let read = |(number, bytes): (
+                    redb::AccessGuard<'_, u64>,
+                    redb::AccessGuard<'_, &[u8]>,
+                )| {
+                    let number = number.value();
+                    self.parse(number, bytes.value()).map(|event| StoredEvent { number, event })
+                };
+                entry.map(read).transpose()
+            });
+            Ok(stored.take(limit).collect::<Result<Vec<_>, _>>()?)
         })
     }
 
+    fn damaged(&self) -> Result<Vec<String>> {
+        self.file.view(audit::damaged)
+    }
+
+    fn forgotten(&self) -> Result<Vec<String>> {
+        let marks = self.file.view(|transaction| {
+            let table = transaction.open_table(FORGOTTEN)?;
+            let marks = table
+                .iter()?
+                .map(|entry| entry.map(|(user, mark)| (user.value().to_owned(), mark.value())));
+            Ok(marks.collect::<Result<Vec<_>, _>>()?)
+        })?;
+        let user = |(user, mark): (String, u64)| match record::marks(&user, mark) {
+            true => Ok(user),
+            false => Err(self.file.error(&format!("forgotten user `{user}`: {MARK_DAMAGED}"))),
+        };
+        marks.into_iter().map(user).collect()
+    }
+
     fn n_events(&self) -> Result<u64> {
-        self.view(|transaction| Ok(transaction.open_table(EVENTS)?.len()?))
+        self.file.view(|transaction| Ok(transaction.open_table(EVENTS)?.len()?))
     }
 }
 
@@ -241,6 +256,18 @@ mod tests {
     }
 
     contract_tests!(Some(tempfile::tempdir().unwrap()));
+
+    #[test]
+    fn an_empty_file_is_no_new_store() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.redb");
+        std::fs::File::create(&path).unwrap();
+        let refused = EmbeddedStore::open(&path).err().unwrap().to_string();
+        assert!(
+            refused.contains("events.redb") && refused.contains("is an empty file"),
+            "{refused}"
+        );
+    }
 
     #[test]
     fn a_file_that_is_not_a_store_is_refused() {

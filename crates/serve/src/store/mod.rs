@@ -6,8 +6,9 @@ mod contract;
 mod embedded;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod record;
 #[cfg(test)]
-mod worked_example;
+pub(crate) mod worked_example;
 mod writer;
 
 pub use crate::wire::Event;
@@ -17,6 +18,7 @@ pub use postgres::{Database, PostgresStore};
 pub(crate) use writer::{Writer, Written};
 
 use crate::Result;
+use std::time::Instant;
 
 /// An event with its number.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,18 +51,26 @@ pub trait EventStore: Send + Sync {
     /// If the store cannot be written.
     fn append(&self, events: &[Event]) -> Result<Vec<bool>>;
 
-    /// The state of each user, in the order of `users`. Forgotten events are not included.
+    /// Whether events can be stored now. Called every second while the store is idle; one that has failed tries
+    /// to come back.
     ///
     /// # Errors
-    /// If the store cannot be read.
-    fn user_states(&self, users: &[&str]) -> Result<Vec<UserState>>;
+    /// Why they cannot.
+    fn check(&self) -> Result<()>;
+
+    /// The state of each user, in the order of `users`, from the user's `newest` events. Forgotten events are
+    /// not included.
+    ///
+    /// # Errors
+    /// If the store cannot be read, or not until that time.
+    fn user_states(&self, users: &[&str], newest: usize, until: Instant) -> Result<Vec<UserState>>;
 
     /// The state of one user.
     ///
     /// # Errors
-    /// If the store cannot be read.
-    fn user_state(&self, user: &str) -> Result<UserState> {
-        Ok(self.user_states(&[user])?.pop().unwrap_or_default())
+    /// Those of [`EventStore::user_states`].
+    fn user_state(&self, user: &str, newest: usize, until: Instant) -> Result<UserState> {
+        Ok(self.user_states(&[user], newest, until)?.pop().unwrap_or_default())
     }
 
     /// Forgets a user, durably: deletes the events, and sets a mark so that what a model learnt about the
@@ -75,6 +85,15 @@ pub trait EventStore: Send + Sync {
     /// # Errors
     /// If the store cannot be read.
     fn read(&self, after: u64, limit: usize) -> Result<Vec<StoredEvent>>;
+
+    /// What the store holds that is not what was written, a line each. Events among it are passed over everywhere else. Reads
+    /// everything.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn damaged(&self) -> Result<Vec<String>> {
+        Ok(Vec::new()) // a database checks its pages itself
+    }
 
     /// All forgotten users, ordered by id.
     ///

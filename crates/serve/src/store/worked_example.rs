@@ -5,6 +5,7 @@ use super::{Event, EventStore, StoredEvent, UserState};
 use crate::Result;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// Events in memory.
 #[derive(Default)]
@@ -45,11 +46,16 @@ impl EventStore for MemoryStore {
         Ok(events.iter().map(keep).collect())
     }
 
-    fn user_states(&self, users: &[&str]) -> Result<Vec<UserState>> {
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn user_states(&self, users: &[&str], newest: usize, _: Instant) -> Result<Vec<UserState>> {
         let tables = self.tables();
         let state = |user: &&str| {
             let of_user = tables.events.values().filter(|event| event.user.0 == **user);
             let mut events: Vec<&Event> = of_user.collect();
+            events.drain(..events.len().saturating_sub(newest));
             events.sort_by_key(|event| event.time); // stable: equal times stay in the order of arrival
             let items = events.into_iter().map(|event| event.item.0.clone()).collect();
             UserState { items, forgotten: tables.forgotten.contains(*user) }

@@ -7,7 +7,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 pub(crate) struct Metrics {
@@ -19,6 +20,7 @@ pub(crate) struct Metrics {
     #[cfg(feature = "otlp")]
     pub spans: Family<SpanLabels, Counter>,
     waiting: Gauge,
+    dropped: (Arc<AtomicU64>, Counter),
     overlap: Family<TrialLabels, Histogram, fn() -> Histogram>,
     rbo: Family<TrialLabels, Histogram, fn() -> Histogram>,
     latency_gap: Family<TrialLabels, Histogram, fn() -> Histogram>,
@@ -82,7 +84,8 @@ struct ModelLabels {
 }
 
 impl Metrics {
-    pub fn new() -> Self {
+    /// `dropped` counts lines of the log.
+    pub fn new(dropped: Arc<AtomicU64>) -> Self {
         let mut registry = Registry::with_prefix("rankstill");
         // 0.1 ms to 3.3 s, doubling.
         let timed: fn() -> Histogram = || Histogram::new(exponential_buckets(1e-4, 2.0, 16));
@@ -122,6 +125,9 @@ impl Metrics {
         registry.register_with_unit("trial_slower", help, Unit::Seconds, latency_gap.clone());
         let waiting = Gauge::default();
         registry.register("waiting", "Requests that wait for a scoring thread", waiting.clone());
+        let dropped = (dropped, Counter::default());
+        let help = "Lines of the log that nobody took in time";
+        registry.register("log_lines_dropped", help, dropped.1.clone());
         let models = Family::default();
         registry.register("model", "Models that are served", models.clone());
         let (queries, rescored) = (Family::default(), Family::default());
@@ -138,6 +144,7 @@ impl Metrics {
             #[cfg(feature = "otlp")]
             spans,
             waiting,
+            dropped,
             overlap,
             rbo,
             latency_gap,
@@ -149,7 +156,7 @@ impl Metrics {
 
     /// Records a comparison of a trial; `took` is the latency of the current model and of the challenger.
     pub fn trial(&self, model: &str, agreement: Agreement, took: [Duration; 2]) {
-        let labels = TrialLabels { model: model.into() };
+        let labels = TrialLabels { model: label(model) };
         self.overlap.get_or_create(&labels).observe(agreement.overlap);
         self.rbo.get_or_create(&labels).observe(agreement.rbo);
         self.latency_gap
@@ -162,7 +169,7 @@ impl Metrics {
             method: method.into(),
             route: route.into(),
             status,
-            model: model.into(),
+            model: label(model),
         };
         self.requests.get_or_create(&labels).observe(took.as_secs_f64());
     }
@@ -170,15 +177,17 @@ impl Metrics {
     /// The page that Prometheus scrapes; `models` are those that are served now.
     pub fn page<'a>(&self, models: impl Iterator<Item = &'a Snapshot>, waiting: usize) -> String {
         self.waiting.set(waiting as i64);
+        let (dropped, shown) = &self.dropped;
+        shown.inner().store(dropped.load(Ordering::Relaxed), Ordering::Relaxed);
         self.models.clear();
         self.queries.clear();
         self.rescored.clear();
         for one in models {
-            let (model, version) = (one.name.clone(), one.version.clone());
-            let kind = one.manifest.kind.clone();
+            let (model, version) = (label(&one.name), one.version.clone());
+            let kind = label(&one.manifest.kind);
             self.models.get_or_create(&ModelLabels { model, version, kind }).set(1);
             if let Some(used) = one.precision_use() {
-                let (model, version) = (one.name.clone(), one.version.clone());
+                let (model, version) = (label(&one.name), one.version.clone());
                 let labels = TableLabels { model, version, table: used.precision.name() };
                 let set = |family: &Family<TableLabels, Counter>, value: u64| {
                     family.get_or_create(&labels).inner().store(value, Ordering::Relaxed);
@@ -191,6 +200,14 @@ impl Metrics {
         _ = text::encode(&mut page, &self.registry); // cannot fail for a string
         page
     }
+}
+
+/// The value of a label. The library does not escape it, and `"` would end it.
+pub(crate) fn label(text: &str) -> String {
+    if !text.contains(['"', '\\', '\n']) {
+        return text.into();
+    }
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 /// The label of a method. Names that a client invents get no label of their own, because every label is a

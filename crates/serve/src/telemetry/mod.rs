@@ -4,7 +4,9 @@ mod metrics;
 #[cfg(feature = "otlp")]
 mod traces;
 
-pub(crate) use metrics::{DegradedLabels, EventLabels, Metrics, OTHER, SwapLabels, method_label};
+pub(crate) use metrics::{
+    DegradedLabels, EventLabels, Metrics, OTHER, SwapLabels, label, method_label,
+};
 #[cfg(feature = "otlp")]
 pub use traces::SpanExporter;
 #[cfg(feature = "otlp")]

@@ -14,6 +14,14 @@ pub struct Id(pub String);
 impl Id {
     /// Maximum length in bytes. A longer id is a client's mistake, and would be stored.
     pub const LONGEST: usize = 512;
+
+    /// What is wrong with an id in a request, if anything: exported logs have a line for each event and a column
+    /// for each id.
+    pub(crate) fn problem(&self) -> Option<&'static str> {
+        let wrong = self.0.is_empty()
+            || self.0.bytes().any(|byte| matches!(byte, b'\t' | b'\n' | b'\r' | 0));
+        wrong.then_some("expected an id that is not empty and contains no tab, line break or NUL")
+    }
 }
 
 impl fmt::Display for Id {

@@ -116,6 +116,14 @@ impl Problem {
         )
     }
 
+    /// Meant for another host.
+    pub fn misdirected(host: &str) -> Self {
+        let detail = format!(
+            "this server does not answer for `{host}`; names besides its own are allowed with --host"
+        );
+        Self::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", "Meant for another host", detail)
+    }
+
     /// Too much load: try later.
     pub fn overloaded(detail: impl Into<String>) -> Self {
         let title = "The server is overloaded";

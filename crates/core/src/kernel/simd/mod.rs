@@ -299,6 +299,17 @@ pub fn isa() -> Isa {
     }
 }
 
+/// # Errors
+/// If `RANKSTILL_ISA` names no instruction set: the message says which there are.
+pub fn check_named() -> Result<(), String> {
+    let Ok(named) = std::env::var("RANKSTILL_ISA") else { return Ok(()) };
+    if Isa::ALL.into_iter().any(|isa| isa.name() == named) {
+        return Ok(());
+    }
+    let names: Vec<&str> = Isa::ALL.into_iter().map(Isa::name).collect();
+    Err(format!("RANKSTILL_ISA: expected one of {}, found `{named}`", names.join(", ")))
+}
+
 /// Runs all kernels of the process on `isa` from now on, or on the detected one again. Returns whether the
 /// machine has it; if not, nothing changes. For programs that compare instruction sets; this crate's own
 /// tests, which share a process, use `with_isa`.

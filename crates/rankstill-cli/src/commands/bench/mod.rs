@@ -94,7 +94,7 @@ pub fn run(options: &Options, threads: usize, screen: &Screen) -> Result<()> {
             "p99.9",
             "max ms",
             "refused"
-        ));
+        ))?;
     }
     let mut measure = |name: &str, address: SocketAddr| -> Result<()> {
         load(address, options, 0, Duration::from_millis(500))?; // warm-up
@@ -103,7 +103,7 @@ pub fn run(options: &Options, threads: usize, screen: &Screen) -> Result<()> {
             let result = load(address, options, rate, Duration::from_secs(options.seconds))?;
             let table = TableUse::query(address)?.since(&before);
             if !screen.json {
-                screen.print(result.row(name, &table, rate));
+                screen.print(result.row(name, &table, rate))?;
             }
             found.push(result.json(name, &table, rate));
         }
@@ -126,7 +126,7 @@ pub fn run(options: &Options, threads: usize, screen: &Screen) -> Result<()> {
         }
     }
     if screen.json {
-        screen.print(format!("{:#}", Value::Array(found)));
+        screen.print(format!("{:#}", Value::Array(found)))?;
     }
     Ok(())
 }

@@ -4,8 +4,8 @@
 mod picture;
 
 use self::picture::{picture, table, text};
-use super::EPOCHS;
-use super::fit::Look;
+use super::epochs;
+use super::fit::{Look, forget_checkpoint};
 use super::measure::Metrics;
 use super::plan::{ExperimentPlan, Source};
 use super::run_folder::{folder_names, write};
@@ -15,11 +15,11 @@ use super::teacher_lists::Ready;
 use super::tree::{key_parts, put};
 use anyhow::{Context as _, Result, bail, ensure};
 use rankstill::core::EpochReport;
+use rankstill::core::atomic_write::create_folders;
 use rankstill::core::{ColdStart, Error, Model, Packed};
 use rankstill::eval::report::FigureReport;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -70,7 +70,7 @@ pub(super) fn draw(
     let mut reports = Vec::new();
     for (figure, name) in figures.iter().zip(folder_names(&names)) {
         let within = folder.join(&name);
-        fs::create_dir_all(&within).with_context(|| within.display().to_string())?;
+        create_folders(&within).with_context(|| within.display().to_string())?;
         session.setting.screen.say(format!("figure {}", figure.spec.name));
         let lines = figure
             .lines
@@ -368,11 +368,7 @@ fn along_epochs(
     for &seed in &plan.spec.seeds {
         let folder = within.join(&folder_names(&plan.names())[model]).join(format!("seed-{seed}"));
         trained_with_look(&varied, model, seed, &folder, &look)?;
-        let path = folder.join(EPOCHS);
-        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        for line in text.lines() {
-            let line: Value =
-                serde_json::from_str(line).with_context(|| path.display().to_string())?;
+        for line in epochs::read(&folder)? {
             let epoch = line["epoch"].as_u64().unwrap_or(0) as usize;
             if !due(epoch, spec) {
                 continue;
@@ -409,7 +405,7 @@ fn trained_with_look(
     look: &Look<'_>,
 ) -> Result<()> {
     if folder.join("artefact/manifest.json").is_file() {
-        return Ok(());
+        return forget_checkpoint(folder); // a kill may have come just before
     }
     let mut ready: BTreeMap<usize, Ready> = BTreeMap::new();
     for &teacher in session.plan.models[model].teachers() {

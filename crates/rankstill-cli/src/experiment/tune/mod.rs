@@ -22,11 +22,11 @@ use super::tree::{key_parts, put, without_nulls};
 use super::{data, measure};
 use crate::progress::Screen;
 use anyhow::{Context as _, Result, bail, ensure};
+use rankstill::core::atomic_write::create_folders;
 use rankstill::core::{Error, Trained};
 use rankstill::data::split::MaskValid;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ pub fn tune(mut tree: Value, only: &[String], out: &Path, screen: &Screen) -> Re
     let first = search.plan_all(&tree)?; // reports every wrong setting before any work
     let mut resolved: Value = toml::from_str(&first.resolved()?)?;
     resolved["tune"] = without_nulls(serde_json::to_value(&search.tune)?);
-    claim(&toml::to_string_pretty(&resolved)?, out)?;
+    let _lock = claim(&toml::to_string_pretty(&resolved)?, out, screen)?;
     let data = data::open(&search.spec.data, &out.join("data"), screen)?;
     ensure!(
         !data.split.valid.is_empty(),
@@ -249,7 +249,7 @@ impl Search {
         let mut done = 0;
         for (level, rung) in rungs.iter().enumerate() {
             for dropped in alive.split_off(rung.trials.min(alive.len())) {
-                trainer.drop_state(dropped);
+                trainer.drop_state(dropped)?;
             }
             alive.sort_unstable();
             for &at in &alive {
@@ -282,7 +282,7 @@ impl Search {
         }
         let picked = alive[0];
         trials[picked].state = State::Picked;
-        (0..trials.len()).for_each(|at| trainer.drop_state(at));
+        (0..trials.len()).try_for_each(|at| trainer.drop_state(at))?;
         Ok(trials)
     }
 
@@ -398,7 +398,7 @@ impl Teachers {
                 }
                 Source::Fit { .. } => {
                     let folder = out.join("teachers").join(&folders[at]);
-                    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+                    create_folders(&folder).with_context(|| folder.display().to_string())?;
                     let ask = |at: usize| ready[&at].teacher(&plan.models[at].name);
                     let model = fitter.fitted(&plan, at, search.tune.seed, &folder, &ask)?;
                     Ready::Fitted(model, folder)

@@ -2,19 +2,20 @@
 
 use super::Teachers;
 use super::ladder::Rung;
-use crate::experiment::EPOCHS;
+use crate::experiment::epochs::{self, EPOCHS};
 use crate::experiment::fit::{self, Job, Look};
 use crate::experiment::fitter::{Fitter, checkpoint_every};
 use crate::experiment::plan::{ExperimentPlan, Source};
 use crate::experiment::run_folder::write;
 use crate::experiment::teacher_lists::KeptTeacher;
 use crate::progress::interrupted;
+use crate::sealed;
 use anyhow::{Context as _, Result, bail};
 use rankstill::core::EpochReport;
 use rankstill::core::{Cases, Error, Model, Recipe, Requirements, Trace};
 use rankstill::distill::trace::question;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 use std::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -98,7 +99,7 @@ impl<'a> Trainer<'a> {
         if let Ok(problem) = fs::read_to_string(&failed) {
             return Ok(Progress::Failed(problem));
         }
-        if let Some(validated) = validated(&folder, &plan, goal) {
+        if let Some(validated) = validated(&folder, &plan, goal)? {
             return Ok(Progress::At(validated));
         }
         for attempt in 0..2 {
@@ -106,7 +107,7 @@ impl<'a> Trainer<'a> {
                 Err(error) if is(&error, |error| matches!(error, Error::Diverged { .. })) => {
                     let problem = format!("{:#}", error.root_cause());
                     write(&failed, &problem)?;
-                    self.drop_state(at);
+                    self.drop_state(at)?;
                     return Ok(Progress::Failed(problem));
                 }
                 Err(error) if interrupted() || !is(&error, |e| matches!(e, Error::Interrupted)) => {
@@ -114,13 +115,13 @@ impl<'a> Trainer<'a> {
                 }
                 _ => {}
             }
-            if let Some(validated) = validated(&folder, &plan, goal) {
+            if let Some(validated) = validated(&folder, &plan, goal)? {
                 return Ok(Progress::At(validated));
             }
             // A search that was killed in a later rung may have repeated the epochs of this one without measuring
             // their end: once more, from the beginning.
             if attempt == 0 {
-                self.drop_state(at);
+                self.drop_state(at)?;
             }
         }
         bail!("{}: ends before epoch {goal}", folder.join(EPOCHS).display())
@@ -132,11 +133,9 @@ impl<'a> Trainer<'a> {
         if !kept.is_file() {
             let model = self.fit(at, folder, None)?;
             let value = self.fitter.validation(self.name, &*model)?;
-            write(&kept, &format!("{}\n", json!({"value": value})))?;
+            write(&kept, &(sealed::line(json!({"value": value})) + "\n"))?;
         }
-        let text = fs::read_to_string(&kept).with_context(|| kept.display().to_string())?;
-        let value: Value =
-            serde_json::from_str(&text).with_context(|| kept.display().to_string())?;
+        let value = sealed::read_file(&kept, "remove this file to measure the trial again")?;
         let value = value["value"].as_f64().with_context(|| kept.display().to_string())?;
         Ok(Progress::At(Validated { value, epochs: 0, best_epoch: 0 }))
     }
@@ -210,8 +209,11 @@ impl<'a> Trainer<'a> {
     }
 
     /// Removes the checkpoint of a trial that is not trained further.
-    pub fn drop_state(&self, at: usize) {
-        fit::forget_checkpoint(&self.trial_folder(at));
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn drop_state(&self, at: usize) -> Result<()> {
+        fit::forget_checkpoint(&self.trial_folder(at))
     }
 
     fn recipe(&self, at: usize) -> &dyn Recipe {
@@ -228,14 +230,21 @@ impl<'a> Trainer<'a> {
 }
 
 /// The best value of the first `goal` epochs; `None` until all of them are done.
-fn validated(folder: &Path, plan: &rankstill::core::Plan, goal: usize) -> Option<Validated> {
-    let text = fs::read_to_string(folder.join(EPOCHS)).ok()?;
+///
+/// # Errors
+/// When the lines are damaged.
+fn validated(
+    folder: &Path,
+    plan: &rankstill::core::Plan,
+    goal: usize,
+) -> Result<Option<Validated>> {
     let (mut best, mut stale): (Option<(f64, usize)>, usize) = (None, 0);
-    for (at, line) in text.lines().enumerate() {
-        let line: Line = serde_json::from_str(line).ok()?; // an incomplete line was being written
+    // Without a last line that was being written.
+    for (at, line) in epochs::read_begun(folder)?.0.into_iter().enumerate() {
+        let line: Line = serde_json::from_value(line)?;
         let epochs = at + 1;
         if line.epoch != at {
-            return None;
+            return Ok(None);
         }
         if let Some(value) = line.valid {
             let better = best.is_none_or(|(best, _)| value > best);
@@ -246,12 +255,12 @@ fn validated(folder: &Path, plan: &rankstill::core::Plan, goal: usize) -> Option
         }
         let stopped = plan.patience > 0 && stale >= plan.patience;
         if epochs == goal || stopped {
-            let (value, best_epoch) =
-                if plan.patience > 0 { best? } else { (line.paused?, epochs) };
-            return Some(Validated { value, epochs, best_epoch });
+            let found =
+                if plan.patience > 0 { best } else { line.paused.map(|value| (value, epochs)) };
+            return Ok(found.map(|(value, best_epoch)| Validated { value, epochs, best_epoch }));
         }
     }
-    None
+    Ok(None)
 }
 
 fn is(error: &anyhow::Error, what: fn(&Error) -> bool) -> bool {

@@ -46,6 +46,72 @@ fn events_are_in_the_very_next_answer() {
 }
 
 #[test]
+fn ids_are_checked_alike_in_every_route() {
+    let site = site(vec![snapshot(Kind::Factors)], patient());
+    block_on(async {
+        for (id, in_path) in
+            [("x\n196", "x%0A196"), ("a\tb", "a%09b"), ("a\rb", "a%0Db"), ("a\0", "a%00")]
+        {
+            let field = async |method: &str, path: &str, body: Value| {
+                let (status, problem) =
+                    site.send(method, path, "application/json", body.to_string()).await;
+                assert_eq!(status, 422, "{method} {path} {body}");
+                let detail = problem["errors"][0]["detail"].as_str().unwrap();
+                assert!(detail.starts_with("expected an id that is not empty"), "{detail}");
+                problem["errors"][0]["field"].as_str().unwrap().to_owned()
+            };
+            let ask = "/v1/recommendations";
+            assert_eq!(field("DELETE", &format!("/v1/users/{in_path}"), json!({})).await, "id");
+            assert_eq!(
+                field("GET", &format!("/v1/users/{in_path}/recommendations"), json!({})).await,
+                "id"
+            );
+            assert_eq!(
+                field("GET", &format!("/v1/items/{in_path}/similar"), json!({})).await,
+                "id"
+            );
+            assert_eq!(field("POST", ask, json!({"user": id})).await, "#/user");
+            for list in ["history", "allow", "deny"] {
+                assert_eq!(
+                    field("POST", ask, json!({list: ["i1", id]})).await,
+                    format!("#/{list}/1")
+                );
+            }
+            let event = json!({"events": [{"user": "u1", "item": id}]});
+            assert_eq!(field("POST", "/v1/events", event).await, "#/events/0/item");
+        }
+        assert_eq!(site.app.store.as_ref().unwrap().forgotten().unwrap(), [""; 0]);
+    });
+}
+
+#[test]
+fn a_store_that_cannot_be_written_makes_the_server_not_ready_until_it_can() {
+    let site = site(vec![snapshot(Kind::Factors)], patient());
+    let ready = || block_on(site.get("/health/ready")).0.as_u16();
+    let until_ready = |expected: u16| {
+        let began = std::time::Instant::now();
+        while ready() != expected {
+            assert!(began.elapsed().as_secs() < 60, "expected {expected}");
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    };
+    let store = || {
+        let event = json!({"events": [{"user": "u1", "item": "i1"}]});
+        block_on(site.post("/v1/events", event)).0.as_u16()
+    };
+    let (path, away) = (site.folder.path().join("events"), site.folder.path().join("away"));
+    assert_eq!((ready(), store()), (200, 200));
+    std::fs::rename(&path, &away).unwrap();
+    until_ready(503); // noticed without a request
+    assert_eq!(store(), 503);
+    assert_eq!(block_on(site.get("/health/live")).0, 200);
+    assert_eq!(block_on(site.get("/v1/users/u1/recommendations")).0, 200);
+    std::fs::rename(&away, &path).unwrap();
+    until_ready(200);
+    assert_eq!(store(), 200);
+}
+
+#[test]
 fn events_in_the_training_data_change_nothing() {
     let site = site(vec![snapshot(Kind::Factors)], patient());
     block_on(async {

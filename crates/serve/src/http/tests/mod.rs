@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod admin;
+mod cost;
 mod events;
 mod observe;
 mod openapi;

@@ -1,6 +1,7 @@
 use super::items;
 use crate::testing::{Gate, Kind, N_ITEMS, artefact, block_on, gated, patient, site, snapshot};
 use crate::{Limits, Snapshot};
+use axum::http::Request;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
@@ -118,6 +119,35 @@ fn without_a_cached_list_the_fallback_uses_similar_items() {
 }
 
 #[test]
+fn a_server_whose_models_hang_is_not_ready() {
+    let gate = Gate::open();
+    let slow =
+        Snapshot::new("slow", artefact(N_ITEMS), gated(&gate), Default::default(), None).unwrap();
+    let soon = Duration::from_millis(50);
+    let site = site(vec![slow], Limits { deadline: soon, arrival: soon, ..patient() });
+    block_on(async {
+        assert_eq!(site.get("/health/ready").await.0, 200);
+        gate.set(false);
+        for k in 1..5 {
+            site.get(&format!("/v1/users/u1/recommendations?k={k}")).await; // two threads hang, two requests wait
+        }
+        tokio::time::sleep(4 * soon).await;
+        let (status, problem) = site.get("/health/ready").await;
+        assert_eq!(
+            (status.as_u16(), &problem["detail"]),
+            (503, &json!("the models do not answer"))
+        );
+        gate.set(true);
+        let mut tries = 0;
+        while site.get("/health/ready").await.0 != 200 {
+            tokio::time::sleep(soon).await;
+            tries += 1;
+            assert!(tries < 200, "the server has not recovered");
+        }
+    });
+}
+
+#[test]
 fn a_busy_server_refuses_requests_but_stays_healthy() {
     let site = site(vec![snapshot(Kind::Factors)], Limits { in_progress: 0, ..patient() });
     block_on(async {
@@ -125,5 +155,6 @@ fn a_busy_server_refuses_requests_but_stays_healthy() {
         assert_eq!((status.as_u16(), &problem["title"]), (503, &json!("The server is overloaded")));
         assert_eq!(site.get("/health/live").await.0.as_u16(), 200);
         assert_eq!(site.get("/health/ready").await.0.as_u16(), 200);
+        assert_eq!(site.raw(Request::get("/metrics")).await.status(), 200);
     });
 }

@@ -58,6 +58,7 @@ async fn only_clients_that_speak_tls_are_answered() {
     let root = issue(folder.path());
     let listen = Listen {
         address: ([127, 0, 0, 1], 0).into(),
+        hosts: Vec::new(),
         threads: 0,
         tls: Some(read(folder.path()).unwrap()),
     };

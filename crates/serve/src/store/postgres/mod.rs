@@ -249,7 +249,10 @@ SELECT place FROM new";
 
 const USER_STATES: &str = "
 SELECT forgotten.user_id IS NOT NULL, ARRAY(
-    SELECT item_id FROM rankstill_events AS event WHERE event.user_id = asked.user_id ORDER BY time, number
+    SELECT item_id FROM (
+        SELECT item_id, time, number FROM rankstill_events AS event WHERE event.user_id = asked.user_id
+        ORDER BY time DESC, number DESC LIMIT $2
+    ) AS newest ORDER BY time, number
 )
 FROM unnest($1::text[]) WITH ORDINALITY AS asked (user_id, place)
 LEFT JOIN rankstill_forgotten AS forgotten USING (user_id)
@@ -309,15 +312,35 @@ impl EventStore for PostgresStore {
         Ok(new)
     }
 
-    fn user_states(&self, users: &[&str]) -> Result<Vec<UserState>> {
+    fn check(&self) -> Result<()> {
+        self.writing.with(Instant::now() + self.patience, |connection, deadline| {
+            // As a write begins: a database that only reads would refuse.
+            connection.run(deadline, async |client| {
+                let (begun, locked, ended) = tokio::join!(
+                    biased;
+                    client.batch_execute(BEGIN),
+                    client.batch_execute(LOCK),
+                    client.batch_execute("ROLLBACK"),
+                );
+                begun?;
+                locked?;
+                ended
+            })
+        })
+    }
+
+    /// "Newest" is by time, as the index has it.
+    fn user_states(&self, users: &[&str], newest: usize, until: Instant) -> Result<Vec<UserState>> {
         // PostgreSQL texts cannot contain NUL, and neither do the ids of events.
         let is_valid = |user: &&str| !user.contains('\0');
         let valid: Vec<&str> = users.iter().copied().filter(is_valid).collect();
-        let rows =
-            self.reading.with(Instant::now() + self.patience / 2, |connection, deadline| {
-                let [user_states] = connection.prepared(deadline, [USER_STATES])?;
-                connection.run(deadline, async |client| client.query(&user_states, &[&valid]).await)
-            })?;
+        let newest = i64::try_from(newest).unwrap_or(i64::MAX);
+        let until = until.min(Instant::now() + self.patience / 2);
+        let rows = self.reading.with(until, |connection, deadline| {
+            let [user_states] = connection.prepared(deadline, [USER_STATES])?;
+            let asked: [&(dyn ToSql + Sync); 2] = [&valid, &newest];
+            connection.run(deadline, async |client| client.query(&user_states, &asked).await)
+        })?;
         let mut found =
             rows.iter().map(|row| UserState { forgotten: row.get(0), items: row.get(1) });
         let state = |user| is_valid(user).then(|| found.next()).flatten().unwrap_or_default();

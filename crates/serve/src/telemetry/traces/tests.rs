@@ -62,6 +62,7 @@ async fn serve(
     let app = Arc::new(App::new(setup).unwrap());
     let listen = Listen {
         address: "127.0.0.1:0".parse().unwrap(),
+        hosts: Vec::new(),
         threads: 1,
         #[cfg(feature = "tls")]
         tls: None,
@@ -188,7 +189,7 @@ fn a_slow_collector_costs_spans_but_no_time() {
         let url = format!("http://{}", slow.local_addr().unwrap());
         let traces = SpanExporter::with_queue(&url, 2).unwrap();
         // The sending task has not started yet.
-        let metrics = Metrics::new();
+        let metrics = Metrics::new(Arc::default());
         for _ in 0..5 {
             let end = SpanEnd {
                 method: "GET",
