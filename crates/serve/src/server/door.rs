@@ -22,7 +22,7 @@ use hyper_util::service::TowerToHyperService;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
@@ -123,7 +123,7 @@ impl Way {
                 return self.answer_here(stream).await;
             }
         }
-        let Ok(slot) = slots.try_acquire_owned() else { return refuse(stream).await };
+        let Ok(slot) = slots.try_acquire_owned() else { return refuse(&stream).await };
         // The stream leaves this thread's reactor for that of the answering threads.
         let Ok(stream) = stream.into_std() else { return };
         let answering = self.answering.clone();
@@ -189,10 +189,12 @@ pub(crate) fn is_health(path: &str) -> bool {
 }
 
 /// Tells a client that there are too many connections.
-async fn refuse(mut stream: TcpStream) {
+async fn refuse(stream: &TcpStream) {
     let answer = "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
-    let written = stream.write_all(answer.as_bytes());
-    _ = tokio::time::timeout(Duration::from_secs(1), written).await;
+    // Nothing was written to it yet, so there is room.
+    if let Ok(Ok(())) = tokio::time::timeout(PAUSE, stream.writable()).await {
+        _ = stream.try_write(answer.as_bytes());
+    }
 }
 
 /// Reads requests and writes answers until one side closes the connection.

@@ -7,7 +7,7 @@
 //! | `by_user` | user, number | empty |
 //! | `keys` | user, key of an event | its number |
 //! | `forgotten` | user | a checksum of the user |
-//! | `counters` | `last` | the last event number |
+//! | `counters` | `last`, `events`, `forgotten` | the last event number, the number of events, that of forgotten users |
 //!
 //! Keys belong to a user: forgetting the user deletes them, and different users may use the same key.
 
@@ -22,7 +22,7 @@ use super::record;
 use super::{Event, EventStore, StoredEvent, UserState};
 use crate::Result;
 use file::StoreFile;
-use redb::{ReadableTable as _, ReadableTableMetadata as _, TableDefinition};
+use redb::{ReadableTable as _, ReadableTableMetadata as _, TableDefinition, TableHandle as _};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -32,8 +32,10 @@ const KEYS: TableDefinition<'_, (&str, &str), u64> = TableDefinition::new("keys"
 const FORGOTTEN: TableDefinition<'_, &str, u64> = TableDefinition::new("forgotten");
 const COUNTERS: TableDefinition<'_, &str, u64> = TableDefinition::new("counters");
 const LAST: &str = "last";
+const TABLES: [&str; 5] = ["events", "by_user", "keys", "forgotten", "counters"];
 
 const MARK_DAMAGED: &str = "the mark does not match its checksum, so somebody else may have been forgotten; take the store from a backup";
+const BACKUP: &str = "take the store from a backup";
 
 /// Numbers and bytes of events.
 type Records = Vec<(u64, Vec<u8>)>;
@@ -54,17 +56,39 @@ impl EmbeddedStore {
 
     fn with(file: StoreFile) -> Result<Self> {
         let store = Self { file };
+        store.all_tables_or_none()?;
         store.file.write(|transaction| {
             // Readers need every table to exist.
-            transaction.open_table(EVENTS)?;
+            let n_events = transaction.open_table(EVENTS)?.len()?;
             transaction.open_table(BY_USER)?;
             transaction.open_table(KEYS)?;
-            transaction.open_table(FORGOTTEN)?;
-            transaction.open_table(COUNTERS)?;
+            let n_forgotten = transaction.open_table(FORGOTTEN)?.len()?;
+            let mut counters = transaction.open_table(COUNTERS)?;
+            // Earlier versions did not count.
+            for (name, rows) in [(EVENTS.name(), n_events), (FORGOTTEN.name(), n_forgotten)] {
+                if counters.get(name)?.is_none() {
+                    counters.insert(name, rows)?;
+                }
+            }
             Ok(())
         })?;
         store.forgotten()?;
         Ok(store)
+    }
+
+    /// All are made together, so one that is missing has been lost.
+    fn all_tables_or_none(&self) -> Result<()> {
+        let found = self.file.view(|transaction| {
+            let names = transaction.list_tables()?.map(|table| table.name().to_owned());
+            Ok(names.collect::<Vec<String>>())
+        })?;
+        let missing = TABLES.iter().find(|name| !found.iter().any(|found| found == *name));
+        match missing {
+            Some(name) if found.iter().any(|found| TABLES.contains(&found.as_str())) => {
+                Err(self.file.error(&format!("has lost its table `{name}`; {BACKUP}")))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The event of a record. One that is damaged is named and passed over: it must not keep the others from being read.
@@ -77,6 +101,17 @@ impl EmbeddedStore {
         let store = self.file.path().display();
         tracing::error!(%store, event = number, problem, "an event is damaged and passed over");
     }
+}
+
+/// Changes the number of rows that a table is known to have.
+fn count(
+    counters: &mut redb::Table<'_, &str, u64>,
+    table: &str,
+    change: impl FnOnce(u64) -> u64,
+) -> Result<(), redb::Error> {
+    let before = counters.get(table)?.map_or(0, |n| n.value());
+    counters.insert(table, change(before))?;
+    Ok(())
 }
 
 impl EventStore for EmbeddedStore {
@@ -110,6 +145,8 @@ impl EventStore for EmbeddedStore {
                 new.push(true);
             }
             counters.insert(LAST, last)?;
+            let added = new.iter().filter(|new| **new).count() as u64;
+            count(&mut counters, EVENTS.name(), |n| n + added)?;
             Ok(new)
         })
     }
@@ -175,8 +212,9 @@ impl EventStore for EmbeddedStore {
             let numbers = numbers
                 .map(|entry| Ok(entry?.0.value().1))
                 .collect::<Result<Vec<u64>, redb::Error>>()?;
+            let mut removed = 0;
             for &number in &numbers {
-                table.remove(number)?;
+                removed += u64::from(table.remove(number)?.is_some());
                 by_user.remove((user, number))?;
             }
             let owned = keys.range((user, "")..)?.map_while(|entry| match entry {
@@ -188,7 +226,11 @@ impl EventStore for EmbeddedStore {
             for key in &owned {
                 keys.remove((user, key.as_str()))?;
             }
-            transaction.open_table(FORGOTTEN)?.insert(user, record::mark(user))?;
+            let new =
+                transaction.open_table(FORGOTTEN)?.insert(user, record::mark(user))?.is_none();
+            let mut counters = transaction.open_table(COUNTERS)?;
+            count(&mut counters, EVENTS.name(), |n| n.saturating_sub(removed))?;
+            count(&mut counters, FORGOTTEN.name(), |n| n + u64::from(new))?;
             Ok(numbers.len() as u64)
         })
     }
@@ -215,13 +257,22 @@ impl EventStore for EmbeddedStore {
     }
 
     fn forgotten(&self) -> Result<Vec<String>> {
-        let marks = self.file.view(|transaction| {
+        let (marks, expected) = self.file.view(|transaction| {
             let table = transaction.open_table(FORGOTTEN)?;
             let marks = table
                 .iter()?
                 .map(|entry| entry.map(|(user, mark)| (user.value().to_owned(), mark.value())));
-            Ok(marks.collect::<Result<Vec<_>, _>>()?)
+            let marks = marks.collect::<Result<Vec<_>, _>>()?;
+            let counters = transaction.open_table(COUNTERS)?;
+            let expected = counters.get(FORGOTTEN.name())?.map(|n| n.value());
+            Ok((marks, expected))
         })?;
+        if let Some(expected) = expected.filter(|&expected| expected != marks.len() as u64) {
+            let found = marks.len();
+            let problem =
+                format!("marks {found} users as forgotten, but {expected} were; {BACKUP}");
+            return Err(self.file.error(&problem));
+        }
         let user = |(user, mark): (String, u64)| match record::marks(&user, mark) {
             true => Ok(user),
             false => Err(self.file.error(&format!("forgotten user `{user}`: {MARK_DAMAGED}"))),

@@ -2,18 +2,19 @@
 
 use super::super::record;
 use super::{BY_USER, COUNTERS, EVENTS, FORGOTTEN, KEYS, LAST};
-use redb::{ReadTransaction, ReadableTable as _};
+use redb::{ReadTransaction, ReadableTable as _, TableHandle as _};
 
 /// A line for each finding.
 pub(super) fn damaged(transaction: &ReadTransaction) -> Result<Vec<String>, redb::Error> {
     let (events, by_user) = (transaction.open_table(EVENTS)?, transaction.open_table(BY_USER)?);
     let (keys, forgotten) = (transaction.open_table(KEYS)?, transaction.open_table(FORGOTTEN)?);
     let mut found = Vec::new();
-    let mut largest = 0;
+    let (mut largest, mut seen) = (0, 0);
     for entry in events.iter()? {
         let (number, bytes) = entry?;
         let number = number.value();
         largest = largest.max(number);
+        seen += 1;
         let event = match record::read(number, bytes.value()) {
             Ok(event) => event,
             Err(problem) => {
@@ -51,7 +52,12 @@ pub(super) fn damaged(transaction: &ReadTransaction) -> Result<Vec<String>, redb
             found.push(format!("forgotten user `{}`: {}", user.value(), super::MARK_DAMAGED));
         }
     }
-    let last = transaction.open_table(COUNTERS)?.get(LAST)?.map_or(0, |last| last.value());
+    let counters = transaction.open_table(COUNTERS)?;
+    let expected = counters.get(EVENTS.name())?.map(|n| n.value());
+    if let Some(expected) = expected.filter(|&expected| expected != seen) {
+        found.push(format!("events: {seen} are there of {expected}"));
+    }
+    let last = counters.get(LAST)?.map_or(0, |last| last.value());
     if last < largest {
         found.push(format!("last event number: is {last}, but there is an event {largest}"));
     }
