@@ -142,7 +142,9 @@ impl<P: Deref<Target: Scorer>> Packed<P> {
             };
             narrow.map_or_else(|| Items::Full(Panels::pack(rows, PanelOrder::Norm)), Items::Narrow)
         };
-        let items = scorer.factored().map(pack);
+        // What a search answers needs no copy of the items.
+        let factored = scorer.factored().filter(|_| scorer.search().is_none());
+        let items = factored.map(pack);
         let (queries, rescored) = (AtomicU64::new(0), AtomicU64::new(0));
         Self { scorer, items, by_id: OnceLock::new(), queries, rescored }
     }
@@ -179,6 +181,10 @@ impl<P: Deref<Target: Scorer> + Send + Sync> Ranker for Packed<P> {
     fn rank(&self, queries: &[Query<'_>], top: &TopK<'_>) -> Result<Rankings> {
         let masks = Masks::new(queries, top);
         let allowed = top.allowed;
+        if let Some(search) = self.scorer.search() {
+            let masked: Vec<&[ItemId]> = (0..queries.len()).map(|i| masks.of(i)).collect();
+            return Ok(search.top_k(queries, top.k, &masked, allowed));
+        }
         if let (Some(items), Some(factored)) = (&self.items, self.scorer.factored()) {
             let vectors = embed(factored, queries);
             let query_rows = Rows::dense(&vectors, queries.len(), items.dim());

@@ -109,6 +109,26 @@ pub trait Scorer: Send + Sync {
     fn factored(&self) -> Option<&dyn Factored> {
         None
     }
+
+    /// Set when the scorer finds the best items faster than by scoring all of them, as codes and indexes do. It takes
+    /// precedence over [`Scorer::factored`] for lists; ranks of targets are counted from [`Scorer::score`], which must agree:
+    /// what a search cannot find has a score of minus infinity.
+    fn search(&self) -> Option<&dyn Search> {
+        None
+    }
+}
+
+/// A way of its own to the best items.
+pub trait Search: Send + Sync {
+    /// The `k` best items of each query with their scores, best first: larger scores first, ties to the smaller id. Query `i`
+    /// must not get the items `masked[i]`, in any order, repeats and unknown ids included; with `allowed`, only its items.
+    fn top_k(
+        &self,
+        queries: &[Query<'_>],
+        k: usize,
+        masked: &[&[ItemId]],
+        allowed: Option<&ItemSet>,
+    ) -> Rankings;
 }
 
 /// A scorer whose scores are dot products of query vectors and item vectors.

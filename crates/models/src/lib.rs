@@ -28,6 +28,7 @@ pub mod boosted_trees;
 pub mod bpr_mf;
 pub mod caser;
 pub mod cml;
+pub mod compressed;
 pub mod ease;
 pub mod fossil;
 pub mod implicit_als;
@@ -52,6 +53,7 @@ pub use boosted_trees::BoostedTrees;
 pub use bpr_mf::BprMf;
 pub use caser::Caser;
 pub use cml::Cml;
+pub use compressed::{COMPRESSORS, Compressed, Compressor};
 pub use ease::Ease;
 pub use fossil::Fossil;
 pub use implicit_als::ImplicitAls;
@@ -239,6 +241,15 @@ pub static MODELS: &[Entry<dyn Recipe>] = &[
             "train": {"epochs": 60, "batch_size": 16, "validate_every": 2, "patience": 15}
         }"#,
         parse: parse::<ItemAe>,
+    },
+    Entry {
+        name: "compressed",
+        about: "a factored model whose item side is in codes or cut down (`compress`)",
+        small: r#"{
+            "model": {"kind": "implicit_als", "dim": 8, "l2": 1.0},
+            "compress": {"kind": "int", "bits": 6}
+        }"#,
+        parse: compressed::parse,
     },
 ];
 

@@ -24,6 +24,10 @@ macro_rules! scores_as_its_model {
             fn factored(&self) -> Option<&dyn rankstill_core::Factored> {
                 self.$model.factored()
             }
+
+            fn search(&self) -> Option<&dyn rankstill_core::Search> {
+                self.$model.search()
+            }
         }
 
         impl rankstill_core::Model for $learner {
@@ -33,6 +37,10 @@ macro_rules! scores_as_its_model {
 
             fn n_parameters(&self) -> usize {
                 self.$model.n_parameters()
+            }
+
+            fn serving_bytes(&self) -> rankstill_core::ServingBytes {
+                self.$model.serving_bytes()
             }
         }
     };

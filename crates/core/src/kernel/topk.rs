@@ -18,8 +18,7 @@ use rayon::prelude::*;
 use super::bits::ItemSet;
 use super::panels::{PANEL, Panels, Rows, pack_queries, tile};
 use super::simd::{Isa, LANES, Simd, dispatch, isa};
-use selection::Selection;
-pub(super) use selection::{key, raise, score_of, write};
+pub(super) use selection::{Selection, key, raise, score_of, write};
 
 /// Lists of items, best first: query `i` owns `offsets[i]..offsets[i + 1]` of the other two.
 #[derive(Clone, Debug, Default, PartialEq)]

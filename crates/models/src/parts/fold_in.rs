@@ -13,6 +13,25 @@ use rankstill_core::kernel::cholesky::solve;
 use rankstill_core::kernel::table::Table;
 use std::ops::Range;
 
+/// A table of vectors, whatever they are kept as.
+pub(crate) trait VectorTable {
+    /// Number of vectors.
+    fn n_rows(&self) -> usize;
+
+    /// Writes the columns of a row.
+    fn read(&self, row: usize, columns: Range<usize>, out: &mut [f32]);
+}
+
+impl VectorTable for Table {
+    fn n_rows(&self) -> usize {
+        Table::n_rows(self)
+    }
+
+    fn read(&self, row: usize, columns: Range<usize>, out: &mut [f32]) {
+        out.copy_from_slice(&self.row(row)[columns]);
+    }
+}
+
 /// What fold-in needs of the tables.
 pub(crate) struct FoldIn {
     /// The item table's columns that are multiplied with the user's vector.
@@ -27,15 +46,20 @@ pub(crate) struct FoldIn {
 
 impl FoldIn {
     /// The items' `columns` are multiplied with the users' first columns.
-    pub fn new(users: &Table, items: &Table, columns: Range<usize>) -> Self {
+    pub fn new(users: &impl VectorTable, items: &impl VectorTable, columns: Range<usize>) -> Self {
         let (mean_user, squared_spread) = moments(users, 0..columns.len());
         let (mean_item, ridge) = moments(items, columns.clone());
         Self { columns, mean_user, mean_item, spread: squared_spread.sqrt(), ridge }
     }
 
+    /// The item table's columns that are folded in.
+    pub fn columns(&self) -> Range<usize> {
+        self.columns.clone()
+    }
+
     /// The vector of a user with this history; `items` is the table passed to [`FoldIn::new`]. Items beyond it
     /// are ignored.
-    pub fn embed(&self, items: &Table, history: &[ItemId], out: &mut [f32]) {
+    pub fn embed(&self, items: &impl VectorTable, history: &[ItemId], out: &mut [f32]) {
         let dim = out.len();
         let mut chosen: Vec<ItemId> = history.to_vec();
         chosen.retain(|&item| (item as usize) < items.n_rows());
@@ -45,10 +69,10 @@ impl FoldIn {
         // (sum of q q' + ridge) w = sum of q, all q minus the mean; the lower triangle, row by row.
         let mut normal = vec![0.0f64; dim * dim];
         let mut w = vec![0.0f64; dim];
-        let mut q = vec![0.0f64; dim];
+        let (mut q, mut row) = (vec![0.0f64; dim], vec![0.0f32; dim]);
         for &item in &chosen {
-            let row = &items.row(item as usize)[self.columns.clone()];
-            for ((q, &value), mean) in q.iter_mut().zip(row).zip(&self.mean_item) {
+            items.read(item as usize, self.columns.clone(), &mut row);
+            for ((q, &value), mean) in q.iter_mut().zip(&row).zip(&self.mean_item) {
                 *q = f64::from(value) - mean;
             }
             for i in 0..dim {
@@ -69,17 +93,19 @@ impl FoldIn {
 }
 
 /// The mean of these columns over the rows, and the mean squared distance from it.
-fn moments(table: &Table, columns: Range<usize>) -> (Vec<f64>, f64) {
+fn moments(table: &impl VectorTable, columns: Range<usize>) -> (Vec<f64>, f64) {
     let n = table.n_rows().max(1) as f64;
     let mut mean = vec![0.0f64; columns.len()];
+    let mut vector = vec![0.0f32; columns.len()];
     for row in 0..table.n_rows() {
-        let row = &table.row(row)[columns.clone()];
-        mean.iter_mut().zip(row).for_each(|(sum, &x)| *sum += f64::from(x));
+        table.read(row, columns.clone(), &mut vector);
+        mean.iter_mut().zip(&vector).for_each(|(sum, &x)| *sum += f64::from(x));
     }
     mean.iter_mut().for_each(|sum| *sum /= n);
     let mut squares = 0.0;
     for row in 0..table.n_rows() {
-        for (mean, &x) in mean.iter().zip(&table.row(row)[columns.clone()]) {
+        table.read(row, columns.clone(), &mut vector);
+        for (mean, &x) in mean.iter().zip(&vector) {
             squares += (f64::from(x) - mean).powi(2);
         }
     }

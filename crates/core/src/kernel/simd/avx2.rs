@@ -319,6 +319,13 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    fn lookup_bytes(self, table: &[u8; 16], index: I2) -> I2 {
+        unsafe {
+            let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast()));
+            (_mm256_shuffle_epi8(table, index.0), _mm256_shuffle_epi8(table, index.1))
+        }
+    }
+    #[inline(always)]
     fn hsum(self, x: F2) -> f32 {
         unsafe { hsum8(_mm256_add_ps(x.0, x.1)) }
     }

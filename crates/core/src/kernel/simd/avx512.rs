@@ -220,6 +220,17 @@ impl Simd for Avx512 {
         unsafe { _mm512_dpbusd_epi32(sum, a, b) }
     }
     #[inline(always)]
+    fn lookup_bytes(self, table: &[u8; 16], index: __m512i) -> __m512i {
+        unsafe {
+            let table = _mm512_broadcast_i32x4(_mm_loadu_si128(table.as_ptr().cast()));
+            _mm512_shuffle_epi8(table, index)
+        }
+    }
+    #[inline(always)]
+    unsafe fn count_bits_native(self, x: __m512i) -> __m512i {
+        unsafe { _mm512_popcnt_epi32(x) }
+    }
+    #[inline(always)]
     fn hsum(self, x: __m512) -> f32 {
         unsafe { hsum8(_mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps::<1>(x))) }
     }

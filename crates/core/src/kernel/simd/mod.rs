@@ -174,6 +174,27 @@ pub trait Simd: Copy + Send + Sync + 'static {
         self.dot4(sum, a, b)
     }
 
+    /// Every byte of `index`, which is below 16, replaced by that byte of the 16 at `table`.
+    fn lookup_bytes(self, table: &[u8; 16], index: Self::I) -> Self::I;
+    /// The number of set bits of every lane.
+    #[inline(always)]
+    fn count_bits(self, x: Self::I) -> Self::I {
+        const OF_NIBBLE: [u8; 16] = [0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4];
+        let low = self.splat_int(0x0f0f_0f0f);
+        let first = self.lookup_bytes(&OF_NIBBLE, self.and_int(x, low));
+        let second = self.lookup_bytes(&OF_NIBBLE, self.and_int(self.shr(x, 4), low));
+        // No byte exceeds 8, so the sums of bytes do not carry.
+        let bytes = self.add_int(first, second);
+        self.dot4(self.splat_int(0), bytes, self.splat_int(0x0101_0101))
+    }
+    /// [`count_bits`](Simd::count_bits) in the one instruction that newer processors have for it.
+    /// # Safety
+    /// The processor has AVX512-VPOPCNTDQ, where this is [`Isa::Avx512`].
+    #[inline(always)]
+    unsafe fn count_bits_native(self, x: Self::I) -> Self::I {
+        self.count_bits(x)
+    }
+
     /// The sum of the lanes, by halves: lanes i and i+8, then i and i+4, then i and i+2, then the last two. The one
     /// order for every instruction set.
     fn hsum(self, x: Self::F) -> f32;

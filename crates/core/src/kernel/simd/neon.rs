@@ -312,6 +312,12 @@ impl Simd for Neon {
         })
     }
     #[inline(always)]
+    fn lookup_bytes(self, table: &[u8; 16], index: I) -> I {
+        // SAFETY: 16 bytes.
+        let table = unsafe { vld1q_u8(table.as_ptr()) };
+        quarters!(|index| { vreinterpretq_s32_u8(vqtbl1q_u8(table, vreinterpretq_u8_s32(index))) })
+    }
+    #[inline(always)]
     fn hsum(self, x: F) -> f32 {
         unsafe {
             let x = vaddq_f32(vaddq_f32(x[0], x[2]), vaddq_f32(x[1], x[3]));

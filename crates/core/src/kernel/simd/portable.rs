@@ -277,6 +277,13 @@ impl Simd for Portable {
         })
     }
     #[inline(always)]
+    fn lookup_bytes(self, table: &[u8; 16], index: I) -> I {
+        lanes!(|index| {
+            let bytes = index.to_le_bytes().map(|at| table[usize::from(at & 15)]);
+            i32::from_le_bytes(bytes)
+        })
+    }
+    #[inline(always)]
     fn hsum(self, x: F) -> f32 {
         tree!(x, |a, b| a + b)
     }

@@ -41,6 +41,8 @@ fn all_operations<S: Simd>(s: S, a: &[f32], b: &[f32], c: &[f32]) -> Vec<u32> {
         s.sra(ia, 5),
         s.count(ia, s.gt(va, vb)),
         s.dot4(ia, ib, s.splat_int(i32::from_le_bytes([64, 192, 0, 13]))),
+        s.lookup_bytes(&TABLE, s.and_int(ia, s.splat_int(0x0f0f_0f0f))),
+        s.count_bits(ia),
     ];
     let mut out: Vec<u32> = Vec::new();
     for x in floats {
@@ -64,6 +66,9 @@ fn all_operations<S: Simd>(s: S, a: &[f32], b: &[f32], c: &[f32]) -> Vec<u32> {
     }
     out
 }
+
+/// Sixteen bytes that differ.
+const TABLE: [u8; 16] = [7, 200, 0, 255, 13, 128, 91, 2, 64, 31, 99, 180, 5, 77, 240, 18];
 
 /// Any half-precision number that is finite.
 fn ia_half(x: f32) -> u16 {
@@ -247,5 +252,32 @@ fn force_takes_only_what_the_machine_has() {
     for isa in Isa::ALL {
         let ran = with_isa(isa, 1, running);
         assert_eq!(ran, isa.is_available().then_some(isa));
+    }
+}
+
+#[inline(always)]
+fn counts_kernel<S: Simd>(s: S, x: &[i32; LANES], counts: &mut [i32; LANES]) {
+    // SAFETY: both have 16 places.
+    unsafe { s.store_int_ptr(counts.as_mut_ptr(), s.count_bits(s.load_int_ptr(x.as_ptr()))) }
+}
+
+dispatch! {
+    fn counts(x: &[i32; LANES], counts: &mut [i32; LANES]) = counts_kernel;
+}
+
+#[test]
+fn set_bits_are_counted() {
+    let x: [i32; LANES] = std::array::from_fn(|i| match i {
+        0 => 0,
+        1 => -1,
+        _ => (i as i32).wrapping_mul(0x0135_79bd),
+    });
+    for isa in Isa::ALL {
+        let found = with_isa(isa, 1, || {
+            let mut found = [0; LANES];
+            counts(&x, &mut found);
+            found
+        });
+        assert!(found.is_none_or(|found| found == x.map(|x| x.count_ones() as i32)), "{isa:?}");
     }
 }

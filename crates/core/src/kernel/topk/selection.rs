@@ -7,14 +7,14 @@ use crate::kernel::simd::{LANES, Simd, dispatch};
 
 /// The candidates of the queries of a block.
 #[derive(Default)]
-pub(super) struct Selection {
+pub(in crate::kernel) struct Selection {
     k: usize,
     /// Capacity of a query's list.
     capacity: usize,
     keys: Vec<u64>,
     lens: Vec<usize>,
     /// A score that k items reach so far; NaN, which every score passes, until there are k.
-    pub(super) bars: Vec<f32>,
+    pub(in crate::kernel) bars: Vec<f32>,
     /// A key that k items reach so far; decides among equal scores.
     bar_keys: Vec<u64>,
     /// Empty between uses.
@@ -24,7 +24,7 @@ pub(super) struct Selection {
 }
 
 impl Selection {
-    pub(super) fn start(&mut self, rows: usize, n_items: usize, k: usize) {
+    pub(in crate::kernel) fn start(&mut self, rows: usize, n_items: usize, k: usize) {
         self.k = k;
         // A smaller capacity means more selections, a larger one later thresholds.
         self.capacity = k + k / 8 + k.max(284);
@@ -84,7 +84,7 @@ impl Selection {
 
     /// Appends one hit.
     #[inline(always)]
-    pub(super) fn push(&mut self, query: usize, key: u64, masked: &[u32]) {
+    pub(in crate::kernel) fn push(&mut self, query: usize, key: u64, masked: &[u32]) {
         if key <= self.bar_keys[query] {
             return;
         }
@@ -94,6 +94,12 @@ impl Selection {
         if len + 3 > self.capacity {
             self.shrink(query, masked);
         }
+    }
+
+    /// How many items the query may get of those found so far: at least k, or exactly.
+    pub(in crate::kernel) fn settle(&mut self, query: usize, masked: &[u32]) -> usize {
+        self.shrink(query, masked);
+        self.lens[query]
     }
 
     /// Drops masked items, keeps the best k and a few more, raises the threshold.
@@ -127,7 +133,7 @@ impl Selection {
     }
 
     /// Writes a query's list, best first; its length.
-    pub(super) fn finish(
+    pub(in crate::kernel) fn finish(
         &mut self,
         query: usize,
         masked: &[u32],

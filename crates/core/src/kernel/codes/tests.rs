@@ -1,0 +1,197 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+use crate::kernel::rng::Rng;
+use crate::kernel::simd::with_isa;
+
+/// Vectors of unequal lengths, the third of which is 0.
+fn vectors(n: usize, dim: usize, seed: u64) -> Vec<f32> {
+    let mut all = vec![0.0; n * dim];
+    for (i, row) in all.chunks_mut(dim).enumerate().filter(|(i, _)| *i != 2) {
+        let length = 0.2 + (i * 7 % 11) as f32;
+        Rng::keyed(seed, [i as u64]).fill_normal(row, 0.0, length);
+    }
+    all
+}
+
+/// A table's scores are products with its decoded vectors, its lists are what sorting the scores gives, on every instruction
+/// set and any number of threads; `exact` if every set gives the same bits, FMA or not.
+fn conforms(table: &dyn CodeTable, tolerance: f32, exact: bool) {
+    conforms_for(table, &vectors(9, table.dim(), 77), tolerance, exact);
+}
+
+/// The same for these nine queries.
+fn conforms_for(table: &dyn CodeTable, queries: &[f32], tolerance: f32, exact: bool) {
+    let (n, dim) = (table.n_items(), table.dim());
+    let rows = Rows::dense(queries, 9, dim);
+    let mut decoded = vec![0.0; dim];
+    let naive: Vec<f64> = (0..9 * n)
+        .map(|at| {
+            table.decode(at % n, &mut decoded);
+            let pairs = rows.row(at / n).iter().zip(&decoded);
+            pairs.fold(0.0, |sum, (q, v)| sum + f64::from(*q) * f64::from(*v))
+        })
+        .collect();
+    let masks: Vec<Vec<u32>> = (0..9).map(|i| vec![i, 5, u32::MAX, 5, 3 * i]).collect();
+    let masks: Vec<&[u32]> = masks.iter().map(Vec::as_slice).collect();
+    let mut some = ItemSet::all(n);
+    (0..n as u32).step_by(3).for_each(|item| some.remove(item));
+    let mut first: Option<(Vec<f32>, TopLists)> = None;
+    for isa in Isa::ALL {
+        for threads in [1, 2] {
+            with_isa(isa, threads, || {
+                let mut scores = vec![f32::NAN; 9 * n];
+                for (query, out) in scores.chunks_mut(n.max(1)).enumerate() {
+                    table.scores(rows.row(query), out);
+                    let size = naive[query * n..][..n].iter().fold(1e-6, |a, x| x.abs().max(a));
+                    for (item, score) in out.iter().enumerate() {
+                        let error = (f64::from(*score) - naive[query * n + item]).abs() / size;
+                        assert!(error < f64::from(tolerance), "{isa:?} {query} {item}: {error}");
+                    }
+                }
+                for (k, allowed) in [(1, None), (7, None), (7, Some(&some)), (n + 3, None)] {
+                    let lists = top_k(table, rows, k, &masks, allowed);
+                    for query in 0..9 {
+                        let own = &scores[query * n..][..n];
+                        let mut sorted: Vec<u32> = (0..n as u32)
+                            .filter(|item| !masks[query].contains(item))
+                            .filter(|item| allowed.is_none_or(|some| some.contains(*item)))
+                            .collect();
+                        sorted.sort_by(|a, b| own[*b as usize].total_cmp(&own[*a as usize]));
+                        sorted.truncate(k);
+                        assert_eq!(lists.list(query).0, sorted, "{isa:?}, query {query}, {k}");
+                    }
+                    if k == 7 && allowed.is_none() && (exact || isa.is_fused()) {
+                        let found = (scores.clone(), lists);
+                        assert!(*first.get_or_insert(found.clone()) == found, "{isa:?}");
+                    }
+                }
+            });
+        }
+    }
+}
+
+#[test]
+fn whole_numbers_are_scored_as_they_decode() {
+    for bits in BITS {
+        for (n, dim) in [(1, 1), (64, 6), (130, 20), (70, 33), (65, 64), (130, 129)] {
+            for scale in [Scale::Nearest, Scale::Length] {
+                let items = vectors(n, dim, 1);
+                let table = Ints::pack(Rows::dense(&items, n, dim), bits, scale).unwrap();
+                conforms(&table, 3e-4, true);
+                let read = Ints::from_parts((n, dim), bits, &table.words(), table.scales());
+                conforms(&read.unwrap(), 3e-4, true);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_code_is_what_quantising_gives() {
+    for bits in BITS {
+        let items = vectors(70, 37, 3);
+        let rows = Rows::dense(&items, 70, 37);
+        let table = Ints::pack(rows, bits, Scale::Nearest).unwrap();
+        let mut decoded = vec![0.0; 37];
+        for item in 0..70 {
+            table.decode(item, &mut decoded);
+            let mut quantised = rows.row(item).to_vec();
+            quantise(&mut quantised, bits, Scale::Nearest, |_, _| ());
+            // A zero of codes that have none has its sign.
+            assert!(
+                decoded.iter().zip(&quantised).all(|(a, b)| a == b),
+                "{bits} bits, item {item}"
+            );
+        }
+    }
+}
+
+#[test]
+fn codes_by_hand() {
+    let decoded = |vector: &[f32], bits| {
+        let table = Ints::pack(Rows::dense(vector, 1, vector.len()), bits, Scale::Nearest).unwrap();
+        let mut out = vec![0.0; vector.len()];
+        table.decode(0, &mut out);
+        out
+    };
+    // Already on the grid.
+    assert_eq!(decoded(&[7.0, -7.0, 3.0, 0.0, 1.0], 4), [7.0, -7.0, 3.0, 0.0, 1.0]);
+    assert_eq!(decoded(&[-127.0, 2.0], 8), [-127.0, 2.0]);
+    assert_eq!(decoded(&[3.0, -1.0, 1.0, -3.0], 2), [3.0, -1.0, 1.0, -3.0]);
+    // The mean of 1, 2 and 6.
+    assert_eq!(decoded(&[1.0, -2.0, 6.0], 1), [3.0, -3.0, 3.0]);
+    assert_eq!(decoded(&[0.0, 0.0], 3), [0.0, 0.0]);
+    // As long as the vector: the square root of (9 + 16) / 2.
+    let vector = [3.0, -4.0];
+    let table = Ints::pack(Rows::dense(&vector, 1, 2), 1, Scale::Length).unwrap();
+    let mut out = [0.0; 2];
+    table.decode(0, &mut out);
+    assert_eq!(out, [12.5f32.sqrt(), -12.5f32.sqrt()]);
+}
+
+#[test]
+fn a_better_scale_than_the_largest_numbers_is_found() {
+    let items = vectors(200, 64, 5);
+    let error = |bits: u32, cut: bool| {
+        let mut sum = 0.0;
+        for row in items.chunks(64) {
+            let mut codes = row.to_vec();
+            if cut {
+                quantise(&mut codes, bits, Scale::Nearest, |_, _| ());
+            } else {
+                let most = ((1u32 << (bits - 1)) - 1) as f32;
+                let unit = row.iter().fold(1e-9f32, |a, x| a.max(x.abs())) / most;
+                codes.iter_mut().for_each(|x| *x = (*x / unit).round() * unit);
+            }
+            let errors = codes.iter().zip(row).map(|(a, b)| f64::from(a - b).powi(2));
+            sum += errors.sum::<f64>();
+        }
+        sum
+    };
+    for bits in [3, 4] {
+        assert!(error(bits, true) < 0.99 * error(bits, false), "{bits}");
+    }
+}
+
+#[test]
+fn what_cannot_be_coded_is_refused() {
+    for wrong in [f32::NAN, f32::INFINITY, 1e30] {
+        let items = [1.0, wrong];
+        assert!(Ints::pack(Rows::dense(&items, 2, 1), 4, Scale::Nearest).is_none());
+    }
+    assert!(Ints::pack(Rows::dense(&[0.0; 2049], 1, 2049), 4, Scale::Nearest).is_none());
+    assert!(Ints::from_parts((3, 5), 4, &[0; 64], &[1.0; 3]).is_some());
+    assert!(Ints::from_parts((3, 5), 4, &[0; 63], &[1.0; 3]).is_none());
+    assert!(Ints::from_parts((3, 5), 4, &[0; 64], &[f32::NAN; 3]).is_none());
+    assert!(Ints::from_parts((usize::MAX, 5), 4, &[], &[]).is_none());
+    assert!(Hamming::pack(Rows::dense(&[f32::NAN], 1, 1), false).is_none());
+    assert!(Hamming::from_parts((2, 33), &[0; 4], &[]).is_some());
+    assert!(Hamming::from_parts((2, 33), &[0; 4], &[1.0]).is_none());
+}
+
+#[test]
+fn queries_that_are_not_finite_score_0() {
+    let items = vectors(70, 8, 1);
+    let table = Ints::pack(Rows::dense(&items, 70, 8), 4, Scale::Nearest).unwrap();
+    for wrong in [f32::NAN, f32::INFINITY, 1e-44] {
+        let mut scores = vec![1.0; 70];
+        table.scores(&[wrong; 8], &mut scores);
+        assert_eq!(scores, [0.0; 70]);
+    }
+}
+
+#[test]
+fn signs_are_counted() {
+    for (n, dim) in [(1, 1), (64, 31), (130, 64), (65, 200)] {
+        for with_length in [false, true] {
+            let items = vectors(n, dim, 1);
+            let table = Hamming::pack(Rows::dense(&items, n, dim), with_length).unwrap();
+            let table = Hamming::from_parts((n, dim), &table.words(), table.lengths()).unwrap();
+            conforms_for(&table, &queries_of_signs(dim), 1e-6, true);
+        }
+    }
+}
+
+/// Queries of which a table of signs sees everything.
+fn queries_of_signs(dim: usize) -> Vec<f32> {
+    vectors(9, dim, 77).iter().map(|x| if *x >= 0.0 { 1.0 } else { -1.0 }).collect()
+}

@@ -1,0 +1,178 @@
+//! Compressed models: what else than distillation makes a fitted model small. The item side of a factored model is replaced by codes
+//! or by fewer numbers; the user side stays exact where a method does not code both.
+//!
+//! ```toml
+//! kind = "compressed"
+//! model = { kind = "implicit_als", dim = 64 }
+//! compress = { kind = "int", bits = 4 }
+//! ```
+//!
+//! The recipe fits `model` and compresses it; [`Compressor::compress`] takes a model that was fitted already. Compressors are an entry
+//! of [`COMPRESSORS`] and a file each.
+//!
+//! **What can be compressed**: a factored model whose vector of a known user does not depend on the history (BPR-MF, ALS, LightGCN,
+//! CML, an item table that `truncate` made). Sequence models and autoencoders are refused: their user side is a network.
+//!
+//! **Users.** The vectors of all training users are computed once, from the base. Who was not in training is folded in onto the
+//! *decoded* items, by ridge regression as in `parts/fold_in.rs`, whatever the base does with new users: the base is gone. A last
+//! column in which all users hold 1 is an item bias and is not folded in.
+
+mod int;
+mod model;
+mod rotation;
+mod truncate;
+
+pub use int::Int;
+pub use truncate::Truncate;
+
+use crate::MODELS;
+use crate::parts::settings::Checked;
+use rankstill_core::registry::{self, Config, Entry};
+use rankstill_core::{
+    Configured, Fit, Interactions, Model, ModelConfig, Plan, Recipe, Result, Tensors,
+    UnderPath as _,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// A way to make a fitted model smaller.
+pub trait Compressor: Configured + Send + Sync {
+    /// Its name in [`COMPRESSORS`].
+    fn kind(&self) -> &'static str;
+
+    /// The compressed model. `train` is the log that `model` was fitted on; the result depends on the three arguments alone.
+    ///
+    /// # Errors
+    /// When the model has no vectors to compress, or the settings do not fit them.
+    fn compress(
+        &self,
+        model: &dyn Model,
+        train: &Interactions,
+        seed: u64,
+    ) -> Result<Box<dyn Model>>;
+
+    /// Rebuilds a compressed model from its [`Model::tensors`]. Checks everything: they may come from a file.
+    ///
+    /// # Errors
+    /// When a tensor is missing or has the wrong shape.
+    fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>>;
+}
+
+/// Every compressor that a configuration can name.
+pub static COMPRESSORS: &[Entry<dyn Compressor>] = &[
+    Entry {
+        name: "int",
+        about: "item vectors in whole numbers of 8, 6, 4, 3, 2 or 1 bits",
+        small: r#"{"bits": 6}"#,
+        parse: parse_compressor::<Int>,
+    },
+    Entry {
+        name: "truncate",
+        about: "fewer dimensions: the best factors of that rank of all scores (SVD)",
+        small: r#"{"dim": 6}"#,
+        parse: parse_compressor::<Truncate>,
+    },
+];
+
+/// Reads a compressor over its defaults, and checks it.
+fn parse_compressor<T>(config: Config<'_>) -> Result<Box<dyn Compressor>>
+where
+    T: Checked + Compressor + Default + Serialize + DeserializeOwned + 'static,
+{
+    let compressor: T = config.read_over_default()?;
+    compressor.check().under(config.path)?;
+    Ok(Box::new(compressor))
+}
+
+/// A model and how it is compressed.
+#[derive(Serialize)]
+pub struct Compressed {
+    model: Value,
+    compress: Value,
+    #[serde(skip)]
+    recipe: Box<dyn Recipe>,
+    #[serde(skip)]
+    compressor: Box<dyn Compressor>,
+}
+
+impl Compressed {
+    /// `recipe`'s models, compressed by `compressor`.
+    #[must_use]
+    pub fn new(recipe: Box<dyn Recipe>, compressor: Box<dyn Compressor>) -> Self {
+        let model = named(recipe.kind(), recipe.config());
+        let compress = named(compressor.kind(), compressor.config());
+        Self { model, compress, recipe, compressor }
+    }
+
+    /// The model that is compressed.
+    #[must_use]
+    pub fn recipe(&self) -> &dyn Recipe {
+        &*self.recipe
+    }
+
+    /// How it is compressed.
+    #[must_use]
+    pub fn compressor(&self) -> &dyn Compressor {
+        &*self.compressor
+    }
+}
+
+/// Settings with their kind.
+fn named(kind: &str, config: Value) -> Value {
+    let mut table = json!({ "kind": kind });
+    if let (Some(table), Value::Object(settings)) = (table.as_object_mut(), config) {
+        table.extend(settings);
+    }
+    table
+}
+
+/// Reads the recipe of the registry.
+pub(crate) fn parse(config: Config<'_>) -> Result<Box<dyn Recipe>> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Tables {
+        model: Value,
+        compress: Value,
+    }
+    let Tables { model, compress } = config.read()?;
+    let path = |key: &str| match config.path {
+        "" => key.to_owned(),
+        path => format!("{path}.{key}"),
+    };
+    let (_, recipe) = registry::parse(MODELS, Config { path: &path("model"), value: &model })?;
+    let (_, compressor) =
+        registry::parse(COMPRESSORS, Config { path: &path("compress"), value: &compress })?;
+    Ok(Box::new(Compressed::new(recipe, compressor)))
+}
+
+impl Recipe for Compressed {
+    fn fit(&self, train: &Arc<Interactions>, fit: &mut Fit<'_>) -> Result<Box<dyn Model>> {
+        let seed = fit.seed;
+        let model = self.recipe.fit(train, fit)?;
+        self.compressor.compress(&*model, train, seed)
+    }
+
+    fn training_plan(&self) -> Option<&Plan> {
+        self.recipe.training_plan()
+    }
+}
+
+impl ModelConfig for Compressed {
+    fn kind(&self) -> &'static str {
+        "compressed"
+    }
+
+    fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
+        self.compressor.load(tensors)
+    }
+
+    fn memory(&self, n_users: usize, n_items: usize, n_interactions: usize) -> u64 {
+        // The base's vectors once more, rotated.
+        2 * self.recipe.memory(n_users, n_items, n_interactions)
+    }
+}
+
+#[cfg(test)]
+mod tests;

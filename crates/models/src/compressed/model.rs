@@ -1,0 +1,344 @@
+//! The compressed model: exact vectors or codes of users, codes of items, and between them a rotation, if there is one.
+
+use crate::parts::fold_in::{FoldIn, VectorTable};
+use rankstill_core::kernel::codes::{self, CodeTable};
+use rankstill_core::kernel::dense::{axpy, dot};
+use rankstill_core::kernel::panels::Rows;
+use rankstill_core::{
+    Error, Interactions, ItemId, ItemSet, Lists, Model, Query, Rankings, Result, Scorer, Search,
+    ServingBytes, Tensors,
+};
+use rayon::prelude::*;
+use std::ops::Range;
+use std::sync::OnceLock;
+
+/// The vectors of a model that can be compressed.
+pub(super) struct Vectors {
+    pub dim: usize,
+    /// `users x dim`, of all training users.
+    pub users: Vec<f32>,
+    /// `items x dim`.
+    pub items: Vec<f32>,
+}
+
+impl Vectors {
+    /// Of a fitted model.
+    pub fn of(model: &dyn Model, train: &Interactions) -> Result<Self> {
+        let refuse =
+            |problem: &str| Err(Error::Config { key: "compress".into(), problem: problem.into() });
+        let Some(factored) = model.factored() else {
+            return refuse(
+                "this model's scores are not products of vectors of users and items, so there is nothing to compress; \
+                 choose a factored model (bpr_mf, implicit_als, light_gcn, cml)",
+            );
+        };
+        let table = factored.items();
+        let (n_users, dim) = (train.n_users(), table.dim);
+        let query = |user: u32, history| Query { user: Some(user), history, hidden: &[] };
+        let embed = |queries: &[Query<'_>]| {
+            let mut vectors = vec![0.0; queries.len() * dim];
+            factored.embed(queries, &mut vectors);
+            vectors
+        };
+        let known: Vec<Query<'_>> =
+            (0..n_users as u32).map(|user| query(user, train.history(user))).collect();
+        let mut users = vec![0.0; n_users * dim];
+        users
+            .par_chunks_mut((dim * CHUNK).max(1))
+            .zip(known.par_chunks(CHUNK))
+            .for_each(|(out, queries)| out.copy_from_slice(&embed(queries)));
+        let without: Vec<Query<'_>> =
+            (0..n_users.min(CHUNK) as u32).map(|user| query(user, &[])).collect();
+        if embed(&without) != users[..without.len() * dim] {
+            return refuse(
+                "this model computes a user's vector from the history, so its user side is not a table that could be kept; \
+                 choose a model with user vectors (bpr_mf, implicit_als, light_gcn, cml)",
+            );
+        }
+        let items: Vec<f32> = (0..table.len).flat_map(|item| table.row(item)).copied().collect();
+        if !users.iter().chain(&items).all(|x| x.is_finite()) {
+            return refuse("some of this model's numbers are not finite");
+        }
+        Ok(Self { dim, users, items })
+    }
+
+    pub fn n_users(&self) -> usize {
+        self.users.len() / self.dim.max(1)
+    }
+
+    pub fn n_items(&self) -> usize {
+        self.items.len() / self.dim.max(1)
+    }
+
+    pub fn item_rows(&self) -> Rows<'_> {
+        Rows::dense(&self.items, self.n_items(), self.dim)
+    }
+}
+
+/// Users at a time.
+const CHUNK: usize = 256;
+
+/// A table of codes that can be saved.
+pub(super) trait Stored: CodeTable {
+    /// What it is rebuilt from.
+    fn tensors(&self) -> Tensors;
+}
+
+/// The user side.
+pub(super) enum Users {
+    /// `users x dim`, in the base's space.
+    Exact(Vec<f32>),
+    /// Signs of the rotated vectors, 32 a word.
+    Signs(Vec<u32>),
+}
+
+/// A compressed model.
+pub(super) struct CompressedModel {
+    dim: usize,
+    users: Users,
+    /// `code length x dim`: queries are multiplied by it, decoded items by its transpose. None: the codes are of the base's space.
+    rotation: Option<Vec<f32>>,
+    codes: Box<dyn Stored>,
+    fold_in: OnceLock<FoldIn>,
+}
+
+impl CompressedModel {
+    /// The model with these users, items and rotation.
+    pub fn new(
+        dim: usize,
+        users: Users,
+        rotation: Option<Vec<f32>>,
+        codes: Box<dyn Stored>,
+    ) -> Self {
+        Self { dim, users, rotation, codes, fold_in: OnceLock::new() }
+    }
+
+    /// From [`Model::tensors`], with the table that a compressor read. `both`: users are signs.
+    pub fn loaded(
+        tensors: &Tensors,
+        codes: Box<dyn Stored>,
+        rotated: bool,
+        both: bool,
+    ) -> Result<Self> {
+        let wrong = |name: &str, problem: String| Err(Error::Tensor { name: name.into(), problem });
+        let (rotation, dim) = if rotated {
+            let (rotation, rows, dim) = tensors.matrix("rotation")?;
+            if rows != codes.dim() {
+                return wrong("rotation", format!("{rows} rows, for codes of {}", codes.dim()));
+            }
+            (Some(rotation.to_vec()), dim)
+        } else {
+            (None, codes.dim())
+        };
+        let users = if both {
+            let words = tensors.u32s("user_signs")?;
+            if dim == 0 || !words.len().is_multiple_of(codes.dim().div_ceil(32)) {
+                return wrong("user_signs", format!("{} words", words.len()));
+            }
+            Users::Signs(words.to_vec())
+        } else {
+            let (users, _, found) = tensors.matrix("users")?;
+            if found != dim {
+                let problem = format!("expected rows of {dim}, found rows of {found}");
+                return wrong("users", problem);
+            }
+            Users::Exact(users.to_vec())
+        };
+        Ok(Self::new(dim, users, rotation, codes))
+    }
+
+    fn n_users(&self) -> usize {
+        match &self.users {
+            Users::Exact(users) => users.len() / self.dim.max(1),
+            Users::Signs(words) => words.len() / self.codes.dim().div_ceil(32).max(1),
+        }
+    }
+
+    /// The vector of a known user in the base's space.
+    fn read_user(&self, user: usize, out: &mut [f32]) {
+        match &self.users {
+            Users::Exact(users) => out.copy_from_slice(&users[user * self.dim..][..self.dim]),
+            Users::Signs(_) => {
+                let mut signs = vec![0.0; self.codes.dim()];
+                self.read_signs(user, &mut signs);
+                self.back(&signs, out);
+            }
+        }
+    }
+
+    /// The signs of a known user; nothing where users are exact.
+    fn read_signs(&self, user: usize, out: &mut [f32]) {
+        if let Users::Signs(words) = &self.users {
+            let own = &words[user * out.len().div_ceil(32)..];
+            for (k, x) in out.iter_mut().enumerate() {
+                *x = if own[k / 32] >> (k % 32) & 1 == 1 { 1.0 } else { -1.0 };
+            }
+        }
+    }
+
+    /// From the base's space to that of the codes.
+    fn rotate(&self, vector: &[f32], out: &mut [f32]) {
+        match &self.rotation {
+            None => out.copy_from_slice(vector),
+            Some(rotation) => {
+                for (out, row) in out.iter_mut().zip(rotation.chunks_exact(self.dim)) {
+                    *out = dot(row, vector);
+                }
+            }
+        }
+    }
+
+    /// And back.
+    fn back(&self, vector: &[f32], out: &mut [f32]) {
+        match &self.rotation {
+            None => out.copy_from_slice(vector),
+            Some(rotation) => {
+                out.fill(0.0);
+                for (x, row) in vector.iter().zip(rotation.chunks_exact(self.dim)) {
+                    axpy(*x, row, out);
+                }
+            }
+        }
+    }
+
+    /// The columns that are folded in: all but an item bias.
+    fn folded(&self) -> Range<usize> {
+        let is_bias = match &self.users {
+            Users::Exact(users) if self.dim > 1 => {
+                let mut last = users.iter().skip(self.dim - 1).step_by(self.dim).peekable();
+                last.peek().is_some() && last.all(|&x| x == 1.0)
+            }
+            _ => false,
+        };
+        0..self.dim - usize::from(is_bias)
+    }
+
+    /// The vector of a query in the space of the codes.
+    fn query_vector(&self, query: &Query<'_>, base: &mut [f32], out: &mut [f32]) {
+        let known = query.user.map(|user| user as usize).filter(|&user| user < self.n_users());
+        match (known, &self.users) {
+            (Some(user), Users::Signs(_)) => return self.read_signs(user, out),
+            (Some(user), Users::Exact(_)) => self.read_user(user, base),
+            (None, _) => {
+                let fold_in = self
+                    .fold_in
+                    .get_or_init(|| FoldIn::new(&OfUsers(self), &OfItems(self), self.folded()));
+                base.fill(1.0);
+                let folded = fold_in.columns().len();
+                fold_in.embed(&OfItems(self), query.history, &mut base[..folded]);
+            }
+        }
+        self.rotate(base, out);
+    }
+
+    fn query_vectors(&self, queries: &[Query<'_>]) -> Vec<f32> {
+        let dim = self.codes.dim();
+        let mut vectors = vec![0.0; queries.len() * dim];
+        vectors.par_chunks_mut(dim.max(1)).zip(queries).with_min_len(8).for_each_init(
+            || vec![0.0; self.dim],
+            |base, (out, query)| self.query_vector(query, base, out),
+        );
+        vectors
+    }
+}
+
+/// The vectors of known users, as fold-in reads them.
+struct OfUsers<'a>(&'a CompressedModel);
+
+impl VectorTable for OfUsers<'_> {
+    fn n_rows(&self) -> usize {
+        self.0.n_users()
+    }
+
+    fn read(&self, row: usize, columns: Range<usize>, out: &mut [f32]) {
+        let mut vector = vec![0.0; self.0.dim];
+        self.0.read_user(row, &mut vector);
+        out.copy_from_slice(&vector[columns]);
+    }
+}
+
+/// The decoded vectors of items.
+struct OfItems<'a>(&'a CompressedModel);
+
+impl VectorTable for OfItems<'_> {
+    fn n_rows(&self) -> usize {
+        self.0.codes.n_items()
+    }
+
+    fn read(&self, row: usize, columns: Range<usize>, out: &mut [f32]) {
+        let Self(model) = self;
+        let mut decoded = vec![0.0; model.codes.dim()];
+        model.codes.decode(row, &mut decoded);
+        let mut vector = vec![0.0; model.dim];
+        model.back(&decoded, &mut vector);
+        out.copy_from_slice(&vector[columns]);
+    }
+}
+
+impl Scorer for CompressedModel {
+    fn n_items(&self) -> usize {
+        self.codes.n_items()
+    }
+
+    fn score(&self, queries: &[Query<'_>], out: &mut [f32]) {
+        let (dim, n_items) = (self.codes.dim(), self.n_items());
+        let vectors = self.query_vectors(queries);
+        out.par_chunks_mut(n_items.max(1))
+            .zip(vectors.par_chunks(dim.max(1)))
+            .for_each(|(out, vector)| self.codes.scores(vector, out));
+    }
+
+    fn search(&self) -> Option<&dyn Search> {
+        Some(self)
+    }
+}
+
+impl Search for CompressedModel {
+    fn top_k(
+        &self,
+        queries: &[Query<'_>],
+        k: usize,
+        masked: &[&[ItemId]],
+        allowed: Option<&ItemSet>,
+    ) -> Rankings {
+        let vectors = self.query_vectors(queries);
+        let rows = Rows::dense(&vectors, queries.len(), self.codes.dim());
+        let lists = codes::top_k(&*self.codes, rows, k, masked, allowed);
+        let items = Lists::from_parts(lists.offsets, lists.ids).unwrap_or_default();
+        Rankings::new(items, lists.scores).unwrap_or_default()
+    }
+}
+
+impl Model for CompressedModel {
+    fn tensors(&self) -> Tensors {
+        let mut tensors = self.codes.tensors();
+        match &self.users {
+            Users::Exact(users) => {
+                tensors.insert("users", &[self.n_users(), self.dim], users.clone());
+            }
+            Users::Signs(words) => tensors.insert("user_signs", &[words.len()], words.clone()),
+        }
+        if let Some(rotation) = &self.rotation {
+            tensors.insert("rotation", &[self.codes.dim(), self.dim], rotation.clone());
+        }
+        tensors
+    }
+
+    fn n_parameters(&self) -> usize {
+        let users = match &self.users {
+            Users::Exact(users) => users.len(),
+            Users::Signs(_) => self.n_users() * self.codes.dim(),
+        };
+        users + self.rotation.as_ref().map_or(0, Vec::len) + self.codes.n_numbers()
+    }
+
+    /// The rotation belongs to the codes of the items.
+    fn serving_bytes(&self) -> ServingBytes {
+        let rotation = self.rotation.as_ref().map_or(0, Vec::len);
+        let users = match &self.users {
+            Users::Exact(users) => users.len(),
+            Users::Signs(words) => words.len(),
+        };
+        ServingBytes { items: (self.codes.bytes() + 4 * rotation) as u64, users: 4 * users as u64 }
+    }
+}
