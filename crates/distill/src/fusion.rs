@@ -14,6 +14,13 @@
 //! HetComp (Kang et al., WWW 2023) sums its teachers' importances. Its formula was not published; ConCF's is by the same authors
 //! and has the same constants. The second term is worth up to as much as the first rank for merely being listed: it counts
 //! votes. It is omitted where no deviation is known, and with `stability = 0`.
+//!
+//! With `debias`, an item's fused score is divided by (1 + its training interactions)^debias: `debias` times the logarithm of its
+//! popularity is subtracted from the logarithm of the score, whose scale is that of no member.
+
+mod selection;
+
+pub use selection::Selection;
 
 use crate::parts::settings::{above_0, at_least_1, not_negative, wrong};
 use rankstill_core::{Cases, Error, ItemId, Query, Ranker, Rankings, Result, TopK, UnderPath};
@@ -37,6 +44,10 @@ pub struct Fusion {
     pub constant: f32,
     /// The weight of each ranker, in their order; empty = all equal.
     pub weights: Vec<f32>,
+    /// Above 0: the rankers, and how often each counts, are chosen on validation data in this many rounds. See [`Selection`].
+    pub select: usize,
+    /// Larger: popular items come later. 0: popularity does not matter.
+    pub debias: f32,
     /// Above 0: rankers are weighted for each user by how they rank the user's validation items; the mean over all users counts as
     /// this many of the user's items. See [`Fused::weighted_on`].
     pub user_weights: f32,
@@ -65,6 +76,8 @@ impl Default for Fusion {
             stability: 100.0,
             constant: 60.0,
             weights: Vec::new(),
+            select: 0,
+            debias: 0.0,
             user_weights: 0.0,
         }
     }
@@ -99,6 +112,7 @@ impl Fusion {
         above_0("temperature", self.temperature)?;
         not_negative("stability", self.stability)?;
         not_negative("constant", self.constant)?;
+        not_negative("debias", self.debias)?;
         not_negative("user_weights", self.user_weights)?;
         if !self.weights.is_empty() && self.weights.len() != rankers {
             let found = self.weights.len();
@@ -107,12 +121,21 @@ impl Fusion {
         self.weights.iter().try_for_each(|&weight| not_negative("weights", weight))
     }
 
-    /// The `k` best items by fused score; ties go to the smaller id. `weights`, for this query, multiply those of the settings.
+    /// What the fused score of each item is multiplied by, if popularity matters: its training interactions are `popularity`.
+    #[must_use]
+    pub fn discounts(&self, popularity: &[u32]) -> Option<Vec<f32>> {
+        let of = |&count: &u32| (1.0 + f64::from(count)).powf(-f64::from(self.debias)) as f32;
+        (self.debias > 0.0).then(|| popularity.iter().map(of).collect())
+    }
+
+    /// The `k` best items by fused score; ties go to the smaller id. `weights`, for this query, multiply those of the settings,
+    /// and `discounts` ([`Fusion::discounts`]) the score of each item.
     #[must_use]
     pub fn fuse(
         &self,
         lists: &[RankedList<'_>],
         weights: Option<&[f32]>,
+        discounts: Option<&[f32]>,
         k: usize,
     ) -> Vec<(ItemId, f32)> {
         let mut worths = Vec::new();
@@ -124,19 +147,7 @@ impl Fusion {
                 worths.push((item, weight * self.worth(r, list, scale)));
             }
         }
-        // Stable: an item's worths are added in the order of the lists.
-        worths.sort_by_key(|(item, _)| *item);
-        let mut fused: Vec<(ItemId, f32)> = worths
-            .chunk_by(|a, b| a.0 == b.0)
-            .map(|same| (same[0].0, same.iter().map(|(_, worth)| worth).sum()))
-            .collect();
-        let order = |a: &(ItemId, f32), b: &(ItemId, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
-        if k < fused.len() && k > 0 {
-            fused.select_nth_unstable_by(k - 1, order);
-        }
-        fused.truncate(k);
-        fused.sort_unstable_by(order);
-        fused
+        fused(worths, discounts, k)
     }
 
     fn worth(&self, r: usize, list: &RankedList<'_>, scale: Scale) -> f32 {
@@ -152,6 +163,32 @@ impl Fusion {
             Worth::CombSum => scale.of(list.scores, r),
         }
     }
+}
+
+/// The `k` items with the largest sums of worths; an item's worths are added in their order.
+fn fused(
+    mut worths: Vec<(ItemId, f32)>,
+    discounts: Option<&[f32]>,
+    k: usize,
+) -> Vec<(ItemId, f32)> {
+    worths.sort_by_key(|(item, _)| *item); // stable
+    let discount = |item: ItemId| {
+        discounts.and_then(|discounts| discounts.get(item as usize)).copied().unwrap_or(1.0)
+    };
+    let mut fused: Vec<(ItemId, f32)> = worths
+        .chunk_by(|a, b| a.0 == b.0)
+        .map(|same| {
+            let sum: f32 = same.iter().map(|(_, worth)| worth).sum();
+            (same[0].0, discount(same[0].0) * sum)
+        })
+        .collect();
+    let order = |a: &(ItemId, f32), b: &(ItemId, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+    if k < fused.len() && k > 0 {
+        fused.select_nth_unstable_by(k - 1, order);
+    }
+    fused.truncate(k);
+    fused.sort_unstable_by(order);
+    fused
 }
 
 /// Scales the scores of a list's cut to 0..1.
@@ -185,6 +222,8 @@ pub struct Fused<R> {
     fusion: Fusion,
     /// For each user, one number for each member.
     weights: Option<Vec<Vec<f32>>>,
+    /// For each item, if popularity matters.
+    discounts: Option<Vec<f32>>,
 }
 
 impl<R> Fused<R> {
@@ -196,7 +235,13 @@ impl<R> Fused<R> {
             let problem = "has no members".to_owned();
             return Err(Error::Ranker { name: "ensemble".into(), problem });
         }
-        Ok(Self { members, fusion, weights: None })
+        Ok(Self { members, fusion, weights: None, discounts: None })
+    }
+
+    /// With the training interactions of each item, which `debias` discounts.
+    #[must_use]
+    pub fn with_popularity(self, popularity: &[u32]) -> Self {
+        Self { discounts: self.fusion.discounts(popularity), ..self }
     }
 
     /// If the settings ask for it, weights the members for each user by how they rank the user's t targets in `valid`: by (the sum
@@ -274,7 +319,8 @@ impl<'a, R: Deref<Target = dyn Ranker + 'a> + Send + Sync> Ranker for Fused<R> {
                 });
                 let of_user = |user: u32| self.weights.as_ref()?.get(user as usize);
                 let weights = queries[i].user.and_then(of_user).map(Vec::as_slice);
-                self.fusion.fuse(&lists.collect::<Vec<_>>(), weights, top.k)
+                let lists: Vec<_> = lists.collect();
+                self.fusion.fuse(&lists, weights, self.discounts.as_deref(), top.k)
             })
             .collect();
         let mut ranked = Rankings::default();
@@ -291,7 +337,7 @@ mod tests {
     use std::sync::Arc;
 
     fn fused(fusion: &Fusion, lists: &[RankedList<'_>]) -> Vec<(ItemId, f32)> {
-        fusion.fuse(lists, None, 10)
+        fusion.fuse(lists, None, None, 10)
     }
 
     #[test]
@@ -323,8 +369,19 @@ mod tests {
             Fusion { kind: Worth::Borda, cut: 1, weights: vec![1.0, 3.0], ..Fusion::default() };
         let lists = [RankedList::of(&[1]), RankedList::of(&[2])];
         assert_eq!(fused(&fusion, &lists), [(2, 3.0), (1, 1.0)]);
-        let own = fusion.fuse(&lists, Some(&[8.0, 2.0]), 1);
+        let own = fusion.fuse(&lists, Some(&[8.0, 2.0]), None, 1);
         assert_eq!(own, [(1, 8.0)]);
+    }
+
+    #[test]
+    fn popular_items_are_discounted() {
+        let fusion = Fusion { kind: Worth::Borda, cut: 2, debias: 0.5, ..Fusion::default() };
+        let discounts = fusion.discounts(&[0, 15, 3]).unwrap();
+        assert_eq!(discounts, [1.0, 0.25, 0.5]);
+        let lists = [RankedList::of(&[1, 2]), RankedList::of(&[1, 0])];
+        let found = fusion.fuse(&lists, None, Some(&discounts), 3);
+        assert_eq!(found, [(0, 0.5), (1, 0.5), (2, 0.25)]);
+        assert!(Fusion::default().discounts(&[1, 2]).is_none());
     }
 
     /// Ranks everything from this item on, in order.

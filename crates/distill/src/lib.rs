@@ -18,13 +18,14 @@ pub mod fusion;
 pub mod methods;
 mod parts;
 pub mod recorded;
+pub mod self_taught;
 pub mod teacher;
 #[cfg(test)]
 mod testing;
 pub mod trace;
 pub mod trajectory;
 
-pub use fusion::{Fused, Fusion};
+pub use fusion::{Fused, Fusion, Selection};
 pub use methods::DISTILLERS;
 pub use methods::bd::Bd;
 pub use methods::cd::Cd;
@@ -34,6 +35,7 @@ pub use methods::ftd::Ftd;
 pub use methods::het_comp::HetComp;
 pub use methods::htd::Htd;
 pub use methods::ir_rrd::IrRrd;
+pub use methods::margin_mse::MarginMse;
 pub use methods::rank_distil::RankDistil;
 pub use methods::rce_kd::RceKd;
 pub use methods::rrd::Rrd;
@@ -41,10 +43,12 @@ pub use methods::score_kd::ScoreKd;
 pub use methods::several::Several;
 pub use methods::unkd::UnKd;
 pub use methods::{
-    bd, cd, dcd, de, ftd, het_comp, htd, ir_rrd, rank_distil, rce_kd, rrd, score_kd, several, unkd,
+    bd, cd, dcd, de, ftd, het_comp, htd, ir_rrd, margin_mse, rank_distil, rce_kd, rrd, score_kd,
+    several, unkd,
 };
 pub use parts::item_side::UserOrder;
 pub use parts::labelled;
 pub use recorded::Recorded;
+pub use self_taught::SelfTeaching;
 pub use teacher::{Teacher, distil};
 pub use trajectory::StateSelection;

@@ -12,6 +12,7 @@ pub mod ftd;
 pub mod het_comp;
 pub mod htd;
 pub mod ir_rrd;
+pub mod margin_mse;
 pub mod rank_distil;
 pub mod rce_kd;
 pub mod rrd;
@@ -67,6 +68,11 @@ pub static DISTILLERS: &[Entry<dyn Distiller>] = &[
         "rce_kd",
         "RCE-KD (ICLR 2026): cross-entropy on the student's top items and on a closure of the teacher's",
         r#"{"k": 4, "l": 3, "m": 3, "temperature": 2, "tau": 0.8, "lambda": 0.5}"#,
+    ),
+    entry::<margin_mse::MarginMse>(
+        "margin_mse",
+        "Margin-MSE (Hofstätter et al., 2020): the teacher's differences between the scores of pairs of its items",
+        r#"{"window": 10, "pairs": 4, "temperature": 3, "lambda": 0.5}"#,
     ),
     entry::<de::De>(
         "de",

@@ -140,7 +140,7 @@ impl Model for Chance {
 pub(crate) struct Free(pub Plan);
 
 /// The scores.
-pub(crate) struct FreeModel(Vec<f32>);
+pub(crate) struct FreeModel(pub Vec<f32>);
 
 impl Trainable for Free {
     fn plan(&self) -> &Plan {

@@ -252,6 +252,23 @@ pub struct Spread {
     pub values: Vec<f64>,
 }
 
+impl Spread {
+    /// Half of the confidence interval of the mean by Student's t over the seeds; `None` for one seed. `level`: 0.95 for 95%.
+    #[must_use]
+    pub fn half_interval(&self, level: f64) -> Option<f64> {
+        let n = self.values.len();
+        let deviation = self.deviation?;
+        let freedom = n.checked_sub(1).filter(|&freedom| freedom > 0)? as f64;
+        // The t that is exceeded with probability 1 - level, by bisection: it is needed a few times per report.
+        let (mut low, mut high) = (0.0, 1e6);
+        for _ in 0..100 {
+            let t = (low + high) / 2.0;
+            if t_two_sided(t, freedom) > 1.0 - level { low = t } else { high = t }
+        }
+        Some(high * deviation / (n as f64).sqrt())
+    }
+}
+
 /// The `q`-quantile of sorted values, interpolated linearly; 0 of no values.
 pub(crate) fn quantile(sorted: &[f64], q: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else { return 0.0 };

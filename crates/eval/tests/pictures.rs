@@ -34,7 +34,12 @@ fn figure() -> String {
         };
         (0..n).map(point).collect()
     };
-    let curve = |name: &str, points: Vec<Point>, level| Curve { name: name.into(), points, level };
+    let curve = |name: &str, points: Vec<Point>, level| Curve {
+        name: name.into(),
+        points,
+        level,
+        ..Curve::default()
+    };
     let mut odd = points(6, 3.0, false);
     odd[2].y = f64::NAN;
     let level = || curve("teacher", points(1, 1.0, true), true);

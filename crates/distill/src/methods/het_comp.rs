@@ -140,9 +140,14 @@ impl Settings for HetComp {
         above_0("decay", self.decay)?;
         not_negative("overall_weight", self.overall_weight)?;
         not_negative("fine_weight", self.fine_weight)?;
-        if self.fusion.user_weights != 0.0 {
-            let problem = "only an ensemble has validation data to weight its members by";
-            return Err(wrong("user_weights", problem).under("fusion"));
+        for (key, value) in
+            [("user_weights", self.fusion.user_weights), ("select", self.fusion.select as f32)]
+        {
+            if value != 0.0 {
+                let problem =
+                    "only an ensemble has validation data to choose and weight its members by";
+                return Err(wrong(key, problem).under("fusion"));
+            }
         }
         self.fusion.check(self.fusion.weights.len()).under("fusion")
     }
@@ -207,7 +212,8 @@ impl HetComp {
                 .collect();
             let lists: Vec<RankedList<'_>> =
                 orders.iter().map(|items| RankedList::of(items)).collect();
-            let fused = self.fusion.fuse(&lists, None, self.observed);
+            // P is of the user's own items, among which popularity is no bias.
+            let fused = self.fusion.fuse(&lists, None, None, self.observed);
             fused.into_iter().map(|(item, _)| item).collect::<Vec<_>>()
         };
         let rows: Vec<Vec<ItemId>> = (0..queries.len()).into_par_iter().map(of).collect();

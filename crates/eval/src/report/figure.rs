@@ -35,7 +35,7 @@ pub struct Panel {
 }
 
 /// One entry of the legend. Curves of the same name have the same colour in all panels.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Curve {
     /// In the legend.
     pub name: String,
@@ -43,6 +43,10 @@ pub struct Curve {
     pub points: Vec<Point>,
     /// Draws a dashed line over the whole width at the first point's `y`: a value that does not vary.
     pub level: bool,
+    /// The names of the points, shown when the pointer rests on one; may be empty.
+    pub labels: Vec<String>,
+    /// Draws a grey line around other curves, without marks, and writes the labels beside its points.
+    pub outline: bool,
 }
 
 /// One value.
@@ -109,7 +113,8 @@ impl Figure {
     /// The names of all curves in the order of the legend, and whether they are level lines.
     fn names(&self) -> Vec<(&str, bool)> {
         let mut names: Vec<(&str, bool)> = Vec::new();
-        for curve in self.panels.iter().flat_map(|panel| &panel.curves) {
+        let curves = self.panels.iter().flat_map(|panel| &panel.curves);
+        for curve in curves.filter(|curve| !curve.outline) {
             if !names.iter().any(|(name, _)| *name == curve.name) {
                 names.push((&curve.name, curve.level));
             }
@@ -120,6 +125,13 @@ impl Figure {
 
 /// Attribute of level lines.
 const DASHED: &str = r#" stroke-dasharray="7 4""#;
+
+/// Draws a mark that tells its name when the pointer rests on it.
+fn draw_named_mark(out: &mut Svg, curve: usize, (x, y): (f64, f64), name: &str) {
+    out.line(format_args!("<g><title>{}</title>", escape(name)));
+    draw_mark(out, curve, x, y);
+    out.line(format_args!("</g>"));
+}
 
 /// Draws a mark. Its shape depends on the curve, so that curves can be distinguished without colour.
 fn draw_mark(out: &mut Svg, curve: usize, x: f64, y: f64) {

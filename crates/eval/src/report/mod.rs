@@ -2,6 +2,7 @@
 
 mod axis;
 pub mod figure;
+mod frontier;
 mod markdown;
 mod svg;
 mod tables;
@@ -101,8 +102,14 @@ pub struct ModelReport {
     pub parameters_ratio: Option<f64>,
     /// Size of the artefact on disk.
     pub bytes: u64,
+    /// Models that differ in their size alone: a curve of the frontier. `distilled`, `pq`.
+    pub family: String,
     /// Memory used for serving, if known.
     pub bytes_in_memory: Option<u64>,
+    /// Of that, the item side: vectors or codes, codebooks and lists, divided by the number of items.
+    pub bytes_per_item: Option<f64>,
+    /// The user side: vectors, or the network that computes them, divided by the number of users.
+    pub bytes_per_user: Option<f64>,
     /// By name.
     pub metrics: BTreeMap<String, Spread>,
     /// Each metric's mean relative to the (best) teacher's.
@@ -135,6 +142,8 @@ pub enum Role {
     Student,
     /// Small, and trained by a teacher.
     Distilled,
+    /// Another model, made smaller after training.
+    Compressed,
     /// Was to be taught by a teacher, and was not.
     Untaught,
 }
@@ -148,6 +157,7 @@ impl Role {
             Self::Teacher => "teacher",
             Self::Student => "student alone",
             Self::Distilled => "distilled student",
+            Self::Compressed => "compressed",
             Self::Untaught => "student, not taught",
         }
     }
@@ -239,6 +249,13 @@ impl Report {
     #[must_use]
     pub fn markdown(&self) -> String {
         markdown::page(self)
+    }
+
+    /// Quality against the median time of a request and against the bytes of an item, with what is best for its price; and the same
+    /// as a table (tab-separated). `None` unless at least three models have the metric and one of the two.
+    #[must_use]
+    pub fn frontier(&self, metric: &str) -> Option<(figure::Figure, String)> {
+        Some((frontier::figure(self, metric)?, frontier::table(self, metric)))
     }
 
     /// Quality, time and size as SVG; `None` unless at least two models have the metric and a latency.

@@ -83,6 +83,10 @@ pub(super) fn cost(report: &Report) -> TextTable {
     if models.iter().any(|m| m.parameters_ratio.is_some()) {
         column("of teacher", &|m| m.parameters_ratio.map(percent));
     }
+    if models.iter().any(|m| m.bytes_per_item.is_some()) {
+        column("bytes/item", &|m| m.bytes_per_item.map(number));
+        column("bytes/user", &|m| m.bytes_per_user.map(number));
+    }
     column("on disk", &|m| Some(bytes(m.bytes)));
     if models.iter().any(|m| m.training.is_some()) {
         column("training", &|m| Some(seconds(m.training.as_ref()?.seconds)));

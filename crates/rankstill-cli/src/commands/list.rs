@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 
 #[derive(Args)]
 pub struct Options {
-    /// List only models, distillers, metrics, formats or splits, with their settings and defaults.
+    /// List only models, distillers, compressors, metrics, formats or splits, with their settings and defaults.
     what: Option<String>,
 }
 
@@ -25,6 +25,7 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
     let all = [
         ("models", of(models::MODELS, |recipe| recipe.config())),
         ("distillers", of(distill::DISTILLERS, |distiller| distiller.config())),
+        ("compressors", of(models::compressed::COMPRESSORS, |compressor| compressor.config())),
         ("metrics", metrics()),
         ("formats", formats()),
         ("splits", of(data::split::SPLITS, |split| Value::Object(split.settings()))),

@@ -40,7 +40,7 @@ impl Session<'_> {
     /// Whether a teacher ranks an item for each of `users`.
     fn ranked(&self, at: usize, users: &[u32], skip_seen: bool) -> Result<Vec<bool>> {
         match &self.plan.models[at].source {
-            Source::Fit { .. } => Ok(vec![true; users.len()]),
+            Source::Fit { .. } | Source::Compressed { .. } => Ok(vec![true; users.len()]),
             Source::Ensemble { members, .. } => {
                 let mut any = vec![false; users.len()];
                 for &member in members {

@@ -30,7 +30,7 @@ pub struct Job<'a> {
     /// Shown with the progress.
     pub name: &'a str,
     /// The model's settings.
-    pub recipe: &'a dyn Recipe,
+    pub recipe: &'a Arc<dyn Recipe>,
     /// The method and the teachers' traces, for a student.
     pub taught: Option<(&'a Distil, &'a Traces<'a>)>,
     /// The training data.
@@ -86,6 +86,14 @@ fn model(job: &Job<'_>, fit: &mut Fit<'_>) -> Result<Box<dyn Model>> {
         return Ok(job.recipe.fit(job.train, fit)?);
     };
     let cases = student.cases(job.train);
+    if let Some(settings) = &distil.by_itself {
+        let (method, recipe) = (Arc::clone(&distil.distiller), Arc::clone(job.recipe));
+        let taught = settings
+            .objective(method, recipe, job.train, &cases)
+            .under("distill")
+            .and_then(|objective| train(student, job.train, &cases, objective, fit));
+        return Ok(taught.under(&format!("models.{}", job.name))?);
+    }
     let requires = distil.distiller.requires();
     let traces = traces(&cases, requires)?;
     if requires.lists.k > 0 && traces.iter().all(lists_nothing) {

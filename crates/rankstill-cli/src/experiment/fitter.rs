@@ -2,7 +2,7 @@
 
 use super::fit::{self, Job, Look};
 use super::measure;
-use super::plan::{ExperimentPlan, Source};
+use super::plan::{COMPRESSED, ExperimentPlan, PlannedModel, Source};
 use super::spec::FitOn;
 use super::teacher_lists::KeptTeacher;
 use super::trajectory::TrajectoryWriter;
@@ -13,16 +13,26 @@ use rankstill::artefact;
 use rankstill::core::EpochReport;
 use rankstill::core::{
     Cases, ColdStart, Error, Interactions, Model, Packed, Requirements, Trace, Trained,
-    atomic_write,
+    UnderPath as _, atomic_write,
 };
 use rankstill::data::dataset::Dataset;
-use serde_json::json;
+use rankstill::models::compressed::Compressor;
+use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The file in the folder of a fit with the seconds that it took.
 pub(super) const FIT: &str = "fit.json";
+
+/// A fitted model that is to be compressed.
+#[derive(Clone, Copy)]
+pub struct Base<'a> {
+    /// The model.
+    pub model: &'a dyn Model,
+    /// How it was planned.
+    pub planned: &'a PlannedModel,
+}
 
 /// The context that all fits of an experiment share.
 pub struct Fitter<'a> {
@@ -91,7 +101,7 @@ impl Fitter<'_> {
         let began = Instant::now();
         let job = Job {
             name: &planned.name,
-            recipe: &**recipe,
+            recipe,
             taught: distil.as_ref().map(|distil| (distil, &traces as _)),
             train: self.train,
             seed: planned.seed(seed),
@@ -105,21 +115,70 @@ impl Fitter<'_> {
         if let Some(recorder) = recorder {
             recorder.finish(&*fitted).with_context(|| format!("models.{}", planned.name))?;
         }
-        let seconds = sealed::line(json!({"seconds": began.elapsed().as_secs_f64()}));
-        atomic_write::write(folder.join(FIT), (seconds + "\n").as_bytes())?;
-        let card = json!({
-            "experiment": plan.spec.name,
-            "seed": planned.seed(seed),
-            "data": self.data.manifest.content,
-            "fitted_on": self.fitted_on,
-            "distilled": planned.resolved.get("distill"),
-        });
+        self.time(folder, began)?;
+        let mut card = self.card(plan, planned.seed(seed));
+        card["distilled"] = json!(planned.resolved.get("distill"));
         let about = artefact::About { name: &planned.name, kind, config: recipe.config(), card };
         let Dataset { users, items, .. } = self.data;
         artefact::save_parts(&artefact, about, &*fitted, (users, items, self.train))
             .with_context(|| format!("models.{}", planned.name))?;
         fit::forget_checkpoint(folder)?;
         Ok(fitted)
+    }
+
+    /// Model `at` of `plan`, which is another model compressed: read from `folder` if it is there, else made of `base` and written
+    /// there.
+    ///
+    /// # Errors
+    /// If the model cannot be compressed so, or writing fails.
+    pub fn compressed(
+        &self,
+        plan: &ExperimentPlan,
+        at: usize,
+        seed: u64,
+        folder: &Path,
+        base: Base<'_>,
+        compressor: &dyn Compressor,
+    ) -> Result<Arc<dyn Model>> {
+        let (planned, artefact) = (&plan.models[at], folder.join("artefact"));
+        if artefact.join("manifest.json").is_file() {
+            return self.kept(plan, at, seed, &artefact);
+        }
+        atomic_write::create_folders(folder).with_context(|| folder.display().to_string())?;
+        let began = Instant::now();
+        let _bar = self.screen.bar(&planned.name, 1);
+        let seed = planned.seed(seed);
+        let compressed = compressor.compress(base.model, self.train, seed);
+        let compressed = compressed.under(&format!("models.{}.compress", planned.name))?;
+        self.time(folder, began)?;
+        let mut config = base.planned.resolved.clone();
+        if let Some(settings) = config.as_object_mut() {
+            settings.retain(|key, _| key != "distill" && key != "seed_offset");
+        }
+        let config = json!({"model": config, "compress": planned.resolved["compress"]});
+        let mut card = self.card(plan, seed);
+        card["compressed"] = json!(base.planned.name);
+        let about = artefact::About { name: &planned.name, kind: COMPRESSED, config, card };
+        let Dataset { users, items, .. } = self.data;
+        artefact::save_parts(&artefact, about, &*compressed, (users, items, self.train))
+            .with_context(|| format!("models.{}", planned.name))?;
+        Ok(compressed.into())
+    }
+
+    /// Keeps the seconds of a fit.
+    fn time(&self, folder: &Path, began: Instant) -> Result<()> {
+        let seconds = sealed::line(json!({"seconds": began.elapsed().as_secs_f64()}));
+        Ok(atomic_write::write(folder.join(FIT), (seconds + "\n").as_bytes())?)
+    }
+
+    /// What the manifest of a model says about its origin.
+    fn card(&self, plan: &ExperimentPlan, seed: u64) -> Value {
+        json!({
+            "experiment": plan.spec.name,
+            "seed": seed,
+            "data": self.data.manifest.content,
+            "fitted_on": self.fitted_on,
+        })
     }
 
     /// A model that was fitted before, if it is the one that this fit would give.
@@ -138,6 +197,7 @@ impl Fitter<'_> {
         let found = &loaded.artefact.manifest;
         let kind = match &planned.source {
             Source::Fit { kind, .. } => json!(kind),
+            Source::Compressed { .. } => json!(COMPRESSED),
             _ => json!(found.kind),
         };
         for (key, expected, found) in [

@@ -17,8 +17,9 @@ pub(super) fn add(session: &Session<'_>, report: &mut Report) -> Result<()> {
     if seconds <= 0.0 {
         return Ok(());
     }
-    let fitted = (0..session.plan.models.len())
-        .filter(|&at| matches!(session.plan.models[at].source, Source::Fit { .. }));
+    let fitted = (0..session.plan.models.len()).filter(|&at| {
+        matches!(session.plan.models[at].source, Source::Fit { .. } | Source::Compressed { .. })
+    });
     let models = fitted
         .map(|at| {
             let folder = session.fit_folder(at, session.plan.spec.seeds[0]).join("artefact");
@@ -34,7 +35,8 @@ pub(super) fn add(session: &Session<'_>, report: &mut Report) -> Result<()> {
         let members: Option<Vec<usize>> = members.iter().map(|&at| packed_at(at)).collect();
         if let Some(members) = members {
             let members = members.into_iter().map(|at| &packed[at] as &dyn Ranker).collect();
-            ensembles.push((at, Fused::new(members, fusion.clone())?));
+            let seed = session.plan.spec.seeds[0];
+            ensembles.push((at, session.fused(at, seed, members, fusion)?));
         }
     }
     let timed = models.iter().map(|(at, _)| *at).chain(ensembles.iter().map(|(at, _)| *at));

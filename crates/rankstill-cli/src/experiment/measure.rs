@@ -2,7 +2,9 @@
 
 use super::spec::EvaluateSpec;
 use anyhow::{Context as _, Result, ensure};
-use rankstill::core::{Cases, Interactions, Lists, Ranker, Rankings, TopK, Trained, UserId, Vocab};
+use rankstill::core::{
+    Cases, Error, Interactions, Lists, Ranker, Rankings, TopK, Trained, UserId, Vocab,
+};
 use rankstill::data::split::Split;
 use rankstill::data::{Column, ColumnKind, TableWriter};
 use rankstill::eval::groups::{Group, head_and_tail, trained_and_cold};
@@ -132,6 +134,30 @@ impl Metrics {
         let outcome = Outcome::of_ranker(ranker, cases, &TopK::unseen(needs.depth), needs)?;
         let value = self.validate.measure(&outcome)?.mean();
         Ok(if self.validate_lower() { -value } else { value })
+    }
+
+    /// The same of lists that are there already, as long as [`Metrics::validate_depth`] at most.
+    ///
+    /// # Errors
+    /// As [`Metrics::validation`].
+    pub fn validation_of_lists(
+        &self,
+        lists: &Rankings,
+        cases: &Cases,
+    ) -> rankstill::core::Result<f64> {
+        let measured = Outcome::of_rankings(cases, lists.clone())
+            .and_then(|outcome| Ok(self.validate.measure(&outcome)?.mean()));
+        let value = measured.map_err(|error| Error::Ranker {
+            name: self.validate.name(),
+            problem: error.to_string(),
+        })?;
+        Ok(if self.validate_lower() { -value } else { value })
+    }
+
+    /// The length of the lists that the metric of early stopping looks at.
+    #[must_use]
+    pub fn validate_depth(&self) -> usize {
+        self.validate.needs().depth
     }
 
     /// Ranks all `cases` with `ranker` and measures everything. `trained` is what the models were fitted on: `train`. Without a

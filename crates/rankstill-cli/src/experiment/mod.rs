@@ -2,6 +2,7 @@
 
 mod coverage;
 pub mod data;
+mod ensemble;
 pub mod epochs;
 mod figure;
 pub mod fit;

@@ -9,10 +9,13 @@ use anyhow::{Context as _, Result, bail};
 use rankstill::core::registry::{self, Config};
 use rankstill::core::{Distiller, Interactions, Recipe, TeacherRecipe, UnderPath as _};
 use rankstill::data::ReadOptions;
+use rankstill::distill::self_taught::{SELF, SelfTeaching};
 use rankstill::distill::{DISTILLERS, Fusion};
 use rankstill::models::MODELS;
+use rankstill::models::compressed::{COMPRESSORS, Compressor};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
+use std::slice;
 use std::sync::Arc;
 
 /// A checked experiment.
@@ -55,6 +58,13 @@ pub enum Source {
         /// How files of rankings are read.
         read: ReadOptions,
     },
+    /// Another model of the experiment, made smaller after it was fitted.
+    Compressed {
+        /// Index into [`ExperimentPlan::models`].
+        of: usize,
+        /// Its settings.
+        compressor: Arc<dyn Compressor>,
+    },
     /// An ensemble of other models of the experiment.
     Ensemble {
         /// Indices into [`ExperimentPlan::models`].
@@ -90,11 +100,12 @@ impl PlannedModel {
         }
     }
 
-    /// The models that must be ready before it: its teachers, or its members.
+    /// The models that must be ready before it: its teachers, its members, or the model that is compressed.
     #[must_use]
     pub fn needs(&self) -> &[usize] {
         match &self.source {
             Source::Ensemble { members, .. } => members,
+            Source::Compressed { of, .. } => slice::from_ref(of),
             _ => self.teachers(),
         }
     }
@@ -105,13 +116,33 @@ pub struct Distil {
     /// Its name in [`DISTILLERS`].
     pub kind: &'static str,
     /// Its settings.
-    pub distiller: Box<dyn Distiller>,
-    /// Indices into [`ExperimentPlan::models`].
+    pub distiller: Arc<dyn Distiller>,
+    /// Indices into [`ExperimentPlan::models`]; empty for a student that teaches itself.
     pub teachers: Vec<usize>,
+    /// When a student teaches itself, if it does.
+    pub by_itself: Option<SelfTeaching>,
+}
+
+impl Distil {
+    /// The first epoch, from 0, in which the student is taught; `None`: never.
+    #[must_use]
+    pub fn teaches_from(&self) -> Option<usize> {
+        let alone = self.by_itself.as_ref().map_or(0, |settings| settings.warm_up.max(1));
+        self.distiller.teaches_from().map(|from| from.max(alone))
+    }
 }
 
 /// The `kind` of a model that comes from outside, as files of rankings or artefacts.
 pub const RANKINGS: &str = "rankings";
+
+/// When a student teaches itself: the key beside `teachers = ["self"]`.
+const SELF_TEACHING: &str = "self_teaching";
+
+/// How a model that is `like` another is compressed.
+const COMPRESS: &str = "compress";
+
+/// The `kind` of a compressed model.
+pub const COMPRESSED: &str = "compressed";
 
 /// The `kind` of an ensemble.
 pub const ENSEMBLE: &str = "ensemble";
@@ -156,6 +187,11 @@ impl ExperimentPlan {
         spec.data.sample.check()?;
         spec.trajectory.check().under("trajectory")?;
         let known = || spec.models.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        if spec.models.contains_key(SELF) {
+            bail!(
+                "models.{SELF}: this name is that of a student as its own teacher; choose another"
+            );
+        }
         if let Some(name) = spec.only.iter().find(|name| !spec.models.contains_key(*name)) {
             bail!("only: no model `{name}`; the models are {}", known());
         }
@@ -164,8 +200,12 @@ impl ExperimentPlan {
             if all { spec.models.keys().collect() } else { spec.only.iter().collect() };
         let models = names
             .iter()
-            .map(|name| planned(name, inherited(name, &spec.models)?, &names))
+            .map(|name| match compressed(name, &spec.models[*name], &names)? {
+                Some(compressed) => Ok(compressed),
+                None => planned(name, inherited(name, &spec.models)?, &names),
+            })
             .collect::<Result<Vec<_>>>()?;
+        models.iter().try_for_each(|model| checks::is_compressible(model, &models))?;
         models.iter().try_for_each(|student| checks::teachers_have_vectors(student, &models))?;
         models.iter().try_for_each(|student| checks::teachers_are_trainable(student, &models))?;
         let order = teachers_first(&models)?;
@@ -258,6 +298,30 @@ fn inherited(name: &str, models: &Map<String, Value>) -> Result<Map<String, Valu
     Ok(settings)
 }
 
+/// The model of a table that says how another model is compressed; `None` for any other table.
+fn compressed(name: &str, table: &Value, names: &[&String]) -> Result<Option<PlannedModel>> {
+    let path = format!("models.{name}");
+    let Some(settings) = table.get(COMPRESS).filter(|_| table.get("like").is_some()) else {
+        return Ok(None);
+    };
+    let other = |key: &&String| *key != "like" && *key != COMPRESS;
+    if let Some(key) = table.as_object().and_then(|table| table.keys().find(other)) {
+        bail!(
+            "{path}.{key}: a compressed model has `like`, the model that is compressed, and `{COMPRESS}`; give `{key}` to a model of its \
+             own and compress that"
+        );
+    }
+    let [of] = named(&format!("{path}.like"), name, table.get("like").cloned(), names)?[..] else {
+        bail!("{path}.like: name one model");
+    };
+    let path = format!("{path}.{COMPRESS}");
+    let (entry, compressor) =
+        registry::parse(COMPRESSORS, Config { path: &path, value: settings })?;
+    let resolved = json!({"like": names[of], COMPRESS: with_kind(entry.name, compressor.config())});
+    let source = Source::Compressed { of, compressor: compressor.into() };
+    Ok(Some(PlannedModel { name: name.into(), source, resolved }))
+}
+
 fn planned(
     name: &str,
     mut settings: Map<String, Value>,
@@ -319,8 +383,13 @@ fn planned(
             }
             let distil = distil_of(&format!("{path}.distill"), name, value, names)?;
             resolved["distill"] = with_kind(distil.kind, distil.distiller.config());
-            resolved["distill"]["teachers"] =
-                distil.teachers.iter().map(|&teacher| names[teacher].as_str()).collect();
+            resolved["distill"]["teachers"] = match &distil.by_itself {
+                None => distil.teachers.iter().map(|&teacher| names[teacher].as_str()).collect(),
+                Some(settings) => {
+                    resolved["distill"][SELF_TEACHING] = serde_json::to_value(settings)?;
+                    json!([SELF])
+                }
+            };
             Some(distil)
         }
     };
@@ -373,9 +442,27 @@ fn named(path: &str, own: &str, value: Option<Value>, names: &[&String]) -> Resu
 fn distil_of(path: &str, student: &str, mut value: Value, names: &[&String]) -> Result<Distil> {
     let table = value.as_object_mut().with_context(|| format!("{path}: expected a table"))?;
     let teachers = table.remove("teachers");
-    let teachers = named(&format!("{path}.teachers"), student, teachers, names)?;
+    let settings = table.remove(SELF_TEACHING);
+    let alone = match &teachers {
+        Some(Value::Array(names)) => names.len() == 1 && names[0] == SELF,
+        Some(name) => name == SELF,
+        None => false,
+    };
+    let key = format!("{path}.{SELF_TEACHING}");
+    let (teachers, by_itself) = match (alone, settings) {
+        (false, Some(_)) => bail!("{key}: is for teachers = [\"{SELF}\"] only"),
+        (false, None) => (named(&format!("{path}.teachers"), student, teachers, names)?, None),
+        (true, settings) => {
+            let settings = settings.unwrap_or_else(|| json!({}));
+            let of = Config { path: &key, value: &settings };
+            (Vec::new(), Some(of.read_over_default::<SelfTeaching>()?))
+        }
+    };
     let (entry, distiller) = registry::parse(DISTILLERS, Config { path, value: &value })?;
-    Ok(Distil { kind: entry.name, distiller, teachers })
+    if let Some(settings) = &by_itself {
+        settings.check(&*distiller).under(&key)?;
+    }
+    Ok(Distil { kind: entry.name, distiller: distiller.into(), teachers, by_itself })
 }
 
 fn teachers_first(models: &[PlannedModel]) -> Result<Vec<usize>> {

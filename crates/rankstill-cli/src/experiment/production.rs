@@ -32,7 +32,9 @@ pub(super) fn fit_on_all(measured: &Session<'_>, seed: u64) -> Result<()> {
     let session = Session::on(FitOn::All, measured.setting, &plan, measured.folders.clone())?;
     let rows = session.train.len();
     measured.setting.screen.say(format!("seed {seed}: fitting on all {rows} interactions"));
-    let fitted = |&at: &usize| matches!(plan.models[at].source, Source::Fit { .. });
+    let fitted = |&at: &usize| {
+        matches!(plan.models[at].source, Source::Fit { .. } | Source::Compressed { .. })
+    };
     let all: Vec<usize> = (0..plan.models.len()).filter(fitted).collect();
     session.each_ready(seed, &all, &mut |_, _| Ok(()))
 }

@@ -3,10 +3,12 @@
 use super::data::all_rows_train;
 use super::latency;
 use super::measure::GroupMeasurement;
-use super::plan::{ENSEMBLE, PlannedModel, RANKINGS, Source};
+use super::plan::{COMPRESSED, Distil, ENSEMBLE, PlannedModel, RANKINGS, Source};
 use super::session::{ModelResult, Session, VALIDATED};
 use super::spec::FitOn;
 use anyhow::Result;
+use rankstill::core::ServingBytes;
+use rankstill::distill::self_taught::SELF;
 use rankstill::eval::{
     ComparisonOptions, GroupReport, Machine, ModelReport, Report, Role, TrainingCost,
 };
@@ -20,6 +22,7 @@ use std::fs;
 pub(super) struct ModelResults {
     parameters: usize,
     bytes: u64,
+    serving: Option<ServingBytes>,
     values: BTreeMap<String, Vec<f64>>,
     /// By metric and seed, for metrics with one value per case.
     cases: BTreeMap<String, Vec<Vec<f64>>>,
@@ -37,6 +40,7 @@ pub(super) struct ModelResults {
 impl ModelResults {
     pub(super) fn add(&mut self, one: ModelResult) {
         (self.parameters, self.bytes) = (one.parameters, one.bytes);
+        self.serving = one.serving;
         for (name, value) in one.measured.means {
             self.values.entry(name).or_default().push(value);
         }
@@ -154,6 +158,8 @@ impl Session<'_> {
             if let Source::Ensemble { members, .. } = &self.plan.models[at].source {
                 all[at].parameters = members.iter().map(|&member| all[member].parameters).sum();
                 all[at].bytes = members.iter().map(|&member| all[member].bytes).sum();
+                let sides = members.iter().map(|&member| all[member].serving);
+                all[at].serving = sides.reduce(|a, b| Some(add(a?, b?))).flatten();
             }
         }
         all
@@ -170,12 +176,16 @@ impl Session<'_> {
                 ((*kind).into(), distil.as_ref().map(|d| d.kind.into()))
             }
             Source::Rankings { .. } => (RANKINGS.into(), None),
+            Source::Compressed { .. } => (COMPRESSED.into(), None),
             Source::Ensemble { .. } => (ENSEMBLE.into(), None),
         };
         let first = self.plan.spec.seeds[0];
         let folder = self.folders[at].strip_prefix(self.setting.out).unwrap_or(&self.folders[at]);
         let within = |name: &str| format!("{}/seed-{first}/{name}", folder.display());
-        let fitted = matches!(planned.source, Source::Fit { .. });
+        let fitted = matches!(planned.source, Source::Fit { .. } | Source::Compressed { .. });
+        let per = |n: usize| move |bytes: u64| bytes as f64 / n.max(1) as f64;
+        let (items, users) = (self.train.n_items(), self.train.n_users());
+        let serving = measured.serving;
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
         ModelReport {
             name: planned.name.clone(),
@@ -184,14 +194,14 @@ impl Session<'_> {
                 true if !measured.untaught.is_empty() => Role::Untaught,
                 _ => self.role(at),
             },
-            teachers: planned
-                .teachers()
-                .iter()
-                .map(|&at| self.plan.models[at].name.clone())
-                .collect(),
+            teachers: self.teachers(planned),
             distiller,
             parameters: measured.parameters as u64,
             bytes: measured.bytes,
+            family: self.family(at),
+            bytes_in_memory: serving.map(|bytes| bytes.items + bytes.users),
+            bytes_per_item: serving.map(|bytes| bytes.items).map(per(items)),
+            bytes_per_user: serving.map(|bytes| bytes.users).map(per(users)),
             metrics: measured
                 .values
                 .iter()
@@ -210,6 +220,36 @@ impl Session<'_> {
         }
     }
 
+    /// Models that differ in their size alone.
+    fn family(&self, at: usize) -> String {
+        match (&self.plan.models[at].source, self.role(at)) {
+            (Source::Compressed { of, compressor }, _) => {
+                let taught = self.role(*of) == Role::Distilled;
+                let kind = compressor.kind();
+                match compressor.config().get("bits").filter(|_| taught) {
+                    Some(bits) => format!("distilled, then {kind}{bits}"),
+                    None if taught => format!("distilled, then {kind}"),
+                    None => kind.into(),
+                }
+            }
+            (Source::Ensemble { .. }, _) => "ensemble".into(),
+            (Source::Rankings { .. }, _) => "rankings".into(),
+            (Source::Fit { .. }, Role::Distilled) => "distilled".into(),
+            (Source::Fit { .. }, Role::Student) => "alone".into(),
+            (Source::Fit { .. }, _) => "single models".into(),
+        }
+    }
+
+    /// The names of its teachers.
+    fn teachers(&self, planned: &PlannedModel) -> Vec<String> {
+        match &planned.source {
+            Source::Fit { distil: Some(Distil { by_itself: Some(_), .. }), .. } => {
+                vec![SELF.into()]
+            }
+            _ => planned.teachers().iter().map(|&at| self.plan.models[at].name.clone()).collect(),
+        }
+    }
+
     /// Parameters as a share of the largest teacher's. An undistilled student is compared with the teachers of its distilled versions.
     fn parameters_ratio(&self, at: usize, measured: &[ModelResults]) -> Option<f64> {
         let models = &self.plan.models;
@@ -224,7 +264,9 @@ impl Session<'_> {
 
     fn role(&self, at: usize) -> Role {
         let models = &self.plan.models;
-        if !models[at].teachers().is_empty() {
+        if matches!(models[at].source, Source::Compressed { .. }) {
+            Role::Compressed
+        } else if matches!(models[at].source, Source::Fit { distil: Some(_), .. }) {
             Role::Distilled
         } else if models.iter().any(|other| other.needs().contains(&at)) {
             Role::Teacher
@@ -258,6 +300,10 @@ impl Session<'_> {
         compare::adjust(&mut all);
         Ok(all)
     }
+}
+
+fn add(a: ServingBytes, b: ServingBytes) -> ServingBytes {
+    ServingBytes { items: a.items + b.items, users: a.users + b.users }
 }
 
 /// In the order of their first occurrence.

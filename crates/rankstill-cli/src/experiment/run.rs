@@ -9,7 +9,8 @@ use super::spec::FitOn;
 use super::{data, figure, measure, production, recordings};
 use crate::progress::Screen;
 use anyhow::{Result, ensure};
-use rankstill::eval::Report;
+use rankstill::eval::report::FigureReport;
+use rankstill::eval::{Report, Role};
 use std::path::Path;
 
 /// Runs `plan` in the folder `out`, or resumes an earlier run of the same experiment there.
@@ -66,10 +67,26 @@ pub fn run(plan: &ExperimentPlan, out: &Path, screen: &Screen) -> Result<Report>
     }
     let mut report = session.report(&models)?;
     report.figures = figure::draw(&session, &figures, &mut known)?;
+    report.figures.extend(frontier(&report, &metrics, out)?);
     write(&out.join("report.json"), &(serde_json::to_string_pretty(&report)? + "\n"))?;
     write(&out.join("report.md"), &report.markdown())?;
     if let Some(chart) = metrics.shown.first().and_then(|metric| report.tradeoff(&metric.name())) {
         write(&out.join("tradeoff.svg"), &chart)?;
     }
     Ok(report)
+}
+
+/// What quality costs, where models were compressed: the picture and its table, by the first metric.
+fn frontier(
+    report: &Report,
+    metrics: &measure::Metrics,
+    out: &Path,
+) -> Result<Option<FigureReport>> {
+    let compressed = report.models.iter().any(|model| model.role == Role::Compressed);
+    let Some(metric) = metrics.shown.first().filter(|_| compressed) else { return Ok(None) };
+    let Some((figure, table)) = report.frontier(&metric.name()) else { return Ok(None) };
+    let (svg, tsv) = ("frontier.svg".to_owned(), "frontier.tsv".to_owned());
+    write(&out.join(&svg), &figure.svg())?;
+    write(&out.join(&tsv), &table)?;
+    Ok(Some(FigureReport { name: "frontier".into(), title: figure.title, svg, tsv }))
 }

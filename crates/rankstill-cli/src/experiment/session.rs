@@ -1,6 +1,7 @@
 //! All models of a plan, fitted and measured one after the other, with one seed at a time.
 
-use super::fitter::{FIT, Fitter};
+use super::ensemble::Ground;
+use super::fitter::{Base, FIT, Fitter};
 use super::measure::Measurement;
 use super::plan::{ExperimentPlan, Source};
 use super::recordings::Recordings;
@@ -13,12 +14,15 @@ use crate::sealed;
 use anyhow::{Context as _, Result};
 use rankstill::core::artefact::Artefact;
 use rankstill::core::atomic_write::create_folders;
-use rankstill::core::{ColdStart, Error, Interactions, Lists, Packed, Ranker, Trained};
+use rankstill::core::{
+    ColdStart, Error, Interactions, Lists, Packed, Ranker, ServingBytes, Trained,
+};
 use rankstill::data::dataset::Dataset;
 use rankstill::data::{ReadOptions, read_rankings, write_rankings};
-use rankstill::distill::Fused;
+use rankstill::distill::{Fused, Fusion};
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -64,6 +68,8 @@ pub(super) struct FitSummary {
 pub(super) struct ModelResult {
     pub parameters: usize,
     pub bytes: u64,
+    /// What must be in memory to answer, if it was fitted here.
+    pub serving: Option<ServingBytes>,
     pub measured: Measurement,
     /// Seconds and epochs, if it was fitted here.
     pub training: Option<(f64, f64)>,
@@ -204,13 +210,26 @@ impl<'a> Session<'a> {
         let order: Vec<usize> =
             self.plan.order.iter().copied().filter(|at| needed.contains(at)).collect();
         let mut ready: ReadyModels = BTreeMap::new();
-        let valid = &self.setting.data.split.valid;
         for (done, &at) in order.iter().enumerate() {
             let model = match &self.plan.models[at].source {
                 Source::Rankings { .. } => Ready::Recorded(self.setting.recordings[&at].clone()),
                 Source::Ensemble { members, fusion } => {
-                    let members = members.iter().map(|member| &ready[member]);
-                    Ready::fused(members, fusion, valid)?
+                    let members = members.iter().map(|member| ready[member].ranker()).collect();
+                    Ready::Fused(Arc::new(self.fused(at, seed, members, fusion)?))
+                }
+                Source::Compressed { of, compressor } => {
+                    let (base, folder) = (&ready[of], self.fit_folder(at, seed));
+                    let Ready::Fitted(base, _) = base else { unreachable!("checked in the plan") };
+                    let base = Base { model: &**base, planned: &self.plan.models[*of] };
+                    let model = self.fitter().compressed(
+                        self.plan,
+                        at,
+                        seed,
+                        &folder,
+                        base,
+                        &**compressor,
+                    )?;
+                    Ready::Fitted(model, folder)
                 }
                 Source::Fit { .. } => {
                     let ask = |at: usize| ready[&at].teacher(&self.plan.models[at].name);
@@ -254,27 +273,43 @@ impl<'a> Session<'a> {
     pub(super) fn ready(&self, at: usize, seed: u64) -> Result<Ready> {
         match &self.plan.models[at].source {
             Source::Rankings { .. } => Ok(Ready::Recorded(self.setting.recordings[&at].clone())),
-            Source::Fit { .. } => {
+            Source::Fit { .. } | Source::Compressed { .. } => {
                 let folder = self.fit_folder(at, seed);
                 let model = self.fitter().kept(self.plan, at, seed, &folder.join("artefact"))?;
                 Ok(Ready::Fitted(model, folder))
             }
             Source::Ensemble { members, fusion } => {
-                let members = members.iter().map(|&member| self.ready(member, seed));
-                let valid = &self.setting.data.split.valid;
-                Ready::fused(members.collect::<Result<Vec<_>>>()?.iter(), fusion, valid)
+                let members = members.iter().map(|&member| Ok(self.ready(member, seed)?.ranker()));
+                let fused = self.fused(at, seed, members.collect::<Result<_>>()?, fusion)?;
+                Ok(Ready::Fused(Arc::new(fused)))
             }
         }
     }
 
+    /// The ensemble `at` of these members.
+    pub(super) fn fused<'r, R>(
+        &self,
+        at: usize,
+        seed: u64,
+        members: Vec<R>,
+        fusion: &Fusion,
+    ) -> Result<Fused<R>>
+    where
+        R: Deref<Target = dyn Ranker + 'r> + Send + Sync,
+    {
+        let Setting { data, metrics, .. } = *self.setting;
+        let ground = Ground { trained: &self.trained, valid: &data.split.valid, metrics };
+        let fused = ground.fused(members, fusion, &self.folder(at, seed));
+        fused.with_context(|| format!("models.{}", self.plan.models[at].name))
+    }
+
     /// The ranker that model `at` is measured as: what was fitted here is asked only about what it was trained on, which holds for
     /// each member of an ensemble; rankings from elsewhere are as they are.
-    fn measured(&self, at: usize, ready: &ReadyModels) -> Result<Arc<dyn Ranker>> {
+    fn measured(&self, at: usize, seed: u64, ready: &ReadyModels) -> Result<Arc<dyn Ranker>> {
         Ok(match (&self.plan.models[at].source, &ready[&at]) {
             (Source::Ensemble { members, fusion }, _) => {
-                let members = members.iter().map(|&member| self.measured(member, ready));
-                let fused = Fused::new(members.collect::<Result<_>>()?, fusion.clone())?;
-                Arc::new(fused.weighted_on(&self.setting.data.split.valid)?)
+                let members = members.iter().map(|&member| self.measured(member, seed, ready));
+                Arc::new(self.fused(at, seed, members.collect::<Result<_>>()?, fusion)?)
             }
             (_, Ready::Fitted(model, _)) => {
                 let packed = Box::new(Packed::new(Arc::clone(model)));
@@ -298,7 +333,7 @@ impl<'a> Session<'a> {
         });
         let users: Vec<u32> = cases.iter().filter_map(|case| case.query.user).collect();
         let teacher = teacher.transpose()?.map(|lists| lists.aligned(&users));
-        let ranker = self.measured(at, ready)?;
+        let ranker = self.measured(at, seed, ready)?;
         let known = (self.grades.as_ref(), teacher.as_ref());
         let measured = metrics.measure(&*ranker, cases, &self.train, &self.trained, known)?;
         drop(ranker); // with its packed table
@@ -316,9 +351,11 @@ impl<'a> Session<'a> {
         measured: Measurement,
     ) -> Result<ModelResult> {
         let (untaught, training) = (None, None);
-        let mut result = ModelResult { parameters: 0, bytes: 0, measured, training, untaught };
+        let mut result =
+            ModelResult { parameters: 0, bytes: 0, serving: None, measured, training, untaught };
         if let Ready::Fitted(model, folder) = model {
             result.parameters = model.n_parameters();
+            result.serving = Some(model.serving_bytes());
             result.bytes = Artefact::bytes(&Artefact::read_manifest(&folder.join("artefact"))?);
             result.training = Some(training_cost(folder)?);
             result.untaught = teaching::untaught(&self.plan.models[at], seed, folder)?;

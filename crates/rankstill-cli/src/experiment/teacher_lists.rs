@@ -13,7 +13,7 @@ use rankstill::core::{
     Answers, Candidates, Cases, Error, ListRequest, Model, Ranker, Rankings, Requirements,
     TeacherRecipe, Trace,
 };
-use rankstill::distill::{Fused, Fusion, Recorded, Teacher, trace};
+use rankstill::distill::{Fused, Recorded, Teacher, trace};
 use std::io::{BufWriter, Write as _};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -30,19 +30,6 @@ pub enum Ready {
 }
 
 impl Ready {
-    /// An ensemble of `members`. Where users weigh the members, they do so by `valid`.
-    ///
-    /// # Errors
-    /// When the settings of the fusion do not fit the members or the data.
-    pub fn fused<'r>(
-        members: impl Iterator<Item = &'r Self>,
-        fusion: &Fusion,
-        valid: &Cases,
-    ) -> Result<Self> {
-        let members = members.map(Self::ranker).collect();
-        Ok(Self::Fused(Arc::new(Fused::new(members, fusion.clone())?.weighted_on(valid)?)))
-    }
-
     /// The ranker.
     pub fn ranker(&self) -> Arc<dyn Ranker> {
         match self {

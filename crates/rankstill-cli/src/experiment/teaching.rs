@@ -11,7 +11,7 @@ use std::path::Path;
 /// When the lines of its epochs are damaged.
 pub(super) fn untaught(planned: &PlannedModel, seed: u64, folder: &Path) -> Result<Option<String>> {
     let Source::Fit { distil: Some(distil), .. } = &planned.source else { return Ok(None) };
-    let Some(from) = distil.distiller.teaches_from() else {
+    let Some(from) = distil.teaches_from() else {
         return Ok(Some(format!(
             "the weight of what {} teaches is 0: it is the student alone, not distilled",
             distil.kind

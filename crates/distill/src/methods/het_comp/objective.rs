@@ -25,6 +25,8 @@ pub(super) struct HetCompObjective {
     observed: Lists<ItemId>,
     /// For each query: its labelled items that are not taught.
     left_out: Lists<ItemId>,
+    /// Of the fused scores, if popularity matters.
+    discounts: Option<Vec<f32>>,
 }
 
 impl HetCompObjective {
@@ -42,6 +44,12 @@ impl HetCompObjective {
                 others
             })
             .collect();
+        let mut popularity = vec![0; cases.n_items()];
+        for query in &queries {
+            let labelled = query.history.iter().chain(query.hidden);
+            labelled.for_each(|&item| popularity[item as usize] += 1);
+        }
+        let discounts = config.fusion.discounts(&popularity);
         let curriculum = Curriculum::new(queries.len(), traces, config.curriculum);
         let mut objective = Self {
             config,
@@ -52,6 +60,7 @@ impl HetCompObjective {
             listed: Lists::default(),
             observed,
             left_out,
+            discounts,
         };
         objective.update_targets(0);
         objective
@@ -68,7 +77,8 @@ impl HetCompObjective {
                 RankedList { items, scores, deviations: answers.deviations(query) }
             });
             let lists: Vec<RankedList<'_>> = lists.collect();
-            let fused = self.config.fusion.fuse(&lists, None, self.config.k);
+            let fused =
+                self.config.fusion.fuse(&lists, None, self.discounts.as_deref(), self.config.k);
             let own = self.observed.row(query).iter().copied();
             own.chain(fused.into_iter().map(|(item, _)| item)).collect()
         };

@@ -106,7 +106,7 @@ fn a_slate_lists_the_best_own_items_then_the_fused_targets_and_leaves_out_the_ot
         let own: Vec<ItemId> = history.iter().rev().take(n).copied().collect();
         assert_eq!(listed.row(at)[..n], own);
         let first = traces.iter().map(|trace| RankedList::of(trace.checkpoints()[0].1.items(at)));
-        let fused = config().fusion.fuse(&first.collect::<Vec<_>>(), None, 10);
+        let fused = config().fusion.fuse(&first.collect::<Vec<_>>(), None, None, 10);
         let fused: Vec<ItemId> = fused.into_iter().map(|(item, _)| item).collect();
         assert_eq!(listed.row(at)[n..], fused);
         assert!(fused.iter().all(|item| !history.contains(item)));

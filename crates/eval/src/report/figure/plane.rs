@@ -1,6 +1,6 @@
 //! One panel of a figure: its axes, bars, level lines and curves.
 
-use super::{Curve, DASHED, PLANE_HEIGHT, Panel, Point, draw_mark, polyline};
+use super::{Curve, DASHED, PLANE_HEIGHT, Panel, Point, draw_mark, draw_named_mark, polyline};
 use crate::report::axis::{Scale, aligned_numbers, number};
 use crate::report::svg::{Svg, colour, escape, text_width};
 
@@ -61,7 +61,8 @@ impl<'a> Plane<'a> {
             names.iter().position(|(name, _)| *name == curve.name).unwrap_or_default()
         };
         let numbered = |level: bool| {
-            let curves = self.panel.curves.iter().filter(move |curve| curve.level == level);
+            let curves = self.panel.curves.iter().filter(|curve| !curve.outline);
+            let curves = curves.filter(move |curve| curve.level == level);
             curves.map(|curve| (index_of(curve), curve)).collect::<Vec<_>>()
         };
         let curves = numbered(false);
@@ -69,6 +70,8 @@ impl<'a> Plane<'a> {
         if let Some(label) = &self.panel.bars {
             self.draw_bars(out, label, &curves);
         }
+        let outlines = self.panel.curves.iter().filter(|curve| curve.outline);
+        outlines.for_each(|curve| self.draw_outline(out, curve));
         numbered(true).into_iter().for_each(|(index, curve)| self.draw_level(out, index, curve));
         curves.into_iter().for_each(|(index, curve)| self.draw_curve(out, index, curve));
     }
@@ -101,6 +104,36 @@ impl<'a> Plane<'a> {
         ));
     }
 
+    /// Behind the curves, with a label at each point, above it unless that would leave the plane or cover the one before.
+    fn draw_outline(&self, out: &mut Svg, curve: &Curve) {
+        let shown = |point: &&Point| self.panel.x.shows(point.x) && self.panel.y.shows(point.y);
+        let points = curve.points.iter().filter(shown);
+        let points: Vec<(f64, f64)> =
+            points.map(|point| (self.at_x(point.x), self.at_y(point.y))).collect();
+        out.line(format_args!(
+            r##"<polyline points="{}" fill="none" stroke="#999" stroke-width="6" stroke-opacity="0.35" stroke-linejoin="round" stroke-linecap="round"/>"##,
+            polyline(points.iter().copied())
+        ));
+        let mut taken: Vec<(f64, f64, f64)> = Vec::new();
+        for ((x, y), label) in points.iter().zip(&curve.labels) {
+            let half = 0.85 * text_width(label) / 2.0;
+            let middle = x.clamp(self.left + half + 2.0, (self.right - half).max(self.left + half));
+            let free = |at: &f64| {
+                let covers = |(other, level, width): &(f64, f64, f64)| {
+                    (other - middle).abs() < half + width && (level - at).abs() < 12.0
+                };
+                *at > self.top && *at < self.bottom && !taken.iter().any(covers)
+            };
+            let near = [-10.0, 19.0, -22.0, 31.0, -34.0, 43.0].map(|away| y + away);
+            let Some(at) = near.into_iter().find(free) else { continue };
+            taken.push((middle, at, half));
+            out.line(format_args!(
+                r##"<text x="{middle:.1}" y="{at:.1}" font-size="10.5" fill="#333" text-anchor="middle">{}</text>"##,
+                escape(label)
+            ));
+        }
+    }
+
     fn draw_curve(&self, out: &mut Svg, index: usize, curve: &Curve) {
         let shown = |point: &&Point| self.panel.x.shows(point.x) && self.panel.y.shows(point.y);
         let points: Vec<&Point> = curve.points.iter().filter(shown).collect();
@@ -128,6 +161,8 @@ impl<'a> Plane<'a> {
             }
             return;
         }
+        let named = curve.points.iter().zip(&curve.labels).filter(|(point, _)| shown(point));
+        let mut names = named.map(|(_, name)| name);
         for (point, (x, y)) in points.iter().zip(&positions) {
             if point.deviation.is_some_and(|deviation| deviation > 0.0) {
                 let (high, low) = (self.end(point, 1.0), self.end(point, -1.0));
@@ -136,7 +171,10 @@ impl<'a> Plane<'a> {
                     r#"<path d="M{l:.1} {high:.1}H{r:.1}M{x:.1} {high:.1}V{low:.1}M{l:.1} {low:.1}H{r:.1}" fill="none" stroke="{colour}" stroke-width="1.3"/>"#
                 ));
             }
-            draw_mark(out, index, *x, *y);
+            match names.next() {
+                Some(name) => draw_named_mark(out, index, (*x, *y), name),
+                None => draw_mark(out, index, *x, *y),
+            }
         }
     }
 

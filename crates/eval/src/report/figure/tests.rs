@@ -2,7 +2,7 @@ use super::*;
 
 fn curve(name: &str, points: &[(f64, f64)]) -> Curve {
     let point = |&(x, y): &(f64, f64)| Point { x, y, deviation: Some(0.01), bar: 1e5 * x };
-    Curve { name: name.into(), points: points.iter().map(point).collect(), level: false }
+    Curve { name: name.into(), points: points.iter().map(point).collect(), ..Curve::default() }
 }
 
 fn panel(curves: Vec<Curve>) -> Panel {

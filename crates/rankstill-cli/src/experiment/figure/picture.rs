@@ -35,12 +35,13 @@ pub(super) fn picture(
         let moving = lines.iter().zip(&figure.lines).map(|(points, (at, _))| Curve {
             name: name(*at),
             points: points.iter().map(drawn).collect(),
-            level: false,
+            ..Curve::default()
         });
         let level = levels.iter().map(|(at, point)| Curve {
             name: name(*at),
             points: vec![drawn(point)],
             level: true,
+            ..Curve::default()
         });
         Panel {
             x: x.clone(),

@@ -6,7 +6,7 @@ use anyhow::{Result, bail, ensure};
 /// Refuses a method that would begin to teach after the student's last epoch.
 pub(super) fn teaches_in_time(student: &PlannedModel) -> Result<()> {
     let Source::Fit { recipe, distil: Some(distil), .. } = &student.source else { return Ok(()) };
-    let (Some(from), Some(plan)) = (distil.distiller.teaches_from(), recipe.training_plan()) else {
+    let (Some(from), Some(plan)) = (distil.teaches_from(), recipe.training_plan()) else {
         return Ok(());
     };
     ensure!(
@@ -23,6 +23,22 @@ pub(super) fn teaches_in_time(student: &PlannedModel) -> Result<()> {
     Ok(())
 }
 
+/// Refuses to compress what has no vectors.
+pub(super) fn is_compressible(model: &PlannedModel, models: &[PlannedModel]) -> Result<()> {
+    let Source::Compressed { of, .. } = model.source else { return Ok(()) };
+    let what = match models[of].source {
+        Source::Fit { .. } => return Ok(()),
+        Source::Rankings { .. } => "a file of rankings",
+        Source::Ensemble { .. } => "an ensemble",
+        Source::Compressed { .. } => "compressed already",
+    };
+    bail!(
+        "models.{}.like: `{}` is {what}; compress a fitted model whose score is a dot product (bpr_mf, implicit_als, light_gcn)",
+        model.name,
+        models[of].name
+    );
+}
+
 /// Refuses, before any work, a teacher that cannot be trained together with its student.
 pub(super) fn teachers_are_trainable(
     student: &PlannedModel,
@@ -35,7 +51,7 @@ pub(super) fn teachers_are_trainable(
     for teacher in distil.teachers.iter().map(|&at| &models[at]) {
         let trainable = match &teacher.source {
             Source::Fit { recipe, .. } => recipe.trainable().is_some(),
-            Source::Rankings { .. } | Source::Ensemble { .. } => false,
+            Source::Compressed { .. } | Source::Rankings { .. } | Source::Ensemble { .. } => false,
         };
         ensure!(
             trainable,
@@ -57,7 +73,7 @@ pub(super) fn teachers_have_vectors(student: &PlannedModel, models: &[PlannedMod
     }
     for teacher in distil.teachers.iter().map(|&at| &models[at]) {
         let what = match teacher.source {
-            Source::Fit { .. } => continue,
+            Source::Fit { .. } | Source::Compressed { .. } => continue,
             Source::Rankings { .. } => "a file of rankings",
             Source::Ensemble { .. } => "an ensemble",
         };

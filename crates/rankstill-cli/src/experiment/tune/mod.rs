@@ -12,6 +12,7 @@ mod trial;
 use self::result::{State, Trial, Tuned, TunedModel};
 use self::space::{Range, Settings};
 use self::trial::{Progress, Trainer};
+use super::ensemble::Ground;
 use super::fitter::Fitter;
 use super::plan::{ExperimentPlan, Source};
 use super::recordings::{self, Recordings};
@@ -361,6 +362,9 @@ fn order(spec: &Spec, tuned: &Map<String, Value>) -> Result<Vec<String>> {
                 bail!("tune.models.{name}: is a file of rankings, which cannot be tuned")
             }
             Source::Ensemble { .. } => bail!("tune.models.{name}: ensembles cannot be tuned"),
+            Source::Compressed { .. } => {
+                bail!("tune.models.{name}: is another model compressed; tune that one")
+            }
         }
         visit(name, &plan, &mut all);
     }
@@ -393,9 +397,17 @@ impl Teachers {
             let model = match &plan.models[at].source {
                 Source::Rankings { .. } => Ready::Recorded(recordings[&at].clone()),
                 Source::Ensemble { members, fusion } => {
-                    let members = members.iter().map(|member| &ready[member]);
-                    Ready::fused(members, fusion, &fitter.data.split.valid)?
+                    let members = members.iter().map(|member| ready[member].ranker()).collect();
+                    let (valid, metrics) = (&fitter.data.split.valid, fitter.metrics);
+                    let ground = Ground { trained: fitter.trained, valid, metrics };
+                    let folder = out.join("teachers").join(&folders[at]);
+                    Ready::Fused(Arc::new(ground.fused(members, fusion, &folder)?))
                 }
+                Source::Compressed { of, .. } => bail!(
+                    "tune.models: the teacher `{}` is `{}` compressed; name that one",
+                    plan.models[at].name,
+                    plan.models[*of].name
+                ),
                 Source::Fit { .. } => {
                     let folder = out.join("teachers").join(&folders[at]);
                     create_folders(&folder).with_context(|| folder.display().to_string())?;

@@ -19,6 +19,7 @@ use serde_json::{Map, json};
 use std::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Trains the trials of one model.
 pub struct Trainer<'a> {
@@ -216,10 +217,10 @@ impl<'a> Trainer<'a> {
         fit::forget_checkpoint(&self.trial_folder(at))
     }
 
-    fn recipe(&self, at: usize) -> &dyn Recipe {
+    fn recipe(&self, at: usize) -> &Arc<dyn Recipe> {
         let plan = &self.plans[at];
         match &plan.models[plan.at(self.name)].source {
-            Source::Fit { recipe, .. } => &**recipe,
+            Source::Fit { recipe, .. } => recipe,
             _ => unreachable!("checked before the work"),
         }
     }

@@ -1,0 +1,176 @@
+//! The frontier: quality against the time of a request and against the bytes of an item, a curve a family, and what is best for its
+//! price.
+
+use super::axis::Axis;
+use super::figure::{Curve, Figure, Panel, Point};
+use super::{ModelReport, Report};
+use std::fmt::Write as _;
+
+/// Confidence of the bars.
+const LEVEL: f64 = 0.95;
+
+/// What a model is paid with.
+struct Price {
+    label: &'static str,
+    of: fn(&ModelReport) -> Option<f64>,
+}
+
+const TIME: Price = Price {
+    label: "median time of a request, microseconds",
+    of: |model| Some(model.latency.as_ref()?.request_ms.median * 1e3),
+};
+const BYTES: Price = Price { label: "bytes an item in memory", of: |model| model.bytes_per_item };
+
+/// Both panels; `None` unless at least three models have the metric and a price.
+pub(super) fn figure(report: &Report, metric: &str) -> Option<Figure> {
+    let panels: Vec<Panel> =
+        [TIME, BYTES].iter().filter_map(|price| panel(report, metric, price)).collect();
+    let title = format!("{metric}: what it costs");
+    (!panels.is_empty()).then_some(Figure { title, panels })
+}
+
+fn panel(report: &Report, metric: &str, price: &Price) -> Option<Panel> {
+    let shown: Vec<(&ModelReport, f64, f64)> = points(report, metric, price);
+    if shown.len() < 3 {
+        return None;
+    }
+    let point = |(model, x, y): &(&ModelReport, f64, f64)| Point {
+        x: *x,
+        y: *y,
+        deviation: model.metrics[metric].half_interval(LEVEL),
+        bar: 0.0,
+    };
+    let mut curves: Vec<Curve> = Vec::new();
+    for family in families(report) {
+        let mut own: Vec<_> = shown.iter().filter(|(model, ..)| model.family == family).collect();
+        own.sort_by(|a, b| a.1.total_cmp(&b.1));
+        let labels = own.iter().map(|(model, ..)| model.name.clone()).collect();
+        let points = own.into_iter().map(point).collect();
+        curves.push(Curve { name: family.to_owned(), points, labels, ..Curve::default() });
+    }
+    let best = hull(&shown);
+    let labels = best.iter().map(|&at| shown[at].0.name.clone()).collect();
+    let points = best.iter().map(|&at| Point { deviation: None, ..point(&shown[at]) }).collect();
+    curves.push(Curve { name: "frontier".into(), points, labels, outline: true, level: false });
+    let (x, y) = (Axis::log(price.label), Axis::linear(metric));
+    Some(Panel { x, names: None, y, curves, bars: None })
+}
+
+/// Models with the metric and the price, and both.
+fn points<'r>(report: &'r Report, metric: &str, price: &Price) -> Vec<(&'r ModelReport, f64, f64)> {
+    let known = |model: &'r ModelReport| {
+        let (x, y) = ((price.of)(model)?, model.metrics.get(metric)?.mean);
+        (x > 0.0 && x.is_finite() && y.is_finite()).then_some((model, x, y))
+    };
+    report.models.iter().filter_map(known).collect()
+}
+
+/// In the order of the models.
+fn families(report: &Report) -> Vec<&str> {
+    let mut all: Vec<&str> = Vec::new();
+    for model in &report.models {
+        if !all.contains(&model.family.as_str()) {
+            all.push(&model.family);
+        }
+    }
+    all
+}
+
+/// The models on the upper convex hull over the logarithm of the price, from the cheapest to the best: no mixture of two others is
+/// as good for as little.
+fn hull(shown: &[(&ModelReport, f64, f64)]) -> Vec<usize> {
+    let at = |i: usize| (shown[i].1.ln(), shown[i].2);
+    let mut order: Vec<usize> = (0..shown.len()).collect();
+    order.sort_by(|&a, &b| at(a).0.total_cmp(&at(b).0).then(at(b).1.total_cmp(&at(a).1)));
+    let mut hull: Vec<usize> = Vec::new();
+    for next in order {
+        if hull.last().is_some_and(|&last| at(next).1 <= at(last).1) {
+            continue; // dearer and not better
+        }
+        while let [.., a, b] = hull[..] {
+            let ((ax, ay), (bx, by), (cx, cy)) = (at(a), at(b), at(next));
+            if (by - ay) * (cx - ax) > (cy - ay) * (bx - ax) {
+                break;
+            }
+            hull.pop();
+        }
+        hull.push(next);
+    }
+    hull
+}
+
+/// A row a model: its family, prices, the metric with its interval, and on which frontier it is.
+pub(super) fn table(report: &Report, metric: &str) -> String {
+    let on = |price: &Price| -> Vec<String> {
+        let shown = points(report, metric, price);
+        hull(&shown).into_iter().map(|at| shown[at].0.name.clone()).collect()
+    };
+    let (by_time, by_bytes) = (on(&TIME), on(&BYTES));
+    let mut out = format!(
+        "model\tfamily\tbytes_per_item\tbytes_per_user\trequest_us\t{metric}\thalf_interval\tfrontier_by_time\tfrontier_by_bytes\n"
+    );
+    let number = |value: Option<f64>, digits: usize| {
+        value.map_or(String::new(), |value| format!("{value:.digits$}"))
+    };
+    for model in &report.models {
+        let measured = model.metrics.get(metric);
+        let _ = writeln!(
+            out,
+            "{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}",
+            model.name,
+            model.family,
+            number(model.bytes_per_item, 1),
+            number(model.bytes_per_user, 1),
+            number((TIME.of)(model), 1),
+            number(measured.map(|value| value.mean), 6),
+            number(measured.and_then(|value| value.half_interval(LEVEL)), 6),
+            u8::from(by_time.contains(&model.name)),
+            u8::from(by_bytes.contains(&model.name)),
+        ); // writing to a string cannot fail
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::significance::spread;
+    use std::collections::BTreeMap;
+
+    fn model(name: &str, family: &str, bytes: f64, quality: f64) -> ModelReport {
+        let metrics = BTreeMap::from([("m".to_owned(), spread(&[quality]))]);
+        let (name, family, bytes_per_item) = (name.into(), family.into(), Some(bytes));
+        ModelReport { name, family, bytes_per_item, metrics, ..ModelReport::default() }
+    }
+
+    #[test]
+    fn the_frontier_is_the_upper_hull_over_the_logarithm_of_the_price() {
+        let models = vec![
+            model("a", "x", 1.0, 0.10),
+            model("b", "x", 10.0, 0.30),
+            model("under", "y", 100.0, 0.35), // below the line from b to d
+            model("worse", "y", 20.0, 0.29),
+            model("d", "y", 1000.0, 0.48),
+            model("dear", "y", 2000.0, 0.48),
+        ];
+        let report = Report { models, ..Report::default() };
+        let shown = points(&report, "m", &BYTES);
+        let best: Vec<&str> = hull(&shown).into_iter().map(|at| &*shown[at].0.name).collect();
+        assert_eq!(best, ["a", "b", "d"]);
+        let Some(figure) = figure(&report, "m") else { panic!("six models") };
+        assert_eq!(figure.panels.len(), 1, "nobody has a time");
+        let names: Vec<&str> = figure.panels[0].curves.iter().map(|curve| &*curve.name).collect();
+        assert_eq!(names, ["x", "y", "frontier"]);
+        let svg = figure.svg();
+        assert!(svg.contains(">d</text>") && !svg.contains(">under</text>"), "{svg}");
+        assert!(svg.contains("<title>under"), "{svg}");
+        let table = table(&report, "m");
+        assert!(table.contains("d\ty\t1000.0\t\t\t0.480000\t\t0\t1\n"), "{table}");
+    }
+
+    #[test]
+    fn two_models_are_no_frontier() {
+        let models = vec![model("a", "x", 1.0, 0.1), model("b", "x", 2.0, 0.2)];
+        assert!(figure(&Report { models, ..Report::default() }, "m").is_none());
+    }
+}
