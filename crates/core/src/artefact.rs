@@ -237,13 +237,18 @@ pub fn read_tensors(path: &Path) -> Result<Option<(String, Tensors)>> {
     match (known, text.strip_prefix(SUM)) {
         (Some(_), Some(rest)) => Ok(Some((rest.get(65..).unwrap_or_default().to_owned(), tensors))),
         // What earlier versions wrote is JSON.
-        (None, None) if text.starts_with('{') && !names_sum(&bytes) => Ok(Some((text, tensors))),
+        (None, None) if is_object(&text) && !names_sum(&bytes) => Ok(Some((text, tensors))),
         _ => Err(damaged()),
     }
 }
 
 /// Before the checksum in the text of a file.
 const SUM: &str = "sha256 ";
+
+/// Whether the text is a JSON object; damage may turn the first letter of a checksum into a brace.
+fn is_object(text: &str) -> bool {
+    serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text).is_ok()
+}
 
 /// Whether there is a checksum somewhere in the file, as where damage hides it from [`sum_in`].
 fn names_sum(bytes: &[u8]) -> bool {
