@@ -12,19 +12,22 @@
 //! items, as the code of NGCF and LightGCN does. The fused kernel cannot do that, so this combination is
 //! refused. New users are folded in: see `parts/fold_in.rs`.
 
+mod coded;
 mod learner;
 mod model;
 #[cfg(test)]
 mod tests;
 
+use crate::parts::coded::{CompressedModel, load_ints};
 use crate::parts::loss::{Loss, Sampled};
 use crate::parts::settings::{self, Checked, gradient_recipe, padded};
 use learner::MfLearner;
 use model::Mf;
+use rankstill_core::kernel::codes::{BITS, CodeTable as _, MOST_DIMENSIONS};
 use rankstill_core::kernel::optimizer::Optimizer;
 use rankstill_core::{
-    Cases, Interactions, Learner, Model, ModelConfig, Objective, Plan, Result, Sampling, Tensors,
-    Trainable,
+    Cases, Error, Interactions, Learner, Model, ModelConfig, Objective, Plan, Result, Sampling,
+    Tensors, Trainable,
 };
 use std::sync::Arc;
 
@@ -35,6 +38,9 @@ gradient_recipe! {
         pub dim: usize,
         /// Whether items have a bias as well.
         pub item_bias: bool,
+        /// Bits of an item's numbers: 1, 2, 3, 4, 6 or 8, trained in codes so that any loss and any distiller teaches the coded
+        /// model; 0 = full precision.
+        pub item_bits: u32,
         /// Standard deviation of the initial embeddings, which are normally distributed.
         pub init_std: f64,
         /// The loss when no distiller sets another.
@@ -47,6 +53,7 @@ impl Default for BprMf {
         Self {
             dim: 64,
             item_bias: false,
+            item_bits: 0,
             init_std: 0.1,
             loss: Loss::default(),
             optimizer: Optimizer::default(),
@@ -62,7 +69,22 @@ impl Checked for BprMf {
         settings::positive("init_std", self.init_std)?;
         self.training().check()?;
         self.loss.check()?;
+        if self.item_bits > 0 {
+            let problem = format!("must be 0, 1, 2, 3, 4, 6 or 8, is {}", self.item_bits);
+            if !BITS.contains(&self.item_bits) {
+                return Err(settings::invalid("item_bits", problem));
+            }
+            settings::within("dim", self.dim, 1..=MOST_DIMENSIONS)?;
+            if self.item_bias {
+                let problem = "must be false with `item_bits`: a bias needs more than a few bits";
+                return Err(settings::invalid("item_bias", problem));
+            }
+        }
         let by_sample = self.loss == Loss::default() && matches!(self.optimizer, Optimizer::Sgd(_));
+        if by_sample && self.item_bits > 0 {
+            let problem = "plain BPR by `sgd` updates single vectors, which have no codes of their own; take `adam`";
+            return Err(settings::invalid("item_bits", problem));
+        }
         if by_sample && self.train.sampling != Sampling::Cases {
             let problem = "plain BPR by `sgd` updates after every sample, in an order of its own that visits every \
                 interaction once; to draw by users take `adam`, or another loss";
@@ -88,6 +110,15 @@ impl ModelConfig for BprMf {
     }
 
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
+        if self.item_bits > 0 {
+            let codes = load_ints(tensors, self.item_bits)?;
+            if codes.dim() != self.dim {
+                let problem = format!("expected vectors of {}, found {}", self.dim, codes.dim());
+                return Err(Error::Tensor { name: "codes".into(), problem });
+            }
+            let model = CompressedModel::loaded(tensors, Box::new(codes), false, false)?;
+            return Ok(Box::new(model));
+        }
         Ok(Box::new(Mf::loaded(self, tensors)?))
     }
 

@@ -17,12 +17,24 @@
 //! *decoded* items, by ridge regression as in `parts/fold_in.rs`, whatever the base does with new users: the base is gone. A last
 //! column in which all users hold 1 is an item bias and is not folded in.
 
+mod dmf;
 mod int;
-mod model;
+mod itq;
+mod ivf;
+mod pq;
+mod prune;
 mod rotation;
+mod sign;
 mod truncate;
+mod vectors;
 
+pub use dmf::Dmf;
 pub use int::Int;
+pub use itq::Itq;
+pub use ivf::Ivf;
+pub use pq::{Opq, Pq};
+pub use prune::Prune;
+pub use sign::{CodedUsers, Sign};
 pub use truncate::Truncate;
 
 use crate::MODELS;
@@ -73,6 +85,48 @@ pub static COMPRESSORS: &[Entry<dyn Compressor>] = &[
         about: "fewer dimensions: the best factors of that rank of all scores (SVD)",
         small: r#"{"dim": 6}"#,
         parse: parse_compressor::<Truncate>,
+    },
+    Entry {
+        name: "sign",
+        about: "a bit a dimension, or a random hyperplane, and the item's length",
+        small: r#"{"planes": 64}"#,
+        parse: parse_compressor::<Sign>,
+    },
+    Entry {
+        name: "itq",
+        about: "a bit a dimension after a learnt rotation, and the item's length (ITQ)",
+        small: r#"{"rounds": 10}"#,
+        parse: parse_compressor::<Itq>,
+    },
+    Entry {
+        name: "pq",
+        about: "parts of a vector as one of 256 or 16 centres (product quantisation)",
+        small: r#"{"parts": 4, "centres": 256}"#,
+        parse: parse_compressor::<Pq>,
+    },
+    Entry {
+        name: "opq",
+        about: "the same after a learnt rotation (optimised product quantisation)",
+        small: r#"{"parts": 8, "centres": 16, "rounds": 3}"#,
+        parse: parse_compressor::<Opq>,
+    },
+    Entry {
+        name: "prune",
+        about: "each item's first numbers, as many as it needs, after a rotation",
+        small: r#"{"keep": 0.6}"#,
+        parse: parse_compressor::<Prune>,
+    },
+    Entry {
+        name: "ivf",
+        about: "inverted lists of 8-bit numbers, of which a request looks into a few",
+        small: r#"{"lists": 4, "probes": 4}"#,
+        parse: parse_compressor::<Ivf>,
+    },
+    Entry {
+        name: "dmf",
+        about: "a bit a dimension on both sides, learnt from the log (Discrete Matrix Factorization)",
+        small: r#"{"rounds": 5, "users": "exact"}"#,
+        parse: parse_compressor::<Dmf>,
     },
 ];
 

@@ -1,6 +1,7 @@
 //! What several models share. The objectives are public; the rest serves the models.
 
 pub(crate) mod baskets;
+pub(crate) mod coded;
 pub(crate) mod fold_in;
 pub(crate) mod item_head;
 pub(crate) mod item_panels;

@@ -77,6 +77,22 @@ dispatch! {
     /// When the shapes do not fit.
     pub fn exact(half: HalfPass<'_>, rows: Range<usize>, out: &mut [f32]) = exact_kernel;
 
+    /// For each of the rows `rows` a vector of -1 and 1, from the one in `out`: minimises, over the other side's vectors of
+    /// -1 and 1, the sum of c (`target` p - x y)^2, less 2 x `pull`, where a row has its own `pull`. Number after number becomes the
+    /// better of the two, given the others, until nothing changes or for `cycles` times; `l2` plays no part. Discrete Matrix
+    /// Factorization's step (Lian et al., TKDE 2021). On the calling thread.
+    ///
+    /// # Panics
+    /// When the shapes do not fit.
+    pub fn signs(
+        half: HalfPass<'_>,
+        target: f32,
+        pull: &[f32],
+        cycles: usize,
+        rows: Range<usize>,
+        out: &mut [f32],
+    ) = signs_kernel;
+
     /// The summed (c - 1) (1 - x y)^2 + (1 - x y)^2 - (x y)^2 of the entries of the rows `rows`, whose
     /// vectors are in `x`: what the loss of all pairs is above |X Y'|^2. On the calling thread.
     ///
@@ -220,6 +236,48 @@ fn exact_kernel<S: Simd>(s: S, half: HalfPass<'_>, rows: Range<usize>, out: &mut
     }
 }
 
+#[inline(always)]
+fn signs_kernel<S: Simd>(
+    s: S,
+    half: HalfPass<'_>,
+    target: f32,
+    pull: &[f32],
+    cycles: usize,
+    rows: Range<usize>,
+    out: &mut [f32],
+) {
+    half.check(rows.clone(), out);
+    assert!(pull.len() == out.len(), "{} numbers for {}", pull.len(), out.len());
+    let dim = half.others.dim();
+    let (mut matrix, mut linear) = (vec![0.0; dim * dim], vec![0.0; dim]);
+    for ((row, x), pull) in rows.zip(out.chunks_exact_mut(dim)).zip(pull.chunks_exact(dim)) {
+        matrix.copy_from_slice(half.gram);
+        linear.copy_from_slice(pull);
+        let extra = half.extra.row_values(row).unwrap_or_default();
+        for (&other, &extra) in half.extra.row(row).iter().zip(extra) {
+            let y = half.others.row(other as usize);
+            axpy_lanes(s, target * (1.0 + extra), y, &mut linear);
+            for (y_i, matrix) in y.iter().zip(matrix.chunks_exact_mut(dim)) {
+                axpy_lanes(s, extra * y_i, y, matrix);
+            }
+        }
+        for _ in 0..cycles {
+            let mut changed = false;
+            for (k, matrix) in matrix.chunks_exact(dim).enumerate() {
+                // Padding has 0 in both, and stays.
+                let slope = linear[k] - (dot_lanes(s, matrix, x) - matrix[k] * x[k]);
+                if slope * x[k] < 0.0 {
+                    x[k] = -x[k];
+                    changed = true;
+                }
+            }
+            if !changed {
+                break;
+            }
+        }
+    }
+}
+
 /// Solves (a + l2) x = b, where `x` holds b, by Cholesky's factorisation of the lower triangle, row by row.
 #[inline(always)]
 fn factorise_and_solve<S: Simd>(s: S, a: &mut [f32], l2: f32, x: &mut [f32]) {
@@ -346,6 +404,76 @@ mod tests {
                         assert!(first.0 == solved && first.1 == steps, "{isa:?}");
                     }
                 });
+            }
+        }
+    }
+
+    /// The loss of a vector of signs, by the definition.
+    fn naive_loss(half: HalfPass<'_>, row: usize, target: f64, pull: &[f32], x: &[f32]) -> f64 {
+        let dim = half.others.dim();
+        let mut sum = -2.0 * x.iter().zip(pull).map(|(x, p)| f64::from(x * p)).sum::<f64>();
+        let mut confidence = vec![(1.0, 0.0); half.others.n()];
+        let extra = half.extra.row_values(row).unwrap();
+        for (&other, &extra) in half.extra.row(row).iter().zip(extra) {
+            confidence[other as usize] = (1.0 + f64::from(extra), target);
+        }
+        for (other, (c, p)) in confidence.into_iter().enumerate() {
+            let score: f32 = (0..dim).map(|k| x[k] * half.others.row(other)[k]).sum();
+            sum += c * (p - f64::from(score)).powi(2);
+        }
+        sum
+    }
+
+    #[test]
+    fn no_single_sign_is_better_turned() {
+        let (dim, stride, n_others, n_rows) = (6, 16, 40, 20);
+        let mut rng = Rng::new(4);
+        let mut sign = |data: &mut [f32]| {
+            for row in data.chunks_mut(stride) {
+                row[..dim].fill_with(|| if rng.chance(0.5) { 1.0 } else { -1.0 });
+            }
+        };
+        let (mut others, mut start) = (vec![0.0; n_others * stride], vec![0.0; n_rows * stride]);
+        sign(&mut others);
+        sign(&mut start);
+        let mut pull = vec![0.0; n_rows * stride];
+        pull.chunks_mut(stride).for_each(|row| rng.fill_normal(&mut row[..dim], 0.0, 2.0));
+        let (mut offsets, mut indices) = (vec![0], Vec::new());
+        for row in 0..n_rows {
+            indices.extend((0..n_others as u32).filter(|other| (other * 7 + row as u32) % 9 == 0));
+            offsets.push(indices.len());
+        }
+        let values = vec![4.0; indices.len()];
+        let extra = Csr::new(n_others, offsets, indices, Some(values)).unwrap();
+        let rows = Rows::dense(&others, n_others, stride);
+        let gram = gram(rows, &others);
+        let half = HalfPass { extra: &extra, others: rows, gram: &gram, l2: &[0.0; 20] };
+        let mut seen: Option<Vec<f32>> = None;
+        for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+            let mut x = start.clone();
+            with_isa(isa, 1, || signs(half, 6.0, &pull, 20, 0..n_rows, &mut x));
+            let mut best = 0;
+            for row in 0..n_rows {
+                let at = row * stride..(row + 1) * stride;
+                let loss = |x: &[f32]| naive_loss(half, row, 6.0, &pull[at.clone()], x);
+                let found = loss(&x[at.clone()]);
+                assert!(found <= loss(&start[at.clone()]));
+                for k in 0..dim {
+                    let mut turned = x[at.clone()].to_vec();
+                    turned[k] = -turned[k];
+                    assert!(loss(&turned) >= found - 1e-3, "{isa:?}, row {row}, {k}");
+                }
+                let all = (0..1 << dim).map(|bits| {
+                    let mut other = vec![0.0; stride];
+                    (0..dim).for_each(|k| other[k] = if bits >> k & 1 == 1 { 1.0 } else { -1.0 });
+                    loss(&other)
+                });
+                best += usize::from(found <= all.fold(f64::INFINITY, f64::min) + 1e-3);
+            }
+            // A local minimum is often the global one.
+            assert!(best > n_rows / 2, "{best}");
+            if isa.is_fused() {
+                assert!(*seen.get_or_insert(x.clone()) == x, "{isa:?}");
             }
         }
     }

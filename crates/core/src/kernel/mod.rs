@@ -16,6 +16,7 @@ pub mod dense;
 pub mod distances;
 pub mod dropout;
 pub mod gemm;
+pub mod kmeans;
 pub mod mapped;
 pub mod math;
 pub mod narrow;

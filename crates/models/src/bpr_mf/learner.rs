@@ -4,11 +4,13 @@
 //! with the sum of its rows' gradients. [`ItemHead`] does the item side.
 
 use super::BprMf;
+use super::coded::CodedItems;
 use super::model::Mf;
 use crate::parts::item_head::{ItemHead, QueryVectors, known_users};
 use rankstill_core::kernel::bpr::BprSgd;
 use rankstill_core::kernel::optimizer::Optimizer;
 use rankstill_core::kernel::slots::Slots;
+use rankstill_core::kernel::table::Table;
 use rankstill_core::{Batch, Interactions, Learner, Objective, Slate, Tensors, UserId};
 use std::sync::Arc;
 
@@ -20,6 +22,7 @@ pub(super) struct MfLearner {
     /// One row per slot, the table's stride apart.
     user_rows: Vec<f32>,
     head: ItemHead,
+    coder: Coder,
     fused: Option<BprSgd>,
     n_cases: usize,
 }
@@ -31,6 +34,7 @@ impl MfLearner {
             user_slots: Slots::new(model.users.n_rows()),
             user_rows: Vec::new(),
             head: ItemHead::new(model.items.n_rows()),
+            coder: Coder::new(model.items.n_rows()),
             fused: None,
             n_cases: train.len(),
             model,
@@ -62,13 +66,73 @@ impl MfLearner {
         let (users, counts) = known_users(batch, self.model.users.n_rows());
         self.fetch_users(&users);
 
-        let Self { model, user_slots, user_rows, head, .. } = self;
-        let Mf { users, items, .. } = model;
+        let Self { model, user_slots, user_rows, head, coder, .. } = self;
+        let Mf { users, items, coded, .. } = model;
         let context =
             QueryVectors { vectors: user_rows, of_row: user_slots.slot_of(), counts: &counts };
+        if let Some(coded) = coded {
+            coder.code(coded, items, batch, slate, objective);
+            let loss = head.step(&mut coded.decoded, context, batch, slate, objective);
+            rayon::join(
+                || users.apply(user_slots, &head.row_terms()),
+                || coder.apply(coded, items, head, context),
+            );
+            return loss;
+        }
         let loss = head.step(items, context, batch, slate, objective);
         rayon::join(|| users.apply(user_slots, &head.row_terms()), || head.apply(items, context));
         loss
+    }
+}
+
+/// Scratch space for items that are trained in codes.
+struct Coder {
+    slots: Slots,
+    rows: Vec<f32>,
+    gradients: Vec<f32>,
+}
+
+impl Coder {
+    fn new(n_items: usize) -> Self {
+        Self { slots: Slots::new(n_items), rows: Vec::new(), gradients: Vec::new() }
+    }
+
+    /// Codes the items that a step will read.
+    fn code(
+        &mut self,
+        coded: &mut CodedItems,
+        items: &mut Table,
+        batch: &Batch<'_>,
+        slate: &Slate,
+        objective: &dyn Objective,
+    ) {
+        let Slate::Lists { listed, probes, .. } = slate else { return coded.code_all(items) };
+        let of_vectors =
+            objective.vector_objective().map_or(Vec::new(), |of| of.items(batch, slate));
+        self.slots.assign(&[listed.values(), &of_vectors, probes.values()].concat());
+        coded.code_rows(items, &self.slots, &mut self.rows);
+    }
+
+    /// The step of the full vectors, with the gradients of the decoded ones.
+    fn apply(
+        &mut self,
+        coded: &CodedItems,
+        items: &mut Table,
+        head: &ItemHead,
+        context: QueryVectors<'_>,
+    ) {
+        self.gradients.clear();
+        match head.item_gradients(context, &mut self.gradients) {
+            Some(slots) => {
+                let item = |slot: usize| slots.rows()[slot] as usize;
+                coded.stop_outside(items, item, &mut self.gradients);
+                items.apply_dense_rows(slots, &self.gradients, head.scale());
+            }
+            None => {
+                coded.stop_outside(items, |item| item, &mut self.gradients);
+                items.apply_full(&self.gradients, head.scale());
+            }
+        }
     }
 }
 
@@ -89,9 +153,10 @@ impl Learner for MfLearner {
     fn epoch(&mut self, epoch: usize, seed: u64, objective: &dyn Objective) -> Option<f64> {
         let positives = objective.plain_bpr()?;
         self.set_rate(epoch);
-        let Mf { users, items, item_bias, .. } = &mut self.model;
+        let Mf { users, items, item_bias, coded, .. } = &mut self.model;
         let fits = positives.n_users() == users.n_rows()
             && positives.n_items() as usize == items.n_rows()
+            && coded.is_none()
             && matches!(users.optimizer(), Optimizer::Sgd(_));
         if !fits {
             return None;
@@ -107,6 +172,10 @@ impl Learner for MfLearner {
     fn settle(&mut self) {
         self.model.users.settle();
         self.model.items.settle();
+        let Mf { items, coded, .. } = &mut self.model;
+        if let Some(coded) = coded {
+            coded.code_all(items);
+        }
     }
 
     fn state(&self) -> Tensors {

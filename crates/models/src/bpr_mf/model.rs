@@ -3,13 +3,18 @@
 //! A query without a known user is folded in from its history: see `parts/fold_in.rs`.
 
 use super::BprMf;
+use super::coded::CodedItems;
+use crate::parts::coded::CompressedModel;
 use crate::parts::fold_in::FoldIn;
 use crate::parts::item_panels::{ItemPanels, factors};
 use rankstill_core::kernel::optimizer::{Optimizer, Sgd};
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::kernel::table::Table;
 use rankstill_core::state;
-use rankstill_core::{Error, Factored, Factors, Interactions, Model, Query, Result, Tensors};
+use rankstill_core::{
+    Error, Factored, Factors, Interactions, Model, Query, Result, Scorer, Search, ServingBytes,
+    Tensors,
+};
 use rayon::prelude::*;
 use std::sync::OnceLock;
 
@@ -19,6 +24,8 @@ pub(super) struct Mf {
     pub items: Table,
     /// Whether the last column is the item bias; there users count as 1, whatever the table holds.
     pub item_bias: bool,
+    /// For items that are trained in codes.
+    pub coded: Option<CodedItems>,
     panels: ItemPanels,
     fold_in: OnceLock<FoldIn>,
 }
@@ -26,7 +33,9 @@ pub(super) struct Mf {
 impl Mf {
     fn new(recipe: &BprMf, n_users: usize, n_items: usize, optimizer: &Optimizer) -> Self {
         let table = |n| Table::new(n, recipe.columns(), optimizer.clone());
+        let coded = || CodedItems::new(recipe.item_bits, n_items, recipe.columns());
         Self {
+            coded: (recipe.item_bits > 0).then(coded),
             users: table(n_users),
             items: table(n_items),
             item_bias: recipe.item_bias,
@@ -90,8 +99,19 @@ impl Mf {
 
     /// Drops what was derived from the tables.
     pub fn changed(&mut self) {
+        self.coded.iter_mut().for_each(CodedItems::changed);
         self.panels.forget();
         self.fold_in = OnceLock::new();
+    }
+
+    /// The items' vectors as scores see them.
+    fn seen_items(&self) -> &Table {
+        self.coded.as_ref().map_or(&self.items, |coded| &coded.decoded)
+    }
+
+    /// The model as it is saved and served, if that is in codes.
+    fn compressed(&self) -> Option<&CompressedModel> {
+        self.coded.as_ref().map(|coded| coded.compressed(&self.users, &self.items))
     }
 
     /// Number of dimensions, without the bias.
@@ -108,19 +128,38 @@ impl Mf {
                 out[..dim].copy_from_slice(&self.users.row(user as usize)[..dim]);
             }
             _ => {
-                let fold_in =
-                    self.fold_in.get_or_init(|| FoldIn::new(&self.users, &self.items, 0..dim));
-                fold_in.embed(&self.items, query.history, &mut out[..dim]);
+                let items = self.seen_items();
+                let fold_in = self.fold_in.get_or_init(|| FoldIn::new(&self.users, items, 0..dim));
+                fold_in.embed(items, query.history, &mut out[..dim]);
             }
         }
     }
 }
 
-crate::parts::item_panels::scores_by_products!(Mf);
+impl Scorer for Mf {
+    fn n_items(&self) -> usize {
+        self.items.n_rows()
+    }
+
+    fn score(&self, queries: &[Query<'_>], out: &mut [f32]) {
+        match self.compressed() {
+            Some(compressed) => compressed.score(queries, out),
+            None => self.panels.score(self, queries, out),
+        }
+    }
+
+    fn factored(&self) -> Option<&dyn Factored> {
+        Some(self)
+    }
+
+    fn search(&self) -> Option<&dyn Search> {
+        self.compressed()?.search()
+    }
+}
 
 impl Factored for Mf {
     fn items(&self) -> Factors<'_> {
-        factors(&self.items)
+        factors(self.seen_items())
     }
 
     fn embed(&self, queries: &[Query<'_>], out: &mut [f32]) {
@@ -133,6 +172,9 @@ impl Factored for Mf {
 
 impl Model for Mf {
     fn tensors(&self) -> Tensors {
+        if let Some(compressed) = self.compressed() {
+            return compressed.tensors();
+        }
         let (n_users, dim) = (self.users.n_rows(), self.dim());
         let mut users = Vec::with_capacity(n_users * dim);
         (0..n_users).for_each(|user| users.extend_from_slice(&self.users.row(user)[..dim]));
@@ -143,7 +185,16 @@ impl Model for Mf {
     }
 
     fn n_parameters(&self) -> usize {
-        self.users.n_rows() * self.dim() + self.items.n_parameters()
+        let exact = || self.users.n_rows() * self.dim() + self.items.n_parameters();
+        self.compressed().map_or_else(exact, Model::n_parameters)
+    }
+
+    fn serving_bytes(&self) -> ServingBytes {
+        if let Some(compressed) = self.compressed() {
+            return compressed.serving_bytes();
+        }
+        let (users, items) = (self.users.n_rows() * self.dim(), self.items.n_parameters());
+        ServingBytes { items: 4 * items as u64, users: 4 * users as u64 }
     }
 }
 

@@ -244,3 +244,101 @@ fn steps_on_lists_and_with_the_complement_have_the_same_bytes_on_instruction_set
     force(None);
     assert!(models.windows(2).all(|pair| pair[0] == pair[1]));
 }
+
+/// Coded items, trained by plain steps along the gradient.
+fn coded(bits: u32) -> BprMf {
+    let loss = Loss { negatives: 2, ..Loss::default() };
+    BprMf { item_bits: bits, loss, ..by_sgd(false) }
+}
+
+#[test]
+fn coded_items_follow_the_gradient_at_what_their_codes_stand_for() {
+    use rankstill_core::kernel::codes::{Scale, quantise};
+    use rankstill_core::{Learner, Tensors};
+    let train = testing::blocks();
+    let rows: Vec<u32> = (0..90).collect();
+    for bits in [1, 2, 4] {
+        let recipe = coded(bits);
+        let cases = recipe.cases(&train);
+        for (name, objective) in testing::shapes() {
+            let items = |learner: &dyn Learner| {
+                let state = learner.state();
+                state.get("items.parameters").unwrap().data.floats().unwrap().to_vec()
+            };
+            let mut learner = recipe.init(&train, 1).unwrap();
+            let before = items(&*learner);
+            // The exact model whose items are the decoded ones.
+            let mut state = Tensors::default();
+            let (mut decoded, mut inside) = (before.clone(), vec![true; before.len()]);
+            for (i, row) in decoded.chunks_mut(5).enumerate() {
+                quantise(row, bits, Scale::Nearest, |k, is_inside| inside[i * 5 + k] = is_inside);
+            }
+            for (key, tensor) in learner.state().iter() {
+                let data = match key {
+                    "items.parameters" => decoded.clone().into(),
+                    _ => tensor.data.clone(),
+                };
+                state.insert(key, &tensor.shape, data);
+            }
+            let mut exact =
+                BprMf { item_bits: 0, ..recipe.clone() }.resume(&train, &state).unwrap();
+            let batch = Batch::new(&cases, &rows, 0, 1);
+            let slate = objective.slate(&batch);
+            let losses = [&mut learner, &mut exact].map(|l| l.step(&batch, &slate, &*objective));
+            assert!((losses[0] - losses[1]).abs() <= 1e-9 * losses[1].abs(), "{name}: {losses:?}");
+            let (after, expected) = (items(&*learner), items(&*exact));
+            let mut moved = 0;
+            for at in 0..before.len() {
+                let step = expected[at] - decoded[at];
+                let step = if inside[at] { step } else { 0.0 };
+                assert!((after[at] - before[at] - step).abs() < 1e-5, "{bits} {name} {at}");
+                moved += usize::from(step != 0.0);
+            }
+            assert!(moved > 50, "{bits} {name}: {moved}");
+            let users = |learner: &dyn Learner| learner.state().with_prefix("users.");
+            assert!(users(&*learner) == users(&*exact), "{bits} {name}");
+        }
+    }
+}
+
+#[test]
+fn coded_models_pass_the_generic_tests() {
+    use serde_json::json;
+    let entry = crate::MODELS.iter().find(|entry| entry.name == "bpr_mf").unwrap();
+    for (bits, mode) in [(1, "exact"), (2, "sparse"), (4, "exact")] {
+        let settings = json!({
+            "dim": 16, "item_bits": bits, "loss": {"kind": "softmax", "negatives": 5},
+            "optimizer": {"kind": "adam", "mode": mode, "learning_rate": 0.03},
+            "train": {"epochs": 30, "batch_size": 64, "validate_every": 2, "patience": 8}
+        });
+        testing::settings_round_trip(entry, &settings);
+        testing::save_and_load(entry, &settings);
+        testing::ranks_for_every_query(entry, &settings);
+        testing::same_bytes_on_any_threads(entry, &settings);
+        testing::resumes_to_the_same_bytes(entry, &settings);
+        testing::finds_the_held_out_item(entry, &settings);
+    }
+}
+
+#[test]
+fn coded_items_take_the_bytes_of_codes() {
+    use rankstill_core::ServingBytes;
+    let train = testing::blocks();
+    let learner = BprMf { dim: 32, ..coded(1) }.init(&train, 1).unwrap();
+    // 40 items fill a block of 64: 32 bits and a scale each. 48 users of 32 numbers.
+    let bytes = ServingBytes { items: 64 * 8, users: 48 * 128 };
+    assert_eq!(learner.serving_bytes(), bytes);
+    let exact = BprMf { dim: 32, ..coded(0) }.init(&train, 1).unwrap();
+    assert_eq!(exact.serving_bytes(), ServingBytes { items: 40 * 128, users: 48 * 128 });
+}
+
+#[test]
+fn what_cannot_be_trained_in_codes_is_refused() {
+    use serde_json::json;
+    let error = |settings| testing::parse_error("bpr_mf", "student", &settings);
+    assert!(error(json!({"item_bits": 5})).starts_with("student.item_bits: must be 0, 1, 2"));
+    let bias = error(json!({"item_bits": 4, "item_bias": true}));
+    assert!(bias.starts_with("student.item_bias: must be false"), "{bias}");
+    let sgd = error(json!({"item_bits": 4, "optimizer": {"kind": "sgd"}}));
+    assert!(sgd.starts_with("student.item_bits: plain BPR by `sgd`"), "{sgd}");
+}

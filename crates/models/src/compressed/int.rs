@@ -5,12 +5,13 @@
 //! and so the largest of them smaller: it matters at 3 bits and below. Queries are turned along.
 
 use super::Compressor;
-use super::model::{CompressedModel, Stored, Users, Vectors};
 use super::rotation::{random_rotation, rotated};
+use super::vectors::Vectors;
+use crate::parts::coded::{CompressedModel, Users, load_ints};
 use crate::parts::settings::{Checked, invalid};
 use rankstill_core::kernel::codes::{BITS, Ints, MOST_DIMENSIONS, Scale};
 use rankstill_core::kernel::panels::Rows;
-use rankstill_core::{Error, Interactions, Model, Result, Tensors};
+use rankstill_core::{Interactions, Model, Result, Tensors};
 use serde::{Deserialize, Serialize};
 
 /// Items in whole numbers.
@@ -57,7 +58,7 @@ impl Compressor for Int {
     }
 
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
-        let codes = Box::new(load(tensors, self.bits)?);
+        let codes = Box::new(load_ints(tensors, self.bits)?);
         Ok(Box::new(CompressedModel::loaded(tensors, codes, self.rotate, false)?))
     }
 }
@@ -71,34 +72,16 @@ pub(super) fn pack(
 ) -> Result<Ints> {
     let rotated = rotation.map(|rotation| rotated(&vectors.items, vectors.dim, rotation));
     let items = rotated.as_ref().unwrap_or(&vectors.items);
-    let dim = items.len() / vectors.n_items().max(1);
-    Ints::pack(Rows::dense(items, vectors.n_items(), dim), bits, scale).ok_or_else(|| {
+    packed(Rows::dense(items, vectors.n_items(), vectors.dim), bits, scale)
+}
+
+/// The codes of some rows.
+pub(super) fn packed(rows: Rows<'_>, bits: u32, scale: Scale) -> Result<Ints> {
+    let dim = rows.dim();
+    Ints::pack(rows, bits, scale).ok_or_else(|| {
         let problem = format!(
             "codes hold up to {MOST_DIMENSIONS} moderate numbers an item; this model has {dim}, or extreme ones"
         );
         invalid("compress", problem)
     })
-}
-
-/// What [`Stored::tensors`] wrote.
-pub(super) fn load(tensors: &Tensors, bits: u32) -> Result<Ints> {
-    let (scales, n_items, _) = tensors.matrix("scales")?;
-    let dim = tensors.u32s("dim")?.first().map_or(0, |dim| *dim as usize);
-    let words = tensors.u32s("codes")?;
-    Ints::from_parts((n_items, dim), bits, words, scales).ok_or_else(|| Error::Tensor {
-        name: "codes".into(),
-        problem: format!("{} words are not {n_items} items of {dim} x {bits} bits", words.len()),
-    })
-}
-
-impl Stored for Ints {
-    fn tensors(&self) -> Tensors {
-        use rankstill_core::kernel::codes::CodeTable;
-        let words = self.words();
-        let mut tensors = Tensors::default();
-        tensors.insert("codes", &[words.len()], words);
-        tensors.insert("scales", &[self.scales().len(), 1], self.scales().to_vec());
-        tensors.insert("dim", &[1], vec![self.dim() as u32]);
-        tensors
-    }
 }

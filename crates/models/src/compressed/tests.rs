@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
 use crate::testing;
-use rankstill_core::{Error, Query, Ranker as _, ServingBytes, TopK};
+use rankstill_core::{Error, Query, ServingBytes, TopK};
 
 /// What the tests compress.
 fn base() -> Value {

@@ -7,9 +7,9 @@
 //! not have full rank.
 
 use super::Compressor;
-use super::model::Vectors;
 use super::rotation::rotated;
-use crate::BprMf;
+use super::vectors::Vectors;
+use crate::bpr_mf::BprMf;
 use crate::parts::settings::{Checked, invalid, must};
 use rankstill_core::kernel::panels::Rows;
 use rankstill_core::kernel::svd::{Svd, gram, svd};

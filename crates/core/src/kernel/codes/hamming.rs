@@ -97,7 +97,7 @@ impl Hamming {
 }
 
 /// The signs of a vector, 32 a word; bits beyond its end are 0.
-pub(super) fn signs(vector: &[f32]) -> impl Iterator<Item = u32> + '_ {
+pub fn signs(vector: &[f32]) -> impl Iterator<Item = u32> + '_ {
     vector.chunks(32).map(|part| {
         let bits = part.iter().enumerate();
         bits.fold(0, |word, (k, x)| word | u32::from(*x >= 0.0) << k)

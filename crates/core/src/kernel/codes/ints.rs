@@ -119,7 +119,8 @@ fn to_units(
     };
     // Given the codes, the error is least at the scale product / square, and then smaller by product^2 / square than that
     // of zeros. Codes of few bits gain by cutting the largest numbers off.
-    let cuts = if bits > 4 { 1 } else { CUTS };
+    // One bit has the same codes at every scale.
+    let cuts = if bits > 4 || bits == 1 { 1 } else { CUTS };
     let (mut unit, mut fitted, mut saved) = (0.0, 0.0, f64::NEG_INFINITY);
     for cut in 0..cuts {
         let scale = largest / most * (1.0 - cut as f32 / (CUTS + 4) as f32);
@@ -129,7 +130,7 @@ fn to_units(
         }
     }
     if bits == 1 {
-        unit = fitted as f32; // every scale has the same codes
+        unit = fitted as f32; // the mean of |x|; decides what is within the range
     }
     let square_of_vector = vector.iter().fold(0.0, |sum, x| sum + f64::from(*x) * f64::from(*x));
     let mut square = 0.0;

@@ -12,11 +12,17 @@
 
 mod hamming;
 mod ints;
+mod lists;
+mod products;
+mod ragged;
 #[cfg(test)]
 mod tests;
 
-pub use hamming::Hamming;
+pub use hamming::{Hamming, signs};
 pub use ints::{BITS, Ints, MOST_DIMENSIONS, Scale, quantise};
+pub use lists::InvertedLists;
+pub use products::Products;
+pub use ragged::Ragged;
 
 use super::bits::ItemSet;
 use super::panels::Rows;

@@ -56,7 +56,9 @@ fn conforms_for(table: &dyn CodeTable, queries: &[f32], tolerance: f32, exact: b
                             .filter(|item| !masks[query].contains(item))
                             .filter(|item| allowed.is_none_or(|some| some.contains(*item)))
                             .collect();
-                        sorted.sort_by(|a, b| own[*b as usize].total_cmp(&own[*a as usize]));
+                        // 0 and -0 are equal.
+                        let own = |item: u32| own[item as usize] + 0.0;
+                        sorted.sort_by(|a, b| own(*b).total_cmp(&own(*a)));
                         sorted.truncate(k);
                         assert_eq!(lists.list(query).0, sorted, "{isa:?}, query {query}, {k}");
                     }
@@ -194,4 +196,143 @@ fn signs_are_counted() {
 /// Queries of which a table of signs sees everything.
 fn queries_of_signs(dim: usize) -> Vec<f32> {
     vectors(9, dim, 77).iter().map(|x| if *x >= 0.0 { 1.0 } else { -1.0 }).collect()
+}
+
+#[test]
+fn products_are_sums_of_their_parts() {
+    for (n, dim, parts) in [(70, 5, 5), (130, 13, 4), (300, 16, 1), (65, 24, 8)] {
+        for n_centres in [256, 16] {
+            let items = vectors(n, dim, 1);
+            let rows = Rows::dense(&items, n, dim);
+            let table = Products::fit(rows, parts, n_centres, 5, 1).unwrap();
+            // Tables of 16 are rounded: half a step of 1/255 of the widest table for each part.
+            let tolerance = if n_centres == 256 { 1e-5 } else { 0.01 * parts as f32 };
+            conforms(&table, tolerance, true);
+            let (centres, codes) = (table.centres(), table.codes());
+            let read = Products::from_parts((n, dim), parts, n_centres, centres, &codes).unwrap();
+            conforms(&read, tolerance, true);
+            if n_centres == 256 && n <= 256 {
+                // A centre for each item: nothing is lost, but for points that rounding cannot tell apart.
+                let mut decoded = vec![0.0; dim];
+                for item in 0..n {
+                    table.decode(item, &mut decoded);
+                    let errors = decoded.iter().zip(rows.row(item)).map(|(a, b)| (a - b).abs());
+                    assert!(errors.fold(0.0, f32::max) < 1e-2);
+                }
+            }
+        }
+    }
+    let items = vectors(4, 3, 1);
+    let rows = Rows::dense(&items, 4, 3);
+    assert!(
+        Products::fit(rows, 4, 16, 5, 1).is_none() && Products::fit(rows, 0, 16, 5, 1).is_none()
+    );
+    assert!(Products::from_parts((4, 3), 2, 16, &[0.0; 48], &[0; 16]).is_some());
+    assert!(Products::from_parts((4, 3), 2, 16, &[0.0; 48], &[0; 15]).is_none());
+    assert!(Products::from_parts((4, 3), 2, 16, &[f32::NAN; 48], &[0; 16]).is_none());
+}
+
+#[test]
+fn sums_of_the_widest_tables_do_not_overflow() {
+    // 256 parts whose tables span their full range at the same item: 256 * 255 fits into 16 bits.
+    let items: Vec<f32> =
+        (0..64 * 256).map(|at| if at / 256 % 2 == 0 { 1.0 } else { 0.0 }).collect();
+    let table = Products::fit(Rows::dense(&items, 64, 256), 256, 16, 3, 1).unwrap();
+    let mut scores = vec![0.0; 64];
+    table.scores(&[1.0; 256], &mut scores);
+    for (item, score) in scores.iter().enumerate() {
+        let expected = if item % 2 == 0 { 256.0 } else { 0.0 };
+        assert!((score - expected).abs() < 0.1, "{item}: {score}");
+    }
+}
+
+#[test]
+fn prefixes_are_as_long_as_asked() {
+    for (n, dim) in [(1, 3), (64, 8), (150, 20)] {
+        let items = vectors(n, dim, 1);
+        let rows = Rows::dense(&items, n, dim);
+        let lengths: Vec<u32> = (0..n).map(|i| (i * 7 % (dim + 1)) as u32).collect();
+        let table = Ragged::pack(rows, &lengths).unwrap();
+        conforms(&table, 1e-5, false);
+        let read = Ragged::from_parts(dim, &table.values(), table.lengths()).unwrap();
+        conforms(&read, 1e-5, false);
+        let mut decoded = vec![0.0; dim];
+        for (item, length) in lengths.iter().enumerate() {
+            table.decode(item, &mut decoded);
+            let (kept, cut) = decoded.split_at(*length as usize);
+            assert_eq!(kept, &rows.row(item)[..kept.len()]);
+            assert!(cut.iter().all(|x| *x == 0.0));
+        }
+    }
+    let items = [1.0; 6];
+    assert!(Ragged::pack(Rows::dense(&items, 2, 3), &[1, 4]).is_none());
+    assert!(Ragged::from_parts(3, &[1.0; 3], &[1, 1]).is_none());
+    assert!(Ragged::from_parts(3, &[f32::NAN; 2], &[1, 1]).is_none());
+}
+
+#[test]
+fn all_lists_together_are_the_table() {
+    let items = vectors(700, 12, 1);
+    let table = InvertedLists::fit(Rows::dense(&items, 700, 12), 9, 10, 1).unwrap();
+    assert_eq!(table.n_lists(), table.probes());
+    conforms(&table, 3e-4, true);
+}
+
+#[test]
+fn few_lists_find_most_of_the_best_items_and_more_if_they_are_too_few() {
+    let (n, dim) = (3000, 8);
+    let items = vectors(n, dim, 1);
+    let rows = Rows::dense(&items, n, dim);
+    let mut table = InvertedLists::fit(rows, 30, 10, 1).unwrap();
+    let queries = vectors(20, dim, 9);
+    let queries = Rows::dense(&queries, 20, dim);
+    let masks: Vec<&[u32]> = vec![&[]; 20];
+    let all = top_k(&table, queries, 10, &masks, None);
+    let whole = Ints::pack(rows, 8, Scale::Nearest).unwrap();
+    assert_eq!(all, top_k(&whole, queries, 10, &masks, None));
+    for item in [0, 17, 2999] {
+        assert!(table.list_of(item) < 30);
+    }
+    table.set_probes(3);
+    let few = top_k(&table, queries, 10, &masks, None);
+    let mut found = 0;
+    for query in 0..20 {
+        // What was found is in the right order and has the scores of the whole table.
+        let (ids, scores) = few.list(query);
+        assert_eq!(ids.len(), 10);
+        let mut own = vec![0.0; n];
+        table.scores(queries.row(query), &mut own);
+        assert!(ids.iter().zip(scores).all(|(id, score)| own[*id as usize] == *score));
+        found += ids.iter().filter(|id| all.list(query).0.contains(id)).count();
+        let scored = own.iter().filter(|score| score.is_finite()).count();
+        assert!(scored <= table.n_scored(queries.row(query)) && scored < n / 2, "{scored}");
+    }
+    assert!(found > 140, "{found} of 200");
+    // A query that may get 3 items only looks until it has them.
+    let mut few = ItemSet::empty(n);
+    few.insert_all(&[5, 1000, 2998]);
+    table.set_probes(1);
+    let lists = top_k(&table, queries, 10, &masks, Some(&few));
+    assert!((0..20).all(|query| lists.list(query).0.len() == 3));
+}
+
+#[test]
+fn lists_that_do_not_fit_are_refused() {
+    let items = vectors(70, 3, 1);
+    let parts = || {
+        let fitted = InvertedLists::fit(Rows::dense(&items, 70, 3), 4, 5, 1).unwrap();
+        let copy = fitted.table();
+        let table = Ints::from_parts((70, 3), 8, &copy.words(), copy.scales()).unwrap();
+        (table, fitted.ids().to_vec(), fitted.starts().to_vec(), fitted.centres().to_vec())
+    };
+    let (table, ids, starts, centres) = parts();
+    assert!(InvertedLists::from_parts(table, ids, starts, centres, 1.0).is_some());
+    let (table, mut ids, starts, centres) = parts();
+    ids[0] = ids[1];
+    assert!(InvertedLists::from_parts(table, ids, starts, centres, 1.0).is_none());
+    let (table, ids, mut starts, centres) = parts();
+    starts[1] = 71;
+    assert!(InvertedLists::from_parts(table, ids, starts, centres, 1.0).is_none());
+    let (table, ids, starts, centres) = parts();
+    assert!(InvertedLists::from_parts(table, ids, starts, centres[1..].to_vec(), 1.0).is_none());
 }

@@ -1,91 +1,25 @@
 //! The compressed model: exact vectors or codes of users, codes of items, and between them a rotation, if there is one.
 
 use crate::parts::fold_in::{FoldIn, VectorTable};
-use rankstill_core::kernel::codes::{self, CodeTable};
+use rankstill_core::kernel::codes::{self, CodeTable, Ints};
 use rankstill_core::kernel::dense::{axpy, dot};
 use rankstill_core::kernel::panels::Rows;
 use rankstill_core::{
-    Error, Interactions, ItemId, ItemSet, Lists, Model, Query, Rankings, Result, Scorer, Search,
-    ServingBytes, Tensors,
+    Error, ItemId, ItemSet, Lists, Model, Query, Rankings, Result, Scorer, Search, ServingBytes,
+    Tensors,
 };
 use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::OnceLock;
 
-/// The vectors of a model that can be compressed.
-pub(super) struct Vectors {
-    pub dim: usize,
-    /// `users x dim`, of all training users.
-    pub users: Vec<f32>,
-    /// `items x dim`.
-    pub items: Vec<f32>,
-}
-
-impl Vectors {
-    /// Of a fitted model.
-    pub fn of(model: &dyn Model, train: &Interactions) -> Result<Self> {
-        let refuse =
-            |problem: &str| Err(Error::Config { key: "compress".into(), problem: problem.into() });
-        let Some(factored) = model.factored() else {
-            return refuse(
-                "this model's scores are not products of vectors of users and items, so there is nothing to compress; \
-                 choose a factored model (bpr_mf, implicit_als, light_gcn, cml)",
-            );
-        };
-        let table = factored.items();
-        let (n_users, dim) = (train.n_users(), table.dim);
-        let query = |user: u32, history| Query { user: Some(user), history, hidden: &[] };
-        let embed = |queries: &[Query<'_>]| {
-            let mut vectors = vec![0.0; queries.len() * dim];
-            factored.embed(queries, &mut vectors);
-            vectors
-        };
-        let known: Vec<Query<'_>> =
-            (0..n_users as u32).map(|user| query(user, train.history(user))).collect();
-        let mut users = vec![0.0; n_users * dim];
-        users
-            .par_chunks_mut((dim * CHUNK).max(1))
-            .zip(known.par_chunks(CHUNK))
-            .for_each(|(out, queries)| out.copy_from_slice(&embed(queries)));
-        let without: Vec<Query<'_>> =
-            (0..n_users.min(CHUNK) as u32).map(|user| query(user, &[])).collect();
-        if embed(&without) != users[..without.len() * dim] {
-            return refuse(
-                "this model computes a user's vector from the history, so its user side is not a table that could be kept; \
-                 choose a model with user vectors (bpr_mf, implicit_als, light_gcn, cml)",
-            );
-        }
-        let items: Vec<f32> = (0..table.len).flat_map(|item| table.row(item)).copied().collect();
-        if !users.iter().chain(&items).all(|x| x.is_finite()) {
-            return refuse("some of this model's numbers are not finite");
-        }
-        Ok(Self { dim, users, items })
-    }
-
-    pub fn n_users(&self) -> usize {
-        self.users.len() / self.dim.max(1)
-    }
-
-    pub fn n_items(&self) -> usize {
-        self.items.len() / self.dim.max(1)
-    }
-
-    pub fn item_rows(&self) -> Rows<'_> {
-        Rows::dense(&self.items, self.n_items(), self.dim)
-    }
-}
-
-/// Users at a time.
-const CHUNK: usize = 256;
-
 /// A table of codes that can be saved.
-pub(super) trait Stored: CodeTable {
+pub(crate) trait Stored: CodeTable {
     /// What it is rebuilt from.
     fn tensors(&self) -> Tensors;
 }
 
 /// The user side.
-pub(super) enum Users {
+pub(crate) enum Users {
     /// `users x dim`, in the base's space.
     Exact(Vec<f32>),
     /// Signs of the rotated vectors, 32 a word.
@@ -93,7 +27,7 @@ pub(super) enum Users {
 }
 
 /// A compressed model.
-pub(super) struct CompressedModel {
+pub(crate) struct CompressedModel {
     dim: usize,
     users: Users,
     /// `code length x dim`: queries are multiplied by it, decoded items by its transpose. None: the codes are of the base's space.
@@ -340,5 +274,27 @@ impl Model for CompressedModel {
             Users::Signs(words) => words.len(),
         };
         ServingBytes { items: (self.codes.bytes() + 4 * rotation) as u64, users: 4 * users as u64 }
+    }
+}
+
+/// What [`Stored::tensors`] wrote.
+pub(crate) fn load_ints(tensors: &Tensors, bits: u32) -> Result<Ints> {
+    let (scales, n_items, _) = tensors.matrix("scales")?;
+    let dim = tensors.u32s("dim")?.first().map_or(0, |dim| *dim as usize);
+    let words = tensors.u32s("codes")?;
+    Ints::from_parts((n_items, dim), bits, words, scales).ok_or_else(|| Error::Tensor {
+        name: "codes".into(),
+        problem: format!("{} words are not {n_items} items of {dim} x {bits} bits", words.len()),
+    })
+}
+
+impl Stored for Ints {
+    fn tensors(&self) -> Tensors {
+        let words = self.words();
+        let mut tensors = Tensors::default();
+        tensors.insert("codes", &[words.len()], words);
+        tensors.insert("scales", &[self.scales().len(), 1], self.scales().to_vec());
+        tensors.insert("dim", &[1], vec![self.dim() as u32]);
+        tensors
     }
 }

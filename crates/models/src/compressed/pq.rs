@@ -1,0 +1,168 @@
+//! Product quantisation of the items (Jegou, Douze & Schmid, TPAMI 2011): `parts` bytes an item with 256 centres, half of that with 16.
+//! Queries stay exact (asymmetric): see [`rankstill_core::kernel::codes::Products`].
+//!
+//! `opq` rotates the items first so that less is lost (optimised product quantisation, non-parametric; Ge, He, Ke & Sun, CVPR 2013): fit
+//! centres, then the rotation nearest to what maps items to their decoded vectors, and so on; k-means goes on from its last centres.
+
+use super::Compressor;
+use super::rotation::{random_rotation, rotated};
+use super::vectors::Vectors;
+use crate::parts::coded::{CompressedModel, Stored, Users};
+use crate::parts::settings::{Checked, invalid, must};
+use rankstill_core::kernel::codes::{CodeTable, Products};
+use rankstill_core::kernel::panels::Rows;
+use rankstill_core::kernel::svd::{cross, nearest_orthogonal};
+use rankstill_core::{Error, Interactions, Model, Result, Tensors};
+use serde::{Deserialize, Serialize};
+
+/// Items as products of codes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Pq {
+    /// Parts that a vector is cut into.
+    pub parts: usize,
+    /// Centres of a part: 256 or 16.
+    pub centres: usize,
+    /// Rounds of k-means.
+    pub rounds: usize,
+}
+
+impl Default for Pq {
+    fn default() -> Self {
+        Self { parts: 8, centres: 256, rounds: 25 }
+    }
+}
+
+impl Checked for Pq {
+    fn check(&self) -> Result<()> {
+        check(self.parts, self.centres)
+    }
+}
+
+fn check(parts: usize, centres: usize) -> Result<()> {
+    must((1..=256).contains(&parts), "parts", "from 1 to 256", parts)?;
+    must(centres == 256 || centres == 16, "centres", "256 or 16", centres)
+}
+
+impl Compressor for Pq {
+    fn kind(&self) -> &'static str {
+        "pq"
+    }
+
+    fn compress(
+        &self,
+        model: &dyn Model,
+        train: &Interactions,
+        seed: u64,
+    ) -> Result<Box<dyn Model>> {
+        let vectors = Vectors::of(model, train)?;
+        let codes = Products::fit(vectors.item_rows(), self.parts, self.centres, self.rounds, seed);
+        let codes = codes.ok_or_else(|| unfit(&vectors, self.parts))?;
+        let users = Users::Exact(vectors.users);
+        Ok(Box::new(CompressedModel::new(vectors.dim, users, None, Box::new(codes))))
+    }
+
+    fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
+        let codes = Box::new(load(tensors, self.parts, self.centres)?);
+        Ok(Box::new(CompressedModel::loaded(tensors, codes, false, false)?))
+    }
+}
+
+/// Items as products of codes, rotated first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Opq {
+    /// Parts that a vector is cut into.
+    pub parts: usize,
+    /// Centres of a part: 256 or 16.
+    pub centres: usize,
+    /// Rounds of k-means and rotation.
+    pub rounds: usize,
+}
+
+impl Default for Opq {
+    fn default() -> Self {
+        Self { parts: 8, centres: 256, rounds: 25 }
+    }
+}
+
+impl Checked for Opq {
+    fn check(&self) -> Result<()> {
+        check(self.parts, self.centres)
+    }
+}
+
+impl Compressor for Opq {
+    fn kind(&self) -> &'static str {
+        "opq"
+    }
+
+    fn compress(
+        &self,
+        model: &dyn Model,
+        train: &Interactions,
+        seed: u64,
+    ) -> Result<Box<dyn Model>> {
+        let vectors = Vectors::of(model, train)?;
+        let (dim, n) = (vectors.dim, vectors.n_items());
+        let mut rotation = random_rotation(dim, seed);
+        let mut turned = rotated(&vectors.items, dim, &rotation);
+        let first = Rows::dense(&turned, n, dim);
+        let mut codes = Products::fit(first, self.parts, self.centres, STEPS, seed)
+            .ok_or_else(|| unfit(&vectors, self.parts))?;
+        for round in 0..self.rounds {
+            let mut decoded = vec![0.0; n * dim];
+            decoded
+                .chunks_exact_mut(dim)
+                .enumerate()
+                .for_each(|(item, out)| codes.decode(item, out));
+            let product = cross(Rows::dense(&decoded, n, dim), vectors.item_rows());
+            rotation = nearest_orthogonal(&product, dim).iter().map(|&x| x as f32).collect();
+            turned = rotated(&vectors.items, dim, &rotation);
+            // At last until nothing moves, or nearly.
+            let steps = if round + 1 == self.rounds { 4 * STEPS } else { STEPS };
+            codes.refit(Rows::dense(&turned, n, dim), steps);
+        }
+        let users = Users::Exact(vectors.users);
+        Ok(Box::new(CompressedModel::new(dim, users, Some(rotation), Box::new(codes))))
+    }
+
+    fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
+        let codes = Box::new(load(tensors, self.parts, self.centres)?);
+        Ok(Box::new(CompressedModel::loaded(tensors, codes, true, false)?))
+    }
+}
+
+/// Rounds of k-means between two rotations.
+const STEPS: usize = 4;
+
+fn unfit(vectors: &Vectors, parts: usize) -> Error {
+    let dim = vectors.dim;
+    invalid("compress.parts", format!("{parts} parts of {dim} dimensions, or extreme numbers"))
+}
+
+fn load(tensors: &Tensors, parts: usize, n_centres: usize) -> Result<Products> {
+    let shape = tensors.u32s("shape")?;
+    let codes = tensors.u32s("codes")?;
+    let (centres, ..) = tensors.matrix("centres")?;
+    let table = match shape {
+        [n_items, dim] => {
+            let shape = (*n_items as usize, *dim as usize);
+            Products::from_parts(shape, parts, n_centres, centres, codes)
+        }
+        _ => None,
+    };
+    let problem = || format!("{} words are not codes of shape {shape:?}", codes.len());
+    table.ok_or_else(|| Error::Tensor { name: "codes".into(), problem: problem() })
+}
+
+impl Stored for Products {
+    fn tensors(&self) -> Tensors {
+        let mut tensors = Tensors::default();
+        let codes = self.codes();
+        tensors.insert("codes", &[codes.len()], codes);
+        tensors.insert("centres", &[self.centres().len(), 1], self.centres().to_vec());
+        tensors.insert("shape", &[2], vec![self.n_items() as u32, self.dim() as u32]);
+        tensors
+    }
+}
