@@ -225,11 +225,12 @@ mod tests {
         let found = fusion(4).choose(&members, None, 3, &value).unwrap();
         assert_eq!(found.alone, [1.0, 1.0, 0.0, 1.0 / 2.0 + 1.0 / 3.0]);
         assert_eq!(found.rounds[0], (0, 1.0), "ties go to the earlier");
-        // 0 with 1: worths 5: 2/3 + 1, 0: 1; and 7: 1 + 1/3, 1: 1. Both are second: 1/2 + 1/2.
-        // 0 with 3: 5 has 2/3 + 1, 0 has 1 + 2/3: 0 is first by number. 7, 5, 8: 1, 1, 2/3 + 2/3: 8 is first, 1 is not among three.
         assert_eq!(found.rounds[1], (0, 1.0), "no second member is better than the same again");
-        assert_eq!((found.weights, found.value), (vec![1, 0, 0, 0], 1.0));
-        assert_eq!(found.without, [None; 4]);
+        // Three times 0 and once 1. First case: 0 and 5 have 3 each, and 0 comes first. Second case: 7 has 3 1/3, 8 has 2, then 1
+        // and 9 have 1 each: item 1 is third.
+        assert_eq!(found.weights, [3, 1, 0, 0]);
+        assert!((found.value - (1.0 + 1.0 / 3.0)).abs() < 1e-12);
+        assert_eq!(found.without, [Some(1.0), Some(1.0), None, None]);
     }
 
     #[test]
