@@ -17,7 +17,7 @@ use rankstill_core::kernel::codes::{
 use rankstill_core::kernel::narrow::{Narrow, Width, search};
 use rankstill_core::kernel::panels::{PanelOrder, Panels, Rows};
 use rankstill_core::kernel::topk;
-use rankstill_core::{Fit, Interactions, Query, Recipe as _, Result};
+use rankstill_core::{Fit, Query, Recipe as _, Result};
 use rankstill_models::ImplicitAls;
 use std::time::Instant;
 
@@ -39,7 +39,7 @@ fn main() {
         Ok(data) => data,
         Err(error) => return println!("skipped: {error}"),
     };
-    let (users, items) = vectors(&data.train).expect("valid settings");
+    let (users, items) = vectors(&data).expect("valid settings");
     if let Some(folder) = folder {
         for (name, numbers) in [("users", &users), ("items", &items)] {
             let bytes: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
@@ -51,10 +51,11 @@ fn main() {
     pool.install(|| times(&users, &items, rounds));
 }
 
-/// Of every third user up to a thousand, and of all items.
-fn vectors(train: &std::sync::Arc<Interactions>) -> Result<(Vec<f32>, Vec<f32>)> {
+/// Of every third user up to a thousand, and of all items. Says how good the model is.
+fn vectors(data: &Gowalla) -> Result<(Vec<f32>, Vec<f32>)> {
     let recipe = ImplicitAls { l2: 100.0, l2_exponent: 1.0, ..ImplicitAls::default() };
-    let model = recipe.fit(train, &mut Fit::seeded(1))?;
+    let model = recipe.fit(&data.train, &mut Fit::seeded(1))?;
+    println!("model_recall {:.4}", data.measure(&*model)?.0);
     let factored = model.factored().expect("products of vectors");
     let table = factored.items();
     let items = (0..table.len).flat_map(|item| table.row(item)).copied().collect();
@@ -82,7 +83,7 @@ fn times(users: &[f32], items: &[f32], rounds: usize) {
     println!("ivf_share_scored {:.4}", scored as f64 / (QUERIES * rows.n()) as f64);
     let ints = |bits| Box::new(Ints::pack(rows, bits, Scale::Nearest).expect("moderate numbers"));
     let products = |parts, centres| {
-        Box::new(Products::fit(rows, parts, centres, 15, 1).expect("moderate numbers"))
+        Box::new(Products::fit(rows, parts, centres, 25, 1).expect("moderate numbers"))
     };
     let tables: Vec<(&str, Box<dyn CodeTable>)> = vec![
         ("ints_8", ints(8)),

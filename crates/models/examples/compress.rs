@@ -2,7 +2,7 @@
 //! model itself.
 //!
 //! ```sh
-//! cargo run --release -p rankstill-models --example compress -- citeulike-t '{"kind": "implicit_als", "l2": 100, "l2_exponent": 1}' [seed]
+//! cargo run --release -p rankstill-models --example compress -- citeulike-t '{"kind": "implicit_als", "l2": 100, "l2_exponent": 1}' [seed] [kind]
 //! ```
 //! The folder below `$RANKSTILL_DATA` or `../shared/data` has `train.tsv`, `valid.tsv` and `test.tsv` with a user and an item a line. Lists
 //! of 50 for the test part; items of the other two parts are not recommended.
@@ -23,6 +23,7 @@ fn main() -> Result<()> {
     let seed = args.next().and_then(|seed| seed.parse().ok()).unwrap_or(1);
     let value: Value = serde_json::from_str(&base)
         .map_err(|error| Error::Config { key: base.clone(), problem: error.to_string() })?;
+    let only = args.next();
     let data = Data::read(&folder)?;
     let (_, recipe) = registry::parse(MODELS, Config { path: "", value: &value })?;
     println!("{}", recipe.config());
@@ -30,7 +31,9 @@ fn main() -> Result<()> {
     let model = recipe.fit(&data.train, &mut Fit::seeded(seed))?;
     println!("fitted in {:.1} s", began.elapsed().as_secs_f64());
     let exact = data.line("exact", &*model, None)?;
-    for compress in ways() {
+    for compress in
+        ways().into_iter().filter(|way| only.as_ref().is_none_or(|only| way["kind"] == *only))
+    {
         let (_, compressor) =
             registry::parse(COMPRESSORS, Config { path: "compress", value: &compress })?;
         let began = Instant::now();

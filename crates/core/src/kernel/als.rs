@@ -440,7 +440,9 @@ mod tests {
         pull.chunks_mut(stride).for_each(|row| rng.fill_normal(&mut row[..dim], 0.0, 2.0));
         let (mut offsets, mut indices) = (vec![0], Vec::new());
         for row in 0..n_rows {
-            indices.extend((0..n_others as u32).filter(|other| (other * 7 + row as u32) % 9 == 0));
+            indices.extend(
+                (0..n_others as u32).filter(|other| (other * 7 + row as u32).is_multiple_of(9)),
+            );
             offsets.push(indices.len());
         }
         let values = vec![4.0; indices.len()];

@@ -1,7 +1,8 @@
 //! k-means: centres of a cloud of points, the same on any number of threads.
 
-use super::panels::{PanelOrder, Panels, Rows};
+use super::panels::{PANEL, PanelOrder, Panels, Rows, pack_queries, tile};
 use super::rng::Rng;
+use super::simd::{LANES, Simd, dispatch};
 use rayon::prelude::*;
 
 /// Centres and the points that are nearest to each.
@@ -71,11 +72,12 @@ fn move_centres(points: Rows<'_>, near: &mut [(u32, f32)], centres: &mut [f32]) 
             to.iter_mut().zip(sum).for_each(|(x, sum)| *x = (sum / *count as f64) as f32);
             continue;
         }
-        let farthest =
-            near.iter().enumerate().max_by(|a, b| a.1.1.total_cmp(&b.1.1).then(b.0.cmp(&a.0)));
-        if let Some((point, (_, distance))) = farthest.filter(|of| of.1.1 > 0.0) {
+        let points_by_distance = near.iter().map(|near| near.1).enumerate();
+        let farthest = points_by_distance.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
+        if let Some((point, distance)) = farthest
+            && distance > 0.0
+        {
             to.copy_from_slice(points.row(point));
-            let _ = distance;
             near[point].1 = 0.0;
         }
     }
@@ -96,19 +98,76 @@ fn nearest(points: Rows<'_>, centres: &[f32]) -> Vec<(u32, f32)> {
     let panels = Panels::pack(Rows::dense(&extended, n_centres, dim + 1), PanelOrder::Id);
     let mut near = vec![(0, 0.0); points.n()];
     near.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, near)| {
-        let (mut scores, mut point) = (vec![0.0; n_centres], vec![1.0; dim + 1]);
-        for (i, near) in near.iter_mut().enumerate() {
-            let row = points.row(chunk * CHUNK + i);
-            point[..dim].copy_from_slice(row);
-            panels.score_row(&point, &mut scores);
-            let best = scores.iter().enumerate().fold((0, f32::NEG_INFINITY), |best, (c, s)| {
-                if *s > best.1 { (c, *s) } else { best }
-            });
+        let rows = (0..near.len()).map(|i| points.row(chunk * CHUNK + i));
+        let longer: Vec<f32> =
+            rows.clone().flat_map(|row| row.iter().copied().chain([1.0])).collect();
+        let longer = Rows::dense(&longer, near.len(), dim + 1);
+        let mut packed = Vec::new();
+        pack_queries(longer, 0..near.len(), GROUP, &mut packed);
+        assign(&panels, &packed, near);
+        for (near, row) in near.iter_mut().zip(rows) {
             let square = row.iter().fold(0.0, |sum, x| sum + x * x);
-            *near = (best.0 as u32, (square - 2.0 * best.1).max(0.0));
+            near.1 = (square - 2.0 * near.1).max(0.0);
         }
     });
     near
+}
+
+/// Points of a tile.
+const GROUP: usize = 2;
+
+dispatch! {
+    /// The centre with the largest product for each of the packed points, and the product; ties go to the first.
+    fn assign(centres: &Panels, packed: &[f32], near: &mut [(u32, f32)]) = assign_kernel;
+}
+
+#[inline(always)]
+#[allow(clippy::needless_range_loop)] // plain counted loops unroll into registers
+fn assign_kernel<S: Simd>(s: S, centres: &Panels, packed: &[f32], near: &mut [(u32, f32)]) {
+    const V: usize = PANEL / LANES;
+    let dim = centres.dim();
+    // Panels are in the order of ids: 32 centres each, but for the last one.
+    let whole = centres.n_items() / PANEL;
+    for (near, point) in near.chunks_mut(GROUP).zip(packed.chunks_exact(GROUP * dim)) {
+        let mut best = [[s.splat(f32::NEG_INFINITY); V]; GROUP];
+        let mut of = [[s.zero(); V]; GROUP];
+        for p in 0..whole {
+            // SAFETY: a group of packed points, and a panel of vectors as long.
+            let sums =
+                unsafe { tile::<S, GROUP, V>(s, point.as_ptr(), centres.panel(p).as_ptr(), dim) };
+            for r in 0..GROUP {
+                for v in 0..V {
+                    let better = s.gt(sums[r][v], best[r][v]);
+                    best[r][v] = s.select(better, sums[r][v], best[r][v]);
+                    of[r][v] = s.select(better, s.splat(p as f32), of[r][v]);
+                }
+            }
+        }
+        for (r, near) in near.iter_mut().enumerate() {
+            let mut found = (u32::MAX, f32::NEG_INFINITY);
+            for v in 0..V {
+                let (scores, panels) = (s.to_array(best[r][v]), s.to_array(of[r][v]));
+                for lane in 0..LANES {
+                    let id = panels[lane] as u32 * PANEL as u32 + (v * LANES + lane) as u32;
+                    if whole > 0 && (scores[lane], found.0) > (found.1, id) {
+                        found = (id, scores[lane]);
+                    }
+                }
+            }
+            for id in whole * PANEL..centres.n_items() {
+                let panel = centres.panel(whole);
+                let mut sum = 0.0f32;
+                for k in 0..dim {
+                    let (x, c) = (point[k * GROUP + r], panel[k * PANEL + id % PANEL]);
+                    sum = if S::FUSED { x.mul_add(c, sum) } else { x * c + sum };
+                }
+                if sum > found.1 {
+                    found = (id as u32, sum);
+                }
+            }
+            *near = (if found.0 == u32::MAX { 0 } else { found.0 }, found.1);
+        }
+    }
 }
 
 /// Points of a task.
@@ -138,7 +197,8 @@ mod tests {
         for isa in Isa::ALL.into_iter().filter(|isa| isa.is_fused()) {
             for threads in [1, 3] {
                 let found = with_isa(isa, threads, || {
-                    kmeans(Rows::dense(&points, 500, 2), 5, 50, &mut Rng::new(2))
+                    // From a point of each heap.
+                    refine(Rows::dense(&points, 500, 2), points[..10].to_vec(), 50)
                 });
                 let Some(found) = found else { continue };
                 for heap in 0..5 {
@@ -160,14 +220,16 @@ mod tests {
     #[test]
     fn points_go_to_the_centre_that_is_really_nearest() {
         let points = heaps();
-        let found = kmeans(Rows::dense(&points, 500, 2), 17, 3, &mut Rng::new(9));
-        for (point, own) in points.chunks(2).zip(&found.of_point) {
-            let distance = |c: usize| {
-                let at = &found.centres[2 * c..][..2];
-                (point[0] - at[0]).powi(2) + (point[1] - at[1]).powi(2)
-            };
-            let least = (0..17).map(distance).fold(f32::INFINITY, f32::min);
-            assert!(distance(*own as usize) <= least + 1e-4);
+        for k in [1, 17, 32, 64, 77] {
+            let found = kmeans(Rows::dense(&points, 500, 2), k, 3, &mut Rng::new(9));
+            for (point, own) in points.chunks(2).zip(&found.of_point) {
+                let distance = |c: usize| {
+                    let at = &found.centres[2 * c..][..2];
+                    (point[0] - at[0]).powi(2) + (point[1] - at[1]).powi(2)
+                };
+                let least = (0..k).map(distance).fold(f32::INFINITY, f32::min);
+                assert!(distance(*own as usize) <= least + 1e-4, "{k}");
+            }
         }
     }
 

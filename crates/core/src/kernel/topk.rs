@@ -86,7 +86,12 @@ pub fn top_k<'m>(
                 pack_queries(queries, range.clone(), group, packed);
                 let masks: Vec<&[u32]> = range.clone().map(&masked).collect();
                 let norms: Vec<f64> = range.map(|i| norm(queries.row(i))).collect();
-                selection.start(lens.len().next_multiple_of(group), panels.n_items(), k);
+                selection.start(
+                    lens.len().next_multiple_of(group),
+                    panels.n_items(),
+                    k,
+                    k.max(SPARE),
+                );
                 let job =
                     Job { panels, live: &live, packed, masks: &masks, norms: &norms, selection };
                 if group == 1 {
@@ -132,6 +137,9 @@ impl TopLists {
         Self { offsets, ids, scores }
     }
 }
+
+/// Candidates collected beyond k, at least: see [`Selection::start`].
+const SPARE: usize = 284;
 
 /// Queries in a tile: as many as the registers hold sums for.
 pub(super) fn group_of(isa: Isa) -> usize {
@@ -258,7 +266,7 @@ pub fn select_row(
         return Vec::new();
     }
     let mut selection = Selection::default();
-    selection.start(1, scores.len(), k);
+    selection.start(1, scores.len(), k, k.max(SPARE));
     if let Some(allowed) = allowed {
         allowed.check_catalogue(scores.len());
     }

@@ -118,3 +118,46 @@ fn no_query_and_no_item_is_answered_with_nothing() {
     let none = Cases::per_user(&empty);
     assert!(model.target_ranks(&none, &TopK::unseen(5)).unwrap().is_empty());
 }
+
+/// Scores items by number, but knows a quicker way to item 3.
+struct Shortcut;
+
+impl Scorer for Shortcut {
+    fn n_items(&self) -> usize {
+        5
+    }
+    fn score(&self, _: &[Query<'_>], out: &mut [f32]) {
+        out.iter_mut().enumerate().for_each(|(at, score)| *score = (at % 5) as f32);
+    }
+    fn search(&self) -> Option<&dyn crate::Search> {
+        Some(self)
+    }
+}
+
+impl crate::Search for Shortcut {
+    fn top_k(
+        &self,
+        queries: &[Query<'_>],
+        k: usize,
+        masked: &[&[ItemId]],
+        allowed: Option<&ItemSet>,
+    ) -> Rankings {
+        assert!(k == 2 && allowed.is_none() && masked == [&[1, 4][..], &[][..]]);
+        let mut found = Rankings::default();
+        queries.iter().for_each(|_| found.push(vec![(3, 9.0)]));
+        found
+    }
+}
+
+#[test]
+fn a_search_of_the_scorers_own_gives_lists_and_scores_give_ranks() {
+    let queries = [Query { user: None, history: &[1], hidden: &[4] }, Query::default()];
+    let packed = Packed::new(&Shortcut);
+    let ranked = packed.rank(&queries, &TopK::unseen(2)).unwrap();
+    assert_eq!((ranked.items(0), ranked.scores(1)), (&[3][..], &[9.0][..]));
+    assert!(packed.precision_use().is_none());
+    let span = Span { user: None, history: 0..1, hidden: 1..2, targets: 2..4 };
+    let cases = Cases::new(5, Arc::new(vec![1, 4, 3, 0]), vec![span]).unwrap();
+    // Without items 1 and 4: 3, 2, 0.
+    assert_eq!(packed.target_ranks(&cases, &TopK::unseen(2)).unwrap().row(0), [1, 3]);
+}

@@ -316,7 +316,6 @@ impl Scores for OfHalves<'_> {
     #[inline(always)]
     fn block<S: Simd, const NATIVE: bool>(&self, s: S, block: usize, out: &mut [f32; BLOCK]) {
         let low = s.splat_int(0x0f0f_0f0f);
-        let odd_bytes = s.splat_int(0x00ff_00ff);
         // The words of bytes as they are, and their second and fourth bytes: the first without the second, shifted back, has
         // the sums of the first and third, in two halves of 16 bits each.
         let (mut all, mut odd) = (s.splat_int(0), s.splat_int(0));
@@ -327,8 +326,7 @@ impl Scores for OfHalves<'_> {
             let first = s.lookup_bytes(&tables[0], s.and_int(codes, low));
             let second = s.lookup_bytes(&tables[1], s.and_int(s.shr(codes, 4), low));
             all = s.add_int(all, s.add_int(first, second));
-            odd = s.add_int(odd, s.and_int(s.shr(first, 8), odd_bytes));
-            odd = s.add_int(odd, s.and_int(s.shr(second, 8), odd_bytes));
+            odd = s.add_int(odd, s.add_int(s.shr_halves(first, 8), s.shr_halves(second, 8)));
         }
         let even = s.sub_int(all, s.shl(odd, 8));
         let half = s.splat_int(0xffff);

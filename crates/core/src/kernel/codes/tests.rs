@@ -307,7 +307,8 @@ fn few_lists_find_most_of_the_best_items_and_more_if_they_are_too_few() {
         let scored = own.iter().filter(|score| score.is_finite()).count();
         assert!(scored <= table.n_scored(queries.row(query)) && scored < n / 2, "{scored}");
     }
-    assert!(found > 140, "{found} of 200");
+    // A tenth of the lists, of vectors without any structure but their lengths.
+    assert!(found > 100, "{found} of 200");
     // A query that may get 3 items only looks until it has them.
     let mut few = ItemSet::empty(n);
     few.insert_all(&[5, 1000, 2998]);

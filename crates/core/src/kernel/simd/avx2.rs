@@ -319,6 +319,13 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    fn shr_halves(self, a: I2, n: u32) -> I2 {
+        unsafe {
+            let n = _mm_cvtsi32_si128(n as i32);
+            (_mm256_srl_epi16(a.0, n), _mm256_srl_epi16(a.1, n))
+        }
+    }
+    #[inline(always)]
     fn lookup_bytes(self, table: &[u8; 16], index: I2) -> I2 {
         unsafe {
             let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast()));

@@ -220,6 +220,10 @@ impl Simd for Avx512 {
         unsafe { _mm512_dpbusd_epi32(sum, a, b) }
     }
     #[inline(always)]
+    fn shr_halves(self, a: __m512i, n: u32) -> __m512i {
+        unsafe { _mm512_srlv_epi16(a, _mm512_set1_epi16(n as i16)) }
+    }
+    #[inline(always)]
     fn lookup_bytes(self, table: &[u8; 16], index: __m512i) -> __m512i {
         unsafe {
             let table = _mm512_broadcast_i32x4(_mm_loadu_si128(table.as_ptr().cast()));

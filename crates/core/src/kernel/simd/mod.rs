@@ -174,6 +174,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
         self.dot4(sum, a, b)
     }
 
+    /// Each 16-bit half of a lane `>> n` as unsigned, `n` < 16.
+    fn shr_halves(self, a: Self::I, n: u32) -> Self::I;
     /// Every byte of `index`, which is below 16, replaced by that byte of the 16 at `table`.
     fn lookup_bytes(self, table: &[u8; 16], index: Self::I) -> Self::I;
     /// The number of set bits of every lane.

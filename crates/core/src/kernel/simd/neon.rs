@@ -312,6 +312,12 @@ impl Simd for Neon {
         })
     }
     #[inline(always)]
+    fn shr_halves(self, a: I, n: u32) -> I {
+        // SAFETY: `self` proves the features.
+        let n = unsafe { vdupq_n_s16(-(n as i16)) };
+        quarters!(|a| vreinterpretq_s32_u16(vshlq_u16(vreinterpretq_u16_s32(a), n)))
+    }
+    #[inline(always)]
     fn lookup_bytes(self, table: &[u8; 16], index: I) -> I {
         // SAFETY: 16 bytes.
         let table = unsafe { vld1q_u8(table.as_ptr()) };

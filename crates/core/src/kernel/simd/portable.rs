@@ -277,6 +277,13 @@ impl Simd for Portable {
         })
     }
     #[inline(always)]
+    fn shr_halves(self, a: I, n: u32) -> I {
+        lanes!(|a| {
+            let (high, low) = (a as u32 >> 16, a as u32 & 0xffff);
+            (high >> n << 16 | low >> n) as i32
+        })
+    }
+    #[inline(always)]
     fn lookup_bytes(self, table: &[u8; 16], index: I) -> I {
         lanes!(|index| {
             let bytes = index.to_le_bytes().map(|at| table[usize::from(at & 15)]);

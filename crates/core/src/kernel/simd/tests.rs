@@ -43,6 +43,7 @@ fn all_operations<S: Simd>(s: S, a: &[f32], b: &[f32], c: &[f32]) -> Vec<u32> {
         s.dot4(ia, ib, s.splat_int(i32::from_le_bytes([64, 192, 0, 13]))),
         s.lookup_bytes(&TABLE, s.and_int(ia, s.splat_int(0x0f0f_0f0f))),
         s.count_bits(ia),
+        s.shr_halves(ia, 5),
     ];
     let mut out: Vec<u32> = Vec::new();
     for x in floats {
@@ -263,6 +264,31 @@ fn counts_kernel<S: Simd>(s: S, x: &[i32; LANES], counts: &mut [i32; LANES]) {
 
 dispatch! {
     fn counts(x: &[i32; LANES], counts: &mut [i32; LANES]) = counts_kernel;
+}
+
+#[inline(always)]
+fn halves_kernel<S: Simd>(s: S, x: &[i32; LANES], out: &mut [i32; LANES]) {
+    // SAFETY: both have 16 places.
+    unsafe { s.store_int_ptr(out.as_mut_ptr(), s.shr_halves(s.load_int_ptr(x.as_ptr()), 8)) }
+}
+
+dispatch! {
+    fn shifted_halves(x: &[i32; LANES], out: &mut [i32; LANES]) = halves_kernel;
+}
+
+#[test]
+fn halves_are_shifted_apart() {
+    let x: [i32; LANES] = std::array::from_fn(|i| (i as i32 + 9).wrapping_mul(-0x0135_79bd));
+    for isa in Isa::ALL {
+        let found = with_isa(isa, 1, || {
+            let mut found = [0; LANES];
+            shifted_halves(&x, &mut found);
+            found
+        });
+        // The second and the fourth byte.
+        let expected = x.map(|x| (x as u32 >> 8 & 0x00ff_00ff) as i32);
+        assert!(found.is_none_or(|found| found == expected), "{isa:?}");
+    }
 }
 
 #[test]

@@ -24,10 +24,11 @@ pub(in crate::kernel) struct Selection {
 }
 
 impl Selection {
-    pub(in crate::kernel) fn start(&mut self, rows: usize, n_items: usize, k: usize) {
+    /// `spare`: candidates that are collected beyond k before the best are selected, at least 3. Fewer mean more selections,
+    /// more mean later thresholds.
+    pub(in crate::kernel) fn start(&mut self, rows: usize, n_items: usize, k: usize, spare: usize) {
         self.k = k;
-        // A smaller capacity means more selections, a larger one later thresholds.
-        self.capacity = k + k / 8 + k.max(284);
+        self.capacity = k + k / 8 + spare;
         self.keys.resize(rows * self.capacity, 0);
         self.lens.clear();
         self.lens.resize(rows, 0);
