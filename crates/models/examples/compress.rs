@@ -98,9 +98,10 @@ impl Data {
             })
         });
         let mut take = |part: usize| std::mem::replace(&mut parts[part], Ok(Vec::new()));
-        let [train, mut hidden, mut targets] = [take(0)?, take(1)?, take(2)?];
-        let mut train = train;
-        [&mut train, &mut hidden, &mut targets].map(|lines| lines.resize(users.len(), Vec::new()));
+        let [mut train, mut hidden, mut targets] = [take(0)?, take(1)?, take(2)?];
+        for lines in [&mut train, &mut hidden, &mut targets] {
+            lines.resize(users.len(), Vec::new());
+        }
         let train = Interactions::new(items.len(), train.into_iter().collect(), None, None)?;
         Ok(Self { train: Arc::new(train), hidden, targets })
     }

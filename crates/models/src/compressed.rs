@@ -185,10 +185,15 @@ fn named(kind: &str, config: Value) -> Value {
 /// Reads the recipe of the registry.
 pub(crate) fn parse(config: Config<'_>) -> Result<Box<dyn Recipe>> {
     #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
+    #[serde(default, deny_unknown_fields)]
     struct Tables {
         model: Value,
         compress: Value,
+    }
+    impl Default for Tables {
+        fn default() -> Self {
+            Self { model: json!({"kind": "bpr_mf"}), compress: json!({"kind": "int"}) }
+        }
     }
     let Tables { model, compress } = config.read()?;
     let path = |key: &str| match config.path {

@@ -129,7 +129,7 @@ fn what_has_no_vectors_is_refused() {
 #[test]
 fn wrong_settings_are_named() {
     for (settings, starts) in [
-        (json!({}), "m: missing field `model`"),
+        (json!({"modell": base()}), "m.modell: unknown field"),
         (
             json!({"model": base(), "compress": {"kind": "zip"}}),
             "m.compress.kind: unknown kind `zip`",

@@ -3,7 +3,7 @@
 //! model: its scores are those of the decoded vectors.
 //!
 //! Items are stored in blocks of 64, so that each load serves 16 or 64 items: `[block][word][item]`. A query is prepared
-//! once ([`Scores`]), then blocks are scored one after the other, into 64 numbers that stay in the first-level cache;
+//! once, then blocks are scored one after the other, into 64 numbers that stay in the first-level cache;
 //! those that reach the current k-th best score are kept as in [`topk`](super::topk), with the same order. No query's scores are
 //! ever written as a whole, except by [`CodeTable::scores`].
 //!
