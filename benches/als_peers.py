@@ -54,6 +54,7 @@ def ours(binary, args):
         "dim": DIM,
         "alpha": args.alpha,
         "l2": args.l2,
+        "l2_exponent": 0.0,
         "iterations": args.iterations,
         "solver": solver,
     }

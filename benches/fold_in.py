@@ -22,7 +22,7 @@ SETTINGS = {
     "cml": "dim = 32",
     "light_gcn": "dim = 32\ntrain = { epochs = 40 }",
     "simplex": "dim = 32\ntrain = { epochs = 40 }",
-    "implicit_als": "dim = 32",
+    "implicit_als": "dim = 32\nalpha = 100.0\nl2 = 50.0\nl2_exponent = 0.0",
     "mult_vae": "train = { epochs = 40 }",
     "fossil": "dim = 32",
     "caser": "dim = 32\ntrain = { epochs = 30 }",

@@ -3,10 +3,15 @@
 //! form, with P = (X'X + l I)^-1, it is B = I - P / diag(P), dividing columns; the scores of a history h are h
 //! B.
 //!
-//! P is items x items. Where there are fewer users than items, it is not formed. With A = X X' + l I (users x
+//! With `dropout` = p it is EDLAE, which learns to predict an item from a history of which each item is dropped with
+//! probability p (Steck, "Autoencoders that don't overfit towards the identity", NeurIPS 2020, its full-rank solution):
+//! the penalty l I becomes l G, with g_j = 1 + (p / (1 - p)) (number of users of j) / l, so that an item's own weight
+//! grows with how many users it has. P = (X'X + l G)^-1, and the rest is the same.
+//!
+//! P is items x items. Where there are fewer users than items, it is not formed. With A = X G^-1 X' + l I (users x
 //! users), the Woodbury identity gives
-//! - diag(P)_j = (1 - x_j' A^-1 x_j) / l, with x_j the column of item j,
-//! - h P = (h - (h X') A^-1 X) / l, which for the row of user u in X is row u of A^-1 X.
+//! - diag(P)_j = (1 - x_j' A^-1 x_j / g_j) / (l g_j), with x_j the column of item j,
+//! - h P = (h - (h G^-1 X') A^-1 X) G^-1 / l, which for the row of user u in X is row u of A^-1 X G^-1.
 //!
 //! Both sides compute the same scores; on `citeulike-t` (5,219 users, 25,181 items) the users' side takes a
 //! hundredth of the operations. The model keeps the inverse (on the users' side also X), so memory is 4 bytes
@@ -39,24 +44,29 @@ use std::sync::Arc;
 pub struct Ease {
     /// Added to the diagonal of X'X; in users. Larger for denser logs.
     pub l2: f64,
+    /// Probability that an item of a history is dropped (EDLAE): larger means less trust in an item's own past. 0 = EASE.
+    pub dropout: f64,
 }
 
 impl Default for Ease {
     fn default() -> Self {
-        Self { l2: 50.0 }
+        Self { l2: 50.0, dropout: 0.0 }
     }
 }
 
 impl Checked for Ease {
     fn check(&self) -> Result<()> {
-        settings::must(self.l2 > 0.0 && self.l2 <= 1e9, "l2", "above 0 and at most 1e9", self.l2)
+        settings::must(self.l2 > 0.0 && self.l2 <= 1e9, "l2", "above 0 and at most 1e9", self.l2)?;
+        settings::dropout(self.dropout)
     }
 }
 
 impl Ease {
     /// With P itself.
     fn by_items(&self, baskets: &Csr) -> Result<Autoencoder> {
-        let inverse = self.inverse_of_gram(&baskets.transpose(), baskets)?;
+        let users_of = baskets.transpose();
+        let penalty = |item: usize| (self.l2 * self.share(users_of.row(item).len())) as f32;
+        let inverse = self.inverse_of_gram(&users_of, baskets, |_| 1.0, penalty)?;
         let n = baskets.n_cols();
         let scale = (0..n).map(|item| 1.0 / inverse[item * n + item]).collect();
         Ok(Autoencoder { scale, inverse, users: None })
@@ -65,7 +75,9 @@ impl Ease {
     /// With A^-1 and P's diagonal.
     fn by_users(&self, baskets: Csr) -> Result<Autoencoder> {
         let users_of = baskets.transpose();
-        let inverse = self.inverse_of_gram(&baskets, &users_of)?;
+        let weights = self.weights(&users_of);
+        let of_item = |item: usize| weights[item];
+        let inverse = self.inverse_of_gram(&baskets, &users_of, of_item, |_| self.l2 as f32)?;
         let n = baskets.n_rows();
         let scale = (0..users_of.n_rows()).into_par_iter().map(|item| {
             // x' A^-1 x: the inverse is symmetric, so half of it and the diagonal suffice.
@@ -78,27 +90,46 @@ impl Ease {
                 };
                 share += 2.0 * sum(&users[..at]) + f64::from(row[user as usize]);
             }
-            // P_jj is never below 1 / (X'X + l I)_jj; rounding must not push it there.
-            let least = self.l2 / (users.len() as f64 + self.l2);
-            (1.0 / (1.0 - share).max(least)) as f32
+            // P_jj is never below 1 / (X'X + l G)_jj; rounding must not push it there.
+            let penalty = self.l2 * self.share(users.len());
+            let least = penalty / (users.len() as f64 + penalty);
+            (1.0 / (1.0 - share / self.share(users.len())).max(least)) as f32
         });
         let scale = scale.collect();
-        let users = Some(Users { l2: self.l2 as f32, baskets, users_of });
+        let users = Some(Users { l2: self.l2 as f32, baskets, users_of, weights });
         Ok(Autoencoder { scale, inverse, users })
     }
 
-    /// (M M' + l2 I)^-1 of a binary matrix and its transpose.
-    fn inverse_of_gram(&self, rows: &Csr, columns: &Csr) -> Result<Vec<f32>> {
+    /// g of an item with this number of users: its penalty is l2 times that.
+    fn share(&self, n_users: usize) -> f64 {
+        1.0 + self.dropout / (1.0 - self.dropout) * n_users as f64 / self.l2
+    }
+
+    /// 1 / g of every item.
+    fn weights(&self, users_of: &Csr) -> Vec<f32> {
+        let weight = |item| (1.0 / self.share(users_of.row(item).len())) as f32;
+        (0..users_of.n_rows()).map(weight).collect()
+    }
+
+    /// (M W M' + L)^-1 of a binary matrix and its transpose, with the diagonals of W (by columns) and L (by rows).
+    fn inverse_of_gram(
+        &self,
+        rows: &Csr,
+        columns: &Csr,
+        weight: impl Fn(usize) -> f32 + Sync,
+        penalty: impl Fn(usize) -> f32 + Sync,
+    ) -> Result<Vec<f32>> {
         let n = rows.n_rows();
         let mut gram = vec![0.0f32; n * n];
         gram.par_chunks_mut(n.max(1)).enumerate().with_min_len(8).for_each(|(i, gram)| {
             for &column in rows.row(i) {
+                let weight = weight(column as usize);
                 // Ascending: the lower triangle is enough.
                 for &j in columns.row(column as usize).iter().take_while(|&&j| j as usize <= i) {
-                    gram[j as usize] += 1.0;
+                    gram[j as usize] += weight;
                 }
             }
-            gram[i] += self.l2 as f32;
+            gram[i] += penalty(i);
         });
         invert(&mut gram, n).map_err(|NotPositiveDefinite { at, pivot }| {
             let problem = format!(
@@ -135,7 +166,9 @@ impl ModelConfig for Ease {
             None => None,
             Some(_) => {
                 let baskets = baskets::read(tensors, n_items, false)?;
-                Some(Users { l2: self.l2 as f32, users_of: baskets.transpose(), baskets })
+                let users_of = baskets.transpose();
+                let weights = self.weights(&users_of);
+                Some(Users { l2: self.l2 as f32, users_of, baskets, weights })
             }
         };
         let n = users.as_ref().map_or(n_items, |users| users.baskets.n_rows());
@@ -157,7 +190,7 @@ impl ModelConfig for Ease {
 
 /// A fitted autoencoder.
 struct Autoencoder {
-    /// On the items' side 1 / P_jj, on the users' side 1 / (l2 P_jj).
+    /// On the items' side 1 / P_jj, on the users' side 1 / (l2 g_j P_jj).
     scale: Vec<f32>,
     /// P or A^-1, whole and symmetric.
     inverse: Vec<f32>,
@@ -170,10 +203,12 @@ struct Users {
     l2: f32,
     baskets: Csr,
     users_of: Csr,
+    /// 1 / g of every item.
+    weights: Vec<f32>,
 }
 
 impl Autoencoder {
-    /// h P of each query, times l2 on the users' side.
+    /// h P of each query, times l2 G on the users' side.
     fn times_inverse(&self, queries: &[Query<'_>], out: &mut [f32]) {
         let n_items = self.n_items();
         let Some(users) = &self.users else {
@@ -216,18 +251,18 @@ impl Autoencoder {
         }
     }
 
-    /// (h X') A^-1
+    /// (h G^-1 X') A^-1
     fn sharing_users(&self, users: &Users, history: &[ItemId], out: &mut [f32]) {
         let n = out.len();
-        let mut shared = vec![0u32; n];
+        let mut shared = vec![0.0f32; n];
         for &item in history {
             for &user in users.users_of.row(item as usize) {
-                shared[user as usize] += 1;
+                shared[user as usize] += users.weights[item as usize];
             }
         }
         out.fill(0.0);
-        for (user, &shared) in shared.iter().enumerate().filter(|(_, shared)| **shared > 0) {
-            axpy(shared as f32, &self.inverse[user * n..][..n], out);
+        for (user, &shared) in shared.iter().enumerate().filter(|(_, shared)| **shared > 0.0) {
+            axpy(shared, &self.inverse[user * n..][..n], out);
         }
     }
 
@@ -332,7 +367,7 @@ mod tests {
     fn two_users_and_two_items_by_hand_on_both_sides() {
         // X = [1 1; 1 0], l2 = 1: X'X + I = [3 1; 1 2], P = [2 -1; -1 3] / 5, B = [0 1/3; 1/2 0].
         let baskets = baskets(&log(2, vec![vec![0, 1, 1], vec![0]]));
-        let recipe = Ease { l2: 1.0 };
+        let recipe = Ease { l2: 1.0, ..Ease::default() };
         for model in [recipe.by_items(&baskets).unwrap(), recipe.by_users(baskets).unwrap()] {
             close(&scores(&model, None, &[0]), &[0.0, 1.0 / 3.0], 1e-6);
             close(&scores(&model, Some(1), &[0]), &[0.0, 1.0 / 3.0], 1e-6);
@@ -342,8 +377,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn with_dropout_an_item_with_more_users_is_penalised_more() {
+        // The same X, l2 = 1, dropout = 1/2: the penalties are 1 + 2 and 1 + 1. X'X + L = [5 1; 1 3], P = [3 -1; -1 5]
+        // / 14, B = [0 1/5; 1/3 0].
+        let baskets = baskets(&log(2, vec![vec![0, 1, 1], vec![0]]));
+        let recipe = Ease { l2: 1.0, dropout: 0.5 };
+        for model in [recipe.by_items(&baskets).unwrap(), recipe.by_users(baskets).unwrap()] {
+            close(&scores(&model, None, &[0]), &[0.0, 0.2], 1e-6);
+            close(&scores(&model, Some(1), &[0]), &[0.0, 0.2], 1e-6);
+            close(&scores(&model, Some(0), &[1, 0]), &[1.0 / 3.0, 0.2], 1e-6);
+        }
+    }
+
     /// h B by the definition, all in f64: X'X + l I is inverted by Gauss and Jordan's elimination.
-    fn naive(train: &Interactions, l2: f64, history: &[u32]) -> Vec<f64> {
+    fn naive(train: &Interactions, recipe: &Ease, history: &[u32]) -> Vec<f64> {
         let n = train.n_items();
         let mut left = vec![0.0f64; n * n];
         for line in train.items().iter().map(distinct) {
@@ -353,7 +401,8 @@ mod tests {
         }
         let mut p = vec![0.0f64; n * n];
         for i in 0..n {
-            left[i * n + i] += l2;
+            let of_dropout = recipe.dropout / (1.0 - recipe.dropout) * left[i * n + i];
+            left[i * n + i] += of_dropout + recipe.l2;
             p[i * n + i] = 1.0;
         }
         for k in 0..n {
@@ -386,15 +435,17 @@ mod tests {
                 (0..n).map(|_| rng.below(n_items as u32) * rng.below(2)).collect()
             });
             let train = log(n_items, lines.collect());
-            for (l2, within) in [(0.5, 1e-3), (20.0, 1e-5)] {
-                let recipe = Ease { l2 };
+            for (l2, dropout, within) in
+                [(0.5, 0.0, 1e-3), (20.0, 0.0, 1e-5), (5.0, 0.3, 1e-5), (20.0, 0.8, 1e-5)]
+            {
+                let recipe = Ease { l2, dropout };
                 let baskets = baskets(&train);
                 let models =
                     [recipe.by_items(&baskets).unwrap(), recipe.by_users(baskets).unwrap()];
                 for user in [0, 7, 19u32] {
                     let own = distinct(train.history(user));
-                    let expected = naive(&train, l2, &own);
-                    let part = naive(&train, l2, &own[1..]);
+                    let expected = naive(&train, &recipe, &own);
+                    let part = naive(&train, &recipe, &own[1..]);
                     for model in &models {
                         close(&scores(model, Some(user), &own), &expected, within);
                         close(&scores(model, None, &own), &expected, within);
@@ -411,7 +462,7 @@ mod tests {
         // users' side.
         let narrow = testing::blocks();
         let wide = log(80, narrow.items().iter().map(<[u32]>::to_vec).collect());
-        let recipe = Ease { l2: 2.0 };
+        let recipe = Ease { l2: 2.0, dropout: 0.2 };
         let model = testing::fit(&recipe, &wide, 1);
         assert!(model.tensors().get("starts").is_some());
         let loaded = recipe.load(&model.tensors()).unwrap();
@@ -442,7 +493,7 @@ mod tests {
 
     #[test]
     fn corrupt_files_are_refused() {
-        let recipe = Ease { l2: 1.0 };
+        let recipe = Ease { l2: 1.0, ..Ease::default() };
         let tensors =
             recipe.by_users(baskets(&log(3, vec![vec![0, 1], vec![2]]))).unwrap().tensors();
         let spoil = |name: &str, data: rankstill_core::Data| {
@@ -462,7 +513,8 @@ mod tests {
     fn too_little_regularisation_is_refused_with_its_name() {
         // Two users with the same basket: X X' alone is singular.
         let train = log(3, vec![vec![0, 1, 2], vec![2, 1, 0]]);
-        let error = Ease { l2: 1e-12 }.fit(&train, &mut Fit::seeded(1)).err().unwrap().to_string();
+        let recipe = Ease { l2: 1e-12, ..Ease::default() };
+        let error = recipe.fit(&train, &mut Fit::seeded(1)).err().unwrap().to_string();
         assert!(error.starts_with("l2: 0.000000000001 is too small"), "{error}");
     }
 }

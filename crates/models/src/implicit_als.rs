@@ -5,13 +5,18 @@
 //! pair has p = 0 and c = 1. An iteration solves for all items and then for all users, each with the other side
 //! fixed.
 //!
-//! `l2` is not scaled: l2_u = l2, as in the paper. With `l2_exponent` = e it is l2 times (a row's total
-//! confidence / that of the mean row)^e, which regularises active rows more: e = 1 is the frequency
-//! regularisation of ALS-WR and of iALS (Rendle et al., RecSys 2022), up to the constant.
+//! A row's penalty is l2 times a power of the row's summed confidence, the 1 of every pair included: l2_u = l2
+//! (n_items + alpha times the summed r of u)^l2_exponent, and alike for items. The default exponent of 1 is the
+//! frequency regularisation of iALS (Rendle, Krichene, Zhang, Koren, "Revisiting the performance of iALS on item
+//! recommendation benchmarks", RecSys 2022): its unobserved weight is 1 / alpha, its lambda is l2, and its lambda
+//! (|I_u| + alpha_0 |I|)^nu is ours for nu = 1. It is undivided, and so the same per unit of confidence on both
+//! sides. An exponent of 0 is the first paper's, the same penalty for all rows.
 //!
 //! Two solvers: `conjugate_gradient` takes `steps` steps from a row's current vector (Takacs, Pilaszy, Tikk,
-//! RecSys 2011; three, as in the library `implicit`), `cholesky` solves exactly. `alpha` here is that library's
-//! minus 1: its confidence of a pair is alpha r, ours 1 + alpha r.
+//! RecSys 2011; three, as in the library `implicit`), `cholesky` solves exactly. Solving exactly for a block of
+//! dimensions after the other (iALS++: Rendle et al., 2021, arXiv 2110.14044) was tried and left out: on HetComp's
+//! CiteULike split it was not better than three steps and at least four times as slow, with 64 and with 256
+//! dimensions. `alpha` here is the library's minus 1: its confidence of a pair is alpha r, ours 1 + alpha r.
 //!
 //! The paper starts an iteration with the users. Here they come last, so that known and new users are treated
 //! alike: a new user's vector is the exact solution for the history (each item once, r = 1) given the final
@@ -24,7 +29,7 @@
 mod model;
 mod progress;
 
-use crate::parts::baskets::distinct;
+use crate::parts::baskets::{baskets, distinct};
 use crate::parts::settings::{self, Checked};
 use model::AlsModel;
 use progress::Fitting;
@@ -43,11 +48,13 @@ use std::time::Instant;
 pub struct ImplicitAls {
     /// Number of dimensions of the vectors.
     pub dim: usize,
-    /// Penalty on the squared norm of a row's vector.
+    /// Penalty on the squared norm of a row's vector, per unit of the row's summed confidence to the power
+    /// `l2_exponent`.
     pub l2: f64,
-    /// How a row's penalty grows with its total confidence; 0 = the same for all.
+    /// How a row's penalty grows with its summed confidence; 0 = the same for all rows, 1 = in proportion.
     pub l2_exponent: f64,
-    /// Confidence that each interaction adds to the 1 of every pair.
+    /// Confidence that each interaction adds to the 1 of every pair; 0 = so much that those of the log add a third of
+    /// what all pairs have.
     pub alpha: f64,
     /// Treats every pair of the log as one interaction, whatever its weights and repeats.
     pub binary: bool,
@@ -68,9 +75,9 @@ impl Default for ImplicitAls {
     fn default() -> Self {
         Self {
             dim: 64,
-            l2: 50.0,
-            l2_exponent: 0.0,
-            alpha: 100.0,
+            l2: 0.03,
+            l2_exponent: 1.0,
+            alpha: 0.0,
             binary: false,
             solver: Solver::ConjugateGradient { steps: 3 },
             iterations: 15,
@@ -97,6 +104,11 @@ pub enum Solver {
 /// A row's solution costs the square of it, in memory too.
 const MAX_DIM: usize = 2048;
 
+const MAX_ALPHA: f64 = 1e6;
+
+/// With `alpha` = 0, the confidence of all pairs divided by what the log adds.
+const SHARE: f64 = 3.0;
+
 /// Rows per task: few, so that the active ones do not all fall into one task.
 const CHUNK: usize = 32;
 
@@ -106,12 +118,12 @@ impl Checked for ImplicitAls {
         let numbers = [
             ("l2", self.l2, 1e9),
             ("l2_exponent", self.l2_exponent, 2.0),
-            ("alpha", self.alpha, 1e6),
+            ("alpha", self.alpha, MAX_ALPHA),
             ("init_length", self.init_length, 1e3),
         ];
         for (key, value, max) in numbers {
             // Without a penalty the vector of a user without interactions would be undetermined.
-            let min = if key == "l2_exponent" { 0.0 } else { f64::MIN_POSITIVE };
+            let min = if key == "l2" || key == "init_length" { f64::MIN_POSITIVE } else { 0.0 };
             let bound = if min > 0.0 { "above" } else { "at least" };
             let bound = format!("{bound} 0 and at most {max:e}");
             settings::must((min..=max).contains(&value), key, bound, value)?;
@@ -133,8 +145,23 @@ impl Checked for ImplicitAls {
 }
 
 impl ImplicitAls {
+    /// What an interaction adds to the confidence of its pair in this log.
+    fn alpha_for(&self, train: &Interactions) -> f64 {
+        if self.alpha > 0.0 {
+            return self.alpha;
+        }
+        let total = match train.weights() {
+            _ if self.binary => baskets(train).n_entries() as f64,
+            None => train.len() as f64,
+            Some(weights) => weights.iter().fold(0.0, |sum, &weight| sum + f64::from(weight)),
+        };
+        let pairs = train.n_users() as f64 * train.n_items() as f64;
+        // As it is saved, in `f32`.
+        f64::from((pairs / (SHARE * total)).clamp(1e-3, MAX_ALPHA) as f32)
+    }
+
     /// Users x items: alpha r of every pair of the log.
-    fn confidences(&self, train: &Interactions) -> Result<Csr> {
+    fn confidences(&self, train: &Interactions, alpha: f64) -> Result<Csr> {
         let (mut offsets, mut items, mut values) = (vec![0], Vec::new(), Vec::new());
         for user in 0..train.n_users() {
             let line = train.items().row(user);
@@ -158,23 +185,26 @@ impl ImplicitAls {
             }
             offsets.push(items.len());
         }
-        let extra = |r: &f64| (self.alpha * if self.binary { 1.0 } else { *r }) as f32;
+        let extra = |r: &f64| (alpha * if self.binary { 1.0 } else { *r }) as f32;
         let values = values.iter().map(extra).collect();
         Ok(Csr::new(train.n_items(), offsets, items, Some(values)).expect("items of the catalogue"))
     }
 
     /// Each row's penalty.
     fn penalties(&self, extra: &Csr) -> Vec<f32> {
-        // The 1 of each entry's confidence is among that of the columns.
-        let total = |row| {
+        let n_columns = extra.n_cols() as f64;
+        let penalty = |row| {
             let extra = extra.row_values(row).unwrap_or_default().iter();
-            extra.fold(0.0, |sum, &x| sum + f64::from(x))
+            let of_entries = extra.fold(0.0, |sum, &x| sum + f64::from(x));
+            // The 1 of each entry's confidence is among that of the columns.
+            self.penalty(n_columns + of_entries) as f32
         };
-        let n = extra.n_rows();
-        let totals: Vec<f64> = (0..n).map(|row| extra.n_cols() as f64 + total(row)).collect();
-        let mean = totals.iter().fold(0.0, |sum, x| sum + x) / n.max(1) as f64;
-        let scaled = |total: &f64| (self.l2 * (total / mean).powf(self.l2_exponent)) as f32;
-        totals.iter().map(scaled).collect()
+        (0..extra.n_rows()).map(penalty).collect()
+    }
+
+    /// The penalty of a row with this summed confidence.
+    fn penalty(&self, confidence: f64) -> f64 {
+        self.l2 * confidence.powf(self.l2_exponent)
     }
 
     /// Solves for all vectors of one side.
@@ -249,7 +279,7 @@ impl Recipe for ImplicitAls {
             let problem = "no training interaction is left; loosen the filters or the split";
             return Err(Error::Data { problem: problem.into() });
         }
-        let of_users = self.confidences(train)?;
+        let of_users = self.confidences(train, self.alpha_for(train))?;
         let of_items = of_users.transpose();
         let of_users = Side { l2: self.penalties(&of_users), extra: of_users };
         let of_items = Side { l2: self.penalties(&of_items), extra: of_items };
@@ -305,34 +335,49 @@ mod tests {
 
     #[test]
     fn confidences_sum_repeats_and_weights() {
-        let recipe = ImplicitAls { alpha: 2.0, ..ImplicitAls::default() };
+        let recipe = ImplicitAls::default();
         let values = |recipe: &ImplicitAls, weights| {
-            recipe.confidences(&log(weights)).unwrap().values().unwrap().to_vec()
+            recipe.confidences(&log(weights), 2.0).unwrap().values().unwrap().to_vec()
         };
         assert_eq!(values(&recipe, None), [4.0, 2.0, 2.0, 2.0, 2.0]);
         let weights = Some(vec![1.0, 0.5, 3.0, 4.0, 0.0, 2.0]);
         assert_eq!(values(&recipe, weights.clone()), [8.0, 1.0, 8.0, 0.0, 4.0]);
         let binary = ImplicitAls { binary: true, ..recipe.clone() };
         assert_eq!(values(&binary, weights), [2.0; 5]);
-        let error =
-            recipe.confidences(&log(Some(vec![1.0, 1.0, 1.0, -2.0, 1.0, 1.0]))).unwrap_err();
+        let negative = Some(vec![1.0, 1.0, 1.0, -2.0, 1.0, 1.0]);
+        let error = recipe.confidences(&log(negative), 2.0).unwrap_err();
         assert!(error.to_string().contains("user 1 has item 2 with weight -2"), "{error}");
     }
 
     #[test]
     fn penalties_follow_the_summed_confidence() {
-        // Total confidences are four columns plus what the entries add, 6, 2, 4 and 0: 7 on average.
+        // User 0 has item 0 twice, alpha is 2: the entries add 4 + 2; then 2, 2 + 2, and nothing to the four
+        // columns.
         let recipe =
-            ImplicitAls { alpha: 1.0, l2: 14.0, l2_exponent: 1.0, ..ImplicitAls::default() };
-        let extra = ImplicitAls { alpha: 2.0, ..recipe.clone() }.confidences(&log(None)).unwrap();
-        // User 0 has item 0 twice: 4 + 2; then 2, 2 + 2, and nothing.
-        let sums =
-            extra.offsets().windows(2).map(|w| extra.values().unwrap()[w[0]..w[1]].iter().sum());
-        let sums: Vec<f32> = sums.collect();
-        assert_eq!(sums, [6.0, 2.0, 4.0, 0.0]);
-        assert_eq!(recipe.penalties(&extra), [20.0, 12.0, 16.0, 8.0]);
+            ImplicitAls { alpha: 2.0, l2: 0.5, l2_exponent: 1.0, ..ImplicitAls::default() };
+        let extra = recipe.confidences(&log(None), recipe.alpha).unwrap();
+        assert_eq!(recipe.penalties(&extra), [5.0, 3.0, 4.0, 2.0]);
+        // Items 0, 1, 2 have 4, 2 + 2, 2 + 2 of four users.
+        let of_items = extra.transpose();
+        assert_eq!(recipe.penalties(&of_items), [4.0, 4.0, 4.0, 2.0]);
         let plain = ImplicitAls { l2_exponent: 0.0, ..recipe };
-        assert_eq!(plain.penalties(&extra), [14.0; 4]);
+        assert_eq!(plain.penalties(&extra), [0.5; 4]);
+    }
+
+    #[test]
+    fn alpha_unset_makes_the_log_weigh_a_third_of_all_pairs() {
+        // 16 pairs; six interactions of five pairs, or of the weight 10.
+        let of = |recipe: &ImplicitAls, weights| recipe.alpha_for(&log(weights));
+        let recipe = ImplicitAls::default();
+        let weights = Some(vec![1.0, 0.5, 3.0, 3.5, 0.0, 2.0]);
+        for (found, third) in [
+            (of(&recipe, None), 16.0 / 18.0),
+            (of(&recipe, weights.clone()), 16.0 / 30.0),
+            (of(&ImplicitAls { binary: true, ..recipe.clone() }, weights), 16.0 / 15.0),
+            (of(&ImplicitAls { alpha: 7.0, ..recipe }, None), 7.0),
+        ] {
+            assert!((found - third).abs() < 1e-6, "{found} {third}");
+        }
     }
 
     #[test]
@@ -345,6 +390,7 @@ mod tests {
             let recipe = ImplicitAls {
                 dim: 1,
                 l2: 1.0,
+                l2_exponent: 0.0,
                 alpha: 3.0,
                 iterations: 60,
                 init_length: 1.0,
@@ -394,8 +440,9 @@ mod tests {
         }
         for solver in [Solver::Cholesky, Solver::ConjugateGradient { steps: 3 }] {
             let recipe = ImplicitAls {
-                dim: 6,
+                dim: 20,
                 l2: 0.5,
+                l2_exponent: 0.0,
                 alpha: 5.0,
                 solver,
                 iterations: 8,

@@ -144,7 +144,7 @@ impl ItemCf {
             ids.append(chunk);
             similarities.extend(values);
         }
-        ItemNeighbours { ids, similarities }.inverted()
+        ItemNeighbours::by_candidate(ids, similarities)
     }
 }
 
@@ -161,21 +161,7 @@ impl ModelConfig for ItemCf {
     }
 
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
-        let bad = |name: &str, problem: String| Error::Tensor { name: name.into(), problem };
-        let starts = tensors.u64s("starts")?.iter().map(|&start| start as usize).collect();
-        let ids = tensors.u32s("candidates")?.to_vec();
-        let similarities = tensors.f32s("similarities", ids.len())?.to_vec();
-        let ids = Lists::from_parts(starts, ids).ok_or_else(|| {
-            bad("starts", "expected numbers that rise from 0 to the number of candidates".into())
-        })?;
-        let n_items = ids.len();
-        if let Some(&item) = ids.values().iter().find(|&&item| item as usize >= n_items) {
-            return Err(Error::UnknownItem { item: item as usize, n_items });
-        }
-        if let Some(odd) = similarities.iter().find(|value| !value.is_finite()) {
-            return Err(bad("similarities", format!("expected finite numbers, found {odd}")));
-        }
-        Ok(Box::new(ItemNeighbours { ids, similarities }))
+        Ok(Box::new(ItemNeighbours::load(tensors)?))
     }
 
     fn memory(&self, n_users: usize, n_items: usize, n_interactions: usize) -> u64 {
@@ -192,13 +178,38 @@ impl ModelConfig for ItemCf {
     }
 }
 
-/// Row *i*: the items whose neighbour `i` is, ascending, with their similarity to `i`.
-struct ItemNeighbours {
+/// Row *i*: the items whose neighbour `i` is, ascending, with their similarity to `i`. An item's score is the sum of
+/// those of the history.
+pub(crate) struct ItemNeighbours {
     ids: Lists<ItemId>,
     similarities: Vec<f32>,
 }
 
 impl ItemNeighbours {
+    /// From rows that list each item's neighbours, ascending, and the similarity to each.
+    pub fn by_candidate(ids: Lists<ItemId>, similarities: Vec<f32>) -> Self {
+        Self { ids, similarities }.inverted()
+    }
+
+    /// From [`Model::tensors`].
+    pub fn load(tensors: &Tensors) -> Result<Self> {
+        let bad = |name: &str, problem: String| Error::Tensor { name: name.into(), problem };
+        let starts = tensors.u64s("starts")?.iter().map(|&start| start as usize).collect();
+        let ids = tensors.u32s("candidates")?.to_vec();
+        let similarities = tensors.f32s("similarities", ids.len())?.to_vec();
+        let ids = Lists::from_parts(starts, ids).ok_or_else(|| {
+            bad("starts", "expected numbers that rise from 0 to the number of candidates".into())
+        })?;
+        let n_items = ids.len();
+        if let Some(&item) = ids.values().iter().find(|&&item| item as usize >= n_items) {
+            return Err(Error::UnknownItem { item: item as usize, n_items });
+        }
+        if let Some(odd) = similarities.iter().find(|value| !value.is_finite()) {
+            return Err(bad("similarities", format!("expected finite numbers, found {odd}")));
+        }
+        Ok(Self { ids, similarities })
+    }
+
     /// From rows that list each item's neighbours to rows that list whose neighbour each item is.
     fn inverted(&self) -> Self {
         let n = self.ids.len();

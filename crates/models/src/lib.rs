@@ -27,8 +27,10 @@
 pub mod boosted_trees;
 pub mod bpr_mf;
 pub mod caser;
+pub mod cf_gan;
 pub mod cml;
 pub mod compressed;
+pub mod diff_rec;
 pub mod ease;
 pub mod fossil;
 pub mod implicit_als;
@@ -38,10 +40,12 @@ pub mod light_gcn;
 pub mod mult_vae;
 pub mod neu_mf;
 pub mod parts;
+pub mod path;
 pub mod pop;
 pub mod sar;
 pub mod sas_rec;
 pub mod simplex;
+pub mod slim;
 #[doc(hidden)]
 pub mod testing;
 pub mod user_knn;
@@ -52,8 +56,10 @@ mod worked_example;
 pub use boosted_trees::BoostedTrees;
 pub use bpr_mf::BprMf;
 pub use caser::Caser;
+pub use cf_gan::CfGan;
 pub use cml::Cml;
 pub use compressed::{COMPRESSORS, Compressed, Compressor};
+pub use diff_rec::DiffRec;
 pub use ease::Ease;
 pub use fossil::Fossil;
 pub use implicit_als::ImplicitAls;
@@ -64,10 +70,12 @@ pub use mult_vae::MultVae;
 pub use neu_mf::NeuMf;
 pub use parts::loss::{Loss, LossKind, NegativePool, Sampled};
 pub use parts::multinomial::Multinomial;
+pub use path::Path;
 pub use pop::Pop;
 pub use sar::Sar;
 pub use sas_rec::SasRec;
 pub use simplex::{Pooling, Simplex};
+pub use slim::Slim;
 pub use user_knn::UserKnn;
 
 use parts::settings::parse;
@@ -100,6 +108,12 @@ pub static MODELS: &[Entry<dyn Recipe>] = &[
         small: r#"{"half_life_days": 7.0}"#,
         parse: parse::<Sar>,
     },
+    Entry {
+        name: "path",
+        about: "weighted paths in the user-item graph, with low-rank and sharpening filters (GF-CF, Turbo-CF, LinkProp, BSPM, SVD-AE)",
+        small: r#"{"low_rank": {"rank": 8}}"#,
+        parse: Path::parse,
+    },
     #[cfg(feature = "trees")]
     Entry {
         name: "boosted_trees",
@@ -114,9 +128,15 @@ pub static MODELS: &[Entry<dyn Recipe>] = &[
         parse: parse::<Ease>,
     },
     Entry {
+        name: "slim",
+        about: "sparse linear item weights, not negative (SLIM)",
+        small: r#"{"l2": 5.0}"#,
+        parse: parse::<Slim>,
+    },
+    Entry {
         name: "implicit_als",
         about: "matrix factorisation by alternating least squares with confidences (implicit ALS)",
-        small: r#"{"dim": 8, "l2": 1.0}"#,
+        small: r#"{"dim": 8}"#,
         parse: parse::<ImplicitAls>,
     },
     Entry {
@@ -201,6 +221,32 @@ pub static MODELS: &[Entry<dyn Recipe>] = &[
             "train": {"epochs": 60, "batch_size": 16, "validate_every": 2, "patience": 15}
         }"#,
         parse: parse::<MultVae>,
+    },
+    Entry {
+        name: "diff_rec",
+        about: "a denoiser of noisy histories, applied several times (DiffRec); a teacher only",
+        small: r#"{
+            "hidden": 16,
+            "steps": 3,
+            "dropout": 0.3,
+            "optimizer": {"kind": "adam", "learning_rate": 0.02},
+            "train": {"epochs": 60, "batch_size": 16, "validate_every": 2, "patience": 15}
+        }"#,
+        parse: parse::<DiffRec>,
+    },
+    Entry {
+        name: "cf_gan",
+        about: "a generator of histories trained against a discriminator (CFGAN); a teacher only",
+        small: r#"{
+            "by": "users",
+            "hidden": 16,
+            "discriminator": {"hidden": 8, "optimizer": {"kind": "adam", "learning_rate": 0.01}},
+            "partial_masking": 0.3,
+            "zero_reconstruction": 0.3,
+            "optimizer": {"kind": "adam", "learning_rate": 0.01},
+            "train": {"epochs": 60, "batch_size": 16, "validate_every": 2, "patience": 15}
+        }"#,
+        parse: parse::<CfGan>,
     },
     Entry {
         name: "neu_mf",

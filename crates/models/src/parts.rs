@@ -7,6 +7,8 @@ pub(crate) mod item_head;
 pub(crate) mod item_panels;
 pub mod loss;
 pub mod multinomial;
+pub(crate) mod own_loss;
+pub(crate) mod perceptron;
 pub(crate) mod settings;
 pub(crate) mod users;
 

@@ -221,6 +221,16 @@ impl Panels {
         assert!(query.len() == self.dim && out.len() == self.n_items);
         score_row(self, query, out);
     }
+
+    /// [`Panels::score_row`] for several queries, `queries x n_items`: each panel is read once for eight of them. The
+    /// same bits.
+    ///
+    /// # Panics
+    /// When the lengths do not fit.
+    pub fn score_rows(&self, queries: Rows<'_>, out: &mut [f32]) {
+        assert!(queries.dim() == self.dim && out.len() == queries.n() * self.n_items);
+        score_rows(self, queries, out);
+    }
 }
 
 dispatch! {
@@ -228,6 +238,8 @@ dispatch! {
     pub fn score_one(query: &[f32], item: &[f32]) -> f32 = score_one_kernel;
 
     fn score_row(panels: &Panels, query: &[f32], out: &mut [f32]) = score_row_kernel;
+
+    fn score_rows(panels: &Panels, queries: Rows<'_>, out: &mut [f32]) = score_rows_kernel;
 
     /// Scores of the 32 items of one panel for one query.
     pub(super) fn score_panel(query: &[f32], panel: &[f32]) -> [f32; PANEL] = score_panel_kernel;
@@ -260,6 +272,36 @@ fn score_row_kernel<S: Simd>(s: S, panels: &Panels, query: &[f32], out: &mut [f3
         for (id, score) in panels.panel_ids(p).iter().zip(scores) {
             if let Some(to) = out.get_mut(*id as usize) {
                 *to = score;
+            }
+        }
+    }
+}
+
+/// Queries in a tile of [`score_rows_kernel`].
+const GROUP: usize = 8;
+
+#[inline(always)]
+fn score_rows_kernel<S: Simd>(s: S, panels: &Panels, queries: Rows<'_>, out: &mut [f32]) {
+    let (n, dim, n_items) = (queries.n(), panels.dim, panels.n_items);
+    let mut packed = Vec::new();
+    pack_queries(queries, 0..n, GROUP, &mut packed);
+    for p in 0..panels.n_panels() {
+        let (panel, ids) = (panels.panel(p), panels.panel_ids(p));
+        assert!(panel.len() >= dim * PANEL);
+        for from in (0..n).step_by(GROUP) {
+            let group = &packed[from * dim..][..GROUP * dim];
+            // SAFETY: both are long enough, as was just checked.
+            let tile = unsafe { tile::<S, GROUP, 2>(s, group.as_ptr(), panel.as_ptr(), dim) };
+            for (row, sums) in (from..n).zip(tile) {
+                let mut scores = [0.0; PANEL];
+                s.store(&mut scores[..LANES], sums[0]);
+                s.store(&mut scores[LANES..], sums[1]);
+                let out = &mut out[row * n_items..][..n_items];
+                for (id, score) in ids.iter().zip(scores) {
+                    if let Some(to) = out.get_mut(*id as usize) {
+                        *to = score;
+                    }
+                }
             }
         }
     }
@@ -335,6 +377,18 @@ mod tests {
                         for panels in [panels.reordered(PanelOrder::Norm), panels] {
                             let mut out = vec![f32::NAN; n];
                             panels.score_row(&query, &mut out);
+                            // The ninth of nine rows is the query; the others are its beginnings.
+                            let mut nine = vec![0.0; 9 * dim];
+                            for (row, nine) in nine.chunks_mut(dim.max(1)).enumerate() {
+                                let len = if row == 8 { dim } else { row.min(dim) };
+                                nine[..len].copy_from_slice(&query[..len]);
+                            }
+                            let mut rows = vec![f32::NAN; 9 * n];
+                            panels.score_rows(Rows::dense(&nine, 9, dim), &mut rows);
+                            let mut first = vec![f32::NAN; n];
+                            panels.score_row(&nine[..dim], &mut first);
+                            assert!(rows[8 * n..] == out && rows[..n] == first);
+                            let rows = Rows::new(&items, n, dim, stride);
                             for (i, found) in out.iter().enumerate() {
                                 let mut chain = 0.0f32;
                                 for (q, v) in query.iter().zip(rows.row(i)) {

@@ -19,23 +19,23 @@ pub(super) struct AlsModel {
     pub items: Vec<f32>,
     pub stride: usize,
     dim: usize,
-    /// For new users: a history item's c - 1, and the penalty.
-    extra: f64,
-    l2: f64,
+    /// For new users: what an item of the history adds to its confidence, and what the penalty is.
+    alpha: f64,
+    recipe: ImplicitAls,
     panels: ItemPanels,
     /// Y'Y, `dim x dim`.
     gram: OnceLock<Vec<f64>>,
 }
 
 impl AlsModel {
-    fn new(recipe: &ImplicitAls, users: Vec<f32>, items: Vec<f32>) -> Self {
+    fn new(recipe: &ImplicitAls, alpha: f64, users: Vec<f32>, items: Vec<f32>) -> Self {
         Self {
             users,
             items,
             stride: recipe.dim.next_multiple_of(16),
             dim: recipe.dim,
-            extra: recipe.alpha,
-            l2: recipe.l2,
+            alpha,
+            recipe: recipe.clone(),
             panels: ItemPanels::default(),
             gram: OnceLock::new(),
         }
@@ -50,7 +50,7 @@ impl AlsModel {
             let mut rng = Rng::keyed(seed, [INIT, user as u64]);
             rng.fill_normal(&mut vector[..recipe.dim], 0.0, deviation as f32);
         });
-        Self::new(recipe, users, vec![0.0; train.n_items() * stride])
+        Self::new(recipe, recipe.alpha_for(train), users, vec![0.0; train.n_items() * stride])
     }
 
     /// From [`Model::tensors`].
@@ -74,7 +74,18 @@ impl AlsModel {
             }
             Ok(padded)
         };
-        Ok(Self::new(recipe, read("users")?, read("items")?))
+        let alpha = match recipe.alpha {
+            0.0 => {
+                let alpha = f64::from(tensors.f32s("alpha", 1)?[0]);
+                if !(alpha > 0.0 && alpha.is_finite()) {
+                    let problem = format!("expected a number above 0, found {alpha}");
+                    return Err(Error::Tensor { name: "alpha".into(), problem });
+                }
+                alpha
+            }
+            alpha => alpha,
+        };
+        Ok(Self::new(recipe, alpha, read("users")?, read("items")?))
     }
 
     /// Drops what was derived from the tables.
@@ -94,17 +105,20 @@ impl AlsModel {
         });
         let mut matrix = gram.clone();
         let mut x = vec![0.0f64; dim];
+        let (alpha, mut confidence) = (self.alpha, self.n_items() as f64);
         for item in distinct(history) {
             let Some(y) = self.items.chunks_exact(self.stride).nth(item as usize) else { continue };
+            confidence += alpha;
             for i in 0..dim {
-                let weighted = self.extra * f64::from(y[i]);
-                x[i] += (1.0 + self.extra) * f64::from(y[i]);
+                let weighted = alpha * f64::from(y[i]);
+                x[i] += (1.0 + alpha) * f64::from(y[i]);
                 for (m, &y) in matrix[i * dim..][..=i].iter_mut().zip(y) {
                     *m += weighted * f64::from(y);
                 }
             }
         }
-        (0..dim).for_each(|i| matrix[i * dim + i] += self.l2);
+        let l2 = self.recipe.penalty(confidence);
+        (0..dim).for_each(|i| matrix[i * dim + i] += l2);
         solve(&mut matrix, &mut x);
         out.iter_mut().zip(&x).for_each(|(out, &x)| *out = x as f32);
     }
@@ -141,6 +155,10 @@ impl Model for AlsModel {
         let mut tensors = Tensors::default();
         for (name, data) in [("users", &self.users), ("items", &self.items)] {
             tensors.insert(name, &[data.len() / self.stride, self.dim], self.unpadded(data));
+        }
+        // Where the recipe does not say it, it follows from the log.
+        if self.recipe.alpha == 0.0 {
+            tensors.insert("alpha", &[1], vec![self.alpha as f32]);
         }
         tensors
     }
