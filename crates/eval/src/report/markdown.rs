@@ -71,6 +71,9 @@ pub(super) fn page(report: &Report) -> String {
             report.comparisons.len()
         );
     }
+    for one in &report.ensembles {
+        section(&mut out, &tables::title_of(one), &tables::members(one).markdown());
+    }
     groups(&mut out, report);
     if !report.figures.is_empty() {
         out.push_str("\n## Figures\n");

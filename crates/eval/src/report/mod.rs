@@ -53,8 +53,37 @@ pub struct Report {
     pub cold_start: Vec<GroupReport>,
     /// The same metrics on parts of the cases.
     pub groups: Vec<GroupReport>,
+    /// Ensembles whose members were chosen on validation data, with the first seed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ensembles: Vec<EnsembleReport>,
     /// Figures of the experiment.
     pub figures: Vec<FigureReport>,
+}
+
+/// What was chosen for an ensemble.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EnsembleReport {
+    /// As in the experiment.
+    pub name: String,
+    /// The metric that members were chosen by, on validation data.
+    pub metric: String,
+    /// Its value for the chosen ensemble.
+    pub value: f64,
+    /// In the order of the experiment.
+    pub members: Vec<MemberReport>,
+}
+
+/// A candidate for an ensemble.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MemberReport {
+    /// As in the experiment.
+    pub name: String,
+    /// How often it counts; 0: it was not chosen.
+    pub weight: u32,
+    /// The metric of its lists alone.
+    pub alone: f64,
+    /// The metric of the ensemble without it; `None` if it was not chosen, or nothing is left.
+    pub without: Option<f64>,
 }
 
 /// A figure of a run.
@@ -226,6 +255,9 @@ impl Report {
             out.push_str(&format!("warning: {name}: {warning}\n"));
         }
         out.push('\n');
+        for one in &self.ensembles {
+            out.push_str(&format!("{}\n{}\n", tables::title_of(one), tables::members(one).text()));
+        }
         for group in &self.cold_start {
             let title = format!("{}: {} of {} cases", group.name, group.cases, self.cases);
             out.push_str(&format!("{title}\n{}\n", tables::group(self, group).text()));

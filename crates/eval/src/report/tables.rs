@@ -1,7 +1,7 @@
 //! The tables of a report, for the terminal and the page.
 
 use super::axis::number;
-use super::{GroupReport, MetricDefinition, ModelReport, Report};
+use super::{EnsembleReport, GroupReport, MetricDefinition, ModelReport, Report};
 use crate::compare::Comparison;
 use crate::metric::Direction;
 use crate::significance::Spread;
@@ -67,6 +67,27 @@ fn best(values: &[Option<f64>], direction: Direction) -> Vec<usize> {
     };
     let is_best = |row: &usize| values[*row].is_some() && values[*row] == best;
     if finite().count() < 2 { Vec::new() } else { (0..values.len()).filter(is_best).collect() }
+}
+
+/// The heading of [`members`].
+pub(super) fn title_of(one: &EnsembleReport) -> String {
+    format!("{}: members chosen on validation data, {} {:.4}", one.name, one.metric, one.value)
+}
+
+/// The candidates of an ensemble: how often each counts, its value alone, and the ensemble's without it.
+pub(super) fn members(one: &EnsembleReport) -> TextTable {
+    let mut table = TextTable::new(["member", "counts", "alone", "ensemble without it", "it adds"]);
+    for member in &one.members {
+        let without = |of: &dyn Fn(f64) -> String| member.without.map_or(String::new(), of);
+        table.push([
+            member.name.clone(),
+            member.weight.to_string(),
+            format!("{:.4}", member.alone),
+            without(&|value| format!("{value:.4}")),
+            without(&|value| format!("{:+.4}", one.value - value)),
+        ]);
+    }
+    table
 }
 
 /// Models by size and time.

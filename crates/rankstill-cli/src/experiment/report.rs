@@ -1,6 +1,7 @@
 //! The report of a run: every model's results over the seeds, its size, its time, and tests against the undistilled student.
 
 use super::data::all_rows_train;
+use super::ensemble::selection;
 use super::latency;
 use super::measure::GroupMeasurement;
 use super::plan::{COMPRESSED, Distil, ENSEMBLE, PlannedModel, RANKINGS, Source};
@@ -9,6 +10,7 @@ use super::spec::FitOn;
 use anyhow::Result;
 use rankstill::core::ServingBytes;
 use rankstill::distill::self_taught::SELF;
+use rankstill::eval::report::{EnsembleReport, MemberReport};
 use rankstill::eval::{
     ComparisonOptions, GroupReport, Machine, ModelReport, Report, Role, TrainingCost,
 };
@@ -93,6 +95,7 @@ impl Session<'_> {
         report.notes.extend(self.fits());
         report.cold_start = self.groups(models, |measured| &measured.cold_start);
         report.groups = self.groups(models, |measured| &measured.groups);
+        report.ensembles = self.ensembles()?;
         for finding in self.setting.data.manifest.audit.doubts() {
             report.notes.push(format!(
                 "the split: {} ({:?} of {})",
@@ -123,6 +126,29 @@ impl Session<'_> {
                  best."
             )
         })
+    }
+
+    /// What was chosen for each ensemble that chooses, with the first seed.
+    fn ensembles(&self) -> Result<Vec<EnsembleReport>> {
+        let mut all = Vec::new();
+        for (at, planned) in self.plan.models.iter().enumerate() {
+            let Source::Ensemble { members, .. } = &planned.source else { continue };
+            let folder = self.folder(at, self.plan.spec.seeds[0]);
+            let Some(chosen) = selection(&folder)? else { continue };
+            let of = |(nth, &member): (usize, &usize)| MemberReport {
+                name: self.plan.models[member].name.clone(),
+                weight: chosen.weights[nth],
+                alone: chosen.alone[nth],
+                without: chosen.without[nth],
+            };
+            all.push(EnsembleReport {
+                name: planned.name.clone(),
+                metric: self.setting.metrics.validate_name(),
+                value: chosen.value,
+                members: members.iter().enumerate().map(of).collect(),
+            });
+        }
+        Ok(all)
     }
 
     /// The groups come from the data, so they are the same for all models.
