@@ -1,6 +1,6 @@
 //! Signs on both sides: the score of two vectors of -1 and 1 is `b - 2 popcount(u xor v)`, times the item's length if it has one.
 
-use super::{BLOCK, CodeTable, Found, Places, Scores, fill, scan};
+use super::{BLOCK, CodeTable, Found, Places, Scores, VECTORS, fill, scan};
 use crate::kernel::buffer::Buffer;
 use crate::kernel::panels::Rows;
 use crate::kernel::simd::{LANES, Simd};
@@ -148,14 +148,14 @@ struct Prepared<'a> {
 impl Scores for Prepared<'_> {
     #[inline(always)]
     #[allow(clippy::needless_range_loop)] // plain counted loops unroll into registers
-    fn block<S: Simd, const NATIVE: bool>(&self, s: S, block: usize, out: &mut [f32; BLOCK]) {
+    fn block<S: Simd, const NATIVE: bool>(&self, s: S, block: usize) -> [S::F; VECTORS] {
         let Hamming { words, lengths, dim, .. } = self.table;
         let bytes = 4 * BLOCK * self.words.len();
         let words = words.bytes()[block * bytes..][..bytes].as_ptr().cast::<i32>();
-        let mut counts = [s.splat_int(0); BLOCK / LANES];
+        let mut counts = [s.splat_int(0); VECTORS];
         for (w, query) in self.words.iter().enumerate() {
             let query = s.splat_int(*query);
-            for v in 0..BLOCK / LANES {
+            for v in 0..VECTORS {
                 // SAFETY: the block has 64 of each of the query's words. The instruction is there if `NATIVE`.
                 unsafe {
                     let word = s.load_int_ptr(words.add(w * BLOCK + v * LANES));
@@ -166,14 +166,15 @@ impl Scores for Prepared<'_> {
                 }
             }
         }
-        let dim = s.splat_int(*dim as i32);
-        for v in 0..BLOCK / LANES {
-            let score = s.to_float(s.sub_int(dim, s.shl(counts[v], 1)));
-            let score = match lengths.get(block * BLOCK..) {
-                Some(lengths) if !lengths.is_empty() => s.mul(score, s.load(&lengths[v * LANES..])),
-                _ => score,
-            };
-            s.store(&mut out[v * LANES..], score);
+        // Whole numbers: exact, FMA or not.
+        let (dim, two) = (s.splat(*dim as f32), s.splat(2.0));
+        let mut scores = [s.zero(); VECTORS];
+        for v in 0..VECTORS {
+            scores[v] = s.fnma(s.to_float(counts[v]), two, dim);
+            if !lengths.is_empty() {
+                scores[v] = s.mul(scores[v], s.load(&lengths[block * BLOCK + v * LANES..]));
+            }
         }
+        scores
     }
 }

@@ -8,7 +8,7 @@
 //! its four bytes, and 8 / width such groups of four one above the other: `(word >> width * group) & mask` has one code in
 //! each byte, as [`Simd::dot4`] takes it. So codes of 4 bits take two shifts for eight dimensions of 16 items.
 
-use super::{BLOCK, CodeTable, Found, Places, Scores, fill, scan};
+use super::{BLOCK, CodeTable, Found, Places, Scores, VECTORS, fill, scan};
 use crate::kernel::buffer::Buffer;
 use crate::kernel::panels::Rows;
 use crate::kernel::simd::{LANES, Simd};
@@ -378,7 +378,7 @@ struct Prepared<'a> {
 
 impl Scores for Prepared<'_> {
     #[inline(always)]
-    fn block<S: Simd, const NATIVE: bool>(&self, s: S, block: usize, out: &mut [f32; BLOCK]) {
+    fn block<S: Simd, const NATIVE: bool>(&self, s: S, block: usize) -> [S::F; VECTORS] {
         let sums = match self.table.bits {
             1 => self.sums::<S, NATIVE, 1>(s, block),
             2 => self.sums::<S, NATIVE, 2>(s, block),
@@ -388,10 +388,12 @@ impl Scores for Prepared<'_> {
             _ => self.sums::<S, NATIVE, 8>(s, block),
         };
         let scales = &self.table.scales[block * BLOCK..][..BLOCK];
+        let mut scores = [s.zero(); VECTORS];
         for (v, sum) in sums.into_iter().enumerate() {
             let score = s.mul(s.to_float(sum), s.splat(self.unit));
-            s.store(&mut out[v * LANES..], s.mul(score, s.load(&scales[v * LANES..])));
+            scores[v] = s.mul(score, s.load(&scales[v * LANES..]));
         }
+        scores
     }
 }
 
@@ -435,9 +437,6 @@ impl Prepared<'_> {
         high
     }
 }
-
-/// Vectors of a block.
-const VECTORS: usize = BLOCK / LANES;
 
 /// The codes of four dimensions of 16 items.
 ///

@@ -3,7 +3,7 @@
 //! model: its scores are those of the decoded vectors.
 //!
 //! Items are stored in blocks of 64, so that each load serves 16 or 64 items: `[block][word][item]`. A query is prepared
-//! once, then blocks are scored one after the other, into 64 numbers that stay in the first-level cache;
+//! once, then blocks are scored one after the other, into 64 numbers that stay in registers;
 //! those that reach the current k-th best score are kept as in [`topk`](super::topk), with the same order. No query's scores are
 //! ever written as a whole, except by [`CodeTable::scores`].
 //!
@@ -32,6 +32,9 @@ use rayon::prelude::*;
 
 /// Items in a block.
 pub const BLOCK: usize = 64;
+
+/// Vectors of a block's scores.
+const VECTORS: usize = BLOCK / LANES;
 
 /// Items in codes.
 pub trait CodeTable: Send + Sync {
@@ -125,7 +128,7 @@ impl Found<'_> {
 /// One query, prepared for a table.
 trait Scores: Sync {
     /// The scores of a block's items. `NATIVE`: the processor has the instructions of [`is_native`].
-    fn block<S: Simd, const NATIVE: bool>(&self, s: S, block: usize, out: &mut [f32; BLOCK]);
+    fn block<S: Simd, const NATIVE: bool>(&self, s: S, block: usize) -> [S::F; VECTORS];
 }
 
 /// Which of a table's blocks are scored, and what is at each of their places.
@@ -255,7 +258,7 @@ fn fill_kernel<S: Simd, P: Scores, const NATIVE: bool>(
     let mut block_scores = [0.0; BLOCK];
     for at in 0..places.n_blocks() {
         let block = places.block(at);
-        scores.block::<S, NATIVE>(s, block, &mut block_scores);
+        store(s, scores.block::<S, NATIVE>(s, block), &mut block_scores);
         let first = block * BLOCK;
         for (lane, score) in block_scores.iter().take(places.n_items - first).enumerate() {
             out[places.id(first + lane) as usize] = *score;
@@ -274,18 +277,19 @@ fn scan_kernel<S: Simd, P: Scores, const NATIVE: bool>(
     let mut block_scores = [0.0; BLOCK];
     for at in 0..places.n_blocks() {
         let block = places.block(at);
-        scores.block::<S, NATIVE>(s, block, &mut block_scores);
+        let vectors = scores.block::<S, NATIVE>(s, block);
         // In the order of ids an item cannot displace an earlier one with the same score. Codes of few bits have many
         // equal scores.
         let bar = selection.bars[0];
         let bar = s.splat(if places.ids.is_none() { bar.next_up() } else { bar });
-        let mut hits = 0u64;
-        for v in 0..BLOCK / LANES {
-            let reach = s.not_lt(s.load(&block_scores[v * LANES..]), bar);
-            hits |= u64::from(s.mask_bits(reach)) << (v * LANES);
-        }
-        if hits == 0 {
+        let largest = s.max(s.max(vectors[0], vectors[1]), s.max(vectors[2], vectors[3]));
+        if s.mask_bits(s.not_lt(largest, bar)) == 0 {
             continue;
+        }
+        store(s, vectors, &mut block_scores);
+        let mut hits = 0u64;
+        for (v, vector) in vectors.into_iter().enumerate() {
+            hits |= u64::from(s.mask_bits(s.not_lt(vector, bar))) << (v * LANES);
         }
         let first = block * BLOCK;
         if places.n_items - first < BLOCK {
@@ -299,5 +303,12 @@ fn scan_kernel<S: Simd, P: Scores, const NATIVE: bool>(
                 selection.push(0, key(block_scores[lane], id), masked);
             }
         }
+    }
+}
+
+#[inline(always)]
+fn store<S: Simd>(s: S, vectors: [S::F; VECTORS], out: &mut [f32; BLOCK]) {
+    for (v, vector) in vectors.into_iter().enumerate() {
+        s.store(&mut out[v * LANES..], vector);
     }
 }

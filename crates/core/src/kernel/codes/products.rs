@@ -8,7 +8,7 @@
 //! Scouarnec, "Cache locality is not enough", VLDB 2015). Entries are rounded to bytes with one step for all tables, so that sums are of
 //! whole numbers; a part adds at most half a step of error, and a step is 1/255 of the widest table.
 
-use super::{BLOCK, CodeTable, Found, Places, Scores, fill, scan};
+use super::{BLOCK, CodeTable, Found, Places, Scores, VECTORS, fill, scan};
 use crate::kernel::buffer::Buffer;
 use crate::kernel::kmeans::{Clusters, kmeans, refine};
 use crate::kernel::panels::Rows;
@@ -290,8 +290,8 @@ struct OfBytes<'a> {
 
 impl Scores for OfBytes<'_> {
     #[inline(always)]
-    fn block<S: Simd, const NATIVE: bool>(&self, _: S, block: usize, out: &mut [f32; BLOCK]) {
-        out.fill(0.0);
+    fn block<S: Simd, const NATIVE: bool>(&self, s: S, block: usize) -> [S::F; VECTORS] {
+        let mut out = [0.0f32; BLOCK];
         let parts = self.table.bytes_of(block).chunks_exact(BLOCK);
         for (codes, table) in parts.zip(self.tables.chunks_exact(256)) {
             let table: &[f32; 256] = table.first_chunk().expect("256 centres");
@@ -299,6 +299,11 @@ impl Scores for OfBytes<'_> {
                 *out += table[usize::from(*code)];
             }
         }
+        let mut scores = [s.zero(); VECTORS];
+        for (score, out) in scores.iter_mut().zip(out.chunks_exact(LANES)) {
+            *score = s.load(out);
+        }
+        scores
     }
 }
 
@@ -314,7 +319,7 @@ struct OfHalves<'a> {
 
 impl Scores for OfHalves<'_> {
     #[inline(always)]
-    fn block<S: Simd, const NATIVE: bool>(&self, s: S, block: usize, out: &mut [f32; BLOCK]) {
+    fn block<S: Simd, const NATIVE: bool>(&self, s: S, block: usize) -> [S::F; VECTORS] {
         let low = s.splat_int(0x0f0f_0f0f);
         // The words of bytes as they are, and their second and fourth bytes: the first without the second, shifted back, has
         // the sums of the first and third, in two halves of 16 bits each.
@@ -332,8 +337,10 @@ impl Scores for OfHalves<'_> {
         let half = s.splat_int(0xffff);
         let sums = [s.and_int(even, half), s.and_int(odd, half), s.shr(even, 16), s.shr(odd, 16)];
         let (base, step) = (s.splat(self.base), s.splat(self.step));
-        for (sum, out) in sums.into_iter().zip(out.chunks_exact_mut(LANES)) {
-            s.store(out, s.add(s.mul(s.to_float(sum), step), base));
+        let mut scores = [s.zero(); VECTORS];
+        for (score, sum) in scores.iter_mut().zip(sums) {
+            *score = s.add(s.mul(s.to_float(sum), step), base);
         }
+        scores
     }
 }

@@ -2,7 +2,7 @@
 //! matters first, this is pruning that stays dense: items are sorted by their length, so that a block of 64 has one length, and a
 //! score is one chain of multiply-adds, as in [`panels`](crate::kernel::panels).
 
-use super::{BLOCK, CodeTable, Found, Places, Scores, fill, scan};
+use super::{BLOCK, CodeTable, Found, Places, Scores, VECTORS, fill, scan};
 use crate::kernel::buffer::Buffer;
 use crate::kernel::panels::Rows;
 use crate::kernel::simd::{LANES, Simd};
@@ -149,18 +149,16 @@ struct Prepared<'a> {
 impl Scores for Prepared<'_> {
     #[inline(always)]
     #[allow(clippy::needless_range_loop)] // plain counted loops unroll into registers
-    fn block<S: Simd, const NATIVE: bool>(&self, s: S, block: usize, out: &mut [f32; BLOCK]) {
+    fn block<S: Simd, const NATIVE: bool>(&self, s: S, block: usize) -> [S::F; VECTORS] {
         let Ragged { data, starts, .. } = self.table;
         let data = &data[starts[block]..starts[block + 1]];
-        let mut sums = [s.zero(); BLOCK / LANES];
+        let mut sums = [s.zero(); VECTORS];
         for (numbers, query) in data.chunks_exact(BLOCK).zip(self.query) {
             let query = s.splat(*query);
-            for v in 0..BLOCK / LANES {
+            for v in 0..VECTORS {
                 sums[v] = s.fma(query, s.load(&numbers[v * LANES..]), sums[v]);
             }
         }
-        for v in 0..BLOCK / LANES {
-            s.store(&mut out[v * LANES..], sums[v]);
-        }
+        sums
     }
 }
