@@ -129,7 +129,7 @@ impl SelfTaught {
 
     fn learn_from(&mut self, teacher: Trace) -> Result<()> {
         let own = own_objective(&*self.student, &self.log)?;
-        self.objective = self.method.teach(own, &self.cases, &[teacher.clone()])?;
+        self.objective = self.method.teach(own, &self.cases, std::slice::from_ref(&teacher))?;
         self.teacher = Some(teacher);
         Ok(())
     }
