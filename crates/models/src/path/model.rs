@@ -82,9 +82,11 @@ enum Paths {
 }
 
 impl Path {
-    /// Whether P is formed.
+    /// Whether P is formed. On LightGCN's Gowalla split all users are ranked more than twice as fast with it as by dense
+    /// products with the log; sharpening needs dense products anyway, of which those with the log are the cheaper ones.
     pub(super) fn forms_paths(&self) -> bool {
-        self.weight > 0.0 && (self.power != 1.0 || self.neighbours > 0)
+        let plain = self.power == 1.0 && self.neighbours == 0;
+        self.weight > 0.0 && !(plain && self.sharpen != Sharpen::None)
     }
 
     /// P by columns: row *j* holds what contributes to the score of item *j*.
