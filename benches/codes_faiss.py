@@ -26,7 +26,7 @@ def main():
 
     faiss.omp_set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        ours = dict(figures([binary, "--bench", folder]))
+        ours = dict(figures([binary, "--bench", "--folder", folder]))
         users, items = (
             numpy.fromfile(pathlib.Path(folder) / f"{name}.f32", dtype=numpy.float32).reshape(-1, DIM)
             for name in ("users", "items")

@@ -2,7 +2,7 @@
 //! find of the exact top 20. One thread, blocks of queries as an evaluation has them and single ones as a server has them.
 //!
 //! ```sh
-//! cargo bench -p rankstill-models --bench codes -- [FOLDER] [--rounds 5]
+//! cargo bench -p rankstill-models --bench codes -- [--folder DIR] [--rounds 5]
 //! ```
 //! With a folder, the vectors are written to it (`users.f32`, `items.f32`, row-major) for `benches/codes_faiss.py`. Lines of two words are
 //! `name value` pairs for that script: microseconds a query of a block (`name_us`), of a single query (`name_single_us`), recall.
@@ -32,9 +32,12 @@ fn main() {
         println!("timings run under `cargo bench` only");
         return;
     }
-    let folder = arguments.iter().find(|argument| !argument.starts_with("--"));
-    let rounds = arguments.iter().position(|argument| argument == "--rounds");
-    let rounds = rounds.and_then(|at| arguments.get(at + 1)?.parse().ok()).unwrap_or(5);
+    let named = |name: &str| {
+        let at = arguments.iter().position(|argument| argument == name)?;
+        arguments.get(at + 1)
+    };
+    let folder = named("--folder");
+    let rounds = named("--rounds").and_then(|rounds| rounds.parse().ok()).unwrap_or(5);
     let data = match Gowalla::read() {
         Ok(data) => data,
         Err(error) => return println!("skipped: {error}"),

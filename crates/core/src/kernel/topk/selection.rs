@@ -147,10 +147,16 @@ impl Selection {
     }
 }
 
+/// Keys up to which an exact selection is as quick as [`cut`].
+const SHORT: usize = 192;
+
 /// Moves the best `k` of at least as many keys, and perhaps a few more, to the front. Returns the key that a
 /// further one must exceed, and how many are kept.
 pub(in crate::kernel) fn raise(keys: &mut [u64], k: usize, ordered: &mut Vec<u32>) -> (u64, usize) {
-    if let Some((ordered, kept)) = cut(keys, k, ordered) {
+    // A short list is selected from before its range of scores is halved a few times.
+    if keys.len() > SHORT
+        && let Some((ordered, kept)) = cut(keys, k, ordered)
+    {
         return (u64::from(ordered) << 32, kept);
     }
     let (_, kth, _) = keys.select_nth_unstable_by(k - 1, |a, b| b.cmp(a));
