@@ -26,6 +26,7 @@ fusion = { kind = "reciprocal_rank", select = 6, debias = 0.05 }
 [models.MF]
 kind = "bpr_mf"
 dim = 8
+item_bias = false
 train = { epochs = 6, batch_size = 64, patience = 0 }
 [models."MF/KD"]
 like = "MF"
@@ -84,7 +85,8 @@ fn a_run_with_compressed_models_has_a_chart_and_repeats_to_the_byte() {
     }
     assert_eq!(row("MF/self")["teachers"], json!(["self"]));
     let bytes = |name: &str| row(name)["bytes_per_item"].as_f64().unwrap();
-    assert!((bytes("MF") - 32.0).abs() < 0.1 && (bytes("MF/int4") - 8.0).abs() < 0.1);
+    let (exact, coded) = (bytes("MF"), bytes("MF/int4"));
+    assert!((exact - 32.0).abs() < 0.1 && (8.0..10.0).contains(&coded), "{exact} {coded}");
     assert!((row("MF/int4")["bytes_per_user"].as_f64().unwrap() - 32.0).abs() < 0.1);
 
     let table = fs::read_to_string(one.join("frontier.tsv")).unwrap();
