@@ -292,7 +292,7 @@ pub static MODELS: &[Entry<dyn Recipe>] = &[
         name: "compressed",
         about: "a factored model whose item side is in codes or cut down (`compress`)",
         small: r#"{
-            "model": {"kind": "implicit_als", "dim": 8, "l2": 1.0},
+            "model": {"kind": "implicit_als", "dim": 8},
             "compress": {"kind": "int", "bits": 6}
         }"#,
         parse: compressed::parse,

@@ -45,6 +45,8 @@ pub struct Curve {
     pub level: bool,
     /// The names of the points, shown when the pointer rests on one; may be empty.
     pub labels: Vec<String>,
+    /// Draws marks without a line between them: points that are no series.
+    pub scattered: bool,
     /// Draws a grey line around other curves, without marks, and writes the labels beside its points.
     pub outline: bool,
 }

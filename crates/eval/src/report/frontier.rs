@@ -6,6 +6,9 @@ use super::figure::{Curve, Figure, Panel, Point};
 use super::{ModelReport, Report};
 use std::fmt::Write as _;
 
+/// The family of models that differ in more than their size.
+pub const SINGLE: &str = "single models";
+
 /// Confidence of the bars.
 const LEVEL: f64 = 0.95;
 
@@ -46,12 +49,14 @@ fn panel(report: &Report, metric: &str, price: &Price) -> Option<Panel> {
         own.sort_by(|a, b| a.1.total_cmp(&b.1));
         let labels = own.iter().map(|(model, ..)| model.name.clone()).collect();
         let points = own.into_iter().map(point).collect();
-        curves.push(Curve { name: family.to_owned(), points, labels, ..Curve::default() });
+        let (name, scattered) = (family.to_owned(), family == SINGLE);
+        curves.push(Curve { name, points, labels, scattered, ..Curve::default() });
     }
     let best = hull(&shown);
     let labels = best.iter().map(|&at| shown[at].0.name.clone()).collect();
     let points = best.iter().map(|&at| Point { deviation: None, ..point(&shown[at]) }).collect();
-    curves.push(Curve { name: "frontier".into(), points, labels, outline: true, level: false });
+    let name = "frontier".into();
+    curves.push(Curve { name, points, labels, outline: true, ..Curve::default() });
     let (x, y) = (Axis::log(price.label), Axis::linear(metric));
     Some(Panel { x, names: None, y, curves, bars: None })
 }

@@ -8,6 +8,7 @@ mod svg;
 mod tables;
 mod tradeoff;
 
+pub use frontier::SINGLE;
 pub use tables::comparisons;
 
 use crate::compare::Comparison;

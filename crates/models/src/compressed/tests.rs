@@ -5,7 +5,7 @@ use rankstill_core::{Error, Query, ServingBytes, TopK};
 
 /// What the tests compress.
 fn base() -> Value {
-    json!({"kind": "implicit_als", "dim": 8, "l2": 1.0})
+    json!({"kind": "implicit_als", "dim": 8})
 }
 
 fn settings(entry: &Entry<dyn Compressor>) -> Value {

@@ -10,7 +10,7 @@ use super::spec::FitOn;
 use anyhow::Result;
 use rankstill::core::ServingBytes;
 use rankstill::distill::self_taught::SELF;
-use rankstill::eval::report::{EnsembleReport, MemberReport};
+use rankstill::eval::report::{EnsembleReport, MemberReport, SINGLE};
 use rankstill::eval::{
     ComparisonOptions, GroupReport, Machine, ModelReport, Report, Role, TrainingCost,
 };
@@ -262,7 +262,7 @@ impl Session<'_> {
             (Source::Rankings { .. }, _) => "rankings".into(),
             (Source::Fit { .. }, Role::Distilled) => "distilled".into(),
             (Source::Fit { .. }, Role::Student) => "alone".into(),
-            (Source::Fit { .. }, _) => "single models".into(),
+            (Source::Fit { .. }, _) => SINGLE.into(),
         }
     }
 

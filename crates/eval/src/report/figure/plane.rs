@@ -3,6 +3,7 @@
 use super::{Curve, DASHED, PLANE_HEIGHT, Panel, Point, draw_mark, draw_named_mark, polyline};
 use crate::report::axis::{Scale, aligned_numbers, number};
 use crate::report::svg::{Svg, colour, escape, text_width};
+use std::iter;
 
 /// A panel with its scales and its position in pixels.
 pub(super) struct Plane<'a> {
@@ -71,9 +72,10 @@ impl<'a> Plane<'a> {
             self.draw_bars(out, label, &curves);
         }
         let outlines = self.panel.curves.iter().filter(|curve| curve.outline);
-        outlines.for_each(|curve| self.draw_outline(out, curve));
+        outlines.clone().for_each(|curve| self.draw_outline(out, curve));
         numbered(true).into_iter().for_each(|(index, curve)| self.draw_level(out, index, curve));
         curves.into_iter().for_each(|(index, curve)| self.draw_curve(out, index, curve));
+        outlines.for_each(|curve| self.draw_labels(out, curve));
     }
 
     fn at_x(&self, x: f64) -> f64 {
@@ -104,18 +106,27 @@ impl<'a> Plane<'a> {
         ));
     }
 
-    /// Behind the curves, with a label at each point, above it unless that would leave the plane or cover the one before.
+    /// Where a curve's points are, of those that can be shown, with their labels.
+    fn labelled<'c>(&self, curve: &'c Curve) -> Vec<((f64, f64), &'c str)> {
+        let labels = curve.labels.iter().map(String::as_str).chain(iter::repeat(""));
+        let shown = |point: &Point| self.panel.x.shows(point.x) && self.panel.y.shows(point.y);
+        let points = curve.points.iter().zip(labels).filter(|(point, _)| shown(point));
+        points.map(|(point, label)| ((self.at_x(point.x), self.at_y(point.y)), label)).collect()
+    }
+
+    /// Behind the curves.
     fn draw_outline(&self, out: &mut Svg, curve: &Curve) {
-        let shown = |point: &&Point| self.panel.x.shows(point.x) && self.panel.y.shows(point.y);
-        let points = curve.points.iter().filter(shown);
-        let points: Vec<(f64, f64)> =
-            points.map(|point| (self.at_x(point.x), self.at_y(point.y))).collect();
+        let points = self.labelled(curve);
         out.line(format_args!(
             r##"<polyline points="{}" fill="none" stroke="#999" stroke-width="6" stroke-opacity="0.35" stroke-linejoin="round" stroke-linecap="round"/>"##,
-            polyline(points.iter().copied())
+            polyline(points.iter().map(|(at, _)| *at))
         ));
+    }
+
+    /// Before the curves, above each point unless that would leave the plane or cover another label.
+    fn draw_labels(&self, out: &mut Svg, curve: &Curve) {
         let mut taken: Vec<(f64, f64, f64)> = Vec::new();
-        for ((x, y), label) in points.iter().zip(&curve.labels) {
+        for ((x, y), label) in self.labelled(curve) {
             let half = 0.85 * text_width(label) / 2.0;
             let middle = x.clamp(self.left + half + 2.0, (self.right - half).max(self.left + half));
             let free = |at: &f64| {
@@ -128,7 +139,7 @@ impl<'a> Plane<'a> {
             let Some(at) = near.into_iter().find(free) else { continue };
             taken.push((middle, at, half));
             out.line(format_args!(
-                r##"<text x="{middle:.1}" y="{at:.1}" font-size="10.5" fill="#333" text-anchor="middle">{}</text>"##,
+                r##"<text x="{middle:.1}" y="{at:.1}" font-size="10.5" fill="#222" stroke="#fff" stroke-width="3" paint-order="stroke" text-anchor="middle">{}</text>"##,
                 escape(label)
             ));
         }
@@ -149,10 +160,12 @@ impl<'a> Plane<'a> {
                 polyline(up.chain(down))
             ));
         }
-        out.line(format_args!(
-            r#"<polyline points="{}" fill="none" stroke="{colour}" stroke-width="2" stroke-linejoin="round"/>"#,
-            polyline(positions.iter().copied())
-        ));
+        if !curve.scattered {
+            out.line(format_args!(
+                r#"<polyline points="{}" fill="none" stroke="{colour}" stroke-width="2" stroke-linejoin="round"/>"#,
+                polyline(positions.iter().copied())
+            ));
+        }
         if many {
             // A few marks, so that curves can be distinguished without colour.
             let (first, step) = (positions.len() / 16, positions.len().div_ceil(8));
@@ -161,8 +174,7 @@ impl<'a> Plane<'a> {
             }
             return;
         }
-        let named = curve.points.iter().zip(&curve.labels).filter(|(point, _)| shown(point));
-        let mut names = named.map(|(_, name)| name);
+        let mut names = self.labelled(curve).into_iter().map(|(_, name)| name);
         for (point, (x, y)) in points.iter().zip(&positions) {
             if point.deviation.is_some_and(|deviation| deviation > 0.0) {
                 let (high, low) = (self.end(point, 1.0), self.end(point, -1.0));
@@ -171,7 +183,7 @@ impl<'a> Plane<'a> {
                     r#"<path d="M{l:.1} {high:.1}H{r:.1}M{x:.1} {high:.1}V{low:.1}M{l:.1} {low:.1}H{r:.1}" fill="none" stroke="{colour}" stroke-width="1.3"/>"#
                 ));
             }
-            match names.next() {
+            match names.next().filter(|name| !name.is_empty()) {
                 Some(name) => draw_named_mark(out, index, (*x, *y), name),
                 None => draw_mark(out, index, *x, *y),
             }
