@@ -302,6 +302,10 @@ impl<R> Fused<R> {
 
 impl<'a, R: Deref<Target = dyn Ranker + 'a> + Send + Sync> Ranker for Fused<R> {
     fn rank(&self, queries: &[Query<'_>], top: &TopK<'_>) -> Result<Rankings> {
+        if self.fusion.debias > 0.0 && self.discounts.is_none() {
+            let problem = "needs the popularity of items (`Fused::with_popularity`)".to_owned();
+            return Err(Error::Config { key: "fusion.debias".into(), problem });
+        }
         let each = TopK { k: self.fusion.cut, ..*top };
         let lists = self
             .members
@@ -403,6 +407,10 @@ mod tests {
         let fusion = Fusion { kind: Worth::Borda, cut: 3, ..Fusion::default() };
         let ensemble = Fused::new(members, fusion).unwrap();
         let query = |user| Query { user, history: &[1], hidden: &[] };
+        let debiased = Fusion { debias: 0.1, ..ensemble.fusion.clone() };
+        let members: Vec<Arc<dyn Ranker>> = vec![Arc::new(From(0))];
+        let unknown = Fused::new(members, debiased).unwrap().rank(&[query(None)], &TopK::unseen(4));
+        assert!(unknown.unwrap_err().to_string().contains("fusion.debias: needs the popularity"));
         let ranked = ensemble.rank(&[query(None)], &TopK::unseen(4)).unwrap();
         // Lists 0 2 3 and 4 5 0: 0 has 1 + 1/3.
         assert_eq!(ranked.items(0), [0, 4, 2, 5]);

@@ -8,6 +8,7 @@
 //! Differs: a born-again network starts anew from random parameters; here the student goes on, as in the later works that train in
 //! one generation.
 
+use crate::parts::teacher_lists::{insert_lists, lists_of};
 use crate::trace;
 use rankstill_core::{
     Answers, Batch, Cases, Distiller, Error, Grad, ItemId, Lists, Model, Objective, Rankings,
@@ -183,9 +184,9 @@ impl Objective for SelfTaught {
             let scores = (0..lists.len()).flat_map(|query| teacher.last().scores(query));
             let scores: Vec<f32> = scores.copied().collect();
             state.insert("self.scores", &[scores.len()], scores);
-            put_lists(&mut state, "self.items", &lists);
+            insert_lists(&mut state, "self.items", &lists);
             if let Some(ranks) = teacher.labelled_ranks() {
-                put_lists(&mut state, "self.labelled", ranks);
+                insert_lists(&mut state, "self.labelled", ranks);
             }
         }
         state.insert_all("taught.", self.objective.state());
@@ -227,25 +228,6 @@ fn averaged(average: Tensors, now: &Tensors, share: f32) -> Tensors {
         }
     }
     next
-}
-
-fn put_lists(state: &mut Tensors, name: &str, lists: &Lists<u32>) {
-    let lengths: Vec<u32> = lists.iter().map(|list| list.len() as u32).collect();
-    state.insert(format!("{name}.lengths"), &[lengths.len()], lengths);
-    state.insert(name, &[lists.values().len()], lists.values().to_vec());
-}
-
-fn lists_of(state: &Tensors, name: &str) -> Result<Lists<u32>> {
-    let (lengths, values) = (state.u32s(&format!("{name}.lengths"))?, state.u32s(name)?);
-    let mut starts = vec![0];
-    starts.extend(lengths.iter().scan(0, |end, &length| {
-        *end += length as usize;
-        Some(*end)
-    }));
-    Lists::from_parts(starts, values.to_vec()).ok_or_else(|| Error::Tensor {
-        name: name.to_owned(),
-        problem: format!("{} lists do not hold {} values", lengths.len(), values.len()),
-    })
 }
 
 #[cfg(test)]

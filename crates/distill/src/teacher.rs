@@ -112,13 +112,18 @@ impl Teacher {
     /// Several teachers as one. Where the fusion lets users weigh the members, they do so by the cases `valid`.
     ///
     /// # Errors
-    /// When the settings of the fusion do not fit the members or the data.
+    /// When the settings of the fusion do not fit the members or the data, or ask for a choice of members.
     pub fn ensemble(
         name: impl Into<String>,
         members: &[Self],
         fusion: Fusion,
         valid: Option<&Cases>,
     ) -> Result<Self> {
+        if fusion.select > 0 {
+            let problem =
+                "the members of this ensemble are given; choose them by `Fused::select_on`";
+            return Err(Error::Config { key: "fusion.select".into(), problem: problem.into() });
+        }
         let rankers = members.iter().map(|member| Arc::clone(&member.ranker)).collect();
         let mut fused = Fused::new(rankers, fusion)?;
         if let Some(valid) = valid {

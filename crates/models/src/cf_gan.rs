@@ -33,14 +33,13 @@ mod model;
 mod tests;
 
 use crate::item_cf::up_to;
-use crate::parts::own_loss::OwnLoss;
+use crate::parts::baskets::transposed;
+use crate::parts::own_loss::OwnTraining;
 use crate::parts::settings::{self, Checked, gradient_recipe, padded};
 use learner::GanLearner;
 use rankstill_core::kernel::optimizer::{Adam, Optimizer};
-use rankstill_core::train::train;
 use rankstill_core::{
-    Cases, Fit, Interactions, ItemId, Learner, Lists, Model, ModelConfig, Objective, Plan, Recipe,
-    Result, Tensors, Trainable,
+    Fit, Interactions, Learner, Model, ModelConfig, Plan, Recipe, Result, Tensors,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -146,20 +145,6 @@ impl Checked for CfGan {
 /// Wider layers were never of any use.
 const MAX_WIDTH: usize = 8192;
 
-impl CfGan {
-    /// The log, with an item's users as its row in item mode.
-    fn rows(&self, log: &Arc<Interactions>) -> Result<Arc<Interactions>> {
-        if self.by == By::Users {
-            return Ok(Arc::clone(log));
-        }
-        let mut users: Vec<Vec<ItemId>> = vec![Vec::new(); log.n_items()];
-        for (user, item, _) in log.iter() {
-            users[item as usize].push(user);
-        }
-        Ok(Arc::new(Interactions::new(log.n_users(), Lists::from_iter(users), None, None)?))
-    }
-}
-
 impl ModelConfig for CfGan {
     fn kind(&self) -> &'static str {
         "cf_gan"
@@ -191,9 +176,10 @@ impl ModelConfig for CfGan {
 impl Recipe for CfGan {
     fn fit(&self, log: &Arc<Interactions>, fit: &mut Fit<'_>) -> Result<Box<dyn Model>> {
         self.check()?;
-        let rows = self.rows(log)?;
-        let cases = Cases::per_user(&rows);
-        train(&OfRows(self), &rows, &cases, Box::new(OwnLoss), fit)
+        match self.by {
+            By::Users => self.fit_rows(log, fit),
+            By::Items => self.fit_rows(&Arc::new(transposed(log)?), fit),
+        }
     }
 
     fn training_plan(&self) -> Option<&Plan> {
@@ -201,43 +187,16 @@ impl Recipe for CfGan {
     }
 }
 
-/// The recipe as the training loop needs it; all its logs are of rows to be generated.
-#[derive(Serialize)]
-#[serde(transparent)]
-struct OfRows<'a>(&'a CfGan);
-
-impl ModelConfig for OfRows<'_> {
-    fn kind(&self) -> &'static str {
-        self.0.kind()
+impl OwnTraining for CfGan {
+    fn own_plan(&self) -> &Plan {
+        &self.train
     }
 
-    fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
-        self.0.load(tensors)
+    fn random(&self, rows: &Arc<Interactions>, seed: u64) -> Box<dyn Learner> {
+        Box::new(GanLearner::random(self, rows, seed))
     }
 
-    fn memory(&self, n_users: usize, n_items: usize, n_interactions: usize) -> u64 {
-        self.0.memory(n_users, n_items, n_interactions)
-    }
-}
-
-impl Trainable for OfRows<'_> {
-    fn plan(&self) -> &Plan {
-        &self.0.train
-    }
-
-    fn cases(&self, rows: &Interactions) -> Cases {
-        Cases::per_user(rows)
-    }
-
-    fn objective(&self, _rows: &Interactions) -> Box<dyn Objective> {
-        Box::new(OwnLoss)
-    }
-
-    fn init(&self, rows: &Arc<Interactions>, seed: u64) -> Result<Box<dyn Learner>> {
-        Ok(Box::new(GanLearner::random(self.0, rows, seed)))
-    }
-
-    fn resume(&self, rows: &Arc<Interactions>, state: &Tensors) -> Result<Box<dyn Learner>> {
-        Ok(Box::new(GanLearner::resumed(self.0, rows, state)?))
+    fn resumed(&self, rows: &Arc<Interactions>, state: &Tensors) -> Result<Box<dyn Learner>> {
+        Ok(Box::new(GanLearner::resumed(self, rows, state)?))
     }
 }

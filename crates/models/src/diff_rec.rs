@@ -31,16 +31,13 @@ mod model;
 mod tests;
 
 use crate::item_cf::up_to;
-use crate::parts::own_loss::OwnLoss;
+use crate::parts::own_loss::OwnTraining;
 use crate::parts::settings::{self, Checked, gradient_recipe, padded};
 use learner::DiffLearner;
 use rankstill_core::kernel::optimizer::{Adam, Optimizer};
-use rankstill_core::train::train;
 use rankstill_core::{
-    Cases, Fit, Interactions, Learner, Model, ModelConfig, Objective, Plan, Recipe, Result,
-    Tensors, Trainable,
+    Fit, Interactions, Learner, Model, ModelConfig, Plan, Recipe, Result, Tensors,
 };
-use serde::Serialize;
 use std::sync::Arc;
 
 gradient_recipe! {
@@ -166,7 +163,7 @@ impl ModelConfig for DiffRec {
 impl Recipe for DiffRec {
     fn fit(&self, log: &Arc<Interactions>, fit: &mut Fit<'_>) -> Result<Box<dyn Model>> {
         self.check()?;
-        train(&Denoising(self), log, &Cases::per_user(log), Box::new(OwnLoss), fit)
+        self.fit_rows(log, fit)
     }
 
     fn training_plan(&self) -> Option<&Plan> {
@@ -174,43 +171,16 @@ impl Recipe for DiffRec {
     }
 }
 
-/// The recipe as the training loop needs it.
-#[derive(Serialize)]
-#[serde(transparent)]
-struct Denoising<'a>(&'a DiffRec);
-
-impl ModelConfig for Denoising<'_> {
-    fn kind(&self) -> &'static str {
-        self.0.kind()
+impl OwnTraining for DiffRec {
+    fn own_plan(&self) -> &Plan {
+        &self.train
     }
 
-    fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
-        self.0.load(tensors)
+    fn random(&self, log: &Arc<Interactions>, seed: u64) -> Box<dyn Learner> {
+        Box::new(DiffLearner::random(self, log.n_items(), seed))
     }
 
-    fn memory(&self, n_users: usize, n_items: usize, n_interactions: usize) -> u64 {
-        self.0.memory(n_users, n_items, n_interactions)
-    }
-}
-
-impl Trainable for Denoising<'_> {
-    fn plan(&self) -> &Plan {
-        &self.0.train
-    }
-
-    fn cases(&self, log: &Interactions) -> Cases {
-        Cases::per_user(log)
-    }
-
-    fn objective(&self, _log: &Interactions) -> Box<dyn Objective> {
-        Box::new(OwnLoss)
-    }
-
-    fn init(&self, log: &Arc<Interactions>, seed: u64) -> Result<Box<dyn Learner>> {
-        Ok(Box::new(DiffLearner::random(self.0, log.n_items(), seed)))
-    }
-
-    fn resume(&self, log: &Arc<Interactions>, state: &Tensors) -> Result<Box<dyn Learner>> {
-        Ok(Box::new(DiffLearner::resumed(self.0, log.n_items(), state)?))
+    fn resumed(&self, log: &Arc<Interactions>, state: &Tensors) -> Result<Box<dyn Learner>> {
+        Ok(Box::new(DiffLearner::resumed(self, log.n_items(), state)?))
     }
 }

@@ -25,14 +25,15 @@ mod model;
 mod tests;
 
 use crate::mult_vae::{MultVae, VaeLearner};
+use crate::parts::baskets::transposed;
 use crate::parts::multinomial::Multinomial;
 use crate::parts::settings::{self, Checked, Training, gradient_recipe};
 use model::{Decoded, DecodingLearner};
 use rankstill_core::kernel::optimizer::{Adam, Optimizer};
 use rankstill_core::train::train;
 use rankstill_core::{
-    Cases, Fit, Interactions, ItemId, Learner, Lists, Model, ModelConfig, Objective, Plan, Recipe,
-    Result, Tensors, Trainable,
+    Cases, Fit, Interactions, Learner, Model, ModelConfig, Objective, Plan, Recipe, Result,
+    Tensors, Trainable,
 };
 use serde::Serialize;
 use std::sync::Arc;
@@ -132,15 +133,6 @@ impl Recipe for ItemAe {
     fn training_plan(&self) -> Option<&Plan> {
         Some(&self.train)
     }
-}
-
-/// The users of every item, in the order of their numbers.
-fn transposed(log: &Interactions) -> Result<Interactions> {
-    let mut users: Vec<Vec<ItemId>> = vec![Vec::new(); log.n_items()];
-    for (user, item, _) in log.iter() {
-        users[item as usize].push(user);
-    }
-    Interactions::new(log.n_users(), Lists::from_iter(users), None, None)
 }
 
 /// The recipe as the training loop needs it; all its logs are transposed.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::ops::Deref;
 
 /// The value of the lists of these cases; larger is better.
-pub type Value<'a> = dyn Fn(&Rankings, &Cases) -> Result<f64> + 'a;
+pub type Value<'a> = dyn Fn(Rankings, &Cases) -> Result<f64> + 'a;
 
 /// Cases that a choice is made on; more would cost time and change nothing.
 const MOST_CASES: usize = 10_000;
@@ -47,37 +47,37 @@ impl Fusion {
         lists: &[Rankings],
         discounts: Option<&[f32]>,
         k: usize,
-        value: &dyn Fn(&Rankings) -> Result<f64>,
+        value: &dyn Fn(Rankings) -> Result<f64>,
     ) -> Result<Selection> {
         let worths: Vec<Worths> =
             (0..).zip(lists).map(|(at, lists)| self.worths(at, lists)).collect();
         let of_counts = |counts: &[u32]| {
             let parts = counts.iter().zip(&worths).filter(|(count, _)| **count > 0);
             let parts: Vec<(f32, &Worths)> = parts.map(|(&n, worths)| (n as f32, worths)).collect();
-            value(&best(&parts, discounts, k))
+            value(best(&parts, discounts, k))
         };
-        let with = |counts: &[u32], member: usize, by: i64| {
+        let with = |counts: &[u32], member: usize| {
             let mut counts = counts.to_vec();
-            counts[member] = counts[member].saturating_add_signed(by as i32);
+            counts[member] += 1;
             counts
         };
         let members = 0..lists.len();
         let nobody = vec![0; lists.len()];
         let mut alone = Vec::new();
         for member in members.clone() {
-            alone.push(of_counts(&with(&nobody, member, 1))?);
+            alone.push(of_counts(&with(&nobody, member))?);
         }
         let mut rounds = vec![first_best(&alone)];
-        let mut counts = with(&nobody, rounds[0].0, 1);
+        let mut counts = with(&nobody, rounds[0].0);
         let mut chosen = (counts.clone(), rounds[0].1);
         for _ in 1..self.select {
             let mut values = Vec::new();
             for member in members.clone() {
-                values.push(of_counts(&with(&counts, member, 1))?);
+                values.push(of_counts(&with(&counts, member))?);
             }
             let (member, value) = first_best(&values);
             rounds.push((member, value));
-            counts = with(&counts, member, 1);
+            counts = with(&counts, member);
             if value > chosen.1 {
                 chosen = (counts.clone(), value);
             }
@@ -162,7 +162,7 @@ impl<'a, R: Deref<Target = dyn Ranker + 'a> + Send + Sync> Fused<R> {
         let (queries, top) = (cases.queries(), TopK::unseen(self.fusion.cut));
         let lists = self.members.iter().map(|member| member.rank(&queries, &top));
         let lists = lists.collect::<Result<Vec<_>>>()?;
-        let value = |lists: &Rankings| value(lists, &cases);
+        let value = |lists| value(lists, &cases);
         self.fusion.choose(&lists, self.discounts.as_deref(), k, &value).map(Some)
     }
 
@@ -201,7 +201,7 @@ mod tests {
     }
 
     /// 1 / rank of item 0 in the first case and of item 1 in the second, summed.
-    fn value(ranked: &Rankings) -> Result<f64> {
+    fn value(ranked: Rankings) -> Result<f64> {
         let of = |case: usize| {
             let at = ranked.items(case).iter().position(|&item| item == case as u32);
             at.map_or(0.0, |at| 1.0 / (at + 1) as f64)
@@ -261,7 +261,7 @@ mod tests {
         let span = Span { user: Some(0), history: 0..0, hidden: 0..0, targets: 0..1 };
         let valid = Cases::new(4, Arc::new(vec![2]), vec![span]).unwrap();
         let fused = Fused::new(members, fusion(2)).unwrap();
-        let first = |ranked: &Rankings, cases: &Cases| {
+        let first = |ranked: Rankings, cases: &Cases| {
             Ok(f64::from(u8::from(ranked.items(0)[0] == cases.targets_of(0)[0])))
         };
         let chosen = fused.select_on(&valid, 1, &first).unwrap().unwrap();

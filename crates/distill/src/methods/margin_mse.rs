@@ -18,6 +18,7 @@ use crate::parts::blend::{Context, ItemScores, Term, blend};
 use crate::parts::settings::{Settings, above_0, at_least_1, not_negative, wrong};
 use crate::parts::teacher_lists::scored_lists;
 use crate::parts::unlabelled_sampler::UnlabelledSampler;
+use crate::parts::weighted_sampling::summed_before;
 use rankstill_core::{Cases, Distiller, ItemId, Lists, Objective, Requirements, Result, Trace};
 use serde::{Deserialize, Serialize};
 
@@ -98,12 +99,7 @@ impl MarginMseTerm {
             let scale = f64::from(config.spread) / deviation;
             scores.iter_mut().for_each(|score| *score = (f64::from(*score) * scale) as f32);
         }
-        let mut before = vec![0.0];
-        let mut sum = 0.0;
-        before.extend((0..config.window).map(|at| {
-            sum += (-(at as f64) / f64::from(config.temperature)).exp();
-            sum
-        }));
+        let before = summed_before(config.window, config.temperature);
         Self { config, lists, scores, before }
     }
 

@@ -20,7 +20,7 @@
 use crate::parts::blend::{Context, ItemScores, Term, blend};
 use crate::parts::losses::cross_entropy;
 use crate::parts::settings::{Settings, above_0, at_least_1, not_negative};
-use crate::parts::teacher_lists::scored_lists;
+use crate::parts::teacher_lists::{insert_lists, lists_of, scored_lists};
 use crate::parts::unlabelled_sampler::UnlabelledSampler;
 use crate::parts::weighted_sampling::weighted_positions;
 use rankstill_core::kernel::math::exp;
@@ -233,40 +233,25 @@ impl Term for RceKdTerm {
     fn state(&self) -> Tensors {
         let mut state = Tensors::default();
         if !self.student.is_empty() {
-            let lengths: Vec<u32> = self.student.iter().map(|list| list.len() as u32).collect();
-            state.insert("lengths", &[lengths.len()], lengths);
-            let items = self.student.values().to_vec();
-            state.insert("items", &[items.len()], items);
+            insert_lists(&mut state, "student", &self.student);
         }
         state
     }
 
     fn restore(&mut self, state: &Tensors) -> Result<()> {
         self.student = Lists::default();
-        if state.get("lengths").is_none() {
+        if state.get("student").is_none() {
             return Ok(());
         }
-        let (lengths, items) = (state.u32s("lengths")?, state.u32s("items")?);
-        let mut starts = vec![0];
-        let mut end = 0;
-        starts.extend(lengths.iter().map(|&length| {
-            end += length as usize;
-            end
-        }));
-        let sound = lengths.len() == self.lists.len()
-            && items.iter().all(|&item| (item as usize) < self.n_items);
-        match Lists::from_parts(starts, items.to_vec()).filter(|_| sound) {
-            Some(lists) => self.student = lists,
-            None => {
-                let problem = format!(
-                    "{} lists of {} items do not fit {} queries",
-                    lengths.len(),
-                    items.len(),
-                    self.lists.len()
-                );
-                return Err(Error::Tensor { name: "items".into(), problem });
-            }
+        let lists = lists_of(state, "student")?;
+        if let Some(&item) = lists.values().iter().find(|&&item| item as usize >= self.n_items) {
+            return Err(Error::UnknownItem { item: item as usize, n_items: self.n_items });
         }
+        if lists.len() != self.lists.len() {
+            let problem = format!("{} lists for {} queries", lists.len(), self.lists.len());
+            return Err(Error::Tensor { name: "student".into(), problem });
+        }
+        self.student = lists;
         Ok(())
     }
 }

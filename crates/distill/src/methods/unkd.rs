@@ -21,6 +21,7 @@ use crate::parts::labelled::Labelled;
 use crate::parts::settings::{Settings, above_0, at_least_1, not_negative};
 use crate::parts::teacher_lists::unlabelled_lists;
 use crate::parts::unlabelled_sampler::UnlabelledSampler;
+use crate::parts::weighted_sampling::summed_before;
 use rankstill_core::kernel::math::{sigmoid, softplus};
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::{Cases, Distiller, ItemId, Lists, Objective, Requirements, Result, Trace};
@@ -135,12 +136,7 @@ impl UnKdTerm {
             }
         }
         let longest = config.window.min(config.depth);
-        let mut before = vec![0.0];
-        let mut sum = 0.0;
-        before.extend((0..longest).map(|at| {
-            sum += (-(at as f64) / f64::from(config.temperature)).exp();
-            sum
-        }));
+        let before = summed_before(longest, config.temperature);
         Self { config, rankings, before }
     }
 

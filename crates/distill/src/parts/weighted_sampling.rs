@@ -28,6 +28,17 @@ pub(crate) fn weighted_positions(log_weights: &[f32], k: usize, rng: Option<&mut
     positions
 }
 
+/// The summed weights of the positions before each of `n`, and of all: the weight of a position is exp(-position / temperature).
+pub(crate) fn summed_before(n: usize, temperature: f32) -> Vec<f64> {
+    let weight = |at: usize| (-(at as f64) / f64::from(temperature)).exp();
+    let mut sums = vec![0.0];
+    sums.extend((0..n).scan(0.0, |sum, at| {
+        *sum += weight(at);
+        Some(*sum)
+    }));
+    sums
+}
+
 /// Standard Gumbel noise: -ln(-ln u) for u in (0, 1]; +inf for u = 1.
 pub(crate) fn fill_gumbel(rng: &mut Rng, out: &mut [f32]) {
     out.iter_mut().for_each(|x| *x = 1.0 - rng.uniform());

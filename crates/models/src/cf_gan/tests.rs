@@ -1,9 +1,10 @@
 #![allow(clippy::unwrap_used)]
 use super::learner::GanLearner;
 use super::*;
+use crate::parts::own_loss::{Alone, OwnLoss};
 use crate::{MODELS, testing};
 use rankstill_core::kernel::optimizer::Sgd;
-use rankstill_core::{Batch, state};
+use rankstill_core::{Batch, Cases, state};
 
 fn sgd(learning_rate: f64) -> Optimizer {
     Optimizer::Sgd(Sgd { learning_rate, ..Sgd::default() })
@@ -28,9 +29,12 @@ fn the_generator_follows_the_slope_of_its_loss() {
     let train = testing::blocks();
     for by in [By::Users, By::Items] {
         let (moving, still) = (recipe(by, 0.1), recipe(by, 0.0));
-        let rows = moving.rows(&train).unwrap();
+        let rows = match by {
+            By::Users => train.clone(),
+            By::Items => Arc::new(transposed(&train).unwrap()),
+        };
         testing::step_is_slope_of_own_loss(
-            (&OfRows(&moving), &OfRows(&still)),
+            (&Alone(&moving), &Alone(&still)),
             0.1,
             &rows,
             &OwnLoss,

@@ -7,7 +7,7 @@
 use super::Compressor;
 use super::rotation::{random_rotation, rotated};
 use super::vectors::Vectors;
-use crate::parts::coded::{CompressedModel, Stored, Users};
+use crate::parts::coded::{CompressedModel, Stored, Users, insert_shape, shape_of};
 use crate::parts::settings::{Checked, invalid, must};
 use rankstill_core::kernel::codes::{CodeTable, Products};
 use rankstill_core::kernel::panels::Rows;
@@ -35,13 +35,9 @@ impl Default for Pq {
 
 impl Checked for Pq {
     fn check(&self) -> Result<()> {
-        check(self.parts, self.centres)
+        must((1..=256).contains(&self.parts), "parts", "from 1 to 256", self.parts)?;
+        must(self.centres == 256 || self.centres == 16, "centres", "256 or 16", self.centres)
     }
-}
-
-fn check(parts: usize, centres: usize) -> Result<()> {
-    must((1..=256).contains(&parts), "parts", "from 1 to 256", parts)?;
-    must(centres == 256 || centres == 16, "centres", "256 or 16", centres)
 }
 
 impl Compressor for Pq {
@@ -68,27 +64,14 @@ impl Compressor for Pq {
     }
 }
 
-/// Items as products of codes, rotated first.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Opq {
-    /// Parts that a vector is cut into.
-    pub parts: usize,
-    /// Centres of a part: 256 or 16.
-    pub centres: usize,
-    /// Rounds of k-means and rotation.
-    pub rounds: usize,
-}
-
-impl Default for Opq {
-    fn default() -> Self {
-        Self { parts: 8, centres: 256, rounds: 25 }
-    }
-}
+/// Items as products of codes, rotated first; a round is one of k-means and rotation.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Opq(pub Pq);
 
 impl Checked for Opq {
     fn check(&self) -> Result<()> {
-        check(self.parts, self.centres)
+        self.0.check()
     }
 }
 
@@ -103,14 +86,15 @@ impl Compressor for Opq {
         train: &Interactions,
         seed: u64,
     ) -> Result<Box<dyn Model>> {
+        let Pq { parts, centres, rounds } = self.0;
         let vectors = Vectors::of(model, train)?;
         let (dim, n) = (vectors.dim, vectors.n_items());
         let mut rotation = random_rotation(dim, seed);
         let mut turned = rotated(&vectors.items, dim, &rotation);
         let first = Rows::dense(&turned, n, dim);
-        let mut codes = Products::fit(first, self.parts, self.centres, STEPS, seed)
-            .ok_or_else(|| unfit(&vectors, self.parts))?;
-        for round in 0..self.rounds {
+        let mut codes = Products::fit(first, parts, centres, STEPS, seed)
+            .ok_or_else(|| unfit(&vectors, parts))?;
+        for round in 0..rounds {
             let mut decoded = vec![0.0; n * dim];
             decoded
                 .chunks_exact_mut(dim)
@@ -120,7 +104,7 @@ impl Compressor for Opq {
             rotation = nearest_orthogonal(&product, dim).iter().map(|&x| x as f32).collect();
             turned = rotated(&vectors.items, dim, &rotation);
             // At last until nothing moves, or nearly.
-            let steps = if round + 1 == self.rounds { 4 * STEPS } else { STEPS };
+            let steps = if round + 1 == rounds { 4 * STEPS } else { STEPS };
             codes.refit(Rows::dense(&turned, n, dim), steps);
         }
         let users = Users::Exact(vectors.users);
@@ -128,7 +112,7 @@ impl Compressor for Opq {
     }
 
     fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
-        let codes = Box::new(load(tensors, self.parts, self.centres)?);
+        let codes = Box::new(load(tensors, self.0.parts, self.0.centres)?);
         Ok(Box::new(CompressedModel::loaded(tensors, codes, true, false)?))
     }
 }
@@ -142,16 +126,9 @@ fn unfit(vectors: &Vectors, parts: usize) -> Error {
 }
 
 fn load(tensors: &Tensors, parts: usize, n_centres: usize) -> Result<Products> {
-    let shape = tensors.u32s("shape")?;
-    let codes = tensors.u32s("codes")?;
+    let (shape, codes) = (shape_of(tensors)?, tensors.u32s("codes")?);
     let (centres, ..) = tensors.matrix("centres")?;
-    let table = match shape {
-        [n_items, dim] => {
-            let shape = (*n_items as usize, *dim as usize);
-            Products::from_parts(shape, parts, n_centres, centres, codes)
-        }
-        _ => None,
-    };
+    let table = Products::from_parts(shape, parts, n_centres, centres, codes);
     let problem = || format!("{} words are not codes of shape {shape:?}", codes.len());
     table.ok_or_else(|| Error::Tensor { name: "codes".into(), problem: problem() })
 }
@@ -162,7 +139,7 @@ impl Stored for Products {
         let codes = self.codes();
         tensors.insert("codes", &[codes.len()], codes);
         tensors.insert("centres", &[self.centres().len(), 1], self.centres().to_vec());
-        tensors.insert("shape", &[2], vec![self.n_items() as u32, self.dim() as u32]);
+        insert_shape(&mut tensors, self);
         tensors
     }
 }

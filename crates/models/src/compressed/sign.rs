@@ -8,9 +8,9 @@ use super::Compressor;
 use super::int;
 use super::rotation::rotated;
 use super::vectors::Vectors;
-use crate::parts::coded::{CompressedModel, Stored, Users, load_ints};
+use crate::parts::coded::{CompressedModel, Stored, Users, insert_shape, load_ints, shape_of};
 use crate::parts::settings::{Checked, invalid, must};
-use rankstill_core::kernel::codes::{CodeTable as _, Hamming, MOST_DIMENSIONS, Scale, signs};
+use rankstill_core::kernel::codes::{Hamming, MOST_DIMENSIONS, Scale, signs};
 use rankstill_core::kernel::panels::Rows;
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::{Error, Interactions, Model, Result, Tensors};
@@ -133,16 +133,9 @@ pub(super) fn load(
 }
 
 fn load_hamming(tensors: &Tensors) -> Result<Hamming> {
-    let shape = tensors.u32s("shape")?;
-    let words = tensors.u32s("codes")?;
+    let (shape, words) = (shape_of(tensors)?, tensors.u32s("codes")?);
     let (lengths, n_lengths, _) = tensors.matrix("lengths")?;
-    let table = match shape {
-        [n_items, dim] => {
-            let (n_items, dim) = (*n_items as usize, *dim as usize);
-            Hamming::from_parts((n_items, dim), words, &lengths[..n_lengths])
-        }
-        _ => None,
-    };
+    let table = Hamming::from_parts(shape, words, &lengths[..n_lengths]);
     let problem = || format!("{} words are not the signs of shape {shape:?}", words.len());
     table.ok_or_else(|| Error::Tensor { name: "codes".into(), problem: problem() })
 }
@@ -153,7 +146,7 @@ impl Stored for Hamming {
         let words = self.words();
         tensors.insert("codes", &[words.len()], words);
         tensors.insert("lengths", &[self.lengths().len(), 1], self.lengths().to_vec());
-        tensors.insert("shape", &[2], vec![self.n_items() as u32, self.dim() as u32]);
+        insert_shape(&mut tensors, self);
         tensors
     }
 }

@@ -1,8 +1,9 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
+use crate::parts::own_loss::{Alone, OwnLoss};
 use crate::testing;
 use rankstill_core::kernel::optimizer::Sgd;
-use rankstill_core::{Batch, Query};
+use rankstill_core::{Batch, Cases, Objective as _, Query};
 
 fn recipe(rate: f64) -> DiffRec {
     DiffRec {
@@ -46,7 +47,7 @@ fn a_step_follows_the_slope_of_its_loss() {
     let (moving, still) =
         (DiffRec { steps: 1, ..recipe(0.1) }, DiffRec { steps: 1, ..recipe(0.0) });
     let named = [("net.parameters", true)];
-    let recipes: (&dyn Recipe, &dyn Recipe) = (&Denoising(&moving), &Denoising(&still));
+    let recipes: (&dyn Recipe, &dyn Recipe) = (&Alone(&moving), &Alone(&still));
     testing::step_is_slope_of_own_loss(recipes, 0.1, &train, &OwnLoss, &named);
 }
 

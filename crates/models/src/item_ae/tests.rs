@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::testing;
+use rankstill_core::Lists;
 use rankstill_core::{Factored, Query, Scorer};
 
 fn small() -> ItemAe {

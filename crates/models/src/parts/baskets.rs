@@ -1,7 +1,7 @@
 //! The log as a binary user-item matrix, in memory and as tensors of a saved model.
 
 use rankstill_core::kernel::csr::Csr;
-use rankstill_core::{Error, Interactions, ItemId, Result, Tensors};
+use rankstill_core::{Error, Interactions, ItemId, Lists, Result, Tensors};
 
 /// Ascending, each once.
 pub(crate) fn distinct(items: &[ItemId]) -> Vec<ItemId> {
@@ -9,6 +9,15 @@ pub(crate) fn distinct(items: &[ItemId]) -> Vec<ItemId> {
     items.sort_unstable();
     items.dedup();
     items
+}
+
+/// The users of every item, in the order of their numbers.
+pub(crate) fn transposed(log: &Interactions) -> Result<Interactions> {
+    let mut users: Vec<Vec<ItemId>> = vec![Vec::new(); log.n_items()];
+    for (user, item, _) in log.iter() {
+        users[item as usize].push(user);
+    }
+    Interactions::new(log.n_users(), Lists::from_iter(users), None, None)
 }
 
 /// Users x items: every user's distinct items, ascending.

@@ -18,6 +18,22 @@ pub(crate) trait Stored: CodeTable {
     fn tensors(&self) -> Tensors;
 }
 
+/// Inserts the number of items and the length of a code.
+pub(crate) fn insert_shape(tensors: &mut Tensors, codes: &dyn CodeTable) {
+    tensors.insert("shape", &[2], vec![codes.n_items() as u32, codes.dim() as u32]);
+}
+
+/// Reads them back.
+pub(crate) fn shape_of(tensors: &Tensors) -> Result<(usize, usize)> {
+    match tensors.u32s("shape")? {
+        &[n_items, dim] => Ok((n_items as usize, dim as usize)),
+        other => Err(Error::Tensor {
+            name: "shape".into(),
+            problem: format!("expected items and dimensions, found {} numbers", other.len()),
+        }),
+    }
+}
+
 /// The user side.
 pub(crate) enum Users {
     /// `users x dim`, in the base's space.
