@@ -100,6 +100,9 @@ fn a_run_with_compressed_models_has_a_chart_and_repeats_to_the_byte() {
     let best = alone.iter().map(|value| value.as_f64().unwrap()).fold(0.0, f64::max);
     assert!(chosen["value"].as_f64().unwrap() >= best, "{chosen}");
     assert_eq!(chosen["rounds"].as_array().unwrap().len(), 6);
+    let asked = ["POP", "ItemCF", "MF"].into_iter().zip(chosen["weights"].as_array().unwrap());
+    let asked = asked.filter(|(_, weight)| **weight != 0).map(|(name, _)| bytes(name)).sum::<f64>();
+    assert!((bytes("Ensemble") - asked).abs() < 1e-9, "members that are not asked take no memory");
     assert!(fs::read_to_string(one.join("report.md")).unwrap().contains("without it"));
 
     // A compressed model is a model like any other.
@@ -134,6 +137,13 @@ fn what_cannot_be_compressed_or_taught_is_refused_before_any_work() {
     let message = refused("[models.X]\nlike = \"MF\"\ncompress = { kind = \"zip\" }\n");
     assert!(
         message.contains("models.X.compress.kind: unknown kind `zip`; one of: int"),
+        "{message}"
+    );
+    let unfit = "[models.X]\nlike = \"ItemCF\"\ncompress = { kind = \"int\" }\n";
+    fs::write(&file, format!("{EXPERIMENT}{unfit}")).unwrap();
+    let message = error(&["run", text(&file), "--quiet", "--out", text(&root.path().join("fits"))]);
+    assert!(
+        message.contains("models.X.compress: this model's scores are not products"),
         "{message}"
     );
     let message = refused("[models.X]\nlike = \"MF/int4\"\ncompress = { kind = \"int\" }\n");

@@ -80,9 +80,10 @@ pub(super) fn page(report: &Report) -> String {
     }
     for one in &report.figures {
         let (title, svg, tsv) = (line(&one.title), &one.svg, &one.tsv);
+        let bars = line(&one.bars);
         let _ = writeln!(
             out,
-            "\n![{title}]({svg})\n\n{title}. Mean over the seeds, bars and bands: deviation. Numbers: [{tsv}]({tsv})."
+            "\n![{title}]({svg})\n\n{title}. Mean over the seeds, bars and bands: {bars}. Numbers: [{tsv}]({tsv})."
         );
     }
 

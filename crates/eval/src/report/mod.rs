@@ -94,6 +94,9 @@ pub struct FigureReport {
     pub name: String,
     /// Its caption.
     pub title: String,
+    /// What its bars and bands show.
+    #[serde(default)]
+    pub bars: String,
     /// Path of the picture, relative to the run's folder.
     pub svg: String,
     /// Path of its numbers.

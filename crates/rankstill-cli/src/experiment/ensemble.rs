@@ -5,7 +5,7 @@ use super::measure::Metrics;
 use crate::sealed;
 use anyhow::{Context as _, Result};
 use rankstill::core::atomic_write::{self, create_folders};
-use rankstill::core::{Cases, Ranker, Trained};
+use rankstill::core::{Cases, Error, Ranker, Trained};
 use rankstill::distill::{Fused, Fusion, Selection};
 use std::ops::Deref;
 use std::path::Path;
@@ -46,7 +46,12 @@ impl Ground<'_> {
     where
         R: Deref<Target = dyn Ranker + 'r> + Send + Sync,
     {
-        let value = |lists: &_, cases: &_| self.metrics.validation_of_lists(lists, cases);
+        let value = |lists, cases: &_| {
+            self.metrics.validation_of_lists(lists, cases).map_err(|error| Error::Ranker {
+                name: self.metrics.validate_name(),
+                problem: crate::error_line(&error),
+            })
+        };
         let chosen = fused.select_on(self.valid, self.metrics.validate_depth(), &value)?;
         let chosen = chosen.context("fusion.select: is 0, so there is nothing to choose")?;
         create_folders(folder).with_context(|| folder.display().to_string())?;

@@ -149,7 +149,7 @@ impl Fitter<'_> {
         let _bar = self.screen.bar(&planned.name, 1);
         let seed = planned.seed(seed);
         let compressed = compressor.compress(base.model, self.train, seed);
-        let compressed = compressed.under(&format!("models.{}.compress", planned.name))?;
+        let compressed = compressed.under(&format!("models.{}", planned.name))?;
         self.time(folder, began)?;
         let mut config = base.planned.resolved.clone();
         if let Some(settings) = config.as_object_mut() {

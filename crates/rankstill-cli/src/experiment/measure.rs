@@ -2,9 +2,7 @@
 
 use super::spec::EvaluateSpec;
 use anyhow::{Context as _, Result, ensure};
-use rankstill::core::{
-    Cases, Error, Interactions, Lists, Ranker, Rankings, TopK, Trained, UserId, Vocab,
-};
+use rankstill::core::{Cases, Interactions, Lists, Ranker, Rankings, TopK, Trained, UserId, Vocab};
 use rankstill::data::split::Split;
 use rankstill::data::{Column, ColumnKind, TableWriter};
 use rankstill::eval::groups::{Group, head_and_tail, trained_and_cold};
@@ -132,7 +130,11 @@ impl Metrics {
     pub fn validation<R: Ranker + ?Sized>(&self, ranker: &R, cases: &Cases) -> Result<f64> {
         let needs = self.validate.needs();
         let outcome = Outcome::of_ranker(ranker, cases, &TopK::unseen(needs.depth), needs)?;
-        let value = self.validate.measure(&outcome)?.mean();
+        self.validation_of(&outcome)
+    }
+
+    fn validation_of(&self, outcome: &Outcome<'_>) -> Result<f64> {
+        let value = self.validate.measure(outcome)?.mean();
         Ok(if self.validate_lower() { -value } else { value })
     }
 
@@ -140,18 +142,8 @@ impl Metrics {
     ///
     /// # Errors
     /// As [`Metrics::validation`].
-    pub fn validation_of_lists(
-        &self,
-        lists: &Rankings,
-        cases: &Cases,
-    ) -> rankstill::core::Result<f64> {
-        let measured = Outcome::of_rankings(cases, lists.clone())
-            .and_then(|outcome| Ok(self.validate.measure(&outcome)?.mean()));
-        let value = measured.map_err(|error| Error::Ranker {
-            name: self.validate.name(),
-            problem: error.to_string(),
-        })?;
-        Ok(if self.validate_lower() { -value } else { value })
+    pub fn validation_of_lists(&self, lists: Rankings, cases: &Cases) -> Result<f64> {
+        self.validation_of(&Outcome::of_rankings(cases, lists)?)
     }
 
     /// The length of the lists that the metric of early stopping looks at.

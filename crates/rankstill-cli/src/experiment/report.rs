@@ -63,7 +63,7 @@ impl ModelResults {
 impl Session<'_> {
     /// The whole report but its figures.
     pub(super) fn report(&self, models: &[ModelResults]) -> Result<Report> {
-        let models = &self.with_ensembles(models);
+        let models = &self.with_ensembles(models)?;
         let mut report = Report {
             title: self.plan.spec.name.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -177,18 +177,22 @@ impl Session<'_> {
         first.into_iter().flatten().enumerate().map(of).collect()
     }
 
-    /// An ensemble is as large as its members are together.
-    fn with_ensembles(&self, measured: &[ModelResults]) -> Vec<ModelResults> {
+    /// An ensemble is as large as the members that it asks are together.
+    fn with_ensembles(&self, measured: &[ModelResults]) -> Result<Vec<ModelResults>> {
         let mut all = measured.to_vec();
         for &at in &self.plan.order {
             if let Source::Ensemble { members, .. } = &self.plan.models[at].source {
+                let chosen = selection(&self.folder(at, self.plan.spec.seeds[0]))?;
+                let asked = |nth: usize| chosen.as_ref().is_none_or(|one| one.weights[nth] > 0);
+                let members = members.iter().enumerate().filter(|(nth, _)| asked(*nth));
+                let members: Vec<usize> = members.map(|(_, &member)| member).collect();
                 all[at].parameters = members.iter().map(|&member| all[member].parameters).sum();
                 all[at].bytes = members.iter().map(|&member| all[member].bytes).sum();
                 let sides = members.iter().map(|&member| all[member].serving);
                 all[at].serving = sides.reduce(|a, b| Some(add(a?, b?))).flatten();
             }
         }
-        all
+        Ok(all)
     }
 
     fn model_report(

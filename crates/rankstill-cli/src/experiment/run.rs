@@ -88,5 +88,6 @@ fn frontier(
     let (svg, tsv) = ("frontier.svg".to_owned(), "frontier.tsv".to_owned());
     write(&out.join(&svg), &figure.svg())?;
     write(&out.join(&tsv), &table)?;
-    Ok(Some(FigureReport { name: "frontier".into(), title: figure.title, svg, tsv }))
+    let bars = "95% interval over the seeds".into();
+    Ok(Some(FigureReport { name: "frontier".into(), title: figure.title, bars, svg, tsv }))
 }

@@ -96,6 +96,7 @@ pub(super) fn draw(
         reports.push(FigureReport {
             name: figure.spec.name.clone(),
             title: if title.is_empty() { figure.spec.name.clone() } else { title },
+            bars: "deviation".into(),
             svg: relative("svg"),
             tsv: relative("tsv"),
         });
