@@ -42,7 +42,7 @@ pub(super) fn leave_best(measured: &Session<'_>, at: usize, seed: u64) -> Result
         let folders = folders.iter().map(|name| out.join(PRODUCTION).join(name)).collect();
         let session = Session::on(FitOn::All, measured.setting, &plan, folders)?;
         say(&session, seed);
-        session.each_ready(seed, &[at], &mut |_, _| Ok(()))?;
+        session.each_ready(seed, &with_needs(&plan, at), &mut |_, _| Ok(()))?;
         session.fit_folder(at, seed)
     };
     let artefact = fitted.join("artefact");
@@ -59,6 +59,19 @@ pub(super) fn leave_best(measured: &Session<'_>, at: usize, seed: u64) -> Result
         Ok(())
     })
     .with_context(|| best.display().to_string())
+}
+
+/// A model and all fitted models that it needs, directly or through others.
+fn with_needs(plan: &ExperimentPlan, at: usize) -> Vec<usize> {
+    let mut needed = vec![at];
+    let mut next = 0;
+    while let Some(&at) = needed.get(next) {
+        let more = plan.models[at].needs().iter().filter(|at| !needed.contains(at));
+        needed.extend(more.copied().collect::<Vec<_>>());
+        next += 1;
+    }
+    needed.retain(|&at| is_fitted(plan, at));
+    needed
 }
 
 fn say(session: &Session<'_>, seed: u64) {

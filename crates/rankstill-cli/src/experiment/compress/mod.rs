@@ -257,9 +257,11 @@ impl Search<'_> {
                 continue;
             }
             let mut settings = planned.resolved.clone();
-            if let Some(&epochs) = ladder.epochs.get(name) {
-                settings["train"]["epochs"] = epochs.into();
-                settings["train"]["patience"] = 0.into();
+            if let Some(&epochs) = ladder.epochs.get(name)
+                && let Some(train) = settings.get_mut("train").filter(|train| train.is_object())
+            {
+                train["epochs"] = epochs.into();
+                train["patience"] = 0.into();
             }
             if matches!(planned.source, Source::Ensemble { .. }) {
                 settings["members"] = json!(members);

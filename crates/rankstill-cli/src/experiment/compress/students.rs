@@ -21,20 +21,15 @@ pub fn students(shape: &Shape, effort: Effort, factored: Option<&str>) -> Map<St
     };
     for &dim in dims {
         all.insert(format!("MF-{dim}/KD"), taught(factors(dim, epochs(shape))));
-        all.insert(format!("FISM-{dim}/KD"), taught(history(dim, epochs(shape))));
     }
     for &dim in dims {
         all.insert(format!("MF-{dim}"), factors(dim, epochs(shape)));
     }
     for &dim in dims.iter().filter(|&&dim| dim >= 8) {
         for (name, bits) in [("int8", 8), ("int4", 4)] {
-            for student in [format!("MF-{dim}/KD"), format!("FISM-{dim}/KD")] {
-                let compress = json!({"kind": "int", "bits": bits});
-                all.insert(
-                    format!("{student}/{name}"),
-                    json!({"like": student, "compress": compress}),
-                );
-            }
+            let student = format!("MF-{dim}/KD");
+            let compress = json!({"kind": "int", "bits": bits});
+            all.insert(format!("{student}/{name}"), json!({"like": student, "compress": compress}));
         }
     }
     let rivals = [
@@ -67,13 +62,6 @@ fn factors(dim: usize, epochs: usize) -> Value {
         "optimizer": {"kind": "adam", "mode": "exact", "learning_rate": 0.004, "weight_decay": 1e-5},
         "train": {"epochs": epochs, "batch_size": 1024, "validate_every": 4, "patience": 3},
     })
-}
-
-/// A user is the sum of what the user had: no table of users.
-fn history(dim: usize, epochs: usize) -> Value {
-    let mut settings = factors(dim, epochs);
-    settings["kind"] = json!("fism");
-    settings
 }
 
 /// The same, taught the first fifty items of the ensemble in their order, above all others.
