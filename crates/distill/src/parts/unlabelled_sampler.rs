@@ -1,20 +1,17 @@
 //! Random unlabelled items.
 
 use super::labelled::Labelled;
+use rankstill_core::item_sampler::ItemSampler;
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::kernel::sample::Distinct;
 use rankstill_core::{ItemId, ItemSet};
 
 /// Draws unlabelled items; its buffers are reused, so that a draw allocates nothing.
-pub(crate) struct UnlabelledSampler {
-    taken: ItemSet,
-    distinct: Distinct,
-    drawn: Vec<ItemId>,
-}
+pub(crate) struct UnlabelledSampler(ItemSampler);
 
 impl UnlabelledSampler {
     pub fn new(n_items: usize) -> Self {
-        Self { taken: ItemSet::empty(n_items), distinct: Distinct::default(), drawn: Vec::new() }
+        Self(ItemSampler::new(n_items))
     }
 
     /// Fills `out` with the items of `shared`; those that are labelled for `query` are replaced by others. The result is
@@ -54,44 +51,7 @@ impl UnlabelledSampler {
         rng: &mut Rng,
         out: &mut [ItemId],
     ) {
-        let n_items = labelled.positives().n_items();
-        let seen = labelled.of(query);
-        // Drawing until a new item comes is fast as long as at least every other draw is new.
-        if (seen.len() + excluded.len() + out.len()) * 2 > n_items as usize {
-            return self.fill_from_few(n_items, [seen, excluded], replacement, rng, out);
-        }
-        let taken = &mut self.taken;
-        taken.insert_all(seen);
-        taken.insert_all(excluded);
-        for slot in out.iter_mut() {
-            *slot = loop {
-                let item = rng.below(n_items);
-                if if replacement { !taken.contains(item) } else { taken.insert(item) } {
-                    break item;
-                }
-            };
-        }
-        [seen, excluded, out].into_iter().for_each(|items| taken.remove_all(items));
-    }
-
-    fn fill_from_few(
-        &mut self,
-        n_items: u32,
-        excluded: [&[ItemId]; 2],
-        replacement: bool,
-        rng: &mut Rng,
-        out: &mut [ItemId],
-    ) {
-        self.drawn.clear();
-        if replacement {
-            // One after the other, each from all that are left.
-            for _ in 0..out.len() {
-                self.distinct.draw(n_items, &excluded, 1, rng, &mut self.drawn);
-            }
-        } else {
-            self.distinct.draw(n_items, &excluded, out.len(), rng, &mut self.drawn);
-        }
-        out.copy_from_slice(&self.drawn);
+        self.0.fill([labelled.of(query), excluded], replacement, rng, out);
     }
 }
 
