@@ -9,8 +9,9 @@
 //!
 //! - H: those of the student's own first `top` items that are in the complement, each counted exactly. They are looked up by an exact
 //!   search, every `refresh_every` epochs.
-//! - U: `sample` others of the complement, drawn uniformly without replacement from the n that are not in H, anew for each case in each
-//!   epoch. If these are all there are, the result is exact.
+//! - U: `sample` others of the complement, drawn uniformly without replacement from the n that are not in H, anew in each epoch. If
+//!   these are all there are, the result is exact. Eight rows of a batch share one draw, except for what is not eligible in one of them:
+//!   each estimate is distributed as with draws of its own, and a step reads and updates far fewer items.
 //!
 //! Given H the estimate of R is unbiased (that of ln R is low by half the squared relative error, as with every sampled softmax), and H
 //! carries most of the mass: a part of the catalogue can only stand for all of it if it holds what the student itself ranks high (the
@@ -18,7 +19,7 @@
 //!
 //! It is an objective around another one: it asks for lists where that one asks for the complement, so no model and no loss knows of it.
 
-use crate::item_sampler::ItemSampler;
+use crate::item_sampler::{ItemSampler, SharedSample};
 use crate::kernel::math::exp_slice;
 use crate::student_lists::StudentLists;
 use crate::{
@@ -111,11 +112,13 @@ struct WithEstimate {
     student: StudentLists,
 }
 
-/// Keeps the draws of U apart from all others.
-const SAMPLE: u64 = 0x5245_5354;
+/// Keep the draws of U apart from all others: those that rows share, and those that complete one row.
+const SHARED: u64 = 0x5245_5354;
+const SAMPLE: u64 = 0x5245_5355;
 
-/// Rows whose items one task draws.
-const CHUNK: usize = 32;
+/// Rows that share a draw, and rows whose items one task draws.
+const SHARING: usize = 8;
+const CHUNK: usize = 4 * SHARING;
 
 impl Objective for WithEstimate {
     fn slate(&self, batch: &Batch<'_>) -> Slate {
@@ -124,19 +127,26 @@ impl Objective for WithEstimate {
         let chunks: Vec<(Lists<ItemId>, Vec<u32>, Vec<u32>)> = (0..batch.len().div_ceil(CHUNK))
             .into_par_iter()
             .map_init(
-                || ItemSampler::new(self.n_items),
-                |sampler, chunk| {
+                || {
+                    let shared = SharedSample::empty(self.n_items, false);
+                    (ItemSampler::new(self.n_items), shared)
+                },
+                |(sampler, shared), chunk| {
                     let rows = chunk * CHUNK..((chunk + 1) * CHUNK).min(batch.len());
                     let n = listed.starts()[rows.end] - listed.starts()[rows.start];
                     let each = self.settings.top + self.settings.sample;
                     let mut lists = Lists::with_capacity(rows.len(), n + rows.len() * each);
                     let (mut row, mut top, mut drawn_from) = (Vec::new(), Vec::new(), Vec::new());
                     for at in rows {
+                        if at.is_multiple_of(SHARING) {
+                            let mut rng = batch.rng(at, SHARED);
+                            shared.draw(self.settings.sample.min(self.n_items), &mut rng);
+                        }
                         row.clear();
                         row.extend_from_slice(listed.row(at));
                         let left_out = exact.left_out(at);
                         let (n_top, n_others) = left_out.map_or((0, 0), |left_out| {
-                            self.extend(batch, at, left_out, sampler, &mut row)
+                            self.extend(batch, at, left_out, (&mut *sampler, &*shared), &mut row)
                         });
                         lists.push(row.iter().copied());
                         top.push(n_top);
@@ -231,20 +241,21 @@ impl WithEstimate {
         batch: &Batch<'_>,
         at: usize,
         left_out: &[ItemId],
-        sampler: &mut ItemSampler,
+        (sampler, shared): (&mut ItemSampler, &SharedSample),
         row: &mut Vec<ItemId>,
     ) -> (u32, u32) {
         let n_listed = row.len();
         let top = self.student.of(batch.query_of(at));
         let mut kept = Vec::with_capacity(top.len());
-        let n_excluded = sampler.outside(top, [row.as_slice(), left_out], &mut kept);
+        let n_excluded = sampler.outside(top, &[row.as_slice(), left_out], &mut kept);
         row.extend(kept);
         let n_top = row.len() - n_listed;
         let n_others = self.n_items - n_excluded - n_top;
         let begin = row.len();
         row.resize(begin + self.settings.sample.min(n_others), 0);
         let (before, out) = row.split_at_mut(begin);
-        sampler.fill([before, left_out], false, &mut batch.rng(at, SAMPLE), out);
+        let mut rng = batch.rng(at, SAMPLE);
+        sampler.fill_from_shared(shared, &[before, left_out], &mut rng, out);
         (n_top as u32, n_others as u32)
     }
 }

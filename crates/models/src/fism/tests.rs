@@ -3,7 +3,7 @@
 use super::*;
 use crate::testing;
 use rankstill_core::kernel::optimizer::{Adam, AdamMode, Sgd};
-use rankstill_core::{Batch, Lists, Query, Scorer as _, ServingBytes, TopK};
+use rankstill_core::{Batch, Lists, Query, ServingBytes, TopK};
 
 const RATE: f64 = 0.5;
 
@@ -53,8 +53,8 @@ fn a_step_is_the_slope_of_its_own_loss_for_slates_of_every_shape() {
         {
             println!("{name}");
             let named = [("inputs.parameters", true), ("items.parameters", true)];
-            let recipes = (&recipe as _, &still as _);
-            testing::step_is_slope_of_own_loss(recipes, RATE, &train, &*objective, &named);
+            let (recipe, still) = (&recipe, &still);
+            testing::step_is_slope_of_own_loss((recipe, still), RATE, &train, &*objective, &named);
         }
     }
 }
