@@ -1,5 +1,6 @@
 //! An experiment: as written (`spec`, `tree`), as checked (`plan`), as run (`run`), as tuned (`tune`).
 
+pub mod compress;
 mod coverage;
 pub mod data;
 mod ensemble;
@@ -9,6 +10,7 @@ pub mod fit;
 pub mod fitter;
 mod latency;
 pub mod measure;
+pub mod outside;
 pub mod plan;
 mod production;
 mod recordings;

@@ -19,8 +19,23 @@ use std::path::Path;
 /// If `out` holds another experiment, the data or a setting do not fit, the user interrupts, or writing fails.
 pub fn run(plan: &ExperimentPlan, out: &Path, screen: &Screen) -> Result<Report> {
     let metrics = measure::Metrics::parse(&plan.spec.evaluate)?; // before the work, not after it
-    let figures = figure::check(plan, &metrics)?;
+    figure::check(plan, &metrics)?;
     let _lock = claim(&plan.resolved()?, out, screen)?;
+    run_claimed(plan, out, screen, &[])
+}
+
+/// The same in a folder that this process has taken. `notes` come first among those of the report.
+///
+/// # Errors
+/// As [`run`].
+pub(super) fn run_claimed(
+    plan: &ExperimentPlan,
+    out: &Path,
+    screen: &Screen,
+    notes: &[String],
+) -> Result<Report> {
+    let metrics = measure::Metrics::parse(&plan.spec.evaluate)?;
+    let figures = figure::check(plan, &metrics)?;
     let data = data::open(&plan.spec.data, &out.join("data"), screen)?;
     let unmeasured = data::all_rows_train(&data);
     ensure!(
@@ -53,6 +68,28 @@ pub fn run(plan: &ExperimentPlan, out: &Path, screen: &Screen) -> Result<Report>
     for (at, warning) in session.partly_taught()? {
         screen.say(format!("warning: {}: {warning}", plan.models[at].name));
     }
+    let (models, mut known) = fit_and_measure(&session)?;
+    if let Some(best) = &plan.spec.evaluate.best {
+        production::leave_best(&session, plan.at(best), plan.spec.seeds[0])?;
+    }
+    let mut report = session.report(&models)?;
+    report.notes.splice(0..0, notes.iter().cloned());
+    report.figures = figure::draw(&session, &figures, &mut known)?;
+    report.figures.extend(frontier(&report, &metrics, out)?);
+    write(&out.join("report.json"), &(serde_json::to_string_pretty(&report)? + "\n"))?;
+    write(&out.join("report.md"), &report.markdown())?;
+    if let Some(chart) = metrics.shown.first().and_then(|metric| report.tradeoff(&metric.name())) {
+        write(&out.join("tradeoff.svg"), &chart)?;
+    }
+    Ok(report)
+}
+
+/// Fits and measures every model of a session with every seed.
+///
+/// # Errors
+/// As [`run`].
+pub(super) fn fit_and_measure(session: &Session<'_>) -> Result<(Vec<ModelResults>, KnownFits)> {
+    let plan = session.plan;
     let all: Vec<usize> = (0..plan.models.len()).collect();
     let mut models = vec![ModelResults::default(); plan.models.len()];
     let mut known = KnownFits::new();
@@ -62,18 +99,10 @@ pub fn run(plan: &ExperimentPlan, out: &Path, screen: &Screen) -> Result<Report>
             models[at].add(result);
         })?;
         if plan.spec.evaluate.fit_on == FitOn::All {
-            production::fit_on_all(&session, seed)?;
+            production::fit_on_all(session, seed)?;
         }
     }
-    let mut report = session.report(&models)?;
-    report.figures = figure::draw(&session, &figures, &mut known)?;
-    report.figures.extend(frontier(&report, &metrics, out)?);
-    write(&out.join("report.json"), &(serde_json::to_string_pretty(&report)? + "\n"))?;
-    write(&out.join("report.md"), &report.markdown())?;
-    if let Some(chart) = metrics.shown.first().and_then(|metric| report.tradeoff(&metric.name())) {
-        write(&out.join("tradeoff.svg"), &chart)?;
-    }
-    Ok(report)
+    Ok((models, known))
 }
 
 /// What quality costs, where models were compressed: the picture and its table, by the first metric.
