@@ -99,6 +99,8 @@ pub enum Slate {
         probes: Lists<ItemId>,
         /// See [`Slate::blended`].
         blended: Option<Box<Blended>>,
+        /// See [`Slate::estimated`].
+        estimated: Option<Box<Estimated>>,
     },
     /// The listed items and, as one number, the log-sum-exp of the complement: all items that are neither
     /// listed nor left out. HetComp, direct RRD, softmax.
@@ -128,11 +130,22 @@ pub struct Blended {
     pub added: Vec<u32>,
 }
 
+/// How a slate of lists, which estimates the complement of another slate, is divided.
+#[derive(Clone, Debug)]
+pub struct Estimated {
+    /// The slate whose complement is estimated. Its listed items, and its probes, come first in each row.
+    pub exact: Slate,
+    /// For each row, the number of items of the complement that follow and stand for themselves. Any further items were drawn ..
+    pub top: Vec<u32>,
+    /// .. from so many others, for which they stand.
+    pub drawn_from: Vec<u32>,
+}
+
 impl Slate {
     /// Lists without probes.
     #[must_use]
     pub fn lists(listed: Lists<ItemId>) -> Self {
-        Self::Lists { listed, probes: Lists::default(), blended: None }
+        Self::Lists { listed, probes: Lists::default(), blended: None, estimated: None }
     }
 
     /// Lists with the complement for every row, without probes.
@@ -183,6 +196,15 @@ impl Slate {
                 blended.as_deref()
             }
             Self::All => None,
+        }
+    }
+
+    /// If the slate estimates the complement of another one: how it is divided. See [`crate::rest`].
+    #[must_use]
+    pub fn estimated(&self) -> Option<&Estimated> {
+        match self {
+            Self::Lists { estimated, .. } => estimated.as_deref(),
+            Self::WithComplement { .. } | Self::All => None,
         }
     }
 }

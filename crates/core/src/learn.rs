@@ -43,6 +43,11 @@ pub trait Objective: Send + Sync {
         None
     }
 
+    /// What whoever runs a training should know of how the loss is computed.
+    fn note(&self) -> Option<String> {
+        None
+    }
+
     /// Called before each epoch with the current student: curricula move their targets here.
     ///
     /// # Errors

@@ -84,6 +84,10 @@ impl Fit<'_> {
 
 /// Observes a training run.
 pub trait Watch {
+    /// Called before the first step, where there is something to know of how the loss is computed
+    /// ([`Objective::note`](crate::Objective::note)).
+    fn note(&mut self, _note: &str) {}
+
     /// Called after every epoch. `Break` ends the run with [`Error::Interrupted`](crate::Error::Interrupted)
     /// after its state has been checkpointed.
     ///
@@ -101,6 +105,12 @@ pub trait Watch {
 
 /// `None` watches nothing.
 impl<W: Watch + ?Sized> Watch for Option<&mut W> {
+    fn note(&mut self, note: &str) {
+        if let Some(watch) = self {
+            watch.note(note);
+        }
+    }
+
     fn epoch(&mut self, report: &EpochReport, model: &dyn Model) -> Result<ControlFlow<()>> {
         self.as_mut().map_or(Ok(ControlFlow::Continue(())), |watch| watch.epoch(report, model))
     }

@@ -138,6 +138,21 @@ pub trait Factored: Send + Sync {
 
     /// Writes the query vectors, `queries x dim`; they hold 1 where the item table has a bias column.
     fn embed(&self, queries: &[Query<'_>], out: &mut [f32]);
+
+    /// Set when a query's vector is a sum over its history and nothing else: such a model has no vectors of users.
+    fn history_sum(&self) -> Option<HistorySum<'_>> {
+        None
+    }
+}
+
+/// The vector of a history of n distinct items is `n^-alpha` times the sum of their input vectors. The item table may have a bias
+/// column in addition.
+#[derive(Clone, Copy, Debug)]
+pub struct HistorySum<'a> {
+    /// The input vector of each item.
+    pub inputs: Factors<'a>,
+    /// How much long histories are scaled down.
+    pub alpha: f32,
 }
 
 /// A row-major table; rows may have gaps between them: row *i* is `data[i * stride..][..dim]`.

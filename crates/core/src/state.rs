@@ -1,7 +1,7 @@
-//! Optimiser states as tensors, for checkpoints.
+//! Optimiser states and lists as tensors, for checkpoints.
 
 use crate::kernel::table::{TableState, WrongLength};
-use crate::{Error, Result, Tensors};
+use crate::{Error, Lists, Result, Tensors};
 
 /// Adds the state of a table or a dense parameter, under `name`.
 pub fn insert(tensors: &mut Tensors, name: &str, state: TableState) {
@@ -44,4 +44,28 @@ pub fn read(tensors: &Tensors, name: &str) -> Result<TableState> {
 pub fn wrong(name: &str) -> impl Fn(WrongLength) -> Error {
     let name = name.to_owned();
     move |error| Error::Tensor { name: name.clone(), problem: error.to_string() }
+}
+
+/// Adds lists of numbers to a checkpoint.
+pub fn insert_lists(state: &mut Tensors, name: &str, lists: &Lists<u32>) {
+    let lengths: Vec<u32> = lists.iter().map(|list| list.len() as u32).collect();
+    state.insert(format!("{name}.lengths"), &[lengths.len()], lengths);
+    state.insert(name, &[lists.values().len()], lists.values().to_vec());
+}
+
+/// Reads the lists of [`insert_lists`].
+///
+/// # Errors
+/// When they are missing, or their lengths do not add up.
+pub fn lists_of(state: &Tensors, name: &str) -> Result<Lists<u32>> {
+    let (lengths, values) = (state.u32s(&format!("{name}.lengths"))?, state.u32s(name)?);
+    let mut starts = vec![0];
+    starts.extend(lengths.iter().scan(0, |end, &length| {
+        *end += length as usize;
+        Some(*end)
+    }));
+    Lists::from_parts(starts, values.to_vec()).ok_or_else(|| Error::Tensor {
+        name: name.to_owned(),
+        problem: format!("{} lists do not hold {} values", lengths.len(), values.len()),
+    })
 }

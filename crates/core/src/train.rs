@@ -61,16 +61,19 @@ pub fn train<T: Trainable + ?Sized>(
             method that learns from rankings";
         return Err(Error::Config { key: "distill".into(), problem: problem.into() });
     }
+    if let Some(note) = objective.note() {
+        fit.watch.note(&note);
+    }
     at.seed = fit.seed;
     let order = EpochOrder::new(cases, plan.sampling);
     let mut saved = Instant::now();
 
     while at.epoch < plan.epochs && !at.stopped {
+        let began = Instant::now();
         if at.row == 0 {
             learner.settle();
             objective.refresh(at.epoch, &*learner, cases)?;
         }
-        let began = Instant::now();
         let pass = Pass { cases, plan: &plan, order: &order, seed: fit.seed, epoch: at.epoch };
         at.loss =
             pass.take(&mut *learner, &*objective, (at.row, at.loss), &mut |learner, done| {

@@ -8,8 +8,8 @@
 //! Differs: a born-again network starts anew from random parameters; here the student goes on, as in the later works that train in
 //! one generation.
 
-use crate::parts::teacher_lists::{insert_lists, lists_of};
 use crate::trace;
+use rankstill_core::state::{insert_lists, lists_of};
 use rankstill_core::{
     Answers, Batch, Cases, Distiller, Error, Grad, ItemId, Lists, Model, Objective, Rankings,
     Recipe, Result, Row, Scores, Slate, Tensors, Trace, VectorObjective,
@@ -155,6 +155,10 @@ impl Objective for SelfTaught {
 
     fn plain_bpr(&self) -> Option<&Positives> {
         self.objective.plain_bpr()
+    }
+
+    fn note(&self) -> Option<String> {
+        self.objective.note()
     }
 
     fn refresh(&mut self, epoch: usize, student: &dyn Model, cases: &Cases) -> Result<()> {

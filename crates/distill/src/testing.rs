@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod conformance;
+mod rest;
 
 pub(crate) use conformance::{conforms, gradients_are_slopes, is_reproducible};
 

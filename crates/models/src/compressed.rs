@@ -11,11 +11,16 @@
 //! of [`COMPRESSORS`] and a file each.
 //!
 //! **What can be compressed**: a factored model whose vector of a known user does not depend on the history (BPR-MF, ALS, LightGCN,
-//! CML, an item table that `truncate` made). Sequence models and autoencoders are refused: their user side is a network.
+//! CML, an item table that `truncate` made), or is a sum over the history (FISM). Sequence models and autoencoders are refused: their
+//! user side is a network.
 //!
 //! **Users.** The vectors of all training users are computed once, from the base. Who was not in training is folded in onto the
 //! *decoded* items, by ridge regression as in `parts/fold_in.rs`, whatever the base does with new users: the base is gone. A last
 //! column in which all users hold 1 is an item bias and is not folded in.
+//!
+//! **Sums over histories.** FISM has no users to keep. The items' input vectors are kept in 8 bits by every compressor, whatever it does
+//! with the items that are scored; their bytes count as those of items. What would change users' vectors (`truncate`, `prune`, `dmf`,
+//! `users = "signs"`) is refused.
 
 mod dmf;
 mod int;

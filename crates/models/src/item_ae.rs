@@ -98,6 +98,7 @@ impl ItemAe {
             optimizer: optimizer.clone(),
             final_rate,
             train: plan.clone(),
+            rest: None,
         }
     }
 }

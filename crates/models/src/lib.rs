@@ -32,6 +32,7 @@ pub mod cml;
 pub mod compressed;
 pub mod diff_rec;
 pub mod ease;
+pub mod fism;
 pub mod fossil;
 pub mod implicit_als;
 pub mod item_ae;
@@ -61,6 +62,7 @@ pub use cml::Cml;
 pub use compressed::{COMPRESSORS, Compressed, Compressor};
 pub use diff_rec::DiffRec;
 pub use ease::Ease;
+pub use fism::Fism;
 pub use fossil::Fossil;
 pub use implicit_als::ImplicitAls;
 pub use item_ae::ItemAe;
@@ -150,6 +152,18 @@ pub static MODELS: &[Entry<dyn Recipe>] = &[
             "train": {"epochs": 25, "batch_size": 64, "validate_every": 2, "patience": 8}
         }"#,
         parse: parse::<BprMf>,
+    },
+    Entry {
+        name: "fism",
+        about: "a product of item vectors, with a user as the sum of the history's (FISM)",
+        small: r#"{
+            "dim": 8,
+            "item_bias": true,
+            "loss": {"negatives": 2},
+            "optimizer": {"kind": "adam", "mode": "exact", "learning_rate": 0.03},
+            "train": {"epochs": 25, "batch_size": 64, "validate_every": 2, "patience": 8}
+        }"#,
+        parse: parse::<Fism>,
     },
     Entry {
         name: "fossil",

@@ -36,7 +36,8 @@ pub(crate) use learner::VaeLearner;
 use model::MultVaeModel;
 use rankstill_core::kernel::optimizer::{Adam, Optimizer};
 use rankstill_core::{
-    Cases, Interactions, Learner, Model, ModelConfig, Objective, Plan, Result, Tensors, Trainable,
+    Cases, Interactions, Learner, Model, ModelConfig, Objective, Plan, Rest, Result, Tensors,
+    Trainable,
 };
 use std::sync::Arc;
 
@@ -55,6 +56,9 @@ gradient_recipe! {
         pub beta: f64,
         /// Number of steps over which that weight rises; 0 = it is constant.
         pub anneal_steps: usize,
+        /// How the likelihood's sum over the items outside a history is computed; left out, the size of the catalogue decides.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub rest: Option<Rest>,
     }
 }
 
@@ -68,6 +72,7 @@ impl Default for MultVae {
             dropout: 0.5,
             beta: 0.2,
             anneal_steps: 2000,
+            rest: None,
             optimizer: Optimizer::Adam(Adam::default()),
             final_rate: 1.0,
             train: Plan { epochs: 200, batch_size: 500, ..Plan::default() },
@@ -81,6 +86,7 @@ impl Checked for MultVae {
         settings::within("latent", self.latent, 1..=MAX_WIDTH)?;
         settings::dropout(self.dropout)?;
         settings::not_negative("beta", self.beta)?;
+        self.rest.map_or(Ok(()), Rest::check)?;
         self.training().check()
     }
 }
@@ -143,8 +149,8 @@ impl Trainable for MultVae {
         Cases::per_user(train)
     }
 
-    fn objective(&self, _train: &Interactions) -> Box<dyn Objective> {
-        Box::new(Multinomial)
+    fn objective(&self, train: &Interactions) -> Box<dyn Objective> {
+        Rest::around(self.rest, Box::new(Multinomial), train.n_items(), train.n_users())
     }
 
     fn init(&self, train: &Arc<Interactions>, seed: u64) -> Result<Box<dyn Learner>> {

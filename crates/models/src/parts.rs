@@ -3,6 +3,7 @@
 pub(crate) mod baskets;
 pub(crate) mod coded;
 pub(crate) mod fold_in;
+pub(crate) mod history_sum;
 pub(crate) mod item_head;
 pub(crate) mod item_panels;
 pub mod loss;

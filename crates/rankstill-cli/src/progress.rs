@@ -156,6 +156,11 @@ impl Bar {
     pub fn note(&self, note: impl Into<String>) {
         self.0.set_message(note.into());
     }
+
+    /// Takes the bar away while something else is printed.
+    pub fn aside(&self, print: impl FnOnce()) {
+        self.0.suspend(print);
+    }
 }
 
 impl Drop for Bar {

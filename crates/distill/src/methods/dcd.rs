@@ -37,7 +37,7 @@ use crate::parts::vector_blend::VectorBlend;
 use crate::parts::weighted_sampling::weighted_positions;
 use rankstill_core::kernel::math::{ln_slice, tanh_slice};
 use rankstill_core::{
-    Cases, Distiller, ItemId, Lists, Model, Objective, Requirements, Result, Tensors, Trace,
+    Cases, Distiller, ItemId, Lists, Model, Objective, Requirements, Rest, Result, Tensors, Trace,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -62,6 +62,9 @@ pub struct Dcd {
     pub temperature: f32,
     /// Weight of the distillation loss. At 0 the student learns only from its own objective.
     pub lambda: f32,
+    /// In mode `direct`: how [`Rrd`] computes the mass of all other items.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rest: Option<Rest>,
     /// Maximum number of underestimated, and of overestimated items.
     pub corrected: usize,
     /// Divisor of differences of ranks.
@@ -85,7 +88,7 @@ pub struct Dcd {
 
 impl Default for Dcd {
     fn default() -> Self {
-        let Rrd { mode, k, l, window, temperature, lambda } = Rrd::default();
+        let Rrd { mode, k, l, window, temperature, lambda, rest } = Rrd::default();
         Self {
             mode,
             k,
@@ -93,6 +96,7 @@ impl Default for Dcd {
             window,
             temperature,
             lambda,
+            rest,
             corrected: 100,
             divisor: 10.0,
             floor: 1e-5,
@@ -120,8 +124,8 @@ impl Settings for Dcd {
 
 impl Dcd {
     fn rrd(&self) -> Rrd {
-        let Self { mode, k, l, window, temperature, lambda, .. } = *self;
-        Rrd { mode, k, l, window, temperature, lambda }
+        let Self { mode, k, l, window, temperature, lambda, rest, .. } = *self;
+        Rrd { mode, k, l, window, temperature, lambda, rest }
     }
 }
 
@@ -142,9 +146,10 @@ impl Distiller for Dcd {
     ) -> Result<Box<dyn Objective>> {
         self.check()?;
         let own = self.with_item_side(own, cases, traces)?;
-        blend("dcd", self.lambda, own, cases, traces, |trace, labelled| {
+        let objective = blend("dcd", self.lambda, own, cases, traces, |trace, labelled| {
             Ok(DcdTerm::new(self.clone(), trace, Arc::clone(labelled)))
-        })
+        });
+        Ok(self.rrd().with_rest(objective?, cases))
     }
 }
 

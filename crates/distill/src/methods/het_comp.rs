@@ -39,10 +39,12 @@ mod tests;
 mod transfer;
 
 use crate::fusion::{Fusion, RankedList};
-use crate::parts::settings::{Presets, Settings, above_0, at_least_1, not_negative, wrong};
+use crate::parts::settings::{
+    Presets, Settings, above_0, at_least_1, check_rest, not_negative, wrong,
+};
 use objective::HetCompObjective;
 use rankstill_core::{
-    Cases, Distiller, ItemId, Lists, Objective, Requirements, Result, Trace, UnderPath,
+    Cases, Distiller, ItemId, Lists, Objective, Requirements, Rest, Result, Trace, UnderPath,
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -77,6 +79,9 @@ pub struct HetComp {
     pub overall_weight: f32,
     /// Weight of the fine-grained loss.
     pub fine_weight: f32,
+    /// How R, the mass of all other items, is computed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rest: Option<Rest>,
     /// Restores defects of the released code; see the module.
     pub released_defects: bool,
 }
@@ -119,6 +124,7 @@ impl Default for HetComp {
             overall_epochs: 40,
             overall_weight: 0.01,
             fine_weight: 0.005,
+            rest: None,
             released_defects: false,
         }
     }
@@ -140,6 +146,7 @@ impl Settings for HetComp {
         above_0("decay", self.decay)?;
         not_negative("overall_weight", self.overall_weight)?;
         not_negative("fine_weight", self.fine_weight)?;
+        check_rest(self.rest, true)?;
         for (key, value) in
             [("user_weights", self.fusion.user_weights), ("select", self.fusion.select as f32)]
         {
@@ -175,7 +182,8 @@ impl Distiller for HetComp {
         self.fusion.check(traces.len()).under("distill.fusion")?;
         traces.iter().try_for_each(|trace| trace.answers(cases))?;
         let observed = self.observed(cases, traces);
-        Ok(Box::new(HetCompObjective::new(self.clone(), cases, traces, observed)))
+        let objective = HetCompObjective::new(self.clone(), cases, traces, observed);
+        Ok(Rest::around(self.rest, Box::new(objective), cases.n_items(), cases.n_queries()))
     }
 
     fn replaces_own_loss(&self) -> bool {

@@ -20,7 +20,7 @@ use crate::parts::labelled::Labelled;
 use crate::parts::settings::{Settings, at_least_1, not_negative};
 use crate::parts::teacher_lists::one_teacher;
 use crate::parts::vector_blend::VectorBlend;
-use rankstill_core::{Cases, Distiller, Objective, Requirements, Result, Trace};
+use rankstill_core::{Cases, Distiller, Objective, Requirements, Rest, Result, Trace};
 use serde::{Deserialize, Serialize};
 
 /// The settings.
@@ -40,6 +40,9 @@ pub struct IrRrd {
     pub temperature: f32,
     /// Weight of [`Rrd`]'s loss.
     pub lambda: f32,
+    /// In mode `direct`: how [`Rrd`] computes the mass of all other items.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rest: Option<Rest>,
     /// Number of an item's users in order.
     pub user_k: usize,
     /// Number of other users of an item.
@@ -56,7 +59,7 @@ pub struct IrRrd {
 
 impl Default for IrRrd {
     fn default() -> Self {
-        let Rrd { mode, k, l, window, temperature, lambda } = Rrd::default();
+        let Rrd { mode, k, l, window, temperature, lambda, rest } = Rrd::default();
         Self {
             mode,
             k,
@@ -64,6 +67,7 @@ impl Default for IrRrd {
             window,
             temperature,
             lambda,
+            rest,
             user_k: 20,
             user_l: 20,
             user_window: 500,
@@ -86,8 +90,8 @@ impl Settings for IrRrd {
 
 impl IrRrd {
     fn rrd(&self) -> Rrd {
-        let Self { mode, k, l, window, temperature, lambda, .. } = *self;
-        Rrd { mode, k, l, window, temperature, lambda }
+        let Self { mode, k, l, window, temperature, lambda, rest, .. } = *self;
+        Rrd { mode, k, l, window, temperature, lambda, rest }
     }
 }
 

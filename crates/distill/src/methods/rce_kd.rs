@@ -20,13 +20,13 @@
 use crate::parts::blend::{Context, ItemScores, Term, blend};
 use crate::parts::losses::cross_entropy;
 use crate::parts::settings::{Settings, above_0, at_least_1, not_negative};
-use crate::parts::teacher_lists::{insert_lists, lists_of, scored_lists};
+use crate::parts::teacher_lists::scored_lists;
 use crate::parts::unlabelled_sampler::UnlabelledSampler;
 use crate::parts::weighted_sampling::weighted_positions;
 use rankstill_core::kernel::math::exp;
+use rankstill_core::student_lists::StudentLists;
 use rankstill_core::{
-    Cases, Distiller, Error, ItemId, Lists, Model, Objective, Requirements, Result, Tensors, TopK,
-    Trace,
+    Cases, Distiller, ItemId, Lists, Model, Objective, Requirements, Result, Tensors, Trace,
 };
 use serde::{Deserialize, Serialize};
 
@@ -122,8 +122,7 @@ struct RceKdTerm {
     scores: Vec<f32>,
     /// The positions of each list, ordered by item.
     by_item: Vec<u32>,
-    /// The student's lists; empty before the first update.
-    student: Lists<ItemId>,
+    student: StudentLists,
 }
 
 impl RceKdTerm {
@@ -134,7 +133,7 @@ impl RceKdTerm {
             by_item.extend(0..list.len() as u32);
             by_item[begin..].sort_by_key(|&at| list[at as usize]);
         }
-        Self { config, n_items, lists, scores, by_item, student: Lists::default() }
+        Self { config, n_items, lists, scores, by_item, student: StudentLists::default() }
     }
 
     /// The position of an item in the teacher's list.
@@ -159,7 +158,7 @@ impl RceKdTerm {
         if self.student.is_empty() || self.lists.row(query).is_empty() {
             return (&[], 0);
         }
-        let list = self.student.row(query);
+        let list = self.student.of(query);
         (list, self.config.k.min(list.len()))
     }
 }
@@ -223,36 +222,16 @@ impl Term for RceKdTerm {
     }
 
     fn refresh(&mut self, epoch: usize, student: &dyn Model, cases: &Cases) -> Result<()> {
-        if self.student.is_empty() || epoch.is_multiple_of(self.config.refresh_every) {
-            let top = TopK::unseen((self.config.m * self.config.k).min(self.n_items));
-            self.student = student.rank(&cases.distinct_queries(), &top)?.lists().clone();
-        }
-        Ok(())
+        let (k, every) = (self.config.m * self.config.k, self.config.refresh_every);
+        self.student.refresh(k, every, epoch, student, cases)
     }
 
     fn state(&self) -> Tensors {
-        let mut state = Tensors::default();
-        if !self.student.is_empty() {
-            insert_lists(&mut state, "student", &self.student);
-        }
-        state
+        self.student.state()
     }
 
     fn restore(&mut self, state: &Tensors) -> Result<()> {
-        self.student = Lists::default();
-        if state.get("student").is_none() {
-            return Ok(());
-        }
-        let lists = lists_of(state, "student")?;
-        if let Some(&item) = lists.values().iter().find(|&&item| item as usize >= self.n_items) {
-            return Err(Error::UnknownItem { item: item as usize, n_items: self.n_items });
-        }
-        if lists.len() != self.lists.len() {
-            let problem = format!("{} lists for {} queries", lists.len(), self.lists.len());
-            return Err(Error::Tensor { name: "student".into(), problem });
-        }
-        self.student = lists;
-        Ok(())
+        self.student.restore(state, self.lists.len(), self.n_items)
     }
 }
 
@@ -265,7 +244,7 @@ mod tests {
         let config = RceKd { k: 2, l: 1, m: 2, temperature: 0.05, beta: 1.0, ..RceKd::default() };
         let lists = Lists::from_iter([vec![7u32, 5, 9], vec![]]);
         let mut term = RceKdTerm::new(config, lists, vec![3.0, 2.0, 1.0], 12);
-        term.student = Lists::from_iter([vec![5, 1, 3, 9], vec![1, 2, 3, 4]]);
+        term.student = Lists::from_iter([vec![5, 1, 3, 9], vec![1, 2, 3, 4]]).into();
         term
     }
 

@@ -20,11 +20,13 @@
 use crate::parts::blend::{Context, ItemScores, Term, blend};
 use crate::parts::labelled::Labelled;
 use crate::parts::losses::{plackett_luce, plackett_luce_above};
-use crate::parts::settings::{Settings, above_0, at_least_1, not_negative, wrong};
+use crate::parts::settings::{Settings, above_0, at_least_1, check_rest, not_negative, wrong};
 use crate::parts::teacher_lists::unlabelled_lists;
 use crate::parts::unlabelled_sampler::UnlabelledSampler;
 use crate::parts::weighted_sampling::weighted_positions;
-use rankstill_core::{Cases, Distiller, ItemId, Lists, Objective, Requirements, Result, Trace};
+use rankstill_core::{
+    Cases, Distiller, ItemId, Lists, Objective, Requirements, Rest, Result, Trace,
+};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -48,6 +50,9 @@ pub struct Rrd {
     pub temperature: f32,
     /// Weight of the distillation loss. At 0 the student learns only from its own objective.
     pub lambda: f32,
+    /// For `direct`: how the mass of all other items is computed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rest: Option<Rest>,
 }
 
 /// How the interesting items are chosen.
@@ -62,7 +67,15 @@ pub enum RrdMode {
 
 impl Default for Rrd {
     fn default() -> Self {
-        Self { mode: RrdMode::Sampled, k: 40, l: 40, window: 500, temperature: 10.0, lambda: 1e-3 }
+        Self {
+            mode: RrdMode::Sampled,
+            k: 40,
+            l: 40,
+            window: 500,
+            temperature: 10.0,
+            lambda: 1e-3,
+            rest: None,
+        }
     }
 }
 
@@ -74,7 +87,8 @@ impl Settings for Rrd {
             return Err(wrong("window", problem));
         }
         above_0("temperature", self.temperature)?;
-        not_negative("lambda", self.lambda)
+        not_negative("lambda", self.lambda)?;
+        check_rest(self.rest, self.mode == RrdMode::Direct)
     }
 }
 
@@ -85,6 +99,18 @@ impl Rrd {
             RrdMode::Sampled => self.window,
             RrdMode::Direct => self.k,
         }
+    }
+
+    /// `objective`, which teaches with these settings, with the complement computed as `rest` says.
+    pub(crate) fn with_rest(
+        &self,
+        objective: Box<dyn Objective>,
+        cases: &Cases,
+    ) -> Box<dyn Objective> {
+        if self.mode == RrdMode::Sampled || self.lambda == 0.0 {
+            return objective;
+        }
+        Rest::around(self.rest, objective, cases.n_items(), cases.n_queries())
     }
 }
 
@@ -104,9 +130,10 @@ impl Distiller for Rrd {
         traces: &[Trace],
     ) -> Result<Box<dyn Objective>> {
         self.check()?;
-        blend("rrd", self.lambda, own, cases, traces, |trace, labelled| {
+        let objective = blend("rrd", self.lambda, own, cases, traces, |trace, labelled| {
             Ok(RrdTerm::new(self.clone(), trace, Arc::clone(labelled)))
-        })
+        });
+        Ok(self.with_rest(objective?, cases))
     }
 }
 

@@ -203,7 +203,7 @@ impl<T: Term> Objective for Blend<T> {
             matches!(own, Slate::WithComplement { .. }) || self.term.uses_complement();
         let blended = Some(Box::new(Blended { own, added }));
         if !with_complement {
-            return Slate::Lists { listed, probes, blended };
+            return Slate::Lists { listed, probes, blended, estimated: None };
         }
         let asking = (0..).zip(asks).filter_map(|(at, asks)| asks.then_some(at)).collect();
         Slate::WithComplement { listed, left_out, asking, probes, blended }
@@ -279,6 +279,10 @@ impl<T: Term> Objective for Blend<T> {
 
     fn vector_objective(&self) -> Option<&dyn VectorObjective> {
         self.own.vector_objective()
+    }
+
+    fn note(&self) -> Option<String> {
+        self.own.note()
     }
 
     fn refresh(&mut self, epoch: usize, student: &dyn Model, cases: &Cases) -> Result<()> {

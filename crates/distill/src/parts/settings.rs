@@ -2,7 +2,7 @@
 
 use rankstill_core::kernel::optimizer::Optimizer;
 use rankstill_core::registry::{Config, Entry, lay_under};
-use rankstill_core::{Distiller, Error, Result, UnderPath};
+use rankstill_core::{Distiller, Error, Rest, Result, UnderPath};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -97,6 +97,18 @@ pub(crate) fn a_share(name: &str, value: f32) -> Result<()> {
         return Ok(());
     }
     Err(wrong(name, format!("is {value}, must be between 0 and 1")))
+}
+
+/// # Errors
+/// When the settings of an estimate cannot work, or no complement is computed.
+pub(crate) fn check_rest(rest: Option<Rest>, has_complement: bool) -> Result<()> {
+    match rest {
+        Some(_) if !has_complement => {
+            let problem = "is for `mode = \"direct\"`: in mode `sampled` the other items are `l` random ones";
+            Err(wrong("rest", problem))
+        }
+        rest => rest.map_or(Ok(()), Rest::check),
+    }
 }
 
 /// # Errors

@@ -122,30 +122,6 @@ pub(crate) fn per_item_state(name: &str, numbers: &[u32]) -> Tensors {
     state
 }
 
-/// Adds lists of numbers to a checkpoint.
-pub(crate) fn insert_lists(state: &mut Tensors, name: &str, lists: &Lists<u32>) {
-    let lengths: Vec<u32> = lists.iter().map(|list| list.len() as u32).collect();
-    state.insert(format!("{name}.lengths"), &[lengths.len()], lengths);
-    state.insert(name, &[lists.values().len()], lists.values().to_vec());
-}
-
-/// Reads the lists of [`insert_lists`].
-///
-/// # Errors
-/// When they are missing, or their lengths do not add up.
-pub(crate) fn lists_of(state: &Tensors, name: &str) -> Result<Lists<u32>> {
-    let (lengths, values) = (state.u32s(&format!("{name}.lengths"))?, state.u32s(name)?);
-    let mut starts = vec![0];
-    starts.extend(lengths.iter().scan(0, |end, &length| {
-        *end += length as usize;
-        Some(*end)
-    }));
-    Lists::from_parts(starts, values.to_vec()).ok_or_else(|| Error::Tensor {
-        name: name.to_owned(),
-        problem: format!("{} lists do not hold {} values", lengths.len(), values.len()),
-    })
-}
-
 /// The numbers of [`per_item_state`].
 ///
 /// # Errors

@@ -1,25 +1,20 @@
 //! Random unlabelled items.
 
 use super::labelled::Labelled;
+use rankstill_core::ItemId;
+use rankstill_core::item_sampler::{ItemSampler, SharedSample};
 use rankstill_core::kernel::rng::Rng;
-use rankstill_core::kernel::sample::Distinct;
-use rankstill_core::{ItemId, ItemSet};
 
 /// Draws unlabelled items; its buffers are reused, so that a draw allocates nothing.
-pub(crate) struct UnlabelledSampler {
-    taken: ItemSet,
-    distinct: Distinct,
-    drawn: Vec<ItemId>,
-}
+pub(crate) struct UnlabelledSampler(ItemSampler);
 
 impl UnlabelledSampler {
     pub fn new(n_items: usize) -> Self {
-        Self { taken: ItemSet::empty(n_items), distinct: Distinct::default(), drawn: Vec::new() }
+        Self(ItemSampler::new(n_items))
     }
 
-    /// Fills `out` with the items of `shared`; those that are labelled for `query` are replaced by others. The result is
-    /// distributed like a draw of [`UnlabelledSampler::fill`]: the unlabelled part of a uniform sample of the catalogue is a
-    /// uniform sample of the unlabelled items, and is completed with uniform ones.
+    /// Fills `out` with the items of `shared`, those that are labelled for `query` replaced by others: see
+    /// [`ItemSampler::fill_from_shared`].
     pub fn fill_from_shared(
         &mut self,
         shared: &SharedSample,
@@ -28,19 +23,7 @@ impl UnlabelledSampler {
         rng: &mut Rng,
         out: &mut [ItemId],
     ) {
-        let seen = labelled.of(query);
-        if out.len() == shared.items.len() && !seen.iter().any(|&item| shared.set.contains(item)) {
-            return out.copy_from_slice(&shared.items);
-        }
-        let mut kept = 0;
-        for &item in &shared.items {
-            if kept < out.len() && seen.binary_search(&item).is_err() {
-                out[kept] = item;
-                kept += 1;
-            }
-        }
-        let excluded: &[ItemId] = if shared.replacement { &[] } else { &shared.items };
-        self.fill(labelled, query, excluded, shared.replacement, rng, &mut out[kept..]);
+        self.0.fill_from_shared(shared, &[labelled.of(query)], rng, out);
     }
 
     /// Fills `out` uniformly with items that are neither labelled for `query` nor in `excluded`. Without replacement there must
@@ -54,66 +37,7 @@ impl UnlabelledSampler {
         rng: &mut Rng,
         out: &mut [ItemId],
     ) {
-        let n_items = labelled.positives().n_items();
-        let seen = labelled.of(query);
-        // Drawing until a new item comes is fast as long as at least every other draw is new.
-        if (seen.len() + excluded.len() + out.len()) * 2 > n_items as usize {
-            return self.fill_from_few(n_items, [seen, excluded], replacement, rng, out);
-        }
-        let taken = &mut self.taken;
-        taken.insert_all(seen);
-        taken.insert_all(excluded);
-        for slot in out.iter_mut() {
-            *slot = loop {
-                let item = rng.below(n_items);
-                if if replacement { !taken.contains(item) } else { taken.insert(item) } {
-                    break item;
-                }
-            };
-        }
-        [seen, excluded, out].into_iter().for_each(|items| taken.remove_all(items));
-    }
-
-    fn fill_from_few(
-        &mut self,
-        n_items: u32,
-        excluded: [&[ItemId]; 2],
-        replacement: bool,
-        rng: &mut Rng,
-        out: &mut [ItemId],
-    ) {
-        self.drawn.clear();
-        if replacement {
-            // One after the other, each from all that are left.
-            for _ in 0..out.len() {
-                self.distinct.draw(n_items, &excluded, 1, rng, &mut self.drawn);
-            }
-        } else {
-            self.distinct.draw(n_items, &excluded, out.len(), rng, &mut self.drawn);
-        }
-        out.copy_from_slice(&self.drawn);
-    }
-}
-
-/// Random items of the catalogue that the rows of a batch share.
-pub(crate) struct SharedSample {
-    items: Vec<ItemId>,
-    set: ItemSet,
-    replacement: bool,
-}
-
-impl SharedSample {
-    /// `n` items, or all there are.
-    pub fn new(n_items: u32, n: usize, replacement: bool, rng: &mut Rng) -> Self {
-        let mut items = Vec::new();
-        if replacement {
-            items.extend((0..n).map(|_| rng.below(n_items)));
-        } else {
-            Distinct::default().draw(n_items, &[], n, rng, &mut items);
-        }
-        let mut set = ItemSet::empty(n_items as usize);
-        set.insert_all(&items);
-        Self { items, set, replacement }
+        self.0.fill(&[labelled.of(query), excluded], replacement, rng, out);
     }
 }
 
@@ -145,7 +69,7 @@ mod tests {
             let mut rng = Rng::keyed(5, [row]);
             if shared {
                 let common =
-                    SharedSample::new(n_items as u32, n, replacement, &mut Rng::keyed(6, [row]));
+                    SharedSample::new(n_items, n, replacement, &mut Rng::keyed(6, [row]));
                 sampler.fill_from_shared(&common, &labelled, 0, &mut rng, &mut out);
             } else {
                 sampler.fill(&labelled, 0, &[], replacement, &mut rng, &mut out);
@@ -187,14 +111,14 @@ mod tests {
         let mut sampler = UnlabelledSampler::new(50);
         let shared = (0..)
             .map(|seed| SharedSample::new(50, 10, false, &mut Rng::new(seed)))
-            .find(|shared| shared.set.contains(1))
+            .find(|shared| shared.contains(1))
             .unwrap();
         let mut rows = [[0; 10]; 2];
         for (query, row) in rows.iter_mut().enumerate() {
             sampler.fill_from_shared(&shared, &labelled, query, &mut Rng::new(9), row);
         }
-        assert_eq!(rows[1], shared.items[..]);
-        let differ = rows[0].iter().filter(|item| !shared.set.contains(**item)).count();
+        assert_eq!(rows[1], shared.items()[..]);
+        let differ = rows[0].iter().filter(|item| !shared.contains(**item)).count();
         assert_eq!(differ, 1, "only the labelled item is replaced");
     }
 }

@@ -156,6 +156,10 @@ impl<T: VectorTerm> Objective for VectorBlend<T> {
         Some(self)
     }
 
+    fn note(&self) -> Option<String> {
+        self.own.note()
+    }
+
     fn refresh(&mut self, epoch: usize, student: &dyn Model, cases: &Cases) -> Result<()> {
         self.own.refresh(epoch, student, cases)
     }
@@ -229,6 +233,8 @@ impl<T: VectorTerm> VectorObjective for VectorBlend<T> {
 
 /// The items that a slate lists, ascending; the targets for [`Slate::All`].
 fn listed(batch: &Batch<'_>, slate: &Slate) -> Vec<ItemId> {
+    // Items from which a complement is estimated are not taught.
+    let slate = slate.estimated().map_or(slate, |estimated| &estimated.exact);
     let mut items = match slate.listed() {
         Some(listed) => listed.values().to_vec(),
         None => (0..batch.len()).flat_map(|at| batch.targets(at).to_vec()).collect(),

@@ -71,7 +71,7 @@ impl Compressor for Dmf {
         train: &Interactions,
         seed: u64,
     ) -> Result<Box<dyn Model>> {
-        let vectors = Vectors::of(model, train)?;
+        let vectors = Vectors::with_users(model, train)?;
         let (bits, stride) = (vectors.dim, vectors.dim.next_multiple_of(16));
         let rotation = fitted_rotation(&vectors, STARTING_ROUNDS, seed);
         let start = |rows: &[f32]| {

@@ -7,7 +7,7 @@
 use super::Compressor;
 use super::rotation::{random_rotation, rotated};
 use super::vectors::Vectors;
-use crate::parts::coded::{CompressedModel, Users, load_ints};
+use crate::parts::coded::{CompressedModel, load_ints};
 use crate::parts::settings::{Checked, invalid};
 use rankstill_core::kernel::codes::{BITS, Ints, MOST_DIMENSIONS, Scale};
 use rankstill_core::kernel::panels::Rows;
@@ -50,10 +50,10 @@ impl Compressor for Int {
         train: &Interactions,
         seed: u64,
     ) -> Result<Box<dyn Model>> {
-        let vectors = Vectors::of(model, train)?;
+        let mut vectors = Vectors::of(model, train)?;
         let rotation = self.rotate.then(|| random_rotation(vectors.dim, seed));
         let codes = pack(&vectors, rotation.as_deref(), self.bits, Scale::Nearest)?;
-        let users = Users::Exact(vectors.users);
+        let users = vectors.exact_users();
         Ok(Box::new(CompressedModel::new(vectors.dim, users, rotation, Box::new(codes))))
     }
 

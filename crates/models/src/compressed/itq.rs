@@ -49,7 +49,7 @@ impl Compressor for Itq {
         train: &Interactions,
         seed: u64,
     ) -> Result<Box<dyn Model>> {
-        let vectors = Vectors::of(model, train)?;
+        let vectors = self.users.vectors(model, train)?;
         let rotation = fitted_rotation(&vectors, self.rounds, seed);
         sign::coded(vectors, Some(rotation), self.users, self.length)
     }
@@ -98,7 +98,7 @@ mod tests {
         };
         let points: Vec<f32> = (0..n).flat_map(corner).collect();
         let (users, items) = points.split_at(60 * dim);
-        let vectors = Vectors { dim, users: users.to_vec(), items: items.to_vec() };
+        let vectors = Vectors { dim, users: users.to_vec(), items: items.to_vec(), inputs: None };
         let error = |rotation: &[f32]| {
             let turned = rotated(&points, dim, rotation);
             let rows = turned.chunks(dim).map(|row| {

@@ -6,7 +6,7 @@
 
 use super::Compressor;
 use super::vectors::Vectors;
-use crate::parts::coded::{CompressedModel, Stored, Users, load_ints};
+use crate::parts::coded::{CompressedModel, Stored, load_ints};
 use crate::parts::settings::{Checked, invalid, within};
 use rankstill_core::kernel::codes::{CodeTable as _, InvertedLists, top_k};
 use rankstill_core::kernel::panels::Rows;
@@ -51,7 +51,7 @@ impl Compressor for Ivf {
         train: &Interactions,
         seed: u64,
     ) -> Result<Box<dyn Model>> {
-        let vectors = Vectors::of(model, train)?;
+        let mut vectors = Vectors::of(model, train)?;
         let root = (vectors.n_items() as f64).sqrt().round() as usize;
         let n_lists = if self.lists == 0 { root } else { self.lists };
         let Some(mut codes) = InvertedLists::fit(vectors.item_rows(), n_lists, self.rounds, seed)
@@ -63,7 +63,7 @@ impl Compressor for Ivf {
             probes => probes,
         };
         codes.set_probes(probes);
-        let users = Users::Exact(vectors.users);
+        let users = vectors.exact_users();
         Ok(Box::new(CompressedModel::new(vectors.dim, users, None, Box::new(codes))))
     }
 

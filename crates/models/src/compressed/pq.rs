@@ -7,7 +7,7 @@
 use super::Compressor;
 use super::rotation::{random_rotation, rotated};
 use super::vectors::Vectors;
-use crate::parts::coded::{CompressedModel, Stored, Users, insert_shape, shape_of};
+use crate::parts::coded::{CompressedModel, Stored, insert_shape, shape_of};
 use crate::parts::settings::{Checked, invalid, must};
 use rankstill_core::kernel::codes::{CodeTable, Products};
 use rankstill_core::kernel::panels::Rows;
@@ -51,10 +51,10 @@ impl Compressor for Pq {
         train: &Interactions,
         seed: u64,
     ) -> Result<Box<dyn Model>> {
-        let vectors = Vectors::of(model, train)?;
+        let mut vectors = Vectors::of(model, train)?;
         let codes = Products::fit(vectors.item_rows(), self.parts, self.centres, self.rounds, seed);
         let codes = codes.ok_or_else(|| unfit(&vectors, self.parts))?;
-        let users = Users::Exact(vectors.users);
+        let users = vectors.exact_users();
         Ok(Box::new(CompressedModel::new(vectors.dim, users, None, Box::new(codes))))
     }
 
@@ -87,7 +87,7 @@ impl Compressor for Opq {
         seed: u64,
     ) -> Result<Box<dyn Model>> {
         let Pq { parts, centres, rounds } = self.0;
-        let vectors = Vectors::of(model, train)?;
+        let mut vectors = Vectors::of(model, train)?;
         let (dim, n) = (vectors.dim, vectors.n_items());
         let mut rotation = random_rotation(dim, seed);
         let mut turned = rotated(&vectors.items, dim, &rotation);
@@ -107,7 +107,7 @@ impl Compressor for Opq {
             let steps = if round + 1 == rounds { 4 * STEPS } else { STEPS };
             codes.refit(Rows::dense(&turned, n, dim), steps);
         }
-        let users = Users::Exact(vectors.users);
+        let users = vectors.exact_users();
         Ok(Box::new(CompressedModel::new(dim, users, Some(rotation), Box::new(codes))))
     }
 

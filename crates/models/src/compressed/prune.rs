@@ -44,7 +44,7 @@ impl Compressor for Prune {
     }
 
     fn compress(&self, model: &dyn Model, train: &Interactions, _: u64) -> Result<Box<dyn Model>> {
-        let vectors = Vectors::of(model, train)?;
+        let vectors = Vectors::with_users(model, train)?;
         let (n, dim) = (vectors.n_items(), vectors.dim);
         let [users, items] = principal(&vectors, dim);
         let rows = Rows::dense(&items, n, dim);

@@ -39,6 +39,16 @@ pub enum CodedUsers {
     Signs,
 }
 
+impl CodedUsers {
+    /// Of a fitted model, if its users can be kept so.
+    pub(super) fn vectors(self, model: &dyn Model, train: &Interactions) -> Result<Vectors> {
+        match self {
+            Self::Exact => Vectors::of(model, train),
+            Self::Signs => Vectors::with_users(model, train),
+        }
+    }
+}
+
 impl Default for Sign {
     fn default() -> Self {
         Self { planes: 0, users: CodedUsers::Exact, length: true }
@@ -63,7 +73,7 @@ impl Compressor for Sign {
         train: &Interactions,
         seed: u64,
     ) -> Result<Box<dyn Model>> {
-        let vectors = Vectors::of(model, train)?;
+        let vectors = self.users.vectors(model, train)?;
         let planes = (self.planes > 0).then(|| {
             let mut planes = vec![0.0; self.planes * vectors.dim];
             Rng::keyed(seed, [PLANES]).fill_normal(&mut planes, 0.0, 1.0);
@@ -79,7 +89,7 @@ impl Compressor for Sign {
 
 /// The model of signs after a rotation.
 pub(super) fn coded(
-    vectors: Vectors,
+    mut vectors: Vectors,
     rotation: Option<Vec<f32>>,
     users: CodedUsers,
     length: bool,
@@ -104,7 +114,7 @@ pub(super) fn coded(
     let model = match users {
         CodedUsers::Exact => {
             let codes = int::packed(rows, 1, Scale::Length)?;
-            CompressedModel::new(dim, Users::Exact(vectors.users), rotation, Box::new(codes))
+            CompressedModel::new(dim, vectors.exact_users(), rotation, Box::new(codes))
         }
         CodedUsers::Signs => {
             let Some(codes) = Hamming::pack(rows, length) else {

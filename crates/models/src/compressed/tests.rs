@@ -110,6 +110,69 @@ fn an_item_bias_survives() {
 }
 
 #[test]
+fn sums_over_histories_stay_sums_and_users_cost_nothing() {
+    let train = testing::blocks();
+    for item_bias in [false, true] {
+        let model = json!({
+            "kind": "fism", "dim": 8, "item_bias": item_bias,
+            "optimizer": {"kind": "adam", "learning_rate": 0.03},
+            "train": {"epochs": 25, "batch_size": 64, "patience": 0}
+        });
+        for compress in [
+            json!({"kind": "int", "bits": 8}),
+            json!({"kind": "int", "bits": 8, "rotate": true}),
+            json!({"kind": "itq", "rounds": 10}),
+            json!({"kind": "pq", "parts": 8 + usize::from(item_bias)}),
+            json!({"kind": "ivf", "lists": 4, "probes": 4}),
+        ] {
+            let (base, compressed) = pair(model.clone(), compress.clone());
+            let compressed = compressed.unwrap();
+            let (mut exact, mut codes) = (vec![0.0; 40], vec![0.0; 40]);
+            let mut found = 0;
+            for user in 0..48 {
+                let history = train.history(user);
+                let [known, stranger] = [Some(user), None].map(|user| {
+                    compressed.score(&[Query { user, history, hidden: &[] }], &mut codes);
+                    codes.clone()
+                });
+                assert_eq!(known, stranger);
+                base.score(&[Query { user: None, history, hidden: &[] }], &mut exact);
+                let query = Query { user: None, history, hidden: &[] };
+                let first = compressed.rank(&[query], &TopK::unseen(1)).unwrap();
+                found += usize::from(first.items(0) == [testing::held_out(user)]);
+                if compress["kind"] == "int" {
+                    let range = exact.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+                    for (a, b) in exact.iter().zip(&codes) {
+                        assert!((a - b).abs() < 0.03 * range, "{a} {b} of {range}");
+                    }
+                }
+            }
+            assert!(found >= 46, "{compress}: {found}");
+            let tensors = compressed.tensors();
+            assert!(tensors.get("users").is_none() && compressed.serving_bytes().users == 0);
+            // 64 lines of 8 numbers and a scale hold the vectors that are summed.
+            assert!(compressed.serving_bytes().items > 64 * 12);
+            let config = Config { path: "compress", value: &compress };
+            let compressor = registry::parse(COMPRESSORS, config).unwrap().1;
+            let again = compressor.load(&tensors).unwrap();
+            let queries = [Query { user: None, history: &[3, 1, 4], hidden: &[] }];
+            let [ours, theirs] =
+                [&again, &compressed].map(|model| model.rank(&queries, &TopK::unseen(9)).unwrap());
+            assert_eq!(ours, theirs);
+        }
+        for compress in [
+            json!({"kind": "truncate", "dim": 4}),
+            json!({"kind": "prune"}),
+            json!({"kind": "dmf"}),
+            json!({"kind": "itq", "users": "signs"}),
+        ] {
+            let error = pair(model.clone(), compress).1.err().unwrap().to_string();
+            assert!(error.starts_with("compress: this model has no vectors of users"), "{error}");
+        }
+    }
+}
+
+#[test]
 fn what_has_no_vectors_is_refused() {
     for (model, why) in [
         (json!({"kind": "item_cf"}), "not products of vectors"),

@@ -42,7 +42,7 @@ impl Compressor for Truncate {
     }
 
     fn compress(&self, model: &dyn Model, train: &Interactions, _: u64) -> Result<Box<dyn Model>> {
-        let vectors = Vectors::of(model, train)?;
+        let vectors = Vectors::with_users(model, train)?;
         if self.dim > vectors.dim {
             let problem = format!("must be at most the model's {}, is {}", vectors.dim, self.dim);
             return Err(invalid("compress.dim", problem));
@@ -110,7 +110,7 @@ mod tests {
             };
             (0..n).flat_map(row).collect()
         };
-        Vectors { dim: 5, users: mix(40, 3), items: mix(30, 5) }
+        Vectors { dim: 5, users: mix(40, 3), items: mix(30, 5), inputs: None }
     }
 
     fn scores(users: &[f32], items: &[f32], dim: usize) -> Vec<f32> {

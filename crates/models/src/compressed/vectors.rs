@@ -1,5 +1,6 @@
 //! The vectors of a fitted model, as compressors take them.
 
+use crate::parts::coded::{HistoryInputs, Users};
 use rankstill_core::kernel::panels::Rows;
 use rankstill_core::{Error, Interactions, Model, Query, Result};
 use rayon::prelude::*;
@@ -11,6 +12,8 @@ pub(super) struct Vectors {
     pub users: Vec<f32>,
     /// `items x dim`.
     pub items: Vec<f32>,
+    /// Where users are sums over their histories: what is summed.
+    pub inputs: Option<HistoryInputs>,
 }
 
 impl Vectors {
@@ -41,17 +44,42 @@ impl Vectors {
             .for_each(|(out, queries)| out.copy_from_slice(&embed(queries)));
         let without: Vec<Query<'_>> =
             (0..n_users.min(CHUNK) as u32).map(|user| query(user, &[])).collect();
-        if embed(&without) != users[..without.len() * dim] {
+        let sums = factored.history_sum();
+        if sums.is_none() && embed(&without) != users[..without.len() * dim] {
             return refuse(
                 "this model computes a user's vector from the history, so its user side is not a table that could be kept; \
-                 choose a model with user vectors (bpr_mf, implicit_als, light_gcn, cml)",
+                 choose a model with user vectors (bpr_mf, implicit_als, light_gcn, cml), or fism",
             );
         }
         let items: Vec<f32> = (0..table.len).flat_map(|item| table.row(item)).copied().collect();
-        if !users.iter().chain(&items).all(|x| x.is_finite()) {
-            return refuse("some of this model's numbers are not finite");
+        let inputs = sums.map(HistoryInputs::new);
+        let extreme = matches!(inputs, Some(None));
+        if extreme || !users.iter().chain(&items).all(|x| x.is_finite()) {
+            return refuse("some of this model's numbers are not finite, or extreme");
         }
-        Ok(Self { dim, users, items })
+        Ok(Self { dim, users, items, inputs: inputs.flatten() })
+    }
+
+    /// The same for compressors that keep vectors of users in another form.
+    pub fn with_users(model: &dyn Model, train: &Interactions) -> Result<Self> {
+        let vectors = Self::of(model, train)?;
+        match vectors.inputs {
+            None => Ok(vectors),
+            Some(_) => Err(Error::Config {
+                key: "compress".into(),
+                problem: "this model has no vectors of users, which this compressor would change; choose int, pq, opq, ivf, or sign or \
+                    itq with `users = \"exact\"`"
+                    .into(),
+            }),
+        }
+    }
+
+    /// What a model keeps of the users that keeps them exactly: their vectors, or what is summed to these.
+    pub fn exact_users(&mut self) -> Users {
+        match self.inputs.take() {
+            Some(inputs) => Users::OfHistory(inputs),
+            None => Users::Exact(std::mem::take(&mut self.users)),
+        }
     }
 
     pub fn n_users(&self) -> usize {

@@ -1,12 +1,14 @@
-//! The compressed model: exact vectors or codes of users, codes of items, and between them a rotation, if there is one.
+//! The compressed model: exact vectors or codes of users, or the vectors from which histories are summed; codes of items; and between
+//! them a rotation, if there is one.
 
 use crate::parts::fold_in::{FoldIn, VectorTable};
-use rankstill_core::kernel::codes::{self, CodeTable, Ints};
+use crate::parts::history_sum::history_vector;
+use rankstill_core::kernel::codes::{self, CodeTable, Ints, Scale};
 use rankstill_core::kernel::dense::{axpy, dot};
 use rankstill_core::kernel::panels::Rows;
 use rankstill_core::{
-    Error, ItemId, ItemSet, Lists, Model, Query, Rankings, Result, Scorer, Search, ServingBytes,
-    Tensors,
+    Error, HistorySum, ItemId, ItemSet, Lists, Model, Query, Rankings, Result, Scorer, Search,
+    ServingBytes, Tensors,
 };
 use rayon::prelude::*;
 use std::ops::Range;
@@ -40,6 +42,44 @@ pub(crate) enum Users {
     Exact(Vec<f32>),
     /// Signs of the rotated vectors, 32 a word.
     Signs(Vec<u32>),
+    /// None: a vector is the sum over the history.
+    OfHistory(HistoryInputs),
+}
+
+/// The input vectors of a model whose users are sums over their histories (see [`rankstill_core::HistorySum`]), in 8 bits.
+pub(crate) struct HistoryInputs {
+    codes: Ints,
+    alpha: f32,
+}
+
+impl HistoryInputs {
+    /// `None` if the numbers are extreme.
+    pub fn new(of: HistorySum<'_>) -> Option<Self> {
+        Some(Self { codes: Ints::pack(of.inputs.rows(), 8, Scale::Nearest)?, alpha: of.alpha })
+    }
+
+    fn embed(&self, history: &[ItemId], out: &mut [f32]) {
+        let mut decoded = vec![0.0; self.codes.dim()];
+        let add = |item, out: &mut [f32]| {
+            self.codes.decode(item, &mut decoded);
+            axpy(1.0, &decoded, out);
+        };
+        history_vector(self.alpha, self.codes.n_items(), history, add, out);
+    }
+
+    fn insert(&self, tensors: &mut Tensors) {
+        tensors.insert_all("inputs.", self.codes.tensors());
+        tensors.insert("alpha", &[1], vec![self.alpha]);
+    }
+
+    /// What [`HistoryInputs::insert`] wrote, if it is there.
+    fn of(tensors: &Tensors) -> Result<Option<Self>> {
+        if tensors.get("alpha").is_none() {
+            return Ok(None);
+        }
+        let codes = load_ints(&tensors.with_prefix("inputs."), 8)?;
+        Ok(Some(Self { codes, alpha: tensors.f32s("alpha", 1)?[0] }))
+    }
 }
 
 /// A compressed model.
@@ -86,6 +126,14 @@ impl CompressedModel {
                 return wrong("user_signs", format!("{} words", words.len()));
             }
             Users::Signs(words.to_vec())
+        } else if let Some(inputs) = HistoryInputs::of(tensors)? {
+            // The item table may have a bias in addition.
+            let (n, found) = (inputs.codes.n_items(), inputs.codes.dim());
+            if n != codes.n_items() || !(found == dim || found + 1 == dim) {
+                let problem = format!("{n} x {found}, for {} items of {dim}", codes.n_items());
+                return wrong("inputs.codes", problem);
+            }
+            Users::OfHistory(inputs)
         } else {
             let (users, _, found) = tensors.matrix("users")?;
             if found != dim {
@@ -101,6 +149,7 @@ impl CompressedModel {
         match &self.users {
             Users::Exact(users) => users.len() / self.dim.max(1),
             Users::Signs(words) => words.len() / self.codes.dim().div_ceil(32).max(1),
+            Users::OfHistory(_) => 0,
         }
     }
 
@@ -113,6 +162,7 @@ impl CompressedModel {
                 self.read_signs(user, &mut signs);
                 self.back(&signs, out);
             }
+            Users::OfHistory(_) => out.fill(0.0), // nobody is known
         }
     }
 
@@ -169,6 +219,10 @@ impl CompressedModel {
         match (known, &self.users) {
             (Some(user), Users::Signs(_)) => return self.read_signs(user, out),
             (Some(user), Users::Exact(_)) => self.read_user(user, base),
+            (_, Users::OfHistory(inputs)) => {
+                base.fill(1.0); // for a bias
+                inputs.embed(query.history, &mut base[..inputs.codes.dim()]);
+            }
             (None, _) => {
                 let fold_in = self
                     .fold_in
@@ -267,6 +321,7 @@ impl Model for CompressedModel {
                 tensors.insert("users", &[self.n_users(), self.dim], users.clone());
             }
             Users::Signs(words) => tensors.insert("user_signs", &[words.len()], words.clone()),
+            Users::OfHistory(inputs) => inputs.insert(&mut tensors),
         }
         if let Some(rotation) = &self.rotation {
             tensors.insert("rotation", &[self.codes.dim(), self.dim], rotation.clone());
@@ -278,18 +333,21 @@ impl Model for CompressedModel {
         let users = match &self.users {
             Users::Exact(users) => users.len(),
             Users::Signs(_) => self.n_users() * self.codes.dim(),
+            Users::OfHistory(inputs) => inputs.codes.n_numbers(),
         };
         users + self.rotation.as_ref().map_or(0, Vec::len) + self.codes.n_numbers()
     }
 
-    /// The rotation belongs to the codes of the items.
+    /// The rotation belongs to the codes of the items, and so do the vectors from which histories are summed.
     fn serving_bytes(&self) -> ServingBytes {
         let rotation = self.rotation.as_ref().map_or(0, Vec::len);
-        let users = match &self.users {
-            Users::Exact(users) => users.len(),
-            Users::Signs(words) => words.len(),
+        let (users, inputs) = match &self.users {
+            Users::Exact(users) => (users.len(), 0),
+            Users::Signs(words) => (words.len(), 0),
+            Users::OfHistory(inputs) => (0, inputs.codes.bytes()),
         };
-        ServingBytes { items: (self.codes.bytes() + 4 * rotation) as u64, users: 4 * users as u64 }
+        let items = self.codes.bytes() + inputs + 4 * rotation;
+        ServingBytes { items: items as u64, users: 4 * users as u64 }
     }
 }
 

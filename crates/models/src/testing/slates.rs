@@ -42,7 +42,7 @@ pub fn probes_are_scored(recipe: &dyn Recipe, train: &Arc<Interactions>, cases: 
             let probe = |at| (0..3).map(|k| (7 * at as u32 + 11 * k) % n_items).collect::<Vec<_>>();
             let probes = rows.clone().map(probe).collect();
             match self.0 {
-                false => Slate::Lists { listed, probes, blended: None },
+                false => Slate::Lists { listed, probes, blended: None, estimated: None },
                 true => {
                     let left_out = rows.clone().map(|_| Vec::new()).collect();
                     let asking = rows.map(|at| at as u32).collect();

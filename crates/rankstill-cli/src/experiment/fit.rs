@@ -158,6 +158,8 @@ pub fn record(
 
 /// Writes one line of JSON for each epoch to `epochs.jsonl` and shows a progress bar.
 struct EpochLog<'a> {
+    name: &'a str,
+    screen: &'a Screen,
     folder: &'a Path,
     bar: Bar,
     begun: bool,
@@ -166,14 +168,19 @@ struct EpochLog<'a> {
 }
 
 impl<'a> EpochLog<'a> {
-    fn new(job: &Job<'a>, screen: &Screen) -> Self {
+    fn new(job: &Job<'a>, screen: &'a Screen) -> Self {
         let epochs = job.recipe.training_plan().map_or(1, |plan| plan.epochs);
         let bar = screen.bar(job.name, 1000 * epochs as u64);
-        Self { folder: job.folder, bar, begun: false, look: job.look, pause_after: job.pause_after }
+        let Job { name, folder, look, pause_after, .. } = *job;
+        Self { name, screen, folder, bar, begun: false, look, pause_after }
     }
 }
 
 impl Watch for EpochLog<'_> {
+    fn note(&mut self, note: &str) {
+        self.bar.aside(|| self.screen.say(format!("{}: {note}", self.name)));
+    }
+
     fn epoch(
         &mut self,
         report: &EpochReport,

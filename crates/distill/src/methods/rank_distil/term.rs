@@ -8,7 +8,8 @@ use crate::parts::blend::{Context, ItemScores, Term, in_chunks};
 use crate::parts::labelled::Labelled;
 use crate::parts::losses::plackett_luce_above;
 use crate::parts::teacher_lists::{per_item_state, ranks, restore_per_item};
-use crate::parts::unlabelled_sampler::{SharedSample, UnlabelledSampler};
+use crate::parts::unlabelled_sampler::UnlabelledSampler;
+use rankstill_core::item_sampler::SharedSample;
 use rankstill_core::kernel::math::{sigmoid_slice, softplus_slice};
 use rankstill_core::{Batch, Cases, ItemId, Lists, Model, Result, Tensors};
 use std::sync::Arc;
@@ -118,7 +119,7 @@ impl Term for PositionsTerm {
         if !self.estimates(batch.epoch) {
             return own.cloned().unwrap_or_default();
         }
-        let n_items = self.labelled.positives().n_items();
+        let n_items = self.labelled.positives().n_items() as usize;
         let RankDistil { epsilon, replacement, shared_samples, .. } = self.config;
         let shared = shared_samples
             .then(|| SharedSample::new(n_items, epsilon, replacement, &mut batch.rng(0, SHARED)));
