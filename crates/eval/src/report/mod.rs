@@ -45,6 +45,12 @@ pub struct Report {
     pub machine: Option<Machine>,
     /// Other remarks for readers.
     pub notes: Vec<String>,
+    /// The model that was chosen within a budget, if one was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recommended: Option<String>,
+    /// The ensemble that it is compared with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ensemble: Option<String>,
     /// In the order of the tables.
     pub models: Vec<ModelReport>,
     /// Paired tests over the cases.
@@ -137,6 +143,8 @@ pub struct ModelReport {
     pub bytes: u64,
     /// Models that differ in their size alone: a curve of the frontier. `distilled`, `pq`.
     pub family: String,
+    /// A ranker by itself: not an ensemble, not taught, not compressed, and not the same as a taught one but for that.
+    pub single: bool,
     /// Memory used for serving, if known.
     pub bytes_in_memory: Option<u64>,
     /// Of that, the item side: vectors or codes, codebooks and lists, divided by the number of items.

@@ -228,6 +228,7 @@ impl Session<'_> {
             distiller,
             parameters: measured.parameters as u64,
             bytes: measured.bytes,
+            single: self.family(at) == SINGLE,
             family: self.family(at),
             bytes_in_memory: serving.map(|bytes| bytes.items + bytes.users),
             bytes_per_item: serving.map(|bytes| bytes.items).map(per(items)),

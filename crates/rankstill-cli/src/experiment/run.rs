@@ -1,7 +1,7 @@
 //! An experiment as it runs: data, models, measurements, figures, report. Every step is kept on disk, so a run resumes where it
 //! stopped.
 
-use super::plan::ExperimentPlan;
+use super::plan::{ExperimentPlan, Source};
 use super::report::ModelResults;
 use super::run_folder::{claim, folder_names, write};
 use super::session::{KnownFits, Session, Setting};
@@ -74,6 +74,9 @@ pub(super) fn run_claimed(
     }
     let mut report = session.report(&models)?;
     report.notes.splice(0..0, notes.iter().cloned());
+    report.recommended.clone_from(&plan.spec.evaluate.best);
+    let ensemble = plan.models.iter().find(|model| matches!(model.source, Source::Ensemble { .. }));
+    report.ensemble = ensemble.map(|model| model.name.clone());
     report.figures = figure::draw(&session, &figures, &mut known)?;
     report.figures.extend(frontier(&report, &metrics, out)?);
     write(&out.join("report.json"), &(serde_json::to_string_pretty(&report)? + "\n"))?;

@@ -21,6 +21,9 @@ pub fn students(shape: &Shape, effort: Effort, factored: Option<&str>) -> Map<St
     };
     for &dim in dims {
         all.insert(format!("MF-{dim}/KD"), taught(factors(dim, epochs(shape))));
+        if dim >= 16 {
+            all.insert(format!("FISM-{dim}/KD"), taught(history(dim, epochs(shape))));
+        }
     }
     for &dim in dims {
         all.insert(format!("MF-{dim}"), factors(dim, epochs(shape)));
@@ -62,6 +65,13 @@ fn factors(dim: usize, epochs: usize) -> Value {
         "optimizer": {"kind": "adam", "mode": "exact", "learning_rate": 0.004, "weight_decay": 1e-5},
         "train": {"epochs": epochs, "batch_size": 1024, "validate_every": 4, "patience": 3},
     })
+}
+
+/// A user is the sum of what the user had: no table of users.
+fn history(dim: usize, epochs: usize) -> Value {
+    let mut settings = factors(dim, epochs);
+    settings["kind"] = json!("fism");
+    settings
 }
 
 /// The same, taught the first fifty items of the ensemble in their order, above all others.

@@ -1,0 +1,135 @@
+//! `rankstill compress`: from a log to the best small ranker.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{assert_same, error, lasting, ok, rankstill, text};
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn log(root: &Path) -> PathBuf {
+    let log = root.join("log.tsv");
+    ok(&mut rankstill(&["simulate", "--interactions", "6000", "--seed", "3", "--out", text(&log)]));
+    log
+}
+
+fn report(out: &Path) -> Value {
+    serde_json::from_str(&fs::read_to_string(out.join("report.json")).unwrap()).unwrap()
+}
+
+/// What does not hold times.
+fn kept(out: &Path) -> std::collections::BTreeMap<String, Vec<u8>> {
+    let mut files = lasting(out);
+    files.retain(|name, _| !name.starts_with("frontier") && !is_report_of_the_search(name));
+    files
+}
+
+fn is_report_of_the_search(name: &str) -> bool {
+    name.starts_with("search/") && !name.starts_with("search/models/")
+}
+
+#[test]
+fn a_log_becomes_a_model_to_serve_the_same_on_any_number_of_threads() {
+    let root = tempfile::tempdir().unwrap();
+    let log = log(root.path());
+    let compress = |name: &str, threads: &str| {
+        let out = root.path().join(name);
+        let options = ["--effort", "quick", "--quiet", "--threads", threads];
+        ok(rankstill(&["compress", text(&log), "--out", text(&out)]).args(options));
+        out
+    };
+    let (one, two) = (compress("one", "1"), compress("two", "2"));
+    assert_same(&kept(&one), &kept(&two), "threads");
+    let before = kept(&one);
+    compress("one", "2");
+    assert_same(&before, &kept(&one), "the same command again");
+
+    let report = report(&one);
+    let row = |name: &str| -> &Value {
+        report["models"].as_array().unwrap().iter().find(|row| row["name"] == name).unwrap()
+    };
+    let recommended = report["recommended"].as_str().unwrap();
+    assert_eq!(report["ensemble"], "Ensemble");
+    assert!(row(recommended)["bytes_per_item"].as_f64().unwrap() > 0.0);
+    assert!(
+        row("ItemCF")["single"].as_bool().unwrap() && !row("MF-8/KD")["single"].as_bool().unwrap()
+    );
+    assert!(report["notes"][0].as_str().unwrap().starts_with(recommended), "{}", report["notes"]);
+    // Nobody was told more than another: all are fitted on both parts, and the search saw no test row.
+    assert_eq!(report["settings"]["evaluate"]["fit_on"], "train+valid");
+
+    let lists = root.path().join("lists.tsv");
+    let best = one.join("best");
+    ok(rankstill(&["recommend", text(&best), "--all", "--k", "5", "--out", text(&lists)]));
+    assert!(fs::read_to_string(&lists).unwrap().lines().count() > 100);
+
+    let again = root.path().join("again");
+    let experiment = one.join("experiment.toml");
+    ok(&mut rankstill(&["run", text(&experiment), "--quiet", "--out", text(&again)]));
+    let of_run = |out: &Path| {
+        let mut files = kept(out);
+        files.retain(|name, _| name.starts_with("models/") || name.starts_with("best/"));
+        files
+    };
+    assert!(of_run(&one).len() > 40);
+    assert_same(&of_run(&one), &of_run(&again), "experiment.toml repeats the final fits");
+}
+
+#[test]
+fn a_teacher_from_outside_alone_is_enough_and_budgets_are_kept() {
+    let root = tempfile::tempdir().unwrap();
+    let log = log(root.path());
+    let teacher = root.path().join("teacher");
+    ok(rankstill(&[
+        "train",
+        "--model",
+        "ease",
+        "--data",
+        text(&log),
+        "--out",
+        text(&teacher),
+        "--quiet",
+    ])
+    .args(["--set", "data.split.kind=all"]));
+    let artefact = teacher.join("models/ease/seed-1/artefact");
+    let out = root.path().join("out");
+    let options = |budget: &'static str, size: &'static str| {
+        ["--portfolio", "none", "--effort", "quick", "--quiet", budget, size]
+    };
+    ok(rankstill(&["compress", text(&log), "--teacher", text(&artefact), "--out", text(&out)])
+        .args(options("--max-bytes", "20B/item")));
+    let report = report(&out);
+    let names: Vec<&str> = report["models"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["name"].as_str().unwrap())
+        .collect();
+    assert!(!names.contains(&"ItemCF"), "{names:?}");
+    let recommended = report["models"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|row| row["name"] == report["recommended"]);
+    assert!(recommended.unwrap()["bytes_per_item"].as_f64().unwrap() <= 20.5);
+
+    let other = root.path().join("other");
+    let problem = error(
+        rankstill(&["compress", text(&log), "--teacher", text(&artefact), "--out", text(&other)])
+            .args(options("--max-bytes", "10B")),
+    );
+    assert!(problem.contains("no model is within the budget"), "{problem}");
+    let problem = error(&mut rankstill(&[
+        "compress",
+        text(&log),
+        "--portfolio",
+        "none",
+        "--out",
+        text(&other),
+    ]));
+    assert!(problem.contains("--portfolio none: leaves no teacher"), "{problem}");
+    let problem =
+        error(&mut rankstill(&["compress", text(&log), "--out", text(&other), "--keep", "95"]));
+    assert!(problem.contains("expected a share such as 95%"), "{problem}");
+}
