@@ -73,7 +73,9 @@ impl Rest {
         match self {
             Self::Estimated(Estimate { sample: 0, .. }) => Err(Error::Config {
                 key: "rest.estimated.sample".into(),
-                problem: "must be at least 1: without a sample most of the catalogue would not count".into(),
+                problem:
+                    "must be at least 1: without a sample most of the catalogue would not count"
+                        .into(),
             }),
             Self::Estimated(_) | Self::Exact => Ok(()),
         }

@@ -88,8 +88,7 @@ fn ask(objective: &dyn Objective, slate: &Slate, batch: &Batch<'_>, at: usize) -
     let mass: f64 = rest.iter().map(|&item| f64::from(all[item]).exp()).sum();
     let (mut grad, mut slope) = (vec![0.0; listed.len()], 0.0);
     let scores = Scores { listed: &listed, probes: &[], log_complement: mass.ln() as f32 };
-    let loss =
-        objective.loss(row, scores, Grad { listed: &mut grad, log_complement: &mut slope });
+    let loss = objective.loss(row, scores, Grad { listed: &mut grad, log_complement: &mut slope });
     let mut slopes = vec![0.0; N];
     row.items().iter().zip(grad).for_each(|(&i, g)| slopes[i as usize] += f64::from(g));
     rest.iter().for_each(|&i| slopes[i] += f64::from(slope) * f64::from(all[i]).exp() / mass);
@@ -185,7 +184,8 @@ fn the_mean_of_many_estimates_is_the_mass() {
         }
         for at in 0..2 {
             let batch = Batch::new(&cases, &rows, 0, 7);
-            let (scores, seen) = (Drawn(3).of(batch.user(at).unwrap()), batch.case(at).query.history);
+            let (scores, seen) =
+                (Drawn(3).of(batch.user(at).unwrap()), batch.case(at).query.history);
             let unseen = (0..N as u32).filter(|item| !seen.contains(item));
             let exact: f64 = unseen.map(|item| f64::from(scores[item as usize]).exp()).sum();
             let mean = sums[at] / n as f64;
@@ -247,5 +247,7 @@ fn small_catalogues_stay_exact_and_large_ones_are_said_to_be_estimated() {
     assert!(said.contains("first 200 and from 500 random ones of 200000"), "{said}");
     assert!(note(Some(Rest::Estimated(Estimate::default())), 10).is_some());
     let error = Rest::Estimated(Estimate { sample: 0, ..Estimate::default() }).check();
-    assert!(error.unwrap_err().to_string().starts_with("rest.estimated.sample: must be at least 1"));
+    assert!(
+        error.unwrap_err().to_string().starts_with("rest.estimated.sample: must be at least 1")
+    );
 }

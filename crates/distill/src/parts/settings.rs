@@ -104,7 +104,8 @@ pub(crate) fn a_share(name: &str, value: f32) -> Result<()> {
 pub(crate) fn check_rest(rest: Option<Rest>, has_complement: bool) -> Result<()> {
     match rest {
         Some(_) if !has_complement => {
-            let problem = "is for `mode = \"direct\"`: in mode `sampled` the other items are `l` random ones";
+            let problem =
+                "is for `mode = \"direct\"`: in mode `sampled` the other items are `l` random ones";
             Err(wrong("rest", problem))
         }
         rest => rest.map_or(Ok(()), Rest::check),

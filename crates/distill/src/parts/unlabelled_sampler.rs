@@ -68,8 +68,7 @@ mod tests {
         for row in 0..20_000 {
             let mut rng = Rng::keyed(5, [row]);
             if shared {
-                let common =
-                    SharedSample::new(n_items, n, replacement, &mut Rng::keyed(6, [row]));
+                let common = SharedSample::new(n_items, n, replacement, &mut Rng::keyed(6, [row]));
                 sampler.fill_from_shared(&common, &labelled, 0, &mut rng, &mut out);
             } else {
                 sampler.fill(&labelled, 0, &[], replacement, &mut rng, &mut out);

@@ -49,7 +49,8 @@ fn a_step_is_the_slope_of_its_own_loss_for_slates_of_every_shape() {
         let recipe = by_sgd(item_bias);
         let still = Optimizer::Sgd(Sgd { learning_rate: 0.0, weight_decay: 0.0 });
         let still = Fism { optimizer: still, ..recipe.clone() };
-        for (name, objective) in testing::shapes().into_iter().chain([("own", recipe.objective(&train))])
+        for (name, objective) in
+            testing::shapes().into_iter().chain([("own", recipe.objective(&train))])
         {
             println!("{name}");
             let named = [("inputs.parameters", true), ("items.parameters", true)];
@@ -87,9 +88,8 @@ fn a_target_does_not_explain_itself() {
     let objective = recipe.objective(&train);
     let slate = objective.slate(&batch);
     let negative = slate.listed().unwrap().row(0)[1] as usize;
-    let loss_of = |scores: &[f32]| {
-        f64::from((1.0 + (scores[negative] - scores[target as usize]).exp()).ln())
-    };
+    let loss_of =
+        |scores: &[f32]| f64::from((1.0 + (scores[negative] - scores[target as usize]).exp()).ln());
     let loss = learner.step(&batch, &slate, &*objective);
     assert!((loss - loss_of(&without)).abs() < 1e-5);
     assert!((loss - loss_of(&with)).abs() > 1e-3);
@@ -152,7 +152,10 @@ fn invalid_settings_are_named() {
     let train = testing::blocks();
     let tensors = by_sgd(false).init(&train, 1).unwrap().tensors();
     let message = |recipe: Fism| ModelConfig::load(&recipe, &tensors).err().unwrap().to_string();
-    assert_eq!(message(Fism { dim: 6, ..by_sgd(false) }), "tensor `inputs`: expected 6 columns, found 5");
+    assert_eq!(
+        message(Fism { dim: 6, ..by_sgd(false) }),
+        "tensor `inputs`: expected 6 columns, found 5"
+    );
     assert_eq!(message(by_sgd(true)), "tensor `items`: expected 6 columns, found 5");
     assert!(by_sgd(false).resume(&train, &tensors).is_err());
 }
