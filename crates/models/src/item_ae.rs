@@ -95,6 +95,7 @@ impl ItemAe {
             dropout: self.dropout,
             beta: self.beta,
             anneal_steps: self.anneal_steps,
+            rest: None,
             optimizer: optimizer.clone(),
             final_rate,
             train: plan.clone(),
