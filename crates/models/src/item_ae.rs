@@ -99,7 +99,6 @@ impl ItemAe {
             optimizer: optimizer.clone(),
             final_rate,
             train: plan.clone(),
-            rest: None,
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Which teachers are tried, and with which settings: rankers that take seconds, cheapest first.
 //!
-//! The settings are those that were best on some log of `docs/defaults.md`; which of them is best on this one is decided on its
-//! validation data.
+//! Which of these settings is best on a log is decided on its validation data.
 
 use super::Effort;
 use serde_json::{Value, json};
