@@ -1,14 +1,23 @@
-//! The report of a run: for programs (`report.json`), for people (`report.md`), and for the terminal.
+//! The report of a run: for programs (`report.json`), for people (`report.html`, `report.md`), and for the terminal.
 
 mod axis;
+mod details;
 pub mod figure;
 mod frontier;
+mod html;
 mod markdown;
+mod picks;
+mod summary;
 mod svg;
 mod tables;
 mod tradeoff;
 
+pub use details::{
+    Agreement, AuditRow, Command, DataDetails, Details, FilterRow, Gain, ItemLine, PartRow,
+    SourceRow, UserLists,
+};
 pub use frontier::SINGLE;
+pub use picks::Picks;
 pub use tables::comparisons;
 
 use crate::compare::Comparison;
@@ -59,6 +68,15 @@ pub struct Report {
     pub ensembles: Vec<EnsembleReport>,
     /// Figures of the experiment.
     pub figures: Vec<FigureReport>,
+    /// The row that was chosen for service on validation data, if the run chose one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recommended: Option<String>,
+    /// The row of the ensemble that taught it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ensemble: Option<String>,
+    /// What the page adds: intervals, agreement, who gains, ten users, the data, commands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub details: Option<Details>,
 }
 
 /// What was chosen for an ensemble.
@@ -279,6 +297,12 @@ impl Report {
         self.models.iter().flat_map(|model| {
             model.warnings.iter().map(|warning| (model.name.as_str(), warning.as_str()))
         })
+    }
+
+    /// For people: `report.html`, one file that needs no other and runs no script.
+    #[must_use]
+    pub fn html(&self) -> String {
+        html::page(self)
     }
 
     /// For people: `report.md`.
