@@ -34,6 +34,8 @@ struct Common {
 enum Command {
     /// Train a teacher, a student and a distilled student on simulated data. Takes a minute, needs no file and no network.
     Quickstart(commands::quickstart::Options),
+    /// Find the best small ranker for a log: teachers, an ensemble, students, and one recommended within a budget.
+    Compress(commands::compress::Options),
     /// Run an experiment file: from the log to the table of results.
     Run(commands::run::Options),
     /// Search for the settings that do best on validation data.
@@ -89,6 +91,7 @@ fn main() -> ExitCode {
     }
     let result = match cli.command {
         Command::Quickstart(options) => commands::quickstart::run(&options, &screen),
+        Command::Compress(options) => commands::compress::run(&options, &screen),
         Command::Run(options) => commands::run::run(&options, &screen),
         Command::Tune(options) => commands::tune::run(&options, &screen),
         Command::Simulate(options) => commands::simulate::run(&options, &screen),

@@ -12,6 +12,9 @@ pub const SINGLE: &str = "single models";
 /// Confidence of the bars.
 const LEVEL: f64 = 0.95;
 
+/// The share of the best value from which on models are drawn.
+const LEAST: f64 = 0.5;
+
 /// What a model is paid with.
 struct Price {
     label: &'static str,
@@ -34,12 +37,15 @@ const BYTES: Price = Price {
 pub(super) fn figure(report: &Report, metric: &str) -> Option<Figure> {
     let panels: Vec<Panel> =
         [TIME, BYTES].iter().filter_map(|price| panel(report, metric, price)).collect();
-    let title = format!("{metric}: what it costs");
+    let of_both = |price: &Price| points(report, metric, price);
+    let all = [TIME, BYTES].iter().any(|price| drawn(of_both(price)).len() < of_both(price).len());
+    let rest = if all { "; models below half of the best are in the table only" } else { "" };
+    let title = format!("{metric}: what it costs{rest}");
     (!panels.is_empty()).then_some(Figure { title, panels })
 }
 
 fn panel(report: &Report, metric: &str, price: &Price) -> Option<Panel> {
-    let shown: Vec<(&ModelReport, f64, f64)> = points(report, metric, price);
+    let shown = drawn(points(report, metric, price));
     if shown.len() < 3 {
         return None;
     }
@@ -82,6 +88,13 @@ fn points<'r>(report: &'r Report, metric: &str, price: &Price) -> Vec<(&'r Model
 /// The price in time of a request, in microseconds.
 pub(super) fn request_us(model: &ModelReport) -> Option<f64> {
     (TIME.of)(model)
+}
+
+/// Without models that are far below all others and would squeeze these together.
+fn drawn(mut all: Vec<(&ModelReport, f64, f64)>) -> Vec<(&ModelReport, f64, f64)> {
+    let best = all.iter().map(|(.., y)| *y).fold(0.0, f64::max);
+    all.retain(|(.., y)| *y >= LEAST * best);
+    all
 }
 
 /// In the order of the models.
@@ -172,7 +185,8 @@ mod tests {
     #[test]
     fn the_frontier_is_the_upper_hull_over_the_logarithm_of_the_price() {
         let models = vec![
-            model("a", "x", 1.0, 0.10),
+            model("out", "x", 0.5, 0.05),
+            model("a", "x", 1.0, 0.25),
             model("b", "x", 10.0, 0.30),
             model("under", "y", 100.0, 0.35), // below the line from b to d
             model("worse", "y", 20.0, 0.29),
@@ -182,7 +196,7 @@ mod tests {
         let report = Report { models, ..Report::default() };
         let shown = points(&report, "m", &BYTES);
         let best: Vec<&str> = hull(&shown).into_iter().map(|at| &*shown[at].0.name).collect();
-        assert_eq!(best, ["a", "b", "d"]);
+        assert_eq!(best, ["out", "a", "b", "d"]);
         let Some(figure) = figure(&report, "m") else { panic!("six models") };
         assert_eq!(figure.panels.len(), 1, "nobody has a time");
         let names: Vec<&str> = figure.panels[0].curves.iter().map(|curve| &*curve.name).collect();
@@ -190,6 +204,7 @@ mod tests {
         let svg = figure.svg();
         assert!(svg.contains(">d</text>") && !svg.contains(">under</text>"), "{svg}");
         assert!(svg.contains("<title>under"), "{svg}");
+        assert!(!svg.contains("<title>out") && svg.contains("in the table only"), "{svg}");
         let table = table(&report, "m");
         assert!(table.contains("d\ty\t1000.0\t\t\t0.480000\t\t0\t1\n"), "{table}");
     }

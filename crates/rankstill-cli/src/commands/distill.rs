@@ -1,9 +1,9 @@
 //! `rankstill distill`: one student, taught by artefacts or files of rankings.
 
 use super::train::{Common, experiment, finish};
-use anyhow::{Context as _, Result, ensure};
+use anyhow::Result;
 use clap::Args;
-use rankstill::core::Artefact;
+use rankstill_cli::experiment::outside;
 use rankstill_cli::experiment::plan::ExperimentPlan;
 use rankstill_cli::progress::Screen;
 use rankstill_cli::reading::Reading;
@@ -34,29 +34,7 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
     let (read, rest): (Vec<String>, Vec<String>) =
         options.common.set.iter().cloned().partition(|one| one.starts_with("read."));
     let reading = Reading::parse(options.format.as_deref(), &read, &[])?;
-    let mut files = 0;
-    let mut models = serde_json::Map::new();
-    for path in &options.teacher {
-        let mut teacher = json!({"kind": "rankings", "path": path});
-        let mut name = if path.join("manifest.json").is_file() {
-            format!("teacher {}", Artefact::read_manifest(path)?.name)
-        } else {
-            let stem = path.file_stem().context("--teacher: expected an artefact or a file")?;
-            files += 1;
-            if let Some(read) = reading.all() {
-                teacher["read"] = read.clone();
-            }
-            format!("teacher {}", stem.to_string_lossy())
-        };
-        while models.contains_key(&name) {
-            name.push('\'');
-        }
-        models.insert(name, teacher);
-    }
-    ensure!(
-        reading.all().is_none() || files > 0,
-        "--format, --set read: the teachers are artefacts, which are read as they are"
-    );
+    let mut models = outside::teachers(&options.teacher, &reading)?;
     let teachers: Vec<String> = models.keys().cloned().collect();
     let distill = json!({"kind": options.distiller, "teachers": teachers});
     let student = format!("{} distilled", options.student);

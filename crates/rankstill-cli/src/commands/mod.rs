@@ -3,6 +3,7 @@
 #[cfg(feature = "serve")]
 pub mod bench;
 pub mod compare;
+pub mod compress;
 pub mod distill;
 pub mod evaluate;
 #[cfg(feature = "serve")]

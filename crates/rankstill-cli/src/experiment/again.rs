@@ -28,12 +28,14 @@ pub fn read(out: &Path, items: Option<&Path>, screen: &Screen) -> Result<Report>
     let titles = Titles::read(items.or(own.as_deref()))?;
     let opened = settings.and_then(|settings| {
         let (data, train) = opened(&report, &settings, out, screen)?;
-        Ok((data, train, settings.1.groups))
+        Ok((data, train, settings.1))
     });
     let details = match &opened {
-        Ok((data, train, groups)) => {
-            let head = if *groups > 0.0 { *groups } else { HEAD };
-            details::gather(&report, out, Some(&Ground { data, train, titles: &titles, head }))
+        Ok((data, train, evaluate)) => {
+            let head = Some(evaluate.groups).filter(|share| *share > 0.0).unwrap_or(HEAD);
+            let cases = evaluate.part.of(&data.split);
+            let ground = Ground { data, train, cases, titles: &titles, head };
+            details::gather(&report, out, Some(&ground))
         }
         Err(error) => {
             let mut found = details::gather(&report, out, None);

@@ -106,6 +106,19 @@ pub fn make(
     Ok(hinted(report, options)?.0)
 }
 
+/// Whether the log of `spec` has times.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn has_times(spec: &DataSpec, screen: &Screen) -> Result<bool> {
+    let Some(path) = &spec.path else { return Ok(false) };
+    let bar = screen.bar("looking for times", 1);
+    let read = LogSource::open(&locate(path, screen)).and_then(|source| {
+        read_source(&source, &spec.read, &mut |done, total| bar.at_of(done, total.max(1)))
+    });
+    Ok(hinted(read, "--set read.")?.log.times.is_some())
+}
+
 /// Whether every row trains by intent, so that there is nothing to measure.
 #[must_use]
 pub fn all_rows_train(data: &Dataset) -> bool {

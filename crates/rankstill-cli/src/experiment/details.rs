@@ -2,10 +2,11 @@
 //!
 //! Lists are those that were recorded when the models were measured; nothing is scored anew.
 
+use super::production::BEST;
 use super::titles::Titles;
 use anyhow::{Context as _, Result, ensure};
 use rankstill::core::kernel::rng::Rng;
-use rankstill::core::{Interactions, ItemId, Rankings, Trained, UserId};
+use rankstill::core::{Cases, Interactions, ItemId, Rankings, Trained, UserId};
 use rankstill::data::columns::read_parquet;
 use rankstill::data::dataset::{Dataset, DatasetManifest};
 use rankstill::data::split::SPLITS;
@@ -31,6 +32,8 @@ pub struct Ground<'a> {
     pub data: &'a Dataset,
     /// What the measured models were fitted on.
     pub train: &'a Interactions,
+    /// The cases that they were measured on.
+    pub cases: &'a Cases,
     /// Titles of the items.
     pub titles: &'a Titles,
     /// The popular items (active users) are the fewest that make up this share of the training interactions.
@@ -135,10 +138,11 @@ impl Run<'_> {
     fn lists(&self, model: &ModelReport, seed: u64) -> Result<Rankings> {
         let path = seed_file(model, self.report, self.out, Some(seed));
         let path = path.with_context(|| format!("{} has no recorded lists", model.name))?;
-        let Dataset { users, items, split, .. } = self.ground.data;
+        let Dataset { users, items, .. } = self.ground.data;
+        let cases = self.ground.cases;
         let read = read_rankings(&path, users, items, &ReadOptions::default())?;
-        let rows: Vec<UserId> = split.test.iter().filter_map(|case| case.query.user).collect();
-        ensure!(rows.len() == split.test.len(), "a test case has no user");
+        let rows: Vec<UserId> = cases.iter().filter_map(|case| case.query.user).collect();
+        ensure!(rows.len() == cases.len(), "a test case has no user");
         Ok(read.aligned(&rows))
     }
 
@@ -171,8 +175,7 @@ impl Run<'_> {
         }
         let of_pair = |(model, with): &(&ModelReport, &ModelReport)| -> Result<Agreement> {
             let of_seed = |seed: &u64| -> Result<f64> {
-                let outcome =
-                    Outcome::of_rankings(&self.ground.data.split.test, self.lists(model, *seed)?)?;
+                let outcome = Outcome::of_rankings(self.ground.cases, self.lists(model, *seed)?)?;
                 let outcome = outcome.with_teacher(&teachers[&(with.name.as_str(), *seed)])?;
                 Ok(metric.measure(&outcome)?.mean())
             };
@@ -229,11 +232,11 @@ impl Run<'_> {
 
     /// A model's values by popularity of the items, activity of the users, and what the answers rest on; averaged over the seeds.
     fn by_group(&self, model: &ModelReport, metric: &Metric) -> Result<Vec<GroupValues>> {
-        let Ground { data, train, head, .. } = *self.ground;
+        let Ground { cases, train, head, .. } = *self.ground;
         let trained = Trained::on(train);
         let mut seeds: Vec<Vec<GroupValues>> = Vec::new();
         for &seed in &self.report.seeds {
-            let outcome = Outcome::of_rankings(&data.split.test, self.lists(model, seed)?)?;
+            let outcome = Outcome::of_rankings(cases, self.lists(model, seed)?)?;
             let groups = head_and_tail(&outcome, train, head)?;
             let groups = groups.into_iter().chain(trained_and_cold(&outcome, &trained));
             let values = |group: Group<'_>| -> Result<Option<GroupValues>> {
@@ -261,7 +264,7 @@ impl Run<'_> {
         let Some(&seed) = self.report.seeds.first().filter(|_| !shown.is_empty()) else {
             return Ok(Default::default());
         };
-        let cases = &self.ground.data.split.test;
+        let cases = self.ground.cases;
         let lists = shown.iter().map(|model| self.lists(model, seed));
         let lists = lists.collect::<Result<Vec<_>>>()?;
         let of_row = |row: usize| {
@@ -382,7 +385,10 @@ fn commands(report: &Report, out: &Path, items: Option<&Path>) -> Vec<Command> {
     if let Some(model) = served
         && let Some(artefact) = &model.artefact
     {
-        let artefact = out.join(artefact);
+        // What is recommended was fitted again on every row.
+        let best = out.join(BEST);
+        let fitted_again = report.recommended.is_some() && best.is_dir();
+        let artefact = if fitted_again { best } else { out.join(artefact) };
         let mut words = vec![Path::new("serve"), artefact.as_path()];
         if let Some(items) = items {
             words.extend([Path::new("--items"), items]);

@@ -1,6 +1,7 @@
 //! An experiment: as written (`spec`, `tree`), as checked (`plan`), as run (`run`), as tuned (`tune`).
 
 pub mod again;
+pub mod compress;
 mod coverage;
 pub mod data;
 pub mod details;
@@ -11,6 +12,7 @@ pub mod fit;
 pub mod fitter;
 mod latency;
 pub mod measure;
+pub mod outside;
 pub mod plan;
 mod production;
 mod recordings;

@@ -209,6 +209,7 @@ impl ExperimentPlan {
         models.iter().try_for_each(|student| checks::teachers_have_vectors(student, &models))?;
         models.iter().try_for_each(|student| checks::teachers_are_trainable(student, &models))?;
         let order = teachers_first(&models)?;
+        checks::what_is_measured(&spec.evaluate, &models)?;
         let weighted = |model: &&PlannedModel| matches!(&model.source, Source::Ensemble { fusion, .. } if fusion.user_weights > 0.0);
         if spec.evaluate.fit_on != FitOn::Train
             && let Some(model) = models.iter().find(weighted)

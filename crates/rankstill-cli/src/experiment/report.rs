@@ -27,7 +27,7 @@ pub(super) struct ModelResults {
     serving: Option<ServingBytes>,
     values: BTreeMap<String, Vec<f64>>,
     /// By metric and seed, for metrics with one value per case.
-    cases: BTreeMap<String, Vec<Vec<f64>>>,
+    pub(super) cases: BTreeMap<String, Vec<Vec<f64>>>,
     seconds: Vec<f64>,
     epochs: Vec<f64>,
     notes: Vec<String>,
@@ -73,7 +73,7 @@ impl Session<'_> {
                 "stats": self.setting.data.manifest.stats,
                 "counts": self.setting.data.manifest.counts,
             }),
-            cases: self.setting.data.split.test.len(),
+            cases: self.cases().len(),
             seeds: self.plan.spec.seeds.clone(),
             machine: Some(Machine::describe(
                 &fs::read_to_string("/proc/cpuinfo").unwrap_or_default(),
@@ -243,8 +243,7 @@ impl Session<'_> {
                 epochs: mean(&measured.epochs),
             }),
             artefact: fitted.then(|| within("artefact")),
-            rankings: (!self.setting.data.split.test.is_empty())
-                .then(|| within("rankings.parquet")),
+            rankings: (!self.cases().is_empty()).then(|| within("rankings.parquet")),
             warnings: distinct(measured.untaught.iter().flatten()),
             ..ModelReport::default()
         }
@@ -264,7 +263,10 @@ impl Session<'_> {
             }
             (Source::Ensemble { .. }, _) => "ensemble".into(),
             (Source::Rankings { .. }, _) => "rankings".into(),
-            (Source::Fit { .. }, Role::Distilled) => "distilled".into(),
+            (Source::Fit { recipe, .. }, Role::Distilled) => {
+                let bits = recipe.config()["item_bits"].as_u64();
+                if bits > Some(0) { "distilled in codes" } else { "distilled" }.into()
+            }
             (Source::Fit { .. }, Role::Student) => "alone".into(),
             (Source::Fit { .. }, _) => SINGLE.into(),
         }

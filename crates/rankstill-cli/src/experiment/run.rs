@@ -21,10 +21,25 @@ use std::path::Path;
 /// If `out` holds another experiment, the data or a setting do not fit, the user interrupts, or writing fails.
 pub fn run(plan: &ExperimentPlan, out: &Path, screen: &Screen) -> Result<Report> {
     let metrics = measure::Metrics::parse(&plan.spec.evaluate)?; // before the work, not after it
-    let figures = figure::check(plan, &metrics)?;
-    let items = plan.spec.data.items.as_deref().map(|path| data::locate(path, screen));
-    let titles = Titles::read(items.as_deref()).context("data.items")?;
+    figure::check(plan, &metrics)?;
+    titles(plan, screen)?;
     let _lock = claim(&plan.resolved()?, out, screen)?;
+    run_claimed(plan, out, screen, &[])
+}
+
+/// The same in a folder that this process has taken. `notes` come first among those of the report.
+///
+/// # Errors
+/// As [`run`].
+pub(super) fn run_claimed(
+    plan: &ExperimentPlan,
+    out: &Path,
+    screen: &Screen,
+    notes: &[String],
+) -> Result<Report> {
+    let metrics = measure::Metrics::parse(&plan.spec.evaluate)?;
+    let figures = figure::check(plan, &metrics)?;
+    let titles = titles(plan, screen)?;
     let data = data::open(&plan.spec.data, &out.join("data"), screen)?;
     let unmeasured = data::all_rows_train(&data);
     ensure!(
@@ -57,23 +72,20 @@ pub fn run(plan: &ExperimentPlan, out: &Path, screen: &Screen) -> Result<Report>
     for (at, warning) in session.partly_taught()? {
         screen.say(format!("warning: {}: {warning}", plan.models[at].name));
     }
-    let all: Vec<usize> = (0..plan.models.len()).collect();
-    let mut models = vec![ModelResults::default(); plan.models.len()];
-    let mut known = KnownFits::new();
-    for &seed in &plan.spec.seeds {
-        session.one_seed(seed, &all, &mut |at, result| {
-            known.insert((session.identity(at), seed), result.summary(&session.folders[at]));
-            models[at].add(result);
-        })?;
-        if plan.spec.evaluate.fit_on == FitOn::All {
-            production::fit_on_all(&session, seed)?;
-        }
+    let (models, mut known) = fit_and_measure(&session)?;
+    if let Some(best) = &plan.spec.evaluate.best {
+        production::leave_best(&session, plan.at(best), plan.spec.seeds[0])?;
     }
     let mut report = session.report(&models)?;
+    report.notes.splice(0..0, notes.iter().cloned());
     report.figures = figure::draw(&session, &figures, &mut known)?;
     report.figures.extend(frontier(&report, &metrics, out)?);
+    report.recommended = plan.spec.evaluate.best.clone();
+    let ensemble = report.ensembles.first().filter(|_| report.recommended.is_some());
+    report.ensemble = ensemble.map(|ensemble| ensemble.name.clone());
     let head = Some(plan.spec.evaluate.groups).filter(|share| *share > 0.0).unwrap_or(HEAD);
-    let ground = Ground { data: &data, train: &session.train, titles: &titles, head };
+    let (train, cases) = (&session.train, session.cases());
+    let ground = Ground { data: &data, train, cases, titles: &titles, head };
     let bar = screen.bar("report", 1);
     let found = details::gather(&report, out, Some(&ground));
     drop(bar);
@@ -86,6 +98,33 @@ pub fn run(plan: &ExperimentPlan, out: &Path, screen: &Screen) -> Result<Report>
         write(&out.join("tradeoff.svg"), &chart)?;
     }
     Ok(report)
+}
+
+/// The titles of `data.items`.
+fn titles(plan: &ExperimentPlan, screen: &Screen) -> Result<Titles> {
+    let items = plan.spec.data.items.as_deref().map(|path| data::locate(path, screen));
+    Titles::read(items.as_deref()).context("data.items")
+}
+
+/// Fits and measures every model of a session with every seed.
+///
+/// # Errors
+/// As [`run`].
+pub(super) fn fit_and_measure(session: &Session<'_>) -> Result<(Vec<ModelResults>, KnownFits)> {
+    let plan = session.plan;
+    let all: Vec<usize> = (0..plan.models.len()).collect();
+    let mut models = vec![ModelResults::default(); plan.models.len()];
+    let mut known = KnownFits::new();
+    for &seed in &plan.spec.seeds {
+        session.one_seed(seed, &all, &mut |at, result| {
+            known.insert((session.identity(at), seed), result.summary(&session.folders[at]));
+            models[at].add(result);
+        })?;
+        if plan.spec.evaluate.fit_on == FitOn::All {
+            production::fit_on_all(session, seed)?;
+        }
+    }
+    Ok((models, known))
 }
 
 /// What quality costs, where models were compressed: the picture and its table, by the first metric.

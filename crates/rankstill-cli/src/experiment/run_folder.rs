@@ -13,11 +13,19 @@ use std::path::Path;
 /// # Errors
 /// If another process writes there, `out` holds something else, or writing fails.
 pub(super) fn claim(resolved: &str, out: &Path, screen: &Screen) -> Result<Lock> {
-    let path = out.join(EXPERIMENT);
+    claim_as(EXPERIMENT, resolved, out, screen)
+}
+
+/// The same with `text` in a file of this name.
+///
+/// # Errors
+/// As [`claim`].
+pub(super) fn claim_as(file: &str, text: &str, out: &Path, screen: &Screen) -> Result<Lock> {
+    let path = out.join(file);
     let fresh = || -> Result<()> {
         ensure!(
-            Lock::is_fresh(out, EXPERIMENT)?,
-            "{}: is not empty and holds no {EXPERIMENT}; choose another --out",
+            Lock::is_fresh(out, file)?,
+            "{}: is not empty and holds no {file}; choose another --out",
             out.display()
         );
         Ok(())
@@ -34,9 +42,9 @@ pub(super) fn claim(resolved: &str, out: &Path, screen: &Screen) -> Result<Lock>
         ));
     }
     match fs::read_to_string(&path) {
-        Ok(found) if found == resolved => {}
+        Ok(found) if found == text => {}
         Ok(found) => {
-            let differs = found.lines().zip(resolved.lines()).find(|(a, b)| a != b);
+            let differs = found.lines().zip(text.lines()).find(|(a, b)| a != b);
             let (was, is) = differs.unwrap_or(("", "a different length"));
             bail!(
                 "{} belongs to a different experiment: `{was}` there, `{is}` here; choose another --out",
@@ -45,7 +53,7 @@ pub(super) fn claim(resolved: &str, out: &Path, screen: &Screen) -> Result<Lock>
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {
             fresh()?;
-            write(&path, resolved)?;
+            write(&path, text)?;
         }
         Err(error) => return Err(error).with_context(|| path.display().to_string()),
     }

@@ -16,7 +16,7 @@ use anyhow::{Context as _, Result};
 use rankstill::core::artefact::Artefact;
 use rankstill::core::atomic_write::create_folders;
 use rankstill::core::{
-    ColdStart, Error, Interactions, Lists, Packed, Ranker, ServingBytes, Trained,
+    Cases, ColdStart, Error, Interactions, Lists, Packed, Ranker, ServingBytes, Trained,
 };
 use rankstill::data::dataset::Dataset;
 use rankstill::data::split::{Split, TrainSample};
@@ -110,9 +110,15 @@ impl<'a> Session<'a> {
         let split = &setting.data.split;
         let train = Arc::new(trained_on(fitted_on, split, &plan.spec.data.sample)?);
         let trained = Arc::new(Trained::on(&train));
-        let grades = if split.test.is_empty() { None } else { setting.metrics.grades(split)? };
+        let measured = plan.spec.evaluate.part.of(split);
+        let grades = if measured.is_empty() { None } else { setting.metrics.grades(split)? };
         let steps = Steps::new(&plan.spec.seeds);
         Ok(Self { setting, plan, train, fitted_on, trained, grades, folders, steps })
+    }
+
+    /// The cases that models are measured on.
+    pub(super) fn cases(&self) -> &Cases {
+        self.plan.spec.evaluate.part.of(&self.setting.data.split)
     }
 
     /// Everything that a fit depends on apart from the data set and the seed.
@@ -143,8 +149,7 @@ impl<'a> Session<'a> {
                 memory += model / 2 + lists; // latency is measured with all models in memory, without their training state
                 disk += model + lists;
             }
-            disk +=
-                self.setting.data.split.test.len() as u64 * self.setting.metrics.depth() as u64 * 4;
+            disk += self.cases().len() as u64 * self.setting.metrics.depth() as u64 * 4;
         }
         let largest = self.plan.models.iter().filter_map(|planned| match &planned.source {
             Source::Fit { recipe, .. } => Some(recipe.memory(users, items, rows)),
@@ -329,7 +334,7 @@ impl<'a> Session<'a> {
         let folder = self.folder(at, seed);
         create_folders(&folder).with_context(|| folder.display().to_string())?;
         let Setting { data, metrics, .. } = *self.setting;
-        let cases = &data.split.test;
+        let cases = self.cases();
         if cases.is_empty() {
             return self.with_cost(at, seed, &ready[&at], Measurement::none());
         }

@@ -2,12 +2,13 @@
 
 use super::tree;
 use anyhow::{Context as _, Result};
+use rankstill::core::Cases;
 use rankstill::core::registry::Config;
 use rankstill::data::ReadOptions;
 use rankstill::data::dataset::PrepareSettings;
 use rankstill::data::filter::Filter;
 use rankstill::data::simulate::SimulateOptions;
-use rankstill::data::split::{History, Mask, SplitConfig, TrainSample};
+use rankstill::data::split::{History, Mask, Split, SplitConfig, TrainSample};
 use rankstill::distill::StateSelection;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -185,6 +186,13 @@ pub struct EvaluateSpec {
     /// The part that models are fitted on: `train`, `train+valid` (then no model stops early), or `all`: fitted on `train` and
     /// measured, then fitted on every row for as many epochs.
     pub fit_on: FitOn,
+    /// The part that models are measured on: `test`, or `valid`, for a search that must not see the test part.
+    #[serde(skip_serializing_if = "MeasuredPart::is_test")]
+    pub part: MeasuredPart,
+    /// A model that is fitted again on every row in the end, with its teachers, for as many epochs as the measured one was trained
+    /// until it was best; it is left in the run's folder as `best`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub best: Option<String>,
     /// Length of the ranking that is kept for each test case.
     pub keep: usize,
     /// Seconds to spend on measuring latency; 0 skips it.
@@ -207,6 +215,32 @@ pub enum FitOn {
     /// The training part, to be measured; then every row, for as many epochs as the measured model, to be used.
     #[serde(rename = "all")]
     All,
+}
+
+/// The part that models are measured on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MeasuredPart {
+    /// The test part.
+    #[default]
+    Test,
+    /// The validation part, which training may have stopped early by.
+    Valid,
+}
+
+impl MeasuredPart {
+    fn is_test(&self) -> bool {
+        *self == Self::Test
+    }
+
+    /// Its cases.
+    #[must_use]
+    pub fn of(self, split: &Split) -> &Cases {
+        match self {
+            Self::Test => &split.test,
+            Self::Valid => &split.valid,
+        }
+    }
 }
 
 impl FitOn {
@@ -238,6 +272,8 @@ impl Default for EvaluateSpec {
             dialect: "standard".into(),
             validate: "ndcg@10".into(),
             fit_on: FitOn::Train,
+            part: MeasuredPart::Test,
+            best: None,
             keep: 100,
             latency_seconds: 5.0,
             groups: 0.0,

@@ -1,5 +1,6 @@
 //! What is wrong with students and their teachers, found before any work.
 
+use super::super::spec::{EvaluateSpec, FitOn, MeasuredPart};
 use super::{PlannedModel, Source};
 use anyhow::{Result, bail, ensure};
 
@@ -19,6 +20,24 @@ pub(super) fn teaches_in_time(student: &PlannedModel) -> Result<()> {
         plan.epochs,
         plan.epochs.saturating_sub(1),
         from + 1
+    );
+    Ok(())
+}
+
+/// Refuses to measure on rows that models were fitted on, and a best model that cannot be fitted.
+pub(super) fn what_is_measured(evaluate: &EvaluateSpec, models: &[PlannedModel]) -> Result<()> {
+    ensure!(
+        evaluate.part == MeasuredPart::Test || evaluate.fit_on != FitOn::TrainValid,
+        "evaluate.part: models are fitted on the validation part (evaluate.fit_on = \"train+valid\") and cannot be measured on it; use \"test\""
+    );
+    let Some(best) = &evaluate.best else { return Ok(()) };
+    let Some(model) = models.iter().find(|model| model.name == *best) else {
+        let names: Vec<&str> = models.iter().map(|model| model.name.as_str()).collect();
+        bail!("evaluate.best: no model `{best}`; the models are {}", names.join(", "));
+    };
+    ensure!(
+        matches!(model.source, Source::Fit { .. } | Source::Compressed { .. }),
+        "evaluate.best: `{best}` is not fitted here; name a model that is, or a compressed one"
     );
     Ok(())
 }

@@ -1,0 +1,316 @@
+//! `rankstill compress`: from a log to the best small ranker. Teachers are tried and an ensemble is chosen, a ladder of students is
+//! taught, one is chosen within the budget: all on validation data. Then what was chosen is fitted again on training and validation part
+//! together, measured once on the test part, and fitted on every row.
+//!
+//! It is three experiments, one after the other: the *library* of teachers and the *ladder* of students, both in the folder `search` and
+//! measured on the validation part, and the *final* one, which is the run in the folder itself. `experiment.toml` there is what
+//! `rankstill run` repeats. Every fit is kept, so what was killed is resumed.
+
+mod budget;
+mod choice;
+mod portfolio;
+mod students;
+
+pub use budget::{Budget, Micros, Share, Size};
+
+use self::choice::{Choice, choose};
+use self::portfolio::{Candidate, Shape, candidates};
+use self::students::{ENSEMBLE, students};
+use super::ensemble::selection;
+use super::measure::Metrics;
+use super::plan::{ExperimentPlan, Source};
+use super::report::ModelResults;
+use super::run_folder::{claim_as, folder_names, write};
+use super::session::{Session, Setting};
+use super::spec::{DataSpec, Spec};
+use super::teaching::kept_epochs;
+use super::{data, recordings, run};
+use crate::progress::Screen;
+use anyhow::{Context as _, Result, ensure};
+use rankstill::data::dataset::Dataset;
+use rankstill::eval::Report;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// What is asked for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Request {
+    /// The log and its split.
+    pub data: DataSpec,
+    /// Teachers from outside, by name, as in an experiment.
+    pub teachers: Map<String, Value>,
+    /// Whether teachers are fitted here too.
+    pub portfolio: bool,
+    /// What the student may cost.
+    pub budget: Budget,
+    /// How much is tried.
+    pub effort: Effort,
+    /// The first is that of the search; the final models are fitted with each.
+    pub seeds: Vec<u64>,
+}
+
+/// How much is tried: numbers of settings, not seconds, so that the same effort gives the same models.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    clap::ValueEnum,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Effort {
+    /// One setting a teacher, three sizes of students.
+    Quick,
+    /// A few settings of each teacher, five sizes.
+    #[default]
+    Normal,
+    /// Every known setting, and larger teachers.
+    Thorough,
+}
+
+impl Effort {
+    /// The number of settings of a teacher that are tried.
+    fn settings(self) -> usize {
+        match self {
+            Self::Quick => 1,
+            Self::Normal => 4,
+            Self::Thorough => usize::MAX,
+        }
+    }
+}
+
+/// What students are compared by. The first one chooses.
+const METRICS: [&str; 2] = ["ndcg@10", "recall@20"];
+/// What the final table shows.
+const SHOWN: [&str; 5] = ["ndcg@10", "recall@20", "recall@10", "map", "coverage@10"];
+/// With more interactions the final run fits the recommended student and its neighbours on the ladder, not all of it.
+const WHOLE_LADDER_ROWS: usize = 250_000;
+
+/// Runs everything in the folder `out`, or resumes it there.
+///
+/// # Errors
+/// If `out` holds something else, the log or a setting is wrong, nothing is within the budget, the user interrupts, or writing fails.
+pub fn compress(request: &Request, out: &Path, screen: &Screen) -> Result<Report> {
+    let _lock = claim_as(REQUEST, &toml::to_string_pretty(request)?, out, screen)?;
+    let data = data::open(&request.data, &out.join("data"), screen)?;
+    for (part, cases) in [("validation", &data.split.valid), ("test", &data.split.test)] {
+        ensure!(
+            !cases.is_empty(),
+            "data.split: leaves no user with a {part} item, and students are chosen by the one and measured by the other"
+        );
+    }
+    let search = Search { request, data: &data, out: &out.join(SEARCH), screen };
+    let shape = search.shape();
+    let library = search.library(&shape)?;
+    let ladder = search.ladder(&shape, &library)?;
+    let names = METRICS.map(str::to_owned);
+    let choice = choose(&ladder.report, &ladder.results, &names, &request.budget)?;
+    choice.reasons.iter().for_each(|reason| screen.say(reason));
+    let plan = search.last(&shape, &ladder, &choice)?;
+    let resolved = plan.resolved()?;
+    let path = out.join("experiment.toml");
+    if std::fs::read_to_string(&path).ok().as_ref() != Some(&resolved) {
+        write(&path, &resolved)?;
+    }
+    run::run_claimed(&plan, out, screen, &choice.reasons)
+}
+
+const REQUEST: &str = "compress.toml";
+const SEARCH: &str = "search";
+
+/// What all stages share.
+struct Search<'a> {
+    request: &'a Request,
+    data: &'a Dataset,
+    out: &'a Path,
+    screen: &'a Screen,
+}
+
+/// A fitted and measured experiment.
+struct Stage {
+    plan: ExperimentPlan,
+    report: Report,
+    results: Vec<ModelResults>,
+    /// By model: how often it counts in the ensemble, if there is one.
+    counts: BTreeMap<String, u32>,
+    /// By model: the epochs that it was trained until it was best.
+    epochs: BTreeMap<String, usize>,
+}
+
+impl Search<'_> {
+    fn shape(&self) -> Shape {
+        let train = &self.data.split.train;
+        let ordered = self.data.manifest.times;
+        Shape { users: train.n_users(), items: train.n_items(), rows: train.len(), ordered }
+    }
+
+    /// The best candidate of each group.
+    fn library(&self, shape: &Shape) -> Result<Vec<Candidate>> {
+        if !self.request.portfolio {
+            return Ok(Vec::new());
+        }
+        let all = candidates(shape, self.request.effort);
+        let models = all.iter().map(|one| (one.name.clone(), one.settings.clone())).collect();
+        self.screen.say(format!(
+            "teachers: {} settings of {} rankers are tried",
+            all.len(),
+            groups(&all).len()
+        ));
+        let stage = self.stage("teachers", models, 0.0)?;
+        let value = |name: &str| {
+            let model = stage.report.models.iter().find(|model| model.name == name);
+            model.and_then(|model| model.metrics.get(METRICS[0])).map_or(0.0, |spread| spread.mean)
+        };
+        let best = groups(&all).into_iter().filter_map(|group| {
+            // The first of equals, which is the cheapest.
+            all.iter().filter(|one| one.group == group).fold(
+                None,
+                |best: Option<&Candidate>, one| match best {
+                    Some(best) if value(&best.name) >= value(&one.name) => Some(best),
+                    _ => Some(one),
+                },
+            )
+        });
+        Ok(best.cloned().collect())
+    }
+
+    /// The ensemble of the best, and the students that it teaches.
+    fn ladder(&self, shape: &Shape, library: &[Candidate]) -> Result<Stage> {
+        let mut models = self.request.teachers.clone();
+        models.extend(library.iter().map(|one| (one.name.clone(), one.settings.clone())));
+        let members: Vec<&String> = models.keys().collect();
+        let ensemble = json!({
+            "kind": "ensemble", "members": members,
+            "fusion": {"kind": "comb_sum", "cut": 200, "select": 20},
+        });
+        models.insert(ENSEMBLE.into(), ensemble);
+        let factored = library.iter().find(|one| one.group == "implicit_als");
+        models.extend(students(shape, self.request.effort, factored.map(|one| one.name.as_str())));
+        self.screen.say("students: the ensemble is chosen and teaches them".to_owned());
+        self.stage("students", models, 6.0)
+    }
+
+    /// Fits and measures these models on the validation part.
+    fn stage(&self, name: &str, models: Map<String, Value>, latency_seconds: f64) -> Result<Stage> {
+        let tree = json!({
+            "name": name,
+            "seeds": [self.request.seeds[0]],
+            "data": self.request.data,
+            "evaluate": {
+                "metrics": METRICS, "validate": METRICS[0], "part": "valid", "latency_seconds": latency_seconds,
+            },
+            "models": models,
+        });
+        let plan = ExperimentPlan::new(Spec::of_tree(&tree)?)?;
+        let metrics = Metrics::parse(&plan.spec.evaluate)?;
+        let recordings = recordings::read(&plan, self.data, &metrics, self.screen)?;
+        let Self { data, out, screen, .. } = *self;
+        let setting = Setting { out, screen, data, metrics: &metrics, recordings: &recordings };
+        let folders = folder_names(&plan.names());
+        let folders = folders.iter().map(|name| out.join("models").join(name)).collect();
+        let session = Session::new(&setting, &plan, folders)?;
+        let (results, _) = run::fit_and_measure(&session)?;
+        let report = session.report(&results)?;
+        let (mut counts, mut epochs) = (BTreeMap::new(), BTreeMap::new());
+        for (at, planned) in plan.models.iter().enumerate() {
+            let seed = self.request.seeds[0];
+            match &planned.source {
+                Source::Ensemble { members, .. } => {
+                    let chosen =
+                        selection(&session.folder(at, seed))?.context("no ensemble was chosen")?;
+                    let counted = members.iter().zip(chosen.weights);
+                    counts
+                        .extend(counted.map(|(&at, count)| (plan.models[at].name.clone(), count)));
+                }
+                Source::Fit { .. } => {
+                    let kept = kept_epochs(&session.fit_folder(at, seed))?;
+                    epochs.extend(kept.map(|kept| (planned.name.clone(), kept)));
+                }
+                _ => {}
+            }
+        }
+        write(&out.join(format!("{name}.json")), &(serde_json::to_string_pretty(&report)? + "\n"))?;
+        write(&out.join(format!("{name}.md")), &report.markdown())?;
+        Ok(Stage { plan, report, results, counts, epochs })
+    }
+
+    /// What was chosen, to be fitted on training and validation part and measured on the test part.
+    fn last(&self, shape: &Shape, ladder: &Stage, choice: &Choice) -> Result<ExperimentPlan> {
+        let chosen = ladder.plan.at(&choice.recommended);
+        let mut models = Map::new();
+        let (mut members, mut weights) = (Vec::new(), Vec::new());
+        for (name, &count) in ladder.counts.iter().filter(|(_, count)| **count > 0) {
+            members.push(name.clone());
+            weights.push(count);
+        }
+        for planned in &ladder.plan.models {
+            let name = &planned.name;
+            if !self.is_in_the_end(shape, &ladder.plan, chosen, name) {
+                continue;
+            }
+            let mut settings = planned.resolved.clone();
+            if let Some(&epochs) = ladder.epochs.get(name) {
+                settings["train"]["epochs"] = epochs.into();
+                settings["train"]["patience"] = 0.into();
+            }
+            if matches!(planned.source, Source::Ensemble { .. }) {
+                settings["members"] = json!(members);
+                settings["fusion"]["select"] = 0.into();
+                settings["fusion"]["weights"] = json!(weights);
+            }
+            models.insert(name.clone(), settings);
+        }
+        let tree = json!({
+            "name": "Compressed",
+            "seeds": self.request.seeds,
+            "data": self.request.data,
+            "evaluate": {
+                "metrics": SHOWN, "validate": METRICS[0], "fit_on": "train+valid", "best": choice.recommended,
+                "latency_seconds": 10.0, "groups": 0.5,
+            },
+            "models": models,
+        });
+        ExperimentPlan::new(Spec::of_tree(&tree)?)
+    }
+
+    /// Whether a model of the ladder is fitted in the end: teachers, the ensemble, and on large logs of the students the recommended one,
+    /// what it is made of, and the same size alone.
+    fn is_in_the_end(
+        &self,
+        shape: &Shape,
+        plan: &ExperimentPlan,
+        chosen: usize,
+        name: &str,
+    ) -> bool {
+        if shape.rows <= WHOLE_LADDER_ROWS {
+            return true;
+        }
+        let base = match plan.models[chosen].source {
+            Source::Compressed { of, .. } => of,
+            _ => chosen,
+        };
+        let base = plan.models[base].name.as_str();
+        let of = |at: usize| match plan.models[at].source {
+            Source::Compressed { of, .. } => plan.models[of].name.as_str(),
+            _ => plan.models[at].name.as_str(),
+        };
+        let own = of(plan.at(name));
+        let is_student = students(shape, self.request.effort, None).contains_key(own);
+        !is_student || own == base || Some(own) == base.strip_suffix("/KD")
+    }
+}
+
+/// The groups of candidates, in their order.
+fn groups(all: &[Candidate]) -> Vec<&'static str> {
+    let mut groups: Vec<&'static str> = all.iter().map(|one| one.group).collect();
+    groups.dedup();
+    groups
+}

@@ -1,0 +1,104 @@
+//! Which teachers are tried, and with which settings: rankers that take seconds, cheapest first.
+//!
+//! The settings are those that were best on some log of `docs/defaults.md`; which of them is best on this one is decided on its
+//! validation data.
+
+use super::Effort;
+use serde_json::{Value, json};
+
+/// What decides which rankers are worth their time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Number of users.
+    pub users: usize,
+    /// Number of items.
+    pub items: usize,
+    /// Number of training interactions.
+    pub rows: usize,
+    /// Whether the order of a user's interactions is known.
+    pub ordered: bool,
+}
+
+/// A ranker with settings that are tried.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Candidate {
+    /// Its row in the tables.
+    pub name: String,
+    /// Of each group the best is kept.
+    pub group: &'static str,
+    /// As in an experiment.
+    pub settings: Value,
+}
+
+/// EASE keeps a matrix of the smaller side: at most this many users or items, a matrix of 0.6 GB.
+const LARGEST_INVERSE: usize = 12_500;
+/// With more effort: 3.6 GB.
+const LARGEST_INVERSE_THOROUGH: usize = 30_000;
+/// A sequence model reads every history in every epoch.
+const MOST_SEQUENCE_ROWS: usize = 250_000;
+
+/// The candidates for a log of this shape, in the order in which they are fitted.
+#[must_use]
+pub fn candidates(shape: &Shape, effort: Effort) -> Vec<Candidate> {
+    let mut all = Vec::new();
+    let mut tried = |group: &'static str, settings: &[(&str, Value)]| {
+        for (name, settings) in settings.iter().take(effort.settings()) {
+            all.push(Candidate { name: (*name).into(), group, settings: settings.clone() });
+        }
+    };
+    tried("pop", &[("POP", json!({"kind": "pop"}))]);
+    tried(
+        "item_cf",
+        &[
+            ("ItemCF", json!({"kind": "item_cf"})),
+            ("ItemCF-wide", json!({"kind": "item_cf", "neighbours": 500})),
+            (
+                "ItemCF-corrected",
+                json!({"kind": "item_cf", "user_activity": 0.5, "popularity": 0.2}),
+            ),
+        ],
+    );
+    if effort > Effort::Quick {
+        tried("user_knn", &[("UserKNN", json!({"kind": "user_knn"}))]);
+    }
+    tried(
+        "path",
+        &[
+            ("Path", json!({"kind": "path"})),
+            ("Turbo-CF", json!({"kind": "path", "preset": "turbo_cf"})),
+            ("GF-CF", json!({"kind": "path", "preset": "gf_cf"})),
+            ("BSPM", json!({"kind": "path", "preset": "bspm_em"})),
+        ],
+    );
+    let smaller = shape.users.min(shape.items);
+    let thorough = effort == Effort::Thorough;
+    if smaller <= if thorough { LARGEST_INVERSE_THOROUGH } else { LARGEST_INVERSE } {
+        tried(
+            "ease",
+            &[
+                ("EDLAE", json!({"kind": "ease", "l2": 50.0, "dropout": 0.5})),
+                ("EASE-200", json!({"kind": "ease", "l2": 200.0})),
+                ("EDLAE-200", json!({"kind": "ease", "l2": 200.0, "dropout": 0.3})),
+                ("EASE-1000", json!({"kind": "ease", "l2": 1000.0})),
+                ("EASE-50", json!({"kind": "ease", "l2": 50.0})),
+            ],
+        );
+    }
+    let als = |dim: usize, l2: f64| json!({"kind": "implicit_als", "dim": dim, "l2": l2});
+    tried(
+        "implicit_als",
+        &[
+            ("iALS-128", als(128, 0.03)),
+            ("iALS-64", als(64, 0.03)),
+            ("iALS-64-firm", als(64, 0.1)),
+            ("iALS-256", als(256, 0.03)),
+            ("iALS-128-firm", als(128, 0.1)),
+            ("iALS-128-loose", als(128, 0.01)),
+            ("iALS-512", als(512, 0.03)),
+        ],
+    );
+    if shape.ordered && shape.rows <= MOST_SEQUENCE_ROWS && effort > Effort::Quick {
+        tried("sas_rec", &[("SASRec", json!({"kind": "sas_rec"}))]);
+    }
+    all
+}
