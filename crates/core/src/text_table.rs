@@ -38,6 +38,17 @@ impl TextTable {
         }
     }
 
+    /// The names of the columns.
+    #[must_use]
+    pub fn header(&self) -> &[String] {
+        &self.header
+    }
+
+    /// Row by row the texts of the cells, and whether each is the best of its column.
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = impl Iterator<Item = (&str, bool)>> {
+        self.rows.iter().map(|row| row.iter().map(|cell| (cell.text.as_str(), cell.best)))
+    }
+
     /// For a terminal: columns two spaces apart, a rule under the header, `*` after the best of a column.
     #[must_use]
     pub fn text(&self) -> String {

@@ -65,6 +65,8 @@ enum Command {
     Compare(commands::compare::Options),
     /// Show the contents of a data set, an artefact or a run.
     Inspect(commands::inspect::Options),
+    /// Make the page of a finished run again: report.html.
+    Report(commands::report::Options),
     /// List the models, distillers, metrics, formats and splits, and their settings.
     List(commands::list::Options),
     /// Print a shell completion script.
@@ -106,6 +108,7 @@ fn main() -> ExitCode {
         Command::Bench(options) => commands::bench::run(&options, cli.common.threads, &screen),
         Command::Compare(options) => commands::compare::run(&options, &screen),
         Command::Inspect(options) => commands::inspect::run(&options, &screen),
+        Command::Report(options) => commands::report::run(&options, &screen),
         Command::List(options) => commands::list::run(&options, &screen),
         Command::Completions { shell } => {
             let mut script = Vec::new(); // clap_complete panics when its output cannot be written

@@ -1,8 +1,9 @@
-//! Progress: on a terminal, a bar with the estimated time left; nothing when piped.
+//! Progress: on a terminal, a bar with the estimated time left, and a line for each step of a run; nothing when piped.
 
 use anyhow::{Context as _, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use signal_hook::consts::{SIGINT, SIGTERM};
+use std::fmt;
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Once};
@@ -71,6 +72,36 @@ pub struct Screen {
     pub quiet: bool,
     /// Print results as JSON.
     pub json: bool,
+    /// The step of a long command whose bars these are.
+    stage: Option<Stage>,
+}
+
+/// A step of a long command. Displays as `3/14`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// From 1.
+    pub step: usize,
+    /// Of so many.
+    pub steps: usize,
+    /// About how long the later steps take, where that can be told.
+    pub later: Option<Duration>,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.step, self.steps)
+    }
+}
+
+/// `40 s`, `5 min`, `1.5 h`.
+#[must_use]
+pub fn short_time(time: Duration) -> String {
+    match time.as_secs_f64() {
+        s @ ..9.95 => format!("{s:.1} s"),
+        s @ ..119.5 => format!("{s:.0} s"),
+        s @ ..5970.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.1} h", s / 3600.0),
+    }
 }
 
 impl Screen {
@@ -78,13 +109,26 @@ impl Screen {
     #[must_use]
     pub fn new(quiet: bool, json: bool) -> Self {
         catch_interrupts();
-        Self { quiet, json }
+        Self { quiet, json, stage: None }
     }
 
     /// Prints no messages: for tests and for programs that use the library.
     #[must_use]
     pub fn silent() -> Self {
-        Self { quiet: true, json: false }
+        Self { quiet: true, json: false, stage: None }
+    }
+
+    /// The same screen at a step of a long command.
+    #[must_use]
+    pub fn at(self, stage: Stage) -> Self {
+        Self { stage: Some(stage), ..self }
+    }
+
+    /// Prints a line of progress: on a terminal only.
+    pub fn tell(&self, line: impl AsRef<str>) {
+        if self.is_live() {
+            self.say(line);
+        }
     }
 
     /// Prints a message on standard error, so that a pipe gets only the result.
@@ -127,9 +171,17 @@ impl Screen {
         let style =
             ProgressStyle::with_template("{prefix:24} {bar:30} {percent:>3}% {eta:>5} left  {msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─"));
-        bar.set_prefix(title.into());
+        let title = title.into();
+        bar.set_prefix(match self.stage {
+            Some(stage) => format!("{stage} {title}"),
+            None => title,
+        });
         bar.enable_steady_tick(Duration::from_millis(500));
-        Bar(bar)
+        let later = self.stage.and_then(|stage| stage.later);
+        let later = later.map_or(String::new(), |later| format!("  then {}", short_time(later)));
+        let bar = Bar { bar, later };
+        bar.note("");
+        bar
     }
 
     fn is_live(&self) -> bool {
@@ -138,33 +190,49 @@ impl Screen {
 }
 
 /// A progress bar; disappears when dropped.
-pub struct Bar(ProgressBar);
+pub struct Bar {
+    bar: ProgressBar,
+    /// How long the later steps take.
+    later: String,
+}
 
 impl Bar {
     /// Sets the number of finished steps.
     pub fn at(&self, done: u64) {
-        self.0.set_position(done);
+        self.bar.set_position(done);
     }
 
     /// Sets the number of finished steps and of all steps.
     pub fn at_of(&self, done: u64, total: u64) {
-        self.0.set_length(total);
-        self.0.set_position(done);
+        self.bar.set_length(total);
+        self.bar.set_position(done);
     }
 
     /// Sets the text after the bar.
     pub fn note(&self, note: impl Into<String>) {
-        self.0.set_message(note.into());
+        self.bar.set_message(note.into() + &self.later);
     }
 
     /// Takes the bar away while something else is printed.
     pub fn aside(&self, print: impl FnOnce()) {
-        self.0.suspend(print);
+        self.bar.suspend(print);
     }
 }
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        self.0.finish_and_clear();
+        self.bar.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_short() {
+        let texts = [0.24, 9.96, 119.0, 120.0, 5969.0, 5400.0 * 2.0]
+            .map(|seconds| short_time(Duration::from_secs_f64(seconds)));
+        assert_eq!(texts, ["0.2 s", "10 s", "119 s", "2 min", "99 min", "3.0 h"]);
     }
 }

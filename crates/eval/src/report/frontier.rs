@@ -1,7 +1,7 @@
 //! The frontier: quality against the time of a request and against the bytes of an item, a curve a family, and what is best for its
 //! price.
 
-use super::axis::Axis;
+use super::axis::{Axis, number};
 use super::figure::{Curve, Figure, Panel, Point};
 use super::{ModelReport, Report};
 use std::fmt::Write as _;
@@ -18,14 +18,20 @@ const LEAST: f64 = 0.5;
 /// What a model is paid with.
 struct Price {
     label: &'static str,
+    unit: &'static str,
     of: fn(&ModelReport) -> Option<f64>,
 }
 
 const TIME: Price = Price {
     label: "median time of a request, microseconds",
+    unit: "µs",
     of: |model| Some(model.latency.as_ref()?.request_ms.median * 1e3),
 };
-const BYTES: Price = Price { label: "bytes an item in memory", of: |model| model.bytes_per_item };
+const BYTES: Price = Price {
+    label: "bytes an item in memory",
+    unit: "bytes an item",
+    of: |model| model.bytes_per_item,
+};
 
 /// Both panels; `None` unless at least three models have the metric and a price.
 pub(super) fn figure(report: &Report, metric: &str) -> Option<Figure> {
@@ -53,7 +59,10 @@ fn panel(report: &Report, metric: &str, price: &Price) -> Option<Panel> {
     for family in families(report) {
         let mut own: Vec<_> = shown.iter().filter(|(model, ..)| model.family == family).collect();
         own.sort_by(|a, b| a.1.total_cmp(&b.1));
-        let labels = own.iter().map(|(model, ..)| model.name.clone()).collect();
+        let label = |(model, x, y): &&(&ModelReport, f64, f64)| {
+            format!("{}: {metric} {y:.4}, {} {}", model.name, number(*x), price.unit)
+        };
+        let labels = own.iter().map(label).collect();
         let points = own.into_iter().map(point).collect();
         let (name, scattered) = (family.to_owned(), family == SINGLE);
         curves.push(Curve { name, points, labels, scattered, ..Curve::default() });
@@ -74,6 +83,11 @@ fn points<'r>(report: &'r Report, metric: &str, price: &Price) -> Vec<(&'r Model
         (x > 0.0 && x.is_finite() && y.is_finite()).then_some((model, x, y))
     };
     report.models.iter().filter_map(known).collect()
+}
+
+/// The price in time of a request, in microseconds.
+pub(super) fn request_us(model: &ModelReport) -> Option<f64> {
+    (TIME.of)(model)
 }
 
 /// Without models that are far below all others and would squeeze these together.
@@ -117,17 +131,24 @@ fn hull(shown: &[(&ModelReport, f64, f64)]) -> Vec<usize> {
     hull
 }
 
+/// The models on the frontier by time and on that by bytes, from the cheapest to the best.
+pub(super) fn best_for_price<'r>(report: &'r Report, metric: &str) -> [Vec<&'r ModelReport>; 2] {
+    [TIME, BYTES].map(|price| {
+        let shown = points(report, metric, &price);
+        hull(&shown).into_iter().map(|at| shown[at].0).collect()
+    })
+}
+
 /// A row a model: its family, prices, the metric with its interval, and on which frontier it is.
 pub(super) fn table(report: &Report, metric: &str) -> String {
-    let on = |price: &Price| -> Vec<String> {
-        let shown = points(report, metric, price);
-        hull(&shown).into_iter().map(|at| shown[at].0.name.clone()).collect()
+    let [by_time, by_bytes] = best_for_price(report, metric);
+    let on = |frontier: &[&ModelReport], model: &ModelReport| {
+        u8::from(frontier.iter().any(|one| one.name == model.name))
     };
-    let (by_time, by_bytes) = (on(&TIME), on(&BYTES));
     let mut out = format!(
         "model\tfamily\tbytes_per_item\tbytes_per_user\trequest_us\t{metric}\thalf_interval\tfrontier_by_time\tfrontier_by_bytes\n"
     );
-    let number = |value: Option<f64>, digits: usize| {
+    let fixed = |value: Option<f64>, digits: usize| {
         value.map_or(String::new(), |value| format!("{value:.digits$}"))
     };
     for model in &report.models {
@@ -137,13 +158,13 @@ pub(super) fn table(report: &Report, metric: &str) -> String {
             "{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}",
             model.name,
             model.family,
-            number(model.bytes_per_item, 1),
-            number(model.bytes_per_user, 1),
-            number((TIME.of)(model), 1),
-            number(measured.map(|value| value.mean), 6),
-            number(measured.and_then(|value| value.half_interval(LEVEL)), 6),
-            u8::from(by_time.contains(&model.name)),
-            u8::from(by_bytes.contains(&model.name)),
+            fixed(model.bytes_per_item, 1),
+            fixed(model.bytes_per_user, 1),
+            fixed((TIME.of)(model), 1),
+            fixed(measured.map(|value| value.mean), 6),
+            fixed(measured.and_then(|value| value.half_interval(LEVEL)), 6),
+            on(&by_time, model),
+            on(&by_bytes, model),
         ); // writing to a string cannot fail
     }
     out

@@ -1,14 +1,23 @@
-//! The report of a run: for programs (`report.json`), for people (`report.md`), and for the terminal.
+//! The report of a run: for programs (`report.json`), for people (`report.html`, `report.md`), and for the terminal.
 
 mod axis;
+mod details;
 pub mod figure;
 mod frontier;
+mod html;
 mod markdown;
+mod picks;
+mod summary;
 mod svg;
 mod tables;
 mod tradeoff;
 
+pub use details::{
+    Agreement, AuditRow, Command, DataDetails, Details, FilterRow, Gain, ItemLine, PartRow,
+    SourceRow, UserLists,
+};
 pub use frontier::SINGLE;
+pub use picks::Picks;
 pub use tables::comparisons;
 
 use crate::compare::Comparison;
@@ -65,6 +74,9 @@ pub struct Report {
     pub ensembles: Vec<EnsembleReport>,
     /// Figures of the experiment.
     pub figures: Vec<FigureReport>,
+    /// What the page adds: intervals, agreement, who gains, ten users, the data, commands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub details: Option<Details>,
 }
 
 /// What was chosen for an ensemble.
@@ -287,6 +299,12 @@ impl Report {
         self.models.iter().flat_map(|model| {
             model.warnings.iter().map(|warning| (model.name.as_str(), warning.as_str()))
         })
+    }
+
+    /// For people: `report.html`, one file that needs no other and runs no script.
+    #[must_use]
+    pub fn html(&self) -> String {
+        html::page(self)
     }
 
     /// For people: `report.md`.

@@ -1,7 +1,11 @@
 //! The tables of a report, for the terminal and the page.
 
 use super::axis::number;
-use super::{EnsembleReport, GroupReport, MetricDefinition, ModelReport, Report};
+use super::frontier;
+use super::{
+    Agreement, AuditRow, EnsembleReport, FilterRow, Gain, GroupReport, MetricDefinition,
+    ModelReport, PartRow, Report,
+};
 use crate::compare::Comparison;
 use crate::metric::Direction;
 use crate::significance::Spread;
@@ -58,7 +62,7 @@ fn metric_table(
 }
 
 /// Rows with the best value, several if they are equal; none if there are fewer than two finite values.
-fn best(values: &[Option<f64>], direction: Direction) -> Vec<usize> {
+pub(super) fn best(values: &[Option<f64>], direction: Direction) -> Vec<usize> {
     let finite = || values.iter().flatten().copied().filter(|value| value.is_finite());
     let best = match direction {
         Direction::Higher => finite().max_by(f64::total_cmp),
@@ -127,6 +131,115 @@ pub(super) fn cost(report: &Report) -> TextTable {
     table
 }
 
+/// Models by quality and price, and which of them nothing beats for less.
+pub(super) fn for_price(report: &Report, metric: &str) -> TextTable {
+    let [by_time, by_bytes] = frontier::best_for_price(report, metric);
+    let mut table = TextTable::new([
+        "model",
+        "family",
+        metric,
+        "request, µs",
+        "bytes/item",
+        "best for its time",
+        "best for its bytes",
+    ]);
+    for model in &report.models {
+        let on = |frontier: &[&ModelReport]| {
+            let there = frontier.iter().any(|one| one.name == model.name);
+            if there { "yes" } else { "" }.to_owned()
+        };
+        table.push([
+            model.name.clone(),
+            model.family.clone(),
+            model.metrics.get(metric).map_or(String::new(), value),
+            frontier::request_us(model).map_or(String::new(), number),
+            model.bytes_per_item.map_or(String::new(), number),
+            on(&by_time),
+            on(&by_bytes),
+        ]);
+    }
+    table
+}
+
+/// Whose lists are like whose.
+pub(super) fn agreement(all: &[Agreement]) -> TextTable {
+    let mut table = TextTable::new(["model", "lists like", "metric", "share in common"]);
+    for one in all {
+        let share = match one.value.deviation {
+            None => percent(one.value.mean),
+            Some(deviation) => format!("{} ± {}", percent(one.value.mean), percent(deviation)),
+        };
+        table.push([one.model.clone(), one.with.clone(), one.metric.clone(), share]);
+    }
+    table
+}
+
+/// The student against others, group by group.
+pub(super) fn gains(all: &[Gain]) -> TextTable {
+    let level = all.first().map_or(0.95, |one| one.comparison.interval.level) * 100.0;
+    let mut table = TextTable::new([
+        "group",
+        "cases",
+        "against",
+        "mean",
+        "mean of other",
+        "difference",
+        &format!("{level}% interval"),
+        "in short",
+    ]);
+    for Gain { group, comparison: one, .. } in all {
+        let verdict = match (one.interval.low, one.interval.high) {
+            (low, _) if low > 0.0 => "gains",
+            (_, high) if high < 0.0 => "loses",
+            _ => "cannot be told",
+        };
+        table.push([
+            group.clone(),
+            thousands(one.cases),
+            one.b.clone(),
+            format!("{:.4}", one.mean_a),
+            format!("{:.4}", one.mean_b),
+            format!("{:+.4}", one.difference),
+            format!("{:+.4} to {:+.4}", one.interval.low, one.interval.high),
+            verdict.to_owned(),
+        ]);
+    }
+    table
+}
+
+/// What each filter removed.
+pub(super) fn filters(all: &[FilterRow]) -> TextTable {
+    let mut table = TextTable::new(["filter", "removed", "rows", "users", "items"]);
+    for one in all {
+        let counts = [one.removed, one.rows, one.users, one.items].map(thousands);
+        table.push(std::iter::once(one.filter.clone()).chain(counts));
+    }
+    table
+}
+
+/// The parts of the split.
+pub(super) fn parts(all: &[PartRow]) -> TextTable {
+    let mut table = TextTable::new(["part", "rows", "users"]);
+    all.iter().for_each(|one| {
+        table.push([one.part.clone(), thousands(one.rows), thousands(one.users)]);
+    });
+    table
+}
+
+/// The leakage audit.
+pub(super) fn audit(all: &[AuditRow]) -> TextTable {
+    let mut table = TextTable::new(["check", "count", "of", "share", "in doubt"]);
+    for one in all {
+        let count = one.count.map_or("no times".to_owned(), thousands);
+        let found = one.count.filter(|&count| count > 0);
+        let share = found.map(|count| percent(count as f64 / one.of.max(1) as f64));
+        let doubt = if one.doubtful && found.is_some() { "yes" } else { "" };
+        let (about, of) = (one.about.clone(), thousands(one.of));
+        table.push([about, count, of, share.unwrap_or_default(), doubt.to_owned()]);
+    }
+    table
+}
+
 /// Pairs of models with their difference and p-values.
 #[must_use]
 pub fn comparisons(all: &[Comparison]) -> TextTable {
@@ -163,7 +276,7 @@ pub fn comparisons(all: &[Comparison]) -> TextTable {
 }
 
 /// `0.1234` or `0.1234 ± 0.0012`; large numbers (popularity) with fewer decimals.
-fn value(spread: &Spread) -> String {
+pub(super) fn value(spread: &Spread) -> String {
     let decimals = if spread.mean.abs() >= 10.0 { 1 } else { 4 };
     match spread.deviation {
         None => format!("{:.decimals$}", spread.mean),
@@ -171,11 +284,11 @@ fn value(spread: &Spread) -> String {
     }
 }
 
-fn percent(share: f64) -> String {
+pub(super) fn percent(share: f64) -> String {
     format!("{:.1}%", share * 100.0)
 }
 
-fn p_value(p: f64) -> String {
+pub(super) fn p_value(p: f64) -> String {
     match p {
         ..1e-300 => "< 1e-300".into(), // it may have been rounded to 0
         ..1e-4 => format!("{p:.0e}"),
@@ -183,7 +296,7 @@ fn p_value(p: f64) -> String {
     }
 }
 
-fn bytes(n: u64) -> String {
+pub(super) fn bytes(n: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let unit = (n.max(1).ilog2() / 10).min(4);
     if unit == 0 {
@@ -192,7 +305,7 @@ fn bytes(n: u64) -> String {
     format!("{:.1} {}", n as f64 / 1024f64.powi(unit as i32), UNITS[unit as usize])
 }
 
-fn seconds(s: f64) -> String {
+pub(super) fn seconds(s: f64) -> String {
     match s {
         _ if s < 1e-3 => format!("{:.1} µs", s * 1e6),
         _ if s < 1.0 => format!("{:.2} ms", s * 1e3),

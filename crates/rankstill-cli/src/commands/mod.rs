@@ -13,6 +13,7 @@ pub mod list;
 pub mod prepare;
 pub mod quickstart;
 pub mod recommend;
+pub mod report;
 pub mod run;
 #[cfg(feature = "serve")]
 pub mod serve;

@@ -45,7 +45,7 @@ pub fn show(plan: &ExperimentPlan, out: &Path, screen: &Screen) -> Result<()> {
         screen.print(serde_json::to_string_pretty(&report)?)?;
     } else {
         screen.print(report.terminal())?;
-        screen.say(format!("all results are in {}; start with report.md", out.display()));
+        screen.say(format!("all results are in {}; start with report.html", out.display()));
     }
     Ok(())
 }

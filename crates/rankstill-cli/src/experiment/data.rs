@@ -49,6 +49,18 @@ pub fn open(spec: &DataSpec, folder: &Path, screen: &Screen) -> Result<Dataset> 
     Ok(Dataset::open(folder)?)
 }
 
+/// The data set of a finished run: that of `folder`, or the prepared one that the run was given.
+///
+/// # Errors
+/// If it is not there, or cannot be read.
+pub fn reopen(spec: &DataSpec, folder: &Path, screen: &Screen) -> Result<Dataset> {
+    let path = spec.path.as_deref().map(|path| locate(path, screen));
+    match path.filter(|path| is_prepared(path)) {
+        Some(path) => open_prepared(spec, &path),
+        None => Ok(Dataset::open(folder)?),
+    }
+}
+
 /// Prepares the log of `spec` in `folder` and returns the manifest. `options` stands before the names of reading options in errors.
 ///
 /// # Errors

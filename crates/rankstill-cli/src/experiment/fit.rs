@@ -163,6 +163,8 @@ struct EpochLog<'a> {
     folder: &'a Path,
     bar: Bar,
     begun: bool,
+    /// The best validation value so far and its epoch, from 1.
+    best: Option<(f64, usize)>,
     look: Option<&'a Look<'a>>,
     pause_after: Option<usize>,
 }
@@ -172,7 +174,7 @@ impl<'a> EpochLog<'a> {
         let epochs = job.recipe.training_plan().map_or(1, |plan| plan.epochs);
         let bar = screen.bar(job.name, 1000 * epochs as u64);
         let Job { name, folder, look, pause_after, .. } = *job;
-        Self { name, screen, folder, bar, begun: false, look, pause_after }
+        Self { name, screen, folder, bar, begun: false, best: None, look, pause_after }
     }
 }
 
@@ -190,17 +192,28 @@ impl Watch for EpochLog<'_> {
         if !self.begun {
             epochs::keep_before(report.epoch, self.folder)
                 .map_err(|error| Error::Checkpoint { problem: crate::error_line(&error) })?;
+            // A resumed fit goes on from the best of the epochs before.
+            let before = epochs::reports(self.folder).unwrap_or_default();
+            let best = before.iter().filter(|epoch| epoch.best).next_back();
+            self.best = best.and_then(|epoch| Some((epoch.valid?, epoch.epoch + 1)));
             self.begun = true;
         }
         epochs::append(self.folder, report, seen)?;
+        if let Some(valid) = report.valid.filter(|_| report.best) {
+            self.best = Some((valid, report.epoch + 1));
+        }
         let valid = report.valid.map_or(String::new(), |valid| format!("  valid {valid:.4}"));
+        let best = match self.best {
+            Some((best, epoch)) if !report.best => format!("  best {best:.4} in epoch {epoch}"),
+            Some(_) => "  the best so far".into(),
+            None => String::new(),
+        };
         self.bar.at_of(1000 * (report.epoch as u64 + 1), 1000 * report.epochs as u64);
         self.bar.note(format!(
-            "epoch {}/{}  loss {:.4}{valid}{}",
+            "epoch {}/{}  loss {:.4}{valid}{best}",
             report.epoch + 1,
             report.epochs,
             report.loss,
-            if report.best { " *" } else { "" }
         ));
         let pause = self.pause_after.is_some_and(|epochs| report.epoch + 1 >= epochs);
         let stop = pause || interrupted();

@@ -1,8 +1,10 @@
 //! An experiment: as written (`spec`, `tree`), as checked (`plan`), as run (`run`), as tuned (`tune`).
 
+pub mod again;
 pub mod compress;
 mod coverage;
 pub mod data;
+pub mod details;
 mod ensemble;
 pub mod epochs;
 mod figure;
@@ -19,8 +21,10 @@ pub mod run;
 pub mod run_folder;
 mod session;
 pub mod spec;
+mod steps;
 pub mod teacher_lists;
 mod teaching;
+pub mod titles;
 pub mod trajectory;
 pub mod tree;
 pub mod tune;

@@ -13,7 +13,7 @@ use std::fs;
 const PRODUCTION: &str = "production";
 
 /// The folder of a run with the artefact to serve.
-const BEST: &str = "best";
+pub(super) const BEST: &str = "best";
 
 /// Fits every model of a measured session again, on all rows, with this seed. Teachers are fitted on all rows too, and students are
 /// taught by these.

@@ -1,14 +1,16 @@
 //! An experiment as it runs: data, models, measurements, figures, report. Every step is kept on disk, so a run resumes where it
 //! stopped.
 
+use super::details::{self, Ground, HEAD};
 use super::plan::{ExperimentPlan, Source};
 use super::report::ModelResults;
 use super::run_folder::{claim, folder_names, write};
 use super::session::{KnownFits, Session, Setting};
 use super::spec::FitOn;
+use super::titles::Titles;
 use super::{data, figure, measure, production, recordings};
 use crate::progress::Screen;
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use rankstill::eval::report::FigureReport;
 use rankstill::eval::{Report, Role};
 use std::path::Path;
@@ -20,6 +22,7 @@ use std::path::Path;
 pub fn run(plan: &ExperimentPlan, out: &Path, screen: &Screen) -> Result<Report> {
     let metrics = measure::Metrics::parse(&plan.spec.evaluate)?; // before the work, not after it
     figure::check(plan, &metrics)?;
+    titles(plan, screen)?;
     let _lock = claim(&plan.resolved()?, out, screen)?;
     run_claimed(plan, out, screen, &[])
 }
@@ -36,6 +39,7 @@ pub(super) fn run_claimed(
 ) -> Result<Report> {
     let metrics = measure::Metrics::parse(&plan.spec.evaluate)?;
     let figures = figure::check(plan, &metrics)?;
+    let titles = titles(plan, screen)?;
     let data = data::open(&plan.spec.data, &out.join("data"), screen)?;
     let unmeasured = data::all_rows_train(&data);
     ensure!(
@@ -79,12 +83,27 @@ pub(super) fn run_claimed(
     report.ensemble = ensemble.map(|model| model.name.clone());
     report.figures = figure::draw(&session, &figures, &mut known)?;
     report.figures.extend(frontier(&report, &metrics, out)?);
+    let head = Some(plan.spec.evaluate.groups).filter(|share| *share > 0.0).unwrap_or(HEAD);
+    let (train, cases) = (&session.train, session.cases());
+    let ground = Ground { data: &data, train, cases, titles: &titles, head };
+    let bar = screen.bar("report", 1);
+    let found = details::gather(&report, out, Some(&ground));
+    drop(bar);
+    found.missing.iter().for_each(|missing| screen.say(missing));
+    report.details = Some(found);
     write(&out.join("report.json"), &(serde_json::to_string_pretty(&report)? + "\n"))?;
     write(&out.join("report.md"), &report.markdown())?;
+    write(&out.join("report.html"), &report.html())?;
     if let Some(chart) = metrics.shown.first().and_then(|metric| report.tradeoff(&metric.name())) {
         write(&out.join("tradeoff.svg"), &chart)?;
     }
     Ok(report)
+}
+
+/// The titles of `data.items`.
+fn titles(plan: &ExperimentPlan, screen: &Screen) -> Result<Titles> {
+    let items = plan.spec.data.items.as_deref().map(|path| data::locate(path, screen));
+    Titles::read(items.as_deref()).context("data.items")
 }
 
 /// Fits and measures every model of a session with every seed.

@@ -7,6 +7,7 @@ use super::plan::{ExperimentPlan, Source};
 use super::recordings::Recordings;
 use super::run_folder::human_size;
 use super::spec::FitOn;
+use super::steps::Steps;
 use super::teacher_lists::Ready;
 use super::{epochs, measure, teacher_lists, teaching, trajectory};
 use crate::progress::{Screen, interrupted};
@@ -18,6 +19,7 @@ use rankstill::core::{
     Cases, ColdStart, Error, Interactions, Lists, Packed, Ranker, ServingBytes, Trained,
 };
 use rankstill::data::dataset::Dataset;
+use rankstill::data::split::{Split, TrainSample};
 use rankstill::data::{ReadOptions, read_rankings, write_rankings};
 use rankstill::distill::{Fused, Fusion};
 use serde_json::json;
@@ -25,6 +27,7 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// In the folder of a model that is fitted on every row in the end: the one that was measured.
 pub(super) const VALIDATED: &str = "validated";
@@ -52,6 +55,7 @@ pub(super) struct Session<'a> {
     pub grades: Option<Lists<f32>>,
     /// The folder of each model, without the seed.
     pub folders: Vec<PathBuf>,
+    steps: Steps,
 }
 
 /// Fits that were measured, by identity and seed: a figure does not repeat them.
@@ -93,11 +97,7 @@ impl<'a> Session<'a> {
         plan: &'a ExperimentPlan,
         folders: Vec<PathBuf>,
     ) -> Result<Self> {
-        let fitted_on = match plan.spec.evaluate.fit_on {
-            FitOn::TrainValid => FitOn::TrainValid,
-            FitOn::Train | FitOn::All => FitOn::Train,
-        };
-        Self::on(fitted_on, setting, plan, folders)
+        Self::on(plan.spec.evaluate.fit_on.measured(), setting, plan, folders)
     }
 
     /// Models fitted on this part.
@@ -108,16 +108,12 @@ impl<'a> Session<'a> {
         folders: Vec<PathBuf>,
     ) -> Result<Self> {
         let split = &setting.data.split;
-        let train = match fitted_on {
-            FitOn::Train => split.train.clone(),
-            FitOn::TrainValid => split.train_valid(),
-            FitOn::All => split.all(),
-        };
-        let train = Arc::new(plan.spec.data.sample.apply(train)?);
+        let train = Arc::new(trained_on(fitted_on, split, &plan.spec.data.sample)?);
         let trained = Arc::new(Trained::on(&train));
         let measured = plan.spec.evaluate.part.of(split);
         let grades = if measured.is_empty() { None } else { setting.metrics.grades(split)? };
-        Ok(Self { setting, plan, train, fitted_on, trained, grades, folders })
+        let steps = Steps::new(&plan.spec.seeds);
+        Ok(Self { setting, plan, train, fitted_on, trained, grades, folders, steps })
     }
 
     /// The cases that models are measured on.
@@ -183,8 +179,8 @@ impl<'a> Session<'a> {
         if again { folder.join(VALIDATED) } else { folder }
     }
 
-    pub(super) fn fitter(&self) -> Fitter<'_> {
-        let Setting { data, metrics, screen, .. } = *self.setting;
+    pub(super) fn fitter<'s>(&'s self, screen: &'s Screen) -> Fitter<'s> {
+        let Setting { data, metrics, .. } = *self.setting;
         let fitted_on = self.fitted_on;
         let early = fitted_on == FitOn::Train && !data.split.valid.is_empty();
         let (train, trained) = (&self.train, &self.trained);
@@ -216,36 +212,45 @@ impl<'a> Session<'a> {
             self.plan.order.iter().copied().filter(|at| needed.contains(at)).collect();
         let mut ready: ReadyModels = BTreeMap::new();
         for (done, &at) in order.iter().enumerate() {
+            let stage = self.steps.stage(seed, &order, done);
+            let screen = self.setting.screen.at(stage);
+            let fitter = self.fitter(&screen);
+            let (began, folder) = (Instant::now(), self.fit_folder(at, seed));
+            let kept = folder.join("artefact").is_dir();
             let model = match &self.plan.models[at].source {
                 Source::Rankings { .. } => Ready::Recorded(self.setting.recordings[&at].clone()),
                 Source::Ensemble { members, fusion } => {
                     let members = members.iter().map(|member| ready[member].ranker()).collect();
+                    let title = format!("members of {}", self.plan.models[at].name);
+                    let _bar = screen.bar(title, 1);
                     Ready::Fused(Arc::new(self.fused(at, seed, members, fusion)?))
                 }
                 Source::Compressed { of, compressor } => {
-                    let (base, folder) = (&ready[of], self.fit_folder(at, seed));
-                    let Ready::Fitted(base, _) = base else { unreachable!("checked in the plan") };
+                    let Ready::Fitted(base, _) = &ready[of] else {
+                        unreachable!("checked in the plan")
+                    };
                     let base = Base { model: &**base, planned: &self.plan.models[*of] };
-                    let model = self.fitter().compressed(
-                        self.plan,
-                        at,
-                        seed,
-                        &folder,
-                        base,
-                        &**compressor,
-                    )?;
-                    Ready::Fitted(model, folder)
+                    let model =
+                        fitter.compressed(self.plan, at, seed, &folder, base, &**compressor)?;
+                    Ready::Fitted(model, folder.clone())
                 }
                 Source::Fit { .. } => {
                     let ask = |at: usize| ready[&at].teacher(&self.plan.models[at].name);
-                    let folder = self.fit_folder(at, seed);
-                    let model = self.fitter().fitted(self.plan, at, seed, &folder, &ask)?;
-                    Ready::Fitted(model, folder)
+                    let model = fitter.fitted(self.plan, at, seed, &folder, &ask)?;
+                    Ready::Fitted(model, folder.clone())
                 }
             };
             ready.insert(at, model);
             if wanted.contains(&at) {
+                let name = &self.plan.models[at].name;
+                let bar = screen.bar(format!("measuring {name}"), 1);
                 take(at, &ready)?;
+                drop(bar);
+            }
+            if !kept {
+                let (name, took) = (self.plan.models[at].name.as_str(), began.elapsed());
+                let found = (folder.as_path(), self.setting.metrics);
+                self.steps.done((at, name), stage, took, found, self.setting.screen);
             }
             // Models that no later model needs leave memory.
             let later = self.needed(&order[done + 1..]);
@@ -280,7 +285,8 @@ impl<'a> Session<'a> {
             Source::Rankings { .. } => Ok(Ready::Recorded(self.setting.recordings[&at].clone())),
             Source::Fit { .. } | Source::Compressed { .. } => {
                 let folder = self.fit_folder(at, seed);
-                let model = self.fitter().kept(self.plan, at, seed, &folder.join("artefact"))?;
+                let fitter = self.fitter(self.setting.screen);
+                let model = fitter.kept(self.plan, at, seed, &folder.join("artefact"))?;
                 Ok(Ready::Fitted(model, folder))
             }
             Source::Ensemble { members, fusion } => {
@@ -367,6 +373,19 @@ impl<'a> Session<'a> {
         }
         Ok(result)
     }
+}
+
+/// The interactions of a part, or those of them that the sample keeps.
+///
+/// # Errors
+/// If the sample's settings are invalid.
+pub(super) fn trained_on(part: FitOn, split: &Split, sample: &TrainSample) -> Result<Interactions> {
+    let rows = match part {
+        FitOn::Train => split.train.clone(),
+        FitOn::TrainValid => split.train_valid(),
+        FitOn::All => split.all(),
+    };
+    Ok(sample.apply(rows)?)
 }
 
 /// Seconds and epochs of a fit, read from the files that it left.

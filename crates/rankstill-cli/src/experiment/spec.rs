@@ -129,6 +129,9 @@ pub struct DataSpec {
     pub parts: Option<SplitFiles>,
     /// Instead of a file, a simulated log.
     pub simulate: Option<SimulateOptions>,
+    /// A file with titles of the items, for the page for people: CSV, TSV or RecBole's `.item`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub items: Option<PathBuf>,
     /// How files are read.
     pub read: ReadOptions,
     /// Which interactions are dropped.
@@ -241,6 +244,15 @@ impl MeasuredPart {
 }
 
 impl FitOn {
+    /// The part that the models are fitted on that are measured.
+    #[must_use]
+    pub fn measured(self) -> Self {
+        match self {
+            Self::TrainValid => Self::TrainValid,
+            Self::Train | Self::All => Self::Train,
+        }
+    }
+
     /// As in an experiment.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -413,7 +413,7 @@ fn trained_with_look(
         ready.insert(teacher, session.ready(teacher, seed)?);
     }
     let ask = |at: usize| ready[&at].teacher(&session.plan.models[at].name);
-    let mut fitter = session.fitter();
+    let mut fitter = session.fitter(session.setting.screen);
     fitter.look = Some(look);
     fitter.fitted(session.plan, model, seed, folder, &ask)?;
     Ok(())

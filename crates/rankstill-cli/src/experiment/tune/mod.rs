@@ -254,13 +254,10 @@ impl Search {
             }
             alive.sort_unstable();
             for &at in &alive {
-                let best = trials.iter().filter_map(|trial| trial.value).fold(f64::NAN, f64::max);
-                bar.note(format!(
-                    "trial {} on rung {} of {}, best {best:.4}",
-                    at + 1,
-                    level + 1,
-                    rungs.len()
-                ));
+                let best = trials.iter().filter_map(|trial| trial.value).max_by(f64::total_cmp);
+                let best = best.map_or(String::new(), |best| format!(", best so far {best:.4}"));
+                let (trial, rung_at) = (at + 1, level + 1);
+                bar.note(format!("trial {trial} on rung {rung_at} of {}{best}", rungs.len()));
                 match trainer.train(at, rung)? {
                     Progress::Failed(problem) => trials[at].fail(problem),
                     Progress::At(seen) => {
