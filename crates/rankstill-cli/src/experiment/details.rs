@@ -24,6 +24,7 @@ use rankstill::eval::{
 use rayon::prelude::*;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
 /// The data that the models of a run were measured on.
@@ -168,8 +169,8 @@ impl Run<'_> {
         let mut teachers: BTreeMap<(&str, u64), Rankings> = BTreeMap::new();
         for (_, with) in &pairs {
             for &seed in &self.report.seeds {
-                if !teachers.contains_key(&(with.name.as_str(), seed)) {
-                    teachers.insert((with.name.as_str(), seed), self.lists(with, seed)?);
+                if let Entry::Vacant(place) = teachers.entry((with.name.as_str(), seed)) {
+                    place.insert(self.lists(with, seed)?);
                 }
             }
         }

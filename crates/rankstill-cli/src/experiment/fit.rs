@@ -194,7 +194,7 @@ impl Watch for EpochLog<'_> {
                 .map_err(|error| Error::Checkpoint { problem: crate::error_line(&error) })?;
             // A resumed fit goes on from the best of the epochs before.
             let before = epochs::reports(self.folder).unwrap_or_default();
-            let best = before.iter().filter(|epoch| epoch.best).next_back();
+            let best = before.iter().rfind(|epoch| epoch.best);
             self.best = best.and_then(|epoch| Some((epoch.valid?, epoch.epoch + 1)));
             self.begun = true;
         }

@@ -194,7 +194,7 @@ impl Search<'_> {
         models.insert(ENSEMBLE.into(), ensemble);
         let factored = library.iter().find(|one| one.group == "implicit_als");
         models.extend(students(shape, self.request.effort, factored.map(|one| one.name.as_str())));
-        self.screen.say("students: the ensemble is chosen and teaches them".to_owned());
+        self.screen.say("students: the ensemble is chosen and teaches them");
         self.stage("students", models, 6.0)
     }
 
