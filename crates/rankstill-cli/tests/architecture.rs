@@ -134,7 +134,7 @@ fn only_kernels_hold_unsafe_code() {
         if path.starts_with(&kernels) || path.ends_with("tests/architecture.rs") {
             continue;
         }
-        let code = code(&path);
+        let code = code(&path).replace("'unsafe-inline'", ""); // a word of the page's content policy
         let word = code.split(|c: char| !c.is_alphanumeric() && c != '_').find(|w| *w == "unsafe");
         assert!(word.is_none(), "{} holds `unsafe`", path.display());
         assert!(!code.contains("allow(unsafe_code"), "{} allows it", path.display());
