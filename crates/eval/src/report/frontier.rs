@@ -187,7 +187,7 @@ mod tests {
         let models = vec![
             model("out", "x", 0.5, 0.05),
             model("a", "x", 1.0, 0.25),
-            model("b", "x", 10.0, 0.30),
+            model("b", "x", 10.0, 0.40),
             model("under", "y", 100.0, 0.35), // below the line from b to d
             model("worse", "y", 20.0, 0.29),
             model("d", "y", 1000.0, 0.48),
