@@ -175,6 +175,24 @@ impl ExperimentPlan {
         Self::of(spec)
     }
 
+    /// The same with the weights of these ensembles' members, by model, instead of a choice; `None`: as they are.
+    ///
+    /// # Errors
+    /// If a model is no ensemble.
+    pub fn with_weights(&self, weights: &[Option<Vec<u32>>]) -> Result<Self> {
+        let mut spec = self.resolved_spec();
+        for (planned, weights) in self.models.iter().zip(weights) {
+            let Some(weights) = weights else { continue };
+            let model = spec.models.get_mut(&planned.name);
+            let fusion = model.and_then(|model| model.get_mut("fusion"));
+            let fusion =
+                fusion.with_context(|| format!("models.{}.fusion: is missing", planned.name))?;
+            fusion["select"] = 0.into();
+            fusion["weights"] = json!(weights);
+        }
+        Self::of(spec)
+    }
+
     fn of(spec: Spec) -> Result<Self> {
         if spec.models.is_empty() {
             bail!(

@@ -1,5 +1,6 @@
 //! Models for production: fitted on every row, for as many epochs as those that were measured.
 
+use super::ensemble::selection;
 use super::plan::{ExperimentPlan, Source};
 use super::run_folder::folder_names;
 use super::session::Session;
@@ -37,7 +38,7 @@ pub(super) fn leave_best(measured: &Session<'_>, at: usize, seed: u64) -> Result
     let fitted = if measured.plan.spec.evaluate.fit_on == FitOn::All {
         measured.folder(at, seed)
     } else {
-        let plan = with_kept_epochs(measured, seed)?;
+        let plan = with_kept_epochs(measured, seed)?.with_weights(&chosen(measured, seed)?)?;
         let folders = folder_names(&plan.names());
         let folders = folders.iter().map(|name| out.join(PRODUCTION).join(name)).collect();
         let session = Session::on(FitOn::All, measured.setting, &plan, folders)?;
@@ -72,6 +73,15 @@ fn with_needs(plan: &ExperimentPlan, at: usize) -> Vec<usize> {
     }
     needed.retain(|&at| is_fitted(plan, at));
     needed
+}
+
+/// The weights that each ensemble of a measured session has chosen: members that know the validation part cannot choose by it again.
+fn chosen(measured: &Session<'_>, seed: u64) -> Result<Vec<Option<Vec<u32>>>> {
+    let of = |at: usize| match measured.plan.models[at].source {
+        Source::Ensemble { .. } => selection(&measured.folder(at, seed)),
+        _ => Ok(None),
+    };
+    (0..measured.plan.models.len()).map(|at| Ok(of(at)?.map(|one| one.weights))).collect()
 }
 
 fn say(session: &Session<'_>, seed: u64) {

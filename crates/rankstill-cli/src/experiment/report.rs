@@ -19,6 +19,9 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 
+/// The families of models that were taught, and of what is made of them, begin so.
+pub(super) const DISTILLED: &str = "distilled";
+
 /// The results of one model, seed by seed.
 #[derive(Clone, Default)]
 pub(super) struct ModelResults {
@@ -257,8 +260,8 @@ impl Session<'_> {
                 let taught = self.role(*of) == Role::Distilled;
                 let kind = compressor.kind();
                 match compressor.config().get("bits").filter(|_| taught) {
-                    Some(bits) => format!("distilled, then {kind}{bits}"),
-                    None if taught => format!("distilled, then {kind}"),
+                    Some(bits) => format!("{DISTILLED}, then {kind}{bits}"),
+                    None if taught => format!("{DISTILLED}, then {kind}"),
                     None => kind.into(),
                 }
             }
@@ -266,7 +269,8 @@ impl Session<'_> {
             (Source::Rankings { .. }, _) => "rankings".into(),
             (Source::Fit { recipe, .. }, Role::Distilled) => {
                 let bits = recipe.config()["item_bits"].as_u64();
-                if bits > Some(0) { "distilled in codes" } else { "distilled" }.into()
+                let codes = if bits > Some(0) { " in codes" } else { "" };
+                format!("{DISTILLED}{codes}")
             }
             (Source::Fit { .. }, Role::Student) => "alone".into(),
             (Source::Fit { .. }, _) => SINGLE.into(),

@@ -2,10 +2,11 @@
 
 use super::budget::{Budget, Kept};
 use super::students::ENSEMBLE;
+use crate::experiment::report::DISTILLED;
 use crate::experiment::report::ModelResults;
 use anyhow::{Context as _, Result};
-use rankstill::eval::significance::{paired_t, pool};
-use rankstill::eval::{ModelReport, Report, Role};
+use rankstill::eval::significance::pool;
+use rankstill::eval::{ModelReport, Report};
 
 /// What is recommended, and why.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,7 +20,6 @@ pub struct Choice {
 /// A row with its share of the ensemble's quality.
 struct Row<'a> {
     model: &'a ModelReport,
-    values: Vec<f64>,
     /// By the first metric.
     kept: Kept,
     /// The smallest share by any metric.
@@ -33,7 +33,7 @@ impl Row<'_> {
 
     /// Whether it was neither taught nor made of one that was.
     fn is_plain(&self) -> bool {
-        matches!(self.model.role, Role::Baseline | Role::Teacher | Role::Student | Role::Untaught)
+        !self.model.family.starts_with(DISTILLED)
     }
 
     fn price(&self) -> String {
@@ -67,7 +67,7 @@ pub fn choose(
             .map(|metric| Some(Kept::of(&values(at, metric)?, &values(ensemble, metric)?)));
         let kept: Vec<Kept> = kept.collect::<Option<_>>()?;
         let least = kept.iter().map(|kept| kept.share).fold(f64::INFINITY, f64::min);
-        Some(Row { model, values: values(at, &metrics[0])?, kept: *kept.first()?, least })
+        Some(Row { model, kept: *kept.first()?, least })
     });
     let rows: Vec<Row<'_>> = rows.filter(|row| budget.allows(row.model)).collect();
     let best = rows.iter().max_by(|a, b| a.least.total_cmp(&b.least));
@@ -99,12 +99,7 @@ pub fn choose(
     };
     // A plain model of the same size that is as good: then nothing was gained by distilling.
     let as_good = |row: &&Row<'_>| {
-        if !row.is_plain() || row.bytes() > chosen.bytes() {
-            return false;
-        }
-        let differences: Vec<f64> =
-            chosen.values.iter().zip(&row.values).map(|(a, b)| a - b).collect();
-        row.least >= chosen.least || paired_t(&differences).is_ok_and(|test| test.mean <= 0.0)
+        row.is_plain() && row.bytes() <= chosen.bytes() && row.least >= chosen.least
     };
     let plain = rows.iter().filter(as_good).max_by(|a, b| a.least.total_cmp(&b.least));
     let recommended = match plain {

@@ -91,7 +91,7 @@ impl Effort {
 const METRICS: [&str; 2] = ["ndcg@10", "recall@20"];
 /// What the final table shows.
 const SHOWN: [&str; 5] = ["ndcg@10", "recall@20", "recall@10", "map", "coverage@10"];
-/// With more interactions the final run fits the recommended student and its neighbours on the ladder, not all of it.
+/// With more training interactions the final run fits of the ladder only the recommended student, its codes and the same alone.
 const WHOLE_LADDER_ROWS: usize = 250_000;
 
 /// Runs everything in the folder `out`, or resumes it there.

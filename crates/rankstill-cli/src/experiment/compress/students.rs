@@ -30,9 +30,13 @@ pub fn students(shape: &Shape, effort: Effort, factored: Option<&str>) -> Map<St
     }
     for &dim in dims.iter().filter(|&&dim| dim >= 8) {
         for (name, bits) in [("int8", 8), ("int4", 4)] {
-            let student = format!("MF-{dim}/KD");
-            let compress = json!({"kind": "int", "bits": bits});
-            all.insert(format!("{student}/{name}"), json!({"like": student, "compress": compress}));
+            for student in [format!("MF-{dim}/KD"), format!("FISM-{dim}/KD")] {
+                if all.contains_key(&student) {
+                    let compress = json!({"kind": "int", "bits": bits});
+                    let settings = json!({"like": student, "compress": compress});
+                    all.insert(format!("{student}/{name}"), settings);
+                }
+            }
         }
     }
     let rivals = [

@@ -30,6 +30,21 @@ pub(super) fn what_is_measured(evaluate: &EvaluateSpec, models: &[PlannedModel])
         evaluate.part == MeasuredPart::Test || evaluate.fit_on != FitOn::TrainValid,
         "evaluate.part: models are fitted on the validation part (evaluate.fit_on = \"train+valid\") and cannot be measured on it; use \"test\""
     );
+    for model in models {
+        let Source::Ensemble { fusion, .. } = &model.source else { continue };
+        ensure!(
+            fusion.select == 0 || evaluate.fit_on != FitOn::TrainValid,
+            "models.{}.fusion.select: members are chosen on validation data, on which evaluate.fit_on = \"train+valid\" fits them; give \
+             fusion.weights",
+            model.name
+        );
+        ensure!(
+            fusion.user_weights == 0.0 || evaluate.best.is_none(),
+            "models.{}.fusion.user_weights: the weights come from validation data, on which evaluate.best fits the members too; leave one of \
+             them out",
+            model.name
+        );
+    }
     let Some(best) = &evaluate.best else { return Ok(()) };
     let Some(model) = models.iter().find(|model| model.name == *best) else {
         let names: Vec<&str> = models.iter().map(|model| model.name.as_str()).collect();
