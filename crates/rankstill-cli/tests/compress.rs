@@ -51,6 +51,8 @@ fn a_log_becomes_a_model_to_serve_the_same_on_any_number_of_threads() {
     };
     let recommended = report["recommended"].as_str().unwrap();
     assert_eq!(report["ensemble"], "Ensemble");
+    let members = report["ensembles"][0]["members"].as_array().unwrap();
+    assert!(members.iter().any(|one| one["weight"].as_u64() > Some(0)), "what each teacher adds");
     assert!(row(recommended)["bytes_per_item"].as_f64().unwrap() > 0.0);
     assert!(
         row("ItemCF")["single"].as_bool().unwrap() && !row("MF-8/KD")["single"].as_bool().unwrap()

@@ -104,7 +104,7 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
     screen.say(format!(
         "
 Next steps
-  {out}/report.md                                 the report
+  {out}/report.html                               the report
   rankstill serve {out}/best                      serve the recommended model
   rankstill recommend {out}/best --all --k 10 --out recommendations.tsv
   rankstill run {out}/experiment.toml --out DIR   fit and measure the same models again"

@@ -11,7 +11,7 @@ use super::titles::Titles;
 use super::{data, figure, measure, production, recordings};
 use crate::progress::Screen;
 use anyhow::{Context as _, Result, ensure};
-use rankstill::eval::report::FigureReport;
+use rankstill::eval::report::{EnsembleReport, FigureReport};
 use rankstill::eval::{Report, Role};
 use std::path::Path;
 
@@ -24,10 +24,19 @@ pub fn run(plan: &ExperimentPlan, out: &Path, screen: &Screen) -> Result<Report>
     figure::check(plan, &metrics)?;
     titles(plan, screen)?;
     let _lock = claim(&plan.resolved()?, out, screen)?;
-    run_claimed(plan, out, screen, &[])
+    run_claimed(plan, out, screen, Preface::default())
 }
 
-/// The same in a folder that this process has taken. `notes` come first among those of the report.
+/// What a report tells of the search that led to its run.
+#[derive(Default)]
+pub(super) struct Preface {
+    /// They come first among its notes.
+    pub notes: Vec<String>,
+    /// The members that were chosen then.
+    pub ensembles: Vec<EnsembleReport>,
+}
+
+/// The same in a folder that this process has taken.
 ///
 /// # Errors
 /// As [`run`].
@@ -35,7 +44,7 @@ pub(super) fn run_claimed(
     plan: &ExperimentPlan,
     out: &Path,
     screen: &Screen,
-    notes: &[String],
+    preface: Preface,
 ) -> Result<Report> {
     let metrics = measure::Metrics::parse(&plan.spec.evaluate)?;
     let figures = figure::check(plan, &metrics)?;
@@ -77,7 +86,8 @@ pub(super) fn run_claimed(
         production::leave_best(&session, plan.at(best), plan.spec.seeds[0])?;
     }
     let mut report = session.report(&models)?;
-    report.notes.splice(0..0, notes.iter().cloned());
+    report.notes.splice(0..0, preface.notes);
+    report.ensembles.splice(0..0, preface.ensembles);
     report.recommended.clone_from(&plan.spec.evaluate.best);
     let ensemble = plan.models.iter().find(|model| matches!(model.source, Source::Ensemble { .. }));
     report.ensemble = ensemble.map(|model| model.name.clone());

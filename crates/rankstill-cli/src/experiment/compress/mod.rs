@@ -20,6 +20,7 @@ use super::ensemble::selection;
 use super::measure::Metrics;
 use super::plan::{ExperimentPlan, Source};
 use super::report::ModelResults;
+use super::run::Preface;
 use super::run_folder::{claim_as, folder_names, write};
 use super::session::{Session, Setting};
 use super::spec::{DataSpec, Spec};
@@ -120,7 +121,8 @@ pub fn compress(request: &Request, out: &Path, screen: &Screen) -> Result<Report
     if std::fs::read_to_string(&path).ok().as_ref() != Some(&resolved) {
         write(&path, &resolved)?;
     }
-    run::run_claimed(&plan, out, screen, &choice.reasons)
+    let preface = Preface { notes: choice.reasons, ensembles: ladder.report.ensembles };
+    run::run_claimed(&plan, out, screen, preface)
 }
 
 const REQUEST: &str = "compress.toml";
