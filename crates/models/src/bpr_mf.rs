@@ -29,6 +29,7 @@ use rankstill_core::{
     Cases, Error, Interactions, Learner, Model, ModelConfig, Objective, Plan, Result, Sampling,
     Tensors, Trainable,
 };
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 gradient_recipe! {
@@ -41,11 +42,25 @@ gradient_recipe! {
         /// Bits of an item's numbers: 1, 2, 3, 4, 6 or 8, trained in codes so that any loss and any distiller teaches the coded
         /// model; 0 = full precision.
         pub item_bits: u32,
-        /// Standard deviation of the initial embeddings, which are normally distributed.
+        /// What training begins with.
+        pub start: Start,
+        /// Standard deviation of random first embeddings, which are normally distributed.
         pub init_std: f64,
         /// The loss when no distiller sets another.
         pub loss: Loss,
     }
+}
+
+/// What training begins with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Start {
+    /// Random embeddings.
+    #[default]
+    Random,
+    /// Those of a short run of [`crate::ImplicitAls`] on the same log, scaled to what a logarithm of odds looks like: it takes seconds and
+    /// saves most of the epochs.
+    Als,
 }
 
 impl Default for BprMf {
@@ -54,6 +69,7 @@ impl Default for BprMf {
             dim: 64,
             item_bias: false,
             item_bits: 0,
+            start: Start::Random,
             init_std: 0.1,
             loss: Loss::default(),
             optimizer: Optimizer::default(),
@@ -131,7 +147,7 @@ impl ModelConfig for BprMf {
     }
 
     fn training_keys(&self) -> &'static [&'static str] {
-        &["init_std", "loss", "optimizer", "final_rate", "train"]
+        &["start", "init_std", "loss", "optimizer", "final_rate", "train"]
     }
 }
 
@@ -150,7 +166,7 @@ impl Trainable for BprMf {
 
     fn init(&self, train: &Arc<Interactions>, seed: u64) -> Result<Box<dyn Learner>> {
         self.check()?;
-        Ok(Box::new(MfLearner::new(self, Mf::random(self, train, seed), train)))
+        Ok(Box::new(MfLearner::new(self, Mf::first(self, train, seed)?, train)))
     }
 
     fn resume(&self, train: &Arc<Interactions>, state: &Tensors) -> Result<Box<dyn Learner>> {

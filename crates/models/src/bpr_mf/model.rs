@@ -2,8 +2,9 @@
 //!
 //! A query without a known user is folded in from its history: see `parts/fold_in.rs`.
 
-use super::BprMf;
 use super::coded::CodedItems;
+use super::{BprMf, Start};
+use crate::ImplicitAls;
 use crate::parts::coded::CompressedModel;
 use crate::parts::fold_in::FoldIn;
 use crate::parts::item_panels::{ItemPanels, factors};
@@ -12,11 +13,11 @@ use rankstill_core::kernel::rng::Rng;
 use rankstill_core::kernel::table::Table;
 use rankstill_core::state;
 use rankstill_core::{
-    Error, Factored, Factors, Interactions, Model, Query, Result, Scorer, Search, ServingBytes,
-    Tensors,
+    Error, Factored, Factors, Fit, Interactions, Model, Query, Recipe as _, Result, Scorer, Search,
+    ServingBytes, Tensors,
 };
 use rayon::prelude::*;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// Embeddings of users and items, with their optimiser during training.
 pub(super) struct Mf {
@@ -44,8 +45,19 @@ impl Mf {
         }
     }
 
-    /// Normally distributed embeddings; biases 0.
-    pub fn random(recipe: &BprMf, train: &Interactions, seed: u64) -> Self {
+    /// As training begins; biases 0.
+    ///
+    /// # Errors
+    /// When ALS cannot be fitted to the log.
+    pub fn first(recipe: &BprMf, train: &Arc<Interactions>, seed: u64) -> Result<Self> {
+        match recipe.start {
+            Start::Random => Ok(Self::random(recipe, train, seed)),
+            Start::Als => Self::factorised(recipe, train, seed),
+        }
+    }
+
+    /// Normally distributed embeddings.
+    fn random(recipe: &BprMf, train: &Interactions, seed: u64) -> Self {
         let mut model = Self::new(recipe, train.n_users(), train.n_items(), &recipe.optimizer);
         let (dim, std) = (recipe.dim, recipe.init_std as f32);
         for (which, table, bias) in [(0, &mut model.users, 1.0), (1, &mut model.items, 0.0)] {
@@ -59,6 +71,36 @@ impl Mf {
             });
         }
         model
+    }
+
+    /// The vectors of a short run of ALS, both sides scaled alike.
+    fn factorised(recipe: &BprMf, train: &Arc<Interactions>, seed: u64) -> Result<Self> {
+        let dim = recipe.dim;
+        let als = ImplicitAls { dim, iterations: ITERATIONS, patience: 0, ..Default::default() };
+        let fitted = als.fit(train, &mut Fit::seeded(seed))?.tensors();
+        let ((users, ..), (items, ..)) = (fitted.matrix("users")?, fitted.matrix("items")?);
+        let of_users = (0..train.n_users()).map(|user| {
+            let own = train.items().row(user).iter();
+            let scores = own.map(|&item| {
+                let (user, item) =
+                    (&users[user * dim..][..dim], &items[item as usize * dim..][..dim]);
+                user.iter().zip(item).fold(0.0, |sum, (x, y)| sum + f64::from(x * y))
+            });
+            scores.fold(0.0, |sum, score| sum + score)
+        });
+        let mean = of_users.fold(0.0, |sum, x| sum + x) / train.len().max(1) as f64;
+        // Where ALS has found nothing, nothing is scaled up.
+        let scale = (OWN / mean.max(1e-3)).sqrt() as f32;
+        let mut model = Self::new(recipe, train.n_users(), train.n_items(), &recipe.optimizer);
+        for (table, found, bias) in [(&mut model.users, users, 1.0), (&mut model.items, items, 0.0)]
+        {
+            table.init(|row, vector| {
+                vector.fill(bias);
+                let found = &found[row * dim..][..dim];
+                vector.iter_mut().zip(found).for_each(|(x, found)| *x = scale * found);
+            });
+        }
+        Ok(model)
     }
 
     /// From [`Model::tensors`], without optimiser state.
@@ -197,6 +239,13 @@ impl Model for Mf {
         ServingBytes { items: 4 * items as u64, users: 4 * users as u64 }
     }
 }
+
+/// Iterations of ALS before training.
+const ITERATIONS: usize = 8;
+
+/// The mean score of the log's own pairs as training begins, where it begins with ALS: there all other scores are near 0, and losses
+/// take differences for logarithms of odds.
+const OWN: f64 = 4.0;
 
 /// Random stream of the initial values.
 const INIT: u64 = 0x494e_4954;

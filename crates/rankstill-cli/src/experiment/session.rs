@@ -223,7 +223,7 @@ impl<'a> Session<'a> {
                     let members = members.iter().map(|member| ready[member].ranker()).collect();
                     let title = format!("members of {}", self.plan.models[at].name);
                     let _bar = screen.bar(title, 1);
-                    Ready::Fused(Arc::new(self.fused(at, seed, members, fusion)?))
+                    Ready::Fused(Arc::new(self.fused(at, seed, members, fusion)?), folder.clone())
                 }
                 Source::Compressed { of, compressor } => {
                     let Ready::Fitted(base, _) = &ready[of] else {
@@ -292,7 +292,7 @@ impl<'a> Session<'a> {
             Source::Ensemble { members, fusion } => {
                 let members = members.iter().map(|&member| Ok(self.ready(member, seed)?.ranker()));
                 let fused = self.fused(at, seed, members.collect::<Result<_>>()?, fusion)?;
-                Ok(Ready::Fused(Arc::new(fused)))
+                Ok(Ready::Fused(Arc::new(fused), self.fit_folder(at, seed)))
             }
         }
     }

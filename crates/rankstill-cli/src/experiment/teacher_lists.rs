@@ -25,8 +25,8 @@ pub enum Ready {
     Fitted(Arc<dyn Model>, PathBuf),
     /// Another system's rankings, one for each state of its training, the last as it is now.
     Recorded(Vec<Arc<Recorded>>),
-    /// Several of these as one.
-    Fused(Arc<Fused<Arc<dyn Ranker>>>),
+    /// Several of these as one, with the folder of the ensemble.
+    Fused(Arc<Fused<Arc<dyn Ranker>>>, PathBuf),
 }
 
 impl Ready {
@@ -35,7 +35,7 @@ impl Ready {
         match self {
             Self::Fitted(model, _) => model.clone(),
             Self::Recorded(states) => states[states.len() - 1].clone(),
-            Self::Fused(members) => members.clone(),
+            Self::Fused(members, _) => members.clone(),
         }
     }
 
@@ -49,7 +49,9 @@ impl Ready {
                 (Teacher::of_model(name, model.clone()), Some(folder.clone()))
             }
             Self::Recorded(states) => (Teacher::of_rankings(name, states.clone())?, None),
-            Self::Fused(members) => (Teacher::of_ranker(name, members.clone()), None),
+            Self::Fused(members, folder) => {
+                (Teacher::of_ranker(name, members.clone()), Some(folder.clone()))
+            }
         };
         Ok(KeptTeacher { teacher, folder })
     }

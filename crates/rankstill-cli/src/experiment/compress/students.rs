@@ -9,7 +9,13 @@ use serde_json::{Map, Value, json};
 pub const ENSEMBLE: &str = "Ensemble";
 
 /// How often a user is to be taught in all: a list-wise loss is computed once in each batch that holds a row of the user.
-const VISITS: f64 = 700.0;
+const VISITS: f64 = 150.0;
+
+/// The learning rate of Adam for vectors of one dimension; it falls with the root of their number, as the size of their entries does.
+const RATE: f64 = 0.12;
+
+/// From this many items on, the mass of the items that are not listed is estimated: it takes less time, and teaches as much.
+const MANY_ITEMS: usize = 5_000;
 
 /// The students of a log of this shape, in the order of the tables. `factored`: the factored teacher that rivals are made of.
 #[must_use]
@@ -19,14 +25,16 @@ pub fn students(shape: &Shape, effort: Effort, factored: Option<&str>) -> Map<St
         Effort::Quick => &[8, 16, 32],
         Effort::Normal | Effort::Thorough => &[4, 8, 16, 32, 64],
     };
+    let epochs = epochs(shape);
     for &dim in dims {
-        all.insert(format!("MF-{dim}/KD"), taught(factors(dim, epochs(shape))));
+        all.insert(format!("MF-{dim}/KD"), taught(shape, factors(dim, RATE, epochs)));
         if dim >= 16 {
-            all.insert(format!("FISM-{dim}/KD"), taught(history(dim, epochs(shape))));
+            all.insert(format!("FISM-{dim}/KD"), taught(shape, history(dim, epochs)));
         }
     }
     for &dim in dims {
-        all.insert(format!("MF-{dim}"), factors(dim, epochs(shape)));
+        // Without lists each row is a step on two items, and overfits at the rate that many items bear.
+        all.insert(format!("MF-{dim}"), factors(dim, RATE / 8.0, epochs));
     }
     for &dim in dims.iter().filter(|&&dim| dim >= 8) {
         for (name, bits) in [("int8", 8), ("int4", 4)] {
@@ -58,30 +66,41 @@ pub fn students(shape: &Shape, effort: Effort, factored: Option<&str>) -> Map<St
 fn epochs(shape: &Shape) -> usize {
     let rows_of_a_user = shape.rows as f64 / shape.users.max(1) as f64;
     let epochs = (VISITS / rows_of_a_user.max(1.0)).ceil() as usize;
-    epochs.clamp(8, 60).next_multiple_of(4)
+    epochs.clamp(6, 20).next_multiple_of(2)
 }
 
-/// A row for each user and each item.
-fn factors(dim: usize, epochs: usize) -> Value {
-    json!({
-        "kind": "bpr_mf",
-        "dim": dim,
-        "optimizer": {"kind": "adam", "mode": "exact", "learning_rate": 0.004, "weight_decay": 1e-5},
-        "train": {"epochs": epochs, "batch_size": 1024, "validate_every": 4, "patience": 3},
-    })
+/// A row for each user and each item, beginning with those of ALS.
+fn factors(dim: usize, rate: f64, epochs: usize) -> Value {
+    let mut settings = student("bpr_mf", dim, rate, epochs);
+    settings["start"] = json!("als");
+    settings
 }
 
 /// A user is the sum of what the user had: no table of users.
 fn history(dim: usize, epochs: usize) -> Value {
-    let mut settings = factors(dim, epochs);
-    settings["kind"] = json!("fism");
-    settings
+    student("fism", dim, RATE, epochs)
+}
+
+fn student(kind: &str, dim: usize, rate: f64, epochs: usize) -> Value {
+    // Written with few digits into the experiment.
+    let rate = (1e4 * rate / (dim as f64).sqrt()).round() / 1e4;
+    json!({
+        "kind": kind,
+        "dim": dim,
+        "optimizer": {"kind": "adam", "mode": "exact", "learning_rate": rate, "weight_decay": 1e-5},
+        "final_rate": 0.03,
+        "train": {"epochs": epochs, "batch_size": 1024, "validate_every": 2, "patience": 10},
+    })
 }
 
 /// The same, taught the first fifty items of the ensemble in their order, above all others.
-fn taught(mut settings: Value) -> Value {
+fn taught(shape: &Shape, mut settings: Value) -> Value {
+    let rest = match shape.items < MANY_ITEMS {
+        true => json!("exact"),
+        false => json!({"estimated": {"top": 200, "sample": 200}}),
+    };
     settings["distill"] = json!({
-        "kind": "rrd", "mode": "direct", "k": 50, "lambda": 1.0, "teachers": [ENSEMBLE],
+        "kind": "rrd", "mode": "direct", "k": 50, "lambda": 1.0, "rest": rest, "teachers": [ENSEMBLE],
     });
     settings
 }

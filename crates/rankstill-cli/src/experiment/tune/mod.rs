@@ -398,7 +398,7 @@ impl Teachers {
                     let (valid, metrics) = (&fitter.data.split.valid, fitter.metrics);
                     let ground = Ground { trained: fitter.trained, valid, metrics };
                     let folder = out.join("teachers").join(&folders[at]);
-                    Ready::Fused(Arc::new(ground.fused(members, fusion, &folder)?))
+                    Ready::Fused(Arc::new(ground.fused(members, fusion, &folder)?), folder)
                 }
                 Source::Compressed { of, .. } => bail!(
                     "tune.models: the teacher `{}` is `{}` compressed; name that one",
