@@ -10,7 +10,7 @@
 //! - H: those of the student's own first `top` items that are in the complement, each counted exactly. They are looked up by an exact
 //!   search, every `refresh_every` epochs.
 //! - U: `sample` others of the complement, drawn uniformly without replacement from the n that are not in H, anew in each epoch. If
-//!   these are all there are, the result is exact. Eight rows of a batch share one draw, except for what is not eligible in one of them:
+//!   these are all there are, the result is exact. Sixty-four rows of a batch share one draw, except for what is not eligible in one of them:
 //!   each estimate is distributed as with draws of its own, and a step reads and updates far fewer items.
 //!
 //! Given H the estimate of R is unbiased (that of ln R is low by half the squared relative error, as with every sampled softmax), and H
@@ -120,8 +120,8 @@ const SHARED: u64 = 0x5245_5354;
 const SAMPLE: u64 = 0x5245_5355;
 
 /// Rows that share a draw, and rows whose items one task draws.
-const SHARING: usize = 8;
-const CHUNK: usize = 4 * SHARING;
+const SHARING: usize = 64;
+const CHUNK: usize = SHARING;
 
 impl Objective for WithEstimate {
     fn slate(&self, batch: &Batch<'_>) -> Slate {

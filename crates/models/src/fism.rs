@@ -111,7 +111,7 @@ impl ModelConfig for Fism {
     }
 
     fn training_keys(&self) -> &'static [&'static str] {
-        &["init_std", "loss", "optimizer", "final_rate", "train"]
+        &["start", "init_std", "loss", "optimizer", "final_rate", "train"]
     }
 }
 

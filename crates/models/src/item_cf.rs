@@ -16,7 +16,7 @@
 //!
 //! New users are scored like known ones: the model only uses the history.
 
-use crate::parts::baskets::distinct;
+use crate::parts::baskets::{distinct, pairs_about};
 use crate::parts::settings::{self, Checked};
 use rankstill_core::{
     Error, Fit, Interactions, ItemId, Lists, Model, ModelConfig, Query, Recipe, Result, Scorer,
@@ -165,11 +165,12 @@ impl ModelConfig for ItemCf {
     }
 
     fn memory(&self, n_users: usize, n_items: usize, n_interactions: usize) -> u64 {
-        let per_item = match self.neighbours {
-            0 => n_items, // how many items ever co-occur is unknown
-            most => most.min(n_items),
+        let together = pairs_about(n_users, n_items, n_interactions);
+        let kept = match self.neighbours {
+            0 => together,
+            most => together.min(most as u64 * n_items as u64),
         };
-        let lists = 2 * 8 * per_item as u64 * n_items as u64; // once by neighbour, once by candidate
+        let lists = 2 * 8 * kept; // once by neighbour, once by candidate
         let threads = rayon::current_num_threads() as u64;
         lists
             + 8 * n_interactions as u64

@@ -35,7 +35,7 @@ mod presets;
 mod tests;
 
 use crate::item_cf::up_to;
-use crate::parts::baskets::{self, baskets};
+use crate::parts::baskets::{self, baskets, pairs_about};
 use crate::parts::settings::{self, Checked};
 use model::{LowRankFactors, PathModel};
 pub use presets::Preset;
@@ -294,11 +294,12 @@ impl ModelConfig for Path {
     }
 
     fn memory(&self, n_users: usize, n_items: usize, n_interactions: usize) -> u64 {
-        let per_item = match self.neighbours {
-            0 => n_items, // how many items ever co-occur is unknown
-            most => n_items.min(most + 1),
+        let together = pairs_about(n_users, n_items, n_interactions);
+        let kept = match self.neighbours {
+            0 => together,
+            most => together.min((most + 1) as u64 * n_items as u64),
         };
-        let paths = if self.forms_paths() { 16 * per_item as u64 * n_items as u64 } else { 0 };
+        let paths = if self.forms_paths() { 16 * kept } else { 0 };
         let width = 4 * self.low_rank.rank as u64 / 3 + 32;
         let vectors = match self.low_rank.rank {
             0 => 0,

@@ -20,7 +20,7 @@
 //! New users are scored like known ones, from the history. Repeats count once; weights and order are ignored.
 
 use crate::item_cf::{ItemNeighbours, keep_nearest, up_to};
-use crate::parts::baskets::baskets;
+use crate::parts::baskets::{baskets, pairs_about};
 use crate::parts::settings::{self, Checked};
 use rankstill_core::kernel::csr::Csr;
 use rankstill_core::{
@@ -199,14 +199,13 @@ impl ModelConfig for Slim {
     }
 
     fn memory(&self, n_users: usize, n_items: usize, n_interactions: usize) -> u64 {
-        let per_item = match self.candidates {
-            0 => n_items, // how many weights stay above 0 is unknown
-            most => most.min(n_items),
+        let together = pairs_about(n_users, n_items, n_interactions);
+        let kept = match self.candidates {
+            0 => together,
+            most => together.min(most as u64 * n_items as u64),
         };
         let threads = rayon::current_num_threads() as u64;
-        16 * per_item as u64 * n_items as u64
-            + 8 * n_interactions as u64
-            + (16 + 4 * threads) * (n_users + n_items) as u64
+        16 * kept + 8 * n_interactions as u64 + (16 + 4 * threads) * (n_users + n_items) as u64
     }
 }
 

@@ -32,6 +32,14 @@ pub(crate) fn baskets(train: &Interactions) -> Csr {
     Csr::new(train.n_items(), offsets, items, None).expect("the log names items of its catalogue")
 }
 
+/// An estimate of how many ordered pairs of items (or of users, with the numbers exchanged) have occurred together, from the sizes of a
+/// log alone: each row of `n_rows` histories pairs all that it holds. Histories of real logs are so uneven that the mean of their squared
+/// lengths is some four times the square of the mean.
+pub(crate) fn pairs_about(n_rows: usize, n_columns: usize, n_interactions: usize) -> u64 {
+    let (rows, columns, n) = (n_rows.max(1) as f64, n_columns as f64, n_interactions as f64);
+    (4.0 * n * n / rows).min(columns * columns) as u64
+}
+
 /// Inserts a sparse matrix as the tensors `starts`, `items` and, if it has values, `values`.
 pub(crate) fn insert(tensors: &mut Tensors, matrix: &Csr) {
     let starts: Vec<u64> = matrix.offsets().iter().map(|&start| start as u64).collect();

@@ -3,6 +3,7 @@
 use super::train::{Common, experiment, finish};
 use anyhow::Result;
 use clap::Args;
+use rankstill_cli::experiment::compress::robust;
 use rankstill_cli::experiment::outside;
 use rankstill_cli::experiment::plan::ExperimentPlan;
 use rankstill_cli::progress::Screen;
@@ -18,9 +19,10 @@ pub struct Options {
     /// An artefact, or a file of rankings: another system's, or rankings.parquet of a run. Repeatable.
     #[arg(long, value_name = "FOLDER|FILE", required = true)]
     teacher: Vec<PathBuf>,
-    /// The distiller; see `rankstill list distillers`. Change its settings with --set distill.KEY=VALUE.
-    #[arg(long, default_value = "rank_distil")]
-    distiller: String,
+    /// The distiller; see `rankstill list distillers`. Change its settings with --set distill.KEY=VALUE. Default for `bpr_mf` and `fism`:
+    /// as `compress` teaches them, list-wise (`rrd`, mode `direct`), with its settings of the student; for others `rank_distil`.
+    #[arg(long)]
+    distiller: Option<String>,
     /// The format of the files of rankings, if it is not detected. Other options of reading are set with --set read.KEY=VALUE, such as
     /// read.columns.user=uid.
     #[arg(long)]
@@ -36,9 +38,15 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
     let reading = Reading::parse(options.format.as_deref(), &read, &[])?;
     let mut models = outside::teachers(&options.teacher, &reading)?;
     let teachers: Vec<String> = models.keys().cloned().collect();
-    let distill = json!({"kind": options.distiller, "teachers": teachers});
+    let (mut settings, mut distill) = match &options.distiller {
+        Some(kind) => (json!({"kind": options.student}), json!({"kind": kind})),
+        None => robust(&options.student)
+            .unwrap_or_else(|| (json!({"kind": options.student}), json!({"kind": "rank_distil"}))),
+    };
+    distill["teachers"] = json!(teachers);
+    settings["distill"] = distill;
     let student = format!("{} distilled", options.student);
-    models.insert(student.clone(), json!({"kind": options.student, "distill": distill}));
+    models.insert(student.clone(), settings);
     tree["models"] = models.into();
     let spec = finish(tree, &rest, &student)?;
     super::run::show(&ExperimentPlan::new(spec)?, &options.common.out, screen)

@@ -23,7 +23,7 @@ use rankstill::data::split::{Split, TrainSample};
 use rankstill::data::{ReadOptions, read_rankings, write_rankings};
 use rankstill::distill::{Fused, Fusion};
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -56,6 +56,15 @@ pub(super) struct Session<'a> {
     /// The folder of each model, without the seed.
     pub folders: Vec<PathBuf>,
     steps: Steps,
+}
+
+/// What a run takes, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Needs {
+    /// At once.
+    pub memory: u64,
+    /// In the end.
+    pub disk: u64,
 }
 
 /// Fits that were measured, by identity and seed: a figure does not repeat them.
@@ -128,17 +137,32 @@ impl<'a> Session<'a> {
         json!([planned.resolved, needs, self.plan.spec.data.sample]).to_string()
     }
 
-    /// Prints the size of the data and an estimate of memory and disk.
+    /// Prints the size of the data and what the run needs.
     pub(super) fn announce(&self) {
         let (users, items, rows) = (self.train.n_users(), self.train.n_items(), self.train.len());
+        let Needs { memory, disk } = self.needs();
+        self.setting.screen.say(format!(
+            "{users} users, {items} items, {rows} training interactions; {} models x {} seeds; needs about {} of memory and {} of disk",
+            self.plan.models.len(),
+            self.plan.spec.seeds.len(),
+            human_size(memory),
+            human_size(disk),
+        ));
+    }
+
+    /// An estimate of memory and disk.
+    pub(super) fn needs(&self) -> Needs {
+        let (users, items, rows) = (self.train.n_users(), self.train.n_items(), self.train.len());
         let (mut memory, mut disk) = (0, 0);
+        let mut recorded = BTreeSet::new(); // students that request the same share it
         for (at, planned) in self.plan.models.iter().enumerate() {
             if let Source::Fit { recipe, distil, .. } = &planned.source {
                 let lists = match (distil, recipe.trainable()) {
                     (Some(distil), Some(student)) => {
                         let cases = student.cases(&self.train);
-                        teacher_lists::disk(&cases, distil.distiller.requires().lists)
-                            * distil.teachers.len() as u64
+                        let each = teacher_lists::disk(&cases, distil.distiller.requires().lists);
+                        let new = |&&teacher: &&usize| recorded.insert((teacher, each));
+                        each * distil.teachers.iter().filter(new).count() as u64
                     }
                     _ => 0,
                 };
@@ -156,16 +180,10 @@ impl<'a> Session<'a> {
             _ => None,
         });
         memory += largest.max().unwrap_or(0) + 16 * rows as u64;
-        let seeds = self.plan.spec.seeds.len();
         if self.plan.spec.evaluate.fit_on == FitOn::All {
             disk *= 2; // each is fitted twice
         }
-        self.setting.screen.say(format!(
-            "{users} users, {items} items, {rows} training interactions; {} models x {seeds} seeds; needs about {} of memory and {} of disk",
-            self.plan.models.len(),
-            human_size(memory),
-            human_size(disk * seeds as u64),
-        ));
+        Needs { memory, disk: disk * self.plan.spec.seeds.len() as u64 }
     }
 
     pub(super) fn folder(&self, model: usize, seed: u64) -> PathBuf {

@@ -8,10 +8,12 @@
 
 mod budget;
 mod choice;
+mod forecast;
 mod portfolio;
 mod students;
 
 pub use budget::{Budget, Micros, Share, Size};
+pub use students::robust;
 
 use self::choice::{Choice, choose};
 use self::portfolio::{Candidate, Shape, candidates};
@@ -19,14 +21,15 @@ use self::students::{ENSEMBLE, students};
 use super::ensemble::selection;
 use super::measure::Metrics;
 use super::plan::{ExperimentPlan, Source};
+use super::recordings::Recordings;
 use super::report::ModelResults;
 use super::run::Preface;
-use super::run_folder::{claim_as, folder_names, write};
-use super::session::{Session, Setting};
+use super::run_folder::{claim_as, folder_names, human_size, write};
+use super::session::{Needs, Session, Setting};
 use super::spec::{DataSpec, Spec};
 use super::teaching::kept_epochs;
 use super::{data, recordings, run};
-use crate::progress::Screen;
+use crate::progress::{Screen, short_time};
 use anyhow::{Context as _, Result, ensure};
 use rankstill::data::dataset::Dataset;
 use rankstill::eval::Report;
@@ -34,6 +37,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 /// What is asked for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -93,7 +97,7 @@ const METRICS: [&str; 2] = ["ndcg@10", "recall@20"];
 /// What the final table shows.
 const SHOWN: [&str; 5] = ["ndcg@10", "recall@20", "recall@10", "map", "coverage@10"];
 /// With more training interactions the final run fits of the ladder only the recommended student, its codes and the same alone.
-const WHOLE_LADDER_ROWS: usize = 250_000;
+const WHOLE_LADDER_ROWS: usize = 100_000;
 
 /// Runs everything in the folder `out`, or resumes it there.
 ///
@@ -110,6 +114,7 @@ pub fn compress(request: &Request, out: &Path, screen: &Screen) -> Result<Report
     }
     let search = Search { request, data: &data, out: &out.join(SEARCH), screen };
     let shape = search.shape();
+    search.announce(&shape)?;
     let library = search.library(&shape)?;
     let ladder = search.ladder(&shape, &library)?;
     let names = METRICS.map(str::to_owned);
@@ -160,7 +165,7 @@ impl Search<'_> {
             return Ok(Vec::new());
         }
         let all = candidates(shape, self.request.effort);
-        let models = all.iter().map(|one| (one.name.clone(), one.settings.clone())).collect();
+        let models = settings_of(&all);
         self.screen.say(format!(
             "teachers: {} settings of {} rankers are tried",
             all.len(),
@@ -171,23 +176,19 @@ impl Search<'_> {
             let model = stage.report.models.iter().find(|model| model.name == name);
             model.and_then(|model| model.metrics.get(METRICS[0])).map_or(0.0, |spread| spread.mean)
         };
-        let best = groups(&all).into_iter().filter_map(|group| {
-            // The first of equals, which is the cheapest.
-            all.iter().filter(|one| one.group == group).fold(
-                None,
-                |best: Option<&Candidate>, one| match best {
-                    Some(best) if value(&best.name) >= value(&one.name) => Some(best),
-                    _ => Some(one),
-                },
-            )
-        });
-        Ok(best.cloned().collect())
+        Ok(best_of_groups(&all, &value))
     }
 
     /// The ensemble of the best, and the students that it teaches.
     fn ladder(&self, shape: &Shape, library: &[Candidate]) -> Result<Stage> {
+        self.screen.say("students: the ensemble is chosen and teaches them");
+        self.stage("students", self.ladder_of(shape, library), 6.0)
+    }
+
+    /// The models of the ladder.
+    fn ladder_of(&self, shape: &Shape, library: &[Candidate]) -> Map<String, Value> {
         let mut models = self.request.teachers.clone();
-        models.extend(library.iter().map(|one| (one.name.clone(), one.settings.clone())));
+        models.extend(settings_of(library));
         let members: Vec<&String> = models.keys().collect();
         let ensemble = json!({
             "kind": "ensemble", "members": members,
@@ -196,12 +197,63 @@ impl Search<'_> {
         models.insert(ENSEMBLE.into(), ensemble);
         let factored = library.iter().find(|one| one.group == "implicit_als");
         models.extend(students(shape, self.request.effort, factored.map(|one| one.name.as_str())));
-        self.screen.say("students: the ensemble is chosen and teaches them");
-        self.stage("students", models, 6.0)
+        models
     }
 
-    /// Fits and measures these models on the validation part.
-    fn stage(&self, name: &str, models: Map<String, Value>, latency_seconds: f64) -> Result<Stage> {
+    /// Says what the whole will take. Which settings win is not known yet: the first of each group stand for them.
+    fn announce(&self, shape: &Shape) -> Result<()> {
+        let all = match self.request.portfolio {
+            true => candidates(shape, self.request.effort),
+            false => Vec::new(),
+        };
+        let firsts = best_of_groups(&all, &|_| 0.0);
+        let ladder = self.ladder_of(shape, &firsts);
+        let seeds = self.request.seeds.len() as f64;
+        let mut last = ladder.clone();
+        if shape.rows > WHOLE_LADDER_ROWS {
+            let students = students(shape, self.request.effort, None);
+            let largest = students.iter().filter(|(_, model)| model.get("distill").is_some());
+            let largest = largest.last().map(|(name, _)| name.clone());
+            last.retain(|name, _| !students.contains_key(name) || Some(name) == largest.as_ref());
+        }
+        let of = |models: &Map<String, Value>| forecast::seconds(models, shape);
+        // The second and the last fit know more rows. Latencies take the time that they are given.
+        let work = of(&settings_of(&all))
+            + of(&ladder)
+            + 1.2 * seeds * of(&last)
+            + 1.3 * of(&settings_of(&firsts));
+        let time = forecast::slowness() * work + 6.0 + 10.0 * seeds;
+        let mut needs = Needs::default();
+        for (name, models, times) in
+            [("teachers", settings_of(&all), 1.0), ("students", ladder, 1.0), ("last", last, seeds)]
+        {
+            if models.is_empty() {
+                continue;
+            }
+            let plan = self.plan(name, models, 0.0)?;
+            let metrics = Metrics::parse(&plan.spec.evaluate)?;
+            let none = Recordings::default();
+            let Self { data, out, screen, .. } = *self;
+            let setting = Setting { out, screen, data, metrics: &metrics, recordings: &none };
+            let found = Session::new(&setting, &plan, Vec::new())?.needs();
+            needs.memory = needs.memory.max(found.memory);
+            needs.disk += (times * found.disk as f64) as u64;
+        }
+        self.screen.say(format!(
+            "{} users, {} items, {} training interactions; will take about {} on this machine, {} of memory and {} of disk",
+            shape.users, shape.items, shape.rows,
+            short_time(Duration::from_secs_f64(time)), human_size(needs.memory), human_size(needs.disk),
+        ));
+        Ok(())
+    }
+
+    /// An experiment with these models, measured on the validation part.
+    fn plan(
+        &self,
+        name: &str,
+        models: Map<String, Value>,
+        latency_seconds: f64,
+    ) -> Result<ExperimentPlan> {
         let tree = json!({
             "name": name,
             "seeds": [self.request.seeds[0]],
@@ -211,7 +263,12 @@ impl Search<'_> {
             },
             "models": models,
         });
-        let plan = ExperimentPlan::new(Spec::of_tree(&tree)?)?;
+        ExperimentPlan::new(Spec::of_tree(&tree)?)
+    }
+
+    /// Fits and measures these models on the validation part.
+    fn stage(&self, name: &str, models: Map<String, Value>, latency_seconds: f64) -> Result<Stage> {
+        let plan = self.plan(name, models, latency_seconds)?;
         let metrics = Metrics::parse(&plan.spec.evaluate)?;
         let recordings = recordings::read(&plan, self.data, &metrics, self.screen)?;
         let Self { data, out, screen, .. } = *self;
@@ -310,6 +367,23 @@ impl Search<'_> {
         let is_student = students(shape, self.request.effort, None).contains_key(own);
         !is_student || own == base || Some(own) == base.strip_suffix("/KD")
     }
+}
+
+fn settings_of(candidates: &[Candidate]) -> Map<String, Value> {
+    candidates.iter().map(|one| (one.name.clone(), one.settings.clone())).collect()
+}
+
+/// Of each group the best candidate, and of equals the first, which is the cheapest.
+fn best_of_groups(all: &[Candidate], value: &dyn Fn(&str) -> f64) -> Vec<Candidate> {
+    let best = groups(all).into_iter().filter_map(|group| {
+        let mut own = all.iter().filter(|one| one.group == group);
+        let first = own.next()?;
+        Some(own.fold(first, |best, one| match value(&best.name) >= value(&one.name) {
+            true => best,
+            false => one,
+        }))
+    });
+    best.cloned().collect()
 }
 
 /// The groups of candidates, in their order.

@@ -9,10 +9,13 @@ use serde_json::{Map, Value, json};
 pub const ENSEMBLE: &str = "Ensemble";
 
 /// How often a user is to be taught in all: a list-wise loss is computed once in each batch that holds a row of the user.
-const VISITS: f64 = 150.0;
+const VISITS: f64 = 100.0;
 
 /// The learning rate of Adam for vectors of one dimension; it falls with the root of their number, as the size of their entries does.
 const RATE: f64 = 0.12;
+
+/// With more training interactions an epoch takes so long that fewer sizes are tried.
+const LARGE_ROWS: usize = 400_000;
 
 /// From this many items on, the mass of the items that are not listed is estimated: it takes less time, and teaches as much.
 const MANY_ITEMS: usize = 5_000;
@@ -21,8 +24,11 @@ const MANY_ITEMS: usize = 5_000;
 #[must_use]
 pub fn students(shape: &Shape, effort: Effort, factored: Option<&str>) -> Map<String, Value> {
     let mut all = Map::new();
+    let large = shape.rows > LARGE_ROWS;
     let dims: &[usize] = match effort {
+        Effort::Quick if large => &[32],
         Effort::Quick => &[8, 16, 32],
+        Effort::Normal if large => &[16, 32, 64],
         Effort::Normal | Effort::Thorough => &[4, 8, 16, 32, 64],
     };
     let epochs = epochs(shape);
@@ -62,11 +68,27 @@ pub fn students(shape: &Shape, effort: Effort, factored: Option<&str>) -> Map<St
     all
 }
 
+/// The settings of a student of this kind, and of how a teacher teaches it, on a log of unknown size; `None` for kinds that are not on the
+/// ladder.
+#[must_use]
+pub fn robust(kind: &str) -> Option<(Value, Value)> {
+    let settings = match kind {
+        "bpr_mf" => factors(DIM, RATE, EPOCHS),
+        "fism" => history(DIM, EPOCHS),
+        _ => return None,
+    };
+    Some((settings, lists()))
+}
+
+/// Dimensions and epochs where nothing is known of the log.
+const DIM: usize = 64;
+const EPOCHS: usize = 12;
+
 /// Epochs of a student, so that users are taught often enough and not without end.
 fn epochs(shape: &Shape) -> usize {
     let rows_of_a_user = shape.rows as f64 / shape.users.max(1) as f64;
     let epochs = (VISITS / rows_of_a_user.max(1.0)).ceil() as usize;
-    epochs.clamp(6, 20).next_multiple_of(2)
+    epochs.clamp(4, 20).next_multiple_of(2)
 }
 
 /// A row for each user and each item, beginning with those of ALS.
@@ -93,14 +115,19 @@ fn student(kind: &str, dim: usize, rate: f64, epochs: usize) -> Value {
     })
 }
 
-/// The same, taught the first fifty items of the ensemble in their order, above all others.
+/// The same, taught by the ensemble.
 fn taught(shape: &Shape, mut settings: Value) -> Value {
-    let rest = match shape.items < MANY_ITEMS {
+    let mut lists = lists();
+    lists["teachers"] = json!([ENSEMBLE]);
+    lists["rest"] = match shape.items < MANY_ITEMS {
         true => json!("exact"),
         false => json!({"estimated": {"top": 200, "sample": 200}}),
     };
-    settings["distill"] = json!({
-        "kind": "rrd", "mode": "direct", "k": 50, "lambda": 1.0, "rest": rest, "teachers": [ENSEMBLE],
-    });
+    settings["distill"] = lists;
     settings
+}
+
+/// The first fifty items of the teacher in their order, above all others.
+fn lists() -> Value {
+    json!({"kind": "rrd", "mode": "direct", "k": 50, "lambda": 1.0})
 }
