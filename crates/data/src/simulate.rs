@@ -351,7 +351,9 @@ impl World {
     /// Activity of a user.
     fn weight(&self, user: u64) -> u64 {
         let mut rng = Rng::keyed(self.options.seed, [STREAM_WEIGHT, user]);
-        (1000.0 * exp(self.options.activity * f64::from(rng.normal()))) as u64 + 1
+        // At most three deviations: nobody has half of the log.
+        let deviations = f64::from(rng.normal()).min(3.0);
+        (1000.0 * exp(self.options.activity * deviations)) as u64 + 1
     }
 
     /// Number of rows of all users before this one, whose weights add up to `weight`. Integers, so that the
