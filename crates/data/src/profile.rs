@@ -45,7 +45,7 @@ pub struct Profile {
 }
 
 /// For each user with at least three items, the last one is to be found among those that the user did not have. The values are shares of
-/// these users for whom it is among the first ten. Repeated rows are left out.
+/// these users for whom it is among the first ten. Repeated rows are left out. Where the log has no times, the last item is any.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct NextItem {
     /// Items in the order of their popularity.
@@ -85,8 +85,12 @@ impl Profile {
         let mut lengths: Vec<usize> =
             (0..lines.n_users()).map(|user| lines.range(user).len()).filter(|&n| n > 0).collect();
         lengths.sort_unstable();
-        let histories: Vec<Vec<ItemId>> =
+        let mut histories: Vec<Vec<ItemId>> =
             (0..lines.n_users()).map(|user| distinct(&lines.items[lines.range(user)])).collect();
+        if log.times.is_none() {
+            // The order of the file may tell what nobody knows in time.
+            histories.iter_mut().zip(0..).for_each(|(history, user)| shuffle(history, user, FILE));
+        }
         let (users, items, rows) = (lengths.len(), counts.len(), log.len());
         let pairs: usize = histories.iter().map(Vec::len).sum();
         let share = |part: f64, whole: usize| part / whole.max(1) as f64;
@@ -124,6 +128,14 @@ fn distinct(items: &[ItemId]) -> Vec<ItemId> {
     items.iter().copied().filter(|&item| seen.insert(item)).collect()
 }
 
+/// Puts a user's items in random order. `purpose` keeps two such orders apart.
+fn shuffle(items: &mut [ItemId], user: u64, purpose: u64) {
+    Rng::keyed(0, [purpose, user]).shuffle(items);
+}
+
+const FILE: u64 = 1;
+const CHAIN: u64 = 2;
+
 /// The Gini coefficient of ascending counts.
 fn gini(counts: &[usize]) -> f64 {
     let n = counts.len() as f64;
@@ -158,7 +170,7 @@ fn next_item(histories: &[Vec<ItemId>], n_items: usize, ordered: bool) -> NextIt
             tested.iter().map(|(_, _, known)| known.to_vec()).collect();
         if shuffle {
             for (order, &(user, ..)) in orders.iter_mut().zip(&tested) {
-                Rng::keyed(0, [user]).shuffle(order);
+                shuffle(order, user, CHAIN);
             }
         }
         let mut after: HashMap<ItemId, BTreeMap<ItemId, u32>> = HashMap::new();

@@ -14,6 +14,7 @@ use rankstill::models::{ImplicitAls, Pop};
 use rankstill::{Fit, evaluate};
 use std::error::Error;
 use std::path::Path;
+use std::sync::Arc;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let names: Vec<String> = std::env::args().skip(1).collect();
@@ -45,11 +46,12 @@ fn taste(log: Log) -> Result<[f64; 2], Box<dyn Error>> {
     let split = r#"{"split": {"kind": "random", "train": 0.8, "valid": 0.0}}"#;
     let settings: PrepareSettings = serde_json::from_str(split)?;
     let Dataset { split, .. } = Prepared::from_log(log, None, &settings)?.into_dataset()?;
+    let train = Arc::new(split.train);
     let als = ImplicitAls { dim: 64, l2: 0.03, ..ImplicitAls::default() };
     let recipes: [&dyn rankstill::core::Recipe; 2] = [&Pop {}, &als];
     let mut found = [0.0; 2];
     for (recipe, found) in recipes.into_iter().zip(&mut found) {
-        let model = recipe.fit(&split.train, &mut Fit::seeded(1))?;
+        let model = recipe.fit(&train, &mut Fit::seeded(1))?;
         *found = evaluate(&*model, &split.test, &["ndcg@10"])?[0].1;
     }
     Ok(found)
