@@ -165,10 +165,10 @@ fn next_item(histories: &[Vec<ItemId>], n_items: usize, ordered: bool) -> NextIt
     let rate = |is_hit: &dyn Fn(usize) -> bool| {
         (0..tested.len()).filter(|&at| is_hit(at)).count() as f64 / tested.len().max(1) as f64
     };
-    let chain = |shuffle: bool| {
+    let chain = |shuffled: bool| {
         let mut orders: Vec<Vec<ItemId>> =
             tested.iter().map(|(_, _, known)| known.to_vec()).collect();
-        if shuffle {
+        if shuffled {
             for (order, &(user, ..)) in orders.iter_mut().zip(&tested) {
                 shuffle(order, user, CHAIN);
             }
