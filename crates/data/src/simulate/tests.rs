@@ -8,14 +8,6 @@ fn small() -> Log {
         .unwrap()
 }
 
-fn like_ml_100k() -> SimulateOptions {
-    serde_json::from_str(
-        r#"{"interactions": 100000, "users": 943, "items": 1682, "shortest": 0.2, "activity": 1.0,
-            "rarest": 0.0, "popularity": 2.0, "taste": 0.15, "order": 0.05}"#,
-    )
-    .unwrap()
-}
-
 #[test]
 fn sizes_are_exact() {
     for (n, users, items) in
@@ -94,10 +86,12 @@ fn spreads_and_least_values_are_those_asked() {
     assert!(all_alike.gini < 0.2, "{}", all_alike.gini);
 }
 
-/// MovieLens 100K by its profile: `cargo run -p rankstill --features data --example log_profile`.
+/// The defaults, in the size of MovieLens 100K, whose profile this is: `cargo run -p rankstill --features data --example log_profile`.
 #[test]
 fn a_log_like_movielens_100k() {
-    let found = Profile::of(&simulate(&like_ml_100k()).unwrap());
+    let options =
+        SimulateOptions { users: Some(943), items: Some(1682), ..SimulateOptions::default() };
+    let found = Profile::of(&simulate(&options).unwrap());
     let near = |name: &str, found: f64, real: f64, by: f64| {
         assert!((found - real).abs() < by * real, "{name}: {found}, not {real}");
     };
