@@ -69,7 +69,7 @@ def main():
     parser.add_argument("--chromium", default=shutil.which("chromium") or shutil.which("google-chrome"), help="playwright's own where there is none")
     parser.add_argument("--screenshots", type=Path, help="a folder for what it saw")
     args = parser.parse_args()
-    student, teacher = (f"{name}={args.run}/models/{folder}/seed-1/artefact" for name, folder in (("Student", "MF-16-RD"), ("Teacher", "MF-64")))
+    student, teacher = (f"{name}={args.run}/models/{folder}/seed-1/artefact" for name, folder in (("Student", "MF-16-KD"), ("Teacher", "iALS-128")))
     with tempfile.TemporaryDirectory() as scratch:
         titles, users = Path(scratch, "items.tsv"), Path(scratch, "users.tsv")
         subprocess.run([args.binary, "recommend", student.split("=")[1], "--all", "--k", "50", "--out", users, "--quiet"], check=True)

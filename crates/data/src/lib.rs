@@ -35,6 +35,7 @@ pub mod instant;
 pub mod log;
 mod part;
 pub mod prepare;
+pub mod profile;
 pub mod rankings;
 pub mod simulate;
 pub mod split;

@@ -1,15 +1,27 @@
 //! A simulator of interaction logs, for the quickstart, tests and measurements at scale.
 //!
-//! Items belong to *topics* and, across all topics, to *flavours*. A user has a favourite flavour and a few
-//! topics of interest, close to one another; interests drift to neighbouring topics over time. A session
-//! stays with a topic for a while, and an item has a few successors, one of which is likely to come next.
-//! Within topic and flavour, popularity follows a Zipf-Mandelbrot law. So popularity learns something,
-//! co-occurrence more, matrix factorisation still more (it needs topics times flavours factors), and sequence
-//! models the most.
+//! A user goes through sessions. For each row the user considers items, one after the other, and takes one with a probability that rises
+//! with how well its vector fits the user's. Considered is, with the probabilities of the settings, one of the few *successors* of the
+//! last item (`order`), an item of the *topic* of an earlier one (`taste`), or any; all of them by their popularity. Or the user comes
+//! back to an item (`repeats`). Popularity and activity are log-normal, with their spreads as settings. So popularity learns something,
+//! co-occurrence and factors more, each in its own way, and what knows the order the most.
 //!
-//! Every user has its own random stream, keyed by (seed, user). An interaction costs constant time, and only
-//! the chunks being written are in memory. The arithmetic uses integers and the basic operations of IEEE 754,
-//! so the same options give the same rows on every machine and for any number of threads.
+//! Real logs, and simulated ones with the settings that `docs/data.md` lists (`examples/log_profile.rs` of the facade measures them):
+//!
+//! | | ML-100K | simulated | Gowalla | simulated | Beauty | simulated |
+//! | --- | ---: | ---: | ---: | ---: | ---: | ---: |
+//! | density | 6.3% | 6.6% | .084% | .084% | .073% | .073% |
+//! | Gini coefficient of the items' rows | .63 | .63 | .43 | .46 | .50 | .50 |
+//! | rows on the top 1%, 10% of the items | 8%, 43% | 8%, 45% | 13%, 40% | 12%, 40% | 11%, 43% | 12%, 41% |
+//! | items with one row | 8% | 5% | 0 | 0 | 0 | 1% |
+//! | rows of a user: median, mean | 65, 106 | 71, 106 | 20, 34 | 20, 34 | 6, 9 | 6, 9 |
+//! | 90%, 99% have at most | 245, 448 | 209, 572 | 67, 229 | 68, 236 | 14, 43 | 15, 50 |
+//! | what the order tells ([`NextItem::order`](crate::profile::NextItem::order)) | 2.6 | 3.2 | no times | 15 | 3.1 | 3.4 |
+//! | nDCG@10 of ALS by that of popularity | 2.0 | 1.9 | 5.6 | 6.1 | 5.4 | 5.4 |
+//!
+//! Every user has its own random stream, keyed by (seed, user). A row costs a bounded number of draws, and only the chunks being written
+//! are in memory. The arithmetic uses integers and the basic operations of IEEE 754, so the same options give the same rows on every
+//! machine and for any number of threads.
 
 mod draws;
 mod life;
@@ -17,7 +29,7 @@ mod life;
 use crate::columns::{Column, ColumnKind, TableWriter};
 use crate::log::Log;
 use crate::{Error, Result};
-use draws::{Alias, SeenItems};
+use draws::{Alias, SeenItems, exp};
 use life::Life;
 use rankstill_core::Vocab;
 use rankstill_core::kernel::rng::Rng;
@@ -38,7 +50,21 @@ pub struct SimulateOptions {
     /// Number of items; by default 112 for 1 thousand interactions, 2,000 for 100 thousand, 55,000 for 20
     /// million, 630,000 for 1 billion.
     pub items: Option<u32>,
-    /// Adds ratings from 1 to 5, higher for items that the user is interested in.
+    /// Rows of the least active user, as a share of the mean.
+    pub shortest: f64,
+    /// Spread of the users' rows above that: the standard deviation of their logarithm, from 0 to 3.
+    pub activity: f64,
+    /// Popularity of the least popular item, as a share of the mean.
+    pub rarest: f64,
+    /// Spread of the items' popularity above that: the standard deviation of its logarithm, from 0 to 3.
+    pub popularity: f64,
+    /// The share of considered items that are of the topic of an earlier row.
+    pub taste: f64,
+    /// The share of considered items that are successors of the last one.
+    pub order: f64,
+    /// The share of rows that repeat an earlier item of the user.
+    pub repeats: f64,
+    /// Adds ratings from 1 to 5, higher for items that fit the user.
     pub ratings: bool,
     /// Seed of all random draws.
     pub seed: u64,
@@ -46,7 +72,20 @@ pub struct SimulateOptions {
 
 impl Default for SimulateOptions {
     fn default() -> Self {
-        Self { interactions: 100_000, users: None, items: None, ratings: false, seed: 0 }
+        Self {
+            interactions: 100_000,
+            users: None,
+            items: None,
+            shortest: 0.2,
+            activity: 1.0,
+            rarest: 0.0,
+            popularity: 2.0,
+            taste: 0.3,
+            order: 0.03,
+            repeats: 0.0,
+            ratings: false,
+            seed: 0,
+        }
     }
 }
 
@@ -57,10 +96,12 @@ pub struct World {
     n_users: u64,
     n_items: u64,
     n_topics: u64,
-    /// Ranks within topic and flavour.
-    ranks: Alias,
-    /// Topics, for first interests and exploration.
-    topics: Alias,
+    /// All items, by popularity.
+    items: Alias,
+    /// The items of each topic, by popularity.
+    topics: Vec<Alias>,
+    /// Of each topic, then of each style; an item's vector is the sum of its two.
+    vectors: Vec<[f64; DIM]>,
     /// Item numbers become ids by `(number * stride) % n_items + 1`, so that ids carry no information.
     stride: u64,
     /// Minimum number of rows per user.
@@ -82,10 +123,12 @@ pub struct Chunk {
     pub ratings: Vec<f32>,
 }
 
-/// Number of flavours.
-const FLAVOURS: u64 = 4;
-/// Topics that a user is interested in at any time.
-const INTERESTS: usize = 3;
+/// Items of a topic, about.
+const TOPIC_ITEMS: u64 = 50;
+/// Number of styles, which items of all topics have.
+const STYLES: u64 = 16;
+/// Dimension of the vectors of users and items.
+const DIM: usize = 8;
 /// Successors of an item.
 const SUCCESSORS: u32 = 3;
 /// Users per chunk: about half a million rows at the largest size.
@@ -98,6 +141,8 @@ const SPAN: i64 = 2 * 365 * 86_400;
 const STREAM_WEIGHT: u64 = 1;
 const STREAM_LIFE: u64 = 2;
 const STREAM_SUCCESSOR: u64 = 3;
+const STREAM_POPULARITY: u64 = 4;
+const STREAM_VECTOR: u64 = 5;
 
 /// Simulates in memory. Rows are user by user, each in order of time.
 ///
@@ -215,8 +260,41 @@ impl World {
             let problem = format!("must be at least 32, found {n_items}");
             return Err(Error::config("simulate.items", problem));
         }
-        let n_topics = (n_items / 50).clamp(4, 1024);
-        let per_flavour = n_items.div_ceil(n_topics).div_ceil(FLAVOURS);
+        for (name, value, most) in [
+            ("shortest", options.shortest, 1.0),
+            ("activity", options.activity, 3.0),
+            ("rarest", options.rarest, 1.0),
+            ("popularity", options.popularity, 3.0),
+            ("taste", options.taste, 1.0),
+            ("order", options.order, 1.0),
+            ("repeats", options.repeats, 1.0),
+        ] {
+            if !(0.0..=most).contains(&value) {
+                let problem = format!("must be from 0 to {most}, found {value}");
+                return Err(Error::config(format!("simulate.{name}"), problem));
+            }
+        }
+        if options.taste + options.order > 1.0 {
+            let sum = options.taste + options.order;
+            let problem = format!("and simulate.taste must be at most 1 together, found {sum}");
+            return Err(Error::config("simulate.order", problem));
+        }
+        let n_topics = (n_items / TOPIC_ITEMS).clamp(4, 1024);
+        let popularity = |item: u64| {
+            let mut rng = Rng::keyed(options.seed, [STREAM_POPULARITY, item]);
+            let (spread, rarest) = (options.popularity, options.rarest);
+            // The mean of this is 1.
+            let above = exp(spread * f64::from(rng.normal()) - spread * spread / 2.0);
+            rarest + (1.0 - rarest) * above
+        };
+        let topic = |topic: u64| {
+            let items = (topic..n_items).step_by(n_topics as usize);
+            Alias::new(&items.map(popularity).collect::<Vec<_>>())
+        };
+        let vector = |of: u64| {
+            let mut rng = Rng::keyed(options.seed, [STREAM_VECTOR, of]);
+            std::array::from_fn(|_| f64::from(rng.normal()))
+        };
         let mut stride = (n_items * 618 / 1000) | 1;
         while gcd(stride, n_items) != 1 {
             stride += 2;
@@ -226,10 +304,11 @@ impl World {
             n_users,
             n_items,
             n_topics,
-            ranks: Alias::zipf(per_flavour, 0.0),
-            topics: Alias::zipf(n_topics, n_topics as f64 / 16.0),
+            items: Alias::new(&(0..n_items).map(popularity).collect::<Vec<_>>()),
+            topics: (0..n_topics).map(topic).collect(),
+            vectors: (0..n_topics + STYLES).map(vector).collect(),
             stride,
-            least: (n / n_users / 2).clamp(1, 5),
+            least: ((n as f64 / n_users as f64 * options.shortest) as u64).max(1),
             chunk_weights: Vec::new(),
         };
         let sums: Vec<u64> = (0..world.n_chunks())
@@ -282,11 +361,12 @@ impl World {
         (chunk * CHUNK_USERS).min(self.n_users)..((chunk + 1) * CHUNK_USERS).min(self.n_users)
     }
 
-    /// Activity of a user; its density falls with the square. Half of the users have less than a third of the
-    /// mean, the most active one 27 times the mean.
+    /// Activity of a user.
     fn weight(&self, user: u64) -> u64 {
-        let x = Rng::keyed(self.options.seed, [STREAM_WEIGHT, user]).uniform_f64();
-        (1000.0 / (x + 0.01) - 900.0) as u64
+        let mut rng = Rng::keyed(self.options.seed, [STREAM_WEIGHT, user]);
+        // At most three deviations: nobody has half of the log.
+        let deviations = f64::from(rng.normal()).min(3.0);
+        (1000.0 * exp(self.options.activity * deviations)) as u64 + 1
     }
 
     /// Number of rows of all users before this one, whose weights add up to `weight`. Integers, so that the
@@ -301,30 +381,24 @@ impl World {
         item % self.n_topics
     }
 
-    fn flavour_of(&self, item: u64) -> u64 {
-        item / self.n_topics % FLAVOURS
+    /// An item of a topic, by popularity.
+    fn of_topic(&self, topic: u64, rng: &mut Rng) -> u64 {
+        self.topics[topic as usize].draw(rng) * self.n_topics + topic
     }
 
-    /// Draws an item of a topic and flavour by popularity. The last topics have no item of the last rank.
-    fn item(&self, topic: u64, flavour: u64, rng: &mut Rng) -> u64 {
-        loop {
-            let item = (self.ranks.draw(rng) * FLAVOURS + flavour) * self.n_topics + topic;
-            if item < self.n_items {
-                return item;
-            }
-        }
-    }
-
-    /// One of the few successors of an item: of the same topic, mostly of the same flavour.
-    fn successor(&self, item: u64, which: u32) -> u64 {
+    /// One of the few successors of an item, of the same topic; the first is the likeliest.
+    fn successor(&self, item: u64, rng: &mut Rng) -> u64 {
+        let which = rng.below(SUCCESSORS).min(rng.below(SUCCESSORS));
         let key = [STREAM_SUCCESSOR, item, u64::from(which)];
-        let mut rng = Rng::keyed(self.options.seed, key);
-        let flavour = if rng.below(4) == 0 {
-            u64::from(rng.below(FLAVOURS as u32))
-        } else {
-            self.flavour_of(item)
-        };
-        self.item(self.topic_of(item), flavour, &mut rng)
+        self.of_topic(self.topic_of(item), &mut Rng::keyed(self.options.seed, key))
+    }
+
+    /// How well an item fits a user: about standard normal.
+    fn fit(&self, user: &[f64; DIM], item: u64) -> f64 {
+        let style = self.n_topics + item / self.n_topics % STYLES;
+        let vectors = [self.topic_of(item), style].map(|at| &self.vectors[at as usize]);
+        let products = (0..DIM).map(|d| user[d] * (vectors[0][d] + vectors[1][d]));
+        products.fold(0.0, |sum, x| sum + x) / 4.0 // the square root of 2 DIM
     }
 }
 

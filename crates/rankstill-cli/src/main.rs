@@ -32,7 +32,7 @@ struct Common {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Train a teacher, a student and a distilled student on simulated data. Takes a minute, needs no file and no network.
+    /// `compress` on a simulated log: teachers, their ensemble, students, and which one to take. Takes a minute, needs no file and no network.
     Quickstart(commands::quickstart::Options),
     /// Find the best small ranker for a log: teachers, an ensemble, students, and one recommended within a budget.
     Compress(commands::compress::Options),
@@ -40,7 +40,7 @@ enum Command {
     Run(commands::run::Options),
     /// Search for the settings that do best on validation data.
     Tune(commands::tune::Options),
-    /// Simulate a log of any size, with latent tastes, Zipf popularity and drift.
+    /// Simulate a log of any size, with the spreads of real logs, latent tastes, order and repeats.
     Simulate(commands::simulate::Options),
     /// Read, filter, split and audit a log, and write the result as a folder.
     Prepare(commands::prepare::Options),

@@ -7,11 +7,6 @@ use rankstill_core::kernel::rng::Rng;
 pub(super) struct Alias(Vec<(u32, u32)>);
 
 impl Alias {
-    /// Weights 1 / (rank + 1 + shift): a Zipf-Mandelbrot law with exponent 1.
-    pub(super) fn zipf(n: u64, shift: f64) -> Self {
-        Self::new(&(0..n.max(1)).map(|rank| 1.0 / (rank as f64 + 1.0 + shift)).collect::<Vec<_>>())
-    }
-
     pub(super) fn new(weights: &[f64]) -> Self {
         let n = weights.len();
         let total = weights.iter().fold(0.0, |sum, weight| sum + weight);
@@ -36,6 +31,13 @@ impl Alias {
         let (keep, other) = self.0[slot as usize];
         u64::from(if rng.next_u32() <= keep { slot } else { other })
     }
+}
+
+/// e^x for moderate x, by squarings: `f64::exp` may differ in its last bit between platforms.
+pub(super) fn exp(x: f64) -> f64 {
+    const SQUARINGS: i32 = 20;
+    let root = 1.0 + x / f64::from(1 << SQUARINGS);
+    (0..SQUARINGS).fold(root, |power, _| power * power)
 }
 
 /// The items that a user has had: a hash table that is cleared by incrementing its stamp.

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
-use std::collections::{HashMap, HashSet};
+use crate::profile::Profile;
+use std::collections::HashMap;
 
 fn small() -> Log {
     simulate(&SimulateOptions { interactions: 60_000, seed: 5, ..SimulateOptions::default() })
@@ -53,30 +54,54 @@ fn the_same_rows_for_any_number_of_threads() {
 }
 
 #[test]
-fn times_rise_and_repeats_are_rare() {
+fn times_rise_and_nothing_is_repeated_unasked() {
     let log = small();
     let times = log.times.as_ref().unwrap();
-    let mut pairs = HashSet::new();
-    let mut repeats = 0;
-    for row in 0..log.len() {
-        if row > 0 && log.users[row] == log.users[row - 1] {
-            assert!(times[row] >= times[row - 1]);
-        }
-        repeats += usize::from(!pairs.insert((log.users[row], log.items[row])));
+    for row in 1..log.len() {
+        assert!(log.users[row] != log.users[row - 1] || times[row] >= times[row - 1]);
     }
-    assert!(repeats * 10 < log.len(), "{repeats} of {}", log.len());
     assert!(times.iter().all(|&time| time >= START));
+    assert!(Profile::of(&log).repeats < 0.001);
 }
 
 #[test]
-fn popularity_has_a_long_tail() {
-    let log = small();
-    let mut counts = vec![0usize; log.n_items()];
-    log.items.iter().for_each(|&item| counts[item as usize] += 1);
-    counts.sort_unstable_by(|a, b| b.cmp(a));
-    let top: usize = counts[..counts.len() / 10].iter().sum();
-    let share = top as f64 / log.len() as f64;
-    assert!((0.25..0.7).contains(&share), "the top tenth has {share}");
+fn repeats_are_as_many_as_asked() {
+    let options = SimulateOptions { interactions: 60_000, repeats: 0.3, ..Default::default() };
+    // The first row of a user cannot repeat one; a user has 34 on average.
+    let found = Profile::of(&simulate(&options).unwrap()).repeats;
+    assert!((0.28..0.31).contains(&found), "{found}");
+}
+
+#[test]
+fn spreads_and_least_values_are_those_asked() {
+    let options = SimulateOptions { interactions: 60_000, ..SimulateOptions::default() };
+    let of = |options| Profile::of(&simulate(&options).unwrap());
+    let (even, usual) = (
+        of(SimulateOptions { activity: 0.0, popularity: 0.0, ..options.clone() }),
+        of(options.clone()),
+    );
+    assert!(even.most - even.median <= 1 && usual.most > 4 * usual.median);
+    assert!(even.gini < 0.2 && usual.gini > 0.4, "{} {}", even.gini, usual.gini);
+    let all_alike = of(SimulateOptions { rarest: 1.0, ..options });
+    assert!(all_alike.gini < 0.2, "{}", all_alike.gini);
+}
+
+/// The defaults, in the size of MovieLens 100K, whose profile this is: `cargo run -p rankstill --features data --example log_profile`.
+#[test]
+fn a_log_like_movielens_100k() {
+    let options =
+        SimulateOptions { users: Some(943), items: Some(1682), ..SimulateOptions::default() };
+    let found = Profile::of(&simulate(&options).unwrap());
+    let near = |name: &str, found: f64, real: f64, by: f64| {
+        assert!((found - real).abs() < by * real, "{name}: {found}, not {real}");
+    };
+    near("density", found.density, 0.063, 0.1);
+    near("gini", found.gini, 0.63, 0.1);
+    near("top_10", found.top_10, 0.43, 0.15);
+    near("median", found.median as f64, 65.0, 0.15);
+    near("p90", found.p90 as f64, 244.0, 0.2);
+    near("popularity", found.next.popularity, 0.086, 0.3);
+    near("order", found.next.order().unwrap(), 2.5, 0.3);
 }
 
 /// The order carries information that the set of items does not: far more pairs are frequent in succession
@@ -123,4 +148,10 @@ fn bounds_are_named() {
         error(SimulateOptions { users: Some(100_001), ..default() }).starts_with("simulate.users")
     );
     assert!(error(SimulateOptions { items: Some(3), ..default() }).starts_with("simulate.items"));
+    let found = error(SimulateOptions { repeats: 1.5, ..default() });
+    assert_eq!(found, "simulate.repeats: must be from 0 to 1, found 1.5");
+    let found = error(SimulateOptions { activity: f64::NAN, ..default() });
+    assert_eq!(found, "simulate.activity: must be from 0 to 3, found NaN");
+    let found = error(SimulateOptions { order: 0.6, taste: 0.5, ..default() });
+    assert_eq!(found, "simulate.order: and simulate.taste must be at most 1 together, found 1.1");
 }

@@ -10,7 +10,7 @@ use rankstill_cli::experiment::{data, outside, tree::set};
 use rankstill_cli::progress::Screen;
 use rankstill_cli::reading::Reading;
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Args)]
 pub struct Options {
@@ -94,13 +94,18 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
         effort: options.effort,
         seeds,
     };
-    let report = compress(&request, &options.out, screen)?;
+    show(&request, &options.out, screen)
+}
+
+/// Compresses, and prints the table and what to do next.
+pub fn show(request: &Request, out: &Path, screen: &Screen) -> Result<()> {
+    let report = compress(request, out, screen)?;
     if screen.json {
         return screen.print(serde_json::to_string_pretty(&report)?);
     }
     screen.print(report.terminal())?;
     report.notes.iter().for_each(|note| screen.say(note));
-    let out = options.out.display();
+    let out = out.display();
     screen.say(format!(
         "
 Next steps

@@ -2,7 +2,9 @@
 
 use anyhow::Result;
 use clap::Args;
+use rankstill::core::registry::Config;
 use rankstill::data::simulate::{SimulateOptions, simulate_to};
+use rankstill_cli::experiment::tree::set;
 use rankstill_cli::progress::Screen;
 use serde_json::json;
 use std::path::PathBuf;
@@ -18,6 +20,9 @@ pub struct Options {
     /// Number of items; by default chosen to fit the rows.
     #[arg(long)]
     items: Option<u32>,
+    /// Change any other setting of the simulator, such as repeats=0.3; the documents on data list them. Repeatable.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
     /// Add ratings from 1 to 5.
     #[arg(long)]
     ratings: bool,
@@ -30,8 +35,13 @@ pub struct Options {
 }
 
 pub fn run(options: &Options, screen: &Screen) -> Result<()> {
-    let &Options { interactions, users, items, ratings, seed, ref out } = options;
-    let settings = SimulateOptions { interactions, users, items, ratings, seed };
+    let &Options { interactions, users, items, ratings, seed, ref out, set: ref changes } = options;
+    let mut tree = json!({});
+    for change in changes {
+        set(&mut tree, change)?;
+    }
+    let other: SimulateOptions = Config { path: "", value: &tree }.read()?;
+    let settings = SimulateOptions { interactions, users, items, ratings, seed, ..other };
     let bar = screen.bar("simulating", interactions);
     let world = simulate_to(out, &settings, |rows| bar.at(rows))?;
     drop(bar);
