@@ -342,3 +342,37 @@ fn what_cannot_be_trained_in_codes_is_refused() {
     let sgd = error(json!({"item_bits": 4, "optimizer": {"kind": "sgd"}}));
     assert!(sgd.starts_with("student.item_bits: plain BPR by `sgd`"), "{sgd}");
 }
+
+#[test]
+fn training_begins_with_als_scaled_to_odds() {
+    use rankstill_core::{Fit, Recipe as _};
+    let train = testing::blocks();
+    for item_bias in [false, true] {
+        let recipe = BprMf { dim: 3, item_bias, start: Start::Als, ..BprMf::default() };
+        let model = Mf::first(&recipe, &train, 7).unwrap();
+        let als = crate::ImplicitAls { dim: 3, iterations: 8, patience: 0, ..Default::default() };
+        let als = als.fit(&train, &mut Fit::seeded(7)).unwrap();
+        let n_items = train.n_items();
+        let (mut found, mut expected) = (vec![0.0; n_items], vec![0.0; n_items]);
+        let (mut sum, mut factor) = (0.0f64, None);
+        for user in 0..train.n_users() as u32 {
+            let query = [Query { user: Some(user), history: &[] }];
+            rankstill_core::Scorer::score(&model, &query, &mut found);
+            als.score(&query, &mut expected);
+            for (&found, &expected) in found.iter().zip(&expected) {
+                // One factor for all pairs: the ranking is that of ALS.
+                if expected.abs() > 1e-3 {
+                    let own = found / expected;
+                    let factor = *factor.get_or_insert(own);
+                    assert!((own / factor - 1.0).abs() < 1e-3, "{own} {factor}");
+                }
+            }
+            let own = train.items().row(user as usize).iter();
+            sum += own.map(|&item| f64::from(found[item as usize])).sum::<f64>();
+        }
+        assert!((sum / train.len() as f64 - 4.0).abs() < 1e-3, "{}", sum / train.len() as f64);
+    }
+    let empty = Arc::new(Interactions::new(3, Lists::from_iter([vec![]]), None, None).unwrap());
+    let recipe = BprMf { start: Start::Als, ..BprMf::default() };
+    assert!(Mf::first(&recipe, &empty, 1).is_err(), "nothing to factorise");
+}
