@@ -125,3 +125,20 @@ fn a_teacher_from_outside_alone_is_enough_and_budgets_are_kept() {
     let problem = error(&["compress", text(&log), "--portfolio", "none", "--out", text(&other)]);
     assert!(problem.contains("--portfolio none: leaves no teacher"), "{problem}");
 }
+
+#[test]
+fn the_quickstart_compresses_a_simulated_log() {
+    let root = tempfile::tempdir().unwrap();
+    let out = root.path().join("quickstart");
+    let sizes = ["interactions=3000", "users=100", "items=150"];
+    let mut command = rankstill(&["quickstart", "--seed", "4", "--quiet", "--out", text(&out)]);
+    for size in sizes {
+        command.args(["--set", &format!("simulate.{size}")]);
+    }
+    ok(&mut command);
+    let report = report(&out);
+    assert!(report["recommended"].is_string());
+    assert_eq!(report["settings"]["data"]["simulate"]["seed"], 4);
+    assert_eq!(report["settings"]["seeds"], serde_json::json!([4]));
+    assert!(out.join("report.html").is_file() && out.join("best/manifest.json").is_file());
+}
