@@ -35,6 +35,8 @@ const LARGEST_INVERSE: usize = 12_500;
 const LARGEST_INVERSE_THOROUGH: usize = 30_000;
 /// A sequence model reads every history in every epoch.
 const MOST_SEQUENCE_ROWS: usize = 400_000;
+/// With more of them its second block takes longer than everything else.
+const TWO_BLOCKS_ROWS: usize = 150_000;
 
 /// The candidates for a log of this shape, in the order in which they are fitted.
 #[must_use]
@@ -99,17 +101,18 @@ pub fn candidates(shape: &Shape, effort: Effort) -> Vec<Candidate> {
     if shape.ordered && shape.rows <= MOST_SEQUENCE_ROWS && effort > Effort::Quick {
         // Many negatives and a high rate reach in five epochs what the paper's one negative reaches in a hundred. Of the last block only
         // the last position is computed, so a second one takes four times as long.
-        let sequence = |blocks: usize, length: usize| {
+        let blocks = if thorough || shape.rows <= TWO_BLOCKS_ROWS { 2 } else { 1 };
+        let sequence = |rate: f64| {
             json!({
-                "kind": "sas_rec", "blocks": blocks, "length": length,
+                "kind": "sas_rec", "blocks": blocks,
                 "loss": {"kind": "softmax", "negatives": 256},
-                "optimizer": {"kind": "adam", "learning_rate": 0.003},
-                "train": {"epochs": 8, "validate_every": 1, "patience": 2},
+                "optimizer": {"kind": "adam", "learning_rate": rate},
+                "train": {"epochs": 12, "validate_every": 1, "patience": 2},
             })
         };
-        tried("sas_rec", &[("SASRec", sequence(1, 30))]);
+        tried("sas_rec", &[("SASRec", sequence(0.003))]);
         if thorough {
-            tried("sas_rec", &[("SASRec-2", sequence(2, 50))]);
+            tried("sas_rec", &[("SASRec-slow", sequence(0.001))]);
         }
     }
     all
