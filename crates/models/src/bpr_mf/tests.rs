@@ -151,7 +151,7 @@ fn a_batch_that_is_one_list_long_and_one_that_is_empty_do_no_harm() {
 fn a_user_without_a_history_is_the_mean_user() {
     let train = testing::blocks();
     let recipe = by_sgd(true);
-    let model = Mf::random(&recipe, &train, 1);
+    let model = Mf::first(&recipe, &train, 1).unwrap();
     let mut vector = vec![0.0; 6];
     rankstill_core::Factored::embed(&model, &[Query::default()], &mut vector);
     for (column, &x) in vector[..5].iter().enumerate() {
@@ -356,7 +356,7 @@ fn training_begins_with_als_scaled_to_odds() {
         let (mut found, mut expected) = (vec![0.0; n_items], vec![0.0; n_items]);
         let (mut sum, mut factor) = (0.0f64, None);
         for user in 0..train.n_users() as u32 {
-            let query = [Query { user: Some(user), history: &[] }];
+            let query = [Query { user: Some(user), history: &[], hidden: &[] }];
             rankstill_core::Scorer::score(&model, &query, &mut found);
             als.score(&query, &mut expected);
             for (&found, &expected) in found.iter().zip(&expected) {

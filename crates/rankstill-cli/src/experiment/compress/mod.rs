@@ -212,8 +212,9 @@ impl Search<'_> {
         let mut last = ladder.clone();
         if shape.rows > WHOLE_LADDER_ROWS {
             let students = students(shape, self.request.effort, None);
-            let largest = students.iter().filter(|(_, model)| model.get("distill").is_some());
-            let largest = largest.last().map(|(name, _)| name.clone());
+            let taught = |model: &Value| model.get("distill").is_some();
+            let largest = students.iter().rev().find(|(_, model)| taught(model));
+            let largest = largest.map(|(name, _)| name.clone());
             last.retain(|name, _| !students.contains_key(name) || Some(name) == largest.as_ref());
         }
         let of = |models: &Map<String, Value>| forecast::seconds(models, shape);
