@@ -31,7 +31,7 @@ fn of_model(settings: &Value, shape: &Shape) -> f64 {
             2e-8 * pairs + low_rank + sharpened
         }
         Some("user_knn") => 2e-8 * pairs,
-        Some("ease") => 4e-11 * users.min(items).powi(3),
+        Some("ease") => 1.3e-11 * users.min(items).powi(3),
         Some("implicit_als") => 12.0 * ((users + items) * dim * dim * 3e-10 + rows * dim * 2.4e-9),
         Some("sas_rec") => number("/blocks", 1.0).powi(2) * 2.5e-5 * rows * 6.0,
         Some("bpr_mf" | "fism") => {

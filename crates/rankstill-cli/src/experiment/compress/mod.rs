@@ -317,10 +317,14 @@ impl Search<'_> {
                 continue;
             }
             let mut settings = planned.resolved.clone();
+            // A list-wise student at a falling rate is best at its end, or within chance of it.
+            let to_the_end = settings.get("distill").is_some();
             if let Some(&epochs) = ladder.epochs.get(name)
                 && let Some(train) = settings.get_mut("train").filter(|train| train.is_object())
             {
-                train["epochs"] = epochs.into();
+                if !to_the_end {
+                    train["epochs"] = epochs.into();
+                }
                 train["patience"] = 0.into();
             }
             if matches!(planned.source, Source::Ensemble { .. }) {

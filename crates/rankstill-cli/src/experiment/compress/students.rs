@@ -88,7 +88,8 @@ const EPOCHS: usize = 12;
 fn epochs(shape: &Shape) -> usize {
     let rows_of_a_user = shape.rows as f64 / shape.users.max(1) as f64;
     let epochs = (VISITS / rows_of_a_user.max(1.0)).ceil() as usize;
-    epochs.clamp(4, 20).next_multiple_of(2)
+    let least = if shape.rows > LARGE_ROWS { 4 } else { 6 };
+    epochs.clamp(least, 20).next_multiple_of(2)
 }
 
 /// A row for each user and each item, beginning with those of ALS.
