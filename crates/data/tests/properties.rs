@@ -61,16 +61,17 @@ fn events_of(log: &Log) -> Vec<Event> {
     (0..log.len()).map(event).collect()
 }
 
+/// An id as readers give it: blanks around it do not belong to it, and `7.0` is `7`.
+fn read_id(text: &str) -> String {
+    let text = text.trim();
+    let whole = text
+        .strip_suffix(".0")
+        .filter(|whole| whole.parse::<i64>().is_ok_and(|number| number.to_string() == *whole));
+    whole.unwrap_or(text).to_owned()
+}
+
 fn same(found: &[Event], expected: &[Event]) -> bool {
-    // Blanks around an id do not belong to it, and `7.0` is `7`.
-    let id = |text: &str| {
-        let text = text.trim();
-        let whole = text
-            .strip_suffix(".0")
-            .filter(|whole| whole.parse::<i64>().is_ok_and(|number| number.to_string() == *whole));
-        whole.unwrap_or(text).to_owned()
-    };
-    let bits = |event: &Event| (id(&event.0), id(&event.1), event.2, event.3.to_bits());
+    let bits = |event: &Event| (read_id(&event.0), read_id(&event.1), event.2, event.3.to_bits());
     found.iter().map(bits).eq(expected.iter().map(bits))
 }
 
@@ -116,7 +117,7 @@ proptest! {
         let counted = lines(|(user, item, ..)| format!("2 {user} {item}"));
         let log = read_log_bytes("log", counted.as_bytes(), &options("counted_lines")).unwrap().log;
         let items: Vec<_> = log.items.iter().map(|&item| log.item_ids.id(item).into_owned()).collect();
-        let expected: Vec<_> = events.iter().flat_map(|event| [event.0.clone(), event.1.clone()]).collect();
+        let expected: Vec<_> = events.iter().flat_map(|event| [read_id(&event.0), read_id(&event.1)]).collect();
         prop_assert_eq!(items, expected);
     }
 

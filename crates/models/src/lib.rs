@@ -343,7 +343,8 @@ mod tests {
             let recipe = testing::parse(entry, &testing::small(entry));
             let config = recipe.config();
             let is_training = |key: &&String| {
-                ["train", "optimizer", "loss", "final_rate", "init_std"].contains(&key.as_str())
+                ["train", "optimizer", "loss", "final_rate", "init_std", "start"]
+                    .contains(&key.as_str())
             };
             let mut expected: Vec<&String> =
                 config.as_object().unwrap().keys().filter(is_training).collect();
