@@ -10,8 +10,8 @@
 //! - H: those of the student's own first `top` items that are in the complement, each counted exactly. They are looked up by an exact
 //!   search, every `refresh_every` epochs.
 //! - U: `sample` others of the complement, drawn uniformly without replacement from the n that are not in H, anew in each epoch. If
-//!   these are all there are, the result is exact. Sixty-four rows of a batch share one draw, except for what is not eligible in one of them:
-//!   each estimate is distributed as with draws of its own, and a step reads and updates far fewer items.
+//!   these are all there are, the result is exact. Sixty-four rows of a batch share one draw, except for what is not eligible in one of
+//!   them: each estimate is distributed as with draws of its own, and a step reads and updates far fewer items.
 //!
 //! Given H the estimate of R is unbiased (that of ln R is low by half the squared relative error, as with every sampled softmax), and H
 //! carries most of the mass: a part of the catalogue can only stand for all of it if it holds what the student itself ranks high (the

@@ -8,6 +8,7 @@ use crate::ImplicitAls;
 use crate::parts::coded::CompressedModel;
 use crate::parts::fold_in::FoldIn;
 use crate::parts::item_panels::{ItemPanels, factors};
+use rankstill_core::kernel::dense::dot;
 use rankstill_core::kernel::optimizer::{Optimizer, Sgd};
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::kernel::table::Table;
@@ -76,19 +77,16 @@ impl Mf {
     /// The vectors of a short run of ALS, both sides scaled alike.
     fn factorised(recipe: &BprMf, train: &Arc<Interactions>, seed: u64) -> Result<Self> {
         let dim = recipe.dim;
-        let als = ImplicitAls { dim, iterations: ITERATIONS, patience: 0, ..Default::default() };
+        // Training knows no weights either.
+        let (iterations, binary) = (ITERATIONS, true);
+        let als = ImplicitAls { dim, iterations, binary, patience: 0, ..Default::default() };
         let fitted = als.fit(train, &mut Fit::seeded(seed))?.tensors();
         let ((users, ..), (items, ..)) = (fitted.matrix("users")?, fitted.matrix("items")?);
-        let of_users = (0..train.n_users()).map(|user| {
-            let own = train.items().row(user).iter();
-            let scores = own.map(|&item| {
-                let (user, item) =
-                    (&users[user * dim..][..dim], &items[item as usize * dim..][..dim]);
-                user.iter().zip(item).fold(0.0, |sum, (x, y)| sum + f64::from(x * y))
-            });
-            scores.fold(0.0, |sum, score| sum + score)
+        let own = train.iter().map(|(user, item, _)| {
+            let (user, item) = (user as usize * dim, item as usize * dim);
+            f64::from(dot(&users[user..][..dim], &items[item..][..dim]))
         });
-        let mean = of_users.fold(0.0, |sum, x| sum + x) / train.len().max(1) as f64;
+        let mean = own.fold(0.0, |sum, score| sum + score) / train.len().max(1) as f64;
         // Where ALS has found nothing, nothing is scaled up.
         let scale = (OWN / mean.max(1e-3)).sqrt() as f32;
         let mut model = Self::new(recipe, train.n_users(), train.n_items(), &recipe.optimizer);

@@ -1,6 +1,6 @@
 //! `rankstill simulate`: a simulated log of any size, streamed to a file.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Args;
 use rankstill::core::registry::Config;
 use rankstill::data::simulate::{SimulateOptions, simulate_to};
@@ -39,6 +39,9 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
     let mut tree = json!({});
     for change in changes {
         set(&mut tree, change)?;
+    }
+    for key in ["interactions", "users", "items", "ratings", "seed"] {
+        ensure!(tree.get(key).is_none(), "--set {key}: has an option of its own, --{key}");
     }
     let other: SimulateOptions = Config { path: "", value: &tree }.read()?;
     let settings = SimulateOptions { interactions, users, items, ratings, seed, ..other };

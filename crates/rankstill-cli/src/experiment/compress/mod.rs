@@ -156,7 +156,9 @@ impl Search<'_> {
     fn shape(&self) -> Shape {
         let train = &self.data.split.train;
         let ordered = self.data.manifest.times;
-        Shape { users: train.n_users(), items: train.n_items(), rows: train.len(), ordered }
+        let negative = train.weights().is_some_and(|weights| weights.iter().any(|&x| x < 0.0));
+        let (users, items, rows) = (train.n_users(), train.n_items(), train.len());
+        Shape { users, items, rows, ordered, negative }
     }
 
     /// The best candidate of each group.
@@ -241,7 +243,7 @@ impl Search<'_> {
             needs.disk += (times * found.disk as f64) as u64;
         }
         self.screen.say(format!(
-            "{} users, {} items, {} training interactions; will take about {} on this machine, {} of memory and {} of disk",
+            "{} users, {} items, {} training interactions; will take about {} in all on this machine, {} of memory and {} of disk",
             shape.users, shape.items, shape.rows,
             short_time(Duration::from_secs_f64(time)), human_size(needs.memory), human_size(needs.disk),
         ));
@@ -317,12 +319,12 @@ impl Search<'_> {
                 continue;
             }
             let mut settings = planned.resolved.clone();
-            // A list-wise student at a falling rate is best at its end, or within chance of it.
-            let to_the_end = settings.get("distill").is_some();
+            let is_taught = settings.get("distill").is_some();
             if let Some(&epochs) = ladder.epochs.get(name)
                 && let Some(train) = settings.get_mut("train").filter(|train| train.is_object())
             {
-                if !to_the_end {
+                // A list-wise student at a falling rate is best at its end, or nearly.
+                if !is_taught {
                     train["epochs"] = epochs.into();
                 }
                 train["patience"] = 0.into();

@@ -16,6 +16,8 @@ pub struct Shape {
     pub rows: usize,
     /// Whether the order of a user's interactions is known.
     pub ordered: bool,
+    /// Whether some interactions have a weight below 0, which no confidence can be.
+    pub negative: bool,
 }
 
 /// A ranker with settings that are tried.
@@ -35,7 +37,7 @@ const LARGEST_INVERSE: usize = 12_500;
 const LARGEST_INVERSE_THOROUGH: usize = 30_000;
 /// A sequence model reads every history in every epoch.
 const MOST_SEQUENCE_ROWS: usize = 400_000;
-/// With more of them its second block takes longer than everything else.
+/// With more of them it has one block: two take four times as long.
 const TWO_BLOCKS_ROWS: usize = 150_000;
 
 /// The candidates for a log of this shape, in the order in which they are fitted.
@@ -85,7 +87,7 @@ pub fn candidates(shape: &Shape, effort: Effort) -> Vec<Candidate> {
             ],
         );
     }
-    let als = |dim: usize, l2: f64| json!({"kind": "implicit_als", "dim": dim, "l2": l2});
+    let als = |dim: usize, l2: f64| json!({"kind": "implicit_als", "dim": dim, "l2": l2, "binary": shape.negative});
     tried(
         "implicit_als",
         &[
@@ -99,8 +101,8 @@ pub fn candidates(shape: &Shape, effort: Effort) -> Vec<Candidate> {
         ],
     );
     if shape.ordered && shape.rows <= MOST_SEQUENCE_ROWS && effort > Effort::Quick {
-        // Many negatives and a high rate reach in five epochs what the paper's one negative reaches in a hundred. Of the last block only
-        // the last position is computed, so a second one takes four times as long.
+        // Many negatives and a high rate reach more in five epochs than the paper's one negative in twenty. Of the last block only the last
+        // position is computed, so two take four times as long as one.
         let blocks = if thorough || shape.rows <= TWO_BLOCKS_ROWS { 2 } else { 1 };
         let sequence = |rate: f64| {
             json!({
