@@ -372,7 +372,10 @@ fn training_begins_with_als_scaled_to_odds() {
         }
         assert!((sum / train.len() as f64 - 4.0).abs() < 1e-3, "{}", sum / train.len() as f64);
     }
-    let empty = Arc::new(Interactions::new(3, Lists::from_iter([vec![]]), None, None).unwrap());
     let recipe = BprMf { start: Start::Als, ..BprMf::default() };
+    let weights = Some(vec![-1.0, 3.0]);
+    let weighted = Interactions::new(3, Lists::from_iter([vec![0], vec![1]]), None, weights);
+    assert!(Mf::first(&recipe, &Arc::new(weighted.unwrap()), 1).is_ok(), "weights are not used");
+    let empty = Arc::new(Interactions::new(3, Lists::from_iter([vec![]]), None, None).unwrap());
     assert!(Mf::first(&recipe, &empty, 1).is_err(), "nothing to factorise");
 }
