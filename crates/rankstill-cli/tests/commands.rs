@@ -117,7 +117,7 @@ fn a_student_learns_from_a_file_of_another_system_or_from_an_artefact() {
     };
     let report = read(&second);
     let student = &report["models"][1];
-    assert_eq!(student["distiller"], "rank_distil");
+    assert_eq!(student["distiller"], "rrd", "list-wise where no method is named");
     assert_eq!(student["teachers"][0], "teacher lists");
     assert_eq!(report["settings"]["models"]["bpr_mf distilled"]["distill"]["k"], 5);
 
