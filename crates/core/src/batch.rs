@@ -2,6 +2,7 @@
 
 use crate::kernel::rng::Rng;
 use crate::{Case, Cases, ItemId, Lists, UserId};
+use std::borrow::Cow;
 use std::sync::OnceLock;
 
 /// Some rows of the training cases.
@@ -116,6 +117,18 @@ pub enum Slate {
         /// See [`Slate::blended`].
         blended: Option<Box<Blended>>,
     },
+    /// The listed items and, as one number, the log-sum-exp of random items that all rows share, but for those that are barred from a
+    /// row. Stands for the complement of another slate: see [`crate::rest`].
+    WithSample {
+        /// Items to score.
+        listed: Lists<ItemId>,
+        /// See [`Slate::probes`].
+        probes: Lists<ItemId>,
+        /// The random items: distinct, ascending.
+        drawn: Vec<ItemId>,
+        /// See [`Slate::estimated`].
+        estimated: Box<Estimated>,
+    },
     /// Every item: the targets of autoencoders, KL divergence to a full distribution.
     All,
 }
@@ -130,15 +143,28 @@ pub struct Blended {
     pub added: Vec<u32>,
 }
 
-/// How a slate of lists, which estimates the complement of another slate, is divided.
+/// How a slate that estimates the complement of another one is divided.
 #[derive(Clone, Debug)]
 pub struct Estimated {
     /// The slate whose complement is estimated. Its listed items, and its probes, come first in each row.
     pub exact: Slate,
-    /// For each row, the number of items of the complement that follow and stand for themselves. Any further items were drawn ..
+    /// For each row, the number of items of the complement that follow and stand for themselves. Any further items were drawn.
     pub top: Vec<u32>,
-    /// .. from so many others, for which they stand.
-    pub drawn_from: Vec<u32>,
+    /// For each row, which of the drawn items are not for it: their positions, ascending. All are where nothing is asked for.
+    pub barred: Lists<u32>,
+    /// For each row, the logarithm of the number of items that each drawn one stands for.
+    pub stands_for: Vec<f32>,
+}
+
+impl Estimated {
+    /// The rows that ask for a complement, ascending.
+    #[must_use]
+    pub fn asking(&self) -> &[u32] {
+        match &self.exact {
+            Slate::WithComplement { asking, .. } => asking,
+            _ => &[],
+        }
+    }
 }
 
 impl Slate {
@@ -159,7 +185,9 @@ impl Slate {
     #[must_use]
     pub fn listed(&self) -> Option<&Lists<ItemId>> {
         match self {
-            Self::Lists { listed, .. } | Self::WithComplement { listed, .. } => Some(listed),
+            Self::Lists { listed, .. }
+            | Self::WithComplement { listed, .. }
+            | Self::WithSample { listed, .. } => Some(listed),
             Self::All => None,
         }
     }
@@ -170,9 +198,9 @@ impl Slate {
     #[must_use]
     pub fn probes(&self) -> Option<&Lists<ItemId>> {
         match self {
-            Self::Lists { probes, .. } | Self::WithComplement { probes, .. } => {
-                (!probes.is_empty()).then_some(probes)
-            }
+            Self::Lists { probes, .. }
+            | Self::WithComplement { probes, .. }
+            | Self::WithSample { probes, .. } => (!probes.is_empty()).then_some(probes),
             Self::All => None,
         }
     }
@@ -184,7 +212,7 @@ impl Slate {
             Self::WithComplement { left_out, asking, .. } => {
                 asking.binary_search(&(at as u32)).is_ok().then(|| left_out.row(at))
             }
-            Self::Lists { .. } | Self::All => None,
+            Self::Lists { .. } | Self::WithSample { .. } | Self::All => None,
         }
     }
 
@@ -195,7 +223,7 @@ impl Slate {
             Self::Lists { blended, .. } | Self::WithComplement { blended, .. } => {
                 blended.as_deref()
             }
-            Self::All => None,
+            Self::WithSample { .. } | Self::All => None,
         }
     }
 
@@ -204,8 +232,42 @@ impl Slate {
     pub fn estimated(&self) -> Option<&Estimated> {
         match self {
             Self::Lists { estimated, .. } => estimated.as_deref(),
+            Self::WithSample { estimated, .. } => Some(estimated),
             Self::WithComplement { .. } | Self::All => None,
         }
+    }
+
+    /// Whether a step on it reaches every item.
+    #[must_use]
+    pub fn reaches_all(&self) -> bool {
+        matches!(self, Self::WithComplement { .. } | Self::All)
+    }
+
+    /// The items that rows share, besides those of their own ([`Slate::WithSample`]).
+    #[must_use]
+    pub fn drawn(&self) -> &[ItemId] {
+        match self {
+            Self::WithSample { drawn, .. } => drawn,
+            Self::Lists { .. } | Self::WithComplement { .. } | Self::All => &[],
+        }
+    }
+
+    /// The same with shared items listed in each row, for learners that have no quicker way with them.
+    #[must_use]
+    pub fn spelled_out(&self) -> Cow<'_, Self> {
+        let Self::WithSample { listed, probes, drawn, estimated } = self else {
+            return Cow::Borrowed(self);
+        };
+        let Estimated { barred, .. } = &**estimated;
+        let n = listed.values().len() + listed.len() * drawn.len();
+        let mut all = Lists::with_capacity(listed.len(), n);
+        for (row, barred) in listed.iter().zip(barred.iter()) {
+            let mut barred = barred.iter().copied().peekable();
+            let free = (0..).zip(drawn).filter(|(at, _)| barred.next_if_eq(at).is_none());
+            all.push(row.iter().copied().chain(free.map(|(_, &item)| item)));
+        }
+        let (probes, estimated) = (probes.clone(), Some(estimated.clone()));
+        Cow::Owned(Self::Lists { listed: all, probes, blended: None, estimated })
     }
 }
 

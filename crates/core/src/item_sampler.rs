@@ -18,6 +18,12 @@ impl ItemSampler {
         Self { taken: ItemSet::empty(n_items), distinct: Distinct::default(), drawn: Vec::new() }
     }
 
+    /// Number of items of the catalogue.
+    #[must_use]
+    pub fn n_items(&self) -> usize {
+        self.taken.n_items()
+    }
+
     /// Appends to `out` the items of `wanted` that are in none of the `excluded` lists. Returns the number of items of the
     /// catalogue that are in one of these.
     pub fn outside(

@@ -113,8 +113,8 @@ pub struct Scores<'a> {
     pub listed: &'a [f32],
     /// Parallel to the row's probes ([`Slate::probes`]); empty if there are none.
     pub probes: &'a [f32],
-    /// The log-sum-exp of the complement's scores, for rows of [`Slate::WithComplement`] that need it; -inf
-    /// otherwise.
+    /// The log-sum-exp of the complement's scores, for rows of [`Slate::WithComplement`] that need it, and of the drawn items' for rows
+    /// of [`Slate::WithSample`]; -inf otherwise.
     pub log_complement: f32,
 }
 

@@ -9,15 +9,19 @@
 //!
 //! - H: those of the student's own first `top` items that are in the complement, each counted exactly. They are looked up by an exact
 //!   search, every `refresh_every` epochs.
-//! - U: `sample` others of the complement, drawn uniformly without replacement from the n that are not in H, anew in each epoch. If
-//!   these are all there are, the result is exact. Sixty-four rows of a batch share one draw, except for what is not eligible in one of
-//!   them: each estimate is distributed as with draws of its own, and a step reads and updates far fewer items.
+//! - U: those among `sample` random items of the catalogue that are in the complement and not in H: a uniform sample of the n such
+//!   items. If the sample is the catalogue, the result is exact.
 //!
-//! Given H the estimate of R is unbiased (that of ln R is low by half the squared relative error, as with every sampled softmax), and H
-//! carries most of the mass: a part of the catalogue can only stand for all of it if it holds what the student itself ranks high (the
-//! closure argument of RCE-KD, ICLR 2026). The gradient flows through both, so only listed and drawn items take a step.
+//! **All rows of a batch share the random items.** The products of rows and shared items are one dense product, which costs a tenth of
+//! scattered ones, and an item takes one step for all rows. So thousands can be drawn where a few hundred of each row's own would be
+//! slower: less noise in each row, at the price that the rows of a batch err together. The draw is keyed by the batch's first row.
 //!
-//! It is an objective around another one: it asks for lists where that one asks for the complement, so no model and no loss knows of it.
+//! Given H the estimate of R is unbiased (that of ln R is low by half the squared relative error, as with every sampled softmax, and a
+//! row for which none of the random items is left counts H alone), and H carries most of the mass: a part of the catalogue can only
+//! stand for all of it if it holds what the student itself ranks high (the closure argument of RCE-KD, ICLR 2026). The gradient flows
+//! through both, so only listed and drawn items take a step.
+//!
+//! It is an objective around another one: it asks for a sample where that one asks for the complement, so no loss knows of it.
 
 use crate::item_sampler::{ItemSampler, SharedSample};
 use crate::kernel::math::exp_slice;
@@ -54,13 +58,13 @@ pub struct Estimate {
 
 impl Default for Estimate {
     fn default() -> Self {
-        Self { top: 200, sample: 500, refresh_every: 0 }
+        Self { top: 100, sample: 4000, refresh_every: 0 }
     }
 }
 
-/// Catalogues from this size on are estimated unless the settings say otherwise: well above those for which an exact pass is known to be
-/// quick (40,981 items), and not yet chosen by a measurement.
-pub const MANY_ITEMS: usize = 200_000;
+/// Catalogues from this size on are estimated unless the settings say otherwise: larger than those on which the methods were published
+/// (40,981 items), whose results stay what they are. An estimate is quicker from some 10,000 items on.
+pub const MANY_ITEMS: usize = 50_000;
 
 /// How many items an exact search is taken to score in the time of a step on one listed item: an assumption, not a measurement.
 const SCORED_IN_A_STEP: f64 = 100.0;
@@ -115,78 +119,80 @@ struct WithEstimate {
     student: StudentLists,
 }
 
-/// Keep the draws of U apart from all others: those that rows share, and those that complete one row.
-const SHARED: u64 = 0x5245_5354;
-const SAMPLE: u64 = 0x5245_5355;
+/// Keeps the draws apart from all others.
+const SAMPLE: u64 = 0x5245_5354;
 
-/// Rows that share a draw, and rows whose items one task draws.
-const SHARING: usize = 64;
-const CHUNK: usize = SHARING;
+/// Rows of one task.
+const CHUNK: usize = 64;
 
 impl Objective for WithEstimate {
     fn slate(&self, batch: &Batch<'_>) -> Slate {
         let exact = self.objective.slate(batch);
         let Slate::WithComplement { listed, probes, .. } = &exact else { return exact };
-        let chunks: Vec<(Lists<ItemId>, Vec<u32>, Vec<u32>)> = (0..batch.len().div_ceil(CHUNK))
+        if batch.is_empty() {
+            return exact;
+        }
+        let n = self.settings.sample.min(self.n_items);
+        let sample = SharedSample::new(self.n_items, n, false, &mut batch.rng(0, SAMPLE));
+        let mut drawn = sample.items().to_vec();
+        drawn.sort_unstable();
+        let draw = Draw { drawn: &drawn, sample: &sample };
+        let parts: Vec<Part> = (0..batch.len().div_ceil(CHUNK))
             .into_par_iter()
             .map_init(
-                || {
-                    let shared = SharedSample::empty(self.n_items, false);
-                    (ItemSampler::new(self.n_items), shared)
-                },
-                |(sampler, shared), chunk| {
+                || ItemSampler::new(self.n_items),
+                |sampler, chunk| {
                     let rows = chunk * CHUNK..((chunk + 1) * CHUNK).min(batch.len());
-                    let n = listed.starts()[rows.end] - listed.starts()[rows.start];
-                    let each = self.settings.top + self.settings.sample;
-                    let mut lists = Lists::with_capacity(rows.len(), n + rows.len() * each);
-                    let (mut row, mut top, mut drawn_from) = (Vec::new(), Vec::new(), Vec::new());
+                    let mut part = Part::default();
                     for at in rows {
-                        if at.is_multiple_of(SHARING) {
-                            let mut rng = batch.rng(at, SHARED);
-                            shared.draw(self.settings.sample.min(self.n_items), &mut rng);
+                        let (own, left_out) = (listed.row(at), exact.left_out(at));
+                        match left_out {
+                            Some(left_out) => {
+                                let best = self.student.of(batch.query_of(at));
+                                part.add(own, left_out, best, draw, sampler);
+                            }
+                            None => part.add_without_complement(own, draw),
                         }
-                        row.clear();
-                        row.extend_from_slice(listed.row(at));
-                        let left_out = exact.left_out(at);
-                        let (n_top, n_others) = left_out.map_or((0, 0), |left_out| {
-                            self.extend(batch, at, left_out, (&mut *sampler, &*shared), &mut row)
-                        });
-                        lists.push(row.iter().copied());
-                        top.push(n_top);
-                        drawn_from.push(n_others);
                     }
-                    (lists, top, drawn_from)
+                    part
                 },
             )
             .collect();
-        let n = chunks.iter().map(|(lists, ..)| lists.values().len()).sum();
-        let (mut lists, mut top) = (Lists::with_capacity(batch.len(), n), Vec::new());
-        let mut drawn_from = Vec::new();
-        for (part, part_top, part_drawn_from) in chunks {
-            lists.append(part);
-            top.extend(part_top);
-            drawn_from.extend(part_drawn_from);
-        }
+        let mut whole = Part::default();
+        parts.into_iter().for_each(|part| whole.append(part));
         let probes = probes.clone();
-        let estimated = Some(Box::new(Estimated { exact, top, drawn_from }));
-        Slate::Lists { listed: lists, probes, blended: None, estimated }
+        let Part { listed, top, barred, stands_for } = whole;
+        let estimated = Box::new(Estimated { exact, top, barred, stands_for });
+        Slate::WithSample { listed, probes, drawn, estimated }
     }
 
     fn loss(&self, row: Row<'_>, scores: Scores<'_>, grad: Grad<'_>) -> f32 {
-        let Some(Estimated { exact, top, drawn_from }) = row.slate.estimated() else {
+        let Some(Estimated { exact, top, stands_for, .. }) = row.slate.estimated() else {
             return self.objective.loss(row, scores, grad);
         };
         let own = Row { slate: exact, ..row };
         let (listed, rest) = scores.listed.split_at(own.items().len());
         let (to_listed, to_rest) = grad.listed.split_at_mut(listed.len());
-        let mass = Mass::of(rest, top[row.at] as usize, drawn_from[row.at], to_rest);
+        let n_top = top[row.at] as usize;
+        let (top, drawn) = rest.split_at(n_top);
+        let (to_top, to_drawn) = to_rest.split_at_mut(n_top);
+        // Listed in this row, where a learner has spelled the sample out.
+        let lse_drawn = match drawn.is_empty() {
+            true => scores.log_complement,
+            false => shares_of(drawn, to_drawn),
+        };
+        let mass = Mass::of(top, lse_drawn + stands_for[row.at], to_top);
         let mut slope = 0.0;
         let loss = self.objective.loss(
             own,
             Scores { listed, probes: scores.probes, log_complement: mass.log },
             Grad { listed: to_listed, log_complement: &mut slope },
         );
-        mass.give_back(slope, to_rest);
+        let slope = mass.give_back(slope, to_top);
+        match drawn.is_empty() {
+            true => *grad.log_complement = slope,
+            false => to_drawn.iter_mut().for_each(|share| *share *= slope),
+        }
         loss
     }
 
@@ -216,7 +222,8 @@ impl Objective for WithEstimate {
         let every = match refresh_every {
             0 => {
                 let search = cases.n_queries() as f64 * self.n_items as f64;
-                let steps = cases.len() as f64 * (top + sample) as f64 * SCORED_IN_A_STEP;
+                let of_case = top as f64 * SCORED_IN_A_STEP + sample as f64;
+                let steps = cases.len() as f64 * of_case;
                 (search / steps).ceil() as usize
             }
             every => every,
@@ -237,29 +244,61 @@ impl Objective for WithEstimate {
     }
 }
 
-impl WithEstimate {
-    /// Appends H and U to a row that holds the listed items; returns |H| and n.
-    fn extend(
-        &self,
-        batch: &Batch<'_>,
-        at: usize,
+/// The random items of a batch.
+#[derive(Clone, Copy)]
+struct Draw<'a> {
+    /// Ascending.
+    drawn: &'a [ItemId],
+    /// The same as a set.
+    sample: &'a SharedSample,
+}
+
+/// Some rows of a slate.
+#[derive(Default)]
+struct Part {
+    listed: Lists<ItemId>,
+    top: Vec<u32>,
+    barred: Lists<u32>,
+    stands_for: Vec<f32>,
+}
+
+impl Part {
+    /// A row with the items that its loss lists, those it leaves out, and the student's best.
+    fn add(
+        &mut self,
+        own: &[ItemId],
         left_out: &[ItemId],
-        (sampler, shared): (&mut ItemSampler, &SharedSample),
-        row: &mut Vec<ItemId>,
-    ) -> (u32, u32) {
-        let n_listed = row.len();
-        let top = self.student.of(batch.query_of(at));
-        let mut kept = Vec::with_capacity(top.len());
-        let n_excluded = sampler.outside(top, &[row.as_slice(), left_out], &mut kept);
-        row.extend(kept);
-        let n_top = row.len() - n_listed;
-        let n_others = self.n_items - n_excluded - n_top;
-        let begin = row.len();
-        row.resize(begin + self.settings.sample.min(n_others), 0);
-        let (before, out) = row.split_at_mut(begin);
-        let mut rng = batch.rng(at, SAMPLE);
-        sampler.fill_from_shared(shared, &[before, left_out], &mut rng, out);
-        (n_top as u32, n_others as u32)
+        best: &[ItemId],
+        Draw { drawn, sample }: Draw<'_>,
+        sampler: &mut ItemSampler,
+    ) {
+        let mut top = Vec::with_capacity(best.len());
+        let n_excluded = sampler.outside(best, &[own, left_out], &mut top);
+        let n_others = sampler.n_items() - n_excluded - top.len();
+        let taken = [own, left_out, &top].into_iter().flatten().filter(|&&id| sample.contains(id));
+        let mut barred: Vec<u32> =
+            taken.filter_map(|id| drawn.binary_search(id).ok()).map(|at| at as u32).collect();
+        barred.sort_unstable();
+        barred.dedup();
+        let n_free = drawn.len() - barred.len();
+        self.stands_for.push((n_others as f64 / n_free.max(1) as f64).ln() as f32);
+        self.barred.push(barred);
+        self.top.push(top.len() as u32);
+        self.listed.push(own.iter().copied().chain(top));
+    }
+
+    fn add_without_complement(&mut self, own: &[ItemId], Draw { drawn, .. }: Draw<'_>) {
+        self.stands_for.push(0.0);
+        self.barred.push(0..drawn.len() as u32);
+        self.top.push(0);
+        self.listed.push(own.iter().copied());
+    }
+
+    fn append(&mut self, other: Self) {
+        self.listed.append(other.listed);
+        self.top.extend(other.top);
+        self.barred.append(other.barred);
+        self.stands_for.extend(other.stands_for);
     }
 }
 
@@ -267,37 +306,39 @@ impl WithEstimate {
 struct Mass {
     /// Its logarithm; -inf without any item.
     log: f32,
-    /// Divided by e^(the largest score).
+    /// Both divided by e^(the largest logarithm): the mass, and the part that drawn items stand for.
     scaled: f64,
-    n_top: usize,
-    /// How many items each drawn one stands for.
-    weight: f64,
+    drawn: f64,
 }
 
 impl Mass {
-    /// From the scores of `n_top` items that stand for themselves and others that were drawn from `drawn_from`. Leaves e^(score - largest
-    /// score) in `shares`.
-    fn of(scores: &[f32], n_top: usize, drawn_from: u32, shares: &mut [f32]) -> Self {
-        let most = scores.iter().fold(f32::NEG_INFINITY, |most, &score| most.max(score));
-        let n_drawn = scores.len() - n_top;
-        let weight = f64::from(drawn_from) / n_drawn.max(1) as f64;
-        if scores.is_empty() {
-            return Self { log: f32::NEG_INFINITY, scaled: 0.0, n_top, weight };
+    /// From the scores of items that stand for themselves and the logarithm of the mass of others. Leaves e^(score - largest logarithm)
+    /// in `shares`.
+    fn of(top: &[f32], drawn: f32, shares: &mut [f32]) -> Self {
+        let most = top.iter().fold(drawn, |most, &score| most.max(score));
+        if most == f32::NEG_INFINITY {
+            return Self { log: most, scaled: 0.0, drawn: 0.0 };
         }
-        shares.iter_mut().zip(scores).for_each(|(share, score)| *share = score - most);
+        shares.iter_mut().zip(top).for_each(|(share, score)| *share = score - most);
         exp_slice(shares);
-        let sum = |shares: &[f32]| shares.iter().fold(0.0, |sum, &share| sum + f64::from(share));
-        let scaled = sum(&shares[..n_top]) + weight * sum(&shares[n_top..]);
-        Self { log: (f64::from(most) + scaled.ln()) as f32, scaled, n_top, weight }
+        let drawn = f64::from(drawn - most).exp();
+        let scaled = shares.iter().fold(drawn, |sum, &share| sum + f64::from(share));
+        Self { log: (f64::from(most) + scaled.ln()) as f32, scaled, drawn }
     }
 
-    /// Turns the shares into the slopes of the scores, from that of the mass's logarithm.
-    fn give_back(&self, slope: f32, shares: &mut [f32]) {
+    /// Turns the shares into the slopes of the scores, from that of the mass's logarithm; returns that of the logarithm of the others'.
+    fn give_back(&self, slope: f32, shares: &mut [f32]) -> f32 {
         let slope = if slope == 0.0 { 0.0 } else { f64::from(slope) / self.scaled };
-        let (top, drawn) = shares.split_at_mut(self.n_top);
-        top.iter_mut().for_each(|share| *share *= slope as f32);
-        drawn.iter_mut().for_each(|share| *share *= (slope * self.weight) as f32);
+        shares.iter_mut().for_each(|share| *share *= slope as f32);
+        (slope * self.drawn) as f32
     }
+}
+
+/// The log-sum-exp of some scores; leaves the share of each.
+fn shares_of(scores: &[f32], shares: &mut [f32]) -> f32 {
+    let mass = Mass::of(scores, f32::NEG_INFINITY, shares);
+    mass.give_back(1.0, shares);
+    mass.log
 }
 
 #[cfg(test)]

@@ -76,15 +76,25 @@ fn estimated(top: usize, sample: usize, cases: &Cases) -> Box<dyn Objective> {
     objective
 }
 
+/// The random items of a row.
+fn drawn_for(slate: &Slate, at: usize) -> Vec<usize> {
+    let barred = slate.estimated().map_or(&[][..], |estimated| estimated.barred.row(at));
+    let free = (0..).zip(slate.drawn()).filter(|(place, _)| !barred.contains(place));
+    free.map(|(_, &item)| item as usize).collect()
+}
+
 /// The loss of a row, and the slope of every item's score.
 fn ask(objective: &dyn Objective, slate: &Slate, batch: &Batch<'_>, at: usize) -> (f32, Vec<f64>) {
     let row = Row { batch, slate, at };
     let all = Drawn(3).of(batch.user(at).unwrap());
     let listed: Vec<f32> = row.items().iter().map(|&item| all[item as usize]).collect();
-    let rest: Vec<usize> = slate.left_out(at).map_or(Vec::new(), |left_out| {
-        let counts = |item: &u32| !row.items().contains(item) && !left_out.contains(item);
-        (0..N as u32).filter(counts).map(|item| item as usize).collect()
-    });
+    let rest: Vec<usize> = match slate.left_out(at) {
+        Some(left_out) => {
+            let counts = |item: &u32| !row.items().contains(item) && !left_out.contains(item);
+            (0..N as u32).filter(counts).map(|item| item as usize).collect()
+        }
+        None => drawn_for(slate, at),
+    };
     let mass: f64 = rest.iter().map(|&item| f64::from(all[item]).exp()).sum();
     let (mut grad, mut slope) = (vec![0.0; listed.len()], 0.0);
     let scores = Scores { listed: &listed, probes: &[], log_complement: mass.ln() as f32 };
@@ -98,15 +108,18 @@ fn ask(objective: &dyn Objective, slate: &Slate, batch: &Batch<'_>, at: usize) -
 #[test]
 fn two_items_and_three_that_stand_for_nine_by_hand() {
     // 2 + 4 + 9 / 3 (1 + 1 + 2) = 18.
-    let scores = [2.0f32, 4.0, 1.0, 1.0, 2.0].map(f32::ln);
-    let mut shares = [0.0; 5];
-    let mass = Mass::of(&scores, 2, 9, &mut shares);
+    let mut shares = [0.0; 2];
+    let mass = Mass::of(&[2f32.ln(), 4f32.ln()], 4f32.ln() + 3f32.ln(), &mut shares);
     assert!((mass.log - 18f32.ln()).abs() < 1e-6, "{}", mass.log);
-    mass.give_back(0.5, &mut shares);
-    for (slope, by_hand) in shares.iter().zip([2.0, 4.0, 3.0, 3.0, 6.0]) {
-        assert!((slope - by_hand / 36.0).abs() < 1e-6, "{shares:?}");
+    let others = mass.give_back(0.5, &mut shares);
+    for (slope, by_hand) in [shares[0], shares[1], others].iter().zip([2.0, 4.0, 12.0]) {
+        assert!((slope - by_hand / 36.0).abs() < 1e-6, "{shares:?} {others}");
     }
-    assert_eq!(Mass::of(&[], 0, 0, &mut []).log, f32::NEG_INFINITY);
+    let nothing = Mass::of(&[], f32::NEG_INFINITY, &mut []);
+    assert_eq!((nothing.log, nothing.give_back(0.0, &mut [])), (f32::NEG_INFINITY, 0.0));
+    let mut shares = [0.0; 3];
+    assert!((shares_of(&[0.0, 0.0, 2f32.ln()], &mut shares) - 4f32.ln()).abs() < 1e-6);
+    shares.iter().zip([0.25, 0.25, 0.5]).for_each(|(a, b)| assert!((a - b).abs() < 1e-6));
 }
 
 #[test]
@@ -115,15 +128,18 @@ fn a_part_that_is_everything_gives_the_exact_loss() {
     let rows: Vec<u32> = (0..cases.len() as u32).collect();
     let batch = Batch::new(&cases, &rows, 1, 7);
     let exact = Softmax.slate(&batch);
-    for (top, sample) in [(0, N), (20, N - 20), (N, 1)] {
+    for (top, sample) in [(0, N), (20, N), (N, 1)] {
         let objective = estimated(top, sample, &cases);
         let slate = objective.slate(&batch);
         for at in 0..rows.len() {
             let (loss, slopes) = ask(&*objective, &slate, &batch, at);
             let (expected, of_all) = ask(&Softmax, &exact, &batch, at);
             assert!((loss - expected).abs() < 1e-5, "{loss} {expected}");
-            for (ours, theirs) in slopes.iter().zip(&of_all) {
+            let spelled_out = ask(&*objective, &slate.spelled_out(), &batch, at);
+            assert!((loss - spelled_out.0).abs() < 1e-5, "{loss} {spelled_out:?}");
+            for ((ours, theirs), spelled) in slopes.iter().zip(&of_all).zip(&spelled_out.1) {
                 assert!((ours - theirs).abs() < 1e-5, "{at}: {ours} {theirs}");
+                assert!((ours - spelled).abs() < 1e-5, "{at}: {ours} {spelled}");
             }
         }
     }
@@ -133,14 +149,16 @@ fn a_part_that_is_everything_gives_the_exact_loss() {
 fn the_students_best_items_come_first_and_the_sample_is_of_the_others() {
     let cases = cases();
     let rows: Vec<u32> = (0..cases.len() as u32).collect();
-    let objective = estimated(7, 9, &cases);
+    let objective = estimated(7, 19, &cases);
     let batch = Batch::new(&cases, &rows, 1, 7);
     let slate = objective.slate(&batch);
     let division = slate.estimated().unwrap();
+    assert_eq!((slate.drawn().len(), division.asking().len()), (19, rows.len() - rows.len() / 3));
+    assert!(slate.drawn().is_sorted_by(|a, b| a < b));
     for at in 0..rows.len() {
-        let row = slate.listed().unwrap().row(at);
+        let (row, drawn) = (slate.listed().unwrap().row(at), drawn_for(&slate, at));
         if at % 3 == 2 {
-            assert_eq!(row, batch.targets(at), "nothing is asked for");
+            assert_eq!((row, drawn.len()), (batch.targets(at), 0), "nothing is asked for");
             continue;
         }
         let case = batch.case(at);
@@ -148,15 +166,14 @@ fn the_students_best_items_come_first_and_the_sample_is_of_the_others() {
         let mut best: Vec<u32> =
             (0..N as u32).filter(|item| !case.query.history.contains(item)).collect();
         best.sort_by(|&a, &b| scores[b as usize].total_cmp(&scores[a as usize]));
-        assert_eq!((row[0], &row[1..8]), (case.targets[0], &best[..7]));
-        let others = N - case.query.history.len() - 7;
-        let drawn = (row.len() - 8, division.top[at] as usize, division.drawn_from[at] as usize);
-        assert_eq!(drawn, (9, 7, others));
-        let mut distinct = row.to_vec();
-        distinct.sort_unstable();
-        distinct.dedup();
-        assert_eq!(distinct.len(), row.len());
-        assert!(row[8..].iter().all(|item| !case.query.history.contains(item)));
+        assert_eq!((row[0], &row[1..]), (case.targets[0], &best[..7]));
+        let free = |item: &&u32| !row.contains(item) && !case.query.history.contains(item);
+        let expected: Vec<usize> =
+            slate.drawn().iter().filter(free).map(|&item| item as usize).collect();
+        assert_eq!((&drawn, division.top[at]), (&expected, 7));
+        let others = (N - case.query.history.len() - 7) as f32;
+        let each = others / drawn.len() as f32;
+        assert!((division.stands_for[at] - each.ln()).abs() < 1e-6);
     }
 }
 
@@ -164,7 +181,7 @@ fn the_students_best_items_come_first_and_the_sample_is_of_the_others() {
 fn the_mean_of_many_estimates_is_the_mass() {
     let cases = cases();
     let rows = [0u32, 4];
-    for (top, sample) in [(0, 5), (6, 5), (6, 1)] {
+    for (top, sample) in [(0, 15), (6, 15), (6, 30)] {
         let objective = estimated(top, sample, &cases);
         let (mut sums, n) = ([0.0; 2], 20_000);
         let mut squares = [0.0; 2];
@@ -174,12 +191,16 @@ fn the_mean_of_many_estimates_is_the_mass() {
             let division = slate.estimated().unwrap();
             for at in 0..2 {
                 let scores = Drawn(3).of(batch.user(at).unwrap());
-                let items = &slate.listed().unwrap().row(at)[1..];
-                let rest: Vec<f32> = items.iter().map(|&item| scores[item as usize]).collect();
-                let (n_top, n_others) = (division.top[at] as usize, division.drawn_from[at]);
-                let mass = Mass::of(&rest, n_top, n_others, &mut vec![0.0; rest.len()]).log;
-                sums[at] += f64::from(mass).exp();
-                squares[at] += f64::from(mass).exp().powi(2);
+                let of = |items: &[u32]| -> Vec<f32> {
+                    items.iter().map(|&item| scores[item as usize]).collect()
+                };
+                let top = of(&slate.listed().unwrap().row(at)[1..]);
+                let drawn: Vec<f32> =
+                    drawn_for(&slate, at).iter().map(|&item| scores[item]).collect();
+                let drawn = shares_of(&drawn, &mut vec![0.0; drawn.len()]);
+                let mass = Mass::of(&top, drawn + division.stands_for[at], &mut vec![0.0; top.len()]);
+                sums[at] += f64::from(mass.log).exp();
+                squares[at] += f64::from(mass.log).exp().powi(2);
             }
         }
         for at in 0..2 {
@@ -201,7 +222,8 @@ fn draws_depend_on_the_cases_and_a_restored_objective_goes_on() {
     let rows: Vec<u32> = (0..200).map(|i| i * 7 % cases.len() as u32).collect();
     let fresh = || estimated(5, 4, &cases);
     let drawn = |objective: &dyn Objective, epoch: usize, rows: &[u32]| {
-        objective.slate(&Batch::new(&cases, rows, epoch, 7)).listed().unwrap().clone()
+        let slate = objective.slate(&Batch::new(&cases, rows, epoch, 7));
+        (slate.listed().unwrap().clone(), slate.drawn().to_vec())
     };
     let on = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
@@ -210,8 +232,10 @@ fn draws_depend_on_the_cases_and_a_restored_objective_goes_on() {
     let whole = on(1);
     assert!(on(2) == whole && on(3) == whole);
     assert_ne!(drawn(&*fresh(), 2, &rows), whole);
-    // Row 24 of the first batch is row 0 of the second: both begin a draw, and ask for a complement.
-    assert_eq!(drawn(&*fresh(), 1, &rows[24..]).row(0), whole.row(24));
+    // Row 24 of the first batch is row 0 of the second, and begins another draw.
+    let later = drawn(&*fresh(), 1, &rows[24..]);
+    assert_eq!(later.0.row(0), whole.0.row(24));
+    assert_ne!(later.1, whole.1);
     let mut objective = fresh();
     objective.refresh(2, &Drawn(8), &cases).unwrap();
     let mut again = Rest::around(
@@ -244,7 +268,7 @@ fn small_catalogues_stay_exact_and_large_ones_are_said_to_be_estimated() {
     assert_eq!(note(None, MANY_ITEMS - 1), None);
     assert_eq!(note(Some(Rest::Exact), MANY_ITEMS), None);
     let said = note(None, MANY_ITEMS).unwrap();
-    assert!(said.contains("first 200 and from 500 random ones of 200000"), "{said}");
+    assert!(said.contains("first 100 and from 4000 random ones of 50000"), "{said}");
     assert!(note(Some(Rest::Estimated(Estimate::default())), 10).is_some());
     let error = Rest::Estimated(Estimate { sample: 0, ..Estimate::default() }).check();
     assert!(

@@ -183,7 +183,7 @@ impl<T: Term> Blend<T> {
 
 impl<T: Term> Objective for Blend<T> {
     fn slate(&self, batch: &Batch<'_>) -> Slate {
-        let own = self.own.slate(batch);
+        let own = self.own.slate(batch).spelled_out().into_owned();
         let Some(own_listed) = own.listed() else { return Slate::All };
         let chunks = in_chunks(batch, |rows, sampler| {
             let mut parts = Parts::default();

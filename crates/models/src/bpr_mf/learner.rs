@@ -11,7 +11,7 @@ use rankstill_core::kernel::bpr::BprSgd;
 use rankstill_core::kernel::optimizer::Optimizer;
 use rankstill_core::kernel::slots::Slots;
 use rankstill_core::kernel::table::Table;
-use rankstill_core::{Batch, Interactions, Learner, Objective, Slate, Tensors, UserId};
+use rankstill_core::{Batch, Interactions, Learner, Lists, Objective, Slate, Tensors, UserId};
 use std::sync::Arc;
 
 /// A model with the scratch space of training.
@@ -106,10 +106,13 @@ impl Coder {
         slate: &Slate,
         objective: &dyn Objective,
     ) {
-        let Slate::Lists { listed, probes, .. } = slate else { return coded.code_all(items) };
+        let Some(listed) = slate.listed().filter(|_| !slate.reaches_all()) else {
+            return coded.code_all(items);
+        };
+        let probes = slate.probes().map_or(&[][..], Lists::values);
         let of_vectors =
             objective.vector_objective().map_or(Vec::new(), |of| of.items(batch, slate));
-        self.slots.assign(&[listed.values(), &of_vectors, probes.values()].concat());
+        self.slots.assign(&[listed.values(), slate.drawn(), &of_vectors, probes].concat());
         coded.code_rows(items, &self.slots, &mut self.rows);
     }
 

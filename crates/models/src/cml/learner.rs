@@ -66,6 +66,7 @@ impl CmlLearner {
 
     fn step_on(&mut self, batch: &Batch<'_>, slate: &Slate, objective: &dyn Objective) -> f64 {
         self.set_rate(batch.epoch);
+        let slate = &*slate.spelled_out();
         let loss = match slate {
             Slate::Lists { listed, probes, .. }
                 if probes.is_empty()

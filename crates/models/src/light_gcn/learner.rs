@@ -112,8 +112,9 @@ impl LightGcnLearner {
         self.nodes.clear();
         let first_item = self.n_users as u32;
         match slate {
-            Slate::Lists { listed, probes, .. } => {
-                self.item_slots.assign(&[listed.values(), probes.values()].concat());
+            Slate::Lists { listed, probes, .. } | Slate::WithSample { listed, probes, .. } => {
+                let needed = [listed.values(), probes.values(), slate.drawn()].concat();
+                self.item_slots.assign(&needed);
                 self.nodes.extend(self.item_slots.rows().iter().map(|item| first_item + item));
             }
             Slate::WithComplement { .. } | Slate::All => {
@@ -158,7 +159,7 @@ impl LightGcnLearner {
         for (&slot, &counts) in self.user_slots.slot_of().iter().zip(counts) {
             occurs[slot as usize] += u32::from(counts);
         }
-        if let Slate::Lists { listed, .. } | Slate::WithComplement { listed, .. } = slate {
+        if let Some(listed) = slate.listed() {
             for (items, _) in listed.iter().zip(counts).filter(|(_, counts)| **counts) {
                 for &item in items {
                     occurs[self.position[self.n_users + item as usize] as usize] += 1;

@@ -374,6 +374,7 @@ impl Learner for NeuLearner {
         let (loss, ()) = rayon::join(
             || {
                 self.users.fetch(&mut self.net.users, &self.net.tower, &users);
+                let slate = &*slate.spelled_out();
                 match slate {
                     Slate::Lists { listed, probes, .. } => {
                         self.step_on_lists(batch, &live, slate, [listed, probes], objective)

@@ -11,11 +11,13 @@
 
 mod everything;
 mod of_vectors;
+mod sample;
 mod wide;
 
 pub(crate) use everything::rows_to_gradients;
 
 use of_vectors::OfVectors;
+use sample::OfSample;
 use rankstill_core::kernel::complement::Complement;
 use rankstill_core::kernel::dense::axpy;
 use rankstill_core::kernel::optimizer::{AdamMode, Optimizer};
@@ -52,6 +54,8 @@ pub(crate) struct ItemHead {
     /// Created when a slate first needs the complement's mass; the gradient of its logarithm, one per row.
     complement: Option<Complement>,
     to_rest: Vec<f32>,
+    /// For slates with a sample.
+    of_sample: OfSample,
     /// For objectives that also use vectors.
     of_vectors: OfVectors,
     stride: usize,
@@ -91,6 +95,7 @@ impl ItemHead {
             wide_scores: Vec::new(),
             complement: None,
             to_rest: Vec::new(),
+            of_sample: OfSample::default(),
             of_vectors: OfVectors::default(),
             stride: 0,
             scale: 0.0,
@@ -110,21 +115,22 @@ impl ItemHead {
         debug_assert_eq!(context.of_row.len(), batch.len());
         self.stride = items.stride();
         self.scale = 1.0 / batch.len() as f32;
-        self.to_all = !matches!(slate, Slate::Lists { .. });
+        self.to_all = slate.reaches_all();
         self.to_rows.clear();
         self.to_rows.resize(batch.len() * self.stride, 0.0);
         let of_vectors = objective.vector_objective();
         self.of_vectors.look_at(of_vectors.map_or(Vec::new(), |of| of.items(batch, slate)));
+        self.of_sample.clear();
         let mut loss = match slate {
             Slate::Lists { listed, probes, .. } => {
-                self.score(items, context, listed);
+                self.score(items, context, listed, &[]);
                 self.score_probes(items, context, probes);
                 let loss = self.ask(batch, slate, &[], context.counts, objective);
-                let sources = &self.slots.slot_of()[..listed.values().len()];
-                let (rows, stride) = ((self.rows.as_slice(), self.stride), self.stride);
-                let (starts, grads) = (listed.starts(), &self.grads);
-                weighted_sums(starts, grads, sources, rows, stride, &mut self.to_rows);
+                self.sum_listed(listed);
                 loss
+            }
+            Slate::WithSample { .. } => {
+                self.step_with_sample(items, context, batch, slate, objective)
             }
             Slate::WithComplement { .. } if items.dim() <= FUSED => {
                 self.step_with_complement(items, context, batch, slate, objective)
@@ -197,7 +203,8 @@ impl ItemHead {
         slots: &'a mut Slots,
         out: &mut Vec<f32>,
     ) -> Option<&'a Slots> {
-        if self.to_all || !self.of_vectors.items.is_empty() {
+        let others = !(self.of_vectors.items.is_empty() && self.of_sample.is_empty());
+        if self.to_all || others {
             return self.item_gradients(context, out);
         }
         let (mut items, mut coef, mut source) = (Vec::new(), Vec::new(), Vec::new());
@@ -228,18 +235,26 @@ impl ItemHead {
         gradients: &[f32],
     ) {
         let stride = self.stride;
-        let Slate::Lists { listed, .. } = slate else {
+        let Some(listed) = slate.listed().filter(|_| !self.to_all) else {
             for (&id, gradient) in ids.iter().zip(gradients.chunks_exact(stride)) {
                 axpy(1.0, gradient, &mut self.to_items[id as usize * stride..][..stride]);
             }
             return items.apply_full(&self.to_items, self.scale);
         };
-        self.slots.assign(&[listed.values(), &self.of_vectors.items, ids].concat());
+        let others = [slate.drawn(), &self.of_vectors.items, ids];
+        self.slots.assign(&[&[listed.values()], &others[..]].concat().concat());
         self.with_terms(context, gradients, self.scale, |terms| items.apply(&self.slots, terms));
     }
 
-    fn score(&mut self, items: &mut Table, context: QueryVectors<'_>, listed: &Lists<ItemId>) {
-        self.assign(listed.values());
+    /// The scores of the listed items. `drawn`: others whose vectors a step needs.
+    fn score(
+        &mut self,
+        items: &mut Table,
+        context: QueryVectors<'_>,
+        listed: &Lists<ItemId>,
+        drawn: &[ItemId],
+    ) {
+        self.assign(listed.values(), drawn);
         self.rows.resize(self.slots.len() * self.stride, 0.0);
         items.fetch(&self.slots, &mut self.rows);
         spread(context.of_row, listed, &mut self.vector_of);
@@ -248,6 +263,13 @@ impl ItemHead {
         let sources = &self.slots.slot_of()[..listed.values().len()];
         let vectors = context.vectors;
         pair_dots(vectors, &self.vector_of, rows, sources, self.stride, &mut self.scores);
+    }
+
+    /// The gradient of the rows' vectors from the listed items.
+    fn sum_listed(&mut self, listed: &Lists<ItemId>) {
+        let sources = &self.slots.slot_of()[..listed.values().len()];
+        let (rows, starts) = ((self.rows.as_slice(), self.stride), listed.starts());
+        weighted_sums(starts, &self.grads, sources, rows, self.stride, &mut self.to_rows);
     }
 
     /// Probes are read from the table in place: most occur once per batch, and nothing is written.

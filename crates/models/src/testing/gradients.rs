@@ -288,11 +288,9 @@ struct Pull;
 
 impl VectorObjective for Pull {
     fn items(&self, batch: &Batch<'_>, slate: &Slate) -> Vec<ItemId> {
-        let mut items = match slate {
-            Slate::Lists { listed, .. } | Slate::WithComplement { listed, .. } => {
-                listed.values().to_vec()
-            }
-            Slate::All => vec![0, batch.cases.n_items() as u32 - 1],
+        let mut items = match slate.listed() {
+            Some(listed) => listed.values().to_vec(),
+            None => vec![0, batch.cases.n_items() as u32 - 1],
         };
         items.sort_unstable();
         items.dedup();

@@ -1,8 +1,9 @@
 //! Slates of every shape, scored naively, and objectives that ask for them.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use rankstill_core::rest::Estimate;
 use rankstill_core::{
-    Batch, Cases, Grad, Interactions, Lists, Objective, Recipe, Row, Scores, Slate,
+    Batch, Cases, Grad, Interactions, Lists, Objective, Recipe, Rest, Row, Scores, Slate,
 };
 use std::sync::Arc;
 
@@ -13,6 +14,12 @@ pub fn slate_of(slate: &Slate, at: usize, all: &[f32]) -> (Vec<f32>, f32) {
         Slate::Lists { listed, .. } => {
             let scores = listed.row(at).iter().map(|&item| all[item as usize]).collect();
             (scores, f32::NEG_INFINITY)
+        }
+        Slate::WithSample { listed, drawn, estimated, .. } => {
+            let barred = estimated.barred.row(at);
+            let free = (0..).zip(drawn).filter(|(place, _)| !barred.contains(place));
+            let mass = free.fold(0.0, |sum, (_, &item)| sum + f64::from(all[item as usize]).exp());
+            (listed.row(at).iter().map(|&item| all[item as usize]).collect(), mass.ln() as f32)
         }
         Slate::WithComplement { listed, left_out, asking, .. } => {
             let items = listed.row(at);
@@ -92,6 +99,7 @@ pub fn shapes() -> Vec<(&'static str, Box<dyn Objective>)> {
     vec![
         ("ragged", Box::new(RaggedLists)),
         ("complement", Box::new(WithComplement)),
+        ("sample", Box::new(WithSample)),
         ("all", Box::new(All)),
     ]
 }
@@ -148,6 +156,24 @@ impl Objective for WithComplement {
             *grad.log_complement += slope;
         }
         loss as f32
+    }
+}
+
+/// The same, with a sample instead of the complement.
+struct WithSample;
+impl WithSample {
+    fn objective(cases: &Cases) -> Box<dyn Objective> {
+        let rest = Rest::Estimated(Estimate { top: 0, sample: 9, refresh_every: 0 });
+        Rest::around(Some(rest), Box::new(WithComplement), cases.n_items(), cases.n_queries())
+    }
+}
+impl Objective for WithSample {
+    fn slate(&self, batch: &Batch<'_>) -> Slate {
+        Self::objective(batch.cases).slate(batch)
+    }
+
+    fn loss(&self, row: Row<'_>, scores: Scores<'_>, grad: Grad<'_>) -> f32 {
+        Self::objective(row.batch.cases).loss(row, scores, grad)
     }
 }
 

@@ -22,11 +22,11 @@ impl OfVectors {
 }
 
 impl ItemHead {
-    /// Assigns slots to the listed items, and then to those whose vectors are used.
-    pub(super) fn assign(&mut self, listed: &[ItemId]) {
-        match self.of_vectors.items.is_empty() {
+    /// Assigns slots to the listed items, to those that rows share, and then to those whose vectors are used.
+    pub(super) fn assign(&mut self, listed: &[ItemId], drawn: &[ItemId]) {
+        match self.of_vectors.items.is_empty() && drawn.is_empty() {
             true => self.slots.assign(listed),
-            false => self.slots.assign(&[listed, &self.of_vectors.items].concat()),
+            false => self.slots.assign(&[listed, drawn, &self.of_vectors.items].concat()),
         }
     }
 
@@ -77,8 +77,8 @@ impl ItemHead {
         loss
     }
 
-    /// The gradients of the items of a slate of lists: of the listed ones, of those whose vectors are used, and
-    /// the given gradients `more`.
+    /// The gradients of the items of a slate that does not reach all: of the listed ones, of those that rows share, of those whose
+    /// vectors are used, and the given gradients `more`.
     pub(super) fn with_terms<T>(
         &self,
         context: QueryVectors<'_>,
@@ -87,14 +87,14 @@ impl ItemHead {
         take: impl FnOnce(&Terms<'_>) -> T,
     ) -> T {
         let stride = self.stride;
-        let own = &self.of_vectors.grads;
+        let (shared, own) = (self.of_sample.grads(), self.of_vectors.grads.as_slice());
         let terms = |coef: &[f32], source: &[u32], vectors: &[f32]| {
             take(&Terms { coef, source, vectors, stride, scale, decay: 0.0 })
         };
-        if own.is_empty() && more.is_empty() {
+        if shared.is_empty() && own.is_empty() && more.is_empty() {
             return terms(&self.grads, &self.vector_of, context.vectors);
         }
-        let vectors = [context.vectors, own, more].concat();
+        let vectors = [context.vectors, shared, own, more].concat();
         let (first, end) = (context.vectors.len() / stride, vectors.len() / stride);
         let ones = std::iter::repeat_n(1.0, end - first);
         let coef: Vec<f32> = self.grads.iter().copied().chain(ones).collect();

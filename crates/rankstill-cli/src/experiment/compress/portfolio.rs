@@ -37,6 +37,7 @@ const LARGEST_INVERSE: usize = 12_500;
 const LARGEST_INVERSE_THOROUGH: usize = 30_000;
 /// A sequence model reads every history in every epoch.
 const MOST_SEQUENCE_ROWS: usize = 400_000;
+const MOST_SEQUENCE_ROWS_QUICK: usize = 100_000;
 /// With more of them it has one block: two take four times as long.
 const TWO_BLOCKS_ROWS: usize = 150_000;
 
@@ -100,19 +101,22 @@ pub fn candidates(shape: &Shape, effort: Effort) -> Vec<Candidate> {
             ("iALS-512", als(512, 0.03)),
         ],
     );
-    if shape.ordered && shape.rows <= MOST_SEQUENCE_ROWS && effort > Effort::Quick {
+    let most = if effort == Effort::Quick { MOST_SEQUENCE_ROWS_QUICK } else { MOST_SEQUENCE_ROWS };
+    if shape.ordered && shape.rows <= most {
         // Many negatives and a high rate reach more in five epochs than the paper's one negative in twenty. Of the last block only the last
         // position is computed, so two take four times as long as one.
-        let blocks = if thorough || shape.rows <= TWO_BLOCKS_ROWS { 2 } else { 1 };
+        let two = thorough || (effort == Effort::Normal && shape.rows <= TWO_BLOCKS_ROWS);
+        let (blocks, length) = if two { (2, 50) } else { (1, 20) };
+        let epochs = if effort == Effort::Quick { 4 } else { 12 };
         let sequence = |rate: f64| {
             json!({
-                "kind": "sas_rec", "blocks": blocks,
+                "kind": "sas_rec", "blocks": blocks, "length": length,
                 "loss": {"kind": "softmax", "negatives": 256},
                 "optimizer": {"kind": "adam", "learning_rate": rate},
-                "train": {"epochs": 12, "validate_every": 1, "patience": 2},
+                "train": {"epochs": epochs, "validate_every": 1, "patience": 2},
             })
         };
-        tried("sas_rec", &[("SASRec", sequence(0.003))]);
+        tried("sas_rec", &[("SASRec", sequence(if two { 0.003 } else { 0.005 }))]);
         if thorough {
             tried("sas_rec", &[("SASRec-slow", sequence(0.001))]);
         }
