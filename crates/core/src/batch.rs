@@ -117,15 +117,17 @@ pub enum Slate {
         /// See [`Slate::blended`].
         blended: Option<Box<Blended>>,
     },
-    /// The listed items and, as one number, the log-sum-exp of random items that all rows share, but for those that are barred from a
+    /// The listed items and, as one number, the log-sum-exp of random items that some rows share, but for those that are barred from a
     /// row. Stands for the complement of another slate: see [`crate::rest`].
     WithSample {
         /// Items to score.
         listed: Lists<ItemId>,
         /// See [`Slate::probes`].
         probes: Lists<ItemId>,
-        /// The random items: distinct, ascending.
-        drawn: Vec<ItemId>,
+        /// The random items: those of row i are `drawn.row(i / sharing)`; distinct, ascending, and equally many.
+        drawn: Lists<ItemId>,
+        /// How many rows share a draw.
+        sharing: usize,
         /// See [`Slate::estimated`].
         estimated: Box<Estimated>,
     },
@@ -150,7 +152,7 @@ pub struct Estimated {
     pub exact: Slate,
     /// For each row, the number of items of the complement that follow and stand for themselves. Any further items were drawn.
     pub top: Vec<u32>,
-    /// For each row, which of the drawn items are not for it: their positions, ascending. All are where nothing is asked for.
+    /// For each row, which items of its draw are not for it: their positions, ascending. All are where nothing is asked for.
     pub barred: Lists<u32>,
     /// For each row, the logarithm of the number of items that each drawn one stands for.
     pub stands_for: Vec<f32>,
@@ -243,28 +245,38 @@ impl Slate {
         matches!(self, Self::WithComplement { .. } | Self::All)
     }
 
-    /// The items that rows share, besides those of their own ([`Slate::WithSample`]).
+    /// The random items of all rows, one draw after the other ([`Slate::WithSample`]).
     #[must_use]
     pub fn drawn(&self) -> &[ItemId] {
         match self {
-            Self::WithSample { drawn, .. } => drawn,
+            Self::WithSample { drawn, .. } => drawn.values(),
             Self::Lists { .. } | Self::WithComplement { .. } | Self::All => &[],
         }
+    }
+
+    /// Those of them that stand for the complement of row `at`.
+    pub fn drawn_for(&self, at: usize) -> impl Iterator<Item = ItemId> + '_ {
+        let (drawn, barred): (&[ItemId], &[u32]) = match self {
+            Self::WithSample { drawn, sharing, estimated, .. } => {
+                (drawn.row(at / sharing), estimated.barred.row(at))
+            }
+            Self::Lists { .. } | Self::WithComplement { .. } | Self::All => (&[], &[]),
+        };
+        let mut barred = barred.iter().copied().peekable();
+        let free = move |(at, _): &(u32, &ItemId)| barred.next_if_eq(at).is_none();
+        (0..).zip(drawn).filter(free).map(|(_, &item)| item)
     }
 
     /// The same with shared items listed in each row, for learners that have no quicker way with them.
     #[must_use]
     pub fn spelled_out(&self) -> Cow<'_, Self> {
-        let Self::WithSample { listed, probes, drawn, estimated } = self else {
+        let Self::WithSample { listed, probes, drawn, sharing, estimated } = self else {
             return Cow::Borrowed(self);
         };
-        let Estimated { barred, .. } = &**estimated;
-        let n = listed.values().len() + listed.len() * drawn.len();
+        let n = listed.values().len() + sharing * drawn.values().len();
         let mut all = Lists::with_capacity(listed.len(), n);
-        for (row, barred) in listed.iter().zip(barred.iter()) {
-            let mut barred = barred.iter().copied().peekable();
-            let free = (0..).zip(drawn).filter(|(at, _)| barred.next_if_eq(at).is_none());
-            all.push(row.iter().copied().chain(free.map(|(_, &item)| item)));
+        for (at, row) in listed.iter().enumerate() {
+            all.push(row.iter().copied().chain(self.drawn_for(at)));
         }
         let (probes, estimated) = (probes.clone(), Some(estimated.clone()));
         Cow::Owned(Self::Lists { listed: all, probes, blended: None, estimated })

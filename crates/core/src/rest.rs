@@ -12,9 +12,10 @@
 //! - U: those among `sample` random items of the catalogue that are in the complement and not in H: a uniform sample of the n such
 //!   items. If the sample is the catalogue, the result is exact.
 //!
-//! **All rows of a batch share the random items.** The products of rows and shared items are one dense product, which costs a tenth of
-//! scattered ones, and an item takes one step for all rows. So thousands can be drawn where a few hundred of each row's own would be
-//! slower: less noise in each row, at the price that the rows of a batch err together. The draw is keyed by the batch's first row.
+//! **Sixty-four rows of a batch share the random items.** The products of rows and shared items are dense, which costs a tenth of scattered
+//! ones. So a thousand can be drawn where a few hundred of each row's own would be slower: less noise in each row, at the price that
+//! the rows err together. If the whole batch shared one draw, an item would have a step with a large gradient now and then, which Adam
+//! takes as noise and slows down. A draw is keyed by its first row.
 //!
 //! Given H the estimate of R is unbiased (that of ln R is low by half the squared relative error, as with every sampled softmax, and a
 //! row for which none of the random items is left counts H alone), and H carries most of the mass: a part of the catalogue can only
@@ -58,7 +59,7 @@ pub struct Estimate {
 
 impl Default for Estimate {
     fn default() -> Self {
-        Self { top: 100, sample: 4000, refresh_every: 0 }
+        Self { top: 100, sample: 1000, refresh_every: 0 }
     }
 }
 
@@ -122,27 +123,24 @@ struct WithEstimate {
 /// Keeps the draws apart from all others.
 const SAMPLE: u64 = 0x5245_5354;
 
-/// Rows of one task.
-const CHUNK: usize = 64;
+/// Rows that share a draw.
+const SHARING: usize = 64;
 
 impl Objective for WithEstimate {
     fn slate(&self, batch: &Batch<'_>) -> Slate {
         let exact = self.objective.slate(batch);
         let Slate::WithComplement { listed, probes, .. } = &exact else { return exact };
-        if batch.is_empty() {
-            return exact;
-        }
         let n = self.settings.sample.min(self.n_items);
-        let sample = SharedSample::new(self.n_items, n, false, &mut batch.rng(0, SAMPLE));
-        let mut drawn = sample.items().to_vec();
-        drawn.sort_unstable();
-        let draw = Draw { drawn: &drawn, sample: &sample };
-        let parts: Vec<Part> = (0..batch.len().div_ceil(CHUNK))
+        let parts: Vec<Part> = (0..batch.len().div_ceil(SHARING))
             .into_par_iter()
             .map_init(
-                || ItemSampler::new(self.n_items),
-                |sampler, chunk| {
-                    let rows = chunk * CHUNK..((chunk + 1) * CHUNK).min(batch.len());
+                || (ItemSampler::new(self.n_items), SharedSample::empty(self.n_items, false)),
+                |(sampler, sample), group| {
+                    let rows = group * SHARING..((group + 1) * SHARING).min(batch.len());
+                    sample.draw(n, &mut batch.rng(rows.start, SAMPLE));
+                    let mut drawn = sample.items().to_vec();
+                    drawn.sort_unstable();
+                    let draw = Draw { drawn: &drawn, sample };
                     let mut part = Part::default();
                     for at in rows {
                         let (own, left_out) = (listed.row(at), exact.left_out(at));
@@ -154,6 +152,7 @@ impl Objective for WithEstimate {
                             None => part.add_without_complement(own, draw),
                         }
                     }
+                    part.drawn.push(drawn);
                     part
                 },
             )
@@ -161,9 +160,9 @@ impl Objective for WithEstimate {
         let mut whole = Part::default();
         parts.into_iter().for_each(|part| whole.append(part));
         let probes = probes.clone();
-        let Part { listed, top, barred, stands_for } = whole;
+        let Part { listed, top, barred, stands_for, drawn } = whole;
         let estimated = Box::new(Estimated { exact, top, barred, stands_for });
-        Slate::WithSample { listed, probes, drawn, estimated }
+        Slate::WithSample { listed, probes, drawn, sharing: SHARING, estimated }
     }
 
     fn loss(&self, row: Row<'_>, scores: Scores<'_>, grad: Grad<'_>) -> f32 {
@@ -244,7 +243,7 @@ impl Objective for WithEstimate {
     }
 }
 
-/// The random items of a batch.
+/// The random items of a group of rows.
 #[derive(Clone, Copy)]
 struct Draw<'a> {
     /// Ascending.
@@ -253,13 +252,14 @@ struct Draw<'a> {
     sample: &'a SharedSample,
 }
 
-/// Some rows of a slate.
+/// Some rows of a slate, with their draws.
 #[derive(Default)]
 struct Part {
     listed: Lists<ItemId>,
     top: Vec<u32>,
     barred: Lists<u32>,
     stands_for: Vec<f32>,
+    drawn: Lists<ItemId>,
 }
 
 impl Part {
@@ -299,6 +299,7 @@ impl Part {
         self.top.extend(other.top);
         self.barred.append(other.barred);
         self.stands_for.extend(other.stands_for);
+        self.drawn.append(other.drawn);
     }
 }
 

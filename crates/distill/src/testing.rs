@@ -310,11 +310,7 @@ pub(crate) fn ask(
     let listed = slate.listed().map_or(scores.to_vec(), |_| of(row.items()));
     let probes = slate.probes().map_or(Vec::new(), |probes| of(probes.row(at)));
     let complement: Vec<usize> = match slate.left_out(at) {
-        None => {
-            let barred = slate.estimated().map_or(&[][..], |estimated| estimated.barred.row(at));
-            let free = (0..).zip(slate.drawn()).filter(|(place, _)| !barred.contains(place));
-            free.map(|(_, &item)| item as usize).collect()
-        }
+        None => slate.drawn_for(at).map(|item| item as usize).collect(),
         Some(left_out) => {
             let counts = |item: &ItemId| !row.items().contains(item) && !left_out.contains(item);
             (0..N as u32).filter(counts).map(|item| item as usize).collect()

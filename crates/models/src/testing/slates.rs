@@ -15,10 +15,9 @@ pub fn slate_of(slate: &Slate, at: usize, all: &[f32]) -> (Vec<f32>, f32) {
             let scores = listed.row(at).iter().map(|&item| all[item as usize]).collect();
             (scores, f32::NEG_INFINITY)
         }
-        Slate::WithSample { listed, drawn, estimated, .. } => {
-            let barred = estimated.barred.row(at);
-            let free = (0..).zip(drawn).filter(|(place, _)| !barred.contains(place));
-            let mass = free.fold(0.0, |sum, (_, &item)| sum + f64::from(all[item as usize]).exp());
+        Slate::WithSample { listed, .. } => {
+            let exp = |item: u32| f64::from(all[item as usize]).exp();
+            let mass = slate.drawn_for(at).fold(0.0, |sum, item| sum + exp(item));
             (listed.row(at).iter().map(|&item| all[item as usize]).collect(), mass.ln() as f32)
         }
         Slate::WithComplement { listed, left_out, asking, .. } => {

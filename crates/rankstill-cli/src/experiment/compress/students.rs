@@ -123,7 +123,7 @@ fn taught(shape: &Shape, mut settings: Value) -> Value {
     lists["teachers"] = json!([ENSEMBLE]);
     lists["rest"] = match shape.items < MANY_ITEMS {
         true => json!("exact"),
-        false => json!({"estimated": {"top": 100, "sample": 4000}}),
+        false => json!({"estimated": {"top": 100, "sample": 1000}}),
     };
     settings["distill"] = lists;
     settings
