@@ -59,7 +59,7 @@ pub struct Estimate {
 
 impl Default for Estimate {
     fn default() -> Self {
-        Self { top: 100, sample: 1000, refresh_every: 0 }
+        Self { top: 300, sample: 2000, refresh_every: 0 }
     }
 }
 

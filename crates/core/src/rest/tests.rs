@@ -260,7 +260,7 @@ fn small_catalogues_stay_exact_and_large_ones_are_said_to_be_estimated() {
     assert_eq!(note(None, MANY_ITEMS - 1), None);
     assert_eq!(note(Some(Rest::Exact), MANY_ITEMS), None);
     let said = note(None, MANY_ITEMS).unwrap();
-    assert!(said.contains("first 100 and from 1000 random ones of 50000"), "{said}");
+    assert!(said.contains("first 300 and from 2000 random ones of 50000"), "{said}");
     assert!(note(Some(Rest::Estimated(Estimate::default())), 10).is_some());
     let error = Rest::Estimated(Estimate { sample: 0, ..Estimate::default() }).check();
     assert!(
