@@ -187,6 +187,11 @@ fn naive_loss(
             let goal = f64::from(u8::from(history.contains(&(i as u32))));
             s + 0.5 * (scores[i] - goal).powi(2)
         }),
+        Slate::WithSample { estimated, .. } => {
+            let drawn: f64 = slate.drawn_for(at).map(|i| scores[i as usize].exp()).sum();
+            let rest = drawn * f64::from(estimated.stands_for[at]).exp();
+            targets.iter().fold(0.0, |s, &i| s + (rest / scores[i as usize].exp()).ln_1p())
+        }
         Slate::WithComplement { left_out, asking, .. } => {
             assert_eq!(name, "complement");
             let asks = asking.contains(&(at as u32));
