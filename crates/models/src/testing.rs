@@ -237,6 +237,7 @@ fn interrupted_at(
             validate: Some(&validate),
             watch: Some(&mut watch),
             checkpoints: Some(Checkpointing { save: &save, load: &load, every: Duration::MAX }),
+            ..Fit::seeded(0)
         };
         match recipe.fit(train, fit) {
             Ok(model) => return (model.tensors(), watch.1),

@@ -7,7 +7,7 @@ use rankstill::data::{Column, ColumnTable};
 use rankstill::eval::compare::Comparison;
 use rankstill::eval::report::comparisons;
 use rankstill::eval::{ComparisonOptions, compare, significance};
-use rankstill_cli::progress::Screen;
+use crate::progress::Screen;
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]

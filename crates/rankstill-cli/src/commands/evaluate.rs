@@ -11,7 +11,7 @@ use rankstill::core::text_table::TextTable;
 use rankstill::core::{Cases, Lists, Span};
 use rankstill::eval::metric::parse_all;
 use rankstill::eval::{Dialect, Needs, Outcome};
-use rankstill_cli::progress::Screen;
+use crate::progress::Screen;
 use serde_json::json;
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use clap::Args;
 use rankstill::core::atomic_write::{self, Lock};
 use rankstill::data::{Column, ColumnKind, TableWriter};
-use rankstill_cli::progress::Screen;
+use crate::progress::Screen;
 use std::io::Write as _;
 use std::path::PathBuf;
 

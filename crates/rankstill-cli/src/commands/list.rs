@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use rankstill::core::registry::{Config, Entry};
 use rankstill::{data, distill, eval, models};
-use rankstill_cli::progress::Screen;
+use crate::progress::Screen;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 

@@ -5,10 +5,10 @@ use clap::Args;
 use rankstill::core::atomic_write::Lock;
 use rankstill::core::registry::Config;
 use rankstill::data::prepare::PrepareReport;
-use rankstill_cli::experiment::data;
-use rankstill_cli::experiment::spec::{DataSpec, SplitFiles};
-use rankstill_cli::experiment::tree::set;
-use rankstill_cli::progress::Screen;
+use crate::experiment::data;
+use crate::experiment::spec::{DataSpec, SplitFiles};
+use crate::experiment::tree::set;
+use crate::progress::Screen;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 

@@ -3,8 +3,8 @@
 use anyhow::{Context as _, Result};
 use clap::Args;
 use rankstill::core::atomic_write::{self, Lock};
-use rankstill_cli::experiment::again;
-use rankstill_cli::progress::Screen;
+use crate::experiment::again;
+use crate::progress::Screen;
 use std::path::PathBuf;
 
 #[derive(Args)]

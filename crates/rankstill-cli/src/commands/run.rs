@@ -2,10 +2,10 @@
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use rankstill_cli::experiment::plan::ExperimentPlan;
-use rankstill_cli::experiment::run;
-use rankstill_cli::experiment::spec::Spec;
-use rankstill_cli::progress::Screen;
+use crate::experiment::plan::ExperimentPlan;
+use crate::experiment::run;
+use crate::experiment::spec::Spec;
+use crate::progress::Screen;
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]

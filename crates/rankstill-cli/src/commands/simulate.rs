@@ -4,8 +4,8 @@ use anyhow::{Result, ensure};
 use clap::Args;
 use rankstill::core::registry::Config;
 use rankstill::data::simulate::{SimulateOptions, simulate_to};
-use rankstill_cli::experiment::tree::set;
-use rankstill_cli::progress::Screen;
+use crate::experiment::tree::set;
+use crate::progress::Screen;
 use serde_json::json;
 use std::path::PathBuf;
 

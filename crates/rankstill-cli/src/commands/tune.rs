@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 use clap::Args;
-use rankstill_cli::experiment::tree;
-use rankstill_cli::experiment::tune::{result::EXPERIMENT, tune};
-use rankstill_cli::progress::Screen;
+use crate::experiment::tree;
+use crate::experiment::tune::{result::EXPERIMENT, tune};
+use crate::progress::Screen;
 use std::path::PathBuf;
 
 #[derive(Args)]

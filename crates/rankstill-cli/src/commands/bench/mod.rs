@@ -12,7 +12,7 @@ use self::random_model::random_model;
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 use rankstill::core::Precision;
-use rankstill_cli::progress::Screen;
+use crate::progress::Screen;
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;

@@ -6,8 +6,8 @@ use rankstill::core::{Case, ItemId, Rankings, UserId, Vocab};
 use rankstill::data::dataset::Dataset;
 use rankstill::data::rankings::{RankingRows, RankingsFile, read_graded_log, read_pair_log};
 use rankstill::data::{Log, LogFile, Understood};
-use rankstill_cli::experiment::data::is_prepared;
-use rankstill_cli::reading::{Reading, hinted};
+use crate::experiment::data::is_prepared;
+use crate::reading::{Reading, hinted};
 use std::path::{Path, PathBuf};
 
 /// All inputs, in the numbers of one catalogue: that of all files, the test part first.
