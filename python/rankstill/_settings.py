@@ -94,9 +94,12 @@ class Settings:
     def __getattr__(self, name: str) -> Any:
         if not name.startswith("_"):
             settings = self.to_dict()
-            key = name.rstrip("_")
-            if key in settings or name in type(self).__annotations__:
-                return settings.get(key)
+            if name.rstrip("_") in settings:
+                return settings[name.rstrip("_")]
+            # An experiment file leaves it out where it is the default.
+            defaults = type(self).__init__.__kwdefaults__ or {}
+            if name in defaults:
+                return defaults[name].value
         raise AttributeError(f"{type(self).__name__} has no setting `{name}`")
 
     def __setattr__(self, name: str, value: object) -> None:
