@@ -454,8 +454,10 @@ def metric_class(line: dict) -> tuple[str, str]:
         self._name(at)
 '''
     if name == "rbo":
-        body = body.replace("at: int | None = None)", "at: int | None = None, p: float | None = None)").replace("self._name(at)", "self._name(at, p)")
-        body = body.replace(f"        at: {whole}\n", f"        at: {whole}\n        p: How slowly the weight of later places falls, below 1.\n")
+        doc = f"        at: {whole}\n"
+        body = body.replace(doc, doc + "        p: How slowly the weight of later places falls, below 1.\n")
+        body = body.replace(f"at: {at})", f"at: {at}, p: float | None = None)")
+        body = body.replace("self._name(at)", "self._name(at, p)")
     return title, body
 
 

@@ -23,7 +23,10 @@ def of(given: Any) -> list[tuple[str, Any, str | None]]:
 def _of_matrix(matrix: Any) -> list[tuple[str, Any, str | None]]:
     """Rows are users, columns are items; values that differ are weights."""
     entries = matrix.tocoo()
-    columns = [("user", entries.row.astype(np.int64), None), ("item", entries.col.astype(np.int64), None)]
+    columns: list[tuple[str, Any, str | None]] = [
+        ("user", entries.row.astype(np.int64), None),
+        ("item", entries.col.astype(np.int64), None),
+    ]
     if entries.nnz and (entries.data != entries.data[0]).any():
         columns.append(("weight", entries.data.astype(np.float64), None))
     return columns

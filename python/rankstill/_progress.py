@@ -11,9 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-def bar(
-    progress: bool | Callable[[float, str], object], title: str
-) -> AbstractContextManager[Callable[[float, str], object] | None]:
+def bar(progress: bool | Callable[[float, str], object], title: str) -> AbstractContextManager[Callable[[float, str], object] | None]:
     """A function of the share that is done and a text, or `None`."""
     if callable(progress):
         return nullcontext(progress)
@@ -23,7 +21,7 @@ def bar(
 @contextmanager
 def _shown(title: str) -> Iterator[Callable[[float, str], object]]:
     try:
-        from tqdm.auto import tqdm
+        from tqdm.auto import tqdm  # type: ignore[import-untyped, unused-ignore]
     except ImportError:
         yield from _line(title)
         return

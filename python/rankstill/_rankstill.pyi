@@ -1,31 +1,44 @@
 """Types of the extension module. What classes and functions do is in their docstrings."""
 
 from collections.abc import Callable, Mapping, Sequence
-from os import PathLike
 from types import TracebackType
-from typing import Any, Literal, Protocol, TypeAlias, final
+from typing import Any, Literal, final
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import disjoint_base
 
 from ._settings import Distiller, Metric, Split
 from ._tables import Fusion
+from ._types import Floats, Ids, Log, Path, Progress
 from .tables import Filter, History, Mask
 
+__all__ = [
+    "Batch",
+    "ConfigError",
+    "DataError",
+    "Dataset",
+    "Model",
+    "Rankings",
+    "RankstillError",
+    "Report",
+    "Run",
+    "Server",
+    "Table",
+    "Teacher",
+    "__version__",
+    "compress",
+    "distil",
+    "evaluate",
+    "fit",
+    "load",
+    "main",
+    "resolve",
+    "run",
+    "serve",
+]
+
 __version__: str
-
-Id: TypeAlias = str | int
-Ids: TypeAlias = Sequence[Id] | npt.NDArray[Any] | Any
-"""A list, an array or a column of ids."""
-Floats: TypeAlias = npt.NDArray[np.float32]
-Progress: TypeAlias = Callable[[float, str], object] | None
-Path: TypeAlias = str | PathLike[str]
-
-class ArrowStream(Protocol):
-    def __arrow_c_stream__(self, requested_schema: object = None) -> object: ...
-
-Log: TypeAlias = ArrowStream | Mapping[str, Any] | Path | Any
-"""A data frame, a table of Arrow, a sparse matrix, a dictionary of columns, or a path."""
 
 class ConfigError(ValueError): ...
 class DataError(ValueError): ...
@@ -61,6 +74,7 @@ class Dataset:
     def manifest(self) -> dict[str, Any]: ...
     def table(self, part: Literal["train", "valid", "test"] = "train", *, numbers: bool = False) -> Table: ...
 
+@disjoint_base
 class Table:
     @property
     def columns(self) -> list[str]: ...

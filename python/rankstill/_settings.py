@@ -8,13 +8,11 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from typing import Any, ClassVar, TypeVar
-
-    from typing_extensions import Self
+    from contextlib import AbstractContextManager
+    from typing import Any, ClassVar, Self
 
     from ._rankstill import Dataset, Model, Teacher
 
-    T = TypeVar("T")
     Progress = bool | Callable[[float, str], object]
 
 
@@ -30,9 +28,9 @@ class _Default:
         return repr(self.value)
 
 
-def default(value: T) -> T:
+def default(value: Any) -> Any:
     """Marks a keyword that was not given, so that presets and recipes keep their own defaults."""
-    return _Default(value)  # type: ignore[return-value]
+    return _Default(value)
 
 
 def to_json(value: object) -> str:
@@ -79,7 +77,7 @@ class Settings:
         """
         import json
 
-        return {"kind": self.kind} | json.loads(self._json)
+        return {"kind": self.kind, **json.loads(self._json)}
 
     def replace(self, **changes: object) -> Self:
         """The same settings with changes.
@@ -106,7 +104,7 @@ class Settings:
         raise AttributeError(f"{type(self).__name__} cannot be changed; make another one: .replace({name}=...)")
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self._json == other._json  # type: ignore[attr-defined]
+        return type(self) is type(other) and self._json == other._json
 
     def __hash__(self) -> int:
         return hash((self.kind, self._json))
@@ -160,9 +158,7 @@ class Recipe(Settings):
             'item_cf'
         """
         with _bar(progress, name or self.kind) as bar:
-            return _rankstill.fit(
-                self.kind, self._json, data, seed=seed, validate=validate, states=states, name=name, progress=bar
-            )
+            return _rankstill.fit(self.kind, self._json, data, seed=seed, validate=validate, states=states, name=name, progress=bar)
 
     def distil(
         self,
@@ -191,12 +187,10 @@ class Recipe(Settings):
             >>> student.distil(data, rk.ItemCf().fit(data), method=rk.RankDistil(k=2)).card["distilled"]["kind"]
             'rank_distil'
         """
-        several = list(teachers) if isinstance(teachers, (list, tuple)) else [teachers]
+        several: list[Any] = list(teachers) if isinstance(teachers, (list, tuple)) else [teachers]
         chosen = {"kind": "rrd", "mode": "direct"} if method is None else method
         with _bar(progress, name or self.kind) as bar:
-            return _rankstill.distil(
-                self.kind, self._json, data, several, chosen, seed=seed, validate=validate, name=name, progress=bar
-            )
+            return _rankstill.distil(self.kind, self._json, data, several, chosen, seed=seed, validate=validate, name=name, progress=bar)
 
 
 class Distiller(Settings):
@@ -269,7 +263,7 @@ def _named(kind: type[Metric], text: str) -> Metric:
     return metric
 
 
-def _bar(progress: Progress, title: str) -> Any:
+def _bar(progress: Progress, title: str) -> AbstractContextManager[Callable[[float, str], object] | None]:
     from ._progress import bar
 
     return bar(progress, title)

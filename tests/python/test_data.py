@@ -22,7 +22,7 @@ def content(data):
         pa.table,
         lambda log: pl.DataFrame(log).lazy().collect(),
         lambda log: pa.table(log).to_reader(max_chunksize=7),
-        lambda log: duckdb.sql("select * from frame") if (frame := pl.DataFrame(log)) is not None else None,
+        lambda log: duckdb.table("frame", connection=duckdb.connect().register("frame", pl.DataFrame(log))),
         lambda log: {name: list(column) for name, column in log.items()},
         lambda log: pl.DataFrame(log).with_columns(pl.from_epoch("timestamp").alias("timestamp")),
         lambda log: pd.DataFrame(log).assign(timestamp=lambda x: pd.to_datetime(x.timestamp, unit="s")),

@@ -15,8 +15,6 @@ import polars as pl
 import pytest
 import rankstill as rk
 
-SLOW = ("BoostedTrees",)
-
 
 def cli(*args):
     return subprocess.run([sys.executable, "-m", "rankstill", *map(str, args)], check=True, capture_output=True, text=True).stdout
@@ -39,8 +37,9 @@ def test_every_model_fits_recommends_and_round_trips(name, data, tmp_path):
         assert other.recommend(k=5).to_polars().equals(lists.to_polars())
 
 
-@pytest.mark.parametrize(("kind", "model"), [("ease", rk.Ease()), ("implicit_als", rk.ImplicitAls(dim=8)), ("bpr_mf", rk.BprMf(dim=8, train={"epochs": 3}))])
-def test_artefacts_are_those_of_the_command_line(kind, model, log, tmp_path):
+@pytest.mark.parametrize("model", [rk.Ease(), rk.ImplicitAls(dim=8), rk.BprMf(dim=8, train={"epochs": 3})], ids=lambda model: model.kind)
+def test_artefacts_are_those_of_the_command_line(model, log, tmp_path):
+    kind = model.kind
     pl.DataFrame(log).write_parquet(tmp_path / "log.parquet")
     changed = {"implicit_als": ["dim=8"], "bpr_mf": ["dim=8", "train.epochs=3"]}.get(kind, [])
     sets = [word for one in [*changed, "evaluate.latency_seconds=0"] for word in ("--set", one)]
@@ -150,6 +149,7 @@ HEAVY = {
     "Path": (LARGE, {"low_rank": {"rank": 512}}),
     "ImplicitAls": (LARGE, {"dim": 256, "iterations": 1000}),
     "BoostedTrees": (TEXT, {"users": 0, "budget": 2.0}),
+    "CfGan": ({**TEXT, "users": 5_000}, ENDLESS),
 }
 COUNTED = ("Pop", "UserKnn")  # one pass over the log
 

@@ -12,7 +12,9 @@ import rankstill as rk
 @pytest.fixture(scope="module")
 def report(als, data):
     lists = als.recommend(k=20)
-    return rk.evaluate({"als": als, "pop": rk.Pop().fit(data), "lists": lists}, data, metrics=["ndcg@10", rk.metrics.Recall(at=10), "coverage@10"])
+    return rk.evaluate(
+        {"als": als, "pop": rk.Pop().fit(data), "lists": lists}, data, metrics=["ndcg@10", rk.metrics.Recall(at=10), "coverage@10"]
+    )
 
 
 def test_reports_hold_values(report):
@@ -92,7 +94,9 @@ def test_a_run_is_that_of_the_command_line(tmp_path, log):
 
 def test_compress_takes_what_is_in_memory(tmp_path, log, als, data):
     lists = rk.Teacher.from_scores(lambda batch: als.user_vectors()[batch.numbers] @ als.item_vectors().T, name="net")
-    run = rk.compress(pl.DataFrame(log), out=tmp_path / "run", teachers={"mine": als, "net": lists}, effort="quick", keep=0.5, split="chronological")
+    teachers = {"mine": als, "net": lists}
+    out, frame = tmp_path / "run", pl.DataFrame(log)
+    run = rk.compress(frame, out=out, teachers=teachers, effort="quick", keep=0.5, split="chronological")
     assert run.best is not None and len(run.best.recommend(k=3)[0]) == 3
     names = [model["name"] for model in run.frontier]
     assert any("mine" in name for name in names) and any("net" in name for name in names) and "ndcg@10" in repr(run)

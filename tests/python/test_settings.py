@@ -46,7 +46,7 @@ def test_settings_are_frozen_and_checked_at_once():
     with pytest.raises(rk.ConfigError, match="bpr_mf.dim"):
         rk.BprMf(dim=0)
     with pytest.raises(AttributeError, match="no setting `sizes`"):
-        mf.sizes
+        _ = mf.sizes
 
 
 def test_words_of_python_have_an_underscore():

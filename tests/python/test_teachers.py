@@ -65,7 +65,8 @@ def test_het_comp_goes_through_states(als, data, small):
 
 
 def test_several_teachers_are_one_ensemble(als, data, small):
-    both = rk.Teacher.ensemble([als, rk.ItemCf().fit(data), rk.Teacher.from_rankings(als.recommend())], fusion={"kind": "borda"}, name="all")
+    members = [als, rk.ItemCf().fit(data), rk.Teacher.from_rankings(als.recommend())]
+    both = rk.Teacher.ensemble(members, fusion={"kind": "borda"}, name="all")
     student = small.distil(data, both)
     assert student.card["distilled"]["teachers"] == ["all"]
     report = rk.evaluate({"all": both, "als": als}, data, ["ndcg@10"])

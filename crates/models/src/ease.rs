@@ -31,7 +31,10 @@ use rankstill_core::kernel::cholesky::{NotPositiveDefinite, invert};
 use rankstill_core::kernel::csr::Csr;
 use rankstill_core::kernel::dense::axpy;
 use rankstill_core::kernel::panels::Rows;
-use rankstill_core::{Error, Fit, Interactions, ItemId, Model, ModelConfig, Query, Recipe, Result, Scorer, Stop, Tensors};
+use rankstill_core::{
+    Error, Fit, Interactions, ItemId, Model, ModelConfig, Query, Recipe, Result, Scorer, Stop,
+    Tensors,
+};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -375,7 +378,10 @@ mod tests {
         // X = [1 1; 1 0], l2 = 1: X'X + I = [3 1; 1 2], P = [2 -1; -1 3] / 5, B = [0 1/3; 1/2 0].
         let baskets = baskets(&log(2, vec![vec![0, 1, 1], vec![0]]));
         let recipe = Ease { l2: 1.0, ..Ease::default() };
-        for model in [recipe.by_items(&baskets, &Stop::default()).unwrap(), recipe.by_users(baskets, &Stop::default()).unwrap()] {
+        for model in [
+            recipe.by_items(&baskets, &Stop::default()).unwrap(),
+            recipe.by_users(baskets, &Stop::default()).unwrap(),
+        ] {
             close(&scores(&model, None, &[0]), &[0.0, 1.0 / 3.0], 1e-6);
             close(&scores(&model, Some(1), &[0]), &[0.0, 1.0 / 3.0], 1e-6);
             close(&scores(&model, None, &[1]), &[0.5, 0.0], 1e-6);
@@ -390,7 +396,10 @@ mod tests {
         // / 14, B = [0 1/5; 1/3 0].
         let baskets = baskets(&log(2, vec![vec![0, 1, 1], vec![0]]));
         let recipe = Ease { l2: 1.0, dropout: 0.5 };
-        for model in [recipe.by_items(&baskets, &Stop::default()).unwrap(), recipe.by_users(baskets, &Stop::default()).unwrap()] {
+        for model in [
+            recipe.by_items(&baskets, &Stop::default()).unwrap(),
+            recipe.by_users(baskets, &Stop::default()).unwrap(),
+        ] {
             close(&scores(&model, None, &[0]), &[0.0, 0.2], 1e-6);
             close(&scores(&model, Some(1), &[0]), &[0.0, 0.2], 1e-6);
             close(&scores(&model, Some(0), &[1, 0]), &[1.0 / 3.0, 0.2], 1e-6);
@@ -447,8 +456,10 @@ mod tests {
             {
                 let recipe = Ease { l2, dropout };
                 let baskets = baskets(&train);
-                let models =
-                    [recipe.by_items(&baskets, &Stop::default()).unwrap(), recipe.by_users(baskets, &Stop::default()).unwrap()];
+                let models = [
+                    recipe.by_items(&baskets, &Stop::default()).unwrap(),
+                    recipe.by_users(baskets, &Stop::default()).unwrap(),
+                ];
                 for user in [0, 7, 19u32] {
                     let own = distinct(train.history(user));
                     let expected = naive(&train, &recipe, &own);
@@ -501,8 +512,10 @@ mod tests {
     #[test]
     fn corrupt_files_are_refused() {
         let recipe = Ease { l2: 1.0, ..Ease::default() };
-        let tensors =
-            recipe.by_users(baskets(&log(3, vec![vec![0, 1], vec![2]])), &Stop::default()).unwrap().tensors();
+        let tensors = recipe
+            .by_users(baskets(&log(3, vec![vec![0, 1], vec![2]])), &Stop::default())
+            .unwrap()
+            .tensors();
         let spoil = |name: &str, data: rankstill_core::Data| {
             let mut tensors = tensors.clone();
             let shape = [data.len()];

@@ -226,14 +226,8 @@ impl ImplicitAls {
         });
     }
 
-    /// One iteration; returns the loss over all pairs, penalties included.
-    fn iterate(
-        &self,
-        model: &mut AlsModel,
-        of_users: &Side,
-        of_items: &Side,
-        stop: &Stop,
-    ) -> f64 {
+    /// One iteration; returns the loss over all pairs, penalties included. Asked to stop, it leaves half an iteration behind.
+    fn iterate(&self, model: &mut AlsModel, of_users: &Side, of_items: &Side, stop: &Stop) -> f64 {
         let stride = model.stride;
         fn rows(data: &[f32], n: usize) -> Rows<'_> {
             Rows::dense(data, n, data.len() / n.max(1))
@@ -244,11 +238,17 @@ impl ImplicitAls {
         let gram = als::gram(users, &model.users);
         self.solve(of_items.half(users, &gram), &mut model.items, stop);
 
+        if stop.asked() {
+            return 0.0;
+        }
         let items = rows(&model.items, n_items);
         let gram_of_items = als::gram(items, &model.items);
         let half = of_users.half(items, &gram_of_items);
         self.solve(half, &mut model.users, stop);
 
+        if stop.asked() {
+            return 0.0;
+        }
         // |X Y'|^2 is the sum over X'X times Y'Y; the entries of the log differ from that.
         let gram_of_users = als::gram(rows(&model.users, n_users), &model.users);
         let product = |sum, (x, y): (&f32, &f32)| sum + f64::from(*x) * f64::from(*y);

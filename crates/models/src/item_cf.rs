@@ -18,7 +18,10 @@
 
 use crate::parts::baskets::{distinct, pairs_about};
 use crate::parts::settings::{self, Checked};
-use rankstill_core::{Error, Fit, Interactions, ItemId, Lists, Model, ModelConfig, Query, Recipe, Result, Scorer, Stop, Tensors};
+use rankstill_core::{
+    Error, Fit, Interactions, ItemId, Lists, Model, ModelConfig, Query, Recipe, Result, Scorer,
+    Stop, Tensors,
+};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -338,7 +341,9 @@ mod tests {
             (Similarity::Jaccard, 2.0 / (3.0 + 1.0)),
             (Similarity::Dice, 4.0 / (5.0 + 1.0)),
         ] {
-            let model = ItemCf { similarity: kind, ..plain.clone() }.neighbourhoods(&log(), &Stop::default()).unwrap();
+            let model = ItemCf { similarity: kind, ..plain.clone() }
+                .neighbourhoods(&log(), &Stop::default())
+                .unwrap();
             assert!((similarity(&model, 0, 1) - by_hand).abs() < 1e-6, "{kind:?}");
             assert_eq!(similarity(&model, 0, 1), similarity(&model, 1, 0));
             assert_eq!(similarity(&model, 2, 3), 0.0, "no user had both");

@@ -20,7 +20,10 @@
 use crate::parts::baskets::{self, baskets, distinct};
 use crate::parts::settings::{self, Checked};
 use rankstill_core::kernel::csr::Csr;
-use rankstill_core::{Error, Fit, Interactions, ItemId, Model, ModelConfig, Query, Recipe, Result, Scorer, Stop, Tensors};
+use rankstill_core::{
+    Error, Fit, Interactions, ItemId, Model, ModelConfig, Query, Recipe, Result, Scorer, Stop,
+    Tensors,
+};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;

@@ -23,7 +23,9 @@ use crate::item_cf::{ItemNeighbours, keep_nearest, up_to};
 use crate::parts::baskets::{baskets, pairs_about};
 use crate::parts::settings::{self, Checked};
 use rankstill_core::kernel::csr::Csr;
-use rankstill_core::{Fit, Interactions, ItemId, Lists, Model, ModelConfig, Recipe, Result, Stop, Tensors};
+use rankstill_core::{
+    Fit, Interactions, ItemId, Lists, Model, ModelConfig, Recipe, Result, Stop, Tensors,
+};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;

@@ -53,9 +53,7 @@ impl Source {
     /// As an interaction log. `name` stands for the table in messages.
     pub fn into_log(self, name: &str, options: &ReadOptions) -> Result<Log> {
         match self {
-            Self::Path(path) => {
-                Ok(rankstill::data::read_log(&path, options, &mut |_, _| ())?.log)
-            }
+            Self::Path(path) => Ok(rankstill::data::read_log(&path, options, &mut |_, _| ())?.log),
             other => Ok(other.read(name, options, TableReader::log)?.into_log()?),
         }
     }
@@ -64,9 +62,7 @@ impl Source {
     pub fn into_rankings(self, name: &str, users: &Vocab, items: &Vocab) -> Result<RankingsFile> {
         let options = ReadOptions::default();
         match self {
-            Self::Path(path) => {
-                Ok(rankstill::data::read_rankings(&path, users, items, &options)?)
-            }
+            Self::Path(path) => Ok(rankstill::data::read_rankings(&path, users, items, &options)?),
             other => {
                 let reader = other.read(name, &options, TableReader::rankings)?;
                 Ok(reader.into_rankings(users, items)?)
@@ -134,7 +130,8 @@ impl Source {
                 if let Some(unit) = reader.time().and_then(|at| columns[at].2) {
                     reader.set_time_unit(unit);
                 }
-                let take = |&at: &usize| std::mem::replace(&mut columns[at].1, Column::I64(Vec::new()));
+                let take =
+                    |&at: &usize| std::mem::replace(&mut columns[at].1, Column::I64(Vec::new()));
                 let wanted: Vec<Column> = reader.wanted().iter().map(take).collect();
                 reader.push(&wanted)?;
             }
@@ -146,10 +143,14 @@ impl Source {
 /// A column that `rankstill._columns` has made plain: an array of 64 bits, or a list of strings.
 fn plain_column(values: &Bound<'_, PyAny>) -> Result<Column> {
     if let Ok(ints) = values.extract::<PyReadonlyArray1<'_, i64>>() {
-        return Ok(Column::I64(ints.to_vec().map_err(|error| DataError::new_err(error.to_string()))?));
+        return Ok(Column::I64(
+            ints.to_vec().map_err(|error| DataError::new_err(error.to_string()))?,
+        ));
     }
     if let Ok(floats) = values.extract::<PyReadonlyArray1<'_, f64>>() {
-        return Ok(Column::F64(floats.to_vec().map_err(|error| DataError::new_err(error.to_string()))?));
+        return Ok(Column::F64(
+            floats.to_vec().map_err(|error| DataError::new_err(error.to_string()))?,
+        ));
     }
     let texts: Vec<String> = values.extract()?;
     Ok(Column::Text(texts.into_iter().collect()))
@@ -163,7 +164,8 @@ fn of_array(array: &ArrayRef, name: &str, first_row: usize) -> Result<Column> {
         return Err(DataError::new_err(problem).into());
     }
     let to = |kind: &DataType| {
-        cast(array, kind).map_err(|error| Failure::from(DataError::new_err(format!("column `{name}`: {error}"))))
+        cast(array, kind)
+            .map_err(|error| Failure::from(DataError::new_err(format!("column `{name}`: {error}"))))
     };
     let ints = |array: &ArrayRef| Column::I64(array.as_primitive::<Int64Type>().values().to_vec());
     Ok(match array.data_type() {
@@ -177,7 +179,9 @@ fn of_array(array: &ArrayRef, name: &str, first_row: usize) -> Result<Column> {
             }
         }
         DataType::Float32 => Column::F32(array.as_primitive::<Float32Type>().values().to_vec()),
-        kind if kind.is_floating() || matches!(kind, DataType::Decimal128(..) | DataType::Decimal256(..)) => {
+        kind if kind.is_floating()
+            || matches!(kind, DataType::Decimal128(..) | DataType::Decimal256(..)) =>
+        {
             Column::F64(to(&DataType::Float64)?.as_primitive::<Float64Type>().values().to_vec())
         }
         DataType::Timestamp(..) | DataType::Date64 => ints(&to(&DataType::Int64)?),
@@ -189,7 +193,9 @@ fn of_array(array: &ArrayRef, name: &str, first_row: usize) -> Result<Column> {
         }
         DataType::Boolean => ints(&to(&DataType::Int64)?),
         other => {
-            let problem = format!("column `{name}`: cannot be read as ids, times or weights: its type is {other}");
+            let problem = format!(
+                "column `{name}`: cannot be read as ids, times or weights: its type is {other}"
+            );
             return Err(DataError::new_err(problem).into());
         }
     })

@@ -97,7 +97,10 @@ impl Dataset {
         let parts = match (valid, test) {
             (_, Some(test)) => Some((valid.map(Source::of).transpose()?, Source::of(test)?)),
             (Some(_), None) => {
-                return Err(ConfigError::new_err("valid: needs `test`: together with the log they are a ready-made split").into());
+                return Err(ConfigError::new_err(
+                    "valid: needs `test`: together with the log they are a ready-made split",
+                )
+                .into());
             }
             (None, None) => None,
         };
@@ -154,7 +157,10 @@ impl Dataset {
                 let split = &self.data.split;
                 let cases = if part == "valid" { &split.valid } else { &split.test };
                 for case in cases.iter() {
-                    users.resize(users.len() + case.targets.len(), case.query.user.unwrap_or(u32::MAX));
+                    users.resize(
+                        users.len() + case.targets.len(),
+                        case.query.user.unwrap_or(u32::MAX),
+                    );
                     items.extend_from_slice(case.targets);
                 }
             }
@@ -165,7 +171,10 @@ impl Dataset {
         }
         let Ground { users: user_ids, items: item_ids, kinds, .. } = &*self.ground;
         Table::new(match numbers {
-            true => vec![("user_id", rankstill::data::Column::U32(users)), ("item_id", rankstill::data::Column::U32(items))],
+            true => vec![
+                ("user_id", rankstill::data::Column::U32(users)),
+                ("item_id", rankstill::data::Column::U32(items)),
+            ],
             false => vec![
                 ("user_id", ids::column(user_ids, kinds.text_users, &users)),
                 ("item_id", ids::column(item_ids, kinds.text_items, &items)),

@@ -23,7 +23,7 @@ use std::sync::Arc;
 /// Example:
 ///     >>> report = rk.evaluate({"popular": rk.Pop().fit(data)}, data, metrics=["recall@2"])
 ///     >>> report.value("popular", "recall@2")
-///     0.5
+///     1.0
 #[pyclass(frozen, module = "rankstill")]
 pub struct Report {
     report: rankstill::eval::Report,
@@ -82,7 +82,8 @@ pub fn evaluate(
         return Err(ConfigError::new_err(problem).into());
     }
     let task = Task::default();
-    let candidates = rankers.iter().map(|(name, ranker)| candidate(name.extract()?, &ranker, data, &task));
+    let candidates =
+        rankers.iter().map(|(name, ranker)| candidate(name.extract()?, &ranker, data, &task));
     let candidates = candidates.collect::<Result<Vec<_>>>()?;
     let report = task.run(py, progress, |task| {
         let mut report = rankstill::eval::Report {
@@ -118,12 +119,23 @@ pub fn evaluate(
     Ok(report)
 }
 
-fn candidate(name: String, given: &Bound<'_, PyAny>, data: &Dataset, task: &Task) -> Result<Candidate> {
+fn candidate(
+    name: String,
+    given: &Bound<'_, PyAny>,
+    data: &Dataset,
+    task: &Task,
+) -> Result<Candidate> {
     if let Ok(model) = given.cast::<Model>() {
         let model = model.get();
         teacher::check_numbers(model, data)?;
         let (parameters, bytes) = (model.model.n_parameters(), Some(model.model.serving_bytes()));
-        return Ok(Candidate { name, kind: model.kind.clone(), ranker: model.answering(), parameters, bytes });
+        return Ok(Candidate {
+            name,
+            kind: model.kind.clone(),
+            ranker: model.answering(),
+            parameters,
+            bytes,
+        });
     }
     let ranker = Arc::clone(teacher::bound(given, data, task)?.ranker());
     Ok(Candidate { name, kind: "rankings".into(), ranker, parameters: 0, bytes: None })
@@ -137,7 +149,8 @@ impl Report {
     fn model(&self, name: &str) -> Result<&ModelReport> {
         let found = self.report.models.iter().find(|model| model.name == name);
         found.ok_or_else(|| {
-            let names: Vec<&str> = self.report.models.iter().map(|model| model.name.as_str()).collect();
+            let names: Vec<&str> =
+                self.report.models.iter().map(|model| model.name.as_str()).collect();
             PyKeyError::new_err(format!("no model `{name}`; one of: {}", names.join(", "))).into()
         })
     }
@@ -160,7 +173,12 @@ impl Report {
     /// The mean of a metric over the cases; unknown names are a `KeyError`.
     fn value(&self, model: &str, metric: &str) -> Result<f64> {
         let found = self.model(model)?.metrics.get(metric);
-        let missing = || PyKeyError::new_err(format!("no metric `{metric}`; one of: {}", self.metrics().join(", ")));
+        let missing = || {
+            PyKeyError::new_err(format!(
+                "no metric `{metric}`; one of: {}",
+                self.metrics().join(", ")
+            ))
+        };
         Ok(found.ok_or_else(missing)?.mean)
     }
 
@@ -175,19 +193,25 @@ impl Report {
         let (first, second) = (self.model(a)?, self.model(b)?);
         let mut all = Vec::new();
         for metric in self.metrics() {
-            if let (Some(ours), Some(theirs)) = (self.values(&first.name, metric), self.values(&second.name, metric)) {
+            if let (Some(ours), Some(theirs)) =
+                (self.values(&first.name, metric), self.values(&second.name, metric))
+            {
                 all.push((metric, ours, theirs));
             }
         }
         let compare = || -> rankstill::eval::Result<Vec<_>> {
             let options = ComparisonOptions::default();
-            let one = |(metric, ours, theirs): (&str, &[f64], &[f64])| compare::compare(metric, (a, ours), (b, theirs), &options);
+            let one = |(metric, ours, theirs): (&str, &[f64], &[f64])| {
+                compare::compare(metric, (a, ours), (b, theirs), &options)
+            };
             let mut compared = all.into_iter().map(one).collect::<Result<Vec<_>, _>>()?;
             compare::adjust(&mut compared);
             Ok(compared)
         };
         let compared = crate::work::briefly(py, compare)??;
-        let number = |of: fn(&rankstill::eval::Comparison) -> f64| Column::F64(compared.iter().map(of).collect());
+        let number = |of: fn(&rankstill::eval::Comparison) -> f64| {
+            Column::F64(compared.iter().map(of).collect())
+        };
         Table::new(vec![
             ("metric", Column::Text(compared.iter().map(|one| &one.metric).collect())),
             ("a", number(|one| one.mean_a)),
@@ -204,7 +228,10 @@ impl Report {
     fn table(&self) -> Result<Table> {
         let rows = || {
             let metrics = |model: &'_ ModelReport| model.metrics.len();
-            self.report.models.iter().flat_map(move |model| std::iter::repeat_n(model, metrics(model)))
+            self.report
+                .models
+                .iter()
+                .flat_map(move |model| std::iter::repeat_n(model, metrics(model)))
         };
         let values = || self.report.models.iter().flat_map(|model| &model.metrics);
         Table::new(vec![
@@ -246,7 +273,8 @@ pub fn fragment(report: &rankstill::eval::Report) -> String {
                 out.push_str("<td></td>");
                 continue;
             };
-            let share = if best(&one.metric) > 0.0 { 100.0 * spread.mean / best(&one.metric) } else { 0.0 };
+            let share =
+                if best(&one.metric) > 0.0 { 100.0 * spread.mean / best(&one.metric) } else { 0.0 };
             let colour = if one.direction == Direction::Neither { "#8884" } else { "#4a90d955" };
             _ = write!(
                 out,

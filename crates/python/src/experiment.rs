@@ -11,9 +11,9 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use rankstill::core::atomic_write::create_folders;
 use rankstill::core::{Cases, TopK, UserId};
+use rankstill::data::columns::write_table;
 use rankstill::data::dataset::PrepareSettings;
 use rankstill::data::split::SplitConfig;
-use rankstill::data::columns::write_table;
 use rankstill::data::{Column, ColumnNames, ColumnTable, Log, ReadOptions, write_rankings};
 use rankstill::eval::Report;
 use rankstill_cli::experiment::compress::{self as compressing, Budget, Request};
@@ -67,7 +67,8 @@ impl Run {
         let found = self.report.models.iter().find(|model| model.name == name);
         let artefact = found.and_then(|model| model.artefact.as_deref());
         let Some(artefact) = artefact else {
-            let names: Vec<&str> = self.report.models.iter().map(|model| model.name.as_str()).collect();
+            let names: Vec<&str> =
+                self.report.models.iter().map(|model| model.name.as_str()).collect();
             let problem = format!("no fitted model `{name}`; one of: {}", names.join(", "));
             return Err(pyo3::exceptions::PyKeyError::new_err(problem).into());
         };
@@ -142,11 +143,13 @@ pub fn compress(
     let effort = serde_json::from_value(effort.into());
     let effort = effort.map_err(|error| ConfigError::new_err(format!("effort: {error}")))?;
     let (user, item, time, weight) = columns;
-    let read = ReadOptions { columns: ColumnNames { user, item, time, weight }, ..ReadOptions::default() };
+    let read =
+        ReadOptions { columns: ColumnNames { user, item, time, weight }, ..ReadOptions::default() };
     let mut inputs = out.clone().into_os_string();
     inputs.push(".inputs");
     let inputs = PathBuf::from(inputs);
-    let mut spec = DataSpec { filter: settings::table("filter", filter)?, read, ..DataSpec::default() };
+    let mut spec =
+        DataSpec { filter: settings::table("filter", filter)?, read, ..DataSpec::default() };
     spec.path = Some(match Source::of(log)? {
         Source::Path(path) => path,
         table => {

@@ -9,7 +9,9 @@ use crate::work::{Epochs, Task};
 use pyo3::prelude::*;
 use rankstill::artefact::About;
 use rankstill::core::train::train;
-use rankstill::core::{ColdStart, Error, Fit, Model as CoreModel, Packed, Recipe, TeacherRecipe, Trace, UnderPath as _};
+use rankstill::core::{
+    ColdStart, Error, Fit, Model as CoreModel, Packed, Recipe, TeacherRecipe, Trace, UnderPath as _,
+};
 use rankstill::distill::{StateSelection, Teacher};
 use rankstill_cli::error_line;
 use rankstill_cli::experiment::measure::Metrics;
@@ -49,11 +51,19 @@ pub fn fit(
             return Ok((recipe.fit(&data.ground.train, fit)?.into(), None));
         }
         let selection = StateSelection::default();
-        let teacher = Teacher::fit_shared_with_states(name, Arc::clone(&recipe), &data.ground.train, &selection, states, fit)?;
+        let teacher = Teacher::fit_shared_with_states(
+            name,
+            Arc::clone(&recipe),
+            &data.ground.train,
+            &selection,
+            states,
+            fit,
+        )?;
         let model = teacher.model().map(Arc::clone).ok_or(Error::Interrupted)?;
         Ok((model, Some(teacher)))
     })?;
-    let about = About { name, kind, config: recipe.config(), card: card("train", data, seed, None) };
+    let about =
+        About { name, kind, config: recipe.config(), card: card("train", data, seed, None) };
     let recipe = TeacherRecipe { recipe, train: Arc::clone(&data.ground.train), seed };
     let mut model = Model::new(about, model, Arc::clone(&data.ground));
     (model.recipe, model.states) = (Some(recipe), states);
@@ -101,7 +111,10 @@ pub fn distil(
         });
         let traces = traces.collect::<rankstill::core::Result<Vec<_>>>()?;
         if method.requires().lists.k > 0 && traces.iter().all(lists_nothing) {
-            let problem = format!("no teacher lists an item to teach for any of the {} training queries", cases.n_queries());
+            let problem = format!(
+                "no teacher lists an item to teach for any of the {} training queries",
+                cases.n_queries()
+            );
             return Err(ConfigError::new_err(problem).into());
         }
         let own = student.objective(&ground.train);

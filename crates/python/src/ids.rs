@@ -2,11 +2,11 @@
 
 use crate::error::{DataError, Failure, Result};
 use pyo3::IntoPyObjectExt as _;
+use pyo3::exceptions::{PyKeyError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyList, PyString};
 use rankstill::core::Vocab;
 use rankstill::data::{Column, Texts};
-use pyo3::exceptions::{PyKeyError, PyTypeError};
 
 /// Whether ids come back as text or as integers. A vocabulary does not know: to it, `"7"` and `7` are one id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,7 +31,12 @@ pub fn column(vocab: &Vocab, text: bool, numbers: &[u32]) -> Column {
 }
 
 /// One id as an object of Python.
-pub fn object<'py>(py: Python<'py>, vocab: &Vocab, text: bool, number: u32) -> PyResult<Bound<'py, PyAny>> {
+pub fn object<'py>(
+    py: Python<'py>,
+    vocab: &Vocab,
+    text: bool,
+    number: u32,
+) -> PyResult<Bound<'py, PyAny>> {
     match vocab.as_ints().filter(|_| !text) {
         Some(ids) => ids[number as usize].into_bound_py_any(py),
         None => vocab.id(number).into_bound_py_any(py),

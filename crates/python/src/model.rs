@@ -11,8 +11,8 @@ use pyo3::prelude::*;
 use rankstill::artefact::{self, About};
 use rankstill::core::artefact::FORMAT;
 use rankstill::core::{
-    Artefact, ColdStart, Factored, ItemId, Manifest, Model as CoreModel, Packed, Query, Ranker as _, Rankings as CoreRankings,
-    TeacherRecipe, TopK, UserId,
+    Artefact, ColdStart, Factored, ItemId, Manifest, Model as CoreModel, Packed, Query,
+    Ranker as _, Rankings as CoreRankings, TeacherRecipe, TopK, UserId,
 };
 use rankstill::data::Column;
 use rankstill::distill;
@@ -34,8 +34,8 @@ pub type Answering = ColdStart<Box<Packed<Arc<dyn CoreModel>>>>;
 ///
 /// Example:
 ///     >>> model = rk.ItemCf().fit(data)
-///     >>> model.recommend(["ann"], k=1)[0]
-///     [('milk', 0.0)]
+///     >>> [item for item, score in model.recommend(["ann"], k=1)[0]]
+///     ['milk']
 #[pyclass(frozen, module = "rankstill")]
 pub struct Model {
     pub name: String,
@@ -98,13 +98,22 @@ impl Model {
 
     fn factored(&self) -> Result<&dyn Factored> {
         self.model.factored().ok_or_else(|| {
-            RankstillError::new_err(format!("`{}` has no vectors: its score is not a product of two", self.name)).into()
+            RankstillError::new_err(format!(
+                "`{}` has no vectors: its score is not a product of two",
+                self.name
+            ))
+            .into()
         })
     }
 }
 
 /// Ranks with a look at Ctrl-C after every block.
-fn rank(ranker: &Answering, queries: &[Query<'_>], top: &TopK<'_>, task: Option<&Task>) -> Result<CoreRankings> {
+fn rank(
+    ranker: &Answering,
+    queries: &[Query<'_>],
+    top: &TopK<'_>,
+    task: Option<&Task>,
+) -> Result<CoreRankings> {
     let Some(task) = task else { return Ok(ranker.rank(queries, top)?) };
     let mut ranked = CoreRankings::default();
     for block in queries.chunks(BLOCK) {
@@ -219,7 +228,8 @@ impl Model {
         let top = TopK { k, skip_seen: !seen, allowed: None };
         let ranked = match queries.len() {
             ..=FEW => work::briefly(py, || rank(&self.answering(), &queries, &top, None))??,
-            _ => Task::default().run(py, progress, |task| rank(&self.answering(), &queries, &top, Some(task)))?,
+            _ => Task::default()
+                .run(py, progress, |task| rank(&self.answering(), &queries, &top, Some(task)))?,
         };
         Ok(Py::new(py, Rankings::init(asked, ranked, items, kinds.text_items)?)?)
     }
@@ -244,7 +254,11 @@ impl Model {
             let mut vectors = vec![0.0; train.n_users() * dim];
             let users: Vec<UserId> = (0..train.n_users() as UserId).collect();
             for (users, out) in users.chunks(BLOCK).zip(vectors.chunks_mut((BLOCK * dim).max(1))) {
-                let query = |&user: &UserId| Query { user: Some(user), history: train.history(user), hidden: &[] };
+                let query = |&user: &UserId| Query {
+                    user: Some(user),
+                    history: train.history(user),
+                    hidden: &[],
+                };
                 factored.embed(&users.iter().map(query).collect::<Vec<_>>(), out);
             }
             vectors
@@ -275,7 +289,12 @@ impl Model {
 
     fn __repr__(&self) -> String {
         let (users, items) = (self.ground.users.len(), self.ground.items.len());
-        format!("Model({:?}, kind={:?}, users={users}, items={items}, parameters={})", self.name, self.kind, self.model.n_parameters())
+        format!(
+            "Model({:?}, kind={:?}, users={users}, items={items}, parameters={})",
+            self.name,
+            self.kind,
+            self.model.n_parameters()
+        )
     }
 }
 

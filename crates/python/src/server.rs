@@ -69,7 +69,8 @@ pub fn serve(py: Python<'_>, model: &Model, port: u16, host: &str) -> Result<Ser
         let (artefact, own) = model.to_artefact()?;
         let snapshot = Snapshot::new(&model.name, artefact, own, ItemTable::default(), None)?;
         let app = App::new(Setup { models: vec![snapshot], ..Setup::default() })?;
-        let listen = Listen { address: (host, port).into(), hosts: Vec::new(), threads: 0, tls: None };
+        let listen =
+            Listen { address: (host, port).into(), hosts: Vec::new(), threads: 0, tls: None };
         Ok(start(app, listen)?)
     })?;
     let address = running.address();

@@ -8,19 +8,19 @@ use crate::model::Model;
 use crate::settings;
 use crate::table::Table;
 use crate::work::Task;
-use numpy::{IntoPyArray as _, PyArray1, PyArrayMethods as _, PyReadonlyArray2, PyUntypedArrayMethods as _};
+use numpy::{
+    IntoPyArray as _, PyArray1, PyArrayMethods as _, PyReadonlyArray2, PyUntypedArrayMethods as _,
+};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 use rankstill::core::{
-    Cases, Error, Lists, ModelConfig as _, Query, Ranker, Rankings, Tensors, TopK, rank_rows, target_ranks_in_rows,
+    Cases, Error, Lists, ModelConfig as _, Query, Ranker, Rankings, Tensors, TopK, rank_rows,
+    target_ranks_in_rows,
 };
 use rankstill::distill::{self, Fusion, Recorded};
 use rankstill::models::BprMf;
 use std::sync::Arc;
-
-/// Users that a function scores at a time.
-const BATCH: usize = 1024;
 
 /// What teaches a student: scores, lists or vectors of any system, or an ensemble. Fitted models are teachers as they are.
 ///
@@ -37,11 +37,22 @@ pub struct Teacher {
 
 /// What a teacher knows.
 enum Of {
-    Scores { function: Py<PyAny>, batch: usize },
+    Scores {
+        function: Py<PyAny>,
+        batch: usize,
+    },
     /// One table for each state of its training, the last as it is now.
     Tables(Vec<Py<PyAny>>),
-    Vectors { users: Matrix, items: Matrix, user_ids: Option<Py<PyAny>>, item_ids: Option<Py<PyAny>> },
-    Members { members: Vec<Py<PyAny>>, fusion: Fusion },
+    Vectors {
+        users: Matrix,
+        items: Matrix,
+        user_ids: Option<Py<PyAny>>,
+        item_ids: Option<Py<PyAny>>,
+    },
+    Members {
+        members: Vec<Py<PyAny>>,
+        fusion: Fusion,
+    },
 }
 
 /// Row-major.
@@ -60,7 +71,7 @@ impl Teacher {
     ///     >>> rk.Teacher.from_scores(lambda batch: batch.numbers[:, None] * [[0.0]], name="nothing")
     ///     Teacher('nothing')
     #[staticmethod]
-    #[pyo3(signature = (function, *, name = "scores", batch = BATCH))]
+    #[pyo3(signature = (function, *, name = "scores", batch = 1024))]
     fn from_scores(function: Bound<'_, PyAny>, name: &str, batch: usize) -> Result<Self> {
         if !function.is_callable() {
             return Err(PyTypeError::new_err("function: expected a function of a batch").into());
@@ -90,7 +101,8 @@ impl Teacher {
     ) -> Result<Self> {
         let (users, items) = (matrix(users, "users")?, matrix(items, "items")?);
         if users.dim != items.dim {
-            let problem = format!("items: expected vectors of {}, found vectors of {}", users.dim, items.dim);
+            let problem =
+                format!("items: expected vectors of {}, found vectors of {}", users.dim, items.dim);
             return Err(PyValueError::new_err(problem).into());
         }
         let source = Of::Vectors { users, items, user_ids, item_ids };
@@ -168,7 +180,12 @@ pub fn bound(given: &Bound<'_, PyAny>, data: &Dataset, task: &Task) -> Result<di
         return of_model(model.get(), data);
     }
     if given.is_instance_of::<Table>() {
-        return rankings(given.py(), "rankings", std::slice::from_ref(&given.clone().unbind()), data);
+        return rankings(
+            given.py(),
+            "rankings",
+            std::slice::from_ref(&given.clone().unbind()),
+            data,
+        );
     }
     let Ok(teacher) = given.cast::<Teacher>() else {
         let problem = format!("expected a Model or a Teacher, found {}", given.get_type().name()?);
@@ -189,7 +206,9 @@ pub fn bound(given: &Bound<'_, PyAny>, data: &Dataset, task: &Task) -> Result<di
         }
         Of::Vectors { users, items, user_ids, item_ids } => {
             let Ground { users: known_users, items: known_items, .. } = &*data.ground;
-            let of = |ids: &Option<Py<PyAny>>| ids.as_ref().map(|ids| ids::read(ids.bind(py))).transpose();
+            let of = |ids: &Option<Py<PyAny>>| {
+                ids.as_ref().map(|ids| ids::read(ids.bind(py))).transpose()
+            };
             let users = users.aligned(known_users, of(user_ids)?.as_ref(), "users")?;
             let items = items.aligned(known_items, of(item_ids)?.as_ref(), "items")?;
             let mut tensors = Tensors::default();
@@ -241,7 +260,12 @@ pub fn check_numbers(model: &Model, data: &Dataset) -> Result<()> {
     Err(DataError::new_err(problem).into())
 }
 
-fn rankings(py: Python<'_>, name: &str, states: &[Py<PyAny>], data: &Dataset) -> Result<distill::Teacher> {
+fn rankings(
+    py: Python<'_>,
+    name: &str,
+    states: &[Py<PyAny>],
+    data: &Dataset,
+) -> Result<distill::Teacher> {
     let Ground { users, items, .. } = &*data.ground;
     let recorded = states.iter().map(|table| {
         let found = Source::of(table.bind(py))?.into_rankings(name, users, items)?;
@@ -272,7 +296,8 @@ impl Matrix {
         let mut numbers = vec![0.0; known.len() * dim];
         for (row, number) in ids::numbers(known, ids)?.into_iter().enumerate() {
             if let Some(number) = number {
-                numbers[number as usize * dim..][..dim].copy_from_slice(&self.numbers[row * dim..][..dim]);
+                numbers[number as usize * dim..][..dim]
+                    .copy_from_slice(&self.numbers[row * dim..][..dim]);
             }
         }
         Ok(Self { numbers, rows: known.len(), dim })

@@ -27,7 +27,8 @@ fn pool() -> PyResult<Arc<ThreadPool>> {
         return Ok(Arc::clone(pool));
     }
     let built = ThreadPoolBuilder::new().thread_name(|n| format!("rankstill {n}")).build();
-    let built = Arc::new(built.map_err(|error| crate::error::RankstillError::new_err(error.to_string()))?);
+    let built =
+        Arc::new(built.map_err(|error| crate::error::RankstillError::new_err(error.to_string()))?);
     // The parent's pool is not dropped: it would wait for threads that are not there.
     std::mem::forget(pool.replace((process, Arc::clone(&built))));
     Ok(built)

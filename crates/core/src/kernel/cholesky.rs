@@ -30,11 +30,7 @@ pub struct NotPositiveDefinite {
 ///
 /// # Panics
 /// When `a` has another length than `n * n`.
-pub fn invert(
-    a: &mut [f32],
-    n: usize,
-    stop: &dyn Fn() -> bool,
-) -> Result<(), NotPositiveDefinite> {
+pub fn invert(a: &mut [f32], n: usize, stop: &dyn Fn() -> bool) -> Result<(), NotPositiveDefinite> {
     assert!(a.len() == n * n, "{} numbers for {n} rows", a.len());
     let mut panel = vec![0.0; n * PIVOTS.min(n)];
     let mut scaled = panel.clone();

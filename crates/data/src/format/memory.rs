@@ -275,7 +275,8 @@ mod tests {
 
     #[test]
     fn a_table_gives_the_log_of_the_same_file() {
-        let csv = "user,item,rating,time\n7,a b,1.5,1600000000\n7,c,2,1600000000.5\n9,a b,3,1500000000\n";
+        let csv =
+            "user,item,rating,time\n7,a b,1.5,1600000000\n7,c,2,1600000000.5\n9,a b,3,1500000000\n";
         let file = read_log_bytes("log.csv", csv.as_bytes(), &ReadOptions::default()).unwrap().log;
         let names = ["user", "item", "rating", "time"].map(str::to_owned);
         let mut table = TableReader::log("frame", &names, &ReadOptions::default()).unwrap();
@@ -296,9 +297,11 @@ mod tests {
     fn a_table_of_rankings_is_ordered_by_rank() {
         let names = ["user", "item", "rank"].map(str::to_owned);
         let mut table = TableReader::rankings("frame", &names, &ReadOptions::default()).unwrap();
-        let columns = [Column::U32(vec![1, 1, 1]), texts(&["x", "y", "?"]), Column::I64(vec![2, 1, 3])];
+        let columns =
+            [Column::U32(vec![1, 1, 1]), texts(&["x", "y", "?"]), Column::I64(vec![2, 1, 3])];
         table.push(&columns).unwrap();
-        let (users, items) = (Vocab::from_ints(vec![1]).unwrap(), Vocab::from_ids(["x", "y"]).unwrap());
+        let (users, items) =
+            (Vocab::from_ints(vec![1]).unwrap(), Vocab::from_ids(["x", "y"]).unwrap());
         let found = table.into_rankings(&users, &items).unwrap();
         assert_eq!((found.rankings.items(0), found.dropped.rows), (&[1, 0][..], 1));
     }

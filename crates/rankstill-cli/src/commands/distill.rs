@@ -1,13 +1,13 @@
 //! `rankstill distill`: one student, taught by artefacts or files of rankings.
 
 use super::train::{Common, experiment, finish};
-use anyhow::Result;
-use clap::Args;
 use crate::experiment::compress::robust;
 use crate::experiment::outside;
 use crate::experiment::plan::ExperimentPlan;
 use crate::progress::Screen;
 use crate::reading::Reading;
+use anyhow::Result;
+use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
 

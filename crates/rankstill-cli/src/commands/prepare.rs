@@ -1,14 +1,14 @@
 //! `rankstill prepare`: reads, filters, splits and audits a log, and writes the result as a folder.
 
+use crate::experiment::data;
+use crate::experiment::spec::{DataSpec, SplitFiles};
+use crate::experiment::tree::set;
+use crate::progress::Screen;
 use anyhow::{Result, bail};
 use clap::Args;
 use rankstill::core::atomic_write::Lock;
 use rankstill::core::registry::Config;
 use rankstill::data::prepare::PrepareReport;
-use crate::experiment::data;
-use crate::experiment::spec::{DataSpec, SplitFiles};
-use crate::experiment::tree::set;
-use crate::progress::Screen;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 

@@ -1,11 +1,11 @@
 //! `rankstill run`: an experiment, from the log to the table.
 
-use anyhow::{Result, ensure};
-use clap::Args;
 use crate::experiment::plan::ExperimentPlan;
 use crate::experiment::run;
 use crate::experiment::spec::Spec;
 use crate::progress::Screen;
+use anyhow::{Result, ensure};
+use clap::Args;
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]

@@ -3,6 +3,7 @@
 mod log;
 
 use super::store;
+use crate::progress::{Screen, leave_signals};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use log::LogQueue;
@@ -12,7 +13,6 @@ use rankstill::data::read_items;
 #[cfg(feature = "tls")]
 use rankstill::serve::Tls;
 use rankstill::serve::{Admin, App, Id, ItemRow, ItemTable, Keys, Limits, Listen, Setup, Snapshot};
-use crate::progress::{Screen, leave_signals};
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -1,11 +1,11 @@
 //! `rankstill train`: one model, fitted on a prepared folder or a log and written as an artefact.
 
-use anyhow::Result;
-use clap::Args;
 use crate::experiment::plan::ExperimentPlan;
 use crate::experiment::spec::Spec;
 use crate::experiment::tree::set;
 use crate::progress::Screen;
+use anyhow::Result;
+use clap::Args;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 

@@ -1,10 +1,10 @@
 //! `rankstill tune`: settings picked on validation data, never on test data.
 
-use anyhow::Result;
-use clap::Args;
 use crate::experiment::tree;
 use crate::experiment::tune::{result::EXPERIMENT, tune};
 use crate::progress::Screen;
+use anyhow::Result;
+use clap::Args;
 use std::path::PathBuf;
 
 #[derive(Args)]

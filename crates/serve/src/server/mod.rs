@@ -205,12 +205,7 @@ pub fn start(app: App, listen: Listen) -> Result<Running> {
     let (stop, asked) = oneshot::channel();
     let (tell, told) = mpsc::channel();
     let serve = move || {
-        run_until(
-            app,
-            listen,
-            |address| _ = tell.send(address),
-            || Ok(Ending::Handle(Some(asked))),
-        )
+        run_until(app, listen, |address| _ = tell.send(address), || Ok(Ending::Handle(Some(asked))))
     };
     let what = || "starting the network threads".to_owned();
     let thread = std::thread::Builder::new().name("server".into()).spawn(serve);
