@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from . import _rankstill
 from ._progress import messages
@@ -11,8 +10,8 @@ from ._progress import messages
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from typing import Literal
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import Any, Literal
 
     from ._rankstill import Model, Run, Teacher
     from ._settings import Split
@@ -40,11 +39,14 @@ def run(
     return _rankstill.run(os.fspath(experiment), os.fspath(out), list(_lines(set or {})), messages(progress))
 
 
-def _lines(settings: Mapping[str, Any], above: str = "") -> Any:
+def _lines(settings: Mapping[str, Any], above: str = "") -> Iterator[str]:
     """`key=value`, the value as TOML."""
     from ._settings import Settings, to_json
 
     for key, value in settings.items():
+        # A key of a table within is one name, whatever it holds; those of the outermost are paths.
+        if above and not key.replace("_", "").replace("-", "").isalnum():
+            key = to_json(key)
         if isinstance(value, Settings):
             value = value.to_dict()
         if isinstance(value, dict):

@@ -8,7 +8,6 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from contextlib import AbstractContextManager
     from typing import Any, ClassVar, Self
 
     from ._rankstill import Dataset, Model, Teacher
@@ -157,8 +156,16 @@ class Recipe(Settings):
             >>> rk.ItemCf(neighbours=10).fit(data).kind
             'item_cf'
         """
-        with _bar(progress, name or self.kind) as bar:
-            return _rankstill.fit(self.kind, self._json, data, seed=seed, validate=validate, states=states, name=name, progress=bar)
+        return _rankstill.fit(
+            self.kind,
+            self._json,
+            data,
+            seed=seed,
+            validate=validate,
+            states=states,
+            name=name,
+            progress=progress,
+        )
 
     def distil(
         self,
@@ -189,8 +196,17 @@ class Recipe(Settings):
         """
         several: list[Any] = list(teachers) if isinstance(teachers, (list, tuple)) else [teachers]
         chosen = {"kind": "rrd", "mode": "direct"} if method is None else method
-        with _bar(progress, name or self.kind) as bar:
-            return _rankstill.distil(self.kind, self._json, data, several, chosen, seed=seed, validate=validate, name=name, progress=bar)
+        return _rankstill.distil(
+            self.kind,
+            self._json,
+            data,
+            several,
+            chosen,
+            seed=seed,
+            validate=validate,
+            name=name,
+            progress=progress,
+        )
 
 
 class Distiller(Settings):
@@ -261,9 +277,3 @@ def _named(kind: type[Metric], text: str) -> Metric:
     metric = kind.__new__(kind)
     object.__setattr__(metric, "_text", text)
     return metric
-
-
-def _bar(progress: Progress, title: str) -> AbstractContextManager[Callable[[float, str], object] | None]:
-    from ._progress import bar
-
-    return bar(progress, title)

@@ -11,7 +11,8 @@ Id: TypeAlias = str | int
 Ids: TypeAlias = Sequence[Id] | npt.NDArray[Any] | Any
 """A list, an array or a column of ids."""
 Floats: TypeAlias = npt.NDArray[np.float32]
-Progress: TypeAlias = Callable[[float, str], object] | None
+Progress: TypeAlias = bool | Callable[[float, str], object] | None
+"""`True` shows a bar; a function is called with the share that is done and a text."""
 Path: TypeAlias = str | PathLike[str]
 
 

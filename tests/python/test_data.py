@@ -1,5 +1,8 @@
 """Logs from every kind of table and file give the same data set, in the caller's ids."""
 
+import subprocess
+import sys
+
 import duckdb
 import numpy as np
 import pandas as pd
@@ -41,6 +44,16 @@ def test_a_file_is_read_as_by_the_command_line(tmp_path, log, data):
     for name in ("log.parquet", "log.csv"):
         assert content(rk.Dataset(tmp_path / name)) == content(data)
         assert content(rk.Dataset(str(tmp_path / name))) == content(data)
+
+
+def test_a_prepared_folder_keeps_its_own_settings(tmp_path, log, data):
+    pl.DataFrame(log).write_csv(tmp_path / "log.csv")
+    prepare = [sys.executable, "-m", "rankstill", "prepare", tmp_path / "log.csv", "--out", tmp_path / "data"]
+    subprocess.run(prepare, check=True, capture_output=True)
+    assert content(rk.Dataset(tmp_path / "data")) == content(data)
+    assert rk.Dataset(tmp_path / "data", mask=rk.Mask(test="train"), history=rk.History(test="train")).n_users == 60
+    with pytest.raises(rk.ConfigError, match="is prepared already"):
+        rk.Dataset(tmp_path / "data", split="random")
 
 
 def test_ids_stay_the_callers_own(log):

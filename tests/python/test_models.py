@@ -107,6 +107,14 @@ def test_the_interpreter_is_free_while_a_model_is_fitted(data):
     assert ran[0] > 5
 
 
+def test_a_bar_is_shown(data, capfd):
+    rk.BprMf(train={"epochs": 20}).fit(data, name="MF", progress=True)
+    rk.evaluate({"pop": rk.Pop().fit(data)}, data, ["ndcg@10"], progress=True)
+    rk.Pop().fit(data).recommend(progress=True)
+    shown = capfd.readouterr().err
+    assert "MF" in shown and "evaluating" in shown
+
+
 def test_progress_is_told_and_its_exceptions_stop_the_fit(data):
     told = []
     rk.BprMf(train={"epochs": 400, "patience": 0, "validate_every": 1}).fit(data, progress=lambda share, note: told.append((share, note)))

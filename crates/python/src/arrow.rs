@@ -71,9 +71,9 @@ impl Source {
     }
 
     /// Whether a column of ids holds text: of users, and of items.
-    pub fn texts(&self, options: &ReadOptions) -> Result<Option<(bool, bool)>> {
+    pub fn texts(&self, name: &str, options: &ReadOptions) -> Result<Option<(bool, bool)>> {
         let names = self.names();
-        let reader = TableReader::log("", &names, options)?;
+        let reader = TableReader::log(name, &names, options)?;
         let (user, item) = (reader.wanted()[0], reader.wanted()[1]);
         Ok(match self {
             Self::Path(_) => None,

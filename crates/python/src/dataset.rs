@@ -9,9 +9,9 @@ use crate::work::Task;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 use rankstill::core::{Interactions, Trained, Vocab};
-use rankstill::data::dataset::{self, PrepareSettings, Prepared};
+use rankstill::data::dataset::{self, PrepareSettings, Prepared, Verify};
 use rankstill::data::split::{Part, SplitConfig};
-use rankstill::data::{ColumnNames, Log, ReadOptions, prepare};
+use rankstill::data::{Column, ColumnNames, Log, ReadOptions, prepare};
 use rankstill_cli::experiment::data::is_prepared;
 use std::sync::Arc;
 
@@ -104,7 +104,7 @@ impl Dataset {
             }
             (None, None) => None,
         };
-        Ok(Task::default().run(py, None, |_| read_and_cut(log, parts, &options, split, prepare))?)
+        Ok(Task::default().run(py, |_| read_and_cut(log, parts, &options, split, prepare))?)
     }
 
     /// The ids of the users, in the order of the model's numbers.
@@ -171,10 +171,7 @@ impl Dataset {
         }
         let Ground { users: user_ids, items: item_ids, kinds, .. } = &*self.ground;
         Table::new(match numbers {
-            true => vec![
-                ("user_id", rankstill::data::Column::U32(users)),
-                ("item_id", rankstill::data::Column::U32(items)),
-            ],
+            true => vec![("user_id", Column::U32(users)), ("item_id", Column::U32(items))],
             false => vec![
                 ("user_id", ids::column(user_ids, kinds.text_users, &users)),
                 ("item_id", ids::column(item_ids, kinds.text_items, &items)),
@@ -191,6 +188,9 @@ impl Dataset {
     }
 }
 
+/// Of a table in memory, in messages.
+const NAME: &str = "the log";
+
 /// The validation and the test part of a ready-made split.
 pub type Parts = (Option<Source>, Source);
 
@@ -204,15 +204,26 @@ pub fn read_and_cut(
     if let Source::Path(path) = &log
         && is_prepared(path)
     {
-        let data = dataset::Dataset::open(path)?;
+        let plain = PrepareSettings::default();
+        let asked = split.is_some() || parts.is_some() || settings.filter != plain.filter;
+        if asked || *options != ReadOptions::default() {
+            let problem = format!(
+                "log: {} is prepared already, with its own columns, filter and split",
+                path.display()
+            );
+            return Err(ConfigError::new_err(problem).into());
+        }
+        let own = (settings.mask, settings.history) == (plain.mask, plain.history);
+        let protocol = (!own).then(|| settings.protocol());
+        let data = dataset::Dataset::open_with(path, Verify::Quick, protocol.as_ref())?;
         let kinds = Kinds::of(&data.users, &data.items);
         return Ok(of_data(data, kinds));
     }
     let texts = match &log {
         Source::Path(_) => None,
-        table => table.texts(options)?,
+        table => table.texts(NAME, options)?,
     };
-    let mut log = log.into_log("the log", options)?;
+    let mut log = log.into_log(NAME, options)?;
     let owner = match parts {
         None => {
             settings.split = split.unwrap_or_default();

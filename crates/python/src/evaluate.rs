@@ -9,6 +9,7 @@ use crate::work::Task;
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use rankstill::core::text_table::{TextTable, thousands};
 use rankstill::core::{Ranker, ServingBytes};
 use rankstill::data::Column;
 use rankstill::eval::{ComparisonOptions, Direction, ModelReport, compare, spread};
@@ -48,7 +49,7 @@ struct Candidate {
 ///     metrics: Names such as `"ndcg@10"`, or classes of `rk.metrics`.
 ///     part: `"test"` or `"valid"`.
 ///     dialect: Whose definitions of the metrics: `"standard"`, `"rd"`, `"hetcomp"` or `"recbole"`.
-///     progress: A function of the share that is done and a text.
+///     progress: `True` shows a bar; or a function of the share that is done and a text.
 #[pyfunction]
 #[pyo3(signature = (rankers, data, metrics, *, part = "test", dialect = "standard", progress = None))]
 pub fn evaluate(
@@ -85,7 +86,7 @@ pub fn evaluate(
     let candidates =
         rankers.iter().map(|(name, ranker)| candidate(name.extract()?, &ranker, data, &task));
     let candidates = candidates.collect::<Result<Vec<_>>>()?;
-    let report = task.run(py, progress, |task| {
+    let report = task.run_shown(py, (progress, "evaluating"), |task| {
         let mut report = rankstill::eval::Report {
             title: "Evaluation".into(),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -142,6 +143,40 @@ fn candidate(
 }
 
 impl Report {
+    /// The table for a terminal, the best of each metric marked.
+    fn text(&self) -> String {
+        let metrics = self.metrics();
+        let header =
+            ["model"].into_iter().chain(metrics.iter().copied()).chain(["parameters", "bytes"]);
+        let mut table = TextTable::new(header);
+        let count = |n: u64| if n > 0 { thousands(n as usize) } else { String::new() };
+        for model in &self.report.models {
+            let value =
+                |metric: &&str| model.metrics.get(*metric).map(|one| format!("{:.4}", one.mean));
+            let values = metrics.iter().map(|metric| value(metric).unwrap_or_default());
+            let size = [count(model.parameters), count(model.bytes_in_memory.unwrap_or(0))];
+            table.push([model.name.clone()].into_iter().chain(values).chain(size));
+        }
+        for (column, one) in self.report.definitions.iter().enumerate() {
+            let of = |model: &ModelReport| model.metrics.get(&one.metric).map(|spread| spread.mean);
+            let values = self
+                .report
+                .models
+                .iter()
+                .enumerate()
+                .filter_map(|(row, model)| Some((row, of(model)?)));
+            let best = match one.direction {
+                Direction::Higher => values.max_by(|a, b| a.1.total_cmp(&b.1)),
+                Direction::Lower => values.min_by(|a, b| a.1.total_cmp(&b.1)),
+                Direction::Neither => None,
+            };
+            if let Some((row, _)) = best.filter(|_| self.report.models.len() > 1) {
+                table.mark_best(row, column + 1);
+            }
+        }
+        table.text().trim_end().to_owned()
+    }
+
     fn values(&self, model: &str, metric: &str) -> Option<&[f64]> {
         self.cases.get(&(model.to_owned(), metric.to_owned())).map(Vec::as_slice)
     }
@@ -247,7 +282,7 @@ impl Report {
     }
 
     fn __repr__(&self) -> String {
-        self.report.terminal().trim_end().to_owned()
+        self.text()
     }
 
     fn _repr_html_(&self) -> String {

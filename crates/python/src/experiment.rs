@@ -153,9 +153,8 @@ pub fn compress(
     spec.path = Some(match Source::of(log)? {
         Source::Path(path) => path,
         table => {
-            let log = table.into_log("the log", &spec.read)?;
-            spec.read = ReadOptions::default();
-            written(&log, &inputs)?
+            let read = std::mem::take(&mut spec.read);
+            Task::default().run(py, |_| written(&table.into_log("the log", &read)?, &inputs))?
         }
     });
     let silent = Screen::silent();
@@ -163,7 +162,8 @@ pub fn compress(
         Some(split) => settings::split(split)?,
         None => {
             let path = spec.path.clone().unwrap_or_default();
-            let timed = data::is_prepared(&path) || data::has_times(&spec, &silent)?;
+            let has_times = || Ok(data::is_prepared(&path) || data::has_times(&spec, &silent)?);
+            let timed = Task::default().run(py, |_| has_times())?;
             if timed { SplitConfig::default() } else { SplitConfig::of("random") }
         }
     };
@@ -193,7 +193,7 @@ fn heard<T: Send>(
     progress::start_anew();
     let heard = task.clone();
     progress::listen(Some(Arc::new(move |line: &str| heard.say(line))));
-    let result = task.run(py, progress, |_| work(&Screen::silent()));
+    let result = task.run_shown(py, (progress, ""), |_| work(&Screen::silent()));
     progress::listen(None);
     progress::start_anew();
     Ok(result?)
@@ -249,10 +249,10 @@ fn teacher_path(
         let settings = PrepareSettings { filter, split: SplitConfig::default(), mask, history };
         crate::dataset::read_and_cut(Source::Path(path), None, &spec.read, Some(split), settings)
     };
-    let data = task.run(py, None, |_| read())?;
+    let data = task.run(py, |_| read())?;
     let teacher = teacher::bound(given, &data, &task)?;
     let path = inputs.join(format!("{name}.parquet"));
-    task.run(py, None, |_| {
+    task.run(py, |_| {
         let ground = &data.ground;
         let users: Vec<UserId> = (0..ground.users.len() as UserId).collect();
         let cases = Cases::per_user(&ground.train);

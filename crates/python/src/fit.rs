@@ -37,7 +37,7 @@ pub fn fit(
     let recipe: Arc<dyn Recipe> = settings::recipe(kind, settings)?.into();
     let metrics = metrics(validate)?;
     let name = name.unwrap_or(kind);
-    let (model, states) = Task::default().run(py, progress, |task| {
+    let (model, states) = Task::default().run_shown(py, (progress, name), |task| {
         let mut watch = epochs(task, &*recipe, 0.0);
         let valid = |model: &dyn CoreModel| validation(&metrics, data, name, model);
         let early = !data.data.split.valid.is_empty();
@@ -94,7 +94,7 @@ pub fn distil(
     let teachers: Vec<Teacher> =
         teachers.iter().map(|one| teacher::bound(one, data, &task)).collect::<Result<_>>()?;
     resolved["teachers"] = teachers.iter().map(Teacher::name).collect();
-    let model = task.run(py, progress, |task| {
+    let model = task.run_shown(py, (progress, name), |task| {
         let Some(student) = recipe.trainable() else {
             let problem = format!("`{kind}` does not learn by gradient and cannot be a student");
             return Err(ConfigError::new_err(problem).into());

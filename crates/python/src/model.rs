@@ -21,6 +21,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
+/// A known user, or nobody known with the history that was given.
+type Asked = (Option<UserId>, Vec<ItemId>);
+
 /// Lists computed between two looks at Ctrl-C.
 const BLOCK: usize = 8192;
 
@@ -119,7 +122,7 @@ fn rank(
     for block in queries.chunks(BLOCK) {
         ranked.append(ranker.rank(block, top)?);
         task.stop().check()?;
-        task.at(ranked.len() as f64 / queries.len() as f64, "recommending");
+        task.at(ranked.len() as f64 / queries.len() as f64, format!("{} users", ranked.len()));
     }
     Ok(ranked)
 }
@@ -170,7 +173,7 @@ impl Model {
     ///     k: Items of a list.
     ///     history: Instead of known users, histories of somebody new: a list of items each, oldest first. Unknown items are passed over.
     ///     seen: Also recommend items of the history.
-    ///     progress: A function of the share that is done and a text.
+    ///     progress: `True` shows a bar; or a function of the share that is done and a text.
     ///
     /// Example:
     ///     >>> model.recommend(history=[["tea", "jam"]], k=2).columns
@@ -186,7 +189,7 @@ impl Model {
         progress: Option<&Bound<'_, PyAny>>,
     ) -> Result<Py<Rankings>> {
         let Ground { users: user_ids, items, train, kinds, .. } = &*self.ground;
-        let (asked, lists): ((&str, Column), Vec<(Option<UserId>, Vec<ItemId>)>);
+        let (asked, lists): ((&str, Column), Vec<Asked>);
         match (users, history) {
             (Some(_), Some(_)) => {
                 let problem = "users, history: give the one or the other";
@@ -228,8 +231,9 @@ impl Model {
         let top = TopK { k, skip_seen: !seen, allowed: None };
         let ranked = match queries.len() {
             ..=FEW => work::briefly(py, || rank(&self.answering(), &queries, &top, None))??,
-            _ => Task::default()
-                .run(py, progress, |task| rank(&self.answering(), &queries, &top, Some(task)))?,
+            _ => Task::default().run_shown(py, (progress, "recommending"), |task| {
+                rank(&self.answering(), &queries, &top, Some(task))
+            })?,
         };
         Ok(Py::new(py, Rankings::init(asked, ranked, items, kinds.text_items)?)?)
     }

@@ -93,11 +93,37 @@ impl Task {
         if self.0.stop.asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    /// Runs `work` on the pool. `progress` is called with a share from 0 to 1 and a text.
+    /// Runs `work` on the pool.
     ///
     /// # Errors
-    /// Those of the work; an exception of a callback, of `progress`, or of a signal's handler, which stop the work.
+    /// Those of the work; an exception of a callback or of a signal's handler, which stop the work.
     pub fn run<T: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&Self) -> Result<T> + Send,
+    ) -> PyResult<T> {
+        self.watched(py, None, work)
+    }
+
+    /// The same with progress: `True` shows a bar with this title, a function is called with the share that is done and a text.
+    ///
+    /// # Errors
+    /// As [`Task::run`], and an exception of the function.
+    pub fn run_shown<T: Send>(
+        &self,
+        py: Python<'_>,
+        (progress, title): (Option<&Bound<'_, PyAny>>, &str),
+        work: impl FnOnce(&Self) -> Result<T> + Send,
+    ) -> PyResult<T> {
+        let Some(progress) = progress else { return self.run(py, work) };
+        let bar = py.import("rankstill._progress")?.call_method1("bar", (progress, title))?;
+        let shown = bar.call_method0("__enter__")?;
+        let result = self.watched(py, Some(&shown).filter(|shown| !shown.is_none()), work);
+        bar.call_method1("__exit__", (py.None(), py.None(), py.None()))?;
+        result
+    }
+
+    fn watched<T: Send>(
         &self,
         py: Python<'_>,
         progress: Option<&Bound<'_, PyAny>>,
