@@ -416,13 +416,12 @@ def module(about: str, classes: list[tuple[str, str]], bases: list[str], text_im
     if abstract:
         checking.insert(0, f"    from collections.abc import {', '.join(abstract)}")
     checking = text_imports + checking
-    block = "\nif TYPE_CHECKING:\n" + "\n".join(checking) + "\n" if checking else ""
+    block = "TYPE_CHECKING = False\n\nif TYPE_CHECKING:\n" + "\n".join(checking) + "\n\n" if checking else ""
     return (
         f'"""{about}"""\n\n{NOTE}from __future__ import annotations\n\n'
         f"from ._settings import {', '.join(bases + ['default'] * ('default(' in body))}\n\n"
-        + ("TYPE_CHECKING = False\n" if checking else "")
         + block
-        + f"\n__all__ = [{wrapped_list(names)}]\n\n\n{body}"
+        + f"__all__ = [{wrapped_list(names)}]\n\n\n{body}"
     )
 
 
@@ -434,7 +433,7 @@ def metric_class(line: dict) -> tuple[str, str]:
     name, cut = line["name"].partition("@")[::2]
     title = camel(name)
     at = f"int = {cut}" if cut else "int | None = None"
-    whole = "Number of items of a list that count." if cut else "Number of items of a list that count; by default all."
+    whole = f"Number of items of a list that count. Default: {cut or 'all'}."
     shown = f"{name}@5"
     body = f'''class {title}(Metric):
     """{sentence(line["about"])}

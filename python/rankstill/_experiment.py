@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from . import _rankstill
-from ._progress import messages
 
 TYPE_CHECKING = False
 
@@ -36,6 +35,8 @@ def run(
     Example:
         >>> rk.run("experiments/quickstart.toml", out="runs/mine", set={"seeds": [1, 2]})  # doctest: +SKIP
     """
+    from ._progress import messages
+
     return _rankstill.run(os.fspath(experiment), os.fspath(out), list(_lines(set or {})), messages(progress))
 
 
@@ -100,6 +101,8 @@ def compress(
         >>> run = rk.compress(log, keep=0.95)  # doctest: +SKIP
         >>> run.best.recommend(["ann"])  # doctest: +SKIP
     """
+    from ._progress import messages
+
     if out is None:
         import tempfile
 

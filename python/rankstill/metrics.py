@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from ._settings import Metric
 
-
 __all__ = [
     "Precision", "Recall", "Hit", "Ndcg", "NdcgGraded", "NdcgGradedExp", "Map", "Mrr",
     "Coverage", "Gini", "Popularity", "Lift", "Overlap", "Rbo",
@@ -17,7 +16,7 @@ class Precision(Metric):
     """Share of the first n that are targets.
 
     Args:
-        at: Number of items of a list that count.
+        at: Number of items of a list that count. Default: 10.
 
     Example:
         >>> str(rk.metrics.Precision(at=5))
@@ -35,7 +34,7 @@ class Recall(Metric):
     """Share of the targets that are among the first n.
 
     Args:
-        at: Number of items of a list that count.
+        at: Number of items of a list that count. Default: 10.
 
     Example:
         >>> str(rk.metrics.Recall(at=5))
@@ -53,7 +52,7 @@ class Hit(Metric):
     """Share of the cases with a target among the first n.
 
     Args:
-        at: Number of items of a list that count.
+        at: Number of items of a list that count. Default: 10.
 
     Example:
         >>> str(rk.metrics.Hit(at=5))
@@ -71,7 +70,7 @@ class Ndcg(Metric):
     """Targets found, discounted by rank, relative to the best possible order.
 
     Args:
-        at: Number of items of a list that count; by default all.
+        at: Number of items of a list that count. Default: all.
 
     Example:
         >>> str(rk.metrics.Ndcg(at=5))
@@ -89,7 +88,7 @@ class NdcgGraded(Metric):
     """As ndcg, where a target counts as much as its grade (the rating or weight of the test row).
 
     Args:
-        at: Number of items of a list that count; by default all.
+        at: Number of items of a list that count. Default: all.
 
     Example:
         >>> str(rk.metrics.NdcgGraded(at=5))
@@ -107,7 +106,7 @@ class NdcgGradedExp(Metric):
     """As ndcg_graded, with the gain 2^grade - 1, which sets high grades further apart.
 
     Args:
-        at: Number of items of a list that count; by default all.
+        at: Number of items of a list that count. Default: all.
 
     Example:
         >>> str(rk.metrics.NdcgGradedExp(at=5))
@@ -125,7 +124,7 @@ class Map(Metric):
     """Mean over the targets of the precision at the rank of each.
 
     Args:
-        at: Number of items of a list that count; by default all.
+        at: Number of items of a list that count. Default: all.
 
     Example:
         >>> str(rk.metrics.Map(at=5))
@@ -143,7 +142,7 @@ class Mrr(Metric):
     """1 / rank of the first target.
 
     Args:
-        at: Number of items of a list that count; by default all.
+        at: Number of items of a list that count. Default: all.
 
     Example:
         >>> str(rk.metrics.Mrr(at=5))
@@ -161,7 +160,7 @@ class Coverage(Metric):
     """Share of the catalogue that is recommended to any user.
 
     Args:
-        at: Number of items of a list that count.
+        at: Number of items of a list that count. Default: 10.
 
     Example:
         >>> str(rk.metrics.Coverage(at=5))
@@ -179,7 +178,7 @@ class Gini(Metric):
     """How unequally items are recommended: 0 = all alike, 1 = one item to everyone.
 
     Args:
-        at: Number of items of a list that count.
+        at: Number of items of a list that count. Default: 10.
 
     Example:
         >>> str(rk.metrics.Gini(at=5))
@@ -197,7 +196,7 @@ class Popularity(Metric):
     """Number of training interactions of the recommended items.
 
     Args:
-        at: Number of items of a list that count.
+        at: Number of items of a list that count. Default: 10.
 
     Example:
         >>> str(rk.metrics.Popularity(at=5))
@@ -215,7 +214,7 @@ class Lift(Metric):
     """How much more popular the recommended items are than those of the users' histories.
 
     Args:
-        at: Number of items of a list that count.
+        at: Number of items of a list that count. Default: 10.
 
     Example:
         >>> str(rk.metrics.Lift(at=5))
@@ -233,7 +232,7 @@ class Overlap(Metric):
     """Share of the teacher's first n that are among the student's first n.
 
     Args:
-        at: Number of items of a list that count.
+        at: Number of items of a list that count. Default: 10.
 
     Example:
         >>> str(rk.metrics.Overlap(at=5))
@@ -251,7 +250,7 @@ class Rbo(Metric):
     """Rank-biased overlap with the teacher, extrapolated; rbo:0.98@50 sets p and the depth.
 
     Args:
-        at: Number of items of a list that count; by default all.
+        at: Number of items of a list that count. Default: all.
         p: How slowly the weight of later places falls, below 1.
 
     Example:
