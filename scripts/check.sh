@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Run before every commit: formatting, lints, documentation, packaging, tests. Needs stable Rust, a C and a C++ compiler.
+# Run before every commit: formatting, lints, documentation, packaging, tests. Needs stable Rust, a C and a C++ compiler, Python 3.11.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 step() { printf '\n== %s\n' "$*"; "$@"; }
@@ -11,5 +11,9 @@ step cargo check -p rankstill-cli --locked # the default installation
 step cargo check -p rankstill-cli --no-default-features --locked # without the server
 step cargo check -p rankstill --no-default-features --locked # the library alone
 step cargo test --workspace --all-features --locked
+# The Python classes are those of the registries; the package itself is tested by scripts/python.sh.
+registry=$(mktemp)
+cargo run --quiet -p rankstill-cli --all-features --locked -- list --json >"$registry"
+step python3 scripts/python_classes.py --registry "$registry" --check
 # Every crate as it would be published.
 step cargo package --workspace --locked --allow-dirty --no-verify

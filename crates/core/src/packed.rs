@@ -242,6 +242,57 @@ impl<S: Scorer + ?Sized> Ranker for S {
     }
 }
 
+/// The best items of each query, of which row *i* of `scores` holds the scores of all `n_items` items, in parallel: for systems that
+/// score a batch at once. The order is that of every other ranker.
+///
+/// # Errors
+/// When there are not `queries.len() * n_items` scores.
+pub fn rank_rows(
+    scores: &[f32],
+    n_items: usize,
+    queries: &[Query<'_>],
+    top: &TopK<'_>,
+) -> Result<Rankings> {
+    check_rows(scores, n_items, queries)?;
+    let masks = Masks::new(queries, top);
+    let list = |i: usize| {
+        topk::select_row(&scores[i * n_items..][..n_items], masks.of(i), top.allowed, top.k)
+    };
+    let lists: Vec<_> = (0..queries.len()).into_par_iter().map(list).collect();
+    let mut ranked = Rankings::default();
+    lists.into_iter().for_each(|list| ranked.push(list));
+    Ok(ranked)
+}
+
+/// The ranks of the targets of each case, as [`Ranker::target_ranks`], from such rows of scores.
+///
+/// # Errors
+/// As [`rank_rows`].
+pub fn target_ranks_in_rows(
+    scores: &[f32],
+    n_items: usize,
+    cases: &Cases,
+    top: &TopK<'_>,
+) -> Result<Lists<u32>> {
+    let queries = cases.queries();
+    check_rows(scores, n_items, &queries)?;
+    let masks = Masks::new(&queries, top);
+    let ranks = |i: usize| {
+        let row = &scores[i * n_items..][..n_items];
+        ranks::rank_in_row(row, cases.case(i).targets, masks.of(i), top.allowed)
+    };
+    let rows: Vec<_> = (0..queries.len()).into_par_iter().map(ranks).collect();
+    Ok(rows.into_iter().collect())
+}
+
+fn check_rows(scores: &[f32], n_items: usize, queries: &[Query<'_>]) -> Result<()> {
+    let (expected, found) = (queries.len() * n_items, scores.len());
+    if expected != found {
+        return Err(Error::Length { what: "scores".into(), expected, found });
+    }
+    Ok(())
+}
+
 /// Scores a few queries at a time and passes each row of scores, with the query's number, to `take`.
 fn score_rows<S: Scorer + ?Sized, T: Send>(
     scorer: &S,

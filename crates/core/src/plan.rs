@@ -1,6 +1,6 @@
 //! How a model is fitted: for how long, on which cases, and who validates, watches and checkpoints it.
 
-use crate::{Model, Result, Tensors};
+use crate::{Model, Result, Stop, Tensors};
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -72,13 +72,16 @@ pub struct Fit<'a> {
     pub watch: Option<&'a mut dyn Watch>,
     /// Where the state is kept, so that an interrupted run can be resumed.
     pub checkpoints: Option<Checkpointing<'a>>,
+    /// Ends the run with [`Error::Interrupted`](crate::Error::Interrupted), within a second for models that are counted or solved too,
+    /// which report to no watcher.
+    pub stop: Stop,
 }
 
 impl Fit<'_> {
     /// A fit with this seed that is neither validated, watched nor checkpointed.
     #[must_use]
     pub fn seeded(seed: u64) -> Self {
-        Self { seed, validate: None, watch: None, checkpoints: None }
+        Self { seed, validate: None, watch: None, checkpoints: None, stop: Stop::default() }
     }
 }
 

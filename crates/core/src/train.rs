@@ -78,7 +78,7 @@ pub fn train<T: Trainable + ?Sized>(
         at.loss =
             pass.take(&mut *learner, &*objective, (at.row, at.loss), &mut |learner, done| {
                 let (row, loss) = done;
-                let stop = fit.watch.step(at.epoch, row, cases.len());
+                let stop = fit.watch.step(at.epoch, row, cases.len()) || fit.stop.asked();
                 let due =
                     fit.checkpoints.as_ref().is_some_and(|keep| saved.elapsed() >= keep.every);
                 if stop || due {

@@ -116,8 +116,11 @@ fn in_unit_of(log: &mut Log, mut other: Log, path: &Path) -> Result<Log> {
     Ok(other)
 }
 
-/// Appends the rows of another log; new ids get the next numbers.
-fn append(log: &mut Log, other: Log, path: &Path) -> Result<()> {
+/// Appends the rows of another log; new ids get the next numbers. `path` stands for the other log in messages.
+///
+/// # Errors
+/// When only one of them has times or weights.
+pub fn append(log: &mut Log, other: Log, path: &Path) -> Result<()> {
     for (name, here, there) in [
         ("times", log.times.is_some(), other.times.is_some()),
         ("weights", log.weights.is_some(), other.weights.is_some()),

@@ -123,8 +123,13 @@ impl RankingRows {
     /// For any problem with the file, with path and line.
     pub fn read(path: &Path, options: &ReadOptions) -> Result<Self> {
         let (rows, understood) = rows(path, options, &RANKING_ALIASES)?;
-        Ok(Self {
-            path: path.to_path_buf(),
+        Ok(Self::of_rows(path.to_path_buf(), rows, understood))
+    }
+
+    /// `path` stands for the rows in messages.
+    pub(crate) fn of_rows(path: PathBuf, rows: Rows, understood: Option<Understood>) -> Self {
+        Self {
+            path,
             users: rows.users,
             items: rows.items,
             ranks: rows.times,
@@ -132,7 +137,7 @@ impl RankingRows {
             user_ids: rows.user_ids,
             item_ids: rows.item_ids,
             understood,
-        })
+        }
     }
 
     /// The rankings in the numbers of these vocabularies.

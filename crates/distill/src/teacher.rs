@@ -42,9 +42,21 @@ impl Teacher {
         log: &Arc<Interactions>,
         fit: &mut Fit<'_>,
     ) -> Result<Self> {
+        Self::fit_shared(name, Arc::new(recipe), log, fit)
+    }
+
+    /// [`Teacher::fit`] of a recipe whose type is not known, as one of the registry.
+    ///
+    /// # Errors
+    /// As [`Recipe::fit`].
+    pub fn fit_shared(
+        name: impl Into<String>,
+        recipe: Arc<dyn Recipe>,
+        log: &Arc<Interactions>,
+        fit: &mut Fit<'_>,
+    ) -> Result<Self> {
         let seed = fit.seed;
         let model = recipe.fit(log, fit)?;
-        let recipe: Arc<dyn Recipe> = Arc::new(recipe);
         let recipe = TeacherRecipe { recipe, train: Arc::clone(log), seed };
         Ok(Self::of_model(name, model).with_recipe(recipe))
     }
@@ -64,6 +76,21 @@ impl Teacher {
         k: usize,
         fit: &mut Fit<'_>,
     ) -> Result<Self> {
+        Self::fit_shared_with_states(name, Arc::new(recipe), log, selection, k, fit)
+    }
+
+    /// [`Teacher::fit_with_states`] of a recipe whose type is not known.
+    ///
+    /// # Errors
+    /// As [`Teacher::fit_with_states`].
+    pub fn fit_shared_with_states(
+        name: impl Into<String>,
+        recipe: Arc<dyn Recipe>,
+        log: &Arc<Interactions>,
+        selection: &StateSelection,
+        k: usize,
+        fit: &mut Fit<'_>,
+    ) -> Result<Self> {
         selection.check()?;
         if fit.checkpoints.is_some() {
             let problem =
@@ -72,9 +99,10 @@ impl Teacher {
         }
         let (plan, watch) = (recipe.training_plan(), fit.watch.take());
         let mut recorder = Recorder::new(selection.clone(), k, plan, log, fit.validate, watch);
-        let (seed, validate) = (fit.seed, fit.validate);
-        let mut watched = Fit { seed, validate, watch: Some(&mut recorder), checkpoints: None };
-        let teacher = Self::fit(name, recipe, log, &mut watched)?;
+        let (seed, validate, stop) = (fit.seed, fit.validate, fit.stop.clone());
+        let mut watched =
+            Fit { seed, validate, watch: Some(&mut recorder), checkpoints: None, stop };
+        let teacher = Self::fit_shared(name, Arc::clone(&recipe), log, &mut watched)?;
         let trajectory = match &teacher.model {
             Some(model) => recorder.finish(&**model)?,
             None => return Ok(teacher),
@@ -242,7 +270,9 @@ pub fn distil(
         return Err(Error::Config { key: "student".into(), problem });
     };
     let cases = student.cases(log);
-    let mut go_on = |_, _| ControlFlow::Continue(());
+    let stop = fit.stop.clone();
+    let mut go_on =
+        |_, _| if stop.asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
     let traces = teachers
         .iter()
         .map(|teacher| teacher.trace(&cases, method.requires(), &mut go_on))

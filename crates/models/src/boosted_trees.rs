@@ -27,7 +27,7 @@ use candidates::{CandidateIndex, CandidateScratch, N};
 use forest::Forest;
 use rankstill_core::kernel::rng::Rng;
 use rankstill_core::{
-    Fit, Interactions, ItemId, Model, ModelConfig, Query, Recipe, Result, Scorer, Tensors,
+    Fit, Interactions, ItemId, Model, ModelConfig, Query, Recipe, Result, Scorer, Stop, Tensors,
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -78,6 +78,7 @@ impl BoostedTrees {
         log: &CandidateIndex,
         train: &Interactions,
         seed: u64,
+        stop: &Stop,
     ) -> (Vec<[f32; N]>, Vec<f64>) {
         let step = match self.users {
             0 => 1,
@@ -92,7 +93,7 @@ impl BoostedTrees {
                     let mut rows = Vec::new();
                     let line = train.history(user);
                     let mut items = distinct(line);
-                    if items.len() < 2 {
+                    if items.len() < 2 || stop.asked() {
                         return rows;
                     }
                     let mut rng = Rng::keyed(seed, [DRAWS, u64::from(user)]);
@@ -128,8 +129,9 @@ impl Recipe for BoostedTrees {
     fn fit(&self, train: &Arc<Interactions>, fit: &mut Fit<'_>) -> Result<Box<dyn Model>> {
         self.check()?;
         let log = CandidateIndex::new(baskets(train));
-        let (rows, labels) = self.examples(&log, train, fit.seed);
-        let forest = Forest::learn(&rows, &labels, self.budget, fit.seed)?;
+        let (rows, labels) = self.examples(&log, train, fit.seed, &fit.stop);
+        fit.stop.check()?;
+        let forest = Forest::learn(&rows, labels, self.budget, fit.seed, &fit.stop)?;
         Ok(Box::new(Boosted { candidates: self.candidates, log, forest }))
     }
 }

@@ -32,7 +32,8 @@ use rankstill_core::kernel::csr::Csr;
 use rankstill_core::kernel::dense::axpy;
 use rankstill_core::kernel::panels::Rows;
 use rankstill_core::{
-    Error, Fit, Interactions, ItemId, Model, ModelConfig, Query, Recipe, Result, Scorer, Tensors,
+    Error, Fit, Interactions, ItemId, Model, ModelConfig, Query, Recipe, Result, Scorer, Stop,
+    Tensors,
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -63,21 +64,22 @@ impl Checked for Ease {
 
 impl Ease {
     /// With P itself.
-    fn by_items(&self, baskets: &Csr) -> Result<Autoencoder> {
+    fn by_items(&self, baskets: &Csr, stop: &Stop) -> Result<Autoencoder> {
         let users_of = baskets.transpose();
         let penalty = |item: usize| (self.l2 * self.share(users_of.row(item).len())) as f32;
-        let inverse = self.inverse_of_gram(&users_of, baskets, |_| 1.0, penalty)?;
+        let inverse = self.inverse_of_gram((&users_of, baskets), |_| 1.0, penalty, stop)?;
         let n = baskets.n_cols();
         let scale = (0..n).map(|item| 1.0 / inverse[item * n + item]).collect();
         Ok(Autoencoder { scale, inverse, users: None })
     }
 
     /// With A^-1 and P's diagonal.
-    fn by_users(&self, baskets: Csr) -> Result<Autoencoder> {
+    fn by_users(&self, baskets: Csr, stop: &Stop) -> Result<Autoencoder> {
         let users_of = baskets.transpose();
         let weights = self.weights(&users_of);
         let of_item = |item: usize| weights[item];
-        let inverse = self.inverse_of_gram(&baskets, &users_of, of_item, |_| self.l2 as f32)?;
+        let l2 = |_| self.l2 as f32;
+        let inverse = self.inverse_of_gram((&baskets, &users_of), of_item, l2, stop)?;
         let n = baskets.n_rows();
         let scale = (0..users_of.n_rows()).into_par_iter().map(|item| {
             // x' A^-1 x: the inverse is symmetric, so half of it and the diagonal suffice.
@@ -114,14 +116,17 @@ impl Ease {
     /// (M W M' + L)^-1 of a binary matrix and its transpose, with the diagonals of W (by columns) and L (by rows).
     fn inverse_of_gram(
         &self,
-        rows: &Csr,
-        columns: &Csr,
+        (rows, columns): (&Csr, &Csr),
         weight: impl Fn(usize) -> f32 + Sync,
         penalty: impl Fn(usize) -> f32 + Sync,
+        stop: &Stop,
     ) -> Result<Vec<f32>> {
         let n = rows.n_rows();
         let mut gram = vec![0.0f32; n * n];
         gram.par_chunks_mut(n.max(1)).enumerate().with_min_len(8).for_each(|(i, gram)| {
+            if stop.asked() {
+                return;
+            }
             for &column in rows.row(i) {
                 let weight = weight(column as usize);
                 // Ascending: the lower triangle is enough.
@@ -131,23 +136,28 @@ impl Ease {
             }
             gram[i] += penalty(i);
         });
-        invert(&mut gram, n).map_err(|NotPositiveDefinite { at, pivot }| {
+        stop.check()?;
+        invert(&mut gram, n, &|| stop.asked()).map_err(|NotPositiveDefinite { at, pivot }| {
             let problem = format!(
                 "{} is too small for these data in f32 (pivot {at} of {n} is {pivot:e}); raise it",
                 self.l2
             );
             settings::invalid("l2", problem)
         })?;
+        stop.check()?;
         Ok(gram)
     }
 }
 
 impl Recipe for Ease {
-    fn fit(&self, train: &Arc<Interactions>, _fit: &mut Fit<'_>) -> Result<Box<dyn Model>> {
+    fn fit(&self, train: &Arc<Interactions>, fit: &mut Fit<'_>) -> Result<Box<dyn Model>> {
         self.check()?;
         let baskets = baskets(train);
         let by_users = train.n_users() < train.n_items();
-        Ok(Box::new(if by_users { self.by_users(baskets)? } else { self.by_items(&baskets)? }))
+        Ok(Box::new(match by_users {
+            true => self.by_users(baskets, &fit.stop)?,
+            false => self.by_items(&baskets, &fit.stop)?,
+        }))
     }
 }
 
@@ -368,7 +378,10 @@ mod tests {
         // X = [1 1; 1 0], l2 = 1: X'X + I = [3 1; 1 2], P = [2 -1; -1 3] / 5, B = [0 1/3; 1/2 0].
         let baskets = baskets(&log(2, vec![vec![0, 1, 1], vec![0]]));
         let recipe = Ease { l2: 1.0, ..Ease::default() };
-        for model in [recipe.by_items(&baskets).unwrap(), recipe.by_users(baskets).unwrap()] {
+        for model in [
+            recipe.by_items(&baskets, &Stop::default()).unwrap(),
+            recipe.by_users(baskets, &Stop::default()).unwrap(),
+        ] {
             close(&scores(&model, None, &[0]), &[0.0, 1.0 / 3.0], 1e-6);
             close(&scores(&model, Some(1), &[0]), &[0.0, 1.0 / 3.0], 1e-6);
             close(&scores(&model, None, &[1]), &[0.5, 0.0], 1e-6);
@@ -383,7 +396,10 @@ mod tests {
         // / 14, B = [0 1/5; 1/3 0].
         let baskets = baskets(&log(2, vec![vec![0, 1, 1], vec![0]]));
         let recipe = Ease { l2: 1.0, dropout: 0.5 };
-        for model in [recipe.by_items(&baskets).unwrap(), recipe.by_users(baskets).unwrap()] {
+        for model in [
+            recipe.by_items(&baskets, &Stop::default()).unwrap(),
+            recipe.by_users(baskets, &Stop::default()).unwrap(),
+        ] {
             close(&scores(&model, None, &[0]), &[0.0, 0.2], 1e-6);
             close(&scores(&model, Some(1), &[0]), &[0.0, 0.2], 1e-6);
             close(&scores(&model, Some(0), &[1, 0]), &[1.0 / 3.0, 0.2], 1e-6);
@@ -440,8 +456,10 @@ mod tests {
             {
                 let recipe = Ease { l2, dropout };
                 let baskets = baskets(&train);
-                let models =
-                    [recipe.by_items(&baskets).unwrap(), recipe.by_users(baskets).unwrap()];
+                let models = [
+                    recipe.by_items(&baskets, &Stop::default()).unwrap(),
+                    recipe.by_users(baskets, &Stop::default()).unwrap(),
+                ];
                 for user in [0, 7, 19u32] {
                     let own = distinct(train.history(user));
                     let expected = naive(&train, &recipe, &own);
@@ -494,8 +512,10 @@ mod tests {
     #[test]
     fn corrupt_files_are_refused() {
         let recipe = Ease { l2: 1.0, ..Ease::default() };
-        let tensors =
-            recipe.by_users(baskets(&log(3, vec![vec![0, 1], vec![2]]))).unwrap().tensors();
+        let tensors = recipe
+            .by_users(baskets(&log(3, vec![vec![0, 1], vec![2]])), &Stop::default())
+            .unwrap()
+            .tensors();
         let spoil = |name: &str, data: rankstill_core::Data| {
             let mut tensors = tensors.clone();
             let shape = [data.len()];

@@ -37,7 +37,7 @@ use progress::Fitting;
 use rankstill_core::kernel::als::{self, HalfPass};
 use rankstill_core::kernel::csr::Csr;
 use rankstill_core::kernel::panels::Rows;
-use rankstill_core::{Error, Fit, Interactions, Model, ModelConfig, Recipe, Result, Tensors};
+use rankstill_core::{Error, Fit, Interactions, Model, ModelConfig, Recipe, Result, Stop, Tensors};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -209,11 +209,14 @@ impl ImplicitAls {
     }
 
     /// Solves for all vectors of one side.
-    fn solve(&self, half: HalfPass<'_>, vectors: &mut [f32]) {
+    fn solve(&self, half: HalfPass<'_>, vectors: &mut [f32], stop: &Stop) {
         let dim = half.others.dim();
         vectors.par_chunks_mut(CHUNK * dim).enumerate().for_each(|(chunk, vectors)| {
             let first = chunk * CHUNK;
             let rows = first..first + vectors.len() / dim;
+            if stop.asked() {
+                return;
+            }
             match self.solver {
                 Solver::ConjugateGradient { steps } => {
                     als::conjugate_gradient(half, steps, rows, vectors);
@@ -223,8 +226,8 @@ impl ImplicitAls {
         });
     }
 
-    /// One iteration; returns the loss over all pairs, penalties included.
-    fn iterate(&self, model: &mut AlsModel, of_users: &Side, of_items: &Side) -> f64 {
+    /// One iteration; returns the loss over all pairs, penalties included. Asked to stop, it leaves half an iteration behind.
+    fn iterate(&self, model: &mut AlsModel, of_users: &Side, of_items: &Side, stop: &Stop) -> f64 {
         let stride = model.stride;
         fn rows(data: &[f32], n: usize) -> Rows<'_> {
             Rows::dense(data, n, data.len() / n.max(1))
@@ -233,13 +236,19 @@ impl ImplicitAls {
 
         let users = rows(&model.users, n_users);
         let gram = als::gram(users, &model.users);
-        self.solve(of_items.half(users, &gram), &mut model.items);
+        self.solve(of_items.half(users, &gram), &mut model.items, stop);
 
+        if stop.asked() {
+            return 0.0;
+        }
         let items = rows(&model.items, n_items);
         let gram_of_items = als::gram(items, &model.items);
         let half = of_users.half(items, &gram_of_items);
-        self.solve(half, &mut model.users);
+        self.solve(half, &mut model.users, stop);
 
+        if stop.asked() {
+            return 0.0;
+        }
         // |X Y'|^2 is the sum over X'X times Y'Y; the entries of the log differ from that.
         let gram_of_users = als::gram(rows(&model.users, n_users), &model.users);
         let product = |sum, (x, y): (&f32, &f32)| sum + f64::from(*x) * f64::from(*y);
@@ -288,7 +297,8 @@ impl Recipe for ImplicitAls {
         let mut fitting = Fitting::begin(self, train, fit)?;
         while !fitting.is_over() {
             let began = Instant::now();
-            let loss = self.iterate(&mut fitting.model, &of_users, &of_items);
+            let loss = self.iterate(&mut fitting.model, &of_users, &of_items, &fit.stop);
+            fit.stop.check()?; // half an iteration is no model, and not checkpointed
             let loss = loss / of_users.extra.n_entries() as f64;
             if !loss.is_finite() {
                 return Err(Error::Diverged { epoch: fitting.progress.iteration, loss });

@@ -20,7 +20,7 @@ use crate::parts::baskets::{distinct, pairs_about};
 use crate::parts::settings::{self, Checked};
 use rankstill_core::{
     Error, Fit, Interactions, ItemId, Lists, Model, ModelConfig, Query, Recipe, Result, Scorer,
-    Tensors,
+    Stop, Tensors,
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -96,7 +96,7 @@ pub(crate) fn up_to(key: &str, value: f64, max: f64) -> Result<()> {
 
 impl ItemCf {
     /// `sim(i, j)` of every pair in which `i` is one of the nearest neighbours of `j`, grouped by `i`.
-    fn neighbourhoods(&self, train: &Interactions) -> ItemNeighbours {
+    fn neighbourhoods(&self, train: &Interactions, stop: &Stop) -> Result<ItemNeighbours> {
         let n_items = train.n_items();
         let baskets: Lists<ItemId> = train.items().iter().map(distinct).collect();
         let weight_of = |user: usize| (baskets.row(user).len() as f64).powf(-self.user_activity);
@@ -112,6 +112,9 @@ impl ItemCf {
                     let (mut ids, mut similarities) = (Lists::default(), Vec::new());
                     let n_users = |item: usize| users_of.row(item).len() as f64;
                     for item in chunk * CHUNK..((chunk + 1) * CHUNK).min(n_items) {
+                        if stop.asked() {
+                            break;
+                        }
                         let Scratch { both, touched, near } = scratch;
                         let lift = n_users(item).powf(self.popularity);
                         for &user in users_of.row(item) {
@@ -139,19 +142,20 @@ impl ItemCf {
                 },
             )
             .collect();
+        stop.check()?;
         let (mut ids, mut similarities) = (Lists::default(), Vec::new());
         for (chunk, values) in chunks {
             ids.append(chunk);
             similarities.extend(values);
         }
-        ItemNeighbours::by_candidate(ids, similarities)
+        Ok(ItemNeighbours::by_candidate(ids, similarities))
     }
 }
 
 impl Recipe for ItemCf {
-    fn fit(&self, train: &Arc<Interactions>, _fit: &mut Fit<'_>) -> Result<Box<dyn Model>> {
+    fn fit(&self, train: &Arc<Interactions>, fit: &mut Fit<'_>) -> Result<Box<dyn Model>> {
         self.check()?;
-        Ok(Box::new(self.neighbourhoods(train)))
+        Ok(Box::new(self.neighbourhoods(train, &fit.stop)?))
     }
 }
 
@@ -337,7 +341,9 @@ mod tests {
             (Similarity::Jaccard, 2.0 / (3.0 + 1.0)),
             (Similarity::Dice, 4.0 / (5.0 + 1.0)),
         ] {
-            let model = ItemCf { similarity: kind, ..plain.clone() }.neighbourhoods(&log());
+            let model = ItemCf { similarity: kind, ..plain.clone() }
+                .neighbourhoods(&log(), &Stop::default())
+                .unwrap();
             assert!((similarity(&model, 0, 1) - by_hand).abs() < 1e-6, "{kind:?}");
             assert_eq!(similarity(&model, 0, 1), similarity(&model, 1, 0));
             assert_eq!(similarity(&model, 2, 3), 0.0, "no user had both");
@@ -349,7 +355,7 @@ mod tests {
     fn busy_users_count_less_and_popular_items_get_more() {
         // Users 0, 1, 2 have 3, 2, 2 items and count 1/3, 1/2, 1/2.
         let recipe = ItemCf { user_activity: 1.0, popularity: 0.5, ..ItemCf::default() };
-        let model = recipe.neighbourhoods(&log());
+        let model = recipe.neighbourhoods(&log(), &Stop::default()).unwrap();
         let by_hand = (1.0 / 3.0 + 0.5) / 6f32.sqrt();
         assert!((similarity(&model, 0, 1) - by_hand * 3f32.sqrt()).abs() < 1e-6);
         assert!((similarity(&model, 1, 0) - by_hand * 2f32.sqrt()).abs() < 1e-6);
@@ -359,7 +365,7 @@ mod tests {
     fn only_the_nearest_contribute_and_ties_go_to_the_smaller_id() {
         let recipe =
             ItemCf { neighbours: 1, user_activity: 0.0, popularity: 0.0, ..ItemCf::default() };
-        let model = recipe.neighbourhoods(&log());
+        let model = recipe.neighbourhoods(&log(), &Stop::default()).unwrap();
         // Of 1's neighbours 0 (2 / sqrt 6) is nearer than 2 and 3 (1 / sqrt 3 each); of 2's 0 (1 / sqrt 2).
         assert_eq!(model.ids.row(0), [1, 2]);
         assert_eq!(model.ids.row(1), [0, 3]);
@@ -368,7 +374,7 @@ mod tests {
 
     #[test]
     fn a_history_out_of_order_with_repeats_and_unknown_items_scores_the_same() {
-        let model = ItemCf::default().neighbourhoods(&log());
+        let model = ItemCf::default().neighbourhoods(&log(), &Stop::default()).unwrap();
         let ask = |history| Query { user: None, history, hidden: &[] };
         let all = TopK { k: 4, skip_seen: false, allowed: None };
         let ranked = model.rank(&[ask(&[0, 3]), ask(&[3, 77, 0, 3])], &all).unwrap();
@@ -379,7 +385,7 @@ mod tests {
     #[test]
     fn corrupt_files_are_refused() {
         let recipe = ItemCf::default();
-        let tensors = recipe.neighbourhoods(&log()).tensors();
+        let tensors = recipe.neighbourhoods(&log(), &Stop::default()).unwrap().tensors();
         assert!(recipe.load(&tensors).is_ok());
         let spoil = |name: &str, data: rankstill_core::Data| {
             let mut tensors = tensors.clone();

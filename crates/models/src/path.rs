@@ -245,22 +245,23 @@ impl Path {
     }
 
     /// The largest singular values of D_U^-1/2 R D_I^-1/2.
-    fn factors(&self, log: &model::Log) -> LowRankFactors {
+    fn factors(&self, log: &model::Log, stop: &dyn Fn() -> bool) -> LowRankFactors {
         let LowRank { rank, rounds, .. } = self.low_rank;
         // A third more vectors than are asked for, in whole registers: the last ones are approached as the extra ones
         // are separated from what lies beyond.
         let extra = (rank + rank / 3 + 16).next_multiple_of(16) - rank;
         let sparse_svd::RightVectors { values, vectors } =
-            sparse_svd::right_vectors(&log.normalised(), rank, Effort { extra, rounds });
+            sparse_svd::right_vectors(&log.normalised(), rank, Effort { extra, rounds }, stop);
         LowRankFactors { values, vectors }
     }
 }
 
 impl Recipe for Path {
-    fn fit(&self, train: &Arc<Interactions>, _fit: &mut Fit<'_>) -> Result<Box<dyn Model>> {
+    fn fit(&self, train: &Arc<Interactions>, fit: &mut Fit<'_>) -> Result<Box<dyn Model>> {
         self.check()?;
         let log = model::Log::new(baskets(train));
-        let factors = (self.low_rank.rank > 0).then(|| self.factors(&log));
+        let factors = (self.low_rank.rank > 0).then(|| self.factors(&log, &|| fit.stop.asked()));
+        fit.stop.check()?;
         Ok(Box::new(PathModel::new(self, log, factors)))
     }
 }

@@ -21,7 +21,8 @@ use crate::parts::baskets::{self, baskets, distinct};
 use crate::parts::settings::{self, Checked};
 use rankstill_core::kernel::csr::Csr;
 use rankstill_core::{
-    Error, Fit, Interactions, ItemId, Model, ModelConfig, Query, Recipe, Result, Scorer, Tensors,
+    Error, Fit, Interactions, ItemId, Model, ModelConfig, Query, Recipe, Result, Scorer, Stop,
+    Tensors,
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -123,7 +124,7 @@ impl Sar {
     }
 
     /// Items x items: the similarities, each row by ascending item.
-    fn similarities(&self, baskets: &Csr) -> Csr {
+    fn similarities(&self, baskets: &Csr, stop: &Stop) -> Result<Csr> {
         let users_of = baskets.transpose();
         let n_items = users_of.n_rows();
         // Chunks are fixed and counts are whole numbers, so threads cannot change a bit.
@@ -134,6 +135,9 @@ impl Sar {
                 |both, chunk| {
                     let (mut lengths, mut ids, mut values) = (Vec::new(), Vec::new(), Vec::new());
                     for item in chunk * CHUNK..((chunk + 1) * CHUNK).min(n_items) {
+                        if stop.asked() {
+                            break;
+                        }
                         let mut touched = Vec::new();
                         for &user in users_of.row(item) {
                             for &other in baskets.row(user as usize) {
@@ -160,6 +164,7 @@ impl Sar {
                 },
             )
             .collect();
+        stop.check()?;
         let (mut offsets, mut ids, mut values) = (vec![0], Vec::new(), Vec::new());
         for (lengths, more_ids, more_values) in chunks {
             for length in lengths {
@@ -168,15 +173,16 @@ impl Sar {
             ids.extend(more_ids);
             values.extend(more_values);
         }
-        Csr::new(n_items, offsets, ids, Some(values)).expect("items of the catalogue")
+        Ok(Csr::new(n_items, offsets, ids, Some(values)).expect("items of the catalogue"))
     }
 }
 
 impl Recipe for Sar {
-    fn fit(&self, train: &Arc<Interactions>, _fit: &mut Fit<'_>) -> Result<Box<dyn Model>> {
+    fn fit(&self, train: &Arc<Interactions>, fit: &mut Fit<'_>) -> Result<Box<dyn Model>> {
         self.check()?;
         let affinities = self.affinities(train)?;
-        Ok(Box::new(Affinities { similarities: self.similarities(&baskets(train)), affinities }))
+        let similarities = self.similarities(&baskets(train), &fit.stop)?;
+        Ok(Box::new(Affinities { similarities, affinities }))
     }
 }
 

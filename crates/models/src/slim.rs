@@ -24,7 +24,7 @@ use crate::parts::baskets::{baskets, pairs_about};
 use crate::parts::settings::{self, Checked};
 use rankstill_core::kernel::csr::Csr;
 use rankstill_core::{
-    Fit, Interactions, ItemId, Lists, Model, ModelConfig, Recipe, Result, Tensors,
+    Fit, Interactions, ItemId, Lists, Model, ModelConfig, Recipe, Result, Stop, Tensors,
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -154,7 +154,7 @@ impl Slim {
         near.into_iter().map(|(other, _)| other).collect()
     }
 
-    fn weights(&self, train: &Interactions) -> ItemNeighbours {
+    fn weights(&self, train: &Interactions, stop: &Stop) -> Result<ItemNeighbours> {
         let items_of = baskets(train);
         let users_of = items_of.transpose();
         let n_items = train.n_items();
@@ -166,16 +166,17 @@ impl Slim {
                 |scratch, chunk| {
                     let columns = chunk * CHUNK..((chunk + 1) * CHUNK).min(n_items);
                     let solve = |item| self.column(item as ItemId, &items_of, &users_of, scratch);
-                    columns.map(solve).collect()
+                    columns.take_while(|_| !stop.asked()).map(solve).collect()
                 },
             )
             .collect();
+        stop.check()?;
         let (mut ids, mut values) = (Lists::default(), Vec::new());
         for column in columns.into_iter().flatten() {
             ids.push(column.iter().map(|entry| entry.0));
             values.extend(column.iter().map(|entry| entry.1));
         }
-        ItemNeighbours::by_candidate(ids, values)
+        Ok(ItemNeighbours::by_candidate(ids, values))
     }
 }
 
@@ -183,9 +184,9 @@ impl Slim {
 const CHUNK: usize = 16;
 
 impl Recipe for Slim {
-    fn fit(&self, train: &Arc<Interactions>, _fit: &mut Fit<'_>) -> Result<Box<dyn Model>> {
+    fn fit(&self, train: &Arc<Interactions>, fit: &mut Fit<'_>) -> Result<Box<dyn Model>> {
         self.check()?;
-        Ok(Box::new(self.weights(train)))
+        Ok(Box::new(self.weights(train, &fit.stop)?))
     }
 }
 
@@ -222,7 +223,7 @@ mod tests {
 
     /// W by rows of history items.
     fn matrix(recipe: &Slim, train: &Interactions) -> Vec<Vec<f32>> {
-        let model = recipe.weights(train);
+        let model = recipe.weights(train, &Stop::default()).unwrap();
         let row = |item: u32| {
             let mut out = vec![f32::NAN; train.n_items()];
             model.score(&[Query { user: None, history: &[item], hidden: &[] }], &mut out);

@@ -233,10 +233,10 @@ fn interrupted_at(
     for stop in stops.iter().map(|&stop| Some(stop)).chain([None]) {
         let mut watch = StopAfter(stop, 0);
         let fit = &mut Fit {
-            seed: 1,
             validate: Some(&validate),
             watch: Some(&mut watch),
             checkpoints: Some(Checkpointing { save: &save, load: &load, every: Duration::MAX }),
+            ..Fit::seeded(1)
         };
         match recipe.fit(train, fit) {
             Ok(model) => return (model.tensors(), watch.1),

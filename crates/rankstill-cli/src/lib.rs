@@ -1,7 +1,10 @@
 //! The library behind the command line: experiments, from the log to the report, and their progress on the terminal.
 //!
-//! Models, distillers, metrics and the server are in [`rankstill`]; the commands themselves are in the binary.
+//! Models, distillers, metrics and the server are in [`rankstill`]. The program is [`cli::main_with`]; other programs that have the
+//! command line in them, such as the Python package, call it too.
 
+pub mod cli;
+mod commands;
 pub mod experiment;
 pub mod progress;
 pub mod reading;

@@ -2,16 +2,19 @@
 
 use anyhow::{Context as _, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rankstill::core::Stop;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::fmt;
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, Once};
+use std::sync::{Arc, LazyLock, Once, PoisonError, RwLock};
 use std::time::Duration;
 
 /// The number of the signal that asked to stop; 0 as long as none did.
 static SIGNAL: LazyLock<Arc<AtomicUsize>> = LazyLock::new(Arc::default);
 
+/// What is asked to stop along with it.
+static STOP: LazyLock<Stop> = LazyLock::new(Stop::default);
 /// Whether signals are somebody else's to answer.
 static LEFT: AtomicBool = AtomicBool::new(false);
 
@@ -24,7 +27,18 @@ pub fn leave_signals() {
 /// and stop.
 #[must_use]
 pub fn interrupted() -> bool {
-    SIGNAL.load(Ordering::Relaxed) != 0
+    SIGNAL.load(Ordering::Relaxed) != 0 || STOP.asked()
+}
+
+/// What a signal asks to stop. A program with the command line in it may ask as well; the next task needs [`start_anew`] then.
+#[must_use]
+pub fn stop() -> &'static Stop {
+    &STOP
+}
+
+/// Forgets that tasks were asked to stop.
+pub fn start_anew() {
+    STOP.withdraw();
 }
 
 /// The exit code of a command that was stopped by a signal: 130 for Ctrl-C, 143 for SIGTERM.
@@ -52,6 +66,7 @@ fn catch() {
             if SIGNAL.swap(signal as usize, Ordering::Relaxed) != 0 {
                 std::process::exit(128 + signal);
             }
+            STOP.ask();
             _ = writeln!(std::io::stderr(), "\nstopping; press Ctrl-C again to stop at once");
         }
     };
@@ -63,6 +78,17 @@ fn catch() {
     for signal in [SIGINT, SIGTERM] {
         _ = signal_hook::flag::register_usize(signal, Arc::clone(&SIGNAL), signal as usize);
     }
+}
+
+/// Takes the messages of [`Screen::say`].
+pub type Listener = dyn Fn(&str) + Send + Sync;
+
+/// Who takes messages instead of standard error.
+static LISTENER: RwLock<Option<Arc<Listener>>> = RwLock::new(None);
+
+/// Gives the messages of this process to `listener`, whether screens are silent or not; `None`: to standard error again.
+pub fn listen(listener: Option<Arc<Listener>>) {
+    *LISTENER.write().unwrap_or_else(PoisonError::into_inner) = listener;
 }
 
 /// How a command prints.
@@ -133,7 +159,9 @@ impl Screen {
 
     /// Prints a message on standard error, so that a pipe gets only the result.
     pub fn say(&self, line: impl AsRef<str>) {
-        if !self.quiet {
+        if let Some(listener) = &*LISTENER.read().unwrap_or_else(PoisonError::into_inner) {
+            listener(line.as_ref());
+        } else if !self.quiet {
             _ = writeln!(std::io::stderr(), "{}", line.as_ref());
         }
     }

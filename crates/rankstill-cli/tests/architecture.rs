@@ -188,9 +188,17 @@ fn files_are_changed_in_one_place() {
         " File::create",
         "File::options",
     ];
-    for folder in
-        ["core", "data", "models", "distill", "eval", "serve", "rankstill", "rankstill-cli"]
-    {
+    for folder in [
+        "core",
+        "data",
+        "models",
+        "distill",
+        "eval",
+        "serve",
+        "rankstill",
+        "rankstill-cli",
+        "python",
+    ] {
         for path in sources(&crates.join(folder).join("src")) {
             if path.starts_with(&seam) || path.starts_with(&load_generator) {
                 continue;
@@ -226,6 +234,18 @@ fn only_serve_and_the_load_generator_know_the_network() {
                 let may = name.starts_with(&load_generator);
                 assert!(may || !code(&path).contains(word), "{} uses {word}", path.display());
             }
+        }
+    }
+}
+
+#[test]
+fn only_the_python_package_knows_python_and_arrow() {
+    for package in metadata().workspace_packages() {
+        let python = package.name.as_str() == "rankstill-python";
+        for dependency in &package.dependencies {
+            let name = dependency.name.as_str();
+            let known = ["pyo3", "numpy"].contains(&name) || name.starts_with("arrow");
+            assert!(python || !known, "{} depends on {name}", package.name);
         }
     }
 }

@@ -65,7 +65,7 @@ pub use limits::Limits;
 pub use model::{ItemRow, ItemTable, Snapshot};
 #[cfg(feature = "tls")]
 pub use server::Tls;
-pub use server::{Listen, Server, run};
+pub use server::{Listen, Running, Server, run, start};
 #[cfg(feature = "otlp")]
 pub use telemetry::SpanExporter;
 pub use wire::{

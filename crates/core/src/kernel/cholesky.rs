@@ -22,18 +22,22 @@ pub struct NotPositiveDefinite {
 }
 
 /// Inverts the symmetric `n x n` matrix `a` in place. Reads the lower triangle and writes both. In parallel
-/// on rayon's current pool, in fixed blocks: the same bits on any number of threads.
+/// on rayon's current pool, in fixed blocks: the same bits on any number of threads. When `stop` says so, it returns at once, with `a`
+/// destroyed.
 ///
 /// # Errors
 /// When `a` is not positive definite; it is then destroyed.
 ///
 /// # Panics
 /// When `a` has another length than `n * n`.
-pub fn invert(a: &mut [f32], n: usize) -> Result<(), NotPositiveDefinite> {
+pub fn invert(a: &mut [f32], n: usize, stop: &dyn Fn() -> bool) -> Result<(), NotPositiveDefinite> {
     assert!(a.len() == n * n, "{} numbers for {n} rows", a.len());
     let mut panel = vec![0.0; n * PIVOTS.min(n)];
     let mut scaled = panel.clone();
     for from in (0..n).step_by(PIVOTS) {
+        if stop() {
+            return Ok(());
+        }
         let pivots = PIVOTS.min(n - from);
         let inverse = inverse_of_pivots(a, n, from, pivots)?;
         let (panel, scaled) = (&mut panel[..n * pivots], &mut scaled[..n * pivots]);
@@ -266,11 +270,11 @@ mod tests {
     fn a_small_inverse_by_hand() {
         // [4 2; 2 3]^-1 = [3 -2; -2 4] / 8, from the lower triangle alone.
         let mut a = vec![4.0, f32::NAN, 2.0, 3.0];
-        invert(&mut a, 2).unwrap();
+        invert(&mut a, 2, &|| false).unwrap();
         for (found, by_hand) in a.iter().zip([0.375, -0.25, -0.25, 0.5]) {
             assert!((found - by_hand).abs() < 1e-6, "{a:?}");
         }
-        invert(&mut [], 0).unwrap();
+        invert(&mut [], 0, &|| false).unwrap();
     }
 
     #[test]
@@ -283,7 +287,7 @@ mod tests {
                 for i in 0..n {
                     a[i * n + i + 1..(i + 1) * n].fill(f32::NAN);
                 }
-                invert(&mut a, n).unwrap();
+                invert(&mut a, n, &|| false).unwrap();
                 let largest = naive.iter().fold(0.0f64, |most, x| most.max(x.abs()));
                 let error = a
                     .iter()
@@ -304,7 +308,7 @@ mod tests {
         let on = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             let mut a = a.clone();
-            pool.install(|| invert(&mut a, n)).unwrap();
+            pool.install(|| invert(&mut a, n, &|| false)).unwrap();
             a
         };
         let first = on(1);
@@ -313,7 +317,7 @@ mod tests {
 
     #[test]
     fn a_matrix_that_is_not_positive_definite_is_refused() {
-        let refused = |mut a: Vec<f32>, n| invert(&mut a, n).unwrap_err().at;
+        let refused = |mut a: Vec<f32>, n| invert(&mut a, n, &|| false).unwrap_err().at;
         assert_eq!(refused(vec![1.0, 2.0, 2.0, 1.0], 2), 1);
         assert_eq!(refused(vec![1.0, 0.0, 0.0, f32::NAN], 2), 1);
         assert_eq!(refused(vec![1.0, 1.0, 1.0, 1.0], 2), 1, "singular");

@@ -33,8 +33,13 @@ pub struct RightVectors {
 }
 
 /// The `k` largest singular values of `matrix`, fewer if it has not as many above rounding. In parallel on rayon's current
-/// pool.
-pub fn right_vectors(matrix: &Csr, k: usize, effort: Effort) -> RightVectors {
+/// pool. When `stop` says so, it returns none.
+pub fn right_vectors(
+    matrix: &Csr,
+    k: usize,
+    effort: Effort,
+    stop: &dyn Fn() -> bool,
+) -> RightVectors {
     let turned = matrix.transpose();
     let (n_rows, n) = (matrix.n_rows(), matrix.n_cols());
     let width = (k + effort.extra).min(n).min(n_rows);
@@ -46,10 +51,15 @@ pub fn right_vectors(matrix: &Csr, k: usize, effort: Effort) -> RightVectors {
         Rng::keyed(0, [START, row as u64]).fill_normal(columns, 0.0, 1.0);
     });
     let mut image = vec![0.0; n_rows * width];
-    for _ in 0..effort.rounds {
-        orthonormalise(&mut columns, width);
-        matrix.multiply(Rows::dense(&columns, n, width), false, &mut image, width);
-        turned.multiply(Rows::dense(&image, n_rows, width), false, &mut columns, width);
+    for part in 0..3 * effort.rounds {
+        if stop() {
+            return RightVectors { values: Vec::new(), vectors: Vec::new() };
+        }
+        match part % 3 {
+            0 => orthonormalise(&mut columns, width),
+            1 => matrix.multiply(Rows::dense(&columns, n, width), false, &mut image, width),
+            _ => turned.multiply(Rows::dense(&image, n_rows, width), false, &mut columns, width),
+        }
     }
     // Twice: in `f32` the first time leaves an error of the square of the condition number.
     orthonormalise(&mut columns, width);
@@ -160,7 +170,7 @@ mod tests {
         for (n_rows, n_cols, k) in [(60, 50, 5), (30, 80, 8), (90, 20, 20)] {
             let matrix = sparse(n_rows, n_cols);
             let (squares, vectors) = eigen::symmetric(&mut squared(&matrix), n_cols);
-            let found = right_vectors(&matrix, k, EFFORT);
+            let found = right_vectors(&matrix, k, EFFORT, &|| false);
             let real = squares.iter().filter(|&&square| square > 1e-9).count();
             assert_eq!(found.values.len(), k.min(real));
             let k = found.values.len();
@@ -185,7 +195,9 @@ mod tests {
     #[test]
     fn the_same_bits_on_any_number_of_threads() {
         let matrix = sparse(150, 120);
-        let on = |threads| with_isa(Isa::Portable, threads, || right_vectors(&matrix, 30, EFFORT));
+        let on = |threads| {
+            with_isa(Isa::Portable, threads, || right_vectors(&matrix, 30, EFFORT, &|| false))
+        };
         assert!(on(1) == on(2) && on(1) == on(3));
     }
 
@@ -194,11 +206,11 @@ mod tests {
         // Two equal rows, one of another direction, one empty.
         let rows =
             Csr::new(4, vec![0, 2, 4, 5, 5], vec![0, 1, 0, 1, 3], Some(vec![1.0; 5])).unwrap();
-        let found = right_vectors(&rows, 4, EFFORT);
+        let found = right_vectors(&rows, 4, EFFORT, &|| false);
         assert_eq!(found.values.len(), 2);
         assert!((found.values[0] - 2.0).abs() < 1e-5 && (found.values[1] - 1.0).abs() < 1e-5);
         let none = Csr::new(3, vec![0, 0], vec![], Some(vec![])).unwrap();
-        assert!(right_vectors(&none, 2, EFFORT).values.is_empty());
-        assert!(right_vectors(&rows, 0, EFFORT).values.is_empty());
+        assert!(right_vectors(&none, 2, EFFORT, &|| false).values.is_empty());
+        assert!(right_vectors(&rows, 0, EFFORT, &|| false).values.is_empty());
     }
 }

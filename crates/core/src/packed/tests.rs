@@ -161,3 +161,20 @@ fn a_search_of_the_scorers_own_gives_lists_and_scores_give_ranks() {
     // Without items 1 and 4: 3, 2, 0.
     assert_eq!(packed.target_ranks(&cases, &TopK::unseen(2)).unwrap().row(0), [1, 3]);
 }
+
+#[test]
+fn rows_of_scores_rank_as_their_scorer() {
+    let (model, cases) = (dots(40, 300, 12, false), cases());
+    let queries = cases.queries();
+    let mut scores = vec![0.0; 40 * 300];
+    model.score(&queries, &mut scores);
+    let top = TopK::unseen(7);
+    assert_eq!(
+        rank_rows(&scores, 300, &queries, &top).unwrap(),
+        model.rank(&queries, &top).unwrap()
+    );
+    let ranks = target_ranks_in_rows(&scores, 300, &cases, &top).unwrap();
+    assert_eq!(ranks, model.target_ranks(&cases, &top).unwrap());
+    let error = rank_rows(&scores[1..], 300, &queries, &top).unwrap_err().to_string();
+    assert_eq!(error, "scores: expected 12000, found 11999");
+}

@@ -296,7 +296,7 @@ pub(crate) enum Numbers {
 }
 
 impl WeightColumn {
-    fn new(options: &ReadOptions, purpose: Purpose) -> Self {
+    pub(super) fn new(options: &ReadOptions, purpose: Purpose) -> Self {
         let values = match purpose {
             Purpose::Rankings => Numbers::F64(Vec::new()),
             _ => Numbers::F32(Vec::new()),

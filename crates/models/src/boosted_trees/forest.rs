@@ -3,7 +3,9 @@
 use super::candidates::N;
 use perpetual::objective::Objective;
 use perpetual::{Matrix, PerpetualBooster};
-use rankstill_core::{Error, Result, Tensors};
+use rankstill_core::{Error, Result, Stop, Tensors};
+use std::thread;
+use std::time::Duration;
 
 /// Trees as parallel arrays of nodes.
 #[derive(Debug, Default)]
@@ -19,7 +21,13 @@ pub(super) struct Forest {
 }
 
 impl Forest {
-    pub fn learn(rows: &[[f32; N]], labels: &[f64], budget: f32, seed: u64) -> Result<Self> {
+    pub fn learn(
+        rows: &[[f32; N]],
+        labels: Vec<f64>,
+        budget: f32,
+        seed: u64,
+        stop: &Stop,
+    ) -> Result<Self> {
         if !labels.contains(&1.0) || !labels.contains(&0.0) {
             return Ok(Self::default()); // nothing to separate
         }
@@ -32,9 +40,17 @@ impl Forest {
             .set_seed(seed)
             .set_num_threads(Some(rayon::current_num_threads()));
         let failed = |problem: String| Error::Ranker { name: "boosted_trees".into(), problem };
-        booster
-            .fit(&Matrix::new(&columns, rows.len(), N), labels, None, None)
-            .map_err(|error| failed(error.to_string()))?;
+        // The booster cannot be asked to stop: it learns on a thread of its own, which is left to itself then.
+        let n_rows = rows.len();
+        let learner = thread::spawn(move || {
+            let learnt = booster.fit(&Matrix::new(&columns, n_rows, N), &labels, None, None);
+            learnt.map(|()| booster).map_err(|error| error.to_string())
+        });
+        while !learner.is_finished() {
+            stop.check()?;
+            thread::sleep(Duration::from_millis(5));
+        }
+        let booster = learner.join().unwrap_or_else(|_| Err("panicked".into())).map_err(failed)?;
 
         let mut forest = Self::default();
         for tree in booster.get_prediction_trees() {

@@ -69,7 +69,7 @@ fn the_trees_score_as_in_the_library() {
         (0..2000).map(|_| std::array::from_fn(|_| rng.below(40) as f32)).collect();
     let labels: Vec<f64> =
         rows.iter().map(|row| f64::from(u8::from(row[1] + row[5] > 40.0))).collect();
-    let forest = Forest::learn(&rows, &labels, 0.3, 1).unwrap();
+    let forest = Forest::learn(&rows, labels.clone(), 0.3, 1, &Stop::default()).unwrap();
     let columns: Vec<f64> =
         (0..N).flat_map(|at| rows.iter().map(move |row| f64::from(row[at]))).collect();
     let mut theirs =

@@ -42,7 +42,7 @@ impl FismModel {
         let (dim, std) = (recipe.dim, recipe.init_std as f32);
         let known = match recipe.start {
             Start::Random => RightVectors { values: Vec::new(), vectors: Vec::new() },
-            Start::Svd => right_vectors(&baskets(train), dim, EFFORT),
+            Start::Svd => right_vectors(&baskets(train), dim, EFFORT, &|| false),
         };
         // Of orthonormal columns the mean square is 1 / rows.
         let (found, scale) = (known.values.len(), std * (train.n_items() as f32).sqrt());

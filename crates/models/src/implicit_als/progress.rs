@@ -178,10 +178,10 @@ mod tests {
             let fitted = recipe.fit(
                 &train,
                 &mut Fit {
-                    seed: 1,
                     validate: Some(&validate),
                     watch: Some(&mut watch),
                     checkpoints: Some(checkpoints),
+                    ..Fit::seeded(1)
                 },
             );
             run.extend(watch.1);

@@ -1,5 +1,6 @@
 //! `rankstill compare`: paired tests on the values of two models, case by case.
 
+use crate::progress::Screen;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use rankstill::data::columns::read_parquet;
@@ -7,7 +8,6 @@ use rankstill::data::{Column, ColumnTable};
 use rankstill::eval::compare::Comparison;
 use rankstill::eval::report::comparisons;
 use rankstill::eval::{ComparisonOptions, compare, significance};
-use rankstill_cli::progress::Screen;
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]

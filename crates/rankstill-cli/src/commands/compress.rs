@@ -1,14 +1,14 @@
 //! `rankstill compress`: the best small ranker for a log.
 
+use crate::experiment::compress::{Budget, Effort, Micros, Request, Share, Size, compress};
+use crate::experiment::spec::{DataSpec, SplitFiles};
+use crate::experiment::{data, outside, tree::set};
+use crate::progress::Screen;
+use crate::reading::Reading;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use rankstill::core::registry::Config;
 use rankstill::data::split::SplitConfig;
-use rankstill_cli::experiment::compress::{Budget, Effort, Micros, Request, Share, Size, compress};
-use rankstill_cli::experiment::spec::{DataSpec, SplitFiles};
-use rankstill_cli::experiment::{data, outside, tree::set};
-use rankstill_cli::progress::Screen;
-use rankstill_cli::reading::Reading;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 

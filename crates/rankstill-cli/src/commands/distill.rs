@@ -1,13 +1,13 @@
 //! `rankstill distill`: one student, taught by artefacts or files of rankings.
 
 use super::train::{Common, experiment, finish};
+use crate::experiment::compress::robust;
+use crate::experiment::outside;
+use crate::experiment::plan::ExperimentPlan;
+use crate::progress::Screen;
+use crate::reading::Reading;
 use anyhow::Result;
 use clap::Args;
-use rankstill_cli::experiment::compress::robust;
-use rankstill_cli::experiment::outside;
-use rankstill_cli::experiment::plan::ExperimentPlan;
-use rankstill_cli::progress::Screen;
-use rankstill_cli::reading::Reading;
 use serde_json::json;
 use std::path::PathBuf;
 

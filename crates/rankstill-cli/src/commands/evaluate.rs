@@ -4,6 +4,7 @@ mod ids;
 mod inputs;
 mod notes;
 
+use crate::progress::Screen;
 use anyhow::{Result, bail, ensure};
 use clap::Args;
 use inputs::Inputs;
@@ -11,7 +12,6 @@ use rankstill::core::text_table::TextTable;
 use rankstill::core::{Cases, Lists, Span};
 use rankstill::eval::metric::parse_all;
 use rankstill::eval::{Dialect, Needs, Outcome};
-use rankstill_cli::progress::Screen;
 use serde_json::json;
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,11 +1,11 @@
 //! `rankstill events`: the events that a server received, as a log that `prepare` reads.
 
 use super::store;
+use crate::progress::Screen;
 use anyhow::{Result, ensure};
 use clap::Args;
 use rankstill::core::atomic_write::{self, Lock};
 use rankstill::data::{Column, ColumnKind, TableWriter};
-use rankstill_cli::progress::Screen;
 use std::io::Write as _;
 use std::path::PathBuf;
 

@@ -1,5 +1,8 @@
 //! `rankstill inspect`: the contents of a data set, an artefact or a run.
 
+use crate::experiment::data::is_prepared;
+use crate::experiment::run_folder;
+use crate::progress::Screen;
 use anyhow::{Result, bail};
 use clap::Args;
 use rankstill::artefact;
@@ -7,9 +10,6 @@ use rankstill::core::Artefact;
 use rankstill::data::dataset::DatasetManifest;
 use rankstill::data::prepare::PrepareReport;
 use rankstill::eval::Report;
-use rankstill_cli::experiment::data::is_prepared;
-use rankstill_cli::experiment::run_folder;
-use rankstill_cli::progress::Screen;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 

@@ -1,10 +1,10 @@
 //! `rankstill list`: the names that an experiment can use, from the registries.
 
+use crate::progress::Screen;
 use anyhow::Result;
 use clap::Args;
 use rankstill::core::registry::{Config, Entry};
 use rankstill::{data, distill, eval, models};
-use rankstill_cli::progress::Screen;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 

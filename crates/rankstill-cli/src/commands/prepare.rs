@@ -1,14 +1,14 @@
 //! `rankstill prepare`: reads, filters, splits and audits a log, and writes the result as a folder.
 
+use crate::experiment::data;
+use crate::experiment::spec::{DataSpec, SplitFiles};
+use crate::experiment::tree::set;
+use crate::progress::Screen;
 use anyhow::{Result, bail};
 use clap::Args;
 use rankstill::core::atomic_write::Lock;
 use rankstill::core::registry::Config;
 use rankstill::data::prepare::PrepareReport;
-use rankstill_cli::experiment::data;
-use rankstill_cli::experiment::spec::{DataSpec, SplitFiles};
-use rankstill_cli::experiment::tree::set;
-use rankstill_cli::progress::Screen;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 

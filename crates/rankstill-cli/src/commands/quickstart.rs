@@ -1,11 +1,11 @@
 //! `rankstill quickstart`: `compress` on a simulated log, within a minute.
 
+use crate::experiment::compress::{Budget, Effort, Request};
+use crate::experiment::tree::set;
+use crate::progress::Screen;
 use anyhow::Result;
 use clap::Args;
 use rankstill::core::registry::Config;
-use rankstill_cli::experiment::compress::{Budget, Effort, Request};
-use rankstill_cli::experiment::tree::set;
-use rankstill_cli::progress::Screen;
 use serde_json::{Map, json};
 use std::path::PathBuf;
 

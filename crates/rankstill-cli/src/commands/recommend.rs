@@ -1,5 +1,7 @@
 //! `rankstill recommend`: recommendations of an artefact for many users, in bounded memory.
 
+use crate::progress::{Screen, interrupted};
+use crate::sealed;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use rankstill::artefact;
@@ -7,8 +9,6 @@ use rankstill::core::artefact::sha256;
 use rankstill::core::atomic_write::{self, Lock};
 use rankstill::core::{ColdStart, Error, Packed, Query, Ranker as _, TopK, Trained, UserId};
 use rankstill::data::{Column, ColumnKind, TableWriter};
-use rankstill_cli::progress::{Screen, interrupted};
-use rankstill_cli::sealed;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

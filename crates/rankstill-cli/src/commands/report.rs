@@ -1,10 +1,10 @@
 //! `rankstill report`: the page of a finished run, made again.
 
+use crate::experiment::again;
+use crate::progress::Screen;
 use anyhow::{Context as _, Result};
 use clap::Args;
 use rankstill::core::atomic_write::{self, Lock};
-use rankstill_cli::experiment::again;
-use rankstill_cli::progress::Screen;
 use std::path::PathBuf;
 
 #[derive(Args)]

@@ -1,11 +1,11 @@
 //! `rankstill run`: an experiment, from the log to the table.
 
+use crate::experiment::plan::ExperimentPlan;
+use crate::experiment::run;
+use crate::experiment::spec::Spec;
+use crate::progress::Screen;
 use anyhow::{Result, ensure};
 use clap::Args;
-use rankstill_cli::experiment::plan::ExperimentPlan;
-use rankstill_cli::experiment::run;
-use rankstill_cli::experiment::spec::Spec;
-use rankstill_cli::progress::Screen;
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]

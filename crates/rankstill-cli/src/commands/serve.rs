@@ -3,6 +3,7 @@
 mod log;
 
 use super::store;
+use crate::progress::{Screen, leave_signals};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use log::LogQueue;
@@ -12,7 +13,6 @@ use rankstill::data::read_items;
 #[cfg(feature = "tls")]
 use rankstill::serve::Tls;
 use rankstill::serve::{Admin, App, Id, ItemRow, ItemTable, Keys, Limits, Listen, Setup, Snapshot};
-use rankstill_cli::progress::{Screen, leave_signals};
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -182,7 +182,7 @@ pub fn run(options: &Options, threads: usize, screen: &Screen) -> Result<()> {
         files_only(folder)
             .and_then(|()| fits(folder))
             .and_then(|()| load(Some(name), folder, &item_rows, search))
-            .map_err(|error| rankstill_cli::error_line(&error))
+            .map_err(|error| crate::error_line(&error))
     };
     let admin = admin_keys.map(|keys| Admin { keys, load: Box::new(load) });
     let app = App::new(Setup {

@@ -1,11 +1,11 @@
 //! `rankstill simulate`: a simulated log of any size, streamed to a file.
 
+use crate::experiment::tree::set;
+use crate::progress::Screen;
 use anyhow::{Result, ensure};
 use clap::Args;
 use rankstill::core::registry::Config;
 use rankstill::data::simulate::{SimulateOptions, simulate_to};
-use rankstill_cli::experiment::tree::set;
-use rankstill_cli::progress::Screen;
 use serde_json::json;
 use std::path::PathBuf;
 

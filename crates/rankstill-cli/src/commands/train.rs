@@ -1,11 +1,11 @@
 //! `rankstill train`: one model, fitted on a prepared folder or a log and written as an artefact.
 
+use crate::experiment::plan::ExperimentPlan;
+use crate::experiment::spec::Spec;
+use crate::experiment::tree::set;
+use crate::progress::Screen;
 use anyhow::Result;
 use clap::Args;
-use rankstill_cli::experiment::plan::ExperimentPlan;
-use rankstill_cli::experiment::spec::Spec;
-use rankstill_cli::experiment::tree::set;
-use rankstill_cli::progress::Screen;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 

@@ -1,10 +1,10 @@
 //! `rankstill tune`: settings picked on validation data, never on test data.
 
+use crate::experiment::tree;
+use crate::experiment::tune::{result::EXPERIMENT, tune};
+use crate::progress::Screen;
 use anyhow::Result;
 use clap::Args;
-use rankstill_cli::experiment::tree;
-use rankstill_cli::experiment::tune::{result::EXPERIMENT, tune};
-use rankstill_cli::progress::Screen;
 use std::path::PathBuf;
 
 #[derive(Args)]

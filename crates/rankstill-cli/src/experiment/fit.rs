@@ -3,7 +3,7 @@
 use super::epochs;
 use super::plan::Distil;
 use super::teacher_lists::KeptTeacher;
-use crate::progress::{Bar, Screen, interrupted};
+use crate::progress::{Bar, Screen, interrupted, stop};
 use anyhow::{Context as _, Result, bail};
 use rankstill::core::artefact::{read_tensors, write_tensors};
 use rankstill::core::atomic_write::{create_folders, remove_file};
@@ -77,6 +77,7 @@ pub fn fit(job: &Job<'_>, screen: &Screen) -> Result<Box<dyn Model>> {
         validate: job.validate,
         watch: Some(&mut watch),
         checkpoints: Some(Checkpointing { save: &save, load: &load, every: job.checkpoint_every }),
+        stop: stop().clone(),
     };
     model(job, &mut fit).with_context(|| format!("models.{} (seed {})", job.name, job.seed))
 }

@@ -21,8 +21,9 @@ use signals::Signals;
 use std::cell::Cell;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -165,6 +166,87 @@ impl Server {
 /// # Errors
 /// If the address cannot be bound, or threads cannot be started.
 pub fn run(app: App, listen: Listen, ready: impl FnOnce(SocketAddr)) -> Result<bool> {
+    run_until(app, listen, ready, || Ok(Ending::Signals(Signals::listen()?)))
+}
+
+/// What asks a server to stop.
+enum Ending {
+    /// Signals of the process.
+    Signals(Signals),
+    /// A [`Running`] in the same process; `None` once it has asked.
+    Handle(Option<oneshot::Receiver<()>>),
+}
+
+impl Ending {
+    /// Waits for the next request to stop.
+    async fn next(&mut self) {
+        match self {
+            Self::Signals(signals) => signals.next().await,
+            Self::Handle(asked) => match asked.take() {
+                Some(asked) => _ = asked.await,
+                None => std::future::pending().await,
+            },
+        }
+    }
+}
+
+/// A server on a thread of its own, in a program that goes on. It serves until it is stopped or dropped.
+pub struct Running {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<Result<bool>>>,
+}
+
+/// Serves in the background; returns once the server listens. Unlike [`run`] it leaves signals to the program.
+///
+/// # Errors
+/// As [`run`].
+pub fn start(app: App, listen: Listen) -> Result<Running> {
+    let (stop, asked) = oneshot::channel();
+    let (tell, told) = mpsc::channel();
+    let serve = move || {
+        run_until(app, listen, |address| _ = tell.send(address), || Ok(Ending::Handle(Some(asked))))
+    };
+    let what = || "starting the network threads".to_owned();
+    let thread = std::thread::Builder::new().name("server".into()).spawn(serve);
+    let thread = thread.map_err(|source| Error::Network { what: what(), source })?;
+    match told.recv() {
+        Ok(address) => Ok(Running { address, stop: Some(stop), thread: Some(thread) }),
+        // It ended before it listened.
+        Err(_) => match thread.join() {
+            Ok(Err(error)) => Err(error),
+            _ => Err(Error::Network { what: what(), source: std::io::ErrorKind::Other.into() }),
+        },
+    }
+}
+
+impl Running {
+    /// The address that it listens on, with the actual port.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops it once the requests in progress are answered. Returns whether all of them were.
+    pub fn stop(&mut self) -> bool {
+        drop(self.stop.take());
+        let ended = self.thread.take().map(JoinHandle::join);
+        ended.is_none_or(|ended| matches!(ended, Ok(Ok(true))))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn run_until(
+    app: App,
+    listen: Listen,
+    ready: impl FnOnce(SocketAddr),
+    ending: impl FnOnce() -> std::io::Result<Ending>,
+) -> Result<bool> {
     let network = |what: &str| {
         let what = what.to_owned();
         move |source| Error::Network { what, source }
@@ -185,13 +267,13 @@ pub fn run(app: App, listen: Listen, ready: impl FnOnce(SocketAddr)) -> Result<b
     let finished = door.block_on(async {
         let server = Server::bind(Arc::clone(&app), listen).await?;
         let server = server.answering_on(answering.handle().clone());
-        let mut signals = Signals::listen().map_err(network("listening for signals"))?;
+        let mut ending = ending().map_err(network("listening for signals"))?;
         ready(server.address()?);
         let ((stop, stopped), (hurry, hurried)) = (oneshot::channel(), oneshot::channel());
         tokio::spawn(async move {
-            signals.next().await;
+            ending.next().await;
             _ = stop.send(());
-            signals.next().await;
+            ending.next().await;
             _ = hurry.send(());
         });
         let end = async {

@@ -163,3 +163,29 @@ async fn an_answer_counts_until_it_is_read_and_its_client_has_little_time() {
     assert!(silent.read_to_end(&mut rest).await.is_err() || rest.len() < 6 << 20);
     running.stop().await;
 }
+
+#[test]
+fn a_server_in_the_background_answers_until_it_is_stopped() {
+    use std::io::{Read as _, Write as _};
+    let setup = || Setup { models: vec![snapshot(Kind::Factors)], threads: 1, ..Setup::default() };
+    let listen = |port| Listen {
+        address: ([127, 0, 0, 1], port).into(),
+        hosts: vec![],
+        threads: 1,
+        #[cfg(feature = "tls")]
+        tls: None,
+    };
+    let mut running = super::start(App::new(setup()).unwrap(), listen(0)).unwrap();
+    let address = running.address();
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    stream
+        .write_all(b"GET /health/ready HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    // The address is taken.
+    assert!(super::start(App::new(setup()).unwrap(), listen(address.port())).is_err());
+    assert!(running.stop() && running.stop());
+    assert!(std::net::TcpStream::connect(address).is_err());
+}

@@ -9,10 +9,10 @@ mod random_model;
 
 use self::load::{TableUse, load};
 use self::random_model::random_model;
+use crate::progress::Screen;
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 use rankstill::core::Precision;
-use rankstill_cli::progress::Screen;
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;

@@ -1,13 +1,13 @@
 //! What `evaluate` reads: test interactions with their grades, interactions seen before, and rankings.
 
 use super::Options;
+use crate::experiment::data::is_prepared;
+use crate::reading::{Reading, hinted};
 use anyhow::{Result, ensure};
 use rankstill::core::{Case, ItemId, Rankings, UserId, Vocab};
 use rankstill::data::dataset::Dataset;
 use rankstill::data::rankings::{RankingRows, RankingsFile, read_graded_log, read_pair_log};
 use rankstill::data::{Log, LogFile, Understood};
-use rankstill_cli::experiment::data::is_prepared;
-use rankstill_cli::reading::{Reading, hinted};
 use std::path::{Path, PathBuf};
 
 /// All inputs, in the numbers of one catalogue: that of all files, the test part first.

@@ -1,0 +1,29 @@
+"""The factors of `implicit` (PyPI) as a teacher, handed over in three ways: the students are the same."""
+
+import numpy as np
+import rankstill as rk
+from implicit.als import AlternatingLeastSquares
+from scipy.sparse import csr_matrix
+from tastes import log
+from threadpoolctl import threadpool_limits
+
+data = rk.Dataset(log())
+rows = data.table("train", numbers=True).to_numpy()
+matrix = csr_matrix((np.ones(len(rows["user_id"]), np.float32), (rows["user_id"], rows["item_id"])), shape=(data.n_users, data.n_items))
+theirs = AlternatingLeastSquares(factors=64, alpha=20.0, random_state=0)
+with threadpool_limits(1, "blas"):  # as `implicit` asks for
+    theirs.fit(matrix, show_progress=False)
+users, items = np.asarray(theirs.user_factors), np.asarray(theirs.item_factors)
+
+numbers, _ = theirs.recommend(np.arange(data.n_users), matrix, N=200)
+names = np.array(data.items)
+teachers = {
+    "from_vectors": rk.Teacher.from_vectors(users=users, items=items),
+    "from_scores": rk.Teacher.from_scores(lambda batch: users[batch.numbers] @ items.T),
+    "from_topk": rk.Teacher.from_topk(names[numbers], users=data.users),
+}
+student = rk.BprMf(dim=16, train={"epochs": 30})
+rankers: dict[str, rk.Model | rk.Teacher] = {"implicit": teachers["from_vectors"], "alone": student.fit(data)}
+for way, teacher in teachers.items():
+    rankers[way] = student.distil(data, teacher, method=rk.Rrd(mode="direct", lambda_=0.01))
+print(rk.evaluate(rankers, data, metrics=["ndcg@10", "recall@20"]))
