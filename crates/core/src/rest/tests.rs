@@ -190,7 +190,8 @@ fn the_mean_of_many_estimates_is_the_mass() {
                 let top = of(&slate.listed().unwrap().row(at)[1..]);
                 let drawn = of(&slate.drawn_for(at).collect::<Vec<_>>());
                 let drawn = shares_of(&drawn, &mut vec![0.0; drawn.len()]);
-                let mass = Mass::of(&top, drawn + division.stands_for[at], &mut vec![0.0; top.len()]);
+                let mass =
+                    Mass::of(&top, drawn + division.stands_for[at], &mut vec![0.0; top.len()]);
                 sums[at] += f64::from(mass.log).exp();
                 squares[at] += f64::from(mass.log).exp().powi(2);
             }

@@ -11,7 +11,7 @@ use super::model::{CmlModel, extend_user};
 use crate::parts::item_head::{ItemHead, QueryVectors, known_users};
 use rankstill_core::kernel::simd::LANES;
 use rankstill_core::kernel::slots::Slots;
-use rankstill_core::{Batch, Learner, Objective, Slate, Tensors, UserId};
+use rankstill_core::{Batch, Learner, Lists, Objective, Slate, Tensors, UserId};
 use rayon::prelude::*;
 
 /// A model with the scratch space of training.
@@ -66,7 +66,6 @@ impl CmlLearner {
 
     fn step_on(&mut self, batch: &Batch<'_>, slate: &Slate, objective: &dyn Objective) -> f64 {
         self.set_rate(batch.epoch);
-        let slate = &*slate.spelled_out();
         let loss = match slate {
             Slate::Lists { listed, probes, .. }
                 if probes.is_empty()
@@ -168,10 +167,14 @@ impl CmlLearner {
 
     /// The extended vectors of the items that a step will read.
     fn extend_items(&mut self, batch: &Batch<'_>, slate: &Slate, objective: &dyn Objective) {
-        let Slate::Lists { listed, probes, .. } = slate else { return self.model.extend_all() };
+        let Some(listed) = slate.listed().filter(|_| !slate.reaches_all()) else {
+            return self.model.extend_all();
+        };
+        let probes = slate.probes().map_or(&[][..], Lists::values);
         let of_vectors =
             objective.vector_objective().map_or(Vec::new(), |of| of.items(batch, slate));
-        self.item_slots.assign(&[listed.values(), &of_vectors, probes.values()].concat());
+        let needed = [listed.values(), slate.drawn(), &of_vectors, probes].concat();
+        self.item_slots.assign(&needed);
         self.model.extend_rows(&self.item_slots, &mut self.item_points);
     }
 }

@@ -17,7 +17,6 @@ mod wide;
 pub(crate) use everything::rows_to_gradients;
 
 use of_vectors::OfVectors;
-use sample::OfSample;
 use rankstill_core::kernel::complement::Complement;
 use rankstill_core::kernel::dense::axpy;
 use rankstill_core::kernel::optimizer::{AdamMode, Optimizer};
@@ -26,6 +25,7 @@ use rankstill_core::kernel::slots::Slots;
 use rankstill_core::kernel::table::{Table, Terms};
 use rankstill_core::{Batch, Grad, ItemId, Lists, Objective, Row, Scores, Slate, UserId};
 use rayon::prelude::*;
+use sample::OfSample;
 
 /// Scratch space of the steps on one item table.
 pub(crate) struct ItemHead {

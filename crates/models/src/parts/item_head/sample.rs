@@ -70,7 +70,9 @@ impl ItemHead {
         own.masses.resize(batch.len(), 0.0);
         // In a group, rows are numbered from its first.
         let mut asking = Lists::with_capacity(drawn.len(), batch.len());
-        for rows in estimated.asking().chunk_by(|a, b| *a as usize / sharing == *b as usize / sharing) {
+        for rows in
+            estimated.asking().chunk_by(|a, b| *a as usize / sharing == *b as usize / sharing)
+        {
             let group = rows[0] as usize / sharing;
             while asking.len() < group {
                 asking.push([]);

@@ -12,7 +12,8 @@ use std::time::Instant;
 
 /// The seconds that fitting and measuring these models takes on the machine of reference.
 pub fn seconds(models: &Map<String, Value>, shape: &Shape) -> f64 {
-    let base = |settings: &Value| settings["like"].as_str().and_then(|name| models.get(name)).cloned();
+    let base =
+        |settings: &Value| settings["like"].as_str().and_then(|name| models.get(name)).cloned();
     let each = models.values().map(|settings| of_model(settings, base(settings).as_ref(), shape));
     each.sum()
 }
@@ -53,7 +54,9 @@ fn of_model(settings: &Value, base: Option<&Value>, shape: &Shape) -> f64 {
         }
         _ => match settings.pointer("/compress/kind").and_then(Value::as_str) {
             // Fifty decompositions of a matrix of the dimensions.
-            Some("itq") => 1.6e-6 * base.and_then(|base| base["dim"].as_f64()).unwrap_or(dim).powi(3),
+            Some("itq") => {
+                1.6e-6 * base.and_then(|base| base["dim"].as_f64()).unwrap_or(dim).powi(3)
+            }
             Some(_) => 0.5,
             None => 5e-9 * scores, // an ensemble asks its members about every user
         },
