@@ -18,6 +18,7 @@ import statistics
 import subprocess
 import tempfile
 import time
+import warnings
 
 from peers import DATA, ROOT, arguments, use_threads
 
@@ -35,6 +36,7 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "runs" / "compress")
     args = parser.parse_args()
     use_threads(args.threads)
+    warnings.filterwarnings("ignore", message="Method expects CSR")  # its own conversions
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # implicit warns otherwise: its BLAS calls are small
     subprocess.run(["cargo", "build", "--release", "-p", "rankstill-cli", "--quiet"], cwd=ROOT, check=True)
     for name in args.logs:
@@ -51,10 +53,10 @@ def compare(name, run):
     if not (run / "best").exists():
         rankstill("compress", DATA / LOGS[name], "--out", run, "--effort", "normal", "--max-bytes", "40B/item", "--quiet")
         (run / "minutes").write_text(f"{(time.perf_counter() - begin) / 60:.2f}")
-    minutes = (run / "minutes").read_text() if (run / "minutes").exists() else "?"
+    minutes = (run / "minutes").read_text().strip() if (run / "minutes").exists() else "?"
     report = json.loads((run / "report.json").read_text())
     rows = {row["name"]: row for row in report["models"]}
-    print(f"\n{name}\n{'model':34} {'ndcg@10':>8} {'recall@20':>9} {'B/item':>8} {'us/request':>10} {'minutes':>8}")
+    print(f"\n{name}\n{'model':78} {'ndcg@10':>8} {'recall@20':>9} {'B/item':>8} {'us/request':>10} {'minutes':>8}")
     for label, row in (("ensemble", rows[report["ensemble"]]), ("recommended", rows[report["recommended"]])):
         quality = [row["metrics"][metric]["mean"] for metric in ("ndcg@10", "recall@20")]
         microseconds = row["latency"]["request_ms"]["median"] * 1e3
@@ -74,11 +76,11 @@ def compare(name, run):
 
 
 def line(label, quality, size, microseconds, minutes):
-    print(f"{label:34} {quality[0]:8.4f} {quality[1]:9.4f} {size:8.0f} {microseconds:10.1f} {minutes:>8}", flush=True)
+    print(f"{label:78} {quality[0]:8.4f} {quality[1]:9.4f} {size:8.0f} {microseconds:10.1f} {minutes:>8}", flush=True)
 
 
 def short(settings):
-    return " ".join(f"{key}={value:.3g}" for key, value in settings.items())
+    return " ".join(f"{key}={value:g}" if isinstance(value, int) else f"{key}={value:.2g}" for key, value in settings.items())
 
 
 def log_uniform(low, high):
