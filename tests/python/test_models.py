@@ -160,7 +160,7 @@ ENDLESS = {"train": {"epochs": 10**6, "patience": 0}}
 HEAVY = {
     "Ease": (LARGE, {}),
     "Slim": (LARGE, {}),
-    "ItemCf": (LARGE, {}),
+    "ItemCf": ({**LARGE, "rows": 4_000_000}, {}),
     "Sar": (LARGE, {}),
     "Path": (LARGE, {"low_rank": {"rank": 512}}),
     "ImplicitAls": (LARGE, {"dim": 256, "iterations": 1000}),
