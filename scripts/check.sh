@@ -12,8 +12,7 @@ step cargo check -p rankstill-cli --no-default-features --locked # without the s
 step cargo check -p rankstill --no-default-features --locked # the library alone
 step cargo test --workspace --all-features --locked
 # The Python classes are those of the registries; the package itself is tested by scripts/python.sh.
-registry=$(mktemp)
-cargo run --quiet -p rankstill-cli --all-features --locked -- list --json >"$registry"
-step python3 scripts/python_classes.py --registry "$registry" --check
+registry() { cargo run --quiet -p rankstill-cli --all-features --locked -- list --json; }
+step python3 scripts/python_classes.py --registry <(registry) --check
 # Every crate as it would be published.
 step cargo package --workspace --locked --allow-dirty --no-verify

@@ -14,9 +14,7 @@ export VIRTUAL_ENV=$(realpath "$venv") PATH=$(realpath "$venv")/bin:$PATH
 step pip install --quiet maturin numpy scipy pandas polars pyarrow duckdb tqdm pytest mypy ruff
 step maturin develop --quiet --profile "${PROFILE:-release}"
 
-registry=$(mktemp)
-rankstill list --json > "$registry"
-step python scripts/python_classes.py --registry "$registry" --check
+step python scripts/python_classes.py --registry <(rankstill list --json) --check
 step ruff check python tests/python scripts/python_classes.py
 step mypy --strict python/rankstill
 step pytest -q "$@"

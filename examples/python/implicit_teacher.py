@@ -4,10 +4,9 @@ import numpy as np
 import rankstill as rk
 from implicit.als import AlternatingLeastSquares
 from scipy.sparse import csr_matrix
-from tastes import log
 from threadpoolctl import threadpool_limits
 
-data = rk.Dataset(log())
+data = rk.Dataset(rk.simulate(interactions=80_000, users=1500, items=1200, seed=1))
 rows = data.table("train", numbers=True).to_numpy()
 matrix = csr_matrix((np.ones(len(rows["user_id"]), np.float32), (rows["user_id"], rows["item_id"])), shape=(data.n_users, data.n_items))
 theirs = AlternatingLeastSquares(factors=64, alpha=20.0, random_state=0)
@@ -25,5 +24,5 @@ teachers = {
 student = rk.BprMf(dim=16, train={"epochs": 30})
 rankers: dict[str, rk.Model | rk.Teacher] = {"implicit": teachers["from_vectors"], "alone": student.fit(data)}
 for way, teacher in teachers.items():
-    rankers[way] = student.distil(data, teacher, method=rk.Rrd(mode="direct", lambda_=0.01))
+    rankers[way] = student.distil(data, teacher)
 print(rk.evaluate(rankers, data, metrics=["ndcg@10", "recall@20"]))

@@ -3,9 +3,8 @@
 
 import numpy as np
 import rankstill as rk
-from tastes import log
 
-data = rk.Dataset(log())
+data = rk.Dataset(rk.simulate(interactions=80_000, users=1500, items=1200, seed=1))
 rows = data.table("train", numbers=True).to_numpy()
 seen = np.zeros((data.n_users, data.n_items), np.float32)
 seen[rows["user_id"], rows["item_id"]] = 1
@@ -26,7 +25,7 @@ student = rk.BprMf(dim=8, start="als", train={"epochs": 30})
 rankers = {
     "SVD-64": teacher,
     "alone": student.fit(data),
-    "by its lists": student.distil(data, teacher, method=rk.Rrd(mode="direct")),
+    "by its lists": student.distil(data, teacher),
     "by its scores": student.distil(data, teacher, method=rk.MarginMse()),
 }
 print(rk.evaluate(rankers, data, metrics=["ndcg@10", "recall@20"]))

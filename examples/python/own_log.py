@@ -5,15 +5,14 @@ import tempfile
 import urllib.request
 
 import rankstill as rk
-from tastes import log
 
-data = rk.Dataset(log(), filter=rk.Filter(user_core=5, item_core=5))
+data = rk.Dataset(rk.simulate(interactions=80_000, users=1500, items=1200, seed=1), filter=rk.Filter(user_core=5, item_core=5))
 print(data)
 
 als = rk.ImplicitAls(dim=64).fit(data, name="ALS-64")
 student = rk.BprMf(dim=8, start="als", train={"epochs": 30})
 alone = student.fit(data)
-small = student.distil(data, als, method=rk.Rrd(mode="direct"))
+small = student.distil(data, als)
 
 report = rk.evaluate({"ALS-64": als, "alone": alone, "distilled": small}, data, metrics=["ndcg@10", "recall@20"])
 print(report)

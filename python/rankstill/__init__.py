@@ -27,6 +27,7 @@ from ._rankstill import (
     evaluate,
     load,
     serve,
+    simulate,
 )
 from ._settings import Compressor, Distiller, Metric, Recipe, Split
 from .distillers import *  # noqa: F403
@@ -59,6 +60,7 @@ __all__ = [
     "metrics",
     "run",
     "serve",
+    "simulate",
     "split",
     *distillers.__all__,
     *models.__all__,

@@ -216,7 +216,7 @@ def distil(
     settings: str,
     data: Dataset,
     teachers: Sequence[Model | Teacher],
-    method: Distiller | Mapping[str, Any] | str,
+    method: Distiller | Mapping[str, Any] | str | None,
     *,
     seed: int,
     validate: str,
@@ -240,5 +240,6 @@ def compress(
     filter: Any,
     progress: Progress,
 ) -> Run: ...
+def simulate(**settings: Any) -> Table: ...
 def resolve(list: str, kind: str, given: str) -> str: ...
 def main(args: Sequence[str]) -> int: ...

@@ -183,7 +183,7 @@ class Recipe(Settings):
         Args:
             data: The data set.
             teachers: Fitted models and `Teacher`s.
-            method: How it is taught. Default: `rk.Rrd(mode="direct")`.
+            method: How it is taught. Default: that of `rankstill distill`, `rk.Rrd(mode="direct", k=50, lambda_=1.0)`.
             seed: Of every random draw.
             validate: The metric of early stopping, where there is a validation part.
             name: In reports. Default: the kind.
@@ -195,13 +195,12 @@ class Recipe(Settings):
             'rank_distil'
         """
         several: list[Any] = list(teachers) if isinstance(teachers, (list, tuple)) else [teachers]
-        chosen = {"kind": "rrd", "mode": "direct"} if method is None else method
         return _rankstill.distil(
             self.kind,
             self._json,
             data,
             several,
-            chosen,
+            method,
             seed=seed,
             validate=validate,
             name=name,

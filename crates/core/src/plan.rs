@@ -72,8 +72,8 @@ pub struct Fit<'a> {
     pub watch: Option<&'a mut dyn Watch>,
     /// Where the state is kept, so that an interrupted run can be resumed.
     pub checkpoints: Option<Checkpointing<'a>>,
-    /// Ends the run with [`Error::Interrupted`](crate::Error::Interrupted), within a second for models that are counted or solved too,
-    /// which report to no watcher.
+    /// Ends the run with [`Error::Interrupted`](crate::Error::Interrupted). Models that are counted or solved, which report to no
+    /// watcher, look at it between the pieces of their work.
     pub stop: Stop,
 }
 

@@ -12,11 +12,10 @@ use pyo3::types::PyDict;
 use rankstill::core::text_table::{TextTable, thousands};
 use rankstill::core::{Ranker, ServingBytes};
 use rankstill::data::Column;
-use rankstill::eval::{ComparisonOptions, Direction, ModelReport, compare, spread};
+use rankstill::eval::{ComparisonOptions, ModelReport, compare, spread};
 use rankstill_cli::experiment::measure::Metrics;
 use rankstill_cli::experiment::spec::{EvaluateSpec, MeasuredPart};
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 /// Measures of several rankers on the same cases. It shows itself as a table, and in a notebook with a chart.
@@ -143,38 +142,15 @@ fn candidate(
 }
 
 impl Report {
-    /// The table for a terminal, the best of each metric marked.
+    /// For a terminal: quality, then sizes.
     fn text(&self) -> String {
-        let metrics = self.metrics();
-        let header =
-            ["model"].into_iter().chain(metrics.iter().copied()).chain(["parameters", "bytes"]);
-        let mut table = TextTable::new(header);
+        let mut sizes = TextTable::new(["model", "parameters", "bytes"]);
         let count = |n: u64| if n > 0 { thousands(n as usize) } else { String::new() };
         for model in &self.report.models {
-            let value =
-                |metric: &&str| model.metrics.get(*metric).map(|one| format!("{:.4}", one.mean));
-            let values = metrics.iter().map(|metric| value(metric).unwrap_or_default());
-            let size = [count(model.parameters), count(model.bytes_in_memory.unwrap_or(0))];
-            table.push([model.name.clone()].into_iter().chain(values).chain(size));
+            let bytes = count(model.bytes_in_memory.unwrap_or(0));
+            sizes.push([model.name.clone(), count(model.parameters), bytes]);
         }
-        for (column, one) in self.report.definitions.iter().enumerate() {
-            let of = |model: &ModelReport| model.metrics.get(&one.metric).map(|spread| spread.mean);
-            let values = self
-                .report
-                .models
-                .iter()
-                .enumerate()
-                .filter_map(|(row, model)| Some((row, of(model)?)));
-            let best = match one.direction {
-                Direction::Higher => values.max_by(|a, b| a.1.total_cmp(&b.1)),
-                Direction::Lower => values.min_by(|a, b| a.1.total_cmp(&b.1)),
-                Direction::Neither => None,
-            };
-            if let Some((row, _)) = best.filter(|_| self.report.models.len() > 1) {
-                table.mark_best(row, column + 1);
-            }
-        }
-        table.text().trim_end().to_owned()
+        format!("{}\n{}", self.report.quality().text(), sizes.text().trim_end())
     }
 
     fn values(&self, model: &str, metric: &str) -> Option<&[f64]> {
@@ -286,43 +262,6 @@ impl Report {
     }
 
     fn _repr_html_(&self) -> String {
-        fragment(&self.report)
+        self.report.fragment()
     }
-}
-
-/// A table with a bar in each cell, as long as the value's share of the best.
-pub fn fragment(report: &rankstill::eval::Report) -> String {
-    let mut out = String::from("<table><thead><tr><th>model</th>");
-    for one in &report.definitions {
-        _ = write!(out, "<th title=\"{}\">{}</th>", escaped(&one.definition), escaped(&one.metric));
-    }
-    out.push_str("<th>parameters</th></tr></thead><tbody>");
-    let best = |metric: &str| {
-        let means = report.models.iter().filter_map(|model| Some(model.metrics.get(metric)?.mean));
-        means.fold(0.0, f64::max)
-    };
-    for model in &report.models {
-        _ = write!(out, "<tr><th>{}</th>", escaped(&model.name));
-        for one in &report.definitions {
-            let Some(spread) = model.metrics.get(&one.metric) else {
-                out.push_str("<td></td>");
-                continue;
-            };
-            let share =
-                if best(&one.metric) > 0.0 { 100.0 * spread.mean / best(&one.metric) } else { 0.0 };
-            let colour = if one.direction == Direction::Neither { "#8884" } else { "#4a90d955" };
-            _ = write!(
-                out,
-                "<td style=\"background:linear-gradient(90deg,{colour} {share:.0}%,transparent {share:.0}%)\">{:.4}</td>",
-                spread.mean
-            );
-        }
-        _ = write!(out, "<td>{}</td></tr>", model.parameters);
-    }
-    out.push_str("</tbody></table>");
-    out
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

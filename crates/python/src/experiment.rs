@@ -5,18 +5,21 @@ use crate::dataset::Dataset;
 use crate::error::{ConfigError, Result};
 use crate::model::{self, Model};
 use crate::settings;
+use crate::table::Table;
 use crate::teacher;
-use crate::work::Task;
+use crate::work::{self, Task};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use rankstill::core::atomic_write::create_folders;
 use rankstill::core::{Cases, TopK, UserId};
 use rankstill::data::columns::write_table;
 use rankstill::data::dataset::PrepareSettings;
+use rankstill::data::simulate as simulating;
 use rankstill::data::split::SplitConfig;
 use rankstill::data::{Column, ColumnNames, ColumnTable, Log, ReadOptions, write_rankings};
 use rankstill::eval::Report;
 use rankstill_cli::experiment::compress::{self as compressing, Budget, Request};
+use rankstill_cli::experiment::details::seed_file;
 use rankstill_cli::experiment::plan::ExperimentPlan;
 use rankstill_cli::experiment::spec::{DataSpec, Spec};
 use rankstill_cli::experiment::{data, outside, run as running};
@@ -66,16 +69,13 @@ impl Run {
     fn model(&self, py: Python<'_>, name: &str, seed: Option<u64>) -> Result<Model> {
         let found = self.report.models.iter().find(|model| model.name == name);
         let artefact = found.and_then(|model| model.artefact.as_deref());
-        let Some(artefact) = artefact else {
+        let Some(path) = seed_file(artefact, &self.report, &self.folder, seed) else {
             let names: Vec<&str> =
                 self.report.models.iter().map(|model| model.name.as_str()).collect();
             let problem = format!("no fitted model `{name}`; one of: {}", names.join(", "));
             return Err(pyo3::exceptions::PyKeyError::new_err(problem).into());
         };
-        let first = self.report.seeds.first().copied().unwrap_or(1);
-        let seed = seed.unwrap_or(first);
-        let path = artefact.replace(&format!("seed-{first}"), &format!("seed-{seed}"));
-        model::load(py, self.folder.join(path), false, false, false)
+        model::load(py, path, false, false, false)
     }
 
     /// The report as a dictionary, as in `report.json`.
@@ -93,7 +93,7 @@ impl Run {
     }
 
     fn _repr_html_(&self) -> String {
-        crate::evaluate::fragment(&self.report)
+        self.report.fragment()
     }
 }
 
@@ -206,19 +206,40 @@ fn parsed<T: FromStr<Err = anyhow::Error>>(key: &str, text: Option<String>) -> R
 
 /// A log in memory as a file that a run can read again.
 fn written(log: &Log, inputs: &Path) -> Result<PathBuf> {
-    let mut table = ColumnTable::default()
-        .with("user_id", Column::of_ids(&log.user_ids, &log.users))?
-        .with("item_id", Column::of_ids(&log.item_ids, &log.items))?;
-    if let Some(times) = &log.times {
-        table.push("timestamp", Column::I64(times.clone()))?;
-    }
-    if let Some(weights) = &log.weights {
-        table.push("weight", Column::F32(weights.clone()))?;
+    let mut table = ColumnTable::default();
+    for (name, column) in columns_of(log) {
+        table.push(name, column)?;
     }
     let path = inputs.join("log.parquet");
     made(inputs)?;
     write_table(&path, &table)?;
     Ok(path)
+}
+
+fn columns_of(log: &Log) -> Vec<(&'static str, Column)> {
+    let times = log.times.clone().map(|times| ("timestamp", Column::I64(times)));
+    let weights = log.weights.clone().map(|weights| ("weight", Column::F32(weights)));
+    let ids = [
+        ("user_id", Column::of_ids(&log.user_ids, &log.users)),
+        ("item_id", Column::of_ids(&log.item_ids, &log.items)),
+    ];
+    ids.into_iter().chain(times).chain(weights).collect()
+}
+
+/// A simulated log, as `rankstill simulate` makes it: with the spreads of real ones, latent tastes, order and repeats.
+///
+/// Args:
+///     settings: `interactions`, `users`, `items`, `seed` and the other settings of the simulator.
+///
+/// Example:
+///     >>> rk.simulate(interactions=1000, users=50, items=40, seed=1).n_rows
+///     1000
+#[pyfunction]
+#[pyo3(signature = (**settings))]
+pub fn simulate(py: Python<'_>, settings: Option<&Bound<'_, PyDict>>) -> Result<Table> {
+    let options = settings::table("simulate", settings.map(|settings| settings.as_any()))?;
+    let log = work::briefly(py, || simulating::simulate(&options))??;
+    Table::new(columns_of(&log))
 }
 
 fn made(folder: &Path) -> Result<()> {

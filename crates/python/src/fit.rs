@@ -14,6 +14,7 @@ use rankstill::core::{
 };
 use rankstill::distill::{StateSelection, Teacher};
 use rankstill_cli::error_line;
+use rankstill_cli::experiment::compress;
 use rankstill_cli::experiment::measure::Metrics;
 use rankstill_cli::experiment::spec::EvaluateSpec;
 use serde_json::{Value, json};
@@ -80,14 +81,17 @@ pub fn distil(
     settings: &str,
     data: &Dataset,
     teachers: Vec<Bound<'_, PyAny>>,
-    method: &Bound<'_, PyAny>,
+    method: Option<&Bound<'_, PyAny>>,
     seed: u64,
     validate: &str,
     name: Option<&str>,
     progress: Option<&Bound<'_, PyAny>>,
 ) -> Result<Model> {
     let recipe: Arc<dyn Recipe> = settings::recipe(kind, settings)?.into();
-    let (mut resolved, method) = settings::distiller(method)?;
+    let (mut resolved, method) = match method {
+        Some(method) => settings::distiller(&settings::json_of(method)?)?,
+        None => settings::distiller(&compress::lists())?,
+    };
     let metrics = metrics(validate)?;
     let name = name.unwrap_or(kind);
     let task = Task::default();

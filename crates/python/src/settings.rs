@@ -54,10 +54,9 @@ pub fn recipe_of(kind: &str, settings: &Value) -> Result<Box<dyn Recipe>> {
     Ok((found(MODELS, kind)?.parse)(Config { path: kind, value: settings })?)
 }
 
-/// A method of distillation: a class, a dictionary with `kind`, or a name.
-pub fn distiller(given: &Bound<'_, PyAny>) -> Result<(Value, Box<dyn Distiller>)> {
-    let value = json_of(given)?;
-    let (entry, distiller) = registry::parse(DISTILLERS, Config { path: "method", value: &value })?;
+/// A method of distillation with its `kind`, and all its settings.
+pub fn distiller(value: &Value) -> Result<(Value, Box<dyn Distiller>)> {
+    let (entry, distiller) = registry::parse(DISTILLERS, Config { path: "method", value })?;
     let mut resolved = json!({"kind": entry.name});
     if let (Some(table), Value::Object(settings)) = (resolved.as_object_mut(), distiller.config()) {
         table.extend(settings);

@@ -160,17 +160,7 @@ impl<'a> LogBuilder<'a> {
     pub(crate) fn finish(mut self) -> (Rows, Option<Understood>) {
         self.report();
         let understood = self.understood();
-        let (times, time_unit) = self.times.map(TimeColumn::into_times).unzip();
-        let rows = Rows {
-            users: self.users.numbers,
-            items: self.items.numbers,
-            times,
-            time_unit: time_unit.unwrap_or_default(),
-            weights: self.weights.map(|weights| weights.values),
-            user_ids: self.users.ids,
-            item_ids: self.items.ids,
-        };
-        (rows, understood)
+        (Rows::of(self.users, self.items, self.times, self.weights), understood)
     }
 
     fn understood(&mut self) -> Option<Understood> {
@@ -226,6 +216,25 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
+    /// Of the columns that were read.
+    pub(super) fn of(
+        users: IdColumn,
+        items: IdColumn,
+        times: Option<TimeColumn>,
+        weights: Option<WeightColumn>,
+    ) -> Self {
+        let (times, time_unit) = times.map(TimeColumn::into_times).unzip();
+        Self {
+            users: users.numbers,
+            items: items.numbers,
+            times,
+            time_unit: time_unit.unwrap_or_default(),
+            weights: weights.map(|weights| weights.values),
+            user_ids: users.ids,
+            item_ids: items.ids,
+        }
+    }
+
     pub(crate) fn into_log(self) -> Log {
         let log = Log {
             users: self.users,

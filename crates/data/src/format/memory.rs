@@ -153,16 +153,7 @@ impl TableReader {
         if let Some(times) = &mut self.times {
             times.finish_file(&self.name)?;
         }
-        let (times, time_unit) = self.times.map(TimeColumn::into_times).unzip();
-        Ok(Rows {
-            users: self.users.numbers,
-            items: self.items.numbers,
-            times,
-            time_unit: time_unit.unwrap_or_default(),
-            weights: self.weights.map(|weights| weights.values),
-            user_ids: self.users.ids,
-            item_ids: self.items.ids,
-        })
+        Ok(Rows::of(self.users, self.items, self.times, self.weights))
     }
 }
 

@@ -8,7 +8,8 @@ mod users;
 
 use super::svg::themed;
 use super::tables;
-use super::{Command, DataDetails, Details, Picks, Report, frontier, summary};
+use super::{Command, DataDetails, Details, MetricDefinition, Picks, Report, frontier, summary};
+use crate::metric::Direction;
 use crate::report::figure::Figure;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use rankstill_core::text_table::{TextTable, thousands};
@@ -24,6 +25,42 @@ struct Section {
     id: &'static str,
     title: &'static str,
     body: Markup,
+}
+
+/// Models by metrics for a page of somebody else's, such as a notebook's: it brings no style sheet.
+pub(super) fn fragment(report: &Report) -> String {
+    let bar = |one: &MetricDefinition, mean: f64| {
+        let means =
+            report.models.iter().filter_map(|model| Some(model.metrics.get(&one.metric)?.mean));
+        let best = means.fold(0.0, f64::max);
+        let share = if best > 0.0 { 100.0 * mean / best } else { 0.0 };
+        let colour = if one.direction == Direction::Neither { "#8884" } else { "#4a90d955" };
+        format!("background:linear-gradient(90deg,{colour} {share:.0}%,transparent {share:.0}%)")
+    };
+    html! {
+        table {
+            thead { tr {
+                th { "model" }
+                @for one in &report.definitions { th title=(one.definition) { (one.metric) } }
+                th { "parameters" }
+            } }
+            tbody {
+                @for model in &report.models {
+                    tr {
+                        th { (model.name) }
+                        @for one in &report.definitions {
+                            @match model.metrics.get(&one.metric) {
+                                Some(spread) => td style=(bar(one, spread.mean)) { (format!("{:.4}", spread.mean)) },
+                                None => td {},
+                            }
+                        }
+                        td { (thousands(model.parameters as usize)) }
+                    }
+                }
+            }
+        }
+    }
+    .into_string()
 }
 
 /// The whole page.

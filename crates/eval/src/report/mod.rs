@@ -294,6 +294,18 @@ impl Report {
         out
     }
 
+    /// Models by metrics, the best of each marked.
+    #[must_use]
+    pub fn quality(&self) -> TextTable {
+        tables::quality(self)
+    }
+
+    /// The same for a notebook: a table of HTML with a bar in each cell, as long as the value's share of the best.
+    #[must_use]
+    pub fn fragment(&self) -> String {
+        html::fragment(self)
+    }
+
     /// The models' names and what a reader of their values must know.
     fn warnings(&self) -> impl Iterator<Item = (&str, &str)> {
         self.models.iter().flat_map(|model| {

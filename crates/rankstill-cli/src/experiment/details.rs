@@ -89,7 +89,9 @@ fn intervals(report: &Report, out: &Path) -> Result<BTreeMap<String, BTreeMap<St
                 found.insert(name.clone(), Interval { low, high, level: LEVEL, resamples: 0 });
             }
         }
-        if let ([seed], Some(path)) = (&report.seeds[..], seed_file(model, report, out, None)) {
+        if let ([seed], Some(path)) =
+            (&report.seeds[..], seed_file(model.rankings.as_deref(), report, out, None))
+        {
             let path = path.with_file_name("metrics.parquet");
             let table = read_parquet(&path).with_context(|| format!("seed {seed}"))?;
             let options = ComparisonOptions::default();
@@ -108,14 +110,14 @@ fn intervals(report: &Report, out: &Path) -> Result<BTreeMap<String, BTreeMap<St
     report.models.par_iter().map(of_model).collect()
 }
 
-/// The file of a model's lists, with this seed or the first one.
-fn seed_file(
-    model: &ModelReport,
+/// A file of a model, of which the report names that of the first seed, with this seed.
+pub fn seed_file(
+    named: Option<&str>,
     report: &Report,
     out: &Path,
     seed: Option<u64>,
 ) -> Option<PathBuf> {
-    let first = Path::new(model.rankings.as_ref()?);
+    let first = Path::new(named?);
     let seed = seed.or(report.seeds.first().copied())?;
     Some(out.join(first.parent()?.with_file_name(format!("seed-{seed}"))).join(first.file_name()?))
 }
@@ -137,7 +139,7 @@ struct GroupValues {
 impl Run<'_> {
     /// The lists of a model, row *i* for test case *i*.
     fn lists(&self, model: &ModelReport, seed: u64) -> Result<Rankings> {
-        let path = seed_file(model, self.report, self.out, Some(seed));
+        let path = seed_file(model.rankings.as_deref(), self.report, self.out, Some(seed));
         let path = path.with_context(|| format!("{} has no recorded lists", model.name))?;
         let Dataset { users, items, .. } = self.ground.data;
         let cases = self.ground.cases;

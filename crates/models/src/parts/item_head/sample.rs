@@ -69,19 +69,13 @@ impl ItemHead {
         own.vectors.resize(drawn.values().len() * stride, 0.0);
         own.masses.resize(batch.len(), 0.0);
         // In a group, rows are numbered from its first.
-        let mut asking = Lists::with_capacity(drawn.len(), batch.len());
-        for rows in
-            estimated.asking().chunk_by(|a, b| *a as usize / sharing == *b as usize / sharing)
-        {
-            let group = rows[0] as usize / sharing;
-            while asking.len() < group {
-                asking.push([]);
-            }
-            asking.push(rows.iter().map(|row| row % sharing as u32));
-        }
-        while asking.len() < drawn.len() {
-            asking.push([]);
-        }
+        let of_group = |group: usize| {
+            let (all, first) = (estimated.asking(), group * sharing);
+            let from = all.partition_point(|&row| (row as usize) < first);
+            let end = all.partition_point(|&row| (row as usize) < first + sharing);
+            all[from..end].iter().map(move |&row| row - first as u32)
+        };
+        let asking: Lists<u32> = (0..drawn.len()).map(of_group).collect();
         let no_lists = vec![0; sharing + 1];
         let group = |group: usize| {
             let rows = group * sharing..((group + 1) * sharing).min(batch.len());
@@ -120,5 +114,64 @@ impl ItemHead {
         axpy(1.0, &own.to_rows, &mut self.to_rows);
         self.of_sample = own;
         loss
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::testing;
+    use rankstill_core::Cases;
+    use rankstill_core::kernel::optimizer::{Optimizer, Sgd};
+    use rankstill_core::kernel::rng::Rng;
+
+    /// The gradient of all items, wherever a step left it.
+    fn of_items(head: &ItemHead, context: QueryVectors<'_>, n_items: usize) -> Vec<f32> {
+        let (mut found, mut all) = (Vec::new(), vec![0.0; n_items * head.stride]);
+        let slots = head.item_gradients(context, &mut found).unwrap();
+        for (gradient, &item) in found.chunks_exact(head.stride).zip(slots.rows()) {
+            all[item as usize * head.stride..][..head.stride].copy_from_slice(gradient);
+        }
+        all
+    }
+
+    #[test]
+    fn groups_of_rows_give_what_their_samples_spelled_out_give() {
+        let train = testing::blocks();
+        let cases = Cases::each_interaction(&train);
+        let (n_items, dim) = (train.n_items(), 23);
+        let mut items = Table::new(n_items, dim, Optimizer::Sgd(Sgd::default()));
+        items.init(|row, vector| Rng::keyed(1, [row as u64]).fill_normal(vector, 0.0, 0.5));
+        let stride = items.stride();
+        let mut vectors = vec![0.0; 7 * stride];
+        for (row, vector) in vectors.chunks_exact_mut(stride).enumerate() {
+            Rng::keyed(2, [row as u64]).fill_normal(&mut vector[..dim], 0.0, 0.5);
+        }
+        let (_, objective) =
+            testing::shapes().into_iter().find(|(name, _)| *name == "sample").unwrap();
+        // Three groups, the last one short; then fewer, with the same scratch space.
+        let mut head = ItemHead::new(n_items);
+        for n in [150, 70, 64] {
+            let rows: Vec<u32> = Rng::new(n).permutation(cases.len() as u32)[..n as usize].to_vec();
+            let of_row: Vec<u32> = rows.iter().map(|row| row % 7).collect();
+            let counts: Vec<bool> = rows.iter().map(|row| row % 6 != 4).collect();
+            let context = QueryVectors { vectors: &vectors, of_row: &of_row, counts: &counts };
+            let batch = Batch::new(&cases, &rows, 0, 1);
+            let slate = objective.slate(&batch);
+            assert_eq!(slate.drawn().len(), n.div_ceil(64) as usize * 9);
+            let loss = head.step(&mut items, context, &batch, &slate, &*objective);
+            let mut plain = ItemHead::new(n_items);
+            let spelled_out = slate.spelled_out();
+            let expected = plain.step(&mut items, context, &batch, &spelled_out, &*objective);
+            assert!((loss - expected).abs() < 1e-5 * expected, "{n}: {loss} {expected}");
+            let ours = of_items(&head, context, n_items);
+            let theirs = of_items(&plain, context, n_items);
+            for (ours, theirs) in [(&ours, &theirs), (&head.to_rows, &plain.to_rows)] {
+                assert!(ours.iter().any(|x| x.abs() > 0.1) && ours.len() == theirs.len());
+                let near = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-4;
+                assert!(ours.iter().zip(theirs).all(near), "{n}");
+            }
+        }
     }
 }

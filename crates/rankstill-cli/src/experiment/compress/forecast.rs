@@ -12,10 +12,8 @@ use std::time::Instant;
 
 /// The seconds that fitting and measuring these models takes on the machine of reference.
 pub fn seconds(models: &Map<String, Value>, shape: &Shape) -> f64 {
-    let base =
-        |settings: &Value| settings["like"].as_str().and_then(|name| models.get(name)).cloned();
-    let each = models.values().map(|settings| of_model(settings, base(settings).as_ref(), shape));
-    each.sum()
+    let base = |settings: &Value| settings["like"].as_str().and_then(|name| models.get(name));
+    models.values().map(|settings| of_model(settings, base(settings), shape)).sum()
 }
 
 /// `base`: the settings of the model that it is made from.

@@ -2,7 +2,7 @@
 //! taught, one is chosen within the budget: all on validation data. Then what was chosen is fitted again on training and validation part
 //! together, measured once on the test part, and fitted on every row.
 //!
-//! It is three experiments, one after the other: the *library* of teachers and the *ladder* of students, both in the folder `search` and
+//! It is three experiments, one after the other: the *portfolio* of teachers and the *ladder* of students, both in the folder `search` and
 //! measured on the validation part, and the *final* one, which is the run in the folder itself. `experiment.toml` there is what
 //! `rankstill run` repeats. Every fit is kept, so what was killed is resumed.
 
@@ -13,7 +13,7 @@ mod portfolio;
 mod students;
 
 pub use budget::{Budget, Micros, Share, Size};
-pub use students::robust;
+pub use students::{lists, robust};
 
 use self::choice::{Choice, choose};
 use self::portfolio::{Candidate, Shape, candidates};
@@ -115,8 +115,8 @@ pub fn compress(request: &Request, out: &Path, screen: &Screen) -> Result<Report
     let search = Search { request, data: &data, out: &out.join(SEARCH), screen };
     let shape = search.shape();
     search.announce(&shape)?;
-    let library = search.library(&shape)?;
-    let ladder = search.ladder(&shape, &library)?;
+    let portfolio = search.portfolio(&shape)?;
+    let ladder = search.ladder(&shape, &portfolio)?;
     let names = METRICS.map(str::to_owned);
     let choice = choose(&ladder.report, &ladder.results, &names, &request.budget)?;
     choice.reasons.iter().for_each(|reason| screen.say(reason));
@@ -162,7 +162,7 @@ impl Search<'_> {
     }
 
     /// The best candidate of each group.
-    fn library(&self, shape: &Shape) -> Result<Vec<Candidate>> {
+    fn portfolio(&self, shape: &Shape) -> Result<Vec<Candidate>> {
         if !self.request.portfolio {
             return Ok(Vec::new());
         }
@@ -182,22 +182,22 @@ impl Search<'_> {
     }
 
     /// The ensemble of the best, and the students that it teaches.
-    fn ladder(&self, shape: &Shape, library: &[Candidate]) -> Result<Stage> {
+    fn ladder(&self, shape: &Shape, portfolio: &[Candidate]) -> Result<Stage> {
         self.screen.say("students: the ensemble is chosen and teaches them");
-        self.stage("students", self.ladder_of(shape, library), 6.0)
+        self.stage("students", self.ladder_of(shape, portfolio), 6.0)
     }
 
     /// The models of the ladder.
-    fn ladder_of(&self, shape: &Shape, library: &[Candidate]) -> Map<String, Value> {
+    fn ladder_of(&self, shape: &Shape, portfolio: &[Candidate]) -> Map<String, Value> {
         let mut models = self.request.teachers.clone();
-        models.extend(settings_of(library));
+        models.extend(settings_of(portfolio));
         let members: Vec<&String> = models.keys().collect();
         let ensemble = json!({
             "kind": "ensemble", "members": members,
             "fusion": {"kind": "comb_sum", "cut": 200, "select": 20},
         });
         models.insert(ENSEMBLE.into(), ensemble);
-        let factored = library.iter().find(|one| one.group == "implicit_als");
+        let factored = portfolio.iter().find(|one| one.group == "implicit_als");
         models.extend(students(shape, self.request.effort, factored.map(|one| one.name.as_str())));
         models
     }

@@ -37,6 +37,7 @@ const LARGEST_INVERSE: usize = 12_500;
 const LARGEST_INVERSE_THOROUGH: usize = 30_000;
 /// A sequence model reads every history in every epoch.
 const MOST_SEQUENCE_ROWS: usize = 400_000;
+/// The same with little effort.
 const MOST_SEQUENCE_ROWS_QUICK: usize = 100_000;
 /// With more of them it has one block: two take four times as long.
 const TWO_BLOCKS_ROWS: usize = 150_000;
