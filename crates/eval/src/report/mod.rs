@@ -25,6 +25,7 @@ use crate::efficiency::{Latency, Machine};
 use crate::metric::{Dialect, Direction, Metric};
 use crate::significance::Spread;
 use axis::Axis;
+use rankstill_core::text_table::TextTable;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
