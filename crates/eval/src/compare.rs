@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::metric::mean;
-use crate::significance::{self, Interval, TTest, Wilcoxon, Zeros};
+use crate::significance::{self, Crossed, Interval, TTest, Wilcoxon, Zeros};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -54,32 +54,48 @@ pub struct Comparison {
     pub wilcoxon: Wilcoxon,
     /// The t-test's p-value after Holm's correction over all comparisons of a table; set by [`adjust`].
     pub p_adjusted: Option<f64>,
+    /// The paired t-test over the seeds, of each seed's mean difference, where both models have the same number of seeds, at least two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over_seeds: Option<TTest>,
+    /// The test that takes both cases and seeds for a sample, for the same models.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over_both: Option<Crossed>,
 }
 
-/// Compares case by case: value *i* of both models belongs to the same case (see [`align`]). Pool several
-/// seeds first ([`significance::pool`]).
+/// Compares case by case: of every seed a row of values, whose value *i* belongs to the same case for both models (see [`align`]).
+/// The values of a case are averaged over the seeds; what seeds add to the uncertainty is in [`Comparison::over_both`].
 ///
 /// # Errors
-/// When the two differ in length, there are fewer than two values, or one is NaN or infinite.
-pub fn compare(
+/// When there is no seed, rows differ in length, there are fewer than two values, or one is NaN or infinite.
+pub fn compare<S: AsRef<[f64]>, T: AsRef<[f64]>>(
     metric: &str,
-    (a, values_a): (&str, &[f64]),
-    (b, values_b): (&str, &[f64]),
+    (a, seeds_a): (&str, &[S]),
+    (b, seeds_b): (&str, &[T]),
     options: &ComparisonOptions,
 ) -> Result<Comparison> {
+    let (values_a, values_b) = (significance::pool(seeds_a)?, significance::pool(seeds_b)?);
     if values_a.len() != values_b.len() {
         let what = format!("cases of `{b}`, compared with `{a}`");
         return Err(Error::Length { what, expected: values_a.len(), found: values_b.len() });
     }
-    let differences: Vec<f64> = values_a.iter().zip(values_b).map(|(a, b)| a - b).collect();
+    let minus = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a - b).collect::<Vec<f64>>();
+    let differences = minus(&values_a, &values_b);
     let t_test = significance::paired_t(&differences)?;
+    let (mut over_seeds, mut over_both) = (None, None);
+    if seeds_a.len() == seeds_b.len() && seeds_a.len() > 1 {
+        let pairs = seeds_a.iter().zip(seeds_b);
+        let rows: Vec<_> = pairs.map(|(a, b)| minus(a.as_ref(), b.as_ref())).collect();
+        let means: Vec<f64> = rows.iter().map(|row| mean(row)).collect();
+        over_seeds = Some(significance::paired_t(&means)?);
+        over_both = Some(significance::crossed(&rows)?);
+    }
     Ok(Comparison {
         metric: metric.to_owned(),
         a: a.to_owned(),
         b: b.to_owned(),
         cases: differences.len(),
-        mean_a: mean(values_a),
-        mean_b: mean(values_b),
+        mean_a: mean(&values_a),
+        mean_b: mean(&values_b),
         difference: t_test.mean,
         interval: significance::bootstrap(
             &differences,
@@ -90,13 +106,21 @@ pub fn compare(
         t_test,
         wilcoxon: significance::wilcoxon(&differences, options.zeros)?,
         p_adjusted: None,
+        over_seeds,
+        over_both,
     })
 }
 
-/// Corrects the p-values of the t-tests for the number of comparisons.
+/// Corrects the p-values of the t-tests, and those over cases and seeds, for the number of comparisons.
 pub fn adjust(comparisons: &mut [Comparison]) {
     let p: Vec<f64> = comparisons.iter().map(|one| one.t_test.p).collect();
     for (one, adjusted) in comparisons.iter_mut().zip(significance::holm(&p)) {
+        one.p_adjusted = Some(adjusted);
+    }
+    let mut both: Vec<_> =
+        comparisons.iter_mut().filter_map(|one| one.over_both.as_mut()).collect();
+    let p: Vec<f64> = both.iter().map(|one| one.p).collect();
+    for (one, adjusted) in both.iter_mut().zip(significance::holm(&p)) {
         one.p_adjusted = Some(adjusted);
     }
 }
@@ -174,8 +198,8 @@ mod tests {
     #[test]
     fn a_comparison_by_hand() {
         let (a, b) = ([1.0, 0.5, 0.5, 1.0], [0.5, 0.5, 0.0, 0.0]);
-        let found =
-            compare("ndcg@10", ("new", &a), ("old", &b), &ComparisonOptions::default()).unwrap();
+        let found = compare("ndcg@10", ("new", &[a]), ("old", &[b]), &ComparisonOptions::default())
+            .unwrap();
         assert_eq!((found.mean_a, found.mean_b, found.difference), (0.75, 0.25, 0.5));
         // Differences .5 0 .5 1: deviation sqrt(.5 / 3), t = .5 / (that / 2).
         assert!((found.t_test.t - 0.5 / ((0.5f64 / 3.0).sqrt() / 2.0)).abs() < 1e-12);
@@ -184,7 +208,26 @@ mod tests {
         let mut two = [found.clone(), found];
         adjust(&mut two);
         assert_eq!(two[0].p_adjusted, Some(2.0 * two[0].t_test.p));
-        assert!(compare("x", ("a", &a), ("b", &b[..3]), &ComparisonOptions::default()).is_err());
+        let options = ComparisonOptions::default();
+        assert!(compare("x", ("a", &[&a[..]]), ("b", &[&b[..3]]), &options).is_err());
+    }
+
+    #[test]
+    fn seeds_are_averaged_and_tested_where_both_models_have_as_many() {
+        let (a, b) = ([[0.5, 0.7, 0.9], [0.7, 0.9, 1.1]], [[0.5, 0.5, 0.5], [0.5, 0.5, 0.5]]);
+        let options = ComparisonOptions::default();
+        let found = compare("m", ("a", &a), ("b", &b), &options).unwrap();
+        assert!((found.difference - 0.3).abs() < 1e-12);
+        assert_eq!(found.t_test.n, 3);
+        let over_seeds = found.over_seeds.unwrap();
+        assert!((over_seeds.mean - 0.3).abs() < 1e-12 && over_seeds.n == 2);
+        assert_eq!(found.over_both.unwrap().seeds, 2);
+        let mut two = [found.clone(), found];
+        adjust(&mut two);
+        let both = two[1].over_both.unwrap();
+        assert_eq!(both.p_adjusted, Some((2.0 * both.p).min(1.0)));
+        let one = compare("m", ("a", &a), ("b", &b[..1]), &options).unwrap();
+        assert!(one.over_both.is_none() && one.over_seeds.is_none());
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Whether two rankers differ significantly: paired tests and confidence intervals over the same cases.
 //!
-//! Several seeds are pooled first ([`pool`]): a case's value is its mean over the seeds. So the test is over
-//! cases, and tells whether the method, not one lucky run of it, would be better on another sample of users.
-//! The variation between seeds is reported separately, as a standard deviation ([`spread`]).
+//! Several seeds are pooled first ([`pool`]): a case's value is its mean over the seeds. Such a test is over cases: it tells whether
+//! these fitted models would differ on another sample of users. Whether other seeds would differ as well is what [`crossed`] tests,
+//! which takes both users and seeds for a sample; with few seeds it is the stricter one.
 //!
 //! ```
 //! use rankstill_eval::significance::{Zeros, holm, paired_t, wilcoxon};
@@ -61,6 +61,65 @@ pub struct TTest {
     /// Cohen's d of paired samples: mean / deviation.
     #[serde(deserialize_with = "number", serialize_with = "finite")]
     pub effect: f64,
+}
+
+/// Tests whether the mean difference is 0 for other users *and* other seeds, two-sided: a mixed model with crossed random effects of
+/// cases and seeds, `difference = mean + case + seed + rest` (Searle, Casella and McCulloch, Variance Components, 1992, chapter 4).
+///
+/// `differences` has a row per seed and a column per case. With the mean squares of a two-way layout without repetition, the mean's
+/// variance is (MS_cases + MS_seeds - MS_rest) / (seeds x cases), with Satterthwaite's degrees of freedom. A component that would be
+/// negative counts as 0, which leaves the larger of MS_cases and MS_seeds. Models without randomness get [`paired_t`]'s p.
+///
+/// # Errors
+/// When there are fewer than two seeds or cases, seeds of different lengths, or a difference is NaN or infinite.
+pub fn crossed<S: AsRef<[f64]>>(differences: &[S]) -> Result<Crossed> {
+    const TEST: &str = "test over cases and seeds";
+    if differences.len() < 2 {
+        let problem = format!("needs at least 2 seeds, found {}", differences.len());
+        return Err(Error::Test { test: TEST, problem });
+    }
+    let of_cases = pool(differences)?;
+    check(TEST, &of_cases)?;
+    let of_seeds: Vec<f64> = differences.iter().map(|seed| mean(seed.as_ref())).collect();
+    let mean = mean(&of_cases);
+    let (n_seeds, n_cases) = (of_seeds.len() as f64, of_cases.len() as f64);
+    let about = |values: &[f64]| values.iter().fold(0.0, |sum, v| sum + (v - mean) * (v - mean));
+    let rests = differences.iter().zip(&of_seeds).map(|(row, seed)| {
+        let rest = |(value, case): (&f64, &f64)| value - case - seed + mean;
+        row.as_ref().iter().zip(&of_cases).map(rest).fold(0.0, |sum, rest| sum + rest * rest)
+    });
+    let (free_cases, free_seeds) = (n_cases - 1.0, n_seeds - 1.0);
+    let cases = n_seeds * about(&of_cases) / free_cases;
+    let seeds = n_cases * about(&of_seeds) / free_seeds;
+    let rest = rests.fold(0.0, |sum, rest| sum + rest) / (free_cases * free_seeds);
+    let both = cases + seeds - rest;
+    let (square, freedom) = if both > cases && both > seeds {
+        let parts = [(cases, free_cases), (seeds, free_seeds), (rest, free_cases * free_seeds)];
+        let spread = parts.iter().fold(0.0, |sum, (square, free)| sum + square * square / free);
+        (both, both * both / spread)
+    } else if cases >= seeds {
+        (cases, free_cases)
+    } else {
+        (seeds, free_seeds)
+    };
+    let t = if mean == 0.0 { 0.0 } else { mean / (square / (n_seeds * n_cases)).sqrt() };
+    Ok(Crossed { seeds: of_seeds.len(), t, freedom, p: t_two_sided(t, freedom), p_adjusted: None })
+}
+
+/// Result of [`crossed`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Crossed {
+    /// Number of seeds.
+    pub seeds: usize,
+    /// The statistic.
+    #[serde(deserialize_with = "number", serialize_with = "finite")]
+    pub t: f64,
+    /// Its degrees of freedom.
+    pub freedom: f64,
+    /// Two-sided p-value.
+    pub p: f64,
+    /// After Holm's correction over all comparisons of a table.
+    pub p_adjusted: Option<f64>,
 }
 
 /// Wilcoxon's signed-rank test of whether the differences are symmetric about 0, two-sided (Wilcoxon, 1945).
@@ -451,6 +510,44 @@ mod tests {
         assert!(bootstrap(&[1.0, 2.0], 0.9, 0, 0).is_err());
         assert!(pool(&[vec![1.0], vec![1.0, 2.0]]).is_err());
         assert!(pool::<Vec<f64>>(&[]).is_err());
+    }
+
+    #[test]
+    fn cases_and_seeds_together_by_hand() {
+        // Seeds 0 and 1 with the means 2 and 4 over the cases, cases with the means 1, 3, 5; about the mean 3 and both effects 0, so
+        // MS_rest = 0, MS_cases = 2 (4 + 0 + 4) / 2 = 8, MS_seeds = 3 (1 + 1) / 1 = 6: variance 14 / 6, freedom 14^2 / (64/2 + 36/1).
+        let found = crossed(&[[0.0, 2.0, 4.0], [2.0, 4.0, 6.0]]).unwrap();
+        assert!((found.t - 3.0 / (14.0f64 / 6.0).sqrt()).abs() < 1e-12, "{found:?}");
+        assert!((found.freedom - 196.0 / 68.0).abs() < 1e-12);
+        assert!((found.p - t_two_sided(found.t, found.freedom)).abs() < 1e-15);
+        // Equal seeds add nothing: the test over cases. Equal cases: the test over seeds.
+        let one = [0.1, 0.4, 0.2, 0.3];
+        let (both, alone) = (crossed(&[one; 3]).unwrap(), paired_t(&one).unwrap());
+        assert!((both.t - alone.t).abs() < 1e-9 && (both.p - alone.p).abs() < 1e-12);
+        let (both, alone) = (crossed(&one.map(|seed| [seed; 5])).unwrap(), paired_t(&one).unwrap());
+        assert!((both.t - alone.t).abs() < 1e-9 && (both.p - alone.p).abs() < 1e-12);
+        assert!(crossed(&[one]).unwrap_err().to_string().contains("2 seeds"));
+        assert!(crossed(&[vec![1.0, 2.0], vec![1.0]]).is_err());
+    }
+
+    #[test]
+    fn under_no_difference_cases_and_seeds_reject_as_often_as_they_say() {
+        // Effects of cases, of seeds and a rest, mean 0: some 5% of the p-values lie below .05; the test over cases alone says so of many.
+        let (mut both, mut cases) = (0, 0);
+        for trial in 0..400 {
+            let mut rng = Rng::keyed(trial, [3]);
+            let users: Vec<f64> = (0..100).map(|_| f64::from(rng.normal())).collect();
+            let rows: Vec<Vec<f64>> = (0..5)
+                .map(|_| {
+                    let seed = 0.3 * f64::from(rng.normal());
+                    users.iter().map(|user| user + seed + f64::from(rng.normal())).collect()
+                })
+                .collect();
+            both += usize::from(crossed(&rows).unwrap().p < 0.05);
+            cases += usize::from(paired_t(&pool(&rows).unwrap()).unwrap().p < 0.05);
+        }
+        assert!((8..=36).contains(&both), "{both} of 400");
+        assert!(cases > 60, "{cases} of 400");
     }
 
     #[test]

@@ -68,7 +68,7 @@ fn report(name: &dyn Fn(&str) -> String) -> Report {
     let (taught, alone, both) = ([0.2, 0.3, 0.1, 0.2], [0.1, 0.25, 0.1, 0.05], [0.3; 4]);
     let against = |own: &str, values: &[f64; 4]| {
         let options = ComparisonOptions::default();
-        compare("ndcg@10", (&name("S/KD"), &taught), (&name(own), values), &options).unwrap()
+        compare("ndcg@10", (&name("S/KD"), &[taught]), (&name(own), &[*values]), &options).unwrap()
     };
     report.comparisons = vec![against("S", &alone)];
     adjust(&mut report.comparisons);

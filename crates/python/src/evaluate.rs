@@ -213,7 +213,7 @@ impl Report {
         let compare = || -> rankstill::eval::Result<Vec<_>> {
             let options = ComparisonOptions::default();
             let one = |(metric, ours, theirs): (&str, &[f64], &[f64])| {
-                compare::compare(metric, (a, ours), (b, theirs), &options)
+                compare::compare(metric, (a, &[ours]), (b, &[theirs]), &options)
             };
             let mut compared = all.into_iter().map(one).collect::<Result<Vec<_>, _>>()?;
             compare::adjust(&mut compared);

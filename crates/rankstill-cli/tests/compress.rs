@@ -33,17 +33,31 @@ fn is_report_of_the_search(name: &str) -> bool {
 fn a_log_becomes_a_model_to_serve_the_same_on_any_number_of_threads() {
     let root = tempfile::tempdir().unwrap();
     let log = log(root.path());
-    let compress = |name: &str, threads: &str| {
-        let out = root.path().join(name);
-        let options = ["--effort", "quick", "--quiet", "--threads", threads];
-        ok(rankstill(&["compress", text(&log), "--out", text(&out)]).args(options));
-        out
+    let command = |name: &str, threads: &str, seeds: &str| {
+        let options =
+            ["--effort", "quick", "--quiet", "--threads", threads, "--seeds", seeds, "--out"];
+        let mut command = rankstill(&["compress", text(&log)]);
+        command.args(options).arg(root.path().join(name));
+        command
     };
-    let (one, two) = (compress("one", "1"), compress("two", "2"));
+    let compress = |name: &str, threads: &str, seeds: &str| {
+        ok(&mut command(name, threads, seeds));
+        root.path().join(name)
+    };
+    let (one, two) = (compress("one", "1", "1"), compress("two", "2", "1"));
     assert_same(&kept(&one), &kept(&two), "threads");
     let before = kept(&one);
-    compress("one", "2");
+    compress("one", "2", "1");
     assert_same(&before, &kept(&one), "the same command again");
+
+    compress("one", "2", "1,2");
+    let was = |name: &str| name.starts_with("search/") || name.contains("/seed-1/");
+    let mut seeds = kept(&one);
+    seeds.retain(|name, _| was(name));
+    let mut first = before;
+    first.retain(|name, _| was(name));
+    assert_same(&first, &seeds, "another seed leaves the search and the first one");
+    assert!(error(&mut command("one", "2", "2,1")).contains("a different experiment"));
 
     let report = report(&one);
     let row = |name: &str| -> &Value {
@@ -51,6 +65,9 @@ fn a_log_becomes_a_model_to_serve_the_same_on_any_number_of_threads() {
     };
     let recommended = report["recommended"].as_str().unwrap();
     assert_eq!(report["ensemble"], "Ensemble");
+    assert_eq!(report["seeds"], serde_json::json!([1, 2]));
+    let taught = &report["comparisons"][0];
+    assert!(taught["over_both"]["p_adjusted"].as_f64() >= taught["over_both"]["p"].as_f64());
     let members = report["ensembles"][0]["members"].as_array().unwrap();
     assert!(members.iter().any(|one| one["weight"].as_u64() > Some(0)), "what each teacher adds");
     assert!(row(recommended)["bytes_per_item"].as_f64().unwrap() > 0.0);

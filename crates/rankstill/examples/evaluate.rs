@@ -29,8 +29,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (item_cf, mf) = (by_case(&ItemCf::default())?, by_case(&BprMf::default())?);
     let test = compare::compare(
         &metric.name(),
-        ("ItemCF", &item_cf),
-        ("BPR-MF", &mf),
+        ("ItemCF", &[item_cf]),
+        ("BPR-MF", &[mf]),
         &ComparisonOptions::default(),
     )?;
     println!("{test:#?}");

@@ -25,8 +25,8 @@ pub(super) fn page(report: &Report) -> String {
     } else {
         "\nThe best of a column is bold.\n"
     });
-    if report.models.iter().any(|model| !model.kept.is_empty()) {
-        out.push_str("\"Kept\" is the share of the (best) teacher's value.\n");
+    if let Some(reference) = &report.reference {
+        let _ = writeln!(out, "\"Kept\" is the share of the value of {}.", line(reference));
     }
 
     for (name, warning) in report.warnings() {
@@ -64,11 +64,16 @@ pub(super) fn page(report: &Report) -> String {
         let _ = writeln!(
             out,
             "\nPaired over {} cases{}. Interval: percentile bootstrap, {} resamples. Holm: the t-tests' p-values corrected for \
-             all {} comparisons of this table. Wilcoxon: signed ranks, two-sided. Effect: mean / deviation of the differences.",
+             all {} comparisons of this table.{} Wilcoxon: signed ranks, two-sided. Effect: mean / deviation of the differences.",
             first.cases,
             if report.seeds.len() > 1 { ", each case's value averaged over the seeds" } else { "" },
             first.interval.resamples,
-            report.comparisons.len()
+            report.comparisons.len(),
+            if first.over_both.is_some() {
+                format!(" {}", tables::ABOUT_BOTH)
+            } else {
+                String::new()
+            },
         );
     }
     for one in &report.ensembles {

@@ -61,6 +61,9 @@ pub struct Report {
     /// The ensemble that it is compared with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ensemble: Option<String>,
+    /// Whose values are 100% in what students keep: the ensemble that is compared with, or else the best teacher.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
     /// In the order of the tables.
     pub models: Vec<ModelReport>,
     /// Paired tests over the cases.
@@ -166,7 +169,7 @@ pub struct ModelReport {
     pub bytes_per_user: Option<f64>,
     /// By name.
     pub metrics: BTreeMap<String, Spread>,
-    /// Each metric's mean relative to the (best) teacher's.
+    /// For what is taught or compressed: each metric's mean relative to the [reference](Report::reference)'s.
     pub kept: BTreeMap<String, f64>,
     /// If measured.
     pub latency: Option<Latency>,
@@ -251,24 +254,36 @@ impl Report {
         self.definitions = metrics.iter().map(definition).collect();
     }
 
-    /// Sets [`ModelReport::kept`] of all taught models: for every metric of which more is better, its mean
-    /// divided by the best teacher's mean.
+    /// Sets [`Report::reference`], and [`ModelReport::kept`] of everything taught or compressed: for every metric of which more is
+    /// better, the share of the reference's mean. The reference is the ensemble of the report, if it has one, or else the teacher with
+    /// the best value of the first such metric: one for all, so that shares can be compared.
     pub fn fill_kept(&mut self) {
-        let mut all: Vec<BTreeMap<String, f64>> = Vec::new();
-        for model in &self.models {
-            let taught = model.role != Role::Untaught;
-            let taught_by = |m: &&ModelReport| taught && model.teachers.contains(&m.name);
-            let teachers = || self.models.iter().filter(taught_by);
-            let higher = self.definitions.iter().filter(|d| d.direction == Direction::Higher);
-            let kept = higher.filter_map(|definition| {
-                let of = |m: &ModelReport| m.metrics.get(&definition.metric).map(|s| s.mean);
-                let best = teachers().filter_map(of).max_by(f64::total_cmp)?;
-                (best > 0.0).then_some((definition.metric.clone(), of(model)? / best))
+        let higher: Vec<String> = self
+            .definitions
+            .iter()
+            .filter(|one| one.direction == Direction::Higher)
+            .map(|one| one.metric.clone())
+            .collect();
+        let Some(first) = higher.first() else { return };
+        let of = |model: &ModelReport| Some(model.metrics.get(first)?.mean);
+        let named = self.ensemble.as_ref();
+        let named = self.models.iter().find(|model| Some(&model.name) == named);
+        let teachers = self.models.iter().filter(|model| model.role == Role::Teacher);
+        let teachers = teachers.filter_map(|model| Some((model, of(model)?)));
+        let best = teachers.rev().max_by(|a, b| a.1.total_cmp(&b.1)).map(|(model, _)| model);
+        let Some(reference) = named.or(best).cloned() else { return };
+        let small =
+            |model: &&mut ModelReport| matches!(model.role, Role::Distilled | Role::Compressed);
+        for model in self.models.iter_mut().filter(small) {
+            let kept = higher.iter().filter_map(|metric| {
+                let whole = reference.metrics.get(metric)?.mean;
+                let own = model.metrics.get(metric)?.mean;
+                (whole > 0.0).then(|| (metric.clone(), own / whole))
             });
-            all.push(kept.collect());
+            model.kept = kept.collect();
         }
-        for (model, kept) in self.models.iter_mut().zip(all) {
-            model.kept = kept;
+        if self.models.iter().any(|model| !model.kept.is_empty()) {
+            self.reference = Some(reference.name);
         }
     }
 

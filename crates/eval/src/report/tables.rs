@@ -240,25 +240,24 @@ pub(super) fn audit(all: &[AuditRow]) -> TextTable {
     table
 }
 
+/// What the columns "users and seeds" are.
+pub(super) const ABOUT_BOTH: &str = "Users and seeds: the same difference, tested as if both the users and the seeds were a sample (crossed random effects).";
+
 /// Pairs of models with their difference and p-values.
 #[must_use]
 pub fn comparisons(all: &[Comparison]) -> TextTable {
     let level = all.first().map_or(0.95, |one| one.interval.level) * 100.0;
-    let mut table = TextTable::new([
-        "metric",
-        "model",
-        "against",
-        "mean",
-        "mean of other",
-        "difference",
-        &format!("{level}% interval"),
-        "t-test p",
-        "Holm",
-        "Wilcoxon p",
-        "effect d",
-    ]);
+    let interval = format!("{level}% interval");
+    let seeds = all.iter().any(|one| one.over_both.is_some());
+    let mut header = vec!["metric", "model", "against", "mean", "mean of other", "difference"];
+    header.extend([&interval, "t-test p", "Holm"]);
+    if seeds {
+        header.extend(["users and seeds p", "Holm"]);
+    }
+    header.extend(["Wilcoxon p", "effect d"]);
+    let mut table = TextTable::new(header);
     for one in all {
-        table.push([
+        let mut row = vec![
             one.metric.clone(),
             one.a.clone(),
             one.b.clone(),
@@ -268,9 +267,14 @@ pub fn comparisons(all: &[Comparison]) -> TextTable {
             format!("{:+.4} to {:+.4}", one.interval.low, one.interval.high),
             p_value(one.t_test.p),
             one.p_adjusted.map_or(String::new(), p_value),
-            p_value(one.wilcoxon.p),
-            format!("{:+.3}", one.t_test.effect),
-        ]);
+        ];
+        if seeds {
+            row.push(one.over_both.map_or(String::new(), |both| p_value(both.p)));
+            let adjusted = one.over_both.and_then(|both| both.p_adjusted);
+            row.push(adjusted.map_or(String::new(), p_value));
+        }
+        row.extend([p_value(one.wilcoxon.p), format!("{:+.3}", one.t_test.effect)]);
+        table.push(row);
     }
     table
 }

@@ -30,7 +30,8 @@ fn report() -> Report {
     report.fill_kept();
     let (a, b) = ([0.2, 0.3, 0.1, 0.2], [0.1, 0.25, 0.1, 0.05]);
     report.comparisons = vec![
-        compare("ndcg@10", ("taught", &a), ("alone", &b), &ComparisonOptions::default()).unwrap(),
+        compare("ndcg@10", ("taught", &[a]), ("alone", &[b]), &ComparisonOptions::default())
+            .unwrap(),
     ];
     adjust(&mut report.comparisons);
     report

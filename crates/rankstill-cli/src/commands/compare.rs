@@ -7,7 +7,7 @@ use rankstill::data::columns::read_parquet;
 use rankstill::data::{Column, ColumnTable};
 use rankstill::eval::compare::Comparison;
 use rankstill::eval::report::comparisons;
-use rankstill::eval::{ComparisonOptions, compare, significance};
+use rankstill::eval::{ComparisonOptions, compare};
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]
@@ -100,9 +100,8 @@ fn compare_models(
         options.metrics.is_empty() || options.metrics.iter().any(|metric| metric == **name)
     };
     let one = |name: &&str| -> Result<Comparison> {
-        let (of_a, of_b) = (a.pooled(name)?, b.pooled(name)?);
-        let of_a: Vec<f64> = pairs.iter().map(|pair| of_a[pair.0]).collect();
-        let of_b: Vec<f64> = pairs.iter().map(|pair| of_b[pair.1]).collect();
+        let of_a = a.seeds_of(name, pairs.iter().map(|pair| pair.0))?;
+        let of_b = b.seeds_of(name, pairs.iter().map(|pair| pair.1))?;
         Ok(compare::compare(name, (&a.name, &of_a), (&b.name, &of_b), &how)?)
     };
     shared.iter().filter(chosen).map(one).collect()
@@ -117,13 +116,17 @@ struct ModelValues {
 }
 
 impl ModelValues {
-    /// A metric's value per case, averaged over the seeds.
-    fn pooled(&self, metric: &str) -> Result<Vec<f64>> {
-        let seeds = self.seeds.iter().map(|table| match table.get(metric) {
-            Some(Column::F64(values)) => Ok(values.as_slice()),
+    /// A metric's values of these cases, a row for each seed.
+    fn seeds_of(
+        &self,
+        metric: &str,
+        cases: impl Iterator<Item = usize> + Clone,
+    ) -> Result<Vec<Vec<f64>>> {
+        let row = |table: &ColumnTable| match table.get(metric) {
+            Some(Column::F64(values)) => Ok(cases.clone().map(|case| values[case]).collect()),
             _ => bail!("{}: no column `{metric}` of numbers", self.name),
-        });
-        Ok(significance::pool(&seeds.collect::<Result<Vec<_>>>()?)?)
+        };
+        self.seeds.iter().map(row).collect()
     }
 }
 

@@ -210,8 +210,8 @@ impl Run<'_> {
                 }
                 let comparison = compare::compare(
                     &metric.name(),
-                    (&student.name, &a.values),
-                    (&other.name, &b.values),
+                    (&student.name, &[&*a.values]),
+                    (&other.name, &[&*b.values]),
                     &ComparisonOptions::default(),
                 )?;
                 gains.push(Gain { group: b.name, definition: b.definition, comparison });

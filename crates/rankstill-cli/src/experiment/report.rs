@@ -67,6 +67,8 @@ impl Session<'_> {
     /// The whole report but its figures.
     pub(super) fn report(&self, models: &[ModelResults]) -> Result<Report> {
         let models = &self.with_ensembles(models)?;
+        let mut ensembles =
+            self.plan.models.iter().filter(|model| matches!(model.source, Source::Ensemble { .. }));
         let mut report = Report {
             title: self.plan.spec.name.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -78,6 +80,8 @@ impl Session<'_> {
             }),
             cases: self.cases().len(),
             seeds: self.plan.spec.seeds.clone(),
+            recommended: self.plan.spec.evaluate.best.clone(),
+            ensemble: ensembles.next().map(|model| model.name.clone()),
             machine: Some(Machine::describe(
                 &fs::read_to_string("/proc/cpuinfo").unwrap_or_default(),
             )),
@@ -314,7 +318,7 @@ impl Session<'_> {
         }
     }
 
-    /// Every distilled student against the same student without a teacher: seeds pooled, p-values corrected for the number of tests.
+    /// Every distilled student against the same student without a teacher, p-values corrected for the number of tests.
     fn comparisons(&self, measured: &[ModelResults]) -> Result<Vec<compare::Comparison>> {
         let models = &self.plan.models;
         let mut all = Vec::new();
@@ -322,14 +326,11 @@ impl Session<'_> {
             let Some(alone) = alone(models, planned) else { continue };
             for metric in &self.setting.metrics.shown {
                 let name = metric.name();
-                let of = |at: usize| measured[at].cases.get(&name).map(|s| significance::pool(s));
+                let of = |at: usize| Some(&**measured[at].cases.get(&name)?);
                 let (Some(taught), Some(itself)) = (of(at), of(alone)) else { continue };
-                let (taught, itself) = (taught?, itself?);
-                if taught.len() > 1 {
-                    let (a, b) = (
-                        (planned.name.as_str(), &*taught),
-                        (models[alone].name.as_str(), &*itself),
-                    );
+                if taught.first().is_some_and(|cases| cases.len() > 1) {
+                    let (a, b) =
+                        ((planned.name.as_str(), taught), (models[alone].name.as_str(), itself));
                     all.push(compare::compare(&name, a, b, &ComparisonOptions::default())?);
                 }
             }

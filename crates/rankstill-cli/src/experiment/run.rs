@@ -2,7 +2,7 @@
 //! stopped.
 
 use super::details::{self, Ground, HEAD};
-use super::plan::{ExperimentPlan, Source};
+use super::plan::ExperimentPlan;
 use super::report::ModelResults;
 use super::run_folder::{claim, folder_names, write};
 use super::session::{KnownFits, Session, Setting};
@@ -88,9 +88,6 @@ pub(super) fn run_claimed(
     let mut report = session.report(&models)?;
     report.notes.splice(0..0, preface.notes);
     report.ensembles.splice(0..0, preface.ensembles);
-    report.recommended.clone_from(&plan.spec.evaluate.best);
-    let ensemble = plan.models.iter().find(|model| matches!(model.source, Source::Ensemble { .. }));
-    report.ensemble = ensemble.map(|model| model.name.clone());
     report.figures = figure::draw(&session, &figures, &mut known)?;
     report.figures.extend(frontier(&report, &metrics, out)?);
     let head = Some(plan.spec.evaluate.groups).filter(|share| *share > 0.0).unwrap_or(HEAD);

@@ -13,14 +13,20 @@ use std::path::Path;
 /// # Errors
 /// If another process writes there, `out` holds something else, or writing fails.
 pub(super) fn claim(resolved: &str, out: &Path, screen: &Screen) -> Result<Lock> {
-    claim_as(EXPERIMENT, resolved, out, screen)
+    claim_as(EXPERIMENT, resolved, |_| false, out, screen)
 }
 
-/// The same with `text` in a file of this name.
+/// The same with `text` in a file of this name, which takes the place of another text that it `continues`.
 ///
 /// # Errors
 /// As [`claim`].
-pub(super) fn claim_as(file: &str, text: &str, out: &Path, screen: &Screen) -> Result<Lock> {
+pub(super) fn claim_as(
+    file: &str,
+    text: &str,
+    continues: impl Fn(&str) -> bool,
+    out: &Path,
+    screen: &Screen,
+) -> Result<Lock> {
     let path = out.join(file);
     let fresh = || -> Result<()> {
         ensure!(
@@ -43,6 +49,7 @@ pub(super) fn claim_as(file: &str, text: &str, out: &Path, screen: &Screen) -> R
     }
     match fs::read_to_string(&path) {
         Ok(found) if found == text => {}
+        Ok(found) if continues(&found) => write(&path, text)?,
         Ok(found) => {
             let differs = found.lines().zip(text.lines()).find(|(a, b)| a != b);
             let (was, is) = differs.unwrap_or(("", "a different length"));

@@ -23,7 +23,7 @@ pub(super) fn section(report: &Report, details: &Details) -> Option<Markup> {
             }
             " The best of a column is bold."
             @if report.models.iter().any(|model| !model.kept.is_empty()) {
-                " Kept: the share of the (best) teacher's value."
+                " Kept: the share of " (report.reference.as_deref().unwrap_or_default()) "'s value."
             }
         }
         @if let Some(first) = report.comparisons.first() {
@@ -31,7 +31,9 @@ pub(super) fn section(report: &Report, details: &Details) -> Option<Markup> {
             (table("Differences", &tables::comparisons(&report.comparisons)))
             p.muted {
                 "Paired over " (first.cases) " cases. Interval: bootstrap, " (first.interval.resamples) " resamples. Holm: p-values of the t-tests corrected for "
-                "all " (report.comparisons.len()) " comparisons. Wilcoxon: signed ranks, two-sided. Effect: mean / deviation of the differences."
+                "all " (report.comparisons.len()) " comparisons. "
+                @if first.over_both.is_some() { (super::super::tables::ABOUT_BOTH) " " }
+                "Wilcoxon: signed ranks, two-sided. Effect: mean / deviation of the differences."
             }
         }
     })

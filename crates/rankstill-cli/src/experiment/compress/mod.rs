@@ -56,6 +56,18 @@ pub struct Request {
     pub seeds: Vec<u64>,
 }
 
+impl Request {
+    /// Whether it asks for what the text of an earlier request asks for, and more seeds: its search is kept.
+    fn adds_seeds_to(&self, earlier: &str) -> bool {
+        let Ok(mut earlier) = toml::from_str::<Self>(earlier) else { return false };
+        if !self.seeds.starts_with(&earlier.seeds) {
+            return false;
+        }
+        earlier.seeds.clone_from(&self.seeds);
+        toml::to_string(&earlier).ok() == toml::to_string(self).ok()
+    }
+}
+
 /// How much is tried: numbers of settings, not seconds, so that the same effort gives the same models.
 #[derive(
     Clone,
@@ -104,7 +116,9 @@ const WHOLE_LADDER_ROWS: usize = 100_000;
 /// # Errors
 /// If `out` holds something else, the log or a setting is wrong, nothing is within the budget, the user interrupts, or writing fails.
 pub fn compress(request: &Request, out: &Path, screen: &Screen) -> Result<Report> {
-    let _lock = claim_as(REQUEST, &toml::to_string_pretty(request)?, out, screen)?;
+    let text = toml::to_string_pretty(request)?;
+    let continues = |found: &str| request.adds_seeds_to(found);
+    let _lock = claim_as(REQUEST, &text, continues, out, screen)?;
     let data = data::open(&request.data, &out.join("data"), screen)?;
     for (part, cases) in [("validation", &data.split.valid), ("test", &data.split.test)] {
         ensure!(
