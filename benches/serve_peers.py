@@ -1,19 +1,26 @@
-"""Throughput and latency of `rankstill serve` and of FastAPI with NumPy, under the same load generator, in turn.
+"""Throughput and latency of `rankstill serve` and of two servers in Python, under the same load generator, in turn.
 
     benches/setup.sh
-    .venv/bin/python benches/serve_peers.py [--rounds 2] [--catalogue 25000x20] [--seconds 5] [--binary target/release/rankstill]
+    .venv/bin/python benches/serve_peers.py [--rounds 2] [--catalogue 25000x20] [--seconds 5] [--binary target/release/rankstill] [--json FILE]
 
-Both answer with the 20 best items that a user has not seen, from random vectors, with their scores, as JSON, on the same machine.
+All answer with the 20 best items that a user has not seen, from random vectors, with their scores, as JSON, on the same machine.
 `rankstill bench serve` sends the requests: first as fast as 16 connections allow, then open loop at `--rate`, where latency counts from the
 moment a request is due.
 
-The comparison favours Rankstill, which computes on `--threads` threads. FastAPI runs as one process, and NumPy's BLAS uses `--threads` threads
-for a product too small to share. For the peer at its best, start it with `OPENBLAS_NUM_THREADS=1 ... serve_peers.py --peer PORT` and
-measure it with `rankstill bench serve --address 127.0.0.1:PORT`.
+The peers are given what makes them quick: as many worker processes as we have computing threads (`--threads`), and one BLAS thread in
+each, because a product of this size is too small to share.
+
+- **FastAPI**: FastAPI and NumPy behind uvicorn with uvloop and httptools, as services are usually written.
+- **Granian**: no framework at all: an RSGI function behind Granian, a server written in Rust, with NumPy and orjson.
+
+What we do that they do not: check the request, mask what a user did a second ago, count and time answers, fall back before a deadline. What
+they do that we do not: nothing here, but their scores are float32 products over the whole catalogue, ours a pass over 8-bit vectors whose
+candidates are then scored exactly; the answers are the same.
 """
 
 import json
 import os
+import pathlib
 import socket
 import subprocess
 import sys
@@ -21,48 +28,59 @@ import time
 import urllib.request
 from importlib.util import find_spec
 
-from peers import ROOT, arguments, use_threads
+from peers import ROOT, arguments
 
 USERS = 1000
+PATH = "/v1/users/"
+PEERS = {"FastAPI": ("fastapi", "uvicorn", "uvloop", "httptools"), "Granian": ("granian", "orjson")}
 
 
 def main():
-    parser = arguments(__doc__)
+    parser = arguments(__doc__, rounds=2)
     parser.add_argument("--catalogue", default="25000x20")
     parser.add_argument("--table", default="int8", help="format of our item table: f32, f16 or int8; answers are the same")
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--rate", type=int, default=500)
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--binary", help="a built rankstill; by default the release profile is built")
-    parser.add_argument("--peer", type=int, help="only serve with FastAPI on this port")
+    parser.add_argument("--json", type=pathlib.Path, help="also write what was measured to this file")
     args = parser.parse_args()
-    if args.peer:
-        return peer(args.catalogue, args.peer)
-    if missing := [name for name in ("fastapi", "uvicorn", "numpy") if find_spec(name) is None]:
+    needed = ["numpy", *(name for names in PEERS.values() for name in names)]
+    if missing := [name for name in needed if find_spec(name) is None]:
         sys.exit(f"{', '.join(missing)} missing: benches/setup.sh installs it")
-    use_threads(args.threads)
     binary = args.binary or release()
-    port = free_port()
-    command = [sys.executable, __file__, "--peer", str(port), "--catalogue", args.catalogue]
-    with subprocess.Popen(command) as server:
-        try:
+    # uvicorn and Granian import this file in each worker.
+    os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "CATALOGUE": args.catalogue}
+    ports = {name: free_port() for name in PEERS}
+    servers = [start(name, port, args.threads) for name, port in ports.items()]
+    found = {"rankstill": [], **{name: [] for name in PEERS}}
+    try:
+        for port in ports.values():
             wait(port)
-            ours, theirs = [], []
-            for _ in range(args.rounds):
-                ours.append(ask(binary, args, ["--catalogue", args.catalogue, "--table", args.table]))
-                theirs.append(ask(binary, args, ["--address", f"127.0.0.1:{port}"]))
-        finally:
+        for _ in range(args.rounds):
+            found["rankstill"].append(ask(binary, args, ["--catalogue", args.catalogue, "--table", args.table]))
+            for name, port in ports.items():
+                found[name].append(ask(binary, args, ["--address", f"127.0.0.1:{port}"]))
+    finally:
+        for server in servers:
             server.terminate()
+    report(args, found)
+
+
+def report(args, found):
+    """The round with the most answers of each, and ratios."""
+    rows = []
     for at, what in enumerate(("as fast as possible", f"{args.rate} requests/s")):
-        best = [max(rounds, key=lambda found: found[at]["answered_per_second"])[at] for rounds in (ours, theirs)]
-        for name, found in zip(("rankstill", "FastAPI + NumPy"), best):
-            ms = found["ms"]
+        best = {name: max(rounds, key=lambda one: one[at]["answered_per_second"])[at] for name, rounds in found.items()}
+        for name, one in best.items():
+            ms, times = one["ms"], best["rankstill"]["answered_per_second"] / one["answered_per_second"]
+            rows.append({"load": what, "server": name, "answers_per_second": one["answered_per_second"], "ms": ms, "refused": one["refused"], "ratio": times})
             print(
-                f"{args.catalogue} {what:>18} {name:>16}: {found['answered_per_second']:8.0f} answers/s, "
-                f"p50 {ms['p50']:.2f} p99 {ms['p99']:.2f} p99.9 {ms['p99.9']:.2f} ms, {found['refused']} refused"
+                f"{args.catalogue} {what:>20} {name:>10}: {one['answered_per_second']:8.0f} answers/s ({times:5.1f} times), "
+                f"p50 {ms['p50']:.2f} p99 {ms['p99']:.2f} p99.9 {ms['p99.9']:.2f} ms, {one['refused']} refused"
             )
-        ratio = best[0]["answered_per_second"] / best[1]["answered_per_second"]
-        print(f"{args.catalogue} {what:>18}            ratio: {ratio:.1f}")
+    if args.json:
+        args.json.write_text(json.dumps({"catalogue": args.catalogue, "threads": args.threads, "rows": rows}, indent=1) + "\n")
 
 
 def release():
@@ -78,31 +96,64 @@ def ask(binary, args, whom):
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def peer(catalogue, port):
-    """The same service in plain FastAPI and NumPy."""
-    import numpy
-    import uvicorn
-    from fastapi import FastAPI
+def start(name, port, workers):
+    """A peer as a process; both find their application in this file."""
+    folder = pathlib.Path(__file__).parent
+    options = ["--host", "127.0.0.1", "--port", str(port), "--workers", str(workers)]
+    if name == "FastAPI":
+        command = ["uvicorn", "serve_peers:fastapi_application", "--factory", "--log-level", "error", "--loop", "uvloop", "--http", "httptools"]
+    else:
+        command = ["granian", "serve_peers:granian_application", "--factory", "--interface", "rsgi", "--no-log"]
+    return subprocess.Popen([sys.executable, "-m", *command, *options], cwd=folder)
 
-    n_items, dim = map(int, catalogue.split("x"))
+
+def recommender():
+    """User and k to items and scores, as one would write it in NumPy."""
+    import numpy
+
+    n_items, dim = map(int, os.environ["CATALOGUE"].split("x"))
     generator = numpy.random.default_rng(1)
     users = generator.standard_normal((USERS, dim), dtype=numpy.float32)
     items = generator.standard_normal((n_items, dim), dtype=numpy.float32)
     seen = generator.integers(0, n_items, (USERS, 20))
-    app = FastAPI()
 
-    @app.get("/v1/users/{user}/recommendations")
-    async def recommend(user: int, k: int = 10):  # async: threads would only wait for the GIL
+    def recommend(user, k):
         scores = items @ users[user]
         scores[seen[user]] = -numpy.inf
         best = numpy.argpartition(scores, -k)[-k:]
         best = best[numpy.argsort(-scores[best])]
-        return {
-            "user": str(user),
-            "items": [{"item": str(item), "score": float(scores[item])} for item in best.tolist()],
-        }
+        found = zip(best.tolist(), scores[best].tolist())
+        return {"user": str(user), "items": [{"item": str(item), "score": score} for item, score in found]}
 
-    uvicorn.run(app, port=port, log_level="error")
+    return recommend
+
+
+def fastapi_application():
+    from fastapi import FastAPI
+
+    app, recommend = FastAPI(), recommender()
+
+    @app.get(PATH + "{user}/recommendations")
+    async def answer(user: int, k: int = 10):  # async: threads would only wait for the GIL
+        return recommend(user, k)
+
+    return app
+
+
+def granian_application():
+    from urllib.parse import parse_qs
+
+    import orjson
+
+    recommend = recommender()
+    json_type = [("content-type", "application/json")]
+
+    async def answer(scope, protocol):
+        user = int(scope.path.removeprefix(PATH).partition("/")[0])
+        k = int(parse_qs(scope.query_string).get("k", ["10"])[0])
+        protocol.response_bytes(200, json_type, orjson.dumps(recommend(user, k)))
+
+    return answer
 
 
 def free_port():
@@ -114,11 +165,11 @@ def free_port():
 def wait(port):
     for _ in range(300):
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/users/1/recommendations") as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{PATH}1/recommendations") as answer:
                 return answer.read()
         except OSError:
             time.sleep(0.1)
-    raise SystemExit("the peer did not start")
+    raise SystemExit("a peer did not start")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,7 @@
 //!
 //! `cargo bench -p rankstill-core --bench topk [-- THREADS [DIM]]`. Sizes are Gowalla's (29,858 x 40,981);
 //! vectors are random, the worst case for the thresholds, and, as a second row, random with the unequal
-//! lengths of a trained model. Each figure is the best of several alternating rounds; where the system tells,
-//! it is the processor time of all threads divided by their number, so that other programs disturb it little.
+//! lengths of a trained model. Each figure is wall time, the best of several alternating rounds.
 
 use std::time::Instant;
 
@@ -153,26 +152,9 @@ fn masks() -> Vec<Vec<u32>> {
 }
 
 fn seconds(work: impl FnOnce()) -> f64 {
-    let (start, processor) = (Instant::now(), processor_seconds());
+    let start = Instant::now();
     work();
-    let wall = start.elapsed().as_secs_f64();
-    // Below a few milliseconds the system's own count is too coarse.
-    match (processor, processor_seconds()) {
-        (Some(before), Some(after)) if wall > 0.02 => {
-            (after - before) / rayon::current_num_threads() as f64
-        }
-        _ => wall,
-    }
-}
-
-/// Of all threads of this process so far.
-fn processor_seconds() -> Option<f64> {
-    let mut sum = 0.0;
-    for task in std::fs::read_dir("/proc/self/task").ok()? {
-        let line = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
-        sum += line.split_whitespace().next()?.parse::<f64>().ok()?;
-    }
-    Some(sum / 1e9)
+    start.elapsed().as_secs_f64()
 }
 
 /// Roughly normal numbers.
