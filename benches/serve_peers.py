@@ -74,7 +74,16 @@ def report(args, found):
         best = {name: max(rounds, key=lambda one: one[at]["answered_per_second"])[at] for name, rounds in found.items()}
         for name, one in best.items():
             ms, times = one["ms"], best["rankstill"]["answered_per_second"] / one["answered_per_second"]
-            rows.append({"load": what, "server": name, "answers_per_second": one["answered_per_second"], "ms": ms, "refused": one["refused"], "ratio": times})
+            rows.append(
+                {
+                    "load": what,
+                    "server": name,
+                    "answers_per_second": one["answered_per_second"],
+                    "ms": ms,
+                    "refused": one["refused"],
+                    "ratio": times,
+                }
+            )
             print(
                 f"{args.catalogue} {what:>20} {name:>10}: {one['answered_per_second']:8.0f} answers/s ({times:5.1f} times), "
                 f"p50 {ms['p50']:.2f} p99 {ms['p99']:.2f} p99.9 {ms['p99.9']:.2f} ms, {one['refused']} refused"
@@ -101,7 +110,17 @@ def start(name, port, workers):
     folder = pathlib.Path(__file__).parent
     options = ["--host", "127.0.0.1", "--port", str(port), "--workers", str(workers)]
     if name == "FastAPI":
-        command = ["uvicorn", "serve_peers:fastapi_application", "--factory", "--log-level", "error", "--loop", "uvloop", "--http", "httptools"]
+        command = [
+            "uvicorn",
+            "serve_peers:fastapi_application",
+            "--factory",
+            "--log-level",
+            "error",
+            "--loop",
+            "uvloop",
+            "--http",
+            "httptools",
+        ]
     else:
         command = ["granian", "serve_peers:granian_application", "--factory", "--interface", "rsgi", "--no-log"]
     return subprocess.Popen([sys.executable, "-m", *command, *options], cwd=folder)
@@ -122,7 +141,7 @@ def recommender():
         scores[seen[user]] = -numpy.inf
         best = numpy.argpartition(scores, -k)[-k:]
         best = best[numpy.argsort(-scores[best])]
-        found = zip(best.tolist(), scores[best].tolist())
+        found = zip(best.tolist(), scores[best].tolist(), strict=True)
         return {"user": str(user), "items": [{"item": str(item), "score": score} for item, score in found]}
 
     return recommend

@@ -325,7 +325,18 @@ def compress_full() -> tuple[str, list[Run]]:
                 f"{lasted(run.made['seconds'])}, {run.made['megabytes'] / 1000:.1f} GB",
             ]
         )
-    header = ["log", "rows", "ensemble", "best single ranker", "recommended", "kept", "the same alone", "bytes an item", "a request", "took, one seed"]
+    header = [
+        "log",
+        "rows",
+        "ensemble",
+        "best single ranker",
+        "recommended",
+        "kept",
+        "the same alone",
+        "bytes an item",
+        "a request",
+        "took, one seed",
+    ]
     return markdown(header, rows), runs
 
 
@@ -340,7 +351,9 @@ def quickstart() -> tuple[str, list[Run]]:
         (f"{alone['name']} alone", alone),
         (f"**{student['name']}**, recommended", student),
     ]
-    rows = [[name, *(number(mean(row, metric)) for metric in BOTH), whole(row["bytes"]), f"{row['request_us']:.0f} us"] for name, row in named]
+    rows = [
+        [name, *(number(mean(row, metric)) for metric in BOTH), whole(row["bytes"]), f"{row['request_us']:.0f} us"] for name, row in named
+    ]
     return markdown(["model", "nDCG@10", "Recall@20", "bytes in memory", "a request"], rows), [run]
 
 
@@ -363,7 +376,9 @@ def frontier() -> tuple[str, list[Run]]:
         for group in (taught, rivals):
             within = [row for row in group if row["bytes_per_item"] <= limit]
             best = max(within, key=lambda row: mean(row, first), default=None)
-            cells += [f"{best['name']} ({best['bytes_per_item']:.0f} B)", figure(best, first), figure(best, second)] if best else ["", "", ""]
+            cells += (
+                [f"{best['name']} ({best['bytes_per_item']:.0f} B)", figure(best, first), figure(best, second)] if best else ["", "", ""]
+            )
         rows.append([f"at most {limit:.0f}", *cells])
     header = ["bytes an item", "the best taught", "R@50", "N@50", "the best rival", "R@50", "N@50"]
     table = markdown(header, rows)

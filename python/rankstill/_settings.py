@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from typing import Any, ClassVar, Self
+    from typing import Any, ClassVar, Literal, Self
 
     from ._rankstill import Dataset, Model, Teacher
 
@@ -170,9 +170,10 @@ class Recipe(Settings):
     def distil(
         self,
         data: Dataset,
-        teachers: Sequence[Model | Teacher] | Model | Teacher,
+        teachers: Sequence[Model | Teacher] | Model | Teacher | Literal["self"],
         *,
         method: Distiller | Mapping[str, Any] | str | None = None,
+        self_teaching: Mapping[str, Any] | None = None,
         seed: int = 1,
         validate: str = "ndcg@10",
         name: str | None = None,
@@ -182,8 +183,10 @@ class Recipe(Settings):
 
         Args:
             data: The data set.
-            teachers: Fitted models and `Teacher`s.
+            teachers: Fitted models and `Teacher`s; or "self": the student teaches itself.
             method: How it is taught. Default: that of `rankstill distill`, `rk.Rrd(mode="direct", k=50, lambda_=1.0)`.
+            self_teaching: For a student that teaches itself, `{"warm_up": 10, "every": 5, "average": 0.9}`: after so many epochs alone its
+                lists are recorded every so many epochs, those of the moving average of its parameters.
             seed: Of every random draw.
             validate: The metric of early stopping, where there is a validation part.
             name: In reports. Default: the kind.
@@ -201,6 +204,7 @@ class Recipe(Settings):
             data,
             several,
             method,
+            self_teaching=self_teaching,
             seed=seed,
             validate=validate,
             name=name,

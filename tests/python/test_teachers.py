@@ -64,6 +64,20 @@ def test_het_comp_goes_through_states(als, data, small):
     assert several.n_parameters == listed.n_parameters
 
 
+def test_a_student_can_teach_itself(als, data, small):
+    rounds = {"warm_up": 2, "every": 2, "average": 0.5}
+    taught = small.distil(data, "self", self_teaching=rounds, seed=1)
+    assert taught.card["distilled"]["teachers"] == ["self"]
+    assert taught.card["distilled"]["self_teaching"] == rounds
+    assert not np.array_equal(taught.item_vectors(), small.fit(data, seed=1).item_vectors())
+    with pytest.raises(rk.ConfigError, match="self_teaching"):
+        small.distil(data, [als], self_teaching=rounds)
+    with pytest.raises(rk.ConfigError, match="average"):
+        small.distil(data, "self", self_teaching={"average": 1.0})
+    with pytest.raises(rk.ConfigError, match="rankings only"):
+        small.distil(data, "self", method=rk.Ftd())
+
+
 def test_several_teachers_are_one_ensemble(als, data, small):
     members = [als, rk.ItemCf().fit(data), rk.Teacher.from_rankings(als.recommend())]
     both = rk.Teacher.ensemble(members, fusion={"kind": "borda"}, name="all")

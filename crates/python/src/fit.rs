@@ -10,8 +10,10 @@ use pyo3::prelude::*;
 use rankstill::artefact::About;
 use rankstill::core::train::train;
 use rankstill::core::{
-    ColdStart, Error, Fit, Model as CoreModel, Packed, Recipe, TeacherRecipe, Trace, UnderPath as _,
+    ColdStart, Distiller, Error, Fit, Model as CoreModel, Packed, Recipe, TeacherRecipe, Trace,
+    UnderPath as _,
 };
+use rankstill::distill::self_taught::{SELF, SelfTeaching};
 use rankstill::distill::{StateSelection, Teacher};
 use rankstill_cli::error_line;
 use rankstill_cli::experiment::compress;
@@ -71,9 +73,9 @@ pub fn fit(
     Ok(model)
 }
 
-/// Fits a model of this kind that is taught by `teachers` with `method`.
+/// Fits a model of this kind that is taught by `teachers` with `method`; by itself where they are `["self"]`.
 #[pyfunction]
-#[pyo3(signature = (kind, settings, data, teachers, method, *, seed, validate, name, progress))]
+#[pyo3(signature = (kind, settings, data, teachers, method, *, self_teaching, seed, validate, name, progress))]
 #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
 pub fn distil(
     py: Python<'_>,
@@ -82,6 +84,7 @@ pub fn distil(
     data: &Dataset,
     teachers: Vec<Bound<'_, PyAny>>,
     method: Option<&Bound<'_, PyAny>>,
+    self_teaching: Option<&Bound<'_, PyAny>>,
     seed: u64,
     validate: &str,
     name: Option<&str>,
@@ -92,12 +95,28 @@ pub fn distil(
         Some(method) => settings::distiller(&settings::json_of(method)?)?,
         None => settings::distiller(&compress::lists())?,
     };
+    let method: Arc<dyn Distiller> = method.into();
     let metrics = metrics(validate)?;
     let name = name.unwrap_or(kind);
     let task = Task::default();
+    let alone =
+        matches!(&*teachers, [one] if one.extract::<String>().is_ok_and(|word| word == SELF));
+    if !alone && self_teaching.is_some() {
+        let problem = format!("self_teaching: is for teachers = \"{SELF}\" only");
+        return Err(ConfigError::new_err(problem).into());
+    }
+    let by_itself = alone.then(|| settings::table::<SelfTeaching>("self_teaching", self_teaching));
+    let by_itself = by_itself.transpose()?;
+    let others = if alone { Vec::new() } else { teachers };
     let teachers: Vec<Teacher> =
-        teachers.iter().map(|one| teacher::bound(one, data, &task)).collect::<Result<_>>()?;
-    resolved["teachers"] = teachers.iter().map(Teacher::name).collect();
+        others.iter().map(|one| teacher::bound(one, data, &task)).collect::<Result<_>>()?;
+    resolved["teachers"] = match &by_itself {
+        Some(settings) => {
+            resolved["self_teaching"] = json!(settings);
+            json!([SELF])
+        }
+        None => teachers.iter().map(Teacher::name).collect(),
+    };
     let model = task.run_shown(py, (progress, name), |task| {
         let Some(student) = recipe.trainable() else {
             let problem = format!("`{kind}` does not learn by gradient and cannot be a student");
@@ -105,6 +124,21 @@ pub fn distil(
         };
         let ground = &data.ground;
         let cases = student.cases(&ground.train);
+        let mut watch = epochs(task, &*recipe, if alone { 0.0 } else { RECORDING });
+        let valid = |model: &dyn CoreModel| validation(&metrics, data, name, model);
+        let early = !data.data.split.valid.is_empty();
+        let fit = &mut Fit {
+            validate: early.then_some(&valid),
+            watch: Some(&mut watch),
+            stop: task.stop().clone(),
+            ..Fit::seeded(seed)
+        };
+        if let Some(settings) = &by_itself {
+            let (method, recipe) = (Arc::clone(&method), Arc::clone(&recipe));
+            let objective = settings.objective(method, recipe, &ground.train, &cases);
+            let objective = objective.under("self_teaching")?;
+            return Ok(Arc::from(train(student, &ground.train, &cases, objective, fit)?));
+        }
         let traces = teachers.iter().enumerate().map(|(at, teacher)| {
             let mut progress = |done: usize, total: usize| {
                 let share = (at as f64 + done as f64 / total.max(1) as f64) / teachers.len() as f64;
@@ -123,15 +157,6 @@ pub fn distil(
         }
         let own = student.objective(&ground.train);
         let objective = method.teach(own, &cases, &traces).under("method")?;
-        let mut watch = epochs(task, &*recipe, RECORDING);
-        let valid = |model: &dyn CoreModel| validation(&metrics, data, name, model);
-        let early = !data.data.split.valid.is_empty();
-        let fit = &mut Fit {
-            validate: early.then_some(&valid),
-            watch: Some(&mut watch),
-            stop: task.stop().clone(),
-            ..Fit::seeded(seed)
-        };
         Ok(Arc::from(train(student, &ground.train, &cases, objective, fit)?))
     })?;
     let card = card("distill", data, seed, Some(resolved));
