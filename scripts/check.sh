@@ -11,8 +11,10 @@ step cargo check -p rankstill-cli --locked # the default installation
 step cargo check -p rankstill-cli --no-default-features --locked # without the server
 step cargo check -p rankstill --no-default-features --locked # the library alone
 step cargo test --workspace --all-features --locked
-# The Python classes are those of the registries; the package itself is tested by scripts/python.sh.
+# The Python classes and the schema are those of the registries; the package itself is tested by scripts/python.sh.
 registry() { cargo run --quiet -p rankstill-cli --all-features --locked -- list --json; }
 step python3 scripts/python_classes.py --registry <(registry) --check
+# No figure of a table is typed: each is what its run gave.
+step python3 scripts/results.py check
 # Every crate as it would be published.
 step cargo package --workspace --locked --allow-dirty --no-verify

@@ -11,10 +11,10 @@ step() { printf '\n== %s\n' "$*"; "$@"; }
 venv=${RANKSTILL_VENV:-target/python}
 [[ -x $venv/bin/python ]] || step python3 -m venv "$venv"
 export VIRTUAL_ENV=$(realpath "$venv") PATH=$(realpath "$venv")/bin:$PATH
-step pip install --quiet maturin numpy scipy pandas polars pyarrow duckdb tqdm pytest mypy ruff
+step pip install --quiet maturin numpy scipy pandas polars pyarrow duckdb tqdm pytest mypy ruff jsonschema
 step maturin develop --quiet --profile "${PROFILE:-release}"
 
 step python scripts/python_classes.py --registry <(rankstill list --json) --check
-step ruff check python tests/python scripts/python_classes.py
+step ruff check python tests/python scripts/python_classes.py scripts/experiment_schema.py scripts/results.py
 step mypy --strict python/rankstill
 step pytest -q "$@"

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes the classes of `python/rankstill` for models, distillers, compressors, splits, filters and metrics.
+"""Writes the classes of `python/rankstill` for models, distillers, compressors, splits, filters and metrics, and the JSON Schema of
+experiment files, `docs/experiment.schema.json`.
 
 Names, lines of help and defaults are those of the registries (`rankstill list --json`); fields, their types and what they mean are
 those of the structs, read from their source. So nothing is written twice, and the Rust build needs no schema library.
@@ -498,17 +499,23 @@ def modules(registry: dict) -> dict[str, str]:
 TABLES = Tables(read_types())
 
 
+def files(registry: dict) -> dict[Path, str]:
+    from experiment_schema import schema  # which needs what is above
+
+    written = {OUT / name: text for name, text in modules(registry).items()}
+    return written | {ROOT / "docs" / "experiment.schema.json": schema(registry)}
+
+
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     options.add_argument("--registry", required=True, type=Path, help="the output of `rankstill list --json`")
     options.add_argument("--check", action="store_true", help="write nothing; fail if a file would change")
     given = options.parse_args()
     stale = []
-    for name, text in modules(json.loads(given.registry.read_text())).items():
-        path = OUT / name
+    for path, text in files(json.loads(given.registry.read_text())).items():
         if path.exists() and path.read_text() == text:
             continue
-        stale.append(name)
+        stale.append(path.name)
         if not given.check:
             path.write_text(text)
     if given.check and stale:
