@@ -33,6 +33,8 @@ FIGURES = ROOT / "docs" / "figures"
 PAGES = ["README.md", "docs/results.md", "docs/compress.md", "docs/serving.md", "docs/defaults.md"]
 # What decides the figures of a run, beside its command.
 CODE = ["core/src", "data/src", "distill/src", "models/src", "eval/src/metric", "rankstill-cli/src/experiment"]
+# What only shows them, and tests.
+SHOWS = {"report.rs", "details.rs", "figure.rs", "frontier.rs", "latency.rs", "run_folder.rs", "forecast.rs", "tests.rs"}
 
 
 # --- what is known -----------------------------------------------------------------------------------------------------------------
@@ -80,7 +82,7 @@ def fingerprint(command: str, root: Path = ROOT) -> str:
     digest = hashlib.sha256()
     for folder in CODE:
         for path in sorted((root / "crates" / folder).rglob("*.rs")):
-            if path.name == "tests.rs" or "/tests/" in str(path):
+            if path.name in SHOWS or "/tests/" in str(path):
                 continue
             text = path.read_text().split("#[cfg(test)]\nmod ")[0]
             lines = (line.strip() for line in text.splitlines())
