@@ -57,7 +57,8 @@ fn a_log_becomes_a_model_to_serve_the_same_on_any_number_of_threads() {
     let mut first = before;
     first.retain(|name, _| was(name));
     assert_same(&first, &seeds, "another seed leaves the search and the first one");
-    assert!(error(&mut command("one", "2", "2,1")).contains("a different experiment"));
+    let refused = command("one", "2", "2,1").output().unwrap();
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("a different experiment"));
 
     let report = report(&one);
     let row = |name: &str| -> &Value {
