@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LatencyBudget {
-    /// Approximate time for all models together; the first round for all users is measured however long it
-    /// takes.
+    /// Approximate time for all models together. Where one round for all users would take longer than half of it, rounds are for as
+    /// many users as fit, spread over all.
     pub seconds: f64,
     /// Maximum number of rounds for all users.
     pub repeats: usize,
@@ -32,11 +32,11 @@ impl Default for LatencyBudget {
 pub struct Latency {
     /// Length of the lists.
     pub k: usize,
-    /// Number of queries per round.
+    /// Number of queries per round: all of them, unless that would have taken too long.
     pub users: usize,
     /// Number of threads of a round; how many a single request uses is up to the ranker.
     pub threads: usize,
-    /// Median time of a round: the `k` best items for all users.
+    /// Median time of a round: the `k` best items for all users; scaled up to all, where a round was for a part of them.
     pub all_users_seconds: f64,
     /// Time of the fastest round.
     pub all_users_fastest: f64,
@@ -69,11 +69,18 @@ pub fn latency(
     budget: &LatencyBudget,
 ) -> Result<Vec<Latency>> {
     let began = Instant::now();
-    let warm_up = &queries[..queries.len().min(256)];
+    let warm_up = &queries[..queries.len().min(WARM_UP)];
     for ranker in rankers {
         ranker.rank(warm_up, top)?;
     }
     let limit = Duration::from_secs_f64(budget.seconds.clamp(0.0, 86_400.0));
+    let whole = began.elapsed().as_secs_f64() * queries.len() as f64 / warm_up.len().max(1) as f64;
+    let affordable = (limit.as_secs_f64() / 2.0 / whole).min(1.0) * queries.len() as f64;
+    let n = (affordable as usize).max(warm_up.len());
+    let all = queries;
+    let some: Vec<Query<'_>> = (0..n).map(|at| all[at * all.len() / n]).collect();
+    let queries = &some[..];
+    let scale = all.len() as f64 / n.max(1) as f64;
 
     let mut rounds = vec![Vec::new(); rankers.len()];
     for _ in 0..budget.repeats.max(1) {
@@ -87,6 +94,7 @@ pub fn latency(
         }
     }
 
+    let queries = all;
     let mut singles = vec![Vec::new(); rankers.len()];
     let requests = if queries.is_empty() { 0 } else { budget.requests };
     let began = Instant::now();
@@ -106,10 +114,10 @@ pub fn latency(
         singles.sort_by(f64::total_cmp);
         Latency {
             k: top.k,
-            users: queries.len(),
+            users: n,
             threads: rayon::current_num_threads(),
-            all_users_seconds: quantile(rounds, 0.5),
-            all_users_fastest: quantile(rounds, 0.0),
+            all_users_seconds: scale * quantile(rounds, 0.5),
+            all_users_fastest: scale * quantile(rounds, 0.0),
             repeats: rounds.len(),
             request_ms: Quantiles { median: quantile(singles, 0.5), p99: quantile(singles, 0.99) },
             requests: singles.len(),
@@ -117,6 +125,9 @@ pub fn latency(
     };
     Ok(rounds.iter_mut().zip(&mut singles).map(entry).collect())
 }
+
+/// Queries that every ranker is warmed up with, and the least of a round.
+const WARM_UP: usize = 256;
 
 /// Seconds that one call takes.
 fn time<T>(call: impl FnOnce() -> rankstill_core::Result<T>) -> Result<f64> {
@@ -204,6 +215,20 @@ mod tests {
         let turns = [(1, 5), (8, 5), (1, 5), (8, 5), (1, 5), (8, 5)]; // warm-up and two rounds
         assert_eq!(calls[..6], turns);
         assert_eq!(calls[6..], [(1, 1), (8, 1), (1, 1), (8, 1), (1, 1), (8, 1)]);
+    }
+
+    #[test]
+    fn where_all_users_take_too_long_a_part_of_them_is_asked() {
+        let log = Mutex::new(Vec::new());
+        let queries = vec![Query::default(); 40 * WARM_UP];
+        // The warm-up takes at least 20 ms, all at this rate at least 800: more than half of the budget.
+        let budget = LatencyBudget { seconds: 0.4, repeats: 1, requests: 1 };
+        let found = latency(&[&Slow(20, &log)], &queries, &TopK::unseen(1), &budget).unwrap();
+        assert!((WARM_UP..=10 * WARM_UP).contains(&found[0].users), "{}", found[0].users);
+        let calls: Vec<_> = log.lock().unwrap().clone();
+        assert_eq!(calls, [(20, WARM_UP), (20, found[0].users), (20, 1)]);
+        let scale = queries.len() as f64 / found[0].users as f64;
+        assert!(found[0].all_users_seconds >= scale * 0.02);
     }
 
     #[test]

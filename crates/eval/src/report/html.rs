@@ -219,7 +219,7 @@ fn size(report: &Report) -> Option<Markup> {
             (table("Time and bytes", &tables::cost(report)))
             @if let Some(machine) = &report.machine {
                 p.muted {
-                    "Measured alternately for all models on: " (machine.line()) ". \"For all\" is the median round on all threads."
+                    "Measured alternately for all models on: " (machine.line()) ". \"For all\" is the median round on all threads, of a part of the users and scaled up where all would take long."
                 }
             }
         }

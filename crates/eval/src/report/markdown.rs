@@ -37,7 +37,7 @@ pub(super) fn page(report: &Report) -> String {
     if let Some(machine) = &report.machine {
         let _ = writeln!(
             out,
-            "\nMeasured alternately for all models on: {}. \"For all\" is the median round on all threads.",
+            "\nMeasured alternately for all models on: {}. \"For all\" is the median round on all threads, of a part of the users and scaled up where all would take long.",
             line(&machine.line())
         );
     }
