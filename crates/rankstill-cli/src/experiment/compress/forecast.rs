@@ -13,7 +13,21 @@ use std::time::Instant;
 /// The seconds that fitting and measuring these models takes on the machine of reference.
 pub fn seconds(models: &Map<String, Value>, shape: &Shape) -> f64 {
     let base = |settings: &Value| settings["like"].as_str().and_then(|name| models.get(name));
-    models.values().map(|settings| of_model(settings, base(settings), shape)).sum()
+    let alone = |settings: &Value| of_model(settings, base(settings), shape);
+    // An ensemble asks its members about every user, to be measured and to teach.
+    let scores = shape.users as f64 * shape.items as f64;
+    let sharpens =
+        |name: &Value| name.as_str().and_then(|name| models.get(name)).is_some_and(is_sharpened);
+    let asked = |settings: &Value| {
+        let members = settings["members"].as_array().map_or(&[][..], Vec::as_slice);
+        members.iter().filter(|name| sharpens(name)).count() as f64 * 9e-8 * scores
+    };
+    models.values().map(|settings| alone(settings) + asked(settings)).sum()
+}
+
+/// Whether it passes over all users several times to rank for them.
+fn is_sharpened(settings: &Value) -> bool {
+    settings["preset"] == "bspm_em"
 }
 
 /// `base`: the settings of the model that it is made from.
@@ -29,7 +43,7 @@ fn of_model(settings: &Value, base: Option<&Value>, shape: &Shape) -> f64 {
             let preset = settings["preset"].as_str().unwrap_or_default();
             let low_rank = if ["gf_cf", "bspm_em"].contains(&preset) { 2e-5 * rows } else { 0.0 };
             // Each of several passes over all users sharpens their rows.
-            let sharpened = if preset == "bspm_em" { 6e-8 * scores } else { 0.0 };
+            let sharpened = if is_sharpened(settings) { 6e-8 * scores } else { 0.0 };
             2e-8 * pairs + low_rank + sharpened
         }
         Some("user_knn") => 2e-8 * pairs,
@@ -56,7 +70,7 @@ fn of_model(settings: &Value, base: Option<&Value>, shape: &Shape) -> f64 {
                 1.6e-6 * base.and_then(|base| base["dim"].as_f64()).unwrap_or(dim).powi(3)
             }
             Some(_) => 0.5,
-            None => 5e-9 * scores, // an ensemble asks its members about every user
+            None => 5e-9 * scores, // an ensemble
         },
     };
     0.02 + fit + 1e-9 * scores
