@@ -16,7 +16,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,targe
 
 FROM debian:trixie-slim
 # A number, so that Kubernetes can see that it is not root (`runAsNonRoot`).
-RUN useradd --uid 10001 --create-home --home-dir /data rankstill
+RUN useradd --uid 10001 --home-dir /data rankstill && install --directory --owner rankstill /data
 COPY --from=build /rankstill /usr/local/bin/rankstill
 COPY LICENSE-APACHE LICENSE-MIT /usr/share/doc/rankstill/
 USER 10001

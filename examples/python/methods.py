@@ -9,7 +9,7 @@ both = rk.Teacher.ensemble(teachers, fusion={"kind": "comb_sum", "cut": 200}, na
 
 def student(rate: float) -> rk.BprMf:
     return rk.BprMf(
-        dim=8,
+        dim=16,
         start="als",
         optimizer={"kind": "adam", "learning_rate": rate, "weight_decay": 1e-5},
         final_rate=0.03,
@@ -19,12 +19,12 @@ def student(rate: float) -> rk.BprMf:
 
 # A list-wise loss moves many items in a step and bears a rate of .12 divided by the root of the dimensions; in pairs, as without lists, a step is on
 # a few items, and bears an eighth of that.
-by_list, in_pairs = student(0.0424), student(0.0053)
+by_list, in_pairs = student(0.03), student(0.03 / 8)
 rankers: dict[str, rk.Model | rk.Teacher] = {"ensemble": both, "alone": in_pairs.fit(data)}
 rankers["RRD"] = by_list.distil(data, both)  # the default: the first 50 items in their order, above all others
-rankers["DCD"] = by_list.distil(data, both, method=rk.Dcd())
+rankers["DCD"] = by_list.distil(data, both, method=rk.Dcd(mode="direct", k=50, lambda_=1.0))
+rankers["HetComp"] = by_list.distil(data, teachers, method=rk.HetComp(curriculum=False))
 rankers["RD"] = in_pairs.distil(data, both, method=rk.RankDistil(loss="pair_wise", weighting="position", lambda_=10.0, k=20))
-rankers["UnKD"] = in_pairs.distil(data, both, method=rk.UnKd())
 
 report = rk.evaluate(rankers, data, metrics=["ndcg@10", "recall@20"])
 print(report)
