@@ -63,36 +63,37 @@ def movielens(args):
         return
     data = rk.Dataset(DATA / "ml-100k" / "ml-100k.inter")
     seen = torch.from_numpy(matrix(data).toarray())
+    histories = torch.nn.functional.normalize(seen)
     begin = time.perf_counter()
-    net = autoencoder(torch, seen)
+    net = autoencoder(torch, histories, seen)
     fitted = time.perf_counter() - begin
     encode, decode = net[:-1], net[-1]
 
     @torch.no_grad()
     def vectors():
-        hidden = encode(seen)
+        hidden = encode(histories)
         biased = torch.cat([hidden, torch.ones(len(hidden), 1)], dim=1)
         return biased.numpy(), torch.cat([decode.weight, decode.bias[:, None]], dim=1).numpy()
 
     @torch.no_grad()
     def score(batch):
-        return net(seen[batch.numbers])
+        return net(histories[batch.numbers])
 
     @torch.no_grad()
     def lists():
-        return net(seen).masked_fill(seen > 0, -torch.inf).topk(K, dim=1).indices.numpy()
+        return net(histories).masked_fill(seen > 0, -torch.inf).topk(K, dim=1).indices.numpy()
 
     compare("ml-100k, an autoencoder of PyTorch", data, fitted, vectors, score, lists)
 
 
-def autoencoder(torch, seen, epochs=60):
+def autoencoder(torch, histories, seen, epochs=60):
     """A denoising autoencoder with a softmax over all items (Mult-DAE, Liang et al., WWW 2018)."""
     nn, n_items = torch.nn, seen.shape[1]
     net = nn.Sequential(nn.Dropout(0.5), nn.Linear(n_items, 256), nn.Tanh(), nn.Linear(256, n_items))
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, weight_decay=1e-5)
     for _ in range(epochs):
         for users in torch.randperm(len(seen)).split(100):
-            loss = -(net(seen[users]).log_softmax(1) * seen[users]).sum(1).mean()
+            loss = -(net(histories[users]).log_softmax(1) * seen[users]).sum(1).mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -17,14 +17,15 @@ def student(rate: float) -> rk.BprMf:
     )
 
 
-# A list-wise loss moves many items in a step and bears a rate of .12 divided by the root of the dimensions; in pairs, as without lists, a step is on
-# a few items, and bears an eighth of that.
+# A list-wise loss moves many items in a step and bears a rate of .12 divided by the root of the dimensions; in pairs, as without lists, a
+# step is on a few items, and bears an eighth of that.
 by_list, in_pairs = student(0.03), student(0.03 / 8)
 rankers: dict[str, rk.Model | rk.Teacher] = {"ensemble": both, "alone": in_pairs.fit(data)}
 rankers["RRD"] = by_list.distil(data, both)  # the default: the first 50 items in their order, above all others
-rankers["DCD"] = by_list.distil(data, both, method=rk.Dcd(mode="direct", k=50, lambda_=1.0))
-rankers["HetComp"] = by_list.distil(data, teachers, method=rk.HetComp(curriculum=False))
+rankers["DCD"] = by_list.distil(data, both, method=rk.Dcd(mode="direct", k=50, lambda_=1.0, correction=0.1))
+rankers["HetComp"] = by_list.distil(data, teachers, method=rk.HetComp(curriculum=False, transfer="fine"))
 rankers["RD"] = in_pairs.distil(data, both, method=rk.RankDistil(loss="pair_wise", weighting="position", lambda_=10.0, k=20))
+rankers["Margin-MSE"] = in_pairs.distil(data, both, method=rk.MarginMse())
 
 report = rk.evaluate(rankers, data, metrics=["ndcg@10", "recall@20"])
 print(report)

@@ -18,8 +18,8 @@ als = rk.ImplicitAls(dim=128).fit(data, name="iALS-128")
 members = [als, rk.ItemCf().fit(data, name="ItemCF"), rk.Ease(dropout=0.5).fit(data, name="EDLAE"), sas_rec.fit(data, name="SASRec")]
 ensemble = rk.Teacher.ensemble(members, fusion={"kind": "comb_sum", "cut": 200}, name="ensemble")
 
-# A student of 16 dimensions begins with ALS. Its rate is .12 divided by the root of the dimensions and falls to 3%; alone it bears an eighth of
-# that (docs/defaults.md).
+# A student of 16 dimensions begins with ALS. Its rate is .12 divided by the root of the dimensions and falls to 3%; alone it bears an
+# eighth of that (docs/defaults.md).
 student = rk.BprMf(
     dim=16,
     start="als",

@@ -2,8 +2,8 @@
 
     python examples/python/run.py [--write] [PROGRAM ...]
 
-Whole numbers must be the same. Others may differ by .01: teachers that compute with other libraries differ in their last digits from machine
-to machine, and so does what they teach. A program whose imports are not installed is skipped.
+Whole numbers must be the same. Others may differ by .01: teachers that compute with other libraries differ in their last digits from
+machine to machine, and so does what they teach. A program whose imports are not installed is skipped.
 """
 
 import argparse
