@@ -29,7 +29,7 @@ student = rk.BprMf(
 )
 # In pairs and without lists a student bears an eighth of the rate.
 slower = student.replace(optimizer={"kind": "adam", "learning_rate": 0.03 / 8, "weight_decay": 1e-5})
-rankers = {
+rankers: dict[str, rk.Model | rk.Teacher] = {
     "SVD-64": teacher,
     "alone": slower.fit(data),
     "by its lists": student.distil(data, teacher),

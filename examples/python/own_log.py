@@ -12,10 +12,19 @@ data = rk.Dataset(log, filter=rk.Filter(user_core=5, item_core=5))
 print(data)
 
 # Teachers may be as large and slow as they like. SASRec knows in which order items follow, the others which belong together.
-softmax = {"kind": "softmax", "negatives": 256}
-sas_rec = rk.SasRec(blocks=1, length=20, loss=softmax, optimizer={"kind": "adam", "learning_rate": 0.005}, train={"epochs": 4})
-als = rk.ImplicitAls(dim=128).fit(data, name="iALS-128")
-members = [als, rk.ItemCf().fit(data, name="ItemCF"), rk.Ease(dropout=0.5).fit(data, name="EDLAE"), sas_rec.fit(data, name="SASRec")]
+sas_rec = rk.SasRec(
+    blocks=1,
+    length=20,
+    loss={"kind": "softmax", "negatives": 256},
+    optimizer={"kind": "adam", "learning_rate": 0.005},
+    train={"epochs": 4},
+)
+members = [
+    rk.ImplicitAls(dim=128).fit(data, name="iALS-128"),
+    rk.ItemCf().fit(data, name="ItemCF"),
+    rk.Ease(dropout=0.5).fit(data, name="EDLAE"),
+    sas_rec.fit(data, name="SASRec"),
+]
 ensemble = rk.Teacher.ensemble(members, fusion={"kind": "comb_sum", "cut": 200}, name="ensemble")
 
 # A student of 16 dimensions begins with ALS. Its rate is .12 divided by the root of the dimensions and falls to 3%; alone it bears an
@@ -30,8 +39,8 @@ student = rk.BprMf(
 alone = student.replace(optimizer={"kind": "adam", "learning_rate": 0.03 / 8, "weight_decay": 1e-5}).fit(data)
 small = student.distil(data, ensemble)
 
-rankers = {teacher.name: teacher for teacher in [*members, ensemble]} | {"alone": alone, "distilled": small}
-report = rk.evaluate(rankers, data, metrics=["ndcg@10", "recall@20"])
+rankers = {model.name: model for model in members}
+report = rk.evaluate({**rankers, "ensemble": ensemble, "alone": alone, "distilled": small}, data, metrics=["ndcg@10", "recall@20"])
 print(report)
 print(report.compare("distilled", "alone"))
 
