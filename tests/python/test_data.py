@@ -30,6 +30,12 @@ def content(data):
         lambda log: pl.DataFrame(log).with_columns(pl.from_epoch("timestamp").alias("timestamp")),
         lambda log: pd.DataFrame(log).assign(timestamp=lambda x: pd.to_datetime(x.timestamp, unit="s")),
         lambda log: pl.DataFrame(log).cast({"user_id": pl.Int32, "item_id": pl.UInt64}),
+        lambda log: pl.DataFrame(log).cast({"user_id": pl.UInt8, "item_id": pl.Int16, "timestamp": pl.UInt32}),
+        lambda log: pl.DataFrame(log).cast({"user_id": pl.Decimal(10, 2), "item_id": pl.UInt16}),
+        lambda log: pa.table(log).set_column(0, "user_id", pa.array(log["user_id"]).cast(pa.decimal256(40, 3))),
+        lambda log: pa.table(log).set_column(0, "user_id", pa.array(log["user_id"].astype(np.float16))),
+        lambda log: pa.table(log).set_column(1, "item_id", pa.array(log["item_id"]).dictionary_encode()),
+        lambda log: pa.table(log).set_column(2, "timestamp", pa.array(1000 * log["timestamp"], pa.timestamp("ms", "Europe/Rome"))),
         lambda log: pd.DataFrame(log).astype({"user_id": float}),
     ],
 )
@@ -69,6 +75,31 @@ def test_ids_stay_the_callers_own(log):
     # Either is understood.
     model = rk.Pop().fit(texts)
     assert model.recommend([100], k=3)[0] == model.recommend(["100"], k=3)[0]
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string())])
+def test_text_of_every_type_is_the_same_ids(kind, log):
+    frame = pa.table(log).set_column(0, "user_id", pa.array([f"u{user}" for user in log["user_id"]]).cast(kind))
+    assert rk.Dataset(frame.slice(5)).users[0] == f"u{log['user_id'][5]}"
+    assert rk.Dataset(frame).users == [f"u{user}" for user in sorted(set(log["user_id"]))]
+
+
+def test_a_dictionary_may_have_entries_that_no_row_has():
+    users = pa.DictionaryArray.from_arrays(pa.array([2, 0, 2], pa.int8()), pa.array(["ann", None, "bob"]))
+    nobody = pa.DictionaryArray.from_arrays(pa.array([], pa.int8()), pa.array([], pa.string()))
+    table = pa.table({"user": pa.chunked_array([nobody, users]), "item": [7, 8, 8]})
+    assert rk.Dataset(table, split="all").users == ["bob", "ann"]
+    unknown = pa.DictionaryArray.from_arrays(pa.array([0, 1], pa.int8()), pa.array(["ann", None]))
+    with pytest.raises(rk.DataError, match="row 2: column `user`: expected a value, found none"):
+        rk.Dataset(pa.table({"user": unknown, "item": [7, 8]}))
+
+
+def test_integers_of_64_bits_and_truths_are_ids():
+    large = pl.DataFrame({"user": [2**64 - 1, 3], "item": [True, False]}, schema={"user": pl.UInt64, "item": pl.Boolean})
+    data = rk.Dataset(large, split="all")
+    assert (data.users, data.items) == ([str(2**64 - 1), "3"], [1, 0])
+    with pytest.raises(rk.DataError, match="column `user`: cannot be read as ids, times or weights: its type is List"):
+        rk.Dataset(pl.DataFrame({"user": [[1], [2]], "item": [1, 2]}))
 
 
 def test_words_are_ids_too():

@@ -1,10 +1,14 @@
 //! Tables of Python as columns: whatever has `__arrow_c_stream__`, and plain columns by name.
 
-use crate::error::{DataError, Failure, Result};
+use crate::error::{DataError, Result};
+use crate::table::taken;
 use arrow_array::cast::AsArray as _;
-use arrow_array::types::{Float32Type, Float64Type, Int64Type};
-use arrow_array::{Array, ArrayRef, RecordBatchReader};
-use arrow_cast::cast;
+use arrow_array::types::{
+    Date32Type, Date64Type, Decimal128Type, Decimal256Type, Float16Type, Float32Type, Float64Type,
+    Int8Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType, TimestampMillisecondType,
+    TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+};
+use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, RecordBatchReader};
 use arrow_schema::{DataType, TimeUnit};
 use numpy::{PyArrayMethods as _, PyReadonlyArray1};
 use pyo3::exceptions::PyImportError;
@@ -163,35 +167,64 @@ fn of_array(array: &ArrayRef, name: &str, first_row: usize) -> Result<Column> {
         let problem = format!("row {row}: column `{name}`: expected a value, found none");
         return Err(DataError::new_err(problem).into());
     }
-    let to = |kind: &DataType| {
-        cast(array, kind)
-            .map_err(|error| Failure::from(DataError::new_err(format!("column `{name}`: {error}"))))
-    };
-    let ints = |array: &ArrayRef| Column::I64(array.as_primitive::<Int64Type>().values().to_vec());
+    values(array, name)
+}
+
+/// An array in which no row is null. Each type is read here, not cast by `arrow-cast`: with its tables of pairs of types, of time zones and of
+/// formats the package would be a tenth larger.
+fn values(array: &ArrayRef, name: &str) -> Result<Column> {
     Ok(match array.data_type() {
-        DataType::Int64 => ints(array),
-        kind if kind.is_integer() => {
-            let wide = to(&DataType::Int64)?;
-            match wide.null_count() {
-                0 => ints(&wide),
+        DataType::Int8 => ints::<Int8Type>(array),
+        DataType::Int16 => ints::<Int16Type>(array),
+        DataType::Int32 => ints::<Int32Type>(array),
+        DataType::Int64 => ints::<Int64Type>(array),
+        DataType::UInt8 => ints::<UInt8Type>(array),
+        DataType::UInt16 => ints::<UInt16Type>(array),
+        DataType::UInt32 => ints::<UInt32Type>(array),
+        DataType::UInt64 => {
+            let values = array.as_primitive::<UInt64Type>().values();
+            match values.iter().map(|&value| i64::try_from(value)).collect() {
+                Ok(values) => Column::I64(values),
                 // Beyond 63 bits an id is a text like any other.
-                _ => texts(&to(&DataType::LargeUtf8)?),
+                Err(_) => Column::Text(values.iter().map(u64::to_string).collect()),
             }
         }
+        DataType::Boolean => {
+            Column::I64(array.as_boolean().values().iter().map(i64::from).collect())
+        }
+        DataType::Float16 => {
+            let values = array.as_primitive::<Float16Type>().values();
+            Column::F64(values.iter().map(|value| value.to_f64()).collect())
+        }
         DataType::Float32 => Column::F32(array.as_primitive::<Float32Type>().values().to_vec()),
-        kind if kind.is_floating()
-            || matches!(kind, DataType::Decimal128(..) | DataType::Decimal256(..)) =>
-        {
-            Column::F64(to(&DataType::Float64)?.as_primitive::<Float64Type>().values().to_vec())
+        DataType::Float64 => Column::F64(array.as_primitive::<Float64Type>().values().to_vec()),
+        DataType::Decimal128(_, scale) => {
+            let one = 10f64.powi((*scale).into());
+            let values = array.as_primitive::<Decimal128Type>().values();
+            Column::F64(values.iter().map(|&value| value as f64 / one).collect())
         }
-        DataType::Timestamp(..) | DataType::Date64 => ints(&to(&DataType::Int64)?),
-        DataType::Date32 => ints(&cast_twice(array, name)?),
-        kind if is_text(kind) => texts(&to(&DataType::LargeUtf8)?),
-        DataType::Dictionary(_, values) => {
-            let plain = to(values)?;
-            return of_array(&plain, name, first_row);
+        DataType::Decimal256(..) => {
+            let values = array.as_primitive::<Decimal256Type>();
+            let number = |row| values.value_as_string(row).parse().unwrap_or(f64::NAN);
+            Column::F64((0..values.len()).map(number).collect())
         }
-        DataType::Boolean => ints(&to(&DataType::Int64)?),
+        DataType::Date32 => ints::<Date32Type>(array),
+        DataType::Date64 => ints::<Date64Type>(array),
+        DataType::Timestamp(TimeUnit::Second, _) => ints::<TimestampSecondType>(array),
+        DataType::Timestamp(TimeUnit::Millisecond, _) => ints::<TimestampMillisecondType>(array),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => ints::<TimestampMicrosecondType>(array),
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => ints::<TimestampNanosecondType>(array),
+        DataType::Utf8 => texts(array.as_string::<i32>().iter()),
+        DataType::LargeUtf8 => texts(array.as_string::<i64>().iter()),
+        DataType::Utf8View => texts(array.as_string_view().iter()),
+        DataType::Dictionary(..) => {
+            let array = array.as_any_dictionary();
+            let keys = match array.values().is_empty() {
+                true => Vec::new(),
+                false => array.normalized_keys(),
+            };
+            taken(&values(array.values(), name)?, keys.into_iter())
+        }
         other => {
             let problem = format!(
                 "column `{name}`: cannot be read as ids, times or weights: its type is {other}"
@@ -201,14 +234,13 @@ fn of_array(array: &ArrayRef, name: &str, first_row: usize) -> Result<Column> {
     })
 }
 
-/// Days, which become 64 bits by way of 32.
-fn cast_twice(array: &ArrayRef, name: &str) -> Result<ArrayRef> {
-    let wide = cast(array, &DataType::Int32).and_then(|days| cast(&days, &DataType::Int64));
-    Ok(wide.map_err(|error| DataError::new_err(format!("column `{name}`: {error}")))?)
+fn ints<T: ArrowPrimitiveType<Native: Into<i64>>>(array: &ArrayRef) -> Column {
+    Column::I64(array.as_primitive::<T>().values().iter().map(|&value| value.into()).collect())
 }
 
-fn texts(array: &ArrayRef) -> Column {
-    Column::Text(array.as_string::<i64>().iter().map(Option::unwrap_or_default).collect())
+/// Only the entries of a dictionary that no row has can be nulls here.
+fn texts<'a>(values: impl Iterator<Item = Option<&'a str>>) -> Column {
+    Column::Text(values.map(Option::unwrap_or_default).collect())
 }
 
 fn is_text(kind: &DataType) -> bool {

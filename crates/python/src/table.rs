@@ -3,6 +3,7 @@
 use crate::error::{DataError, Result};
 use crate::ids;
 use arrow_array::cast::AsArray as _;
+use arrow_array::ffi_stream::FFI_ArrowArrayStream;
 use arrow_array::types::{Float32Type, Float64Type, Int64Type, UInt32Type};
 use arrow_array::{
     ArrayRef, Float32Array, Float64Array, Int64Array, LargeStringArray, RecordBatch,
@@ -12,10 +13,9 @@ use arrow_schema::{ArrowError, DataType};
 use numpy::IntoPyArray as _;
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
-use pyo3_arrow::PyRecordBatchReader;
+use pyo3::types::{PyCapsule, PyDict, PyList};
 use rankstill::core::text_table::TextTable;
-use rankstill::core::{Lists, Rankings as CoreRankings, Vocab};
+use rankstill::core::{Rankings as CoreRankings, Vocab};
 use rankstill::data::Column;
 use std::sync::Arc;
 
@@ -109,17 +109,18 @@ impl Table {
         self.batch.num_rows()
     }
 
+    /// Other types than its own may be asked for, but need not be given: who asks casts.
     #[pyo3(signature = (requested_schema = None))]
     fn __arrow_c_stream__<'py>(
         &self,
         py: Python<'py>,
         requested_schema: Option<Bound<'py, PyAny>>,
-    ) -> PyResult<Bound<'py, PyAny>> {
+    ) -> PyResult<Bound<'py, PyCapsule>> {
+        let _ = requested_schema;
         let batches = std::iter::once(Ok::<_, ArrowError>(self.batch.clone()));
         let reader: Box<dyn RecordBatchReader + Send> =
             Box::new(RecordBatchIterator::new(batches, self.batch.schema()));
-        let reader = PyRecordBatchReader::new(reader).into_pyobject(py)?;
-        reader.call_method1("__arrow_c_stream__", (requested_schema,))
+        PyCapsule::new_with_value(py, FFI_ArrowArrayStream::new(reader), c"arrow_array_stream")
     }
 
     /// As a `polars.DataFrame`.
@@ -171,8 +172,9 @@ impl Rankings {
         let (name, asked) = asked;
         let lengths = || lists.lists().iter().map(<[_]>::len);
         let ranks = lengths().flat_map(|length| 1..=length as u32).collect();
+        let queries = lengths().enumerate().flat_map(|(query, n)| std::iter::repeat_n(query, n));
         let table = Table::new(vec![
-            (name, repeated(&asked, lists.lists())),
+            (name, taken(&asked, queries)),
             ("item_id", ids::column(items, text_items, lists.lists().values())),
             ("rank", Column::U32(ranks)),
             ("score", Column::F32(lists.all_scores().to_vec())),
@@ -182,22 +184,14 @@ impl Rankings {
     }
 }
 
-/// Each value as often as its list is long.
-fn repeated(values: &Column, lists: &Lists<u32>) -> Column {
-    fn each<'a, T: Clone>(values: &'a [T], lists: &'a Lists<u32>) -> Vec<T> {
-        let rows = values.iter().zip(lists.iter());
-        rows.flat_map(|(value, list)| std::iter::repeat_n(value.clone(), list.len())).collect()
-    }
+/// The values at these rows.
+pub fn taken(values: &Column, rows: impl Iterator<Item = usize>) -> Column {
     match values {
-        Column::I64(values) => Column::I64(each(values, lists)),
-        Column::U32(values) => Column::U32(each(values, lists)),
-        Column::F32(values) => Column::F32(each(values, lists)),
-        Column::F64(values) => Column::F64(each(values, lists)),
-        Column::Text(values) => {
-            let rows = values.iter().zip(lists.iter());
-            let rows = rows.flat_map(|(value, list)| std::iter::repeat_n(value, list.len()));
-            Column::Text(rows.collect())
-        }
+        Column::I64(values) => Column::I64(rows.map(|row| values[row]).collect()),
+        Column::U32(values) => Column::U32(rows.map(|row| values[row]).collect()),
+        Column::F32(values) => Column::F32(rows.map(|row| values[row]).collect()),
+        Column::F64(values) => Column::F64(rows.map(|row| values[row]).collect()),
+        Column::Text(values) => Column::Text(rows.map(|row| values.get(row)).collect()),
     }
 }
 
