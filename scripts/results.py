@@ -268,12 +268,12 @@ def caption(runs: list[Run]) -> str:
     def all_of(key):
         return ", ".join(sorted({str(one[key]) for one in made if one.get(key) is not None}))
 
-    seeds = sorted({", ".join(map(str, one["seeds"])) for one in made})
+    seeds = sorted({", ".join(map(str, one["seeds"])) for one in made}, reverse=True)
     text = f"Commit {all_of('commit')}, {all_of('date')}; {all_of('processor')} ({all_of('isa')}), {all_of('threads')} threads; "
-    text += f"seed{'s' if any(',' in one for one in seeds) else ''} {' or '.join(seeds)}."
+    text += f"seed{'s' if any(',' in one for one in seeds) else ''} {', some '.join(seeds)}."
     older = [run.name for run in runs if run.made["code"] != fingerprint(run.made["command"])]
     if older:
-        text += f" The code has changed since: {', '.join(older)}."
+        text += " The code has changed since" + (f": {', '.join(older)}." if len(older) < len(runs) else ".")
     return f"*{text}*"
 
 
