@@ -26,6 +26,7 @@ from ._rankstill import (
     __version__,
     evaluate,
     load,
+    recommend,
     serve,
     simulate,
 )
@@ -58,6 +59,7 @@ __all__ = [
     "evaluate",
     "load",
     "metrics",
+    "recommend",
     "run",
     "serve",
     "simulate",

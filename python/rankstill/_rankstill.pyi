@@ -1,5 +1,6 @@
 """Types of the extension module. What classes and functions do is in their docstrings."""
 
+import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, final
@@ -32,10 +33,13 @@ __all__ = [
     "evaluate",
     "fit",
     "load",
+    "made_elsewhere",
     "main",
+    "recommend",
     "resolve",
     "run",
     "serve",
+    "ticks",
 ]
 
 __version__: str
@@ -113,11 +117,35 @@ class Model:
         seen: bool = False,
         progress: Progress = None,
     ) -> Rankings: ...
+    def knows(self, users: Ids) -> list[bool]: ...
+    def record(
+        self,
+        data: Dataset,
+        k: int,
+        out: Path,
+        *,
+        shard: tuple[int, int] | None = None,
+        seen: bool = False,
+        progress: Progress = None,
+    ) -> pathlib.Path: ...
     def item_vectors(self) -> Floats: ...
     def user_vectors(self) -> Floats: ...
     def save(self, path: Path, *, name: str | None = None) -> None: ...
     def __reduce__(self) -> tuple[Any, ...]: ...
 
+def recommend(
+    artefact: Path,
+    out: Path,
+    *,
+    users: Ids | None = None,
+    histories: Log | None = None,
+    k: int = 10,
+    seen: bool = False,
+    shard: tuple[int, int] | None = None,
+    shards: int | None = None,
+    mapped: bool = False,
+    progress: Progress = None,
+) -> list[pathlib.Path]: ...
 def load(path: Path, *, mapped: bool = False, text_users: bool = False, text_items: bool = False) -> Model: ...
 
 @final
@@ -146,6 +174,18 @@ class Teacher:
     def ensemble(
         members: Sequence[Model | Teacher], *, fusion: Fusion | Mapping[str, Any] | None = None, name: str = "ensemble"
     ) -> Teacher: ...
+    @staticmethod
+    def from_recorded(folder: Path, *, name: str | None = None) -> Teacher: ...
+    def record(
+        self,
+        data: Dataset,
+        k: int,
+        out: Path,
+        *,
+        shard: tuple[int, int] | None = None,
+        seen: bool = False,
+        progress: Progress = None,
+    ) -> pathlib.Path: ...
     @property
     def name(self) -> str: ...
 
@@ -242,5 +282,17 @@ def compress(
     progress: Progress,
 ) -> Run: ...
 def simulate(**settings: Any) -> Table: ...
+def made_elsewhere(
+    parts: Path,
+    out: Path,
+    made: str,
+    *,
+    filter: Filter | Mapping[str, Any] | None,
+    split: Split | Mapping[str, Any] | str,
+    mask: Mask | Mapping[str, Any] | None,
+    history: History | Mapping[str, Any] | None,
+    replace: bool,
+) -> str: ...
 def resolve(list: str, kind: str, given: str) -> str: ...
+def ticks(moment: str, unit: str) -> int: ...
 def main(args: Sequence[str]) -> int: ...

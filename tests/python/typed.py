@@ -1,6 +1,7 @@
 """What a user writes, for `mypy --strict`."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -21,3 +22,7 @@ small = student.distil(data, teachers, method=rk.HetComp(k=2, transfer="overall"
 report = rk.evaluate({"small": small}, data, metrics=["ndcg@10", rk.metrics.Recall(at=5)])
 value: float = report.value("small", "ndcg@10")
 columns: list[str] = small.recommend([1, 2], k=1).columns
+files: list[Path] = rk.recommend("artefact", "lists.parquet", k=5, shard=(1, 8), mapped=True)
+part: Path = rk.Teacher.from_scores(scored).record(data, k=100, out="said", shard=(1, 8))
+recorded: rk.Teacher = rk.Teacher.from_recorded("said", name="net")
+known: list[bool] = small.knows([1, "2"])

@@ -121,6 +121,21 @@ impl ColumnTable {
         Ok(self)
     }
 
+    /// Appends the rows of a table with the same columns, which was read from `path`.
+    pub(crate) fn append(&mut self, other: &Self, path: &Path) -> Result<()> {
+        let pairs = || self.columns.iter().zip(&other.columns);
+        if self.names != other.names || pairs().any(|(own, next)| own.kind() != next.kind()) {
+            let (found, expected) = (listed(&other.names), listed(&self.names));
+            let problem =
+                format!("expected the columns of the file before, {expected}, found {found}");
+            return Err(Error::file(path, problem));
+        }
+        for (own, next) in self.columns.iter_mut().zip(&other.columns) {
+            own.extend(next, 0..next.len());
+        }
+        Ok(())
+    }
+
     /// Number of rows.
     #[must_use]
     pub fn n_rows(&self) -> usize {
@@ -163,13 +178,16 @@ impl ColumnTable {
         }
     }
 
-    /// Removes a column of 32-bit unsigned integers and returns it.
+    /// Removes a column of 32-bit unsigned integers and returns it. Signed ones will do where all fit: many programs have no others.
     ///
     /// # Errors
     /// When there is no column of this name, or its values are of another kind.
     pub fn take_u32(&mut self, name: &str) -> Result<Vec<u32>> {
         match self.take(name)? {
             Column::U32(values) => Ok(values),
+            Column::I64(values) if values.iter().all(|&value| u32::try_from(value).is_ok()) => {
+                Ok(values.into_iter().map(|value| value as u32).collect())
+            }
             other => Err(self.wrong_kind(name, ColumnKind::U32, &other)),
         }
     }

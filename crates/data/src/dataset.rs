@@ -9,22 +9,25 @@
 //! The same log and settings give the same bytes. The folder appears complete or not at all. Opening always
 //! checks sizes, columns, numbers and order, and hashes on request.
 
+mod elsewhere;
 mod manifest;
 mod part_file;
+
+pub use elsewhere::Elsewhere;
 
 pub(crate) use manifest::stamp_of;
 pub use manifest::{DatasetManifest, FORMAT, MANIFEST, SourceFile, Stamp, VERSION, stamp};
 
 use crate::audit::Audit;
 use crate::columns::{Column, ColumnKind, ColumnTable, TableWriter, read_parquet, write_table};
-use crate::filter::{DenseLog, Filter};
+use crate::filter::{DenseLog, Filter, FilterReport};
 use crate::log::Log;
 use crate::split::{History, Mask, Part, Partition, Protocol, Split, SplitConfig};
 use crate::stats::Stats;
 use crate::timelines::LogColumns;
 use crate::{Error, Result};
 use manifest::hex;
-use part_file::{PartFile, join_parts};
+use part_file::{Expected, PartFile, join_parts};
 use rankstill_core::atomic_write;
 use rankstill_core::{TimeUnit, Vocab};
 use rayon::prelude::*;
@@ -106,8 +109,7 @@ impl Prepared {
         parts: Option<Vec<Part>>,
         settings: &PrepareSettings,
     ) -> Result<Self> {
-        let protocol = settings.protocol();
-        protocol.check()?;
+        settings.protocol().check()?;
         let (_, split) = settings.split.resolve()?; // errors in settings come before the work
         let (n_users, n_items) = (log.n_users(), log.n_items());
         let Log { users, items, times, time_unit, weights, user_ids, item_ids } = log;
@@ -116,23 +118,35 @@ impl Prepared {
         let partition = split.cut(kept.lines)?;
         let users = choose(user_ids, &kept.users)?;
         let items = choose(item_ids, &kept.items)?;
+        let settings = PrepareSettings { split, ..settings.clone() };
+        Ok(Self::of(partition, users, items, settings, kept.report))
+    }
+
+    /// With its manifest; `settings` have every default filled in.
+    fn of(
+        partition: Partition,
+        users: Vocab,
+        items: Vocab,
+        settings: PrepareSettings,
+        filtered: FilterReport,
+    ) -> Self {
         let manifest = DatasetManifest {
             format: FORMAT.into(),
             version: VERSION,
             tool: concat!("rankstill ", env!("CARGO_PKG_VERSION")).into(),
             sources: Vec::new(),
-            settings: PrepareSettings { split, ..settings.clone() },
             times: partition.lines.times.is_some(),
             time_unit: partition.lines.time_unit,
             weights: partition.lines.weights.is_some(),
-            filtered: kept.report,
+            filtered,
             counts: partition.counts,
             stats: Stats::of(&partition),
-            audit: Audit::of(&partition, &protocol),
+            audit: Audit::of(&partition, &settings.protocol()),
             content: content_hash(&partition, &users, &items),
             files: BTreeMap::new(),
+            settings,
         };
-        Ok(Self { partition, users, items, manifest })
+        Self { partition, users, items, manifest }
     }
 
     /// The data set in memory, without writing a folder.
@@ -268,13 +282,18 @@ impl Prepared {
                 }
             }
         }
+        let expected = Expected {
+            times: manifest.times,
+            weights: manifest.weights,
+            users: manifest.counts.users,
+            items: manifest.counts.items,
+        };
+        let read = |(name, _): &(&str, Part)| {
+            let path = folder.join(name);
+            PartFile::of(&path, read_parquet(&path)?, expected)
+        };
         let (parts, (users, items)) = rayon::join(
-            || {
-                PARTS
-                    .par_iter()
-                    .map(|(name, _)| PartFile::read(&folder.join(name), &manifest))
-                    .collect()
-            },
+            || PARTS.par_iter().map(read).collect(),
             || rayon::join(|| read_ids(&folder.join(USERS)), || read_ids(&folder.join(ITEMS))),
         );
         let parts: Result<Vec<PartFile>> = parts;

@@ -98,6 +98,26 @@ pub struct FilterStep {
     pub left: LogSize,
 }
 
+/// A filter, as [`Filter::apply`] runs them, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// None yet.
+    AsRead,
+    /// `from` and `to`.
+    Window,
+    /// `zero_weights`.
+    ZeroWeights,
+    /// `min_rating`.
+    MinRating,
+    /// `duplicates`.
+    Duplicates,
+    /// `min_user_count` and `min_item_count`.
+    MinCount,
+    /// `user_core` and `item_core`.
+    Core,
+}
+
 /// The size of a log; only users and items with rows are counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogSize {
@@ -143,7 +163,7 @@ impl Filter {
     pub fn apply(&self, mut rows: DenseLog) -> Result<FilteredLog> {
         self.check(&rows)?;
         let mut report = FilterReport::default();
-        report.push("as read", rows.counts());
+        report.push(self, Step::AsRead, rows.counts());
         if self.from.is_some() || self.to.is_some() {
             let unit = rows.columns.time_unit;
             let from = self.from.map_or(i64::MIN, |from| from.ticks(unit));
@@ -154,46 +174,51 @@ impl Filter {
                 let time = c.times.as_ref().map_or(0, |times| times[row]);
                 time >= from && (open || time < to)
             });
-            report.push(&window_name(self.from, self.to), rows.counts());
+            report.push(self, Step::Window, rows.counts());
         }
         let has_zeros = || rows.columns.weights.iter().flatten().any(|&weight| weight == 0.0);
         if self.zero_weights == ZeroWeights::Drop && has_zeros() {
             rows.retain(|c, row| c.weights.as_ref().is_none_or(|weights| weights[row] != 0.0));
-            report.push("weight 0", rows.counts());
+            report.push(self, Step::ZeroWeights, rows.counts());
         }
         if let Some(least) = self.min_rating {
             rows.retain(|c, row| c.weights.as_ref().is_some_and(|weights| weights[row] >= least));
-            report.push(&format!("min_rating {least}"), rows.counts());
+            report.push(self, Step::MinRating, rows.counts());
         }
         let DenseLog { n_users, n_items, users, columns } = rows;
         let mut lines = Timelines::group(n_users, n_items, users, columns);
         if self.duplicates != Duplicates::All {
             drop_duplicates(&mut lines, self.duplicates);
-            let name = if self.duplicates == Duplicates::First { "first" } else { "last" };
-            report.push(&format!("duplicates {name}"), counts(&lines));
+            report.push(self, Step::Duplicates, counts(&lines));
         }
         if self.min_user_count > 1 || self.min_item_count > 1 {
             drop_rare(&mut lines, self.min_user_count, self.min_item_count);
-            report.push(
-                &pair_name(
-                    "min_user_count",
-                    self.min_user_count,
-                    "min_item_count",
-                    self.min_item_count,
-                ),
-                counts(&lines),
-            );
+            report.push(self, Step::MinCount, counts(&lines));
         }
         if self.user_core > 1 || self.item_core > 1 {
             k_core(&mut lines, self.user_core, self.item_core);
-            report.push(
-                &pair_name("user_core", self.user_core, "item_core", self.item_core),
-                counts(&lines),
-            );
+            report.push(self, Step::Core, counts(&lines));
         }
         report.check()?;
         let (users, items) = lines.renumber();
         Ok(FilteredLog { lines, users, items, report })
+    }
+
+    /// The filter and its setting, as in [`FilterStep::filter`].
+    fn name_of(&self, step: Step) -> String {
+        match step {
+            Step::AsRead => AS_READ.into(),
+            Step::Window => window_name(self.from, self.to),
+            Step::ZeroWeights => "weight 0".into(),
+            Step::MinRating => format!("min_rating {}", self.min_rating.unwrap_or(f32::NAN)),
+            Step::Duplicates if self.duplicates == Duplicates::First => "duplicates first".into(),
+            Step::Duplicates => "duplicates last".into(),
+            Step::MinCount => pair_name(
+                ("min_user_count", self.min_user_count),
+                ("min_item_count", self.min_item_count),
+            ),
+            Step::Core => pair_name(("user_core", self.user_core), ("item_core", self.item_core)),
+        }
     }
 
     fn check(&self, rows: &DenseLog) -> Result<()> {
@@ -259,20 +284,31 @@ impl DenseLog {
 }
 
 impl FilterReport {
-    fn push(&mut self, filter: &str, left: LogSize) {
+    /// Of a log that another program has filtered by these settings: how much each filter left.
+    ///
+    /// # Errors
+    /// When nothing remains.
+    pub fn of(filter: &Filter, left: &[(Step, LogSize)]) -> Result<Self> {
+        let mut report = Self::default();
+        left.iter().for_each(|&(step, left)| report.push(filter, step, left));
+        report.check()?;
+        Ok(report)
+    }
+
+    fn push(&mut self, filter: &Filter, step: Step, left: LogSize) {
         let before = self.steps.last().map_or(left, |step| step.left);
         let removed = LogSize {
-            rows: before.rows - left.rows,
-            users: before.users - left.users,
-            items: before.items - left.items,
+            rows: before.rows.saturating_sub(left.rows),
+            users: before.users.saturating_sub(left.users),
+            items: before.items.saturating_sub(left.items),
         };
-        self.steps.push(FilterStep { filter: filter.into(), removed, left });
+        self.steps.push(FilterStep { filter: filter.name_of(step), removed, left });
     }
 
     fn check(&self) -> Result<()> {
         match self.steps.iter().find(|step| step.left.rows == 0) {
             None => Ok(()),
-            Some(step) if step.filter == "as read" => {
+            Some(step) if step.filter == AS_READ => {
                 Err(Error::config("filter", "the log has no interactions"))
             }
             Some(step) => Err(Error::config(
@@ -303,6 +339,8 @@ impl fmt::Display for FilterReport {
     }
 }
 
+/// The first entry of a report.
+const AS_READ: &str = "as read";
 /// Marks rows to be dropped. No item has this id: vocabularies are smaller.
 const GONE: u32 = u32::MAX;
 
@@ -422,13 +460,9 @@ fn window_name(from: Option<Instant>, to: Option<Instant>) -> String {
     [side("from", from), side("to", to)].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-fn pair_name(user: &str, user_bound: u32, item: &str, item_bound: u32) -> String {
-    let side = |name: &str, bound: u32| (bound > 1).then(|| format!("{name} {bound}"));
-    [side(user, user_bound), side(item, item_bound)]
-        .into_iter()
-        .flatten()
-        .collect::<Vec<_>>()
-        .join(", ")
+fn pair_name(user: (&str, u32), item: (&str, u32)) -> String {
+    let bounds = [user, item].into_iter().filter(|(_, bound)| *bound > 1);
+    bounds.map(|(name, bound)| format!("{name} {bound}")).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

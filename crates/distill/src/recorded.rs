@@ -1,6 +1,8 @@
 //! A ranker made of recorded rankings: any system's output can be a teacher.
 
-use rankstill_core::{Error, ItemId, ItemSet, Query, Ranker, Rankings, Result, TopK, UserId};
+use rankstill_core::{
+    Answers, Error, ItemId, ItemSet, Query, Ranker, Rankings, Result, TopK, UserId,
+};
 use rayon::prelude::*;
 
 /// Queries answered by one task.
@@ -13,8 +15,12 @@ const NO_ROW: u32 = u32::MAX;
 #[derive(Clone, Debug)]
 pub struct Recorded {
     n_items: usize,
-    lists: Rankings,
-    row_of: Vec<u32>,
+    /// The lists of all rows, one part after the other.
+    parts: Vec<Answers>,
+    /// The first row of each part, and the number of rows.
+    starts: Vec<usize>,
+    /// The row of each user; without a table, row *u* is that of user *u*.
+    row_of: Option<Vec<u32>>,
 }
 
 impl Recorded {
@@ -56,13 +62,27 @@ impl Recorded {
                 )));
             }
         }
-        Ok(Self { n_items, lists, row_of })
+        Ok(Self { row_of: Some(row_of), ..Self::of_parts(n_items, vec![lists.into()])? })
+    }
+
+    /// The list of user *u* is row *u* of the parts, one after the other; they can be files that are not loaded into memory. Items of a
+    /// list must differ, and scores decrease: as a [`Ranker`] has given them.
+    ///
+    /// # Errors
+    /// When an item is not below `n_items`.
+    pub fn of_parts(n_items: usize, parts: Vec<Answers>) -> Result<Self> {
+        let mut starts = vec![0];
+        for part in &parts {
+            part.check_items(n_items)?;
+            starts.push(starts[starts.len() - 1] + part.len());
+        }
+        Ok(Self { n_items, parts, starts, row_of: None })
     }
 
     /// The number of users with a list.
     #[must_use]
     pub fn n_users(&self) -> usize {
-        self.lists.len()
+        self.starts[self.parts.len()]
     }
 
     /// The number of items in the catalogue.
@@ -71,18 +91,25 @@ impl Recorded {
         self.n_items
     }
 
-    fn row(&self, query: &Query<'_>) -> Option<usize> {
-        let row = *self.row_of.get(query.user? as usize)?;
-        (row != NO_ROW).then_some(row as usize)
+    /// The items and scores of a query's list.
+    fn list(&self, query: &Query<'_>) -> Option<(&[ItemId], &[f32])> {
+        let user = query.user? as usize;
+        let row = match &self.row_of {
+            Some(rows) => *rows.get(user).filter(|&&row| row != NO_ROW)? as usize,
+            None => user,
+        };
+        let part = self.starts.partition_point(|&start| start <= row) - 1;
+        let (lists, at) = (self.parts.get(part)?, row - self.starts[part]);
+        Some((lists.items(at), lists.scores(at)))
     }
 
     fn answer(&self, query: &Query<'_>, top: &TopK<'_>, marks: &mut ItemSet, out: &mut Rankings) {
-        let Some(row) = self.row(query) else { return out.push([]) };
+        let Some((items, scores)) = self.list(query) else { return out.push([]) };
         let seen = || query.history.iter().chain(query.hidden).filter(|_| top.skip_seen);
         seen().for_each(|&item| {
             marks.insert(item);
         });
-        let listed = self.lists.items(row).iter().zip(self.lists.scores(row));
+        let listed = items.iter().zip(scores);
         let allowed = |item: ItemId| {
             !marks.contains(item) && top.allowed.is_none_or(|allowed| allowed.contains(item))
         };
@@ -154,6 +181,24 @@ mod tests {
         assert!(ask(None, &[1], &[], &top).is_empty());
         assert!(ask(Some(0), &[], &[], &top).is_empty());
         assert!(ask(Some(9999), &[], &[], &top).is_empty());
+    }
+
+    #[test]
+    fn parts_are_one_after_the_other_user_by_user() {
+        let rows: [&[(ItemId, f32)]; 4] = [&[(3, 0.9), (0, 0.8)], &[], &[(2, 5.0)], &[(4, 1.0)]];
+        let of = |cuts: &[usize]| {
+            let part = |pair: &[usize]| lists(&rows[pair[0]..pair[1]]).into();
+            Recorded::of_parts(5, cuts.windows(2).map(part).collect()).unwrap()
+        };
+        let users = [Some(2), Some(0), Some(1), Some(3), Some(4), None];
+        let queries = users.map(|user| Query { user, history: &[3], hidden: &[] });
+        for parts in [&[0, 4][..], &[0, 1, 4], &[0, 2, 2, 3, 4]] {
+            let ranked = of(parts).rank(&queries, &TopK::unseen(9)).unwrap();
+            let items: Vec<&[u32]> = ranked.lists().iter().collect();
+            assert_eq!(items, [&[2][..], &[0], &[], &[4], &[], &[]], "{parts:?}");
+        }
+        assert_eq!(of(&[0, 1, 4]).n_users(), 4);
+        assert!(Recorded::of_parts(4, vec![lists(&rows).into()]).is_err());
     }
 
     #[test]

@@ -116,7 +116,11 @@ pub fn memory(n_queries: usize, request: ListRequest) -> u64 {
     n_queries as u64 * (query as u64 + request.k as u64 * position as u64)
 }
 
-fn check(
+/// Checks that `answers` are lists for these queries, of at most `k` items of the catalogue.
+///
+/// # Errors
+/// Says what they are instead.
+pub fn check(
     name: &str,
     answers: &Rankings,
     queries: &[Query<'_>],

@@ -8,11 +8,13 @@ use crate::table::Table;
 use crate::work::Task;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
+use rankstill::core::atomic_write::Lock;
 use rankstill::core::{Interactions, Trained, Vocab};
-use rankstill::data::dataset::{self, PrepareSettings, Prepared, Verify};
+use rankstill::data::dataset::{self, Elsewhere, PrepareSettings, Prepared, Verify};
 use rankstill::data::split::{Part, SplitConfig};
 use rankstill::data::{Column, ColumnNames, Log, ReadOptions, prepare};
 use rankstill_cli::experiment::data::is_prepared;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What models are fitted on, and in whose ids they answer.
@@ -186,6 +188,38 @@ impl Dataset {
             counts.users, counts.items, counts.train, counts.valid, counts.test
         )
     }
+}
+
+/// Writes the prepared folder `out` from what another program has filtered, split and numbered in the folder `parts`; `made` says how, as
+/// JSON. Returns the manifest as JSON.
+#[pyfunction]
+#[pyo3(signature = (parts, out, made, *, filter, split, mask, history, replace))]
+#[expect(clippy::too_many_arguments, reason = "keywords of Python")]
+pub fn made_elsewhere(
+    py: Python<'_>,
+    parts: PathBuf,
+    out: PathBuf,
+    made: &str,
+    filter: Option<&Bound<'_, PyAny>>,
+    split: &Bound<'_, PyAny>,
+    mask: Option<&Bound<'_, PyAny>>,
+    history: Option<&Bound<'_, PyAny>>,
+    replace: bool,
+) -> Result<String> {
+    let made: Elsewhere = serde_json::from_str(made)
+        .map_err(|error| ConfigError::new_err(format!("made: {error}")))?;
+    let settings = PrepareSettings {
+        filter: settings::table("filter", filter)?,
+        split: settings::split(split)?,
+        mask: settings::table("mask", mask)?,
+        history: settings::table("history", history)?,
+    };
+    Ok(Task::default().run(py, |_| {
+        let _lock = Lock::beside(&out)?;
+        let mut prepared = Prepared::made_elsewhere(&parts, &made, &settings)?;
+        prepared.write(&out, replace)?;
+        Ok(serde_json::json!(prepared.manifest).to_string())
+    })?)
 }
 
 /// Of a table in memory, in messages.

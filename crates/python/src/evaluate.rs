@@ -127,7 +127,7 @@ fn candidate(
 ) -> Result<Candidate> {
     if let Ok(model) = given.cast::<Model>() {
         let model = model.get();
-        teacher::check_numbers(model, data)?;
+        model.check_numbers(data)?;
         let (parameters, bytes) = (model.model.n_parameters(), Some(model.model.serving_bytes()));
         return Ok(Candidate {
             name,

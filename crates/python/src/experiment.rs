@@ -7,7 +7,7 @@ use crate::model::{self, Model};
 use crate::settings;
 use crate::table::Table;
 use crate::teacher;
-use crate::work::{self, Task};
+use crate::work::{self, Task, heard, stoppable};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use rankstill::core::atomic_write::create_folders;
@@ -23,12 +23,11 @@ use rankstill_cli::experiment::details::seed_file;
 use rankstill_cli::experiment::plan::ExperimentPlan;
 use rankstill_cli::experiment::spec::{DataSpec, Spec};
 use rankstill_cli::experiment::{data, outside, run as running};
-use rankstill_cli::progress::{self, Screen};
+use rankstill_cli::progress::Screen;
 use rankstill_cli::reading::Reading;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::Arc;
 
 /// Length of the lists that are recorded of a teacher for `compress`.
 const RECORDED: usize = 500;
@@ -107,7 +106,7 @@ pub fn run(
     overrides: Vec<String>,
     progress: Option<&Bound<'_, PyAny>>,
 ) -> Result<Run> {
-    let report = heard(py, progress, |screen| {
+    let report = heard(py, progress, &stoppable(), |screen| {
         let plan = ExperimentPlan::new(Spec::read(&experiment, &overrides)?)?;
         Ok(running::run(&plan, &out, screen)?)
     })?;
@@ -179,24 +178,9 @@ pub fn compress(
         effort,
         seeds,
     };
-    let report = heard(py, progress, |screen| Ok(compressing::compress(&request, &out, screen)?))?;
+    let compress = |screen: &Screen| Ok(compressing::compress(&request, &out, screen)?);
+    let report = heard(py, progress, &stoppable(), compress)?;
     Ok(Run { folder: out, report })
-}
-
-/// Runs a task of the command line's library: its messages go to `progress`, Ctrl-C stops it.
-fn heard<T: Send>(
-    py: Python<'_>,
-    progress: Option<&Bound<'_, PyAny>>,
-    work: impl FnOnce(&Screen) -> Result<T> + Send,
-) -> Result<T> {
-    let task = Task::stopping(progress::stop().clone());
-    progress::start_anew();
-    let heard = task.clone();
-    progress::listen(Some(Arc::new(move |line: &str| heard.say(line))));
-    let result = task.run_shown(py, (progress, ""), |_| work(&Screen::silent()));
-    progress::listen(None);
-    progress::start_anew();
-    Ok(result?)
 }
 
 fn parsed<T: FromStr<Err = anyhow::Error>>(key: &str, text: Option<String>) -> Result<Option<T>> {

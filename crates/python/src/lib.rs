@@ -4,6 +4,7 @@
 //! Signatures and types for Python are in `python/rankstill/_rankstill.pyi`.
 
 mod arrow;
+mod batch;
 mod dataset;
 mod error;
 mod evaluate;
@@ -11,6 +12,7 @@ mod experiment;
 mod fit;
 mod ids;
 mod model;
+mod record;
 mod server;
 mod settings;
 mod table;
@@ -35,6 +37,8 @@ fn _rankstill(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<table::Rankings>()?;
     module.add_class::<teacher::Batch>()?;
     module.add_class::<teacher::Teacher>()?;
+    module.add_function(wrap_pyfunction!(batch::recommend, module)?)?;
+    module.add_function(wrap_pyfunction!(dataset::made_elsewhere, module)?)?;
     module.add_function(wrap_pyfunction!(evaluate::evaluate, module)?)?;
     module.add_function(wrap_pyfunction!(experiment::compress, module)?)?;
     module.add_function(wrap_pyfunction!(experiment::run, module)?)?;
@@ -45,6 +49,7 @@ fn _rankstill(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(model::load, module)?)?;
     module.add_function(wrap_pyfunction!(server::serve, module)?)?;
     module.add_function(wrap_pyfunction!(settings::resolve, module)?)?;
+    module.add_function(wrap_pyfunction!(settings::ticks, module)?)?;
     Ok(())
 }
 

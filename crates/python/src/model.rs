@@ -1,11 +1,12 @@
 //! Fitted models: they recommend in the caller's ids, are saved, loaded and pickled.
 
-use crate::dataset::Ground;
-use crate::error::{ConfigError, RankstillError, Result};
+use crate::dataset::{Dataset, Ground};
+use crate::error::{ConfigError, DataError, RankstillError, Result};
 use crate::ids::{self, Kinds};
+use crate::record::record;
 use crate::settings;
 use crate::table::Rankings;
-use crate::work::{self, Task};
+use crate::work::{self, Task, stoppable};
 use numpy::{IntoPyArray as _, PyArray2, PyArrayMethods as _};
 use pyo3::prelude::*;
 use rankstill::artefact::{self, About};
@@ -97,6 +98,24 @@ impl Model {
         };
         let (users, items, history) = ((**users).clone(), (**items).clone(), (**train).clone());
         Ok((Artefact { manifest, tensors, users, items, history }, model))
+    }
+
+    /// Checks that it counts users and items as the data do.
+    ///
+    /// # Errors
+    /// When it was fitted on a log with other users or items.
+    pub fn check_numbers(&self, data: &Dataset) -> Result<()> {
+        let same = Arc::ptr_eq(&self.ground, &data.ground)
+            || (self.ground.users == data.ground.users && self.ground.items == data.ground.items);
+        if same {
+            return Ok(());
+        }
+        let problem = format!(
+            "`{}` was fitted on other users or items than these data have; hand over its lists instead: \
+             rk.Teacher.from_rankings(model.recommend(k=100))",
+            self.name
+        );
+        Err(DataError::new_err(problem).into())
     }
 
     fn factored(&self) -> Result<&dyn Factored> {
@@ -236,6 +255,38 @@ impl Model {
             })?,
         };
         Ok(Py::new(py, Rankings::init(asked, ranked, items, kinds.text_items)?)?)
+    }
+
+    /// Whether it knows each of these users.
+    ///
+    /// Example:
+    ///     >>> model.knows(["ann", "zoe"])
+    ///     [True, False]
+    fn knows(&self, users: &Bound<'_, PyAny>) -> Result<Vec<bool>> {
+        let found = ids::numbers(&self.ground.users, &ids::read(users)?)?;
+        Ok(found.into_iter().map(|number| number.is_some()).collect())
+    }
+
+    /// Records its best items of every user of `data` in a folder, as `Teacher.record` does.
+    ///
+    /// Example:
+    ///     >>> model.record(data, k=100, out="said", shard=(1, 8))  # doctest: +SKIP
+    ///     PosixPath('said/said-00001-of-00008.lists')
+    #[pyo3(signature = (data, k, out, *, shard = None, seen = false, progress = None))]
+    #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
+    fn record(
+        &self,
+        py: Python<'_>,
+        data: &Bound<'_, Dataset>,
+        k: usize,
+        out: PathBuf,
+        shard: Option<(usize, usize)>,
+        seen: bool,
+        progress: Option<&Bound<'_, PyAny>>,
+    ) -> Result<PathBuf> {
+        let (data, asked) = (data.get(), (k, seen, out, shard));
+        self.check_numbers(data)?;
+        record(py, (&self.name, &*self.model), data, asked, &stoppable(), progress)
     }
 
     /// The vector of each item, `n_items x dim`; an item bias is the last number. Their products with `user_vectors` are the scores.

@@ -5,7 +5,8 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use rankstill::core::registry::{self, Config, Entry};
-use rankstill::core::{Distiller, Recipe};
+use rankstill::core::{Distiller, Recipe, TimeUnit};
+use rankstill::data::Instant;
 use rankstill::data::filter::Filter;
 use rankstill::data::split::{History, Mask, SPLITS, SplitConfig};
 use rankstill::distill::{DISTILLERS, Fusion};
@@ -42,6 +43,14 @@ pub fn resolve(list: &str, kind: &str, given: &str) -> Result<String> {
         }
     };
     Ok(resolved.to_string())
+}
+
+/// The first tick of a unit (`seconds` to `nanoseconds`) that is not before a moment of a setting, such as `filter.from`, as JSON.
+#[pyfunction]
+pub fn ticks(moment: &str, unit: &str) -> Result<i64> {
+    let moment: Instant = Config { path: "moment", value: &parsed(moment)? }.read()?;
+    let unit: TimeUnit = Config { path: "unit", value: &json!(unit) }.read()?;
+    Ok(moment.ticks(unit))
 }
 
 /// The recipe of a model of this kind, from JSON.

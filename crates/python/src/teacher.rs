@@ -2,12 +2,13 @@
 
 use crate::arrow::Source;
 use crate::dataset::{Dataset, Ground};
-use crate::error::{ConfigError, DataError, Result};
+use crate::error::{ConfigError, DataError, Failure, Result};
 use crate::ids;
 use crate::model::Model;
+use crate::record::record;
 use crate::settings;
 use crate::table::Table;
-use crate::work::Task;
+use crate::work::{Task, stoppable};
 use numpy::{
     IntoPyArray as _, PyArray1, PyArrayMethods as _, PyReadonlyArray2, PyUntypedArrayMethods as _,
 };
@@ -20,6 +21,8 @@ use rankstill::core::{
 };
 use rankstill::distill::{self, Fusion, Recorded};
 use rankstill::models::BprMf;
+use rankstill_cli::recorded_lists;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What teaches a student: scores, lists or vectors of any system, or an ensemble. Fitted models are teachers as they are.
@@ -53,6 +56,8 @@ enum Of {
         members: Vec<Py<PyAny>>,
         fusion: Fusion,
     },
+    /// A folder of lists.
+    Recorded(PathBuf),
 }
 
 /// Row-major.
@@ -163,6 +168,53 @@ impl Teacher {
         Ok(Self { name: name.into(), source })
     }
 
+    /// What `record` has left in a folder, about the same data. The lists are read where they are, not into memory.
+    ///
+    /// Example:
+    ///     >>> rk.Teacher.from_recorded("said")  # doctest: +SKIP
+    ///     Teacher('net')
+    #[staticmethod]
+    #[pyo3(signature = (folder, *, name = None))]
+    fn from_recorded(folder: PathBuf, name: Option<&str>) -> Result<Self> {
+        let said = recorded_lists::about(&folder).map_err(unusable)?;
+        Ok(Self { name: name.map_or(said.teacher, str::to_owned), source: Of::Recorded(folder) })
+    }
+
+    /// Records its best items of every user of `data` in a folder, so that it has to be asked once; `Teacher.from_recorded` reads them back.
+    ///
+    /// Args:
+    ///     data: The data that students will be taught on; items of a user's training part are not listed.
+    ///     k: Items of a list: as many as a method asks for.
+    ///     out: The folder.
+    ///     shard: `(3, 8)` records the third of eight parts, so that several processes or machines can record at a time. A part that is
+    ///         there is kept, and an interrupted one is begun again.
+    ///     seen: Also list items of the training part, for methods that ask for them.
+    ///     progress: `True` prints what is recorded; or a function of a share and a line.
+    ///
+    /// Returns:
+    ///     The path of the part.
+    ///
+    /// Example:
+    ///     >>> teacher = rk.Teacher.from_scores(lambda batch: net(batch.numbers), name="net")
+    ///     >>> teacher.record(data, k=100, out="said", shard=(1, 8))  # doctest: +SKIP
+    ///     PosixPath('said/said-00001-of-00008.lists')
+    #[pyo3(signature = (data, k, out, *, shard = None, seen = false, progress = None))]
+    #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
+    fn record(
+        slf: &Bound<'_, Self>,
+        data: &Bound<'_, Dataset>,
+        k: usize,
+        out: PathBuf,
+        shard: Option<(usize, usize)>,
+        seen: bool,
+        progress: Option<&Bound<'_, PyAny>>,
+    ) -> Result<PathBuf> {
+        let (data, task) = (data.get(), stoppable());
+        let teacher = bound(slf.as_any(), data, &task)?;
+        let named = (teacher.name(), &**teacher.ranker() as &dyn Ranker);
+        record(slf.py(), named, data, (k, seen, out, shard), &task, progress)
+    }
+
     /// Its name in messages and reports.
     #[getter]
     fn name(&self) -> &str {
@@ -218,6 +270,13 @@ pub fn bound(given: &Bound<'_, PyAny>, data: &Dataset, task: &Task) -> Result<di
             let model = BprMf { dim, ..BprMf::default() }.load(&tensors)?;
             Ok(distill::Teacher::of_model(name, model))
         }
+        Of::Recorded(folder) => {
+            let Ground { users, items, .. } = &*data.ground;
+            let content = &data.data.manifest.content;
+            let read = recorded_lists::read(folder, content, users.len(), items.len());
+            let (_, lists) = read.map_err(unusable)?;
+            Ok(distill::Teacher::of_rankings(name, vec![Arc::new(lists)])?)
+        }
         Of::Members { members, fusion } => {
             let members = members.iter().map(|one| bound(one.bind(py), data, task));
             let members = members.collect::<Result<Vec<_>>>()?;
@@ -227,8 +286,16 @@ pub fn bound(given: &Bound<'_, PyAny>, data: &Dataset, task: &Task) -> Result<di
     }
 }
 
+/// A folder of lists that cannot be read is an error of the system's, any other one of the data.
+fn unusable(error: anyhow::Error) -> Failure {
+    match error.chain().any(|cause| cause.is::<std::io::Error>()) {
+        true => error.into(),
+        false => DataError::new_err(rankstill_cli::error_line(&error)).into(),
+    }
+}
+
 fn of_model(model: &Model, data: &Dataset) -> Result<distill::Teacher> {
-    check_numbers(model, data)?;
+    model.check_numbers(data)?;
     if let Some(teacher) = &model.states {
         return Ok(match &model.recipe {
             Some(recipe) => teacher.clone().with_recipe(recipe.clone()),
@@ -240,24 +307,6 @@ fn of_model(model: &Model, data: &Dataset) -> Result<distill::Teacher> {
         Some(recipe) => teacher.with_recipe(recipe.clone()),
         None => teacher,
     })
-}
-
-/// Checks that a model counts users and items as the data do.
-///
-/// # Errors
-/// When it was fitted on a log with other users or items.
-pub fn check_numbers(model: &Model, data: &Dataset) -> Result<()> {
-    let same = Arc::ptr_eq(&model.ground, &data.ground)
-        || (model.ground.users == data.ground.users && model.ground.items == data.ground.items);
-    if same {
-        return Ok(());
-    }
-    let problem = format!(
-        "`{}` was fitted on other users or items than these data have; hand over its lists instead: \
-         rk.Teacher.from_rankings(model.recommend(k=100))",
-        model.name
-    );
-    Err(DataError::new_err(problem).into())
 }
 
 fn rankings(

@@ -3,6 +3,7 @@
 use crate::error::Result;
 use pyo3::prelude::*;
 use rankstill::core::{EpochReport, Model, Stop, Watch};
+use rankstill_cli::progress::{self, Screen};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -178,6 +179,27 @@ impl Drop for Wakes<'_> {
         self.ended.store(true, Ordering::Release);
         self.waiting.unpark();
     }
+}
+
+/// A task that stops the command line's library where it stops.
+pub fn stoppable() -> Task {
+    Task::stopping(progress::stop().clone())
+}
+
+/// Runs a [`stoppable`] task by the command line's library: its messages go to `progress`, Ctrl-C stops it.
+pub fn heard<T: Send>(
+    py: Python<'_>,
+    progress: Option<&Bound<'_, PyAny>>,
+    task: &Task,
+    work: impl FnOnce(&Screen) -> Result<T> + Send,
+) -> Result<T> {
+    progress::start_anew();
+    let heard = task.clone();
+    progress::listen(Some(Arc::new(move |line: &str| heard.say(line))));
+    let result = task.run_shown(py, (progress, ""), |_| work(&Screen::silent()));
+    progress::listen(None);
+    progress::start_anew();
+    Ok(result?)
 }
 
 /// Shows the epochs of a training, which is the part of the task after `from`.

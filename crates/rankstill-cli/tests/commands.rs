@@ -80,6 +80,55 @@ fn recommendations_are_written_in_parts_and_missing_parts_are_added() {
 }
 
 #[test]
+fn histories_of_a_log_are_recommended_to_whoever_they_are() {
+    let (root, file) = experiment();
+    let run = root.path().join("run");
+    let only = ["--set", "models={ItemCF={kind=\"item_cf\"}}"];
+    ok(rankstill(&["run", text(&file), "--quiet", "--out", text(&run)]).args(only));
+    let folder = run.join("models/ItemCF/seed-1/artefact");
+    let known = rankstill::artefact::load(&folder).unwrap().artefact;
+    let (log, out) = (root.path().join("log.tsv"), root.path().join("lists.tsv"));
+    let mut rows = String::from("user_id\titem_id\n");
+    for user in 0..known.users.len() as u32 {
+        for &item in known.history.history(user) {
+            rows += &format!("somebody like {}\t{}\n", known.users.id(user), known.items.id(item));
+        }
+    }
+    fs::write(&log, rows.clone() + "nobody\tnothing\n").unwrap();
+    let recommend = |more: &[&str], out: &Path| {
+        let mut command = rankstill(&["recommend", text(&folder), "--out", text(out)]);
+        command.args(more).output().unwrap()
+    };
+    let lines = |path: &Path| fs::read_to_string(path).unwrap();
+    let whole = root.path().join("whole.tsv");
+    assert!(recommend(&["--all"], &whole).status.success());
+    let histories = ["--histories", text(&log)];
+    let output = recommend(&histories, &out);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("1 rows are on items that"), "{said}");
+    let anonymous = lines(&out).replace("somebody like ", "");
+    let (of_nobody, of_others): (Vec<&str>, Vec<&str>) =
+        anonymous.lines().partition(|line| line.starts_with("nobody\t"));
+    assert_eq!(
+        of_others.join("\n"),
+        lines(&whole).trim_end(),
+        "a history is all that ItemCF reads"
+    );
+    assert_eq!(of_nobody.len(), 10, "without a history, the most popular items");
+    for i in ["1/2", "2/2"] {
+        assert!(recommend(&[&histories[..], &["--shard", i]].concat(), &out).status.success());
+    }
+    let part = |i| lines(&root.path().join(format!("lists-0000{i}-of-00002.tsv")));
+    let second = part(2);
+    assert_eq!(part(1) + second.split_once('\n').unwrap().1, lines(&out));
+    fs::write(&log, rows).unwrap();
+    let refused = recommend(&[&histories[..], &["--shard", "1/2"]].concat(), &out);
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("other users"), "{said}");
+    assert!(!recommend(&histories, &log).status.success(), "would write over the log");
+}
+
+#[test]
 fn a_student_learns_from_a_file_of_another_system_or_from_an_artefact() {
     let root = tempfile::tempdir().unwrap();
     let (log, data) = (root.path().join("log.tsv"), root.path().join("data"));

@@ -171,10 +171,29 @@ impl AnswersHeader {
     /// # Errors
     /// When the disk is full.
     pub fn write(&self, path: &Path, answers: &Answers) -> Result<()> {
+        self.write_part(path, 0, |write| write(answers.clone()))
+    }
+
+    /// Writes a file of the rows from `first` on of a larger one ([`AnswersFile::open_part`]), atomically. `fill` gives the rows, some at
+    /// a time.
+    ///
+    /// # Errors
+    /// Those of `fill`; when the disk is full.
+    pub fn write_part(
+        &self,
+        path: &Path,
+        first: u64,
+        fill: impl FnOnce(&mut dyn FnMut(Answers) -> Result<()>) -> Result<()>,
+    ) -> Result<()> {
         let mut file = BufWriter::new(atomic_write::AtomicFile::create(path)?);
-        let written =
-            file.write_all(&self.bytes()).and_then(|()| self.write_rows(&mut file, 0, answers));
-        written.map_err(Error::io(path))?;
+        file.write_all(&self.bytes()).map_err(Error::io(path))?;
+        let mut row = first;
+        fill(&mut |answers| {
+            self.write_rows(&mut file, row, &answers).map_err(Error::io(path))?;
+            row += answers.len() as u64;
+            Ok(())
+        })?;
+        debug_assert_eq!(row - first, self.queries, "as many rows as the header says");
         file.into_inner().map_err(|error| Error::io(path)(error.into_error()))?.commit()
     }
 }
@@ -200,6 +219,15 @@ impl AnswersFile {
     /// When the file cannot be read, is no such file, has another length than its header declares, has a row that does not match its
     /// checksum, or lists an item that is not in a catalogue of `n_items`.
     pub fn open(path: &Path, n_items: usize) -> Result<Self> {
+        Self::open_part(path, 0, n_items)
+    }
+
+    /// Opens a file whose rows are those of a larger one from row `first` on, so that the rows of all parts one after the other, behind
+    /// a header with their number, are that file.
+    ///
+    /// # Errors
+    /// As [`AnswersFile::open`]; the rows of another part do not match their checksums.
+    pub fn open_part(path: &Path, first: u64, n_items: usize) -> Result<Self> {
         let bad = |problem: String| Error::File { path: path.to_owned(), problem };
         let mapped = File::open(path).and_then(|file| MappedFile::open(&file));
         let mapped = mapped.map_err(Error::io(path))?;
@@ -222,17 +250,17 @@ impl AnswersFile {
             return Err(bad("its numbers cannot be memory-mapped on this machine".into()));
         };
         let mut file = Self { header, sum, items_to: 0, ids, numbers };
-        file.items_to = file.check(n_items).map_err(bad)?;
+        file.items_to = file.check(first, n_items).map_err(bad)?;
         Ok(file)
     }
 
     /// Checks the checksums, that all items are in the catalogue and that padding is only at the end of lists. Returns one
     /// more than the largest item.
-    fn check(&self, n_items: usize) -> Result<usize, String> {
+    fn check(&self, first: u64, n_items: usize) -> Result<usize, String> {
         let mut items_to = 0;
         let length = self.header.length as usize;
         for (row, whole) in self.ids.chunks_exact(self.stride().max(1)).enumerate() {
-            if self.sum > 0 && !self.header.is_sound(row as u64, whole) {
+            if self.sum > 0 && !self.header.is_sound(first + row as u64, whole) {
                 return Err(format!("row {row} does not match its checksum"));
             }
             let ids = &whole[..length];
@@ -387,6 +415,36 @@ mod tests {
         );
         fs::remove_file(&path).unwrap();
         assert!(matches!(AnswersFile::open(&path, 4), Err(Error::Io { .. })));
+    }
+
+    #[test]
+    fn parts_one_after_the_other_are_the_whole_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let rankings = |rows: std::ops::Range<u32>| {
+            let mut rankings = Rankings::default();
+            rows.for_each(|row| rankings.push([(row, 0.5), (row + 1, 0.25)]));
+            Answers::from(rankings)
+        };
+        let header =
+            |queries| AnswersHeader { length: 2, queries, questions: 5, deviations: false };
+        header(7).write(&path("whole"), &rankings(0..7)).unwrap();
+        let mut joined = header(7).bytes().to_vec();
+        for (name, rows) in [("a", 0..3), ("b", 3..7)] {
+            let (first, n) = (u64::from(rows.start), u64::from(rows.end - rows.start));
+            let each = |write: &mut dyn FnMut(Answers) -> Result<()>| {
+                rows.clone().try_for_each(|row| write(rankings(row..row + 1)))
+            };
+            header(n).write_part(&path(name), first, each).unwrap();
+            joined.extend_from_slice(&fs::read(path(name)).unwrap()[HEADER_LEN..]);
+            let part = AnswersFile::open_part(&path(name), first, 9).unwrap();
+            assert_eq!(Answers::of_file(part), rankings(rows));
+            let other = AnswersFile::open_part(&path(name), first + 1, 9).unwrap_err();
+            assert!(other.to_string().contains("row 0 does not match its checksum"), "{other}");
+        }
+        assert_eq!(joined, fs::read(path("whole")).unwrap());
+        let full = |_: &mut dyn FnMut(Answers) -> Result<()>| Err(Error::Interrupted);
+        assert!(header(1).write_part(&path("c"), 0, full).is_err() && !path("c").exists());
     }
 
     #[test]

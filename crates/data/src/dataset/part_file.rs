@@ -1,7 +1,7 @@
 //! Reading the Parquet file of one part of a prepared data set.
 
-use super::{DatasetManifest, PARTS};
-use crate::columns::read_parquet;
+use super::PARTS;
+use crate::columns::ColumnTable;
 use crate::split::Part;
 use crate::timelines::Timelines;
 use crate::{Error, Result};
@@ -15,19 +15,28 @@ pub(super) struct PartFile {
     weights: Option<Vec<f32>>,
 }
 
+/// What the rows of a part have, and below which numbers.
+#[derive(Clone, Copy)]
+pub(super) struct Expected {
+    pub(super) times: bool,
+    pub(super) weights: bool,
+    pub(super) users: usize,
+    pub(super) items: usize,
+}
+
 impl PartFile {
-    pub(super) fn read(path: &Path, manifest: &DatasetManifest) -> Result<Self> {
-        let mut table = read_parquet(path)?;
+    /// From the table that was read from `path`.
+    pub(super) fn of(path: &Path, mut table: ColumnTable, expected: Expected) -> Result<Self> {
         let part = Self {
             users: table.take_u32("user_number")?,
             items: table.take_u32("item_number")?,
-            times: manifest.times.then(|| table.take_i64("time")).transpose()?,
-            weights: manifest.weights.then(|| table.take_f32("weight")).transpose()?,
+            times: expected.times.then(|| table.take_i64("time")).transpose()?,
+            weights: expected.weights.then(|| table.take_f32("weight")).transpose()?,
         };
         let problem = |problem: String| Err(Error::file(path, problem));
         for (column, values, n) in [
-            ("user_number", &part.users, manifest.counts.users),
-            ("item_number", &part.items, manifest.counts.items),
+            ("user_number", &part.users, expected.users),
+            ("item_number", &part.items, expected.items),
         ] {
             if let Some(row) = values.iter().position(|&value| value as usize >= n) {
                 return problem(format!(
