@@ -199,7 +199,6 @@ impl Teacher {
     ///     >>> teacher.record(data, k=100, out="said", shard=(1, 8))  # doctest: +SKIP
     ///     PosixPath('said/said-00001-of-00008.lists')
     #[pyo3(signature = (data, k, out, *, shard = None, seen = false, progress = None))]
-    #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
     fn record(
         slf: &Bound<'_, Self>,
         data: &Bound<'_, Dataset>,
