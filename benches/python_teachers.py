@@ -41,9 +41,10 @@ def gowalla(args):
         return
     data = rk.Dataset(DATA / "gowalla" / "train.tsv", test=DATA / "gowalla" / "test.tsv")
     seen = matrix(data)
-    net = AlternatingLeastSquares(factors=64, alpha=41.0, regularization=40.0, iterations=15, num_threads=args.threads, random_state=1)
+    settings = {"factors": 64, "alpha": 41.0, "regularization": 40.0, "iterations": 15, "random_state": 1}
     begin = time.perf_counter()
     with threadpool_limits(1, "blas"):  # as it asks for: it has threads of its own
+        net = AlternatingLeastSquares(**settings, num_threads=args.threads)
         net.fit(seen, show_progress=False)
     fitted = time.perf_counter() - begin
     users, items = np.asarray(net.user_factors), np.asarray(net.item_factors)

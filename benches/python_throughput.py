@@ -117,10 +117,12 @@ def lists(args, folder):
 def implicit_als(args):
     try:
         from implicit.cpu.als import AlternatingLeastSquares
+        from threadpoolctl import threadpool_limits
     except ImportError as error:
         print("implicit is skipped:", error)
         return None
-    return AlternatingLeastSquares(factors=args.dim, num_threads=args.threads)
+    with threadpool_limits(1, "blas"):
+        return AlternatingLeastSquares(factors=args.dim, num_threads=args.threads)
 
 
 def data_sets(args, path):

@@ -9,8 +9,8 @@ from threadpoolctl import threadpool_limits
 data = rk.Dataset(rk.simulate(interactions=60_000, users=4_000, items=2_000, seed=1), filter=rk.Filter(user_core=5, item_core=5))
 rows = data.table("train", numbers=True).to_numpy()
 matrix = csr_matrix((np.ones(len(rows["user_id"]), np.float32), (rows["user_id"], rows["item_id"])), shape=(data.n_users, data.n_items))
-theirs = AlternatingLeastSquares(factors=128, alpha=10.0, regularization=80.0, random_state=0)
 with threadpool_limits(1, "blas"):  # as `implicit` asks for
+    theirs = AlternatingLeastSquares(factors=128, alpha=10.0, regularization=80.0, random_state=0)
     theirs.fit(matrix, show_progress=False)
 users, items = np.asarray(theirs.user_factors), np.asarray(theirs.item_factors)
 

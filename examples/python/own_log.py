@@ -41,8 +41,8 @@ small = student.distil(data, ensemble)
 
 rankers = {model.name: model for model in members}
 report = rk.evaluate({**rankers, "ensemble": ensemble, "alone": alone, "distilled": small}, data, metrics=["ndcg@10", "recall@20"])
-print(report)
-print(report.compare("distilled", "alone"))
+print(report, "\n")
+print(report.compare("distilled", "alone"), "\n")
 
 # A folder that any process can load; `rankstill serve FOLDER` does the same from a shell.
 place = tempfile.mkdtemp() + "/model"

@@ -42,5 +42,5 @@ alone = student.replace(optimizer={"kind": "adam", "learning_rate": 0.03 / 8, "w
 report = rk.evaluate(
     {"autoencoder": teacher, "alone": alone, "distilled": student.distil(data, teacher)}, data, metrics=["ndcg@10", "recall@20"]
 )
-print(report)
+print(report, "\n")
 print(report.compare("distilled", "alone"))
