@@ -184,7 +184,8 @@ class Recipe(Settings):
         Args:
             data: The data set.
             teachers: Fitted models and `Teacher`s; or "self": the student teaches itself.
-            method: How it is taught. Default: that of `rankstill distill`, `rk.Rrd(mode="direct", k=50, lambda_=1.0)`.
+            method: How it is taught. Default: as `rankstill distill` teaches, by `rk.Rrd(mode="direct", k=50, lambda_=1.0)`; settings that `BprMf`
+                and `Fism` do not name are then the ones found robust for it (an ALS start, a rate by the dimensions), not their own defaults.
             self_teaching: For a student that teaches itself, `{"warm_up": 10, "every": 5, "average": 0.9}`: after so many epochs alone its
                 lists are recorded every so many epochs, those of the moving average of its parameters.
             seed: Of every random draw.
@@ -200,7 +201,7 @@ class Recipe(Settings):
         several: list[Any] = list(teachers) if isinstance(teachers, (list, tuple)) else [teachers]
         return _rankstill.distil(
             self.kind,
-            self._json,
+            to_json(self._given),
             data,
             several,
             method,

@@ -64,6 +64,18 @@ def test_het_comp_goes_through_states(als, data, small):
     assert several.n_parameters == listed.n_parameters
 
 
+def test_without_a_method_a_student_is_taught_as_by_the_command_line(als, data):
+    taught = rk.BprMf(dim=4, train={"epochs": 3}).distil(data, als)
+    assert taught.card["distilled"]["kind"] == "rrd"
+    assert taught.config["start"] == "als" and taught.config["final_rate"] == pytest.approx(0.03)
+    assert taught.config["optimizer"]["learning_rate"] == pytest.approx(0.12 / 4**0.5)
+    assert taught.config["train"]["epochs"] == 3
+    # What is given stays, and a method brings the recipe's own defaults.
+    rate = {"kind": "adam", "learning_rate": 0.001}
+    assert rk.BprMf(dim=4, optimizer=rate).distil(data, als).config["optimizer"]["learning_rate"] == pytest.approx(0.001)
+    assert rk.BprMf(dim=4, train={"epochs": 3}).distil(data, als, method=rk.Rrd()).config["start"] == "random"
+
+
 def test_a_student_can_teach_itself(als, data, small):
     rounds = {"warm_up": 2, "every": 2, "average": 0.5}
     taught = small.distil(data, "self", self_teaching=rounds, seed=1)

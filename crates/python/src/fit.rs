@@ -8,6 +8,7 @@ use crate::teacher;
 use crate::work::{Epochs, Task};
 use pyo3::prelude::*;
 use rankstill::artefact::About;
+use rankstill::core::registry;
 use rankstill::core::train::train;
 use rankstill::core::{
     ColdStart, Distiller, Error, Fit, Model as CoreModel, Packed, Recipe, TeacherRecipe, Trace,
@@ -90,11 +91,21 @@ pub fn distil(
     name: Option<&str>,
     progress: Option<&Bound<'_, PyAny>>,
 ) -> Result<Model> {
-    let recipe: Arc<dyn Recipe> = settings::recipe(kind, settings)?.into();
-    let (mut resolved, method) = match method {
-        Some(method) => settings::distiller(&settings::json_of(method)?)?,
-        None => settings::distiller(&compress::lists())?,
+    let mut student = settings::parsed(settings)?;
+    let dim = student["dim"].as_u64().and_then(|dim| usize::try_from(dim).ok());
+    let (mut resolved, method) = match (method, compress::robust(kind, dim)) {
+        (Some(method), _) => settings::distiller(&settings::json_of(method)?)?,
+        // What is not given is as `rankstill distill` has it.
+        (None, Some((Value::Object(mut robust), lists))) => {
+            robust.remove("kind");
+            if let Some(given) = student.as_object_mut() {
+                registry::lay_under(given, &robust);
+            }
+            settings::distiller(&lists)?
+        }
+        (None, _) => settings::distiller(&compress::lists())?,
     };
+    let recipe: Arc<dyn Recipe> = settings::recipe_of(kind, &student)?.into();
     let method: Arc<dyn Distiller> = method.into();
     let metrics = metrics(validate)?;
     let name = name.unwrap_or(kind);

@@ -124,7 +124,8 @@ pub fn json_of(given: &Bound<'_, PyAny>) -> Result<Value> {
     parsed(&text)
 }
 
-fn parsed(text: &str) -> Result<Value> {
+/// JSON as a value.
+pub fn parsed(text: &str) -> Result<Value> {
     let parsed = serde_json::from_str(text);
     Ok(parsed.map_err(|error| ConfigError::new_err(format!("settings: {error}")))?)
 }

@@ -31,6 +31,11 @@ pub struct Options {
     common: Common,
 }
 
+/// What `--set dim=N` says, which decides the rate too.
+fn dimensions(overrides: &[String]) -> Option<usize> {
+    overrides.iter().rev().find_map(|one| one.strip_prefix("dim=")?.trim().parse().ok())
+}
+
 pub fn run(options: &Options, screen: &Screen) -> Result<()> {
     let mut tree = experiment(&options.common);
     let (read, rest): (Vec<String>, Vec<String>) =
@@ -40,7 +45,7 @@ pub fn run(options: &Options, screen: &Screen) -> Result<()> {
     let teachers: Vec<String> = models.keys().cloned().collect();
     let (mut settings, mut distill) = match &options.distiller {
         Some(kind) => (json!({"kind": options.student}), json!({"kind": kind})),
-        None => robust(&options.student)
+        None => robust(&options.student, dimensions(&rest))
             .unwrap_or_else(|| (json!({"kind": options.student}), json!({"kind": "rank_distil"}))),
     };
     distill["teachers"] = json!(teachers);

@@ -72,18 +72,19 @@ pub fn students(shape: &Shape, effort: Effort, factored: Option<&str>) -> Map<St
 }
 
 /// The settings of a student of this kind, and of how a teacher teaches it, on a log of unknown size; `None` for kinds that are not on the
-/// ladder.
+/// ladder. `dim`: its dimensions, where they are given.
 #[must_use]
-pub fn robust(kind: &str) -> Option<(Value, Value)> {
+pub fn robust(kind: &str, dim: Option<usize>) -> Option<(Value, Value)> {
+    let dim = dim.filter(|&dim| dim > 0).unwrap_or(DIM);
     let settings = match kind {
-        "bpr_mf" => factors(DIM, RATE, EPOCHS),
-        "fism" => history(DIM, EPOCHS),
+        "bpr_mf" => factors(dim, RATE, EPOCHS),
+        "fism" => history(dim, EPOCHS),
         _ => return None,
     };
     Some((settings, lists()))
 }
 
-/// Dimensions and epochs where nothing is known of the log.
+/// Dimensions and epochs where nothing is known of them and of the log.
 const DIM: usize = 64;
 const EPOCHS: usize = 12;
 
