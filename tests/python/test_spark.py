@@ -41,6 +41,7 @@ def spark():
         "spark.sql.files.maxPartitionBytes": "1m",
         "spark.sql.files.openCostInBytes": "1m",
         "spark.sql.shuffle.partitions": "8",
+        "spark.sql.codegen.wholeStage": "false",  # there are few rows: compiling costs more than it saves
         "spark.sql.session.timeZone": "Europe/Berlin",
         "spark.task.maxFailures": "8",
     }.items():
