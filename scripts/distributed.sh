@@ -18,6 +18,6 @@ fi
 venv=${RANKSTILL_VENV:-target/distributed}
 [[ -x $venv/bin/python ]] || step python3 -m venv "$venv"
 export VIRTUAL_ENV=$(realpath "$venv") PATH=$(realpath "$venv")/bin:$PATH
-step pip install --quiet maturin numpy pandas polars pyarrow pytest "pyspark>=4,<5" "ray>=2.40,<3"
+step pip install --quiet maturin numpy "pandas<3" polars pyarrow pytest "pyspark>=4,<5" "ray>=2.40,<3"
 step maturin develop --quiet --profile "${PROFILE:-release}"
 step pytest -q -s -m "spark or ray" tests/python/test_spark.py tests/python/test_ray.py "$@"

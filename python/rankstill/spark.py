@@ -252,7 +252,7 @@ def prepare(
 
     Args:
         log: A DataFrame with a row for each interaction.
-        out: The folder. Beside it, one whose name begins with a dot holds what the work needs, about three times the log.
+        out: The folder. Beside it, one whose name begins with a dot holds what the work needs, a few times the log.
         user: The column of users, integers or strings.
         item: The column of items.
         time: The column of times: timestamps, dates or whole numbers. Default: `timestamp` if there is one; `""` for none.

@@ -1,5 +1,6 @@
 """What Spark, Ray, Slurm and Kubernetes stand on: lists in parts, and teachers that are recorded in parts."""
 
+import json
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import polars as pl
 import pytest
 import rankstill as rk
 from conftest import blocks
+from rankstill._rankstill import made_elsewhere, ticks
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +176,39 @@ def test_exceptions_of_a_teachers_function_keep_their_type_and_leave_no_part(dat
     with pytest.raises(Broken):
         rk.Teacher.from_scores(broken).record(data, 5, tmp_path / "said")
     assert [path.name for path in (tmp_path / "said").iterdir()] == ["said.lists.parts.json"]
+
+
+def test_what_another_program_has_cut_becomes_the_same_folder(log, tmp_path):
+    pl.DataFrame(log).write_parquet(tmp_path / "log.parquet")
+    settings = ["--set", "filter.user_core=3", "--set", "split.kind=leave_one_out"]
+    assert cli("prepare", tmp_path / "log.parquet", "--out", tmp_path / "here", *settings)[0] == 0
+    manifest = json.loads((tmp_path / "here" / "manifest.json").read_text())
+    for name in ("train", "valid", "test", "users", "items"):
+        (tmp_path / "parts" / name).mkdir(parents=True)
+        rows = pl.read_parquet(tmp_path / "here" / f"{name}.parquet")
+        rows = rows.with_columns(pl.col(pl.UInt32).cast(pl.Int32))  # Spark has no unsigned ones
+        for part, some in enumerate((rows[: len(rows) // 3], rows[len(rows) // 3 :])):
+            some.write_parquet(tmp_path / "parts" / name / f"part-0000{part}.snappy.parquet")
+        (tmp_path / "parts" / name / "_SUCCESS").touch()
+    steps = [step["left"] for step in manifest["filtered"]["steps"]]
+    left = list(zip(("as_read", "duplicates", "core"), steps, strict=True))
+    made = {"times": True, "time_unit": manifest["time_unit"], "weights": False, "left": left}
+
+    def joined(**changes):
+        given = {"filter": rk.Filter(user_core=3), "split": rk.split.LeaveOneOut(), "mask": None, "history": None, "replace": True}
+        return json.loads(made_elsewhere(tmp_path / "parts", tmp_path / "there", json.dumps({**made, **changes}), **given))
+
+    found = joined()
+    assert manifest.pop("sources") and found.pop("sources") == [] and found == manifest
+    for name in found["files"]:
+        assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "there" / name).read_bytes()
+    assert len(found["filtered"]["steps"]) == 3 and found["counts"]["test"] == 60
+    with pytest.raises(KeyError, match="column `weight`"):
+        joined(weights=True)
+    (tmp_path / "parts" / "train" / "part-00002.parquet").write_bytes((tmp_path / "here" / "train.parquet").read_bytes())
+    with pytest.raises(rk.DataError, match="part-00002.parquet: expected the columns of the file before|not ordered by user"):
+        joined()
+    assert ticks('"2020-10-18"', "seconds") == 1_602_979_200 and ticks('"2020-10-18T00:00:00.0005"', "milliseconds") == 1_602_979_200_001
 
 
 def test_without_pyspark_the_error_says_what_to_install(artefact):

@@ -28,7 +28,9 @@ from rankstill._experiment import _lines  # noqa: E402
 @pytest.fixture(scope="module")
 def spark():
     os.environ["PYSPARK_PYTHON"] = sys.executable
-    builder = SparkSession.builder.master("local-cluster[2,1,1024]").appName("rankstill")
+    # Tests without a kill can run in one process: RANKSTILL_SPARK=local[2].
+    master = os.environ.get("RANKSTILL_SPARK", "local-cluster[2,1,1024]")
+    builder = SparkSession.builder.master(master).appName("rankstill")
     for key, value in {
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
@@ -39,6 +41,7 @@ def spark():
         "spark.sql.files.maxPartitionBytes": "1m",
         "spark.sql.files.openCostInBytes": "1m",
         "spark.sql.shuffle.partitions": "8",
+        "spark.sql.codegen.wholeStage": "false",  # there are few rows: compiling costs more than it saves
         "spark.sql.session.timeZone": "Europe/Berlin",
         "spark.task.maxFailures": "8",
     }.items():
