@@ -184,8 +184,8 @@ class Recipe(Settings):
         Args:
             data: The data set.
             teachers: Fitted models and `Teacher`s; or "self": the student teaches itself.
-            method: How it is taught. Default: as `rankstill distill` teaches, by `rk.Rrd(mode="direct", k=50, lambda_=1.0)`; settings that `BprMf`
-                and `Fism` do not name are then the ones found robust for it (an ALS start, a rate by the dimensions), not their own defaults.
+            method: How it is taught. Default: as `rankstill distill` teaches, by `rk.Rrd(mode="direct", k=50, lambda_=1.0)`; settings that
+                `BprMf` and `Fism` do not name are then those found robust for it (an ALS start, a rate by the dimensions).
             self_teaching: For a student that teaches itself, `{"warm_up": 10, "every": 5, "average": 0.9}`: after so many epochs alone its
                 lists are recorded every so many epochs, those of the moving average of its parameters.
             seed: Of every random draw.
