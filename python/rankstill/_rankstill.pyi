@@ -39,6 +39,7 @@ __all__ = [
     "resolve",
     "run",
     "serve",
+    "simulate",
     "ticks",
 ]
 
