@@ -3,7 +3,7 @@
 
     scripts/results.py list                      the runs of docs/results/runs.toml and what is known of each
     scripts/results.py run NAME ... [--out DIR]  makes runs (hours, some of them; what was interrupted resumes) and keeps their results
-    scripts/results.py keep NAME FOLDER          keeps the results of a run that was made elsewhere, by the same command
+    scripts/results.py keep NAME FOLDER|FILE     keeps the results of a run that was made elsewhere, or the --json of a bench
     scripts/results.py write                     writes the tables into README.md and docs/
     scripts/results.py check                     fails if a table, or a figure in it, is not what its run gave
 
@@ -77,10 +77,10 @@ def load(name: str) -> Run:
     return Run(name, specs()[name].get("log", name), found["made"], rows)
 
 
-def fingerprint(command: str, root: Path = ROOT) -> str:
+def fingerprint(name: str, root: Path = ROOT) -> str:
     """Of the code that decides a run's figures and of its experiment file: without comments, empty lines and tests."""
     digest = hashlib.sha256()
-    for folder in CODE:
+    for folder in specs()[name].get("code", CODE):
         for path in sorted((root / "crates" / folder).rglob("*.rs")):
             if path.name in SHOWS or "/tests/" in str(path):
                 continue
@@ -88,17 +88,17 @@ def fingerprint(command: str, root: Path = ROOT) -> str:
             lines = (line.strip() for line in text.splitlines())
             digest.update(path.name.encode())
             digest.update("\n".join(line for line in lines if line and not line.startswith("//")).encode())
-    for word in shlex.split(command):
-        if word.startswith("experiments/"):
+    for word in shlex.split(specs()[name]["command"]):
+        if word.startswith(("experiments/", "benches/")):
             digest.update((root / word).read_bytes())
     return digest.hexdigest()[:16]
 
 
-def fingerprint_at(commit: str, command: str) -> str:
+def fingerprint_at(commit: str, name: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
-        archive = subprocess.run(["git", "archive", commit, "crates", "experiments"], cwd=ROOT, check=True, capture_output=True)
+        archive = subprocess.run(["git", "archive", commit, "crates", "experiments", "benches"], cwd=ROOT, check=True, capture_output=True)
         subprocess.run(["tar", "-x", "-C", folder], input=archive.stdout, check=True)
-        return fingerprint(command, Path(folder))
+        return fingerprint(name, Path(folder))
 
 
 # --- making and keeping ------------------------------------------------------------------------------------------------------------
@@ -107,7 +107,9 @@ def fingerprint_at(commit: str, command: str) -> str:
 def make(name: str, out: Path, program: str | None) -> None:
     spec = specs()[name]
     commit = git("rev-parse", "--short=10", "HEAD") + ("+" if git("status", "--porcelain", "--", "crates", "experiments") else "")
-    measured = fingerprint(spec["command"])
+    if spec["command"].startswith("benches/"):
+        raise SystemExit(f"{name}: on a quiet machine `python {spec['command']} --json FILE`, then `scripts/results.py keep {name} FILE`")
+    measured = fingerprint(name)
     if program is None:
         subprocess.run(["cargo", "build", "--release", "-p", "rankstill-cli", "--locked"], cwd=ROOT, check=True)
         program = str(ROOT / "target" / "release" / "rankstill")
@@ -204,6 +206,18 @@ def keep(name: str, out: Path, commit: str, measured: str, timing: dict) -> None
     print(f"kept {path.relative_to(ROOT)}")
 
 
+def keep_bench(name: str, file: Path, commit: str, measured: str) -> None:
+    """The `--json` of a bench: who was measured on what machine, and its rows."""
+    found = json.loads(file.read_text())
+    made = {"command": specs()[name]["command"], "commit": commit, "code": measured, "date": date.today().isoformat(), "figures": {}}
+    cpu = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    made |= {"processor": cpu[1] if cpu else "unknown", "threads": found["threads"], "seeds": []}
+    rows = ",\n".join("  " + json.dumps(rounded({"name": f"{row['server']}, {row['load']}", **row})) for row in found["rows"])
+    path = RESULTS / f"{name}.json"
+    path.write_text('{\n"made": ' + json.dumps(made, indent=1) + ',\n"rows": [\n' + rows + "\n]\n}\n")
+    print(f"kept {path.relative_to(ROOT)}")
+
+
 def rounded(value):
     if isinstance(value, float):
         return float(f"{value:.6g}")
@@ -268,10 +282,12 @@ def caption(runs: list[Run]) -> str:
     def all_of(key):
         return ", ".join(sorted({str(one[key]) for one in made if one.get(key) is not None}))
 
-    seeds = sorted({", ".join(map(str, one["seeds"])) for one in made}, reverse=True)
-    text = f"Commit {all_of('commit')}, {all_of('date')}; {all_of('processor')} ({all_of('isa')}), {all_of('threads')} threads; "
-    text += f"seed{'s' if any(',' in one for one in seeds) else ''} {', some '.join(seeds)}."
-    older = [run.name for run in runs if run.made["code"] != fingerprint(run.made["command"])]
+    isa = f" ({all_of('isa')})" if all_of("isa") else ""
+    text = f"Commit {all_of('commit')}, {all_of('date')}; {all_of('processor')}{isa}, {all_of('threads')} threads"
+    if seeds := sorted({", ".join(map(str, one["seeds"])) for one in made if one["seeds"]}, reverse=True):
+        text += f"; seed{'s' if any(',' in one for one in seeds) else ''} {', some '.join(seeds)}"
+    text += "."
+    older = [run.name for run in runs if run.made["code"] != fingerprint(run.name)]
     if older:
         text += " The code has changed since" + (f": {', '.join(older)}." if len(older) < len(runs) else ".")
     return f"*{text}*"
@@ -425,7 +441,18 @@ def gowalla_untrained() -> tuple[str, list[Run]]:
     return markdown(["model", "Recall@20 / nDCG@20", "published", "Recall: difference", "published by", "fitting"], rows), [run]
 
 
+def serve_peers() -> tuple[str, list[Run]]:
+    run = load("serve-peers")
+    rows = []
+    for row in run.rows.values():
+        ms = row["ms"]
+        times = "" if row["server"] == "rankstill" or row["load"] != "as fast as possible" else f"{row['ratio']:.1f}"
+        rows.append([row["load"], row["server"], whole(row["answers_per_second"]), times, *(f"{ms[q]:.2f} ms" for q in ("p50", "p99"))])
+    return markdown(["load", "server", "answers/s", "times fewer", "p50", "p99"], rows, left=2), [run]
+
+
 TABLES = {
+    "serve-peers": serve_peers,
     "compress-short": compress_short,
     "compress": compress_full,
     "compress-quick": compress_quick,
@@ -471,8 +498,8 @@ def listed() -> None:
         path = RESULTS / f"{name}.json"
         if path.exists():
             made = json.loads(path.read_text())["made"]
-            changed = "" if made["code"] == fingerprint(made["command"]) else ", the code has changed since"
-            print(f"{name:28} {made['date']}, commit {made['commit']}, {lasted(made['seconds'])}{changed}")
+            changed = "" if made["code"] == fingerprint(name) else ", the code has changed since"
+            print(f"{name:28} {made['date']}, commit {made['commit']}, {lasted(made.get('seconds'))}{changed}")
         else:
             print(f"{name:28} not made: rankstill {spec['command']}")
 
@@ -501,8 +528,11 @@ def main() -> int:
         for name in given.names:
             make(name, (given.out / name).resolve(), given.program)
     elif given.command == "keep":
-        timing = {"seconds": given.seconds, "megabytes": given.megabytes}
-        keep(given.name, given.folder, given.commit, fingerprint_at(given.commit, specs()[given.name]["command"]), timing)
+        measured = fingerprint_at(given.commit, given.name)
+        if given.folder.is_file():
+            keep_bench(given.name, given.folder, given.commit, measured)
+        else:
+            keep(given.name, given.folder, given.commit, measured, {"seconds": given.seconds, "megabytes": given.megabytes})
     else:
         return write(check=given.command == "check")
     return 0
