@@ -86,13 +86,12 @@ def main():
     text = head(args.log) + "".join(model(name, text) for name, text in teachers.items()) + ensemble(teachers)
     for size in SIZES:
         for method in METHODS:
-            own = tuned[named(16, method, "Ensemble")]
-            own["dim"] = size
-            own["optimizer"] = own["optimizer"] | {"learning_rate": own["optimizer"]["learning_rate"] * math.sqrt(16 / size)}
+            found = tuned[named(16, method, "Ensemble")]
+            rate = found["optimizer"]["learning_rate"] * math.sqrt(16 / size)
+            own = found | {"dim": size, "optimizer": found["optimizer"] | {"learning_rate": rate}}
             for teacher in ["Ensemble", *teachers] if method != "alone" else [None]:
                 taught = own | {"distill": own["distill"] | {"teachers": [teacher]}} if teacher else own
                 text += model(named(size, method, teacher), "\n".join(f"{key} = {toml(value)}" for key, value in taught.items()))
-            own["optimizer"] = own["optimizer"] | {"learning_rate": own["optimizer"]["learning_rate"] / math.sqrt(16 / size)}
     final = args.out / "final.toml"
     final.write_text(text)
     rankstill(args, "run", final, "--out", args.out / "run", "--seeds", args.seeds)

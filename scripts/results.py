@@ -115,6 +115,9 @@ def make(name: str, out: Path, program: str | None) -> None:
         program = str(ROOT / "target" / "release" / "rankstill")
     data = Path(os.environ.get("RANKSTILL_DATA", ROOT.parent / "shared" / "data"))
     words = [word.format(data=data, out=out) for word in shlex.split(spec["command"])]
+    seeds = ["--seeds", ",".join(map(str, spec["seeds"]))] if "seeds" in spec else []
+    if words[0] == "run":  # an experiment has its seeds from the start; a search is timed with one
+        words, seeds = words + seeds, []
     print(f"\n== {name}: rankstill {' '.join(words)}", flush=True)
     notes = out.with_name(out.name + ".timing.json")
     before = json.loads(notes.read_text()) if notes.exists() else {"seconds": 0.0, "megabytes": 0.0, "timed": False}
@@ -128,9 +131,8 @@ def make(name: str, out: Path, program: str | None) -> None:
         notes.write_text(json.dumps(before))
         if status:
             raise SystemExit(f"{name}: failed; the same command goes on")
-    seeds = spec.get("seeds", [1])
-    if len(seeds) > 1:
-        subprocess.run([program, *words, "--seeds", ",".join(map(str, seeds))], cwd=ROOT, check=True)
+    if seeds:
+        subprocess.run([program, *words, *seeds], cwd=ROOT, check=True)
     keep(name, out, commit, measured, before)
 
 
