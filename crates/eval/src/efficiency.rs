@@ -77,16 +77,14 @@ pub fn latency(
     let whole = began.elapsed().as_secs_f64() * queries.len() as f64 / warm_up.len().max(1) as f64;
     let affordable = (limit.as_secs_f64() / 2.0 / whole).min(1.0) * queries.len() as f64;
     let n = (affordable as usize).max(warm_up.len());
-    let all = queries;
-    let some: Vec<Query<'_>> = (0..n).map(|at| all[at * all.len() / n]).collect();
-    let queries = &some[..];
-    let scale = all.len() as f64 / n.max(1) as f64;
+    let asked: Vec<Query<'_>> = (0..n).map(|at| queries[at * queries.len() / n]).collect();
+    let scale = queries.len() as f64 / n.max(1) as f64;
 
     let mut rounds = vec![Vec::new(); rankers.len()];
     for _ in 0..budget.repeats.max(1) {
         let round = Instant::now();
         for (ranker, times) in rankers.iter().zip(&mut rounds) {
-            times.push(time(|| ranker.rank(queries, top))?);
+            times.push(time(|| ranker.rank(&asked, top))?);
         }
         // Half of the time is for the requests; no round starts that would overrun.
         if began.elapsed() + round.elapsed() > limit / 2 {
@@ -94,7 +92,6 @@ pub fn latency(
         }
     }
 
-    let queries = all;
     let mut singles = vec![Vec::new(); rankers.len()];
     let requests = if queries.is_empty() { 0 } else { budget.requests };
     let began = Instant::now();

@@ -77,7 +77,11 @@ pub fn recommend(
             (Some(users), _) => Asked::Users(ids::known(&loaded.artefact.users, &users, "user")?),
             (_, Some(log)) => {
                 let log = log.into_log("the histories", &ReadOptions::default())?;
-                Asked::histories(log, &loaded.artefact.items).0
+                let (asked, unknown) = Asked::histories(log, &loaded.artefact.items);
+                if unknown > 0 {
+                    screen.say(format!("{unknown} rows are on items that the artefact does not know; they are passed over"));
+                }
+                asked
             }
             _ => Asked::everyone(&loaded),
         };

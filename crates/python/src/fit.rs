@@ -11,8 +11,8 @@ use rankstill::artefact::About;
 use rankstill::core::registry;
 use rankstill::core::train::train;
 use rankstill::core::{
-    ColdStart, Distiller, Error, Fit, Model as CoreModel, Packed, Recipe, TeacherRecipe, Trace,
-    UnderPath as _,
+    ColdStart, Distiller, Error, Fit, Model as CoreModel, Objective, Packed, Recipe, TeacherRecipe,
+    Trace, UnderPath as _,
 };
 use rankstill::distill::self_taught::{SELF, SelfTeaching};
 use rankstill::distill::{StateSelection, Teacher};
@@ -42,29 +42,22 @@ pub fn fit(
     let metrics = metrics(validate)?;
     let name = name.unwrap_or(kind);
     let (model, states) = Task::default().run_shown(py, (progress, name), |task| {
-        let mut watch = epochs(task, &*recipe, 0.0);
-        let valid = |model: &dyn CoreModel| validation(&metrics, data, name, model);
-        let early = !data.data.split.valid.is_empty();
-        let fit = &mut Fit {
-            validate: early.then_some(&valid),
-            watch: Some(&mut watch),
-            stop: task.stop().clone(),
-            ..Fit::seeded(seed)
-        };
-        if states == 0 {
-            return Ok((recipe.fit(&data.ground.train, fit)?.into(), None));
-        }
-        let selection = StateSelection::default();
-        let teacher = Teacher::fit_shared_with_states(
-            name,
-            Arc::clone(&recipe),
-            &data.ground.train,
-            &selection,
-            states,
-            fit,
-        )?;
-        let model = teacher.model().map(Arc::clone).ok_or(Error::Interrupted)?;
-        Ok((model, Some(teacher)))
+        watched(task, &*recipe, 0.0, (data, name, &metrics), seed, |fit| {
+            if states == 0 {
+                return Ok((recipe.fit(&data.ground.train, fit)?.into(), None));
+            }
+            let selection = StateSelection::default();
+            let teacher = Teacher::fit_shared_with_states(
+                name,
+                Arc::clone(&recipe),
+                &data.ground.train,
+                &selection,
+                states,
+                fit,
+            )?;
+            let model = teacher.model().map(Arc::clone).ok_or(Error::Interrupted)?;
+            Ok((model, Some(teacher)))
+        })
     })?;
     let about =
         About { name, kind, config: recipe.config(), card: card("train", data, seed, None) };
@@ -135,20 +128,15 @@ pub fn distil(
         };
         let ground = &data.ground;
         let cases = student.cases(&ground.train);
-        let mut watch = epochs(task, &*recipe, if alone { 0.0 } else { RECORDING });
-        let valid = |model: &dyn CoreModel| validation(&metrics, data, name, model);
-        let early = !data.data.split.valid.is_empty();
-        let fit = &mut Fit {
-            validate: early.then_some(&valid),
-            watch: Some(&mut watch),
-            stop: task.stop().clone(),
-            ..Fit::seeded(seed)
+        let learn = |objective: Box<dyn Objective>, from: f64| {
+            watched(task, &*recipe, from, (data, name, &metrics), seed, |fit| {
+                Ok(Arc::from(train(student, &ground.train, &cases, objective, fit)?))
+            })
         };
         if let Some(settings) = &by_itself {
             let (method, recipe) = (Arc::clone(&method), Arc::clone(&recipe));
             let objective = settings.objective(method, recipe, &ground.train, &cases);
-            let objective = objective.under("self_teaching")?;
-            return Ok(Arc::from(train(student, &ground.train, &cases, objective, fit)?));
+            return learn(objective.under("self_teaching")?, 0.0);
         }
         let traces = teachers.iter().enumerate().map(|(at, teacher)| {
             let mut progress = |done: usize, total: usize| {
@@ -167,8 +155,7 @@ pub fn distil(
             return Err(ConfigError::new_err(problem).into());
         }
         let own = student.objective(&ground.train);
-        let objective = method.teach(own, &cases, &traces).under("method")?;
-        Ok(Arc::from(train(student, &ground.train, &cases, objective, fit)?))
+        learn(method.teach(own, &cases, &traces).under("method")?, RECORDING)
     })?;
     let card = card("distill", data, seed, Some(resolved));
     let about = About { name, kind, config: recipe.config(), card };
@@ -181,9 +168,25 @@ pub fn distil(
 /// The share of a bar that stands for the recording of teachers' lists.
 const RECORDING: f64 = 0.2;
 
-fn epochs<'a>(task: &'a Task, recipe: &dyn Recipe, from: f64) -> Epochs<'a> {
+/// A fit that moves the bar of `task` on from a share of it, stops with it, and is validated where there is a validation part.
+fn watched<T>(
+    task: &Task,
+    recipe: &dyn Recipe,
+    from: f64,
+    (data, name, metrics): (&Dataset, &str, &Metrics),
+    seed: u64,
+    work: impl FnOnce(&mut Fit<'_>) -> T,
+) -> T {
     let epochs = recipe.training_plan().map_or(1, |plan| plan.epochs);
-    Epochs { task, from, epochs, note: recipe.kind().to_owned() }
+    let mut watch = Epochs { task, from, epochs, note: recipe.kind().to_owned() };
+    let valid = |model: &dyn CoreModel| validation(metrics, data, name, model);
+    let early = !data.data.split.valid.is_empty();
+    work(&mut Fit {
+        validate: early.then_some(&valid),
+        watch: Some(&mut watch),
+        stop: task.stop().clone(),
+        ..Fit::seeded(seed)
+    })
 }
 
 fn metrics(validate: &str) -> Result<Metrics> {

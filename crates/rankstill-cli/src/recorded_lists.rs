@@ -85,7 +85,7 @@ pub fn record(
             let queries: Vec<Query<'_>> = block.clone().map(query).collect();
             let answers = teacher.rank(&queries, &top)?;
             trace::check(&said.teacher, &answers, &queries, top.k, train.n_items())?;
-            write(answers.into())?;
+            write(&answers.into())?;
             bar.at((block.end - rows.start) as u64);
             if interrupted() {
                 return Err(Error::Interrupted);

@@ -171,7 +171,7 @@ impl AnswersHeader {
     /// # Errors
     /// When the disk is full.
     pub fn write(&self, path: &Path, answers: &Answers) -> Result<()> {
-        self.write_part(path, 0, |write| write(answers.clone()))
+        self.write_part(path, 0, |write| write(answers))
     }
 
     /// Writes a file of the rows from `first` on of a larger one ([`AnswersFile::open_part`]), atomically. `fill` gives the rows, some at
@@ -183,13 +183,13 @@ impl AnswersHeader {
         &self,
         path: &Path,
         first: u64,
-        fill: impl FnOnce(&mut dyn FnMut(Answers) -> Result<()>) -> Result<()>,
+        fill: impl FnOnce(&mut dyn FnMut(&Answers) -> Result<()>) -> Result<()>,
     ) -> Result<()> {
         let mut file = BufWriter::new(atomic_write::AtomicFile::create(path)?);
         file.write_all(&self.bytes()).map_err(Error::io(path))?;
         let mut row = first;
         fill(&mut |answers| {
-            self.write_rows(&mut file, row, &answers).map_err(Error::io(path))?;
+            self.write_rows(&mut file, row, answers).map_err(Error::io(path))?;
             row += answers.len() as u64;
             Ok(())
         })?;
@@ -432,8 +432,8 @@ mod tests {
         let mut joined = header(7).bytes().to_vec();
         for (name, rows) in [("a", 0..3), ("b", 3..7)] {
             let (first, n) = (u64::from(rows.start), u64::from(rows.end - rows.start));
-            let each = |write: &mut dyn FnMut(Answers) -> Result<()>| {
-                rows.clone().try_for_each(|row| write(rankings(row..row + 1)))
+            let each = |write: &mut dyn FnMut(&Answers) -> Result<()>| {
+                rows.clone().try_for_each(|row| write(&rankings(row..row + 1)))
             };
             header(n).write_part(&path(name), first, each).unwrap();
             joined.extend_from_slice(&fs::read(path(name)).unwrap()[HEADER_LEN..]);
@@ -443,7 +443,7 @@ mod tests {
             assert!(other.to_string().contains("row 0 does not match its checksum"), "{other}");
         }
         assert_eq!(joined, fs::read(path("whole")).unwrap());
-        let full = |_: &mut dyn FnMut(Answers) -> Result<()>| Err(Error::Interrupted);
+        let full = |_: &mut dyn FnMut(&Answers) -> Result<()>| Err(Error::Interrupted);
         assert!(header(1).write_part(&path("c"), 0, full).is_err() && !path("c").exists());
     }
 
