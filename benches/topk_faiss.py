@@ -7,11 +7,12 @@ Vectors are random normal, Rankstill's worst case. Rankstill excludes each query
 least of the rounds: keep the machine otherwise idle.
 """
 
+import os
 import re
 import subprocess
 import time
 
-from peers import arguments, bench, use_threads
+from peers import DATA, arguments, bench, use_threads
 
 N_USERS, N_ITEMS, K = 29_858, 40_981, 100
 
@@ -47,8 +48,9 @@ def main():
 def rankstill(binary, threads, dim):
     """Seconds for the masked top-100 of random vectors, and the output line with them."""
     command = [binary, "--bench", str(threads), str(dim)]
-    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    line = next(line for line in text.splitlines() if "random" in line)
+    environment = {**os.environ, "RANKSTILL_DATA": str(DATA)}
+    text = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+    line = next(line for line in text.splitlines() if " random:" in line)
     return float(re.search(r"masked ([0-9.]+) s", line).group(1)), line
 
 

@@ -25,12 +25,13 @@ import time
 import tomllib
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results"
 FIGURES = ROOT / "docs" / "figures"
-PAGES = ["README.md", "docs/results.md", "docs/compress.md", "docs/serving.md", "docs/defaults.md"]
+PAGES = ["README.md", "docs/results.md", "docs/results-appendix.md", "docs/compress.md", "docs/serving.md", "docs/defaults.md"]
 # What decides the figures of a run, beside its command.
 CODE = ["core/src", "data/src", "distill/src", "models/src", "eval/src/metric", "rankstill-cli/src/experiment"]
 # What only shows them, and tests.
@@ -90,7 +91,11 @@ def fingerprint(name: str, root: Path = ROOT) -> str:
             digest.update("\n".join(line for line in lines if line and not line.startswith("//")).encode())
     for word in shlex.split(specs()[name]["command"]):
         if word.startswith(("experiments/", "benches/")):
-            digest.update((root / word).read_bytes())
+            path = root / word
+            digest.update(path.read_bytes())
+            while base := re.search(r'^base = "(.*)"$', path.read_text(), re.MULTILINE):
+                path = path.parent / base[1]
+                digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
 
@@ -116,8 +121,6 @@ def make(name: str, out: Path, program: str | None) -> None:
     data = Path(os.environ.get("RANKSTILL_DATA", ROOT.parent / "shared" / "data"))
     words = [word.format(data=data, out=out) for word in shlex.split(spec["command"])]
     seeds = ["--seeds", ",".join(map(str, spec["seeds"]))] if "seeds" in spec else []
-    if words[0] == "run":  # an experiment has its seeds from the start; a search is timed with one
-        words, seeds = words + seeds, []
     print(f"\n== {name}: rankstill {' '.join(words)}", flush=True)
     notes = out.with_name(out.name + ".timing.json")
     before = json.loads(notes.read_text()) if notes.exists() else {"seconds": 0.0, "megabytes": 0.0, "timed": False}
@@ -297,6 +300,7 @@ def caption(runs: list[Run]) -> str:
 
 LOGS = ["ml-100k", "citeulike-t", "amazon-beauty", "gowalla-tail", "gowalla"]
 BOTH = ["ndcg@10", "recall@20"]
+FRONTIERS = ["frontier", "frontier-gowalla", "frontier-ml-100k", "frontier-amazon-beauty"]
 
 
 def compress_short() -> tuple[str, list[Run]]:
@@ -392,11 +396,11 @@ def quickstart() -> tuple[str, list[Run]]:
     return markdown(["model", "nDCG@10", "Recall@20", "bytes in memory", "a request"], rows), [run]
 
 
-def frontier() -> tuple[str, list[Run]]:
+def frontier(name: str) -> tuple[str, list[Run]]:
     """The best taught model and the best rival within so many bytes an item."""
-    run = load("frontier")
-    first, second = "recall@50", "ndcg@50"
-    ensemble = run.row("ensemble")
+    run = load(name)
+    first, second = run.made["metrics"][:2]
+    ensemble = run.rows["Ensemble"]
 
     def origin(row):
         while "like" in row:
@@ -415,9 +419,36 @@ def frontier() -> tuple[str, list[Run]]:
                 [f"{best['name']} ({best['bytes_per_item']:.0f} B)", figure(best, first), figure(best, second)] if best else ["", "", ""]
             )
         rows.append([f"at most {limit:.0f}", *cells])
-    header = ["bytes an item", "the best taught", "R@50", "N@50", "the best rival", "R@50", "N@50"]
-    table = markdown(header, rows)
-    return table, [run]
+    names = [spoken_metric(metric) for metric in (first, second)]
+    header = ["bytes an item", "the best taught", *names, "the best rival", *names]
+    return markdown(header, rows), [run]
+
+
+def spoken_metric(name: str) -> str:
+    return name.replace("recall", "Recall").replace("ndcg", "nDCG")
+
+
+def frontier_rows(name: str) -> tuple[str, list[Run]]:
+    """Every row of a chart."""
+    run = load(name)
+    first, second = run.made["metrics"][:2]
+    ensemble = run.rows["Ensemble"]
+    rows = [
+        [
+            f"`{row['name']}`",
+            f"{row['bytes_per_item']:,.{1 if row['bytes_per_item'] < 100 else 0}f}",
+            whole(row["bytes_per_user"]),
+            whole(row["request_us"]) if "request_us" in row else "",
+            figure(row, first),
+            figure(row, second),
+            kept(row, ensemble, [first]),
+            lasted(row.get("seconds")),
+        ]
+        for row in run.rows.values()
+    ]
+    names = [spoken_metric(metric) for metric in (first, second)]
+    header = ["model", "bytes an item", "bytes a user", "a request, us", *names, f"of the ensemble's {names[0]}", "fitting"]
+    return markdown(header, rows), [run]
 
 
 # Recall@20 and nDCG@20 on LightGCN's split of Gowalla, and who says so.
@@ -433,9 +464,11 @@ PUBLISHED = {
 
 
 def gowalla_untrained() -> tuple[str, list[Run]]:
-    run = load("gowalla-untrained")
+    run = load("frontier-gowalla")
     rows = []
     for name, row in run.rows.items():
+        if row["role"] not in ("baseline", "teacher"):
+            continue
         recall, ndcg, source = PUBLISHED.get(name, (None, None, ""))
         published = " / ".join(number(value) if value else "?" for value in (recall, ndcg)) if recall else ""
         difference = f"{100 * (mean(row, 'recall@20') / recall - 1):+.1f}%" if recall else ""
@@ -459,7 +492,8 @@ TABLES = {
     "compress": compress_full,
     "compress-quick": compress_quick,
     "quickstart": quickstart,
-    "frontier": frontier,
+    **{name: partial(frontier, name) for name in FRONTIERS},
+    **{f"{name}-rows": partial(frontier_rows, name) for name in FRONTIERS},
     "gowalla-untrained": gowalla_untrained,
 }
 

@@ -56,7 +56,7 @@ fn main() {
 
 /// Of every third user up to a thousand, and of all items. Says how good the model is.
 fn vectors(data: &Gowalla) -> Result<(Vec<f32>, Vec<f32>)> {
-    let recipe = ImplicitAls { l2: 100.0, l2_exponent: 1.0, ..ImplicitAls::default() };
+    let recipe = ImplicitAls { dim: DIM, ..ImplicitAls::default() };
     let model = recipe.fit(&data.train, &mut Fit::seeded(1))?;
     println!("model_recall {:.4}", data.measure(&*model)?.0);
     let factored = model.factored().expect("products of vectors");

@@ -2,7 +2,7 @@
 //! model itself.
 //!
 //! ```sh
-//! cargo run --release -p rankstill-models --example compress -- citeulike-t '{"kind": "implicit_als", "l2": 100, "l2_exponent": 1}' [seed] [kind]
+//! cargo run --release -p rankstill-models --example compress -- citeulike-t '{"kind": "implicit_als"}' [seed] [kind]
 //! ```
 //! The folder below `$RANKSTILL_DATA` or `../shared/data` has `train.tsv`, `valid.tsv` and `test.tsv` with a user and an item a line. Lists
 //! of 50 for the test part; items of the other two parts are not recommended.

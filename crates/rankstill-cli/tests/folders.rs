@@ -223,6 +223,21 @@ fn a_flipped_bit_is_refused_by_name_and_there_is_a_way_on() {
 }
 
 #[test]
+fn a_run_with_more_seeds_adds_them() {
+    let (root, file) = in_folder(EXPERIMENT);
+    let (whole, grown) = (root.path().join("whole"), root.path().join("grown"));
+    ok(run(&file, &whole).args(["--seeds", "1,2"]));
+    ok(run(&file, &grown).args(["--seeds", "1"]));
+    let first = grown.join("models/MF/seed-1/artefact/manifest.json");
+    let made = fs::metadata(&first).unwrap().modified().unwrap();
+    ok(run(&file, &grown).args(["--seeds", "1,2"]));
+    assert_same(&lasting(&whole), &lasting(&grown), "seeds one after the other");
+    assert_eq!(fs::metadata(&first).unwrap().modified().unwrap(), made, "the first seed is kept");
+    let refused = fails(run(&file, &grown).args(["--seeds", "2"]));
+    assert!(refused.contains("belongs to a different experiment"), "{refused}");
+}
+
+#[test]
 fn a_model_of_another_seed_is_not_taken_for_this_ones() {
     let (root, file) = in_folder(EXPERIMENT);
     let out = root.path().join("run");

@@ -23,7 +23,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let data = args.next().map_or_else(Data::toy, |folder| Data::read(Path::new(&folder)))?;
     let bits: Vec<u32> = args.filter_map(|bits| bits.parse().ok()).collect();
     let bits = if bits.is_empty() { vec![0, 1, 2] } else { bits };
-    let als = ImplicitAls { dim: 128, l2: 100.0, l2_exponent: 1.0, ..ImplicitAls::default() };
+    let als = ImplicitAls { dim: 128, ..ImplicitAls::default() };
     let teachers = [
         Teacher::fit("ALS", als, &data.train, &mut Fit::seeded(1))?,
         Teacher::fit("UserKNN", UserKnn::default(), &data.train, &mut Fit::seeded(1))?,

@@ -119,6 +119,27 @@ pub fn has_times(spec: &DataSpec, screen: &Screen) -> Result<bool> {
     Ok(hinted(read, "--set read.")?.log.times.is_some())
 }
 
+/// How much more the items' shares of the test part vary than those of a part that is drawn at random from all rows: 1 if it may be
+/// such a part. Pearson's dispersion over the items with at least five rows.
+#[must_use]
+pub fn test_dispersion(data: &Dataset) -> f64 {
+    let mut test = vec![0_u32; data.split.train.n_items()];
+    let targets = data.split.test.iter().flat_map(|case| case.targets);
+    targets.for_each(|&item| test[item as usize] += 1);
+    let mut rows = data.split.train.popularity();
+    let others = data.split.valid.iter().flat_map(|case| case.targets);
+    others.for_each(|&item| rows[item as usize] += 1);
+    let total: u32 = rows.iter().zip(&test).map(|(other, test)| other + test).sum();
+    let share = f64::from(test.iter().sum::<u32>()) / f64::from(total.max(1));
+    let squares = rows.iter().zip(&test).filter(|(other, test)| *other + *test >= 5);
+    let squares = squares.map(|(other, test)| {
+        let rows = f64::from(other + test);
+        (f64::from(*test) - share * rows).powi(2) / (rows * share * (1.0 - share))
+    });
+    let (sum, items) = squares.fold((0.0, 0.0), |(sum, items), square| (sum + square, items + 1.0));
+    if items == 0.0 { 1.0 } else { sum / items }
+}
+
 /// Whether every row trains by intent, so that there is nothing to measure.
 #[must_use]
 pub fn all_rows_train(data: &Dataset) -> bool {

@@ -4,7 +4,7 @@
 use super::details::{self, Ground, HEAD};
 use super::plan::ExperimentPlan;
 use super::report::ModelResults;
-use super::run_folder::{claim, folder_names, write};
+use super::run_folder::{adds_seeds, claim, folder_names, write};
 use super::session::{KnownFits, Session, Setting};
 use super::spec::FitOn;
 use super::titles::Titles;
@@ -15,7 +15,7 @@ use rankstill::eval::report::{EnsembleReport, FigureReport};
 use rankstill::eval::{Report, Role};
 use std::path::Path;
 
-/// Runs `plan` in the folder `out`, or resumes an earlier run of the same experiment there.
+/// Runs `plan` in the folder `out`, or resumes an earlier run of the same experiment there, which may have had fewer seeds.
 ///
 /// # Errors
 /// If `out` holds another experiment, the data or a setting do not fit, the user interrupts, or writing fails.
@@ -23,7 +23,8 @@ pub fn run(plan: &ExperimentPlan, out: &Path, screen: &Screen) -> Result<Report>
     let metrics = measure::Metrics::parse(&plan.spec.evaluate)?; // before the work, not after it
     figure::check(plan, &metrics)?;
     titles(plan, screen)?;
-    let _lock = claim(&plan.resolved()?, out, screen)?;
+    let resolved = plan.resolved()?;
+    let _lock = claim(&resolved, |found| adds_seeds(&resolved, found), out, screen)?;
     run_claimed(plan, out, screen, Preface::default())
 }
 

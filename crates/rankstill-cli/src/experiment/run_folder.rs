@@ -8,12 +8,30 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 /// Takes the folder for this process and writes the resolved experiment into it. A folder that already holds one must hold the same
-/// one. What killed processes left there goes.
+/// one, or one that this one `continues`. What killed processes left there goes.
 ///
 /// # Errors
 /// If another process writes there, `out` holds something else, or writing fails.
-pub(super) fn claim(resolved: &str, out: &Path, screen: &Screen) -> Result<Lock> {
-    claim_as(EXPERIMENT, resolved, |_| false, out, screen)
+pub(super) fn claim(
+    resolved: &str,
+    continues: impl Fn(&str) -> bool,
+    out: &Path,
+    screen: &Screen,
+) -> Result<Lock> {
+    claim_as(EXPERIMENT, resolved, continues, out, screen)
+}
+
+/// Whether two files of settings differ in their `seeds` only, the later one having those of the earlier one and more.
+pub(super) fn adds_seeds(later: &str, earlier: &str) -> bool {
+    let split = |text: &str| -> Option<(toml::Table, Vec<toml::Value>)> {
+        let mut settings: toml::Table = text.parse().ok()?;
+        let seeds = settings.remove("seeds")?.as_array()?.clone();
+        Some((settings, seeds))
+    };
+    let (Some((later, more)), Some((earlier, seeds))) = (split(later), split(earlier)) else {
+        return false;
+    };
+    later == earlier && more.starts_with(&seeds)
 }
 
 /// The same with `text` in a file of this name, which takes the place of another text that it `continues`.

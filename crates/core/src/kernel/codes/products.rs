@@ -2,6 +2,10 @@
 //! centres. A query makes one table of products with the centres for each part; an item's score is the sum of one number from
 //! each table (asymmetric distance computation).
 //!
+//! **Lengths.** Centres are means, so a decoded vector is shorter than the item's, the more so the fewer parts there are, and an unpopular
+//! item's more than a popular one's. One more byte an item, a multiple of one step, restores the length: the score is the sum times the
+//! byte times the step. (A deviation from the paper, whose distances need no lengths.)
+//!
 //! **256 centres** are a byte a part, tables of `f32`, one look-up a part, added in the order of the parts.
 //!
 //! **16 centres** are half a byte, tables of 16 bytes that stay in registers: one shuffle looks 64 items up (Andre, Kermarrec & Le
@@ -28,6 +32,15 @@ pub struct Products {
     /// 256 centres: `[block][part][64]` bytes. 16 centres: `[block][two parts][64]` bytes, the first part in the lower half; byte
     /// 4 l + v is item 16 v + l, so that whole vectors of sums belong to consecutive items.
     codes: Buffer,
+    lengths: Option<Lengths>,
+}
+
+/// How much longer than their decoded vectors the items are.
+struct Lengths {
+    /// Of an item whose byte is 1.
+    step: f32,
+    /// `[block][64]`, in the order of 16 centres' codes.
+    bytes: Buffer,
 }
 
 /// More parts would overflow sums of 16 bits.
@@ -73,6 +86,74 @@ impl Products {
         }
     }
 
+    /// Restores the lengths of these items, the ones that were coded, by a byte each.
+    ///
+    /// # Panics
+    /// When the shape differs.
+    pub fn restore_lengths(&mut self, items: Rows<'_>) {
+        assert!(items.n() == self.n_items && items.dim() == self.dim);
+        self.lengths = None; // so that vectors are decoded as they are
+        let squared = |x: &[f32]| x.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>();
+        let mut decoded = vec![0.0; self.dim];
+        let ratios: Vec<f32> = (0..self.n_items)
+            .map(|item| {
+                self.decode(item, &mut decoded);
+                let (own, now) = (squared(items.row(item)), squared(&decoded));
+                if now > 0.0 { ((own / now).sqrt() as f32).min(MOST_LONGER) } else { 0.0 }
+            })
+            .collect();
+        let step = ratios.iter().fold(0.0f32, |most, ratio| most.max(*ratio)) / 255.0;
+        let mut bytes = Buffer::zeros(self.n_items.div_ceil(BLOCK) * BLOCK / 4);
+        for (item, ratio) in ratios.iter().enumerate() {
+            bytes.bytes_mut()[place_of_length(item)] = (ratio / step).round() as u8; // 0 / 0: 0
+        }
+        self.lengths = Some(Lengths { step, bytes });
+    }
+
+    /// The step, and the words of the bytes, of restored lengths.
+    #[must_use]
+    pub fn lengths(&self) -> Option<(f32, Vec<u32>)> {
+        self.lengths.as_ref().map(|lengths| (lengths.step, words(&lengths.bytes)))
+    }
+
+    /// With lengths of [`Products::lengths`]; `None` when they do not fit.
+    #[must_use]
+    pub fn with_lengths(mut self, step: f32, words: &[u32]) -> Option<Self> {
+        let most = MOST_LONGER / 255.0;
+        let mut bytes = Buffer::zeros(self.n_items.div_ceil(BLOCK) * BLOCK / 4);
+        if words.len() != bytes.bytes().len() / 4 || !(0.0..=most).contains(&step) {
+            return None;
+        }
+        put(words, &mut bytes);
+        self.lengths = Some(Lengths { step, bytes });
+        Some(self)
+    }
+
+    /// The scores of a block's items, by their lengths.
+    #[inline(always)]
+    fn lengthened<S: Simd>(
+        &self,
+        s: S,
+        block: usize,
+        mut scores: [S::F; VECTORS],
+    ) -> [S::F; VECTORS] {
+        let Some(lengths) = &self.lengths else { return scores };
+        let words = &lengths.bytes.bytes()[block * BLOCK..][..BLOCK];
+        // SAFETY: 64 bytes.
+        let words = unsafe { s.load_int_ptr(words.as_ptr().cast()) };
+        let (low, step) = (s.splat_int(0xff), s.splat(lengths.step));
+        let bytes = [
+            s.and_int(words, low),
+            s.and_int(s.shr(words, 8), low),
+            s.and_int(s.shr(words, 16), low),
+            s.shr(words, 24),
+        ];
+        for (score, byte) in scores.iter_mut().zip(bytes) {
+            *score = s.mul(*score, s.mul(s.to_float(byte), step));
+        }
+        scores
+    }
+
     fn empty((n_items, dim): (usize, usize), parts: usize, n_centres: usize) -> Option<Self> {
         assert!(n_centres == 16 || n_centres == 256, "{n_centres} centres");
         assert!(n_items < u32::MAX as usize, "{n_items} items are more than 32-bit ids can name");
@@ -86,6 +167,7 @@ impl Products {
             n_centres,
             centres: vec![0.0; n_centres.checked_mul(dim)?],
             codes: Buffer::zeros(0),
+            lengths: None,
         };
         table.codes = Buffer::zeros(n_items.div_ceil(BLOCK) * table.block_bytes() / 4);
         Some(table)
@@ -111,9 +193,7 @@ impl Products {
         }
         let mut read = Self::empty((n_items, dim), parts, n_centres)?;
         read.centres.copy_from_slice(centres);
-        for (to, word) in read.codes.bytes_mut().chunks_exact_mut(4).zip(codes) {
-            to.copy_from_slice(&word.to_ne_bytes());
-        }
+        put(codes, &mut read.codes);
         Some(read)
     }
 
@@ -126,8 +206,7 @@ impl Products {
     /// All codes, in words.
     #[must_use]
     pub fn codes(&self) -> Vec<u32> {
-        let words = self.codes.bytes().chunks_exact(4);
-        words.map(|word| u32::from_ne_bytes(word.try_into().expect("four bytes"))).collect()
+        words(&self.codes)
     }
 
     /// Number of parts.
@@ -173,8 +252,7 @@ impl Products {
         if self.n_centres == 256 {
             (block + part * BLOCK + lane, 0)
         } else {
-            let byte = lane % LANES * 4 + lane / LANES;
-            (block + part / 2 * BLOCK + byte, 4 * (part % 2) as u32)
+            (block + part / 2 * BLOCK + byte_of(lane), 4 * (part % 2) as u32)
         }
     }
 
@@ -237,6 +315,29 @@ fn words_of_block(parts: usize, n_centres: usize) -> usize {
     BLOCK / 4 * if n_centres == 256 { parts } else { parts.div_ceil(2) }
 }
 
+/// More would be for vectors next to 0, and would make the steps coarse for all others.
+const MOST_LONGER: f32 = 4.0;
+
+/// The byte of an item of a block where whole vectors of 16 items are the same bytes of 16 words.
+fn byte_of(lane: usize) -> usize {
+    lane % LANES * 4 + lane / LANES
+}
+
+fn place_of_length(item: usize) -> usize {
+    item / BLOCK * BLOCK + byte_of(item % BLOCK)
+}
+
+fn words(bytes: &Buffer) -> Vec<u32> {
+    let words = bytes.bytes().chunks_exact(4);
+    words.map(|word| u32::from_ne_bytes(word.try_into().expect("four bytes"))).collect()
+}
+
+fn put(words: &[u32], bytes: &mut Buffer) {
+    for (to, word) in bytes.bytes_mut().chunks_exact_mut(4).zip(words) {
+        to.copy_from_slice(&word.to_ne_bytes());
+    }
+}
+
 impl CodeTable for Products {
     fn n_items(&self) -> usize {
         self.n_items
@@ -247,11 +348,13 @@ impl CodeTable for Products {
     }
 
     fn bytes(&self) -> usize {
-        self.codes.bytes().len() + 4 * self.centres.len()
+        let lengths = self.lengths.as_ref().map_or(0, |lengths| lengths.bytes.bytes().len() + 4);
+        self.codes.bytes().len() + 4 * self.centres.len() + lengths
     }
 
     fn n_numbers(&self) -> usize {
-        self.n_items * self.parts + self.centres.len()
+        let lengths = if self.lengths.is_some() { self.n_items + 1 } else { 0 };
+        self.n_items * self.parts + self.centres.len() + lengths
     }
 
     fn decode(&self, item: usize, out: &mut [f32]) {
@@ -262,6 +365,10 @@ impl CodeTable for Products {
             let range = self.range(part);
             let centres = &self.centres[self.centres_of(part)];
             out[range.clone()].copy_from_slice(&centres[code * range.len()..][..range.len()]);
+        }
+        if let Some(lengths) = &self.lengths {
+            let times = f32::from(lengths.bytes.bytes()[place_of_length(item)]) * lengths.step;
+            out.iter_mut().for_each(|x| *x *= times);
         }
     }
 
@@ -303,7 +410,7 @@ impl Scores for OfBytes<'_> {
         for (score, out) in scores.iter_mut().zip(out.chunks_exact(LANES)) {
             *score = s.load(out);
         }
-        scores
+        self.table.lengthened(s, block, scores)
     }
 }
 
@@ -341,6 +448,6 @@ impl Scores for OfHalves<'_> {
         for (score, sum) in scores.iter_mut().zip(sums) {
             *score = s.add(s.mul(s.to_float(sum), step), base);
         }
-        scores
+        self.table.lengthened(s, block, scores)
     }
 }

@@ -211,6 +211,7 @@ fn products_are_sums_of_their_parts() {
             let (centres, codes) = (table.centres(), table.codes());
             let read = Products::from_parts((n, dim), parts, n_centres, centres, &codes).unwrap();
             conforms(&read, tolerance, true);
+            restored_lengths_are_the_items(read, rows, tolerance);
             if n_centres == 256 && n <= 256 {
                 // A centre for each item: nothing is lost, but for points that rounding cannot tell apart.
                 let mut decoded = vec![0.0; dim];
@@ -230,6 +231,54 @@ fn products_are_sums_of_their_parts() {
     assert!(Products::from_parts((4, 3), 2, 16, &[0.0; 48], &[0; 16]).is_some());
     assert!(Products::from_parts((4, 3), 2, 16, &[0.0; 48], &[0; 15]).is_none());
     assert!(Products::from_parts((4, 3), 2, 16, &[f32::NAN; 48], &[0; 16]).is_none());
+}
+
+/// To half a step, and what is read again is the same.
+fn restored_lengths_are_the_items(mut table: Products, items: Rows<'_>, tolerance: f32) {
+    let (n, dim) = (items.n(), items.dim());
+    let (centres, codes) = (table.centres().to_vec(), table.codes());
+    let (parts, n_centres) = (table.parts(), centres.len() / dim);
+    let length = |x: &[f32]| x.iter().map(|x| x * x).sum::<f32>().sqrt();
+    let decoded = |table: &Products, item| {
+        let mut decoded = vec![0.0; dim];
+        table.decode(item, &mut decoded);
+        decoded
+    };
+    let before: Vec<f32> = (0..n).map(|item| length(&decoded(&table, item))).collect();
+    let bytes = table.bytes();
+    table.restore_lengths(items);
+    assert_eq!(table.bytes(), bytes + n.div_ceil(64) * 64 + 4);
+    conforms(&table, 4.0 * tolerance, true);
+    let (step, words) = table.lengths().unwrap();
+    for (item, before) in before.iter().enumerate() {
+        let restored = decoded(&table, item);
+        // At most four times as long as it was.
+        let error = (length(&restored) - length(items.row(item)).min(4.0 * before)).abs();
+        assert!(error <= (0.51 * step * before).max(1e-6), "{item}: {error}");
+    }
+    let fresh = || Products::from_parts((n, dim), parts, n_centres, &centres, &codes).unwrap();
+    let read = fresh().with_lengths(step, &words).unwrap();
+    for item in 0..n {
+        assert_eq!(decoded(&read, item), decoded(&table, item));
+    }
+    assert!(fresh().with_lengths(step, &words[1..]).is_none());
+    assert!(fresh().with_lengths(f32::NAN, &words).is_none());
+    assert!(fresh().with_lengths(-1.0, &words).is_none());
+}
+
+#[test]
+fn items_of_length_zero_score_zero_once_lengths_are_restored() {
+    let mut items = vectors(300, 8, 1);
+    items[80..160].fill(0.0);
+    let rows = Rows::dense(&items, 300, 8);
+    for n_centres in [256, 16] {
+        let mut table = Products::fit(rows, 4, n_centres, 5, 1).unwrap();
+        table.restore_lengths(rows);
+        let mut scores = vec![0.0; 300];
+        table.scores(&vectors(1, 8, 2), &mut scores);
+        assert!(scores[10..20].iter().all(|score| *score == 0.0));
+        assert!(scores[20..].iter().any(|score| *score != 0.0));
+    }
 }
 
 #[test]

@@ -24,7 +24,7 @@ use super::plan::{ExperimentPlan, Source};
 use super::recordings::Recordings;
 use super::report::ModelResults;
 use super::run::Preface;
-use super::run_folder::{claim_as, folder_names, human_size, write};
+use super::run_folder::{adds_seeds, claim_as, folder_names, human_size, write};
 use super::session::{Needs, Session, Setting};
 use super::spec::{DataSpec, Spec};
 use super::teaching::kept_epochs;
@@ -54,18 +54,6 @@ pub struct Request {
     pub effort: Effort,
     /// The first is that of the search; the final models are fitted with each.
     pub seeds: Vec<u64>,
-}
-
-impl Request {
-    /// Whether it asks for what the text of an earlier request asks for, and more seeds: its search is kept.
-    fn adds_seeds_to(&self, earlier: &str) -> bool {
-        let Ok(mut earlier) = toml::from_str::<Self>(earlier) else { return false };
-        if !self.seeds.starts_with(&earlier.seeds) {
-            return false;
-        }
-        earlier.seeds.clone_from(&self.seeds);
-        toml::to_string(&earlier).ok() == toml::to_string(self).ok()
-    }
 }
 
 /// How much is tried: numbers of settings, not seconds, so that the same effort gives the same models.
@@ -117,8 +105,8 @@ const WHOLE_LADDER_ROWS: usize = 100_000;
 /// If `out` holds something else, the log or a setting is wrong, nothing is within the budget, the user interrupts, or writing fails.
 pub fn compress(request: &Request, out: &Path, screen: &Screen) -> Result<Report> {
     let text = toml::to_string_pretty(request)?;
-    let continues = |found: &str| request.adds_seeds_to(found);
-    let _lock = claim_as(REQUEST, &text, continues, out, screen)?;
+    // More seeds keep the search.
+    let _lock = claim_as(REQUEST, &text, |found| adds_seeds(&text, found), out, screen)?;
     let data = data::open(&request.data, &out.join("data"), screen)?;
     for (part, cases) in [("validation", &data.split.valid), ("test", &data.split.test)] {
         ensure!(
@@ -126,6 +114,8 @@ pub fn compress(request: &Request, out: &Path, screen: &Screen) -> Result<Report
             "data.split: leaves no user with a {part} item, and students are chosen by the one and measured by the other"
         );
     }
+    let mut notes: Vec<String> = drawn_unlike_test(request, &data).into_iter().collect();
+    notes.iter().for_each(|note| screen.say(note));
     let search = Search { request, data: &data, out: &out.join(SEARCH), screen };
     let shape = search.shape();
     search.announce(&shape)?;
@@ -140,8 +130,19 @@ pub fn compress(request: &Request, out: &Path, screen: &Screen) -> Result<Report
     if std::fs::read_to_string(&path).ok().as_ref() != Some(&resolved) {
         write(&path, &resolved)?;
     }
-    let preface = Preface { notes: choice.reasons, ensembles: ladder.report.ensembles };
-    run::run_claimed(&plan, out, screen, preface)
+    notes.splice(0..0, choice.reasons);
+    run::run_claimed(&plan, out, screen, Preface { notes, ensembles: ladder.report.ensembles })
+}
+
+/// What is to be said where validation rows were drawn at random and the test part was not: what is best for the former need not be so for
+/// the latter (on LightGCN's Gowalla split a teacher that loses there wins here by far).
+fn drawn_unlike_test(request: &Request, data: &Dataset) -> Option<String> {
+    let drawn = request.data.split.options.get("valid_from_train")?.as_f64()? > 0.0;
+    let dispersion = data::test_dispersion(data);
+    (drawn && dispersion > 1.5).then(|| format!(
+        "note: the test part is no random part of the rows (the items' shares of it vary {dispersion:.1} times as much), but the validation part \
+         is one: what it chooses need not be the best for the test part; a --valid that was made like the test part would choose better"
+    ))
 }
 
 const REQUEST: &str = "compress.toml";

@@ -42,7 +42,7 @@ pub fn tune(mut tree: Value, only: &[String], out: &Path, screen: &Screen) -> Re
     let first = search.plan_all(&tree)?; // reports every wrong setting before any work
     let mut resolved: Value = toml::from_str(&first.resolved()?)?;
     resolved["tune"] = without_nulls(serde_json::to_value(&search.tune)?);
-    let _lock = claim(&toml::to_string_pretty(&resolved)?, out, screen)?;
+    let _lock = claim(&toml::to_string_pretty(&resolved)?, |_| false, out, screen)?;
     let data = data::open(&search.spec.data, &out.join("data"), screen)?;
     ensure!(
         !data.split.valid.is_empty(),
