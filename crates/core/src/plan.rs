@@ -134,8 +134,11 @@ pub struct EpochReport {
     pub loss: f64,
     /// The validation value, if this epoch was validated.
     pub valid: Option<f64>,
-    /// Whether that value is the best so far.
+    /// Whether that value is the best so far, of those after epochs.
     pub best: bool,
+    /// The validation value of what training began with, where that [is good already](crate::Trainable::begins_fitted).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<f64>,
     /// Training time without validation.
     pub seconds: f64,
 }

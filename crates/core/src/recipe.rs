@@ -67,7 +67,13 @@ pub trait Trainable: ModelConfig {
     /// The model's own loss.
     fn objective(&self, train: &Interactions) -> Box<dyn Objective>;
 
-    /// A model with random parameters.
+    /// Whether training begins with a model that is good already, not with a random one. Then it is validated too, and kept where no
+    /// epoch is better.
+    fn begins_fitted(&self) -> bool {
+        false
+    }
+
+    /// The model that training begins with; of most recipes with random parameters.
     ///
     /// # Errors
     /// When the settings do not work on these data.

@@ -65,6 +65,15 @@ pub fn train<T: Trainable + ?Sized>(
         fit.watch.note(&note);
     }
     at.seed = fit.seed;
+    let fresh = at.epoch == 0 && at.row == 0;
+    if let Some(validate) = fit.validate
+        && fresh
+        && plan.patience > 0
+        && recipe.begins_fitted()
+    {
+        learner.settle();
+        at.start = Some(validate(&*learner)?);
+    }
     let order = EpochOrder::new(cases, plan.sampling);
     let mut saved = Instant::now();
 
@@ -116,6 +125,7 @@ pub fn train<T: Trainable + ?Sized>(
             loss,
             valid,
             best: is_best,
+            start: at.start,
             seconds,
         };
         (at.epoch, at.row, at.loss) = (at.epoch + 1, 0, 0.0);
@@ -129,6 +139,9 @@ pub fn train<T: Trainable + ?Sized>(
         if flow.is_break() && !over {
             return Err(Error::Interrupted);
         }
+    }
+    if at.start.is_some_and(|start| at.best.is_none_or(|best| start >= best)) {
+        return Ok(recipe.init(train, fit.seed)?);
     }
     match best {
         Some(tensors) => recipe.load(&tensors),
@@ -211,6 +224,9 @@ struct Position {
     /// Their summed loss.
     loss: f64,
     best: Option<f64>,
+    /// Of what training began with.
+    #[serde(default)]
+    start: Option<f64>,
     /// Validations since the best one.
     stale: usize,
     stopped: bool,

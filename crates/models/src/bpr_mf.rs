@@ -59,7 +59,7 @@ pub enum Start {
     #[default]
     Random,
     /// Those of a short run of [`crate::ImplicitAls`] on the same log, scaled to what a logarithm of odds looks like: it takes seconds and
-    /// saves most of the epochs.
+    /// saves most of the epochs. Where no epoch is better on validation data, they are what is kept.
     Als,
 }
 
@@ -162,6 +162,10 @@ impl Trainable for BprMf {
 
     fn objective(&self, train: &Interactions) -> Box<dyn Objective> {
         Box::new(Sampled::new(self.loss.clone(), train))
+    }
+
+    fn begins_fitted(&self) -> bool {
+        self.start == Start::Als
     }
 
     fn init(&self, train: &Arc<Interactions>, seed: u64) -> Result<Box<dyn Learner>> {

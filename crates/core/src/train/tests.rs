@@ -228,6 +228,85 @@ fn the_best_model_is_kept_and_patience_ends_the_run() {
     assert_eq!(kept.to_bits(), two_epochs.to_bits());
 }
 
+/// A [`Count`] that begins with 7, which is a model.
+#[derive(Serialize)]
+struct FromSeven(Plan);
+
+impl Trainable for FromSeven {
+    fn plan(&self) -> &Plan {
+        &self.0
+    }
+    fn cases(&self, train: &Interactions) -> Cases {
+        Cases::each_interaction(train)
+    }
+    fn objective(&self, _train: &Interactions) -> Box<dyn Objective> {
+        Box::new(AddsIndex)
+    }
+    fn begins_fitted(&self) -> bool {
+        true
+    }
+    fn init(&self, _train: &Arc<Interactions>, _seed: u64) -> Result<Box<dyn Learner>> {
+        Ok(Box::new(Counter(7.0)))
+    }
+    fn resume(&self, _: &Arc<Interactions>, state: &Tensors) -> Result<Box<dyn Learner>> {
+        Ok(Box::new(Counter(state.f32s("number", 1)?[0])))
+    }
+}
+
+impl ModelConfig for FromSeven {
+    fn kind(&self) -> &'static str {
+        "from_seven"
+    }
+    fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
+        Ok(Box::new(Counter(tensors.f32s("number", 1)?[0])))
+    }
+    fn memory(&self, _: usize, _: usize, _: usize) -> u64 {
+        4
+    }
+}
+
+#[test]
+fn what_training_began_with_is_kept_where_no_epoch_is_better() {
+    let plan =
+        Plan { epochs: 3, batch_size: 50, validate_every: 1, patience: 3, ..Plan::default() };
+    for (start, kept) in [(0.5, true), (0.4, true), (0.3, false)] {
+        let values = [start, 0.2, 0.4, 0.1];
+        let looks = RefCell::new(0);
+        let validate = |_: &dyn Model| {
+            *looks.borrow_mut() += 1;
+            Ok(values[*looks.borrow() - 1])
+        };
+        let mut fit = Fit { validate: Some(&validate), ..Fit::seeded(5) };
+        let model = crate::Recipe::fit(&FromSeven(plan.clone()), &log(), &mut fit).unwrap();
+        assert_eq!(model.tensors().f32s("number", 1).unwrap()[0] == 7.0, kept, "{start}");
+        assert_eq!(*looks.borrow(), 4);
+    }
+    // The same bits where a run is stopped after its start was the best.
+    let kept = RefCell::new(None);
+    let save = |text: &str, tensors: &Tensors| {
+        *kept.borrow_mut() = Some((text.to_owned(), tensors.clone()));
+        Ok(())
+    };
+    let load = || Ok(kept.borrow().clone());
+    let worse = RefCell::new(1.0);
+    let validate = |_: &dyn Model| {
+        *worse.borrow_mut() /= 2.0;
+        Ok(*worse.borrow())
+    };
+    let run = |stop: Option<usize>| {
+        let mut watch = stop.map(StopAfter);
+        let watch = watch.as_mut().map(|watch| watch as &mut dyn Watch);
+        let checkpoints = Some(Checkpointing { save: &save, load: &load, every: Duration::ZERO });
+        let validate = Some(&validate as &crate::Validate<'_>);
+        let mut fit = Fit { watch, checkpoints, validate, ..Fit::seeded(5) };
+        crate::Recipe::fit(&FromSeven(plan.clone()), &log(), &mut fit)
+    };
+    assert!(matches!(run(Some(2)), Err(Error::Interrupted)));
+    let model = run(None).unwrap();
+    assert_eq!(model.tensors().f32s("number", 1).unwrap()[0], 7.0);
+    assert!(run(None).is_ok(), "from its end");
+}
+
 #[test]
 fn a_checkpoint_of_another_seed_is_refused() {
     let text = serde_json::to_string(&Position { seed: 4, ..Position::default() }).unwrap();

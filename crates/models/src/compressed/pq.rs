@@ -140,7 +140,7 @@ fn load(tensors: &Tensors, parts: usize, n_centres: usize) -> Result<Products> {
     let table = Products::from_parts(shape, parts, n_centres, centres, codes);
     let problem = || format!("{} words are not codes of shape {shape:?}", codes.len());
     let table = table.ok_or_else(|| Error::Tensor { name: "codes".into(), problem: problem() })?;
-    if tensors.get("lengths").is_none() {
+    if tensors.get("lengths").or(tensors.get("length_step")).is_none() {
         return Ok(table); // `length = false`, or of a version that kept none
     }
     let (step, lengths) = (tensors.f32s("length_step", 1)?[0], tensors.u32s("lengths")?);

@@ -87,7 +87,15 @@ impl<'a> Fitting<'a> {
             progress.stale += 1;
             progress.stopped = progress.stale >= recipe.patience;
         }
-        let report = EpochReport { epoch, epochs: recipe.iterations, loss, valid, best, seconds };
+        let report = EpochReport {
+            epoch,
+            epochs: recipe.iterations,
+            loss,
+            valid,
+            best,
+            start: None,
+            seconds,
+        };
         let rows = self.model.users.len() / self.model.stride;
         let stop =
             fit.watch.epoch(&report, &self.model)?.is_break() || fit.watch.step(epoch, rows, rows);

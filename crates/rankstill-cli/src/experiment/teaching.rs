@@ -28,15 +28,18 @@ pub(super) fn untaught(planned: &PlannedModel, seed: u64, folder: &Path) -> Resu
     }))
 }
 
-/// The epochs that a model was trained for, up to the state that was kept: the best one where it was validated, else the last.
-/// `None` for models that do not train by epochs.
+/// The epochs that a model was trained for, up to the state that was kept: the best one where it was validated, else the last; 0 where
+/// none was better than what training began with. `None` for models that do not train by epochs.
 ///
 /// # Errors
 /// When the lines of the epochs are damaged.
 pub(super) fn kept_epochs(folder: &Path) -> Result<Option<usize>> {
     let epochs = epochs::reports(folder)?;
-    let best = epochs.iter().rev().find(|epoch| epoch.best).or(epochs.last());
-    Ok(best.map(|epoch| epoch.epoch + 1))
+    let Some(kept) = epochs.iter().rev().find(|epoch| epoch.best).or(epochs.last()) else {
+        return Ok(None);
+    };
+    let started_better = kept.start.zip(kept.valid).is_some_and(|(start, best)| start >= best);
+    Ok(Some(if started_better { 0 } else { kept.epoch + 1 }))
 }
 
 #[cfg(test)]
@@ -66,7 +69,15 @@ mod tests {
         let kept = |best: &[bool]| {
             let line = |(epoch, &best): (usize, &bool)| {
                 let report =
-                    EpochReport { epoch, epochs: 9, loss: 0.5, valid: None, best, seconds: 0.1 };
+                    EpochReport {
+                        epoch,
+                        epochs: 9,
+                        loss: 0.5,
+                        valid: None,
+                        best,
+                        start: None,
+                        seconds: 0.1,
+                    };
                 serde_json::to_string(&report).unwrap() + "\n"
             };
             let text: String = best.iter().enumerate().map(line).collect();

@@ -120,7 +120,7 @@ impl TunedModel {
             let parts: Vec<String> = key.split('.').map(str::to_owned).collect();
             _ = put(&mut tree, &parts, value.clone());
         }
-        if fixed_epochs && picked.best_epoch > 0 {
+        if fixed_epochs && picked.epochs > 0 {
             _ = put(&mut tree, &["train".into(), "epochs".into()], picked.best_epoch.into());
         }
         tree
@@ -172,8 +172,8 @@ impl Tuned {
         write(&out.join("best.toml"), &self.fragment(fixed_epochs)?)?;
         if fixed_epochs {
             for found in &self.models {
-                let epochs = found.picked().best_epoch;
-                if epochs > 0 {
+                let Trial { epochs: trained, best_epoch: epochs, .. } = *found.picked();
+                if trained > 0 {
                     let parts = ["models", &found.name, "train", "epochs"].map(str::to_owned);
                     put(&mut tree, &parts, epochs.into())?;
                 }

@@ -63,6 +63,8 @@ struct Line {
     epoch: usize,
     /// At a regular validation of the plan.
     valid: Option<f64>,
+    /// Of what training began with.
+    start: Option<f64>,
     /// At the end of a rung, if the plan has no validation there.
     paused: Option<f64>,
 }
@@ -256,8 +258,12 @@ fn validated(
         }
         let stopped = plan.patience > 0 && stale >= plan.patience;
         if epochs == goal || stopped {
-            let found =
-                if plan.patience > 0 { best } else { line.paused.map(|value| (value, epochs)) };
+            let start = line.start.map(|value| (value, 0));
+            let found = match best {
+                _ if plan.patience == 0 => line.paused.map(|value| (value, epochs)),
+                Some((best, _)) if start.is_some_and(|(start, _)| start >= best) => start,
+                best => best,
+            };
             return Ok(found.map(|(value, best_epoch)| Validated { value, epochs, best_epoch }));
         }
     }
