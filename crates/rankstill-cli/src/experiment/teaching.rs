@@ -68,16 +68,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let kept = |best: &[bool]| {
             let line = |(epoch, &best): (usize, &bool)| {
-                let report =
-                    EpochReport {
-                        epoch,
-                        epochs: 9,
-                        loss: 0.5,
-                        valid: None,
-                        best,
-                        start: None,
-                        seconds: 0.1,
-                    };
+                let report = EpochReport {
+                    epoch,
+                    epochs: 9,
+                    loss: 0.5,
+                    valid: None,
+                    best,
+                    start: None,
+                    seconds: 0.1,
+                };
                 serde_json::to_string(&report).unwrap() + "\n"
             };
             let text: String = best.iter().enumerate().map(line).collect();
