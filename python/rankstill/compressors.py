@@ -129,6 +129,7 @@ class Pq(Compressor):
         parts: Parts that a vector is cut into. Default: 8.
         centres: Centres of a part: 256 or 16. Default: 256.
         rounds: Rounds of k-means. Default: 25.
+        length: Whether items keep their length. Default: True.
 
     Example:
         >>> rk.compressors.Pq(parts=8).parts
@@ -140,6 +141,7 @@ class Pq(Compressor):
     parts: int
     centres: int
     rounds: int
+    length: bool
 
     def __init__(
         self,
@@ -147,6 +149,7 @@ class Pq(Compressor):
         parts: int = default(8),
         centres: int = default(256),
         rounds: int = default(25),
+        length: bool = default(True),
     ) -> None:
         self._read(locals())
 
@@ -158,6 +161,7 @@ class Opq(Compressor):
         parts: Parts that a vector is cut into. Default: 8.
         centres: Centres of a part: 256 or 16. Default: 256.
         rounds: Rounds of k-means. Default: 25.
+        length: Whether items keep their length. Default: True.
 
     Example:
         >>> rk.compressors.Opq(parts=8).parts
@@ -169,6 +173,7 @@ class Opq(Compressor):
     parts: int
     centres: int
     rounds: int
+    length: bool
 
     def __init__(
         self,
@@ -176,6 +181,7 @@ class Opq(Compressor):
         parts: int = default(8),
         centres: int = default(256),
         rounds: int = default(25),
+        length: bool = default(True),
     ) -> None:
         self._read(locals())
 
