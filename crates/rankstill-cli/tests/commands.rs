@@ -323,7 +323,13 @@ fn a_teacher_that_ranks_few_users_says_so_and_its_file_has_options_of_reading() 
     assert!(said.contains(warning), "{said}");
     let report: Value =
         serde_json::from_str(&fs::read_to_string(out.join("report.json")).unwrap()).unwrap();
-    assert_eq!(report["models"][1]["warnings"][0], warning);
+    // So few lists teach nothing: what training began with is the best.
+    let warnings = report["models"][1]["warnings"].as_array().unwrap();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(
+        warnings[0].as_str().unwrap().contains("no epoch was better than what training began with")
+    );
+    assert_eq!(warnings[1], warning);
     assert_eq!(report["settings"]["models"]["teacher few"]["read"]["delimiter"], ";");
     let (mut command, _) = distill("guessed", &["--format", "csv", "--set", "read.delimiter=;"]);
     let said = String::from_utf8(command.output().unwrap().stderr).unwrap();

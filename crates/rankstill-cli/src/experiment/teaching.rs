@@ -18,6 +18,13 @@ pub(super) fn untaught(planned: &PlannedModel, seed: u64, folder: &Path) -> Resu
         )));
     };
     let Some(kept) = kept_epochs(folder)? else { return Ok(None) };
+    if kept == 0 {
+        return Ok(Some(format!(
+            "with seed {seed} no epoch was better than what training began with, which is kept: it is not distilled; what {} teaches does not \
+             help by the validation metric",
+            distil.kind
+        )));
+    }
     Ok((kept <= from).then(|| {
         format!(
             "with seed {seed} the model of epoch {kept} was best and is kept, and {} first teaches in epoch {}: it is the student alone, not \
