@@ -1,6 +1,6 @@
 //! Product quantisation of the items (Jegou, Douze & Schmid, TPAMI 2011): `parts` bytes an item with 256 centres, half of that with 16.
 //! Queries stay exact (asymmetric), and a byte an item restores its length, in which popularity is: on CiteULike-t (iALS-64, 8 parts)
-//! Recall@50 rises from 91% to 95% of the exact model's. See [`rankstill_core::kernel::codes::Products`].
+//! Recall@50 rises from 90% to 94% of the exact model's. See [`rankstill_core::kernel::codes::Products`].
 //!
 //! `opq` rotates the items first so that less is lost (optimised product quantisation, non-parametric; Ge, He, Ke & Sun, CVPR 2013): fit
 //! centres, then the rotation nearest to what maps items to their decoded vectors, and so on; k-means goes on from its last centres.
