@@ -31,10 +31,15 @@ def bench(package, name):
     return ROOT / said.rsplit("(", 1)[1].split(")")[0]
 
 
+def said_by(command):
+    """What one of our programs prints."""
+    environment = {**os.environ, "RANKSTILL_DATA": str(DATA)}
+    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+
+
 def figures(command):
     """The `name value` lines that one of our programs prints."""
-    environment = {**os.environ, "RANKSTILL_DATA": str(DATA)}
-    said = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+    said = said_by(command)
     pairs = [line.split() for line in said.splitlines()]
     found = [(pair[0], float(pair[1])) for pair in pairs if len(pair) == 2]
     return found or sys.exit(said)

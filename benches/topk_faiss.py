@@ -7,12 +7,10 @@ Vectors are random normal, Rankstill's worst case. Rankstill excludes each query
 least of the rounds: keep the machine otherwise idle.
 """
 
-import os
 import re
-import subprocess
 import time
 
-from peers import DATA, arguments, bench, use_threads
+from peers import arguments, bench, said_by, use_threads
 
 N_USERS, N_ITEMS, K = 29_858, 40_981, 100
 
@@ -47,9 +45,7 @@ def main():
 
 def rankstill(binary, threads, dim):
     """Seconds for the masked top-100 of random vectors, and the output line with them."""
-    command = [binary, "--bench", str(threads), str(dim)]
-    environment = {**os.environ, "RANKSTILL_DATA": str(DATA)}
-    text = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+    text = said_by([binary, "--bench", str(threads), str(dim)])
     line = next(line for line in text.splitlines() if " random:" in line)
     return float(re.search(r"masked ([0-9.]+) s", line).group(1)), line
 

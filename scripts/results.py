@@ -421,9 +421,11 @@ def frontier(name: str) -> tuple[str, list[Run]]:
         rows.append([f"at most {limit:.0f}", *cells])
     names = [spoken_metric(metric) for metric in (first, second)]
     header = ["bytes an item", "the best taught", *names, "the best rival", *names]
-    chosen = [f"{one['name']} {one['weight']}" for one in (run.made["ensembles"] or [{"members": []}])[0]["members"] if one["weight"]]
-    who = f"\n\nThe ensemble (how often each counts, seed {run.made['seeds'][0]}): {', '.join(chosen)}." if chosen else ""
-    return markdown(header, rows) + who, [run]
+    table = markdown(header, rows)
+    for one in run.made["ensembles"]:
+        chosen = ", ".join(f"{member['name']} {member['weight']}" for member in one["members"] if member["weight"])
+        table += f"\n\nThe ensemble (how often each counts, seed {run.made['seeds'][0]}): {chosen}."
+    return table, [run]
 
 
 def spoken_metric(name: str) -> str:
@@ -460,7 +462,6 @@ def frontier_rows(name: str) -> tuple[str, list[Run]]:
 PUBLISHED = {
     "POP": (0.0416, 0.0317, "BARS leaderboard"),
     "UserKNN": (None, None, ""),
-    "iALS": (None, None, ""),
     "ItemCF": (0.1570, 0.1214, "BARS leaderboard"),
     "SLIM": (0.1699, 0.1382, "BARS leaderboard"),
     "EASE": (0.1765, 0.1467, "BARS leaderboard"),
@@ -468,16 +469,15 @@ PUBLISHED = {
     "Turbo-CF": (0.1835, None, "its paper"),
     "BSPM-LM": (0.1901, 0.1570, "its paper"),
     "BSPM-EM": (0.1920, 0.1597, "its paper"),
+    "iALS": (None, None, ""),
 }
 
 
 def gowalla_untrained() -> tuple[str, list[Run]]:
     run = load("frontier-gowalla")
     rows = []
-    for name, row in run.rows.items():
-        if name not in PUBLISHED:
-            continue
-        recall, ndcg, source = PUBLISHED.get(name, (None, None, ""))
+    for name, (recall, ndcg, source) in PUBLISHED.items():
+        row = run.rows[name]
         published = " / ".join(number(value) if value else "?" for value in (recall, ndcg)) if recall else ""
         difference = f"{100 * (mean(row, 'recall@20') / recall - 1):+.1f}%" if recall else ""
         rows.append([name, pair(row, ["recall@20", "ndcg@20"]), published, difference, source, lasted(row.get("seconds"))])

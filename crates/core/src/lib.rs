@@ -44,7 +44,7 @@ pub use learn::{Grad, Learner, Objective, Row, Scores};
 pub use lists::Lists;
 pub use model::{Model, ServingBytes};
 pub use packed::{Packed, Precision, PrecisionUse, rank_rows, target_ranks_in_rows};
-pub use plan::{Checkpointing, EpochReport, Fit, Plan, Sampling, Validate, Watch};
+pub use plan::{Checkpointing, EpochReport, Fit, Plan, Sampling, Validate, Watch, keeps_start};
 pub use rank::{Factored, Factors, HistorySum, ItemSet, Ranker, Scorer, Search, TopK};
 pub use rankings::Rankings;
 pub use recipe::{Configured, ModelConfig, Recipe, Trainable};

@@ -143,6 +143,12 @@ pub struct EpochReport {
     pub seconds: f64,
 }
 
+/// Whether what training began with is kept, and not the best epoch: by its validation value and that epoch's, where they were looked at.
+#[must_use]
+pub fn keeps_start(start: Option<f64>, best: Option<f64>) -> bool {
+    start.is_some_and(|start| best.is_none_or(|best| start >= best))
+}
+
 /// Where a run's state is kept between two steps.
 pub struct Checkpointing<'a> {
     /// Writes a state so that it replaces the last one completely or not at all.

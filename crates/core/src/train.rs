@@ -5,6 +5,7 @@ mod order;
 
 pub use co_training::CoTraining;
 
+use crate::plan::keeps_start;
 use crate::{
     Batch, Cases, EpochReport, Error, Fit, Interactions, Learner, Lists, Model, Objective, Plan,
     Recipe, Result, Tensors, Trainable, Watch,
@@ -140,7 +141,8 @@ pub fn train<T: Trainable + ?Sized>(
             return Err(Error::Interrupted);
         }
     }
-    if at.start.is_some_and(|start| at.best.is_none_or(|best| start >= best)) {
+    if keeps_start(at.start, at.best) {
+        // A function of log and seed, which no checkpoint has to carry.
         return Ok(recipe.init(train, fit.seed)?);
     }
     match best {

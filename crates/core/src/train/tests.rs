@@ -10,8 +10,9 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq)]
 struct Counter(f32);
 
+/// With the number that is good to begin with, if there is one; otherwise it begins with 0.
 #[derive(Serialize)]
-struct Count(Plan);
+struct Count(Plan, Option<f32>);
 
 struct AddsIndex;
 
@@ -73,8 +74,11 @@ impl Trainable for Count {
     fn objective(&self, _train: &Interactions) -> Box<dyn Objective> {
         Box::new(AddsIndex)
     }
+    fn begins_fitted(&self) -> bool {
+        self.1.is_some()
+    }
     fn init(&self, _train: &Arc<Interactions>, _seed: u64) -> Result<Box<dyn Learner>> {
-        Ok(Box::new(Counter(0.0)))
+        Ok(Box::new(Counter(self.1.unwrap_or(0.0))))
     }
     fn resume(&self, _: &Arc<Interactions>, state: &Tensors) -> Result<Box<dyn Learner>> {
         Ok(Box::new(Counter(state.f32s("number", 1)?[0])))
@@ -122,7 +126,7 @@ fn a_run_stopped_after_any_step_and_resumed_ends_in_the_same_bits() {
 
 fn stopped_and_resumed(sampling: Sampling) {
     let plan = Plan { epochs: 3, sampling, batch_size: 8, validate_every: 1, patience: 1 };
-    let recipe = Count(plan);
+    let recipe = Count(plan, None);
     let whole = fit(&recipe, None);
     for stop in 1..=21 {
         let kept = RefCell::new(None);
@@ -161,7 +165,7 @@ fn a_case_that_comes_again_draws_afresh_only_where_cases_come_again() {
     }
     for (sampling, seldom) in [(Sampling::Cases, 50), (Sampling::Users, 25)] {
         let plan = Plan { epochs: 1, sampling, batch_size: 1, ..Plan::default() };
-        let (recipe, log) = (Count(plan), log());
+        let (recipe, log) = (Count(plan, None), log());
         let notes = Arc::default();
         let objective = Box::new(Notes(Arc::clone(&notes)));
         let mut fit = Fit::seeded(5);
@@ -192,7 +196,7 @@ fn what_is_taught_by_query_sees_each_query_of_a_batch_once() {
         }
     }
     let plan = Plan { epochs: 1, batch_size: 20, ..Plan::default() };
-    let (recipe, log, notes) = (Count(plan), log(), Arc::default());
+    let (recipe, log, notes) = (Count(plan, None), log(), Arc::default());
     let objective = Box::new(Once(Arc::clone(&notes)));
     let mut fit = Fit::seeded(5);
     train(&recipe, &log, &recipe.cases(&log), objective, &mut fit).unwrap();
@@ -222,47 +226,10 @@ fn the_best_model_is_kept_and_patience_ends_the_run() {
         *looks += 1;
         Ok(values[*looks - 1])
     };
-    let kept = fit(&Count(plan.clone()), Some(&validate));
+    let kept = fit(&Count(plan.clone(), None), Some(&validate));
     assert_eq!(*looks.borrow(), 5, "0.5 is best, and three looks after it are not better");
-    let two_epochs = fit(&Count(Plan { epochs: 2, ..plan }), None);
+    let two_epochs = fit(&Count(Plan { epochs: 2, ..plan }, None), None);
     assert_eq!(kept.to_bits(), two_epochs.to_bits());
-}
-
-/// A [`Count`] that begins with 7, which is a model.
-#[derive(Serialize)]
-struct FromSeven(Plan);
-
-impl Trainable for FromSeven {
-    fn plan(&self) -> &Plan {
-        &self.0
-    }
-    fn cases(&self, train: &Interactions) -> Cases {
-        Cases::each_interaction(train)
-    }
-    fn objective(&self, _train: &Interactions) -> Box<dyn Objective> {
-        Box::new(AddsIndex)
-    }
-    fn begins_fitted(&self) -> bool {
-        true
-    }
-    fn init(&self, _train: &Arc<Interactions>, _seed: u64) -> Result<Box<dyn Learner>> {
-        Ok(Box::new(Counter(7.0)))
-    }
-    fn resume(&self, _: &Arc<Interactions>, state: &Tensors) -> Result<Box<dyn Learner>> {
-        Ok(Box::new(Counter(state.f32s("number", 1)?[0])))
-    }
-}
-
-impl ModelConfig for FromSeven {
-    fn kind(&self) -> &'static str {
-        "from_seven"
-    }
-    fn load(&self, tensors: &Tensors) -> Result<Box<dyn Model>> {
-        Ok(Box::new(Counter(tensors.f32s("number", 1)?[0])))
-    }
-    fn memory(&self, _: usize, _: usize, _: usize) -> u64 {
-        4
-    }
 }
 
 #[test]
@@ -277,10 +244,12 @@ fn what_training_began_with_is_kept_where_no_epoch_is_better() {
             Ok(values[*looks.borrow() - 1])
         };
         let mut fit = Fit { validate: Some(&validate), ..Fit::seeded(5) };
-        let model = crate::Recipe::fit(&FromSeven(plan.clone()), &log(), &mut fit).unwrap();
+        let model = crate::Recipe::fit(&Count(plan.clone(), Some(7.0)), &log(), &mut fit).unwrap();
         assert_eq!(model.tensors().f32s("number", 1).unwrap()[0] == 7.0, kept, "{start}");
         assert_eq!(*looks.borrow(), 4);
     }
+    let none = Count(Plan { epochs: 0, ..plan.clone() }, Some(7.0));
+    assert_eq!(fit(&none, None), 7.0, "to fit it again on more rows");
     // The same bits where a run is stopped after its start was the best.
     let kept = RefCell::new(None);
     let save = |text: &str, tensors: &Tensors| {
@@ -299,7 +268,7 @@ fn what_training_began_with_is_kept_where_no_epoch_is_better() {
         let checkpoints = Some(Checkpointing { save: &save, load: &load, every: Duration::ZERO });
         let validate = Some(&validate as &crate::Validate<'_>);
         let mut fit = Fit { watch, checkpoints, validate, ..Fit::seeded(5) };
-        crate::Recipe::fit(&FromSeven(plan.clone()), &log(), &mut fit)
+        crate::Recipe::fit(&Count(plan.clone(), Some(7.0)), &log(), &mut fit)
     };
     assert!(matches!(run(Some(2)), Err(Error::Interrupted)));
     let model = run(None).unwrap();

@@ -119,25 +119,31 @@ pub fn has_times(spec: &DataSpec, screen: &Screen) -> Result<bool> {
     Ok(hinted(read, "--set read.")?.log.times.is_some())
 }
 
-/// How much more the items' shares of the test part vary than those of a part that is drawn at random from all rows: 1 if it may be
-/// such a part. Pearson's dispersion over the items with at least five rows.
+/// [`dispersion`] of the test part.
 #[must_use]
 pub fn test_dispersion(data: &Dataset) -> f64 {
-    let mut test = vec![0_u32; data.split.train.n_items()];
-    let targets = data.split.test.iter().flat_map(|case| case.targets);
-    targets.for_each(|&item| test[item as usize] += 1);
-    let mut rows = data.split.train.popularity();
-    let others = data.split.valid.iter().flat_map(|case| case.targets);
-    others.for_each(|&item| rows[item as usize] += 1);
-    let total: u32 = rows.iter().zip(&test).map(|(other, test)| other + test).sum();
-    let share = f64::from(test.iter().sum::<u32>()) / f64::from(total.max(1));
-    let squares = rows.iter().zip(&test).filter(|(other, test)| *other + *test >= 5);
-    let squares = squares.map(|(other, test)| {
-        let rows = f64::from(other + test);
-        (f64::from(*test) - share * rows).powi(2) / (rows * share * (1.0 - share))
-    });
-    let (sum, items) = squares.fold((0.0, 0.0), |(sum, items), square| (sum + square, items + 1.0));
-    if items == 0.0 { 1.0 } else { sum / items }
+    let (mut test, mut others) =
+        (vec![0; data.split.train.n_items()], data.split.train.popularity());
+    for (cases, counts) in [(&data.split.test, &mut test), (&data.split.valid, &mut others)] {
+        let targets = cases.iter().flat_map(|case| case.targets);
+        targets.for_each(|&item| counts[item as usize] += 1);
+    }
+    dispersion(&test, &others)
+}
+
+/// How much more the items' shares of a part vary than those of a part that is drawn at random from all rows: about 1 if it is such a
+/// part. Pearson's dispersion over the items with at least five rows; the numbers are those of each item's rows, in the part and outside.
+fn dispersion(part: &[u32], others: &[u32]) -> f64 {
+    let all = |counts: &[u32]| counts.iter().map(|&count| f64::from(count)).sum::<f64>();
+    let share = all(part) / (all(part) + all(others));
+    let items: Vec<f64> = part
+        .iter()
+        .zip(others)
+        .map(|(&part, &other)| (f64::from(part), f64::from(part) + f64::from(other)))
+        .filter(|(_, rows)| *rows >= 5.0)
+        .map(|(part, rows)| (part - share * rows).powi(2) / (rows * share * (1.0 - share)))
+        .collect();
+    if items.is_empty() { 1.0 } else { items.iter().sum::<f64>() / items.len() as f64 }
 }
 
 /// Whether every row trains by intent, so that there is nothing to measure.
@@ -194,4 +200,19 @@ fn resolved(spec: &DataSpec) -> Result<rankstill::data::dataset::PrepareSettings
     let mut settings = spec.settings();
     settings.split = settings.split.resolve()?.1;
     Ok(settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_dispersed_as_its_items_shares_vary() {
+        // A quarter of each item's rows.
+        assert!(dispersion(&[5, 10, 1], &[15, 30, 3]).abs() < 1e-12);
+        // Half of 40 rows: 10 expected of each item, whose variance is 20 / 4; the third has too few rows.
+        let by_hand = (4.0 * 4.0 + 4.0 * 4.0) / 5.0 / 2.0;
+        assert!((dispersion(&[14, 6, 2], &[6, 14, 2]) - by_hand).abs() < 1e-12);
+        assert!((dispersion(&[1], &[1]) - 1.0).abs() < 1e-12, "no item tells");
+    }
 }

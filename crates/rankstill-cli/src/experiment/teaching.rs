@@ -3,6 +3,7 @@
 use super::epochs;
 use super::plan::{PlannedModel, Source};
 use anyhow::Result;
+use rankstill::core::keeps_start;
 use std::path::Path;
 
 /// Why the student that was kept in `folder` is the one that its method has not taught; `None` if it was taught, or is no student.
@@ -45,8 +46,7 @@ pub(super) fn kept_epochs(folder: &Path) -> Result<Option<usize>> {
     let Some(kept) = epochs.iter().rev().find(|epoch| epoch.best).or(epochs.last()) else {
         return Ok(None);
     };
-    let started_better = kept.start.zip(kept.valid).is_some_and(|(start, best)| start >= best);
-    Ok(Some(if started_better { 0 } else { kept.epoch + 1 }))
+    Ok(Some(if keeps_start(kept.start, kept.valid) { 0 } else { kept.epoch + 1 }))
 }
 
 #[cfg(test)]
@@ -73,15 +73,15 @@ mod tests {
         let spec: Spec = serde_json::from_value(spec).unwrap();
         let plan = ExperimentPlan::new(spec).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let kept = |best: &[bool]| {
+        let kept_after = |start: Option<f64>, best: &[bool]| {
             let line = |(epoch, &best): (usize, &bool)| {
                 let report = EpochReport {
                     epoch,
                     epochs: 9,
                     loss: 0.5,
-                    valid: None,
+                    valid: start.map(|_| 0.5),
                     best,
-                    start: None,
+                    start,
                     seconds: 0.1,
                 };
                 serde_json::to_string(&report).unwrap() + "\n"
@@ -90,12 +90,17 @@ mod tests {
             fs::write(folder.path().join(EPOCHS), text).unwrap();
             untaught(&plan.models[plan.at("S")], 7, folder.path()).unwrap()
         };
+        let kept = |best: &[bool]| kept_after(None, best);
         let second = kept(&[true, true, false, false]).unwrap();
         assert!(second.contains("seed 7 the model of epoch 2"), "{second}");
         assert!(second.contains("teaches in epoch 3"), "{second}");
         assert_eq!(kept(&[true, true, true]), None);
         assert_eq!(kept(&[false, false, false]), None, "without validation the last is kept");
         assert!(kept(&[false, false]).is_some());
+        let start = kept_after(Some(0.5), &[true, false, false]).unwrap();
+        assert!(start.contains("no epoch was better than what training began with"), "{start}");
+        assert_eq!(kept_epochs(folder.path()).unwrap(), Some(0));
+        assert_eq!(kept_after(Some(0.4), &[true, true, true]), None, "what was taught is better");
         assert_eq!(untaught(&plan.models[plan.at("T")], 7, folder.path()).unwrap(), None);
         let never = untaught(&plan.models[plan.at("0")], 7, folder.path()).unwrap().unwrap();
         assert!(never.contains("ftd teaches is 0"), "{never}");

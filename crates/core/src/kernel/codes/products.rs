@@ -103,7 +103,7 @@ impl Products {
             })
             .collect();
         let step = ratios.iter().fold(0.0f32, |most, ratio| most.max(*ratio)) / 255.0;
-        let mut bytes = Buffer::zeros(self.n_items.div_ceil(BLOCK) * BLOCK / 4);
+        let mut bytes = self.no_lengths();
         for (item, ratio) in ratios.iter().enumerate() {
             bytes.bytes_mut()[place_of_length(item)] = (ratio / step).round() as u8; // 0 / 0: 0
         }
@@ -120,13 +120,18 @@ impl Products {
     #[must_use]
     pub fn with_lengths(mut self, step: f32, words: &[u32]) -> Option<Self> {
         let most = MOST_LONGER / 255.0;
-        let mut bytes = Buffer::zeros(self.n_items.div_ceil(BLOCK) * BLOCK / 4);
+        let mut bytes = self.no_lengths();
         if words.len() != bytes.bytes().len() / 4 || !(0.0..=most).contains(&step) {
             return None;
         }
         put(words, &mut bytes);
         self.lengths = Some(Lengths { step, bytes });
         Some(self)
+    }
+
+    /// Room for a byte for each place of every block.
+    fn no_lengths(&self) -> Buffer {
+        Buffer::zeros(self.n_items.div_ceil(BLOCK) * BLOCK / 4)
     }
 
     /// The scores of a block's items, by their lengths.

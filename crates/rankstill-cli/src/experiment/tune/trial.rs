@@ -11,8 +11,7 @@ use crate::experiment::teacher_lists::KeptTeacher;
 use crate::progress::interrupted;
 use crate::sealed;
 use anyhow::{Context as _, Result, bail};
-use rankstill::core::EpochReport;
-use rankstill::core::{Cases, Error, Model, Recipe, Requirements, Trace};
+use rankstill::core::{Cases, EpochReport, Error, Model, Recipe, Requirements, Trace, keeps_start};
 use rankstill::distill::trace::question;
 use serde::Deserialize;
 use serde_json::{Map, json};
@@ -258,11 +257,12 @@ fn validated(
         }
         let stopped = plan.patience > 0 && stale >= plan.patience;
         if epochs == goal || stopped {
-            let start = line.start.map(|value| (value, 0));
-            let found = match best {
-                _ if plan.patience == 0 => line.paused.map(|value| (value, epochs)),
-                Some((best, _)) if start.is_some_and(|(start, _)| start >= best) => start,
-                best => best,
+            let found = if plan.patience == 0 {
+                line.paused.map(|value| (value, epochs))
+            } else if keeps_start(line.start, best.map(|(value, _)| value)) {
+                line.start.map(|value| (value, 0))
+            } else {
+                best
             };
             return Ok(found.map(|(value, best_epoch)| Validated { value, epochs, best_epoch }));
         }
