@@ -119,7 +119,7 @@ pub fn has_times(spec: &DataSpec, screen: &Screen) -> Result<bool> {
     Ok(hinted(read, "--set read.")?.log.times.is_some())
 }
 
-/// [`dispersion`] of the test part.
+/// The dispersion of the test part: how much more the items' shares of it vary than those of a part drawn at random, about 1 if it is one.
 #[must_use]
 pub fn test_dispersion(data: &Dataset) -> f64 {
     let (mut test, mut others) =
