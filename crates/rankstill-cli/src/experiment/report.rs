@@ -305,11 +305,13 @@ impl Session<'_> {
 
     fn role(&self, at: usize) -> Role {
         let models = &self.plan.models;
-        if matches!(models[at].source, Source::Compressed { .. }) {
+        let is_compressed =
+            |model: &PlannedModel| matches!(model.source, Source::Compressed { .. });
+        if is_compressed(&models[at]) {
             Role::Compressed
         } else if matches!(models[at].source, Source::Fit { distil: Some(_), .. }) {
             Role::Distilled
-        } else if models.iter().any(|other| other.needs().contains(&at)) {
+        } else if models.iter().any(|other| !is_compressed(other) && other.needs().contains(&at)) {
             Role::Teacher
         } else if models.iter().any(|other| alone(models, other) == Some(at)) {
             Role::Student

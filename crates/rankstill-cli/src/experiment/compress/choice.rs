@@ -5,7 +5,7 @@ use super::students::ENSEMBLE;
 use crate::experiment::report::DISTILLED;
 use crate::experiment::report::ModelResults;
 use anyhow::{Context as _, Result};
-use rankstill::eval::significance::pool;
+use rankstill::eval::significance::{paired_t, pool};
 use rankstill::eval::{ModelReport, Report};
 
 /// What is recommended, and why.
@@ -20,6 +20,8 @@ pub struct Choice {
 /// A row with its share of the ensemble's quality.
 struct Row<'a> {
     model: &'a ModelReport,
+    /// Of each case, by the first metric.
+    values: Vec<f64>,
     /// By the first metric.
     kept: Kept,
     /// The smallest share by any metric.
@@ -67,7 +69,7 @@ pub fn choose(
             .map(|metric| Some(Kept::of(&values(at, metric)?, &values(ensemble, metric)?)));
         let kept: Vec<Kept> = kept.collect::<Option<_>>()?;
         let least = kept.iter().map(|kept| kept.share).fold(f64::INFINITY, f64::min);
-        Some(Row { model, kept: *kept.first()?, least })
+        Some(Row { model, values: values(at, metrics.first()?)?, kept: *kept.first()?, least })
     });
     let rows: Vec<Row<'_>> = rows.filter(|row| budget.allows(row.model)).collect();
     let best = rows.iter().max_by(|a, b| a.least.total_cmp(&b.least));
@@ -97,18 +99,18 @@ pub fn choose(
             }
         }
     };
-    // A plain model of the same size that is as good: then nothing was gained by distilling.
-    let as_good = |row: &&Row<'_>| {
-        row.is_plain() && row.bytes() <= chosen.bytes() && row.least >= chosen.least
-    };
-    let plain = rows.iter().filter(as_good).max_by(|a, b| a.least.total_cmp(&b.least));
+    let no_larger = |row: &&Row<'_>| row.is_plain() && row.bytes() <= chosen.bytes();
+    let plain = rows.iter().filter(no_larger).max_by(|a, b| a.least.total_cmp(&b.least));
     let recommended = match plain {
         Some(plain) if !chosen.is_plain() => {
-            reasons.push(format!(
-                "Nothing is gained by distilling on this log: {} is as good as {} and no larger.",
-                plain.model.name, chosen.model.name
-            ));
-            plain
+            let as_good = plain.least >= chosen.least;
+            reasons.push(if as_good {
+                let (plain, chosen) = (&plain.model.name, &chosen.model.name);
+                format!("Nothing is gained by distilling on this log: {plain} is as good as {chosen} and no larger.")
+            } else {
+                gained(chosen, plain, &metrics[0])
+            });
+            if as_good { plain } else { chosen }
         }
         _ => chosen,
     };
@@ -123,4 +125,22 @@ pub fn choose(
         ),
     );
     Ok(Choice { recommended: recommended.model.name.clone(), reasons })
+}
+
+/// What lists of a teacher add to the best model that is no larger and had none.
+fn gained(taught: &Row<'_>, plain: &Row<'_>, metric: &str) -> String {
+    let differences: Vec<f64> =
+        taught.values.iter().zip(&plain.values).map(|(taught, plain)| taught - plain).collect();
+    let (name, kept) = (&plain.model.name, plain.kept);
+    let found = format!(
+        "Without a teacher, the best model that is no larger is {name}, which keeps {kept}"
+    );
+    match paired_t(&differences) {
+        Ok(test) if test.p < 0.05 => format!("{found}."),
+        Ok(test) => format!(
+            "{found}: little is gained by distilling on this log, for the difference in {metric} is not significant (p = {:.2}).",
+            test.p
+        ),
+        Err(_) => format!("{found}."),
+    }
 }

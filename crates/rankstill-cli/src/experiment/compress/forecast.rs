@@ -49,7 +49,11 @@ fn of_model(settings: &Value, base: Option<&Value>, shape: &Shape) -> f64 {
         Some("user_knn") => 2e-8 * pairs,
         Some("ease") => 1.3e-11 * users.min(items).powi(3),
         Some("implicit_als") => 12.0 * ((users + items) * dim * dim * 3e-10 + rows * dim * 2.4e-9),
-        Some("sas_rec") => number("/blocks", 1.0).powi(2) * 2.5e-5 * rows * 6.0,
+        Some("sas_rec") => {
+            // Taught, it asks the ensemble at every place of every history.
+            let asked = if settings.get("distill").is_some() { 1.3e-7 * rows * items } else { 0.0 };
+            number("/blocks", 1.0).powi(2) * 2.5e-5 * rows * 6.0 + asked
+        }
         Some(kind @ ("bpr_mf" | "fism")) => {
             let epochs = number("/train/epochs", 10.0);
             let taught = settings.get("distill").is_some();

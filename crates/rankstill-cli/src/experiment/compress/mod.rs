@@ -334,12 +334,13 @@ impl Search<'_> {
                 continue;
             }
             let mut settings = planned.resolved.clone();
-            let is_taught = settings.get("distill").is_some();
+            // A list-wise student at a falling rate is best at its end, or nearly.
+            let ends_best =
+                settings.get("distill").is_some() && settings.get("final_rate").is_some();
             if let Some(&epochs) = ladder.epochs.get(name)
                 && let Some(train) = settings.get_mut("train").filter(|train| train.is_object())
             {
-                // A list-wise student at a falling rate is best at its end, or nearly.
-                if !is_taught {
+                if !ends_best {
                     train["epochs"] = epochs.into();
                 }
                 train["patience"] = 0.into();
