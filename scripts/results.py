@@ -348,7 +348,7 @@ def compress_full() -> tuple[str, list[Run]]:
                 pair(alone, BOTH, True) if alone else "",
                 f"{whole(ensemble['bytes_per_item'])} → {whole(student['bytes_per_item'])}",
                 f"{whole(ensemble['request_us'])} → {whole(student['request_us'])} us",
-                f"{lasted(run.made['seconds'])}, {run.made['megabytes'] / 1000:.1f} GB",
+                lasted(run.made["seconds"]) + (f", {used / 1000:.1f} GB" if (used := run.made["megabytes"]) else ""),
             ]
         )
     header = [

@@ -215,6 +215,25 @@ def test_a_model_compressed_is_a_model(data):
     assert coded.kind == "compressed" and len(coded.recommend(k=3)[0]) == 3
 
 
+def test_a_student_is_taught_then_compressed(tmp_path, data, als):
+    student = rk.BprMf(dim=8, train={"epochs": 2}).distil(data, [als], seed=1)
+    coded = student.compressed(rk.compressors.Int(bits=4), name="small")
+    assert (coded.name, coded.kind) == ("small", "compressed")
+    assert coded.serving_bytes < student.serving_bytes
+    assert coded.card["compressed"] == student.name and coded.card["distilled"] == student.card["distilled"]
+    coded.save(tmp_path / "small")
+    assert rk.load(tmp_path / "small").recommend(k=3)[0] == coded.recommend(k=3)[0]
+    # The same as the recipe that fits and compresses.
+    recipe = rk.Compressed(model=rk.ImplicitAls(dim=8), compress=rk.compressors.Itq())
+    apart = rk.ImplicitAls(dim=8).fit(data, seed=3).compressed("itq", seed=3)
+    assert apart.config == recipe.fit(data, seed=3).config
+    assert apart.recommend(k=3)[0] == recipe.fit(data, seed=3).recommend(k=3)[0]
+    with pytest.raises(rk.ConfigError, match="bits"):
+        student.compressed({"kind": "int", "bits": 5})
+    with pytest.raises(rk.ConfigError, match="factored|vectors"):
+        rk.Ease().fit(data).compressed("int")
+
+
 def test_the_command_line_is_in_the_package(tmp_path):
     assert "light_gcn" in cli("list", "models")
     script = Path(sys.executable).with_name("rankstill")

@@ -13,11 +13,11 @@ use rankstill::artefact::{self, About};
 use rankstill::core::artefact::FORMAT;
 use rankstill::core::{
     Artefact, ColdStart, Factored, ItemId, Manifest, Model as CoreModel, Packed, Query,
-    Ranker as _, Rankings as CoreRankings, TeacherRecipe, TopK, UserId,
+    Ranker as _, Rankings as CoreRankings, TeacherRecipe, TopK, UnderPath as _, UserId,
 };
 use rankstill::data::Column;
 use rankstill::distill;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -319,6 +319,41 @@ impl Model {
             vectors
         })?;
         Ok(numbers.into_pyarray(py).reshape([train.n_users(), dim])?)
+    }
+
+    /// The same model made smaller: a student that was taught, then coded.
+    ///
+    /// Args:
+    ///     how: A compressor, such as `rk.compressors.Int(bits=4)`, a dictionary with `kind`, or a name.
+    ///     seed: For compressors that draw.
+    ///     name: Its name in reports. Default: the model's, then the compressor's kind.
+    ///
+    /// Example:
+    ///     >>> model = rk.ImplicitAls(dim=8).fit(data)
+    ///     >>> model.compressed(rk.compressors.Int(bits=8)).name
+    ///     'implicit_als/int'
+    #[pyo3(signature = (how, *, seed = 1, name = None))]
+    fn compressed(
+        &self,
+        py: Python<'_>,
+        how: &Bound<'_, PyAny>,
+        seed: u64,
+        name: Option<&str>,
+    ) -> Result<Self> {
+        let (compress, compressor) = settings::compressor(&settings::json_of(how)?)?;
+        let name =
+            name.map_or_else(|| format!("{}/{}", self.name, compressor.kind()), str::to_owned);
+        let coded = work::briefly(py, || {
+            compressor.compress(&*self.model, &self.ground.train, seed).under(&self.name)
+        })??;
+        let model = settings::with_kind(&self.kind, self.config.clone());
+        let config = json!({"model": model, "compress": compress});
+        let mut card = self.card.clone();
+        if let Some(card) = card.as_object_mut() {
+            card.insert("compressed".into(), json!(self.name));
+        }
+        let about = About { name: &name, kind: "compressed", config, card };
+        Ok(Self::new(about, coded.into(), Arc::clone(&self.ground)))
     }
 
     /// Writes the model, its ids and its histories to a folder, which appears complete or not at all and replaces an artefact that is

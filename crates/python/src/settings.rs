@@ -13,7 +13,7 @@ use rankstill::distill::{DISTILLERS, Fusion};
 use rankstill::eval::Dialect;
 use rankstill::eval::metric;
 use rankstill::models::MODELS;
-use rankstill::models::compressed::COMPRESSORS;
+use rankstill::models::compressed::{COMPRESSORS, Compressor};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -66,11 +66,22 @@ pub fn recipe_of(kind: &str, settings: &Value) -> Result<Box<dyn Recipe>> {
 /// A method of distillation with its `kind`, and all its settings.
 pub fn distiller(value: &Value) -> Result<(Value, Box<dyn Distiller>)> {
     let (entry, distiller) = registry::parse(DISTILLERS, Config { path: "method", value })?;
-    let mut resolved = json!({"kind": entry.name});
-    if let (Some(table), Value::Object(settings)) = (resolved.as_object_mut(), distiller.config()) {
+    Ok((with_kind(entry.name, distiller.config()), distiller))
+}
+
+/// A compressor with its `kind`, and all its settings.
+pub fn compressor(value: &Value) -> Result<(Value, Box<dyn Compressor>)> {
+    let (entry, compressor) = registry::parse(COMPRESSORS, Config { path: "how", value })?;
+    Ok((with_kind(entry.name, compressor.config()), compressor))
+}
+
+/// Settings of this kind, with its name first.
+pub fn with_kind(kind: &str, settings: Value) -> Value {
+    let mut resolved = json!({"kind": kind});
+    if let (Some(table), Value::Object(settings)) = (resolved.as_object_mut(), settings) {
         table.extend(settings);
     }
-    Ok((resolved, distiller))
+    resolved
 }
 
 /// A split: a class, a dictionary with `kind`, or a name.
