@@ -3,7 +3,7 @@
 
 use super::axis::{Axis, number};
 use super::figure::{Curve, Figure, Panel, Point};
-use super::{ModelReport, Report};
+use super::{ModelReport, Report, Role};
 use std::fmt::Write as _;
 
 /// The family of models that differ in more than their size.
@@ -56,8 +56,12 @@ fn panel(report: &Report, metric: &str, price: &Price) -> Option<Panel> {
         bar: 0.0,
     };
     let mut curves: Vec<Curve> = Vec::new();
-    for family in families(report) {
-        let mut own: Vec<_> = shown.iter().filter(|(model, ..)| model.family == family).collect();
+    for (family, kind) in lines(report) {
+        let is_own = |model: &ModelReport| model.family == family && made_of(report, model) == kind;
+        let mut own: Vec<_> = shown.iter().filter(|(model, ..)| is_own(model)).collect();
+        if own.is_empty() {
+            continue;
+        }
         own.sort_by(|a, b| a.1.total_cmp(&b.1));
         let label = |(model, x, y): &&(&ModelReport, f64, f64)| {
             format!("{}: {metric} {y:.4}, {} {}", model.name, number(*x), price.unit)
@@ -97,15 +101,28 @@ fn drawn(mut all: Vec<(&ModelReport, f64, f64)>) -> Vec<(&ModelReport, f64, f64)
     all
 }
 
-/// In the order of the models.
-fn families(report: &Report) -> Vec<&str> {
-    let mut all: Vec<&str> = Vec::new();
+/// The families and, as only models of one kind differ in their size alone, the kinds in them, in the order of the models.
+fn lines(report: &Report) -> Vec<(&str, &str)> {
+    let mut all: Vec<(&str, &str)> = Vec::new();
     for model in &report.models {
-        if !all.contains(&model.family.as_str()) {
-            all.push(&model.family);
+        let line = (&*model.family, made_of(report, model));
+        if !all.contains(&line) {
+            all.push(line);
         }
     }
     all
+}
+
+/// The kind of a model; of a compressed one that of the model which its name begins with, if there is one.
+fn made_of<'r>(report: &'r Report, model: &'r ModelReport) -> &'r str {
+    let is_base = |other: &&ModelReport| {
+        model.name.strip_prefix(&*other.name).is_some_and(|rest| rest.starts_with('/'))
+    };
+    let bases = report.models.iter().filter(is_base).max_by_key(|other| other.name.len());
+    match bases.filter(|_| model.role == Role::Compressed) {
+        Some(base) => &base.kind,
+        None => &model.kind,
+    }
 }
 
 /// The models on the upper convex hull over the logarithm of the price, from the cheapest to the best: no mixture of two others is
@@ -207,6 +224,28 @@ mod tests {
         assert!(!svg.contains("<title>out") && svg.contains("in the table only"), "{svg}");
         let table = table(&report, "m");
         assert!(table.contains("d\ty\t1000.0\t\t\t0.480000\t\t0\t1\n"), "{table}");
+    }
+
+    #[test]
+    fn a_line_joins_models_of_one_kind() {
+        let of = |name: &str, family: &str, kind: &str, bytes: f64| ModelReport {
+            kind: kind.into(),
+            role: if kind == "compressed" { Role::Compressed } else { Role::Student },
+            ..model(name, family, bytes, 0.4)
+        };
+        let models = vec![
+            of("MF-8", "alone", "bpr_mf", 32.0),
+            of("MF-16", "alone", "bpr_mf", 64.0),
+            of("SASRec-16", "alone", "sas_rec", 48.0),
+            of("MF-8/int4", "int", "compressed", 4.0),
+            of("MF-16/int4", "int", "compressed", 8.0),
+            of("SASRec-16/int4", "int", "compressed", 8.0),
+        ];
+        let report = Report { models, ..Report::default() };
+        let Some(figure) = figure(&report, "m") else { panic!("six models") };
+        let curves = figure.panels[0].curves.iter().map(|curve| (&*curve.name, curve.points.len()));
+        let curves: Vec<(&str, usize)> = curves.filter(|(name, _)| *name != "frontier").collect();
+        assert_eq!(curves, [("alone", 2), ("alone", 1), ("int", 2), ("int", 1)]);
     }
 
     #[test]

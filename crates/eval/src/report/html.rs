@@ -190,7 +190,7 @@ fn price(report: &Report, metric: &str) -> Option<Markup> {
             }
         }
         p.muted {
-            "Up is better, left is cheaper. A line joins a family: models that differ in their size alone. The grey band is the frontier: no "
+            "Up is better, left is cheaper. A line joins models that differ in their size alone. The grey band is the frontier: no "
             "model, and no mixture of two, is as good for less. Rest the pointer on a mark for its name and numbers. Models below half of the best value stand in the table only."
         }
         (table("Quality, time and bytes", &tables::for_price(report, metric)))

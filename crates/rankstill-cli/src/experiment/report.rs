@@ -21,6 +21,8 @@ use std::fs;
 
 /// The families of models that were taught, and of what is made of them, begin so.
 pub(super) const DISTILLED: &str = "distilled";
+/// The family of students without a teacher.
+const ALONE: &str = "alone";
 
 /// The results of one model, seed by seed.
 #[derive(Clone, Default)]
@@ -261,12 +263,15 @@ impl Session<'_> {
     fn family(&self, at: usize) -> String {
         match (&self.plan.models[at].source, self.role(at)) {
             (Source::Compressed { of, compressor }, _) => {
-                let taught = self.role(*of) == Role::Distilled;
                 let kind = compressor.kind();
-                match compressor.config().get("bits").filter(|_| taught) {
-                    Some(bits) => format!("{DISTILLED}, then {kind}{bits}"),
-                    None if taught => format!("{DISTILLED}, then {kind}"),
-                    None => kind.into(),
+                let student = match self.role(*of) {
+                    Role::Distilled => DISTILLED,
+                    Role::Student => ALONE,
+                    _ => return kind.into(),
+                };
+                match compressor.config().get("bits") {
+                    Some(bits) => format!("{student}, then {kind}{bits}"),
+                    None => format!("{student}, then {kind}"),
                 }
             }
             (Source::Ensemble { .. }, _) => "ensemble".into(),
@@ -276,7 +281,7 @@ impl Session<'_> {
                 let codes = if bits > Some(0) { " in codes" } else { "" };
                 format!("{DISTILLED}{codes}")
             }
-            (Source::Fit { .. }, Role::Student) => "alone".into(),
+            (Source::Fit { .. }, Role::Student) => ALONE.into(),
             (Source::Fit { .. }, _) => SINGLE.into(),
         }
     }
