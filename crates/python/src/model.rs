@@ -17,6 +17,7 @@ use rankstill::core::{
 };
 use rankstill::data::Column;
 use rankstill::distill;
+use rankstill_cli::experiment::plan::{COMPRESSED, with_kind};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -346,13 +347,13 @@ impl Model {
         let coded = work::briefly(py, || {
             compressor.compress(&*self.model, &self.ground.train, seed).under(&self.name)
         })??;
-        let model = settings::with_kind(&self.kind, self.config.clone());
+        let model = with_kind(&self.kind, self.config.clone());
         let config = json!({"model": model, "compress": compress});
         let mut card = self.card.clone();
         if let Some(card) = card.as_object_mut() {
             card.insert("compressed".into(), json!(self.name));
         }
-        let about = About { name: &name, kind: "compressed", config, card };
+        let about = About { name: &name, kind: COMPRESSED, config, card };
         Ok(Self::new(about, coded.into(), Arc::clone(&self.ground)))
     }
 

@@ -14,6 +14,7 @@ use rankstill::eval::Dialect;
 use rankstill::eval::metric;
 use rankstill::models::MODELS;
 use rankstill::models::compressed::{COMPRESSORS, Compressor};
+use rankstill_cli::experiment::plan::with_kind;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -73,15 +74,6 @@ pub fn distiller(value: &Value) -> Result<(Value, Box<dyn Distiller>)> {
 pub fn compressor(value: &Value) -> Result<(Value, Box<dyn Compressor>)> {
     let (entry, compressor) = registry::parse(COMPRESSORS, Config { path: "how", value })?;
     Ok((with_kind(entry.name, compressor.config()), compressor))
-}
-
-/// Settings of this kind, with its name first.
-pub fn with_kind(kind: &str, settings: Value) -> Value {
-    let mut resolved = json!({"kind": kind});
-    if let (Some(table), Value::Object(settings)) = (resolved.as_object_mut(), settings) {
-        table.extend(settings);
-    }
-    resolved
 }
 
 /// A split: a class, a dictionary with `kind`, or a name.

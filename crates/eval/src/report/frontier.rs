@@ -3,7 +3,7 @@
 
 use super::axis::{Axis, number};
 use super::figure::{Curve, Figure, Panel, Point};
-use super::{ModelReport, Report, Role};
+use super::{ModelReport, Report};
 use std::fmt::Write as _;
 
 /// The family of models that differ in more than their size.
@@ -113,16 +113,10 @@ fn lines(report: &Report) -> Vec<(&str, &str)> {
     all
 }
 
-/// The kind of a model; of a compressed one that of the model which its name begins with, if there is one.
+/// The kind of a model; of a compressed one that of its base.
 fn made_of<'r>(report: &'r Report, model: &'r ModelReport) -> &'r str {
-    let is_base = |other: &&ModelReport| {
-        model.name.strip_prefix(&*other.name).is_some_and(|rest| rest.starts_with('/'))
-    };
-    let bases = report.models.iter().filter(is_base).max_by_key(|other| other.name.len());
-    match bases.filter(|_| model.role == Role::Compressed) {
-        Some(base) => &base.kind,
-        None => &model.kind,
-    }
+    let of = |base: &String| report.models.iter().find(|other| other.name == *base);
+    &model.base.as_ref().and_then(of).unwrap_or(model).kind
 }
 
 /// The models on the upper convex hull over the logarithm of the price, from the cheapest to the best: no mixture of two others is
@@ -228,18 +222,17 @@ mod tests {
 
     #[test]
     fn a_line_joins_models_of_one_kind() {
-        let of = |name: &str, family: &str, kind: &str, bytes: f64| ModelReport {
-            kind: kind.into(),
-            role: if kind == "compressed" { Role::Compressed } else { Role::Student },
-            ..model(name, family, bytes, 0.4)
+        let of = |name: &str, family: &str, kind: &str, base: Option<&str>, bytes: f64| {
+            let base = base.map(str::to_owned);
+            ModelReport { kind: kind.into(), base, ..model(name, family, bytes, 0.4) }
         };
         let models = vec![
-            of("MF-8", "alone", "bpr_mf", 32.0),
-            of("MF-16", "alone", "bpr_mf", 64.0),
-            of("SASRec-16", "alone", "sas_rec", 48.0),
-            of("MF-8/int4", "int", "compressed", 4.0),
-            of("MF-16/int4", "int", "compressed", 8.0),
-            of("SASRec-16/int4", "int", "compressed", 8.0),
+            of("MF-8", "alone", "bpr_mf", None, 32.0),
+            of("MF-16", "alone", "bpr_mf", None, 64.0),
+            of("FISM-16", "alone", "fism", None, 48.0),
+            of("a", "int", "compressed", Some("MF-8"), 4.0),
+            of("b", "int", "compressed", Some("MF-16"), 8.0),
+            of("c", "int", "compressed", Some("FISM-16"), 8.0),
         ];
         let report = Report { models, ..Report::default() };
         let Some(figure) = figure(&report, "m") else { panic!("six models") };

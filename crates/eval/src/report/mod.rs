@@ -150,6 +150,9 @@ pub struct ModelReport {
     pub teachers: Vec<String>,
     /// The distiller, such as `rd`.
     pub distiller: Option<String>,
+    /// Name of the model that it is made of, if it is compressed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
     /// Number of learnt or counted parameters.
     pub parameters: u64,
     /// Parameters relative to its (largest) teacher; for a student alone, relative to the teacher of its

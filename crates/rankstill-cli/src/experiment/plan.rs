@@ -515,7 +515,9 @@ fn teachers_first(models: &[PlannedModel]) -> Result<Vec<usize>> {
     Ok(order)
 }
 
-fn with_kind(kind: &str, config: Value) -> Value {
+/// The settings of an entry of a registry, its name first.
+#[must_use]
+pub fn with_kind(kind: &str, config: Value) -> Value {
     let mut table = Map::new();
     table.insert("kind".into(), kind.into());
     if let Value::Object(settings) = config {

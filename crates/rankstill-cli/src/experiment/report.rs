@@ -235,6 +235,10 @@ impl Session<'_> {
             },
             teachers: self.teachers(planned),
             distiller,
+            base: match planned.source {
+                Source::Compressed { of, .. } => Some(self.plan.models[of].name.clone()),
+                _ => None,
+            },
             parameters: measured.parameters as u64,
             bytes: measured.bytes,
             single: self.family(at) == SINGLE,

@@ -136,11 +136,10 @@ fn gained(taught: &Row<'_>, plain: &Row<'_>, metric: &str) -> String {
         "Without a teacher, the best model that is no larger is {name}, which keeps {kept}"
     );
     match paired_t(&differences) {
-        Ok(test) if test.p < 0.05 => format!("{found}."),
-        Ok(test) => format!(
+        Ok(test) if test.p >= 0.05 => format!(
             "{found}: little is gained by distilling on this log, for the difference in {metric} is not significant (p = {:.2}).",
             test.p
         ),
-        Err(_) => format!("{found}."),
+        _ => format!("{found}."),
     }
 }
